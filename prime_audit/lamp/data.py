@@ -1,0 +1,92 @@
+"""What every reader returns: users with histories and questions, split by role."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Item:
+    """One record of a user's history."""
+
+    id: str
+    """Unique within its user."""
+    fields: Mapping[str, str]
+    """The task's item fields (``tasks.TASKS[task].item_fields``), all strings, none empty."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question to answer for a user."""
+
+    id: str
+    """Unique within its data set; the id of predictions and golds."""
+    fields: Mapping[str, str]
+    """The task's question fields (``tasks.TASKS[task].query_fields``), parsed out of the question's text."""
+    gold: str
+    """The expected output, stripped."""
+
+
+@dataclass(frozen=True)
+class User:
+    """One person: her history, oldest first, her questions, and a profile text where the data has one."""
+
+    id: str
+    history: tuple[Item, ...]
+    queries: tuple[Query, ...] = ()
+    profile: str | None = None
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One thing wrong with the input, and what became of it."""
+
+    file: str
+    record: str
+    """The record's id, or ``line 12`` / ``row 12`` where it has none; empty for the file as a whole."""
+    problem: str
+    action: str = "skipped"
+    """``skipped`` (the record is left out) or ``kept`` (noted only)."""
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.record}" if self.record else self.file
+        return f"{where}: {self.problem} ({self.action})"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One task's users by role (PROTOCOL: 25 % adapt the base model, targets are tested, the rest may share)."""
+
+    task: str
+    source: str
+    """What the user named: a path, or ``world``."""
+    layout: str
+    """``official``, ``perpcs``, ``oppu``, ``items`` or ``world``."""
+    adapt: tuple[User, ...]
+    """Users whose questions adapt the base model."""
+    targets: tuple[User, ...]
+    """Users who are personalised and tested."""
+    candidates: tuple[User, ...]
+    """Users who may share an adapter."""
+    defects: tuple[Defect, ...] = field(default=())
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything that was read, in order: roles, ids, texts and golds."""
+        roles = [
+            [
+                (u.id, u.profile, [(i.id, dict(i.fields)) for i in u.history], [(q.id, dict(q.fields), q.gold) for q in u.queries])
+                for u in users
+            ]
+            for users in (self.adapt, self.targets, self.candidates)
+        ]
+        return hashlib.sha256(json.dumps([self.task, roles], sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+    @property
+    def split_sha256(self) -> str:
+        """Hash of who plays which role."""
+        ids = [[u.id for u in users] for users in (self.adapt, self.targets, self.candidates)]
+        return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
