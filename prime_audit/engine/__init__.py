@@ -1,0 +1,4 @@
+"""The model room: one frozen base, a bank of adapters, and batches whose rows carry different mixtures.
+
+Knows nothing of users, tasks or privacy. Everything here imports torch; nothing outside the engine needs to.
+"""

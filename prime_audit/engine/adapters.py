@@ -1,0 +1,145 @@
+"""LoRA adapters in PEFT's own file format, and merging them on disk by either rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prime_audit.errors import UserError
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+RULES = ("delta", "factor")
+_PREFIX = "base_model.model."
+# Each of these changes what the stored factors mean; reading one as plain LoRA would be silently wrong.
+_UNSUPPORTED = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "fan_in_fan_out", "lora_bias")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One LoRA: site i adds ``scaling · B[i] A[i] x``."""
+
+    sites: tuple[str, ...]
+    """Module paths, in the model's forward order."""
+    A: tuple[Tensor, ...]
+    """Per site [r, d_in]."""
+    B: tuple[Tensor, ...]
+    """Per site [d_out, r]."""
+    scaling: float
+    """lora_alpha / r."""
+
+    @property
+    def rank(self) -> int:
+        """Rank r of the first site."""
+        return int(self.A[0].shape[0])
+
+
+def save_adapter(adapter: Adapter, folder: Path, *, base_model: str = "", dropout: float = 0.0) -> None:
+    """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT itself would."""
+    from peft import LoraConfig
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for name, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
+        tensors[f"{_PREFIX}{name}.lora_A.weight"] = a.detach().cpu().contiguous()
+        tensors[f"{_PREFIX}{name}.lora_B.weight"] = b.detach().cpu().contiguous()
+    save_file(tensors, str(folder / WEIGHTS), metadata={"format": "pt"})
+    alpha = adapter.scaling * adapter.rank
+    LoraConfig(
+        r=adapter.rank,
+        lora_alpha=int(alpha) if float(alpha).is_integer() else alpha,
+        lora_dropout=dropout,
+        target_modules=sorted({name.rpartition(".")[2] for name in adapter.sites}),
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base_model or None,
+        inference_mode=True,
+    ).save_pretrained(str(folder))
+
+
+def load_adapter(folder: Path) -> Adapter:
+    """Read a PEFT LoRA folder (safetensors and JSON only); UserError names what is missing or unsupported."""
+    config = _read_config(folder)
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(str(folder / WEIGHTS))
+    except Exception as fault:
+        raise UserError(f"{folder / WEIGHTS}: cannot be read as safetensors: {fault}") from fault
+    sites = [key[len(_PREFIX) : -len(".lora_A.weight")] for key in tensors if key.endswith(".lora_A.weight")]
+    sites.sort(key=_forward_order)
+    try:
+        a = tuple(tensors[f"{_PREFIX}{s}.lora_A.weight"] for s in sites)
+        b = tuple(tensors[f"{_PREFIX}{s}.lora_B.weight"] for s in sites)
+    except KeyError as fault:
+        raise UserError(f"{folder / WEIGHTS}: tensor {fault} is missing; save the adapter again with PEFT") from None
+    if not sites:
+        raise UserError(f"{folder / WEIGHTS}: holds no LoRA factors")
+    scaling = float(config["lora_alpha"]) / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
+    return Adapter(tuple(sites), a, b, scaling)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder}: no {name}; give a folder that PEFT's save_pretrained wrote (safetensors)")
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        kind, rank, alpha = config["peft_type"], config["r"], config["lora_alpha"]
+        if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float)):
+            raise ValueError(f"r = {rank!r}, lora_alpha = {alpha!r}")
+    except (ValueError, KeyError, TypeError) as fault:
+        raise UserError(f"{folder / CONFIG}: not a PEFT configuration ({fault})") from None
+    used = [key for key in _UNSUPPORTED if config.get(key)]
+    if kind != "LORA" or used or config.get("bias", "none") != "none":
+        what = kind if kind != "LORA" else ", ".join(used) or f"bias={config['bias']}"
+        raise UserError(f"{folder / CONFIG}: {what} is not supported; give a plain LoRA adapter")
+    return dict(config)
+
+
+def _forward_order(site: str) -> tuple[list[int], int, str]:
+    numbers = [int(part) for part in site.split(".") if part.isdigit()]
+    leaf = site.rpartition(".")[2]
+    order = ("q_proj", "k_proj", "v_proj", "o_proj")
+    return numbers, order.index(leaf) if leaf in order else len(order), leaf
+
+
+def merge_adapters(adapters: Sequence[Adapter], weights: Tensor, rule: str = "delta") -> Adapter:
+    """Merge adapters into one that PEFT can load.
+
+    ``weights`` is [k], or [sites, k] for a weight per site. ``delta`` is Eq. 2, ΔW = Σ w_s B_s A_s: exact, by
+    concatenation, rank Σ r. ``factor`` is the released code's rule, ΔW = (Σ w_s B_s)(Σ w_s A_s), rank r.
+    Raises UserError where the adapters do not fit each other.
+    """
+    first = adapters[0]
+    for other in adapters[1:]:
+        if other.sites != first.sites or any(a.shape[1:] != b.shape[1:] for a, b in zip(first.A, other.A, strict=True)):
+            raise UserError("merge: the adapters are for different layers or models; give adapters of one base model")
+    table = weights.double().expand(len(first.sites), len(adapters))
+    if rule == "delta":
+        return _concatenate(adapters, table)
+    if len({(o.rank, o.scaling) for o in adapters}) > 1:
+        raise UserError("merge: --rule factor sums factors and needs adapters of equal rank and alpha; use --rule delta")
+    a = tuple(_weighted([o.A[i] for o in adapters], table[i]) for i in range(len(first.sites)))
+    b = tuple(_weighted([o.B[i] for o in adapters], table[i]) for i in range(len(first.sites)))
+    return Adapter(first.sites, a, b, first.scaling)
+
+
+def _concatenate(adapters: Sequence[Adapter], table: Tensor) -> Adapter:
+    a = tuple(torch.cat([o.A[i] for o in adapters]) for i in range(len(table)))
+    b = tuple(
+        torch.cat([(w * o.scaling * o.B[i].double()).to(o.B[i].dtype) for w, o in zip(row, adapters, strict=True)], dim=1)
+        for i, row in enumerate(table)
+    )
+    return Adapter(adapters[0].sites, a, b, 1.0)
+
+
+def _weighted(factors: Sequence[Tensor], weights: Tensor) -> Tensor:
+    total = sum(w * f.double() for w, f in zip(weights, factors, strict=True))
+    assert isinstance(total, Tensor)
+    return total.to(factors[0].dtype)

@@ -1,0 +1,109 @@
+"""Per-Pcs assembly: merge weights chosen module by module while one forward pass goes on (PROTOCOL §4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prime_audit.engine.bank import flatten_factors, mix_rows
+from prime_audit.engine.batches import Tick, batches, nothing
+from prime_audit.engine.codec import Encoded, pad_left, positions
+from prime_audit.engine.engine import Engine
+
+Gates = Mapping[str, tuple[Tensor, ...]]
+"""Adapter name → one gate vector [d_in] per site."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One batch of one target's history, and the adapters she may draw on."""
+
+    target: str
+    pool: tuple[str, ...]
+    examples: tuple[tuple[str, str], ...]
+    """(prompt, gold) pairs."""
+
+
+@torch.inference_mode()
+def assemble(engine: Engine, units: Sequence[Unit], gates: Gates, top_k: int, tick: Tick = nothing) -> list[np.ndarray]:
+    """Return for each unit its weights [sites, pool], to be used with the ``factor`` rule.
+
+    Each unit is decided by its own examples alone; several share a pass. ``tick`` counts units.
+    """
+    encoded = [[engine.base.codec.example(p, g) for p, g in unit.examples] for unit in units]
+    weights: list[np.ndarray] = [np.zeros(0)] * len(units)
+    many = max((len(unit.examples) for unit in units), default=1)
+    plan = batches(
+        range(len(units)),
+        group=lambda i: units[i].pool,
+        length=lambda i: many * max(len(e.ids) for e in encoded[i]),
+        tokens=engine.batch_tokens,
+    )
+    for part in plan:
+        rows = [e for i in part for e in encoded[i]]
+        unit_of_row = [j for j, i in enumerate(part) for _ in encoded[i]]
+        branch = _Assembly(engine, units[part[0]].pool, gates, rows, unit_of_row, top_k)
+        ids, mask = pad_left([e.ids for e in rows], engine.base.codec.pad, engine.base.device)
+        with engine.base.mounted(branch):
+            engine.base.model(
+                input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False, logits_to_keep=1
+            )
+        engine.spent.requests += len(rows)
+        engine.spent.prompt_tokens += sum(len(e.ids) for e in rows)
+        table = torch.stack(branch.chosen, 1).double().cpu().numpy()
+        for j, i in enumerate(part):
+            weights[i] = table[j]
+        tick(len(part))
+    return weights
+
+
+class _Assembly:
+    """The branch that looks at each module's own input, picks its sharers, and goes on with them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        pool: tuple[str, ...],
+        gates: Gates,
+        rows: Sequence[Encoded],
+        unit_of_row: Sequence[int],
+        top_k: int,
+    ) -> None:
+        self._bank, self._pool, self._gates = engine.bank, pool, gates
+        self._top = min(top_k, len(pool))
+        self.chosen: list[Tensor] = []
+        """Per site so far: weights [units, pool]."""
+        device = engine.base.device
+        width = max(len(e.ids) for e in rows)
+        golds = torch.tensor([e.gold for e in rows], device=device)[:, None]
+        column = torch.arange(width, device=device)[None]
+        predicts = ((column >= width - 1 - golds) & (column < width - 1)).float()
+        self._mean = predicts / predicts.sum(1, keepdim=True)
+        self._unit = torch.tensor(list(unit_of_row), device=device)
+        self._share = torch.nn.functional.one_hot(self._unit).float()
+        self._share = (self._share / self._share.sum(0)).T
+
+    def select(self, rows: Tensor) -> None:
+        raise NotImplementedError("assembly keeps its rows")
+
+    def __call__(self, site: int, x: Tensor) -> Tensor:
+        scores = self._share @ self._row_scores(site, x)
+        top, who = scores.topk(self._top, dim=-1)
+        weights = torch.zeros_like(scores).scatter(-1, who, torch.softmax(top, -1))
+        self.chosen.append(weights)
+        a, b = self._bank.factors(site, self._pool)
+        flat_a, flat_b = flatten_factors(a, b)
+        w = weights[self._unit].to(x.dtype)
+        return mix_rows(x @ flat_a.T, w, a.shape[1], "factor") @ flat_b.T * self._bank.scaling
+
+    def _row_scores(self, site: int, x: Tensor) -> Tensor:
+        """[rows, pool]: mean over gold positions of ⟨LN(x), LN(g)⟩/√d."""
+        d = x.shape[-1]
+        gates = torch.stack([self._gates[name][site] for name in self._pool]).to(x.device)
+        normal = [torch.nn.functional.layer_norm(t.float(), (d,), eps=1e-5) for t in (x, gates)]
+        return torch.einsum("nts,nt->ns", normal[0] @ normal[1].T, self._mean) / math.sqrt(d)

@@ -1,0 +1,206 @@
+"""The frozen base model: loading it, finding its attention projections, mounting a branch beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.codec import Codec
+from prime_audit.errors import UserError
+
+MINI = Path(__file__).parent.parent / "assets" / "mini"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Site:
+    """One adapted Linear layer of the base model."""
+
+    name: str
+    """Its path in the model, as in PEFT's keys: ``model.layers.0.self_attn.q_proj``."""
+    layer: int
+    """Index of its decoder layer."""
+    d_in: int
+    d_out: int
+
+
+class Branch(Protocol):
+    """What runs beside every site: adds ``branch(i, x)`` to the output of site i."""
+
+    def __call__(self, site: int, x: Tensor) -> Tensor:
+        """Return the addition [rows, tokens, d_out] for the site's own input x [rows, tokens, d_in]."""
+        ...
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only these rows of the batch (int64 [n]), in this order."""
+        ...
+
+
+class Base:
+    """A causal language model with its tokenizer, frozen, with at most one branch mounted at a time."""
+
+    def __init__(self, model: Any, tokenizer: Any, targets: Sequence[str], name: str) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.name = name
+        self.codec = Codec(tokenizer, context_length(model.config))
+        self._linears = dict(_projections(model, targets))
+        if not self._linears:
+            raise UserError(
+                f"{name}: no Linear layer named {', '.join(targets)} to adapt; "
+                "give a model with Linear attention projections (Llama, Mistral, Qwen)"
+            )
+        self.sites = [
+            Site(path, _layer(path), linear.in_features, linear.out_features)
+            for path, linear in self._linears.items()
+        ]
+        self._branch: Branch | None = None
+        self._pristine: dict[str, Tensor] = {}
+        for index, linear in enumerate(self._linears.values()):
+            linear.register_forward_hook(partial(self._add_branch, index))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.model.parameters()).device  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' type."""
+        return next(self.model.parameters()).dtype  # type: ignore[no-any-return]
+
+    @property
+    def layers(self) -> int:
+        """Number of decoder layers."""
+        return 1 + max(site.layer for site in self.sites)
+
+    @contextmanager
+    def mounted(self, branch: Branch | None) -> Iterator[None]:
+        """Run the body with this branch beside every site (None: the bare base)."""
+        before, self._branch = self._branch, branch
+        try:
+            yield
+        finally:
+            self._branch = before
+
+    def _add_branch(self, site: int, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        if self._branch is None:
+            return None
+        return output + self._branch(site, args[0]).to(output.dtype)
+
+    @torch.no_grad()
+    def merge(self, adapter: Adapter) -> None:
+        """Add an adapter to the weights themselves (base adaptation); :meth:`restore` undoes it exactly."""
+        for (path, linear), a, b in zip(self._linears.items(), adapter.A, adapter.B, strict=True):
+            self._pristine.setdefault(path, linear.weight.detach().cpu().clone())
+            delta = adapter.scaling * (b.double() @ a.double())
+            linear.weight.copy_((linear.weight.double() + delta.to(linear.weight.device)).to(linear.weight.dtype))
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put back the weights as loaded."""
+        for path, weight in self._pristine.items():
+            self._linears[path].weight.copy_(weight)
+        self._pristine.clear()
+
+    def sha256(self) -> str:
+        """Hash of every weight as held now, in name order: what the numbers were made with."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(p.numel() for p in self.model.parameters())
+
+
+def context_length(config: Any) -> int:
+    """Longest input in tokens that the model's configuration allows."""
+    return int(getattr(config, "max_position_embeddings", None) or 2048)
+
+
+def _projections(model: nn.Module, targets: Sequence[str]) -> Iterator[tuple[str, nn.Linear]]:
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Linear) and path.rpartition(".")[2] in targets and _layer(path) >= 0:
+            yield path, module
+
+
+def _layer(path: str) -> int:
+    found = re.search(r"\.(\d+)\.", path)
+    return int(found.group(1)) if found else -1
+
+
+def pick_device(device: str) -> str:
+    """Resolve ``auto``; a UserError where CUDA is asked for and absent."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device; use --device cpu, or install a CUDA build of torch")
+    return device
+
+
+def load_base(
+    model: str, *, targets: Sequence[str], device: str = "auto", dtype: str = "auto", context: int | None = None
+) -> Base:
+    """Load ``mini``, a local folder or a hub id; safetensors only, no remote code.
+
+    ``dtype`` auto is bfloat16 on CUDA and float32 elsewhere. ``context`` caps the model's own limit (tokens).
+    Raises UserError where the folder, its weights or its tokenizer cannot be read.
+    """
+    from transformers import AutoModelForCausalLM
+
+    device = pick_device(device)
+    kind = ("bfloat16" if device.startswith("cuda") else "float32") if dtype == "auto" else dtype
+    source = resolve_model(model)
+    loaded = from_pretrained(AutoModelForCausalLM, source, model, dtype=DTYPES[kind])
+    base = Base(loaded.to(device), load_tokenizer(source, model), targets, model)
+    if context is not None:
+        base.codec.context = min(base.codec.context, context)
+    return base
+
+
+def resolve_model(model: str) -> str:
+    """Turn ``mini`` or a local folder into a path; anything else is taken for a hub id."""
+    if model == "mini":
+        return str(MINI)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"--model {model}: the folder has no config.json; give a Hugging Face model folder")
+        return str(path)
+    if path.exists() or model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise UserError(f"--model {model}: no such model folder; give 'mini', a Hugging Face folder or a hub id")
+    return model
+
+
+def from_pretrained(auto: Any, source: str, name: str, **options: Any) -> Any:
+    """Call ``auto.from_pretrained`` safely and turn every way it fails into one line."""
+    try:
+        return auto.from_pretrained(source, trust_remote_code=False, use_safetensors=True, **options)
+    except Exception as fault:  # the loaders raise a dozen kinds; all mean: this model cannot be used
+        raise UserError(f"model {name}: cannot be loaded: {_first_line(fault)}") from fault
+
+
+def load_tokenizer(source: str, name: str) -> Any:
+    """Load a tokenizer; UserError where there is none."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except Exception as fault:
+        raise UserError(f"model {name}: its tokenizer cannot be loaded: {_first_line(fault)}") from fault
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:300]

@@ -1,0 +1,101 @@
+"""Text to tokens: prompts, prompts with gold, and cuts that lose the front, never the gold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt, with or without its gold, as token ids."""
+
+    ids: tuple[int, ...]
+    """Begin-of-text (where the tokenizer has one), prompt, then gold and end-of-text where there is a gold."""
+    gold: int
+    """How many of the last ids are gold tokens (end-of-text included); 0 for a bare prompt."""
+
+
+class Codec:
+    """A tokenizer with the two encodings the suite needs, remembered per text."""
+
+    def __init__(self, tokenizer: Any, context: int) -> None:
+        self.tokenizer = tokenizer
+        self.context = context
+        self.eos = _end(tokenizer)
+        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.eos
+        self.cut = 0
+        """Texts longer than the context so far, counted once each; they lost their front."""
+        self._seen: dict[tuple[str, str | None, int], Encoded] = {}
+
+    def prompt(self, text: str, room: int) -> Encoded:
+        """Encode a bare prompt, leaving ``room`` tokens of the context for the answer."""
+        return self._remember(text, None, room)
+
+    def example(self, prompt: str, gold: str) -> Encoded:
+        """Encode ``prompt + ' ' + gold`` and end-of-text; the gold's tokens are those after the prompt's."""
+        return self._remember(prompt, gold, 0)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of generated ids, without special tokens, stripped."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+
+    def _remember(self, prompt: str, gold: str | None, room: int) -> Encoded:
+        key = (prompt, gold, room)
+        if key not in self._seen:
+            self._seen[key] = self._encode(prompt, gold, room)
+        return self._seen[key]
+
+    def _encode(self, prompt: str, gold: str | None, room: int) -> Encoded:
+        head = self._tokens(prompt)
+        if gold is None:
+            return Encoded(self._fit(head, self.context - room), 0)
+        full = self._tokens(f"{prompt} {gold}")
+        # Tokenized together, then split: a SentencePiece gold tokenized alone would gain a space of its own.
+        shared = next((i for i, (a, b) in enumerate(zip(head, full, strict=False)) if a != b), min(len(head), len(full)))
+        target = [*full[shared:], self.eos][: self.context - 1]
+        return Encoded(self._fit([*full[:shared], *target], self.context), len(target))
+
+    def _tokens(self, text: str) -> list[int]:
+        ids = list(self.tokenizer(text, add_special_tokens=True)["input_ids"])
+        while ids and ids[-1] == self.eos:  # some tokenizers close every text; the end is ours to place
+            ids.pop()
+        return ids
+
+    def _fit(self, ids: list[int], limit: int) -> tuple[int, ...]:
+        if len(ids) <= limit:
+            return tuple(ids)
+        self.cut += 1
+        begin = ids[:1] if ids[0] == self.tokenizer.bos_token_id else []
+        return tuple(begin + ids[len(ids) - limit + len(begin) :])
+
+
+def _end(tokenizer: Any) -> int:
+    if tokenizer.eos_token_id is None:
+        from prime_audit.errors import UserError
+
+        raise UserError("the model's tokenizer has no end-of-text token; set eos_token in tokenizer_config.json")
+    return int(tokenizer.eos_token_id)
+
+
+def pad_left(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Stack ids, padding on the left: (ids [n, t], mask [n, t]); the mask is None where nothing is padded.
+
+    Padding on the left ends every row at the same column, so the gold tokens of all rows are the last ones
+    and the output layer runs on those columns only.
+    """
+    width = max(len(row) for row in rows)
+    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=device)
+    if all(len(row) == width for row in rows):
+        return ids, None
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    return ids, (torch.arange(width, device=device)[None] >= width - lengths[:, None]).long()
+
+
+def positions(mask: Tensor | None) -> Tensor | None:
+    """Rotary positions of left-padded rows: the first real token of each row is 0."""
+    return None if mask is None else (mask.cumsum(-1) - 1).clamp(min=0)
