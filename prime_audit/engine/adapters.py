@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prime_audit.errors import UserError
+from prime_audit.errors import UserError, unknown
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 RULES = ("delta", "factor")
 _PREFIX = "base_model.model."
 # Each of these changes what the stored factors mean; reading one as plain LoRA would be silently wrong.
-_UNSUPPORTED = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "fan_in_fan_out", "lora_bias")
+_UNSUPPORTED = (
+    *("use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "rank_pattern", "alpha_pattern"),
+    *("modules_to_save", "target_parameters", "trainable_token_indices", "layer_replication"),
+    *("alora_invocation_tokens", "arrow_config", "kasa_config", "monteclora_config"),
+)
+_MOVES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Initialisations that change the base's own weights: the factors alone do not say what was trained."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Adapter:
 
 
 def save_adapter(adapter: Adapter, folder: Path, *, base_model: str = "", dropout: float = 0.0) -> None:
-    """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT itself would."""
+    """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT would, no file half-written."""
     from peft import LoraConfig
     from safetensors.torch import save_file
 
@@ -49,9 +56,8 @@ def save_adapter(adapter: Adapter, folder: Path, *, base_model: str = "", dropou
     for name, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
         tensors[f"{_PREFIX}{name}.lora_A.weight"] = a.detach().cpu().contiguous()
         tensors[f"{_PREFIX}{name}.lora_B.weight"] = b.detach().cpu().contiguous()
-    save_file(tensors, str(folder / WEIGHTS), metadata={"format": "pt"})
     alpha = adapter.scaling * adapter.rank
-    LoraConfig(
+    config = LoraConfig(
         r=adapter.rank,
         lora_alpha=int(alpha) if float(alpha).is_integer() else alpha,
         lora_dropout=dropout,
@@ -59,7 +65,12 @@ def save_adapter(adapter: Adapter, folder: Path, *, base_model: str = "", dropou
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_model or None,
         inference_mode=True,
-    ).save_pretrained(str(folder))
+    )
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as draft:
+        save_file(tensors, f"{draft}/{WEIGHTS}", metadata={"format": "pt"})
+        config.save_pretrained(draft)
+        for name in (WEIGHTS, CONFIG):
+            Path(draft, name).replace(folder / name)
 
 
 def load_adapter(folder: Path) -> Adapter:
@@ -74,12 +85,23 @@ def load_adapter(folder: Path) -> Adapter:
     sites = [key[len(_PREFIX) : -len(".lora_A.weight")] for key in tensors if key.endswith(".lora_A.weight")]
     sites.sort(key=_forward_order)
     try:
-        a = tuple(tensors[f"{_PREFIX}{s}.lora_A.weight"] for s in sites)
-        b = tuple(tensors[f"{_PREFIX}{s}.lora_B.weight"] for s in sites)
+        a = tuple(tensors.pop(f"{_PREFIX}{s}.lora_A.weight") for s in sites)
+        b = tuple(tensors.pop(f"{_PREFIX}{s}.lora_B.weight") for s in sites)
     except KeyError as fault:
-        raise UserError(f"{folder / WEIGHTS}: tensor {fault} is missing; save the adapter again with PEFT") from None
+        raise UserError(
+            f"{folder / WEIGHTS}: tensor {fault} is missing; save the adapter again with PEFT"
+        ) from None
     if not sites:
-        raise UserError(f"{folder / WEIGHTS}: holds no LoRA factors")
+        raise UserError(
+            f"{folder / WEIGHTS}: holds no LoRA factors of Linear layers; give a plain LoRA adapter"
+        )
+    if tensors:
+        raise UserError(
+            f"{folder / WEIGHTS}: tensor {min(tensors)!r} is no LoRA factor; give a plain LoRA adapter"
+        )
+    ranks = {r for x, y in zip(a, b, strict=True) for r in (x.shape[0], y.shape[-1])}
+    if ranks != {config["r"]} or any(t.ndim != 2 for t in (*a, *b)):
+        raise UserError(f"{folder / WEIGHTS}: factors are not of rank {config['r']}, which {CONFIG} names")
     scaling = float(config["lora_alpha"]) / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
     return Adapter(tuple(sites), a, b, scaling)
 
@@ -87,7 +109,9 @@ def load_adapter(folder: Path) -> Adapter:
 def _read_config(folder: Path) -> dict[str, Any]:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise UserError(f"{folder}: no {name}; give a folder that PEFT's save_pretrained wrote (safetensors)")
+            raise UserError(
+                f"{folder}: no {name}; give a folder that PEFT's save_pretrained wrote (safetensors)"
+            )
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         kind, rank, alpha = config["peft_type"], config["r"], config["lora_alpha"]
@@ -96,8 +120,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as fault:
         raise UserError(f"{folder / CONFIG}: not a PEFT configuration ({fault})") from None
     used = [key for key in _UNSUPPORTED if config.get(key)]
-    if kind != "LORA" or used or config.get("bias", "none") != "none":
-        what = kind if kind != "LORA" else ", ".join(used) or f"bias={config['bias']}"
+    if config.get("bias", "none") != "none":
+        used.append(f"bias={config['bias']}")
+    if str(config.get("init_lora_weights")).startswith(_MOVES_BASE):
+        used.append(f"init_lora_weights={config['init_lora_weights']}")
+    if kind != "LORA" or used:
+        what = ", ".join(used) if kind == "LORA" else kind
         raise UserError(f"{folder / CONFIG}: {what} is not supported; give a plain LoRA adapter")
     return dict(config)
 
@@ -114,26 +142,43 @@ def merge_adapters(adapters: Sequence[Adapter], weights: Tensor, rule: str = "de
 
     ``weights`` is [k], or [sites, k] for a weight per site. ``delta`` is Eq. 2, ΔW = Σ w_s B_s A_s: exact, by
     concatenation, rank Σ r. ``factor`` is the released code's rule, ΔW = (Σ w_s B_s)(Σ w_s A_s), rank r.
-    Raises UserError where the adapters do not fit each other.
+    Raises UserError where the adapters do not fit each other or the weights, or the rule is unknown.
     """
+    if rule not in RULES:
+        raise unknown("merge rule", rule, RULES)
+    if not adapters or weights.shape not in ((len(adapters),), (len(adapters[0].sites), len(adapters))):
+        raise UserError(
+            f"merge: {len(adapters)} adapters and weights {tuple(weights.shape)}; give one weight an adapter"
+        )
     first = adapters[0]
     for other in adapters[1:]:
-        if other.sites != first.sites or any(a.shape[1:] != b.shape[1:] for a, b in zip(first.A, other.A, strict=True)):
-            raise UserError("merge: the adapters are for different layers or models; give adapters of one base model")
+        if other.sites != first.sites or _widths(other) != _widths(first):
+            raise UserError(
+                "merge: the adapters are for different layers or models; give adapters of one base model"
+            )
     table = weights.double().expand(len(first.sites), len(adapters))
     if rule == "delta":
         return _concatenate(adapters, table)
     if len({(o.rank, o.scaling) for o in adapters}) > 1:
-        raise UserError("merge: --rule factor sums factors and needs adapters of equal rank and alpha; use --rule delta")
+        raise UserError(
+            "merge: --rule factor sums factors and needs adapters of equal rank and alpha; use --rule delta"
+        )
     a = tuple(_weighted([o.A[i] for o in adapters], table[i]) for i in range(len(first.sites)))
     b = tuple(_weighted([o.B[i] for o in adapters], table[i]) for i in range(len(first.sites)))
     return Adapter(first.sites, a, b, first.scaling)
 
 
+def _widths(adapter: Adapter) -> list[tuple[int, int]]:
+    return [(b.shape[0], a.shape[1]) for a, b in zip(adapter.A, adapter.B, strict=True)]
+
+
 def _concatenate(adapters: Sequence[Adapter], table: Tensor) -> Adapter:
     a = tuple(torch.cat([o.A[i] for o in adapters]) for i in range(len(table)))
     b = tuple(
-        torch.cat([(w * o.scaling * o.B[i].double()).to(o.B[i].dtype) for w, o in zip(row, adapters, strict=True)], dim=1)
+        torch.cat(
+            [(w * o.scaling * o.B[i].double()).to(o.B[i].dtype) for w, o in zip(row, adapters, strict=True)],
+            dim=1,
+        )
         for i, row in enumerate(table)
     )
     return Adapter(adapters[0].sites, a, b, 1.0)

@@ -30,7 +30,9 @@ class Unit:
 
 
 @torch.inference_mode()
-def assemble(engine: Engine, units: Sequence[Unit], gates: Gates, top_k: int, tick: Tick = nothing) -> list[np.ndarray]:
+def assemble(
+    engine: Engine, units: Sequence[Unit], gates: Gates, top_k: int, tick: Tick = nothing
+) -> list[np.ndarray]:
     """Return for each unit its weights [sites, pool], to be used with the ``factor`` rule.
 
     Each unit is decided by its own examples alone; several share a pass. ``tick`` counts units.
@@ -51,11 +53,17 @@ def assemble(engine: Engine, units: Sequence[Unit], gates: Gates, top_k: int, ti
         ids, mask = pad_left([e.ids for e in rows], engine.base.codec.pad, engine.base.device)
         with engine.base.mounted(branch):
             engine.base.model(
-                input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False, logits_to_keep=1
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions(mask),
+                use_cache=False,
+                logits_to_keep=1,
             )
         engine.spent.requests += len(rows)
         engine.spent.prompt_tokens += sum(len(e.ids) for e in rows)
-        table = torch.stack(branch.chosen, 1).double().cpu().numpy()
+        table = (
+            torch.stack([branch.chosen[i] for i in range(len(engine.base.sites))], 1).double().cpu().numpy()
+        )
         for j, i in enumerate(part):
             weights[i] = table[j]
         tick(len(part))
@@ -76,8 +84,8 @@ class _Assembly:
     ) -> None:
         self._bank, self._pool, self._gates = engine.bank, pool, gates
         self._top = min(top_k, len(pool))
-        self.chosen: list[Tensor] = []
-        """Per site so far: weights [units, pool]."""
+        self.chosen: dict[int, Tensor] = {}
+        """Site → weights [units, pool], for the sites passed so far (a model need not run them in order)."""
         device = engine.base.device
         width = max(len(e.ids) for e in rows)
         golds = torch.tensor([e.gold for e in rows], device=device)[:, None]
@@ -93,13 +101,15 @@ class _Assembly:
 
     def __call__(self, site: int, x: Tensor) -> Tensor:
         scores = self._share @ self._row_scores(site, x)
-        top, who = scores.topk(self._top, dim=-1)
+        top, who = scores.sort(dim=-1, descending=True, stable=True)  # of equal scores the pool's first
+        top, who = top[:, : self._top], who[:, : self._top]
         weights = torch.zeros_like(scores).scatter(-1, who, torch.softmax(top, -1))
-        self.chosen.append(weights)
+        self.chosen[site] = weights
         a, b = self._bank.factors(site, self._pool)
         flat_a, flat_b = flatten_factors(a, b)
-        w = weights[self._unit].to(x.dtype)
-        return mix_rows(x @ flat_a.T, w, a.shape[1], "factor") @ flat_b.T * self._bank.scaling
+        return (
+            mix_rows(x @ flat_a.T, weights[self._unit], a.shape[1], "factor") @ flat_b.T * self._bank.scaling
+        )
 
     def _row_scores(self, site: int, x: Tensor) -> Tensor:
         """[rows, pool]: mean over gold positions of ⟨LN(x), LN(g)⟩/√d."""

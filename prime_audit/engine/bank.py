@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prime_audit.engine.adapters import RULES, Adapter
+from prime_audit.engine.adapters import RULES, Adapter, merge_adapters
 from prime_audit.engine.base import Base, Site
 
 
@@ -26,7 +26,9 @@ class Mixture:
 
     def __post_init__(self) -> None:
         if self.rule not in RULES or self.weights.shape[-1] != len(self.names):
-            raise ValueError(f"mixture of {len(self.names)} adapters with weights {self.weights.shape}, {self.rule}")
+            raise ValueError(
+                f"mixture of {len(self.names)} adapters with weights {self.weights.shape}, {self.rule}"
+            )
 
 
 def alone(name: str) -> Mixture:
@@ -47,45 +49,47 @@ class AdapterBank:
     def add(self, adapters: Mapping[str, Adapter]) -> None:
         """Append adapters; ValueError where a name is taken or an adapter does not fit the bank."""
         shape = (self.scaling, self._A[0].shape[1]) if self._A else None
+        fitting = []
         for name, adapter in adapters.items():
             shape = shape or (adapter.scaling, adapter.rank)
-            self._check(name, adapter, shape)
+            fitting.append(self._fit(name, adapter, shape))
         self.scaling = shape[0] if shape else 1.0
         self.names += adapters
-        put = {"device": self.base.device, "dtype": self.base.dtype}
-        for i in range(len(self.base.sites) if adapters else 0):
-            a = torch.stack([o.A[i].to(**put) for o in adapters.values()])
-            b = torch.stack([o.B[i].to(**put) for o in adapters.values()])
+        device, dtype = self.base.device, self.base.dtype
+        for i in range(len(self.base.sites) if fitting else 0):
+            a = torch.stack([o.A[i].to(device, dtype) for o in fitting])
+            b = torch.stack([o.B[i].to(device, dtype) for o in fitting])
             if len(self._A) <= i:
                 self._A.append(a)
                 self._B.append(b)
             else:
                 self._A[i], self._B[i] = torch.cat([self._A[i], a]), torch.cat([self._B[i], b])
 
-    def _check(self, name: str, adapter: Adapter, shape: tuple[float, int]) -> None:
+    def _fit(self, name: str, adapter: Adapter, shape: tuple[float, int]) -> Adapter:
         if name in self.names:
             raise ValueError(f"adapter {name!r} is in the bank already")
-        if adapter.sites != tuple(site.name for site in self.base.sites):
-            raise ValueError(f"adapter {name!r} is for other modules than the base's")
         if (adapter.scaling, adapter.rank) != shape:
             raise ValueError(f"adapter {name!r} has another rank or scaling than the bank's")
+        return self.base.aligned(adapter)
 
     def factors(self, site: int, names: Sequence[str] | None = None) -> tuple[Tensor, Tensor]:
-        """A [S, r, d_in] and B [S, d_out, r] of a site, for these adapters (all, if None)."""
+        """Return A [S, r, d_in] and B [S, d_out, r] of a site, for these adapters (all, if None)."""
         if names is None or list(names) == self.names:
             return self._A[site], self._B[site]
         rows = torch.tensor([self.names.index(n) for n in names], device=self.base.device)
         return self._A[site][rows], self._B[site][rows]
 
     def adapter(self, mixture: Mixture) -> Adapter:
-        """Write a mixture out as one adapter by the ``factor`` rule's sums or the ``delta`` rule's concatenation."""
-        from prime_audit.engine.adapters import merge_adapters
-
+        """Write a mixture (not the empty one) out as one adapter: see :func:`merge_adapters`."""
         sites = tuple(site.name for site in self.base.sites)
         parts = []
         for name in mixture.names:
             ab = [self.factors(i, [name]) for i in range(len(sites))]
-            parts.append(Adapter(sites, tuple(a[0].cpu() for a, _ in ab), tuple(b[0].cpu() for _, b in ab), self.scaling))
+            parts.append(
+                Adapter(
+                    sites, tuple(a[0].cpu() for a, _ in ab), tuple(b[0].cpu() for _, b in ab), self.scaling
+                )
+            )
         return merge_adapters(parts, torch.tensor(per_site(mixture, self.base.sites)), mixture.rule)
 
 
@@ -118,7 +122,7 @@ class MixtureBranch:
         column = {name: j for j, name in enumerate(names)}
         for row, mixture in enumerate(mixtures):
             table[:, row, [column[n] for n in mixture.names]] = per_site(mixture, bank.base.sites)
-        self._weights = torch.tensor(table, device=bank.base.device, dtype=bank.base.dtype)
+        self._weights = torch.tensor(table, device=bank.base.device, dtype=torch.float32)
 
     def select(self, rows: Tensor) -> None:
         """Keep only these rows of the batch."""
@@ -132,15 +136,19 @@ class MixtureBranch:
 
 
 def mix_rows(z: Tensor, w: Tensor, rank: int, rule: str) -> Tensor:
-    """Apply row weights w [n, S] to stacked projections z [n, t, S·r]."""
+    """Apply row weights w [n, S] to stacked projections z [n, t, S·r].
+
+    w is float32 whatever z is: rounded to bfloat16, the near-equal candidates of a search would be the same.
+    """
     if rule == "delta":
-        return z * w.repeat_interleave(rank, dim=-1)[:, None]
+        return (z * w.repeat_interleave(rank, dim=-1)[:, None]).to(z.dtype)
     n, t, _ = z.shape
-    h = torch.einsum("ntsr,ns->ntr", z.view(n, t, -1, rank), w)
-    return (w[:, None, :, None] * h[:, :, None, :]).reshape(n, t, -1)
+    h = torch.einsum("ntsr,ns->ntr", z.view(n, t, -1, rank).to(w.dtype), w)
+    return (w[:, None, :, None] * h[:, :, None, :]).reshape(n, t, -1).to(z.dtype)
 
 
 def flatten_factors(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Stack factors A [S, r, d_in] and B [S, d_out, r] into [S·r, d_in] and [d_out, S·r]."""
     return a.flatten(0, 1), b.permute(1, 0, 2).flatten(1)
 
 

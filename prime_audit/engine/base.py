@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.codec import Codec
-from prime_audit.errors import UserError
+from prime_audit.errors import UserError, unknown
 
 MINI = Path(__file__).parent.parent / "assets" / "mini"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -53,10 +53,20 @@ class Base:
         self.model = model.eval().requires_grad_(False)
         self.name = name
         self.codec = Codec(tokenizer, context_length(model.config))
-        self._linears = dict(_projections(model, targets))
-        if not self._linears:
+        if self.codec.eos >= model.get_input_embeddings().num_embeddings:
             raise UserError(
-                f"{name}: no Linear layer named {', '.join(targets)} to adapt; "
+                f"model {name}: its tokenizer's end-of-text lies outside the model's vocabulary; "
+                "give a model folder with the model's own tokenizer"
+            )
+        self.stops = _stops(model, self.codec.eos)
+        """Token ids that end an answer: the tokenizer's end-of-text and those that the model itself names."""
+        self._linears = dict(_projections(model, targets))
+        missing = [
+            target for target in targets if not any(path.endswith(f".{target}") for path in self._linears)
+        ]
+        if missing or not targets:
+            raise UserError(
+                f"model {name}: no Linear layer named {', '.join(missing)} to adapt; "
                 "give a model with Linear attention projections (Llama, Mistral, Qwen)"
             )
         self.sites = [
@@ -92,18 +102,35 @@ class Base:
         finally:
             self._branch = before
 
-    def _add_branch(self, site: int, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+    def _add_branch(
+        self, site: int, module: nn.Module, args: tuple[Tensor, ...], output: Tensor
+    ) -> Tensor | None:
         if self._branch is None:
             return None
         return output + self._branch(site, args[0]).to(output.dtype)
 
+    def aligned(self, adapter: Adapter) -> Adapter:
+        """Put an adapter's sites in this base's order; ValueError where it was made for another model."""
+        place = {name: i for i, name in enumerate(adapter.sites)}
+        if place.keys() != {site.name for site in self.sites}:
+            raise ValueError("the adapter is for other modules than the base's")
+        order = [place[site.name] for site in self.sites]
+        a, b = tuple(adapter.A[i] for i in order), tuple(adapter.B[i] for i in order)
+        for site, x, y in zip(self.sites, a, b, strict=True):
+            if x.shape != (adapter.rank, site.d_in) or y.shape != (site.d_out, adapter.rank):
+                raise ValueError(f"the adapter's factors at {site.name} do not fit the base's Linear layer")
+        return Adapter(tuple(site.name for site in self.sites), a, b, adapter.scaling)
+
     @torch.no_grad()
     def merge(self, adapter: Adapter) -> None:
         """Add an adapter to the weights themselves (base adaptation); :meth:`restore` undoes it exactly."""
+        adapter = self.aligned(adapter)
         for (path, linear), a, b in zip(self._linears.items(), adapter.A, adapter.B, strict=True):
             self._pristine.setdefault(path, linear.weight.detach().cpu().clone())
             delta = adapter.scaling * (b.double() @ a.double())
-            linear.weight.copy_((linear.weight.double() + delta.to(linear.weight.device)).to(linear.weight.dtype))
+            linear.weight.copy_(
+                (linear.weight.double() + delta.to(linear.weight.device)).to(linear.weight.dtype)
+            )
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -117,17 +144,24 @@ class Base:
         digest = hashlib.sha256()
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
     def parameters(self) -> int:
-        """Number of weights."""
+        """Count the weights."""
         return sum(p.numel() for p in self.model.parameters())
 
 
 def context_length(config: Any) -> int:
     """Longest input in tokens that the model's configuration allows."""
     return int(getattr(config, "max_position_embeddings", None) or 2048)
+
+
+def _stops(model: Any, eos: int) -> tuple[int, ...]:
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return tuple(
+        dict.fromkeys([eos, *(named if isinstance(named, list) else [] if named is None else [named])])
+    )
 
 
 def _projections(model: nn.Module, targets: Sequence[str]) -> Iterator[tuple[str, nn.Linear]]:
@@ -146,12 +180,19 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no CUDA device; use --device cpu, or install a CUDA build of torch")
+        raise UserError(
+            "--device cuda: torch sees no CUDA device; use --device cpu, or install a CUDA build of torch"
+        )
     return device
 
 
 def load_base(
-    model: str, *, targets: Sequence[str], device: str = "auto", dtype: str = "auto", context: int | None = None
+    model: str,
+    *,
+    targets: Sequence[str],
+    device: str = "auto",
+    dtype: str = "auto",
+    context: int | None = None,
 ) -> Base:
     """Load ``mini``, a local folder or a hub id; safetensors only, no remote code.
 
@@ -162,6 +203,8 @@ def load_base(
 
     device = pick_device(device)
     kind = ("bfloat16" if device.startswith("cuda") else "float32") if dtype == "auto" else dtype
+    if kind not in DTYPES:
+        raise unknown("dtype", kind, DTYPES)
     source = resolve_model(model)
     loaded = from_pretrained(AutoModelForCausalLM, source, model, dtype=DTYPES[kind])
     base = Base(loaded.to(device), load_tokenizer(source, model), targets, model)
@@ -177,10 +220,14 @@ def resolve_model(model: str) -> str:
     path = Path(model).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise UserError(f"--model {model}: the folder has no config.json; give a Hugging Face model folder")
+            raise UserError(
+                f"--model {model}: the folder has no config.json; give a Hugging Face model folder"
+            )
         return str(path)
     if path.exists() or model.startswith((".", "/", "~")) or model.count("/") > 1:
-        raise UserError(f"--model {model}: no such model folder; give 'mini', a Hugging Face folder or a hub id")
+        raise UserError(
+            f"--model {model}: no such model folder; give 'mini', a Hugging Face folder or a hub id"
+        )
     return model
 
 

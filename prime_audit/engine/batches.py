@@ -11,15 +11,15 @@ T = TypeVar("T")
 
 
 def nothing(_: int) -> None:
-    """A tick nobody watches."""
+    """Tick for nobody."""
 
 
 def batches(
     items: Sequence[T], *, group: Callable[[T], Hashable], length: Callable[[T], int], tokens: int
 ) -> Iterator[list[int]]:
-    """Yield batches of indices into ``items``: one group each, near-equal lengths, ≤ ``tokens`` padded tokens.
+    """Yield batches of indices of ``items``: one group each, near-equal lengths, ≤ ``tokens`` padded tokens.
 
-    Long rows come first, so that a batch too large for the memory fails at the start of a run, not at its end.
+    Long rows come first: a batch too large for the memory fails at the start of a run, not at its end.
     """
     keys: dict[Hashable, int] = {}
     for item in items:

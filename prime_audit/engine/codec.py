@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prime_audit.errors import UserError
+
 
 @dataclass(frozen=True)
 class Encoded:
     """A prompt, with or without its gold, as token ids."""
 
     ids: tuple[int, ...]
-    """Begin-of-text (where the tokenizer has one), prompt, then gold and end-of-text where there is a gold."""
+    """Begin-of-text, if the tokenizer has one, and prompt; then gold and end-of-text, if there is a gold."""
     gold: int
     """How many of the last ids are gold tokens (end-of-text included); 0 for a bare prompt."""
 
@@ -27,21 +29,27 @@ class Codec:
         self.tokenizer = tokenizer
         self.context = context
         self.eos = _end(tokenizer)
-        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.eos
+        self.pad = self.eos  # padding is masked everywhere; a tokenizer's own may lie outside the vocabulary
         self.cut = 0
         """Texts longer than the context so far, counted once each; they lost their front."""
+        begin = tokenizer.bos_token_id
+        self._begin = int(begin) if begin is not None else self.eos
         self._seen: dict[tuple[str, str | None, int], Encoded] = {}
 
     def prompt(self, text: str, room: int) -> Encoded:
-        """Encode a bare prompt, leaving ``room`` tokens of the context for the answer."""
+        """Encode a bare prompt, leaving ``room`` tokens of the context; UserError where it has no more."""
+        if room >= self.context:
+            raise UserError(
+                f"a context of {self.context} tokens has no room for {room} new ones; ask for fewer"
+            )
         return self._remember(text, None, room)
 
     def example(self, prompt: str, gold: str) -> Encoded:
-        """Encode ``prompt + ' ' + gold`` and end-of-text; the gold's tokens are those after the prompt's."""
+        """Encode ``prompt + ' ' + gold`` and end-of-text; gold tokens are those after the prompt's."""
         return self._remember(prompt, gold, 0)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of generated ids, without special tokens, stripped."""
+        """Turn generated ids into text, without special tokens, stripped."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
     def _remember(self, prompt: str, gold: str | None, room: int) -> Encoded:
@@ -53,12 +61,18 @@ class Codec:
     def _encode(self, prompt: str, gold: str | None, room: int) -> Encoded:
         head = self._tokens(prompt)
         if gold is None:
-            return Encoded(self._fit(head, self.context - room), 0)
+            return Encoded(self._fit(head or [self._begin], self.context - room), 0)
         full = self._tokens(f"{prompt} {gold}")
         # Tokenized together, then split: a SentencePiece gold tokenized alone would gain a space of its own.
-        shared = next((i for i, (a, b) in enumerate(zip(head, full, strict=False)) if a != b), min(len(head), len(full)))
-        target = [*full[shared:], self.eos][: self.context - 1]
-        return Encoded(self._fit([*full[:shared], *target], self.context), len(target))
+        shared = next(
+            (i for i, (a, b) in enumerate(zip(head, full, strict=False)) if a != b), min(len(head), len(full))
+        )
+        front = full[:shared] or [
+            self._begin
+        ]  # the first gold token needs one before it to be predicted from
+        target = [*full[shared:], self.eos]
+        ids = self._fit([*front, *target], self.context)
+        return Encoded(ids, min(len(target), len(ids) - 1))
 
     def _tokens(self, text: str) -> list[int]:
         ids = list(self.tokenizer(text, add_special_tokens=True)["input_ids"])
@@ -76,9 +90,9 @@ class Codec:
 
 def _end(tokenizer: Any) -> int:
     if tokenizer.eos_token_id is None:
-        from prime_audit.errors import UserError
-
-        raise UserError("the model's tokenizer has no end-of-text token; set eos_token in tokenizer_config.json")
+        raise UserError(
+            "the model's tokenizer has no end-of-text token; set eos_token in tokenizer_config.json"
+        )
     return int(tokenizer.eos_token_id)
 
 

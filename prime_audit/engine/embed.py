@@ -15,22 +15,34 @@ from prime_audit.engine.batches import Tick, batches, nothing
 class Encoder:
     """Mean-pooled hidden states of the base itself, or of an encoder model of its own."""
 
-    def __init__(self, body: Any, tokenizer: Any, limit: int = 512, batch_tokens: int = 16384) -> None:
+    def __init__(
+        self, body: Any, tokenizer: Any, limit: int = 512, batch_tokens: int = 16384, **options: Any
+    ) -> None:
         self.body, self.tokenizer, self.limit, self.batch_tokens = body, tokenizer, limit, batch_tokens
+        self._options = options
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], tick: Tick = nothing) -> np.ndarray:
         """Embed texts (first ``limit`` tokens): float64 [n, hidden]."""
-        rows = [self.tokenizer(t, truncation=True, max_length=self.limit)["input_ids"] for t in texts]
+        pad = self.tokenizer.pad_token_id or 0  # any token will do: the mask hides it
+        # A text without any token has no mean: a padding token stands for it.
+        rows = [
+            self.tokenizer(t, truncation=True, max_length=self.limit)["input_ids"] or [pad] for t in texts
+        ]
         out: list[np.ndarray] = [np.zeros(0)] * len(rows)
         device = next(self.body.parameters()).device
-        pad = self.tokenizer.pad_token_id or 0
-        plan = batches(range(len(rows)), group=lambda _: 0, length=lambda i: len(rows[i]), tokens=self.batch_tokens)
+        plan = batches(
+            range(len(rows)), group=lambda _: 0, length=lambda i: len(rows[i]), tokens=self.batch_tokens
+        )
         for part in plan:
             width = max(len(rows[i]) for i in part)
             ids = torch.tensor([rows[i] + [pad] * (width - len(rows[i])) for i in part], device=device)
-            mask = torch.tensor([[1] * len(rows[i]) + [0] * (width - len(rows[i])) for i in part], device=device)
-            states = self.body(input_ids=ids, attention_mask=mask)[0].double() * mask[..., None]
+            mask = torch.tensor(
+                [[1] * len(rows[i]) + [0] * (width - len(rows[i])) for i in part], device=device
+            )
+            states = (
+                self.body(input_ids=ids, attention_mask=mask, **self._options)[0].double() * mask[..., None]
+            )
             means = (states.sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
             for row, i in enumerate(part):
                 out[i] = means[row]
@@ -39,9 +51,9 @@ class Encoder:
 
 
 def base_encoder(base: Base, limit: int = 512, batch_tokens: int = 16384) -> Encoder:
-    """Use the base's own body."""
-    body = getattr(base.model, base.model.base_model_prefix)
-    return Encoder(body, base.codec.tokenizer, min(limit, base.codec.context), batch_tokens)
+    """Use the base's own body, without the output layer and the key-value cache."""
+    limit = min(limit, base.codec.context)
+    return Encoder(base.model.base_model, base.codec.tokenizer, limit, batch_tokens, use_cache=False)
 
 
 def load_encoder(model: str, device: str, limit: int = 512, batch_tokens: int = 16384) -> Encoder:

@@ -42,7 +42,9 @@ class Spent:
 
     def minus(self, before: Spent) -> Spent:
         """Return the difference to an earlier reading."""
-        return Spent(*(getattr(self, f) - getattr(before, f) for f in ("requests", "prompt_tokens", "new_tokens")))
+        return Spent(
+            *(getattr(self, f) - getattr(before, f) for f in ("requests", "prompt_tokens", "new_tokens"))
+        )
 
 
 @dataclass
@@ -59,7 +61,10 @@ class Engine:
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request], max_new: int, tick: Tick = nothing) -> list[str]:
-        """Answer each request with at most ``max_new`` tokens; the stripped texts, in the order asked."""
+        """Answer each request with at most ``max_new`` tokens; the stripped texts, in the order asked.
+
+        Raises ValueError where sampling is asked for and a request has no key.
+        """
         encoded = [self.base.codec.prompt(r.prompt, max_new) for r in requests]
         answers = [""] * len(requests)
         for batch in self._plan(requests, encoded, extra=max_new):
@@ -72,18 +77,26 @@ class Engine:
 
     @torch.inference_mode()
     def score(self, requests: Sequence[Request], tick: Tick = nothing) -> list[np.ndarray]:
-        """Log-probabilities of each request's gold tokens, end-of-text included: float64 [T] each, nats."""
-        encoded = [self.base.codec.example(r.prompt, r.gold or "") for r in requests]
+        """Return the log-probabilities of each gold's T tokens, end-of-text included: float64 [T], nats."""
+        encoded = [self.base.codec.example(r.prompt, _gold(r)) for r in requests]
         scores: list[np.ndarray] = [np.zeros(0)] * len(requests)
         for batch in self._plan(requests, encoded):
             logits, golds = self._gold_logits([requests[i] for i in batch], [encoded[i] for i in batch])
-            logp = torch.log_softmax(logits.float(), -1).gather(-1, golds[..., None])[..., 0].double().cpu().numpy()
+            logp = (
+                torch.log_softmax(logits.float(), -1)
+                .gather(-1, golds[..., None])[..., 0]
+                .double()
+                .cpu()
+                .numpy()
+            )
             for row, i in enumerate(batch):
                 scores[i] = logp[row, logp.shape[1] - encoded[i].gold :]
             tick(len(batch))
         return scores
 
-    def _plan(self, requests: Sequence[Request], encoded: Sequence[Encoded], extra: int = 0) -> list[list[int]]:
+    def _plan(
+        self, requests: Sequence[Request], encoded: Sequence[Encoded], extra: int = 0
+    ) -> list[list[int]]:
         """Batches of one rule and one set of adapters, so that no row pays for another's sharers."""
         self.spent.requests += len(requests)
         self.spent.prompt_tokens += sum(len(e.ids) for e in encoded)
@@ -111,25 +124,36 @@ class Engine:
                 use_cache=False,
                 logits_to_keep=most + 1,
             )
-        return out.logits[:, :-1], ids[:, ids.shape[1] - most :]
+        return out.logits[:, -most - 1 : -1], ids[:, -most:]
 
-    def _decode(self, requests: Sequence[Request], encoded: Sequence[Encoded], max_new: int) -> list[list[int]]:
+    def _decode(
+        self, requests: Sequence[Request], encoded: Sequence[Encoded], max_new: int
+    ) -> list[list[int]]:
         """Decode one batch; finished rows leave it, so that the slowest row does not hold the others."""
         from transformers import DynamicCache
 
-        branch, codec = self._branch(requests), self.base.codec
+        branch, stops = self._branch(requests), torch.tensor(self.base.stops, device=self.base.device)
         noise = uniforms(self.sampling, [r.key for r in requests], max_new, self.base.device)
-        ids, mask = pad_left([e.ids for e in encoded], codec.pad, self.base.device)
-        cache, rows = DynamicCache(config=self.base.model.config), torch.arange(len(requests), device=ids.device)
+        ids, mask = pad_left([e.ids for e in encoded], self.base.codec.pad, self.base.device)
+        cache, rows = (
+            DynamicCache(config=self.base.model.config),
+            torch.arange(len(requests), device=ids.device),
+        )
         place = positions(mask)
         answers: list[list[int]] = [[] for _ in requests]
         with self.base.mounted(branch):
             for step in range(max_new):
                 out = self.base.model(
-                    input_ids=ids, attention_mask=mask, position_ids=place, past_key_values=cache, logits_to_keep=1
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=place,
+                    past_key_values=cache,
+                    logits_to_keep=1,
                 )
-                token = choose(out.logits[:, -1], self.sampling, noise[rows, step] if noise is not None else None)
-                going = token != codec.eos
+                token = choose(
+                    out.logits[:, -1], self.sampling, noise[rows, step] if noise is not None else None
+                )
+                going = ~torch.isin(token, stops)
                 for row, t in zip(rows[going].tolist(), token[going].tolist(), strict=True):
                     answers[row].append(t)
                 if not going.any():
@@ -147,3 +171,9 @@ class Engine:
                     mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
                     place = place[:, -1:] + 1
         return answers
+
+
+def _gold(request: Request) -> str:
+    if request.gold is None:
+        raise ValueError(f"request {request.key} has no gold to score")
+    return request.gold

@@ -13,25 +13,36 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw tokens (PROTOCOL §3: temperature 0.1, top-p 0.9)."""
+    """How to draw tokens (PROTOCOL §3: temperature 0.1, top-p 0.9); ValueError out of range."""
 
     temperature: float = 0.1
+    """Divides the logits; above 0."""
     top_p: float = 0.9
+    """Keep the fewest likeliest tokens that reach this share, of those that ``top_k`` keeps."""
     top_k: int = 0
     """Keep only this many likeliest tokens; 0 keeps all."""
     seed: int = 0
+    """With a request's key decides every number drawn for it."""
+
+    def __post_init__(self) -> None:
+        if not (self.temperature > 0 and 0 < self.top_p <= 1 and self.top_k >= 0):
+            raise ValueError(f"{self}: needs temperature > 0, 0 < top_p ≤ 1, top_k ≥ 0")
 
 
 def uniforms(
     sampling: Sampling | None, keys: Sequence[tuple[str, ...]], steps: int, device: torch.device
 ) -> Tensor | None:
-    """One number in [0, 1) per request and step, [n, steps], a function of the seed and the request's key alone."""
+    """Draw a number in [0, 1) per request and step, [n, steps]: a function of the seed and the key alone."""
     if sampling is None:
         return None
     rows = []
     for key in keys:
+        if not key:  # all such requests would draw the same numbers
+            raise ValueError("sampling needs a key in every request")
         digest = hashlib.sha256("\x1f".join([str(sampling.seed), *key]).encode()).digest()
-        rows.append(np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big"))).random(steps))
+        rows.append(
+            np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big"))).random(steps)
+        )
     return torch.tensor(np.stack(rows), device=device)
 
 
@@ -39,11 +50,12 @@ def choose(logits: Tensor, sampling: Sampling | None, u: Tensor | None) -> Tenso
     """Pick a token per row, int64 [n]: the likeliest, or by inverting the kept distribution at u [n]."""
     if sampling is None or u is None:
         return logits.argmax(-1)
-    p, order = torch.softmax(logits.double() / sampling.temperature, -1).sort(dim=-1, descending=True, stable=True)
-    before = p.cumsum(-1) - p
-    p = p.masked_fill(before >= sampling.top_p, 0.0)  # the likeliest token always stays: nothing stands before it
-    if sampling.top_k:
-        p[:, sampling.top_k :] = 0.0
+    ranked, order = (logits.double() / sampling.temperature).sort(dim=-1, descending=True, stable=True)
+    p = torch.softmax(ranked[:, : sampling.top_k or None], -1)  # as transformers: top-p of what top-k keeps
     total = p.cumsum(-1)
-    place = torch.searchsorted(total, (u * total[:, -1])[:, None], right=True).clamp(max=p.shape[-1] - 1)
-    return order.gather(-1, place)[:, 0]
+    kept = ((total - p) < sampling.top_p).sum(
+        -1, keepdim=True
+    )  # never 0: nothing stands before the likeliest
+    reach = total.gather(-1, kept - 1)
+    place = torch.searchsorted(total, u[:, None] * reach, right=True)
+    return order.gather(-1, torch.minimum(place, kept - 1))[:, 0]

@@ -1,12 +1,11 @@
 """Training many owners' adapters, or gates, in one pass over the shared frozen base.
 
-Rows of different owners share a batch; each owner keeps her own AdamW, gradient cut, schedule and step count, so
-that the result is the one she would have got alone (DESIGN, "the same way backwards").
+Rows of different owners share a batch; each owner keeps her own AdamW, gradient cut, schedule and step count,
+so that the result is the one she would have got alone (DESIGN, "the same way backwards").
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base, Branch
 from prime_audit.engine.batches import Tick, nothing
 from prime_audit.engine.codec import Encoded, pad_left, positions
+from prime_audit.errors import UserError
+from prime_audit.seeds import rng_of, seed_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class LoraShape:
     rank: int = 8
     alpha: float = 8.0
     dropout: float = 0.05
+    modules: tuple[str, ...] = ()
+    """Names of the projections that are trained; the others stay without effect. Empty: all."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class Recipe:
     warmup: float = 0.0
     """Share of the steps spent warming up."""
 
+    def __post_init__(self) -> None:
+        if self.batch < 1 or (self.epochs > 0) == (self.steps > 0):
+            raise ValueError(f"{self}: needs a batch, and either epochs or steps")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -59,25 +66,24 @@ class Job:
     """(prompt, gold) pairs."""
 
 
-def seed_of(seed: int, *words: str) -> int:
-    """Derive an independent 63-bit seed from the run's seed and a name."""
-    return int.from_bytes(hashlib.sha256("\x1f".join([str(seed), *words]).encode()).digest()[:8], "big") >> 1
-
-
 class _Trainee:
     """One owner in training: her parameters, optimizer, schedule and the order of her examples."""
 
     def __init__(self, base: Base, job: Job, recipe: Recipe, params: list[nn.Parameter], seed: int) -> None:
         from transformers import get_scheduler
 
+        if not job.examples:
+            raise ValueError(f"{job.owner} has no examples to train on")
         self.owner = job.owner
         self.examples = [base.codec.example(prompt, gold) for prompt, gold in job.examples]
         self.params = params
         self.clip = recipe.clip
         self.noise = torch.Generator(base.device).manual_seed(seed_of(seed, job.owner, "dropout"))
-        order = np.random.default_rng(seed_of(seed, job.owner, "order"))
+        order = rng_of(seed, job.owner, "order")
         self.plan = _plan(len(self.examples), recipe, order)
-        self.optimizer = torch.optim.AdamW(params, recipe.lr, betas=(0.9, 0.95), weight_decay=recipe.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            params, recipe.lr, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
+        )
         warm = math.ceil(recipe.warmup * len(self.plan))
         self.schedule = get_scheduler(recipe.schedule, self.optimizer, warm, len(self.plan))
 
@@ -87,6 +93,13 @@ class _Trainee:
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
+
+    def check(self) -> None:
+        """Raise UserError where training diverged: such an adapter would poison every mixture it enters."""
+        if not all(bool(p.isfinite().all()) for p in self.params):
+            raise UserError(
+                f"training of {self.owner} diverged; give a lower rate, or --dtype float32 or bfloat16"
+            )
 
 
 def _plan(count: int, recipe: Recipe, order: np.random.Generator) -> list[list[int]]:
@@ -105,14 +118,21 @@ BranchMaker = Callable[[Sequence[int], Sequence[_Trainee], Sequence[int]], Branc
 
 
 def train_adapters(
-    base: Base, jobs: Sequence[Job], shape: LoraShape, recipe: Recipe, *, seed: int, tokens: int, tick: Tick = nothing
+    base: Base,
+    jobs: Sequence[Job],
+    shape: LoraShape,
+    recipe: Recipe,
+    *,
+    seed: int,
+    tokens: int,
+    tick: Tick = nothing,
 ) -> dict[str, Adapter]:
     """Train one LoRA per job; ``tick`` counts optimizer steps (see :func:`count_steps`).
 
     ``tokens`` bounds the padded tokens of one forward and backward pass; larger batches accumulate gradients.
     """
     trainees = [
-        _Trainee(base, job, recipe, _fresh_lora(base, shape.rank, seed_of(seed, job.owner, "init")), seed)
+        _Trainee(base, job, recipe, _fresh_lora(base, shape, seed_of(seed, job.owner, "init")), seed)
         for job in jobs
     ]
     scaling = shape.alpha / shape.rank
@@ -135,9 +155,16 @@ def train_adapters(
 
 
 def train_gates(
-    base: Base, bank: AdapterBank, jobs: Sequence[Job], recipe: Recipe, *, seed: int, tokens: int, tick: Tick = nothing
+    base: Base,
+    bank: AdapterBank,
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    *,
+    seed: int,
+    tokens: int,
+    tick: Tick = nothing,
 ) -> dict[str, tuple[Tensor, ...]]:
-    """Train Per-Pcs gates: per owner and site one vector g [d_in], her adapter in the bank frozen (PROTOCOL §4)."""
+    """Train Per-Pcs gates (PROTOCOL §4): per owner and site a vector g [d_in], her bank adapter frozen."""
     trainees = []
     for job in jobs:
         gates = [nn.Parameter(torch.zeros(site.d_in, device=base.device)) for site in base.sites]
@@ -147,7 +174,9 @@ def train_gates(
         return _GateBranch(bank, owners, active)
 
     _train(base, trainees, branch, tokens, tick)
-    return {job.owner: tuple(p.detach().cpu() for p in t.params) for job, t in zip(jobs, trainees, strict=True)}
+    return {
+        job.owner: tuple(p.detach().cpu() for p in t.params) for job, t in zip(jobs, trainees, strict=True)
+    }
 
 
 def count_steps(jobs: Sequence[Job], recipe: Recipe) -> int:
@@ -166,6 +195,8 @@ def _train(base: Base, trainees: list[_Trainee], branch: BranchMaker, tokens: in
             for trainee in active:
                 trainee.step()
             tick(len(active))
+        for trainee in group:
+            trainee.check()
 
 
 def _groups(trainees: list[_Trainee], tokens: int) -> Iterator[list[_Trainee]]:
@@ -210,25 +241,32 @@ def _backward(
     most = max(e.gold for e in examples)
     with base.mounted(branch([o for o, _ in rows], active, [len(e.ids) for e in examples])):
         out = base.model(
-            input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False, logits_to_keep=most + 1
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions(mask),
+            use_cache=False,
+            logits_to_keep=most + 1,
         )
-    target = ids[:, ids.shape[1] - most :]
-    nll = nn.functional.cross_entropy(out.logits[:, :-1].float().transpose(1, 2), target, reduction="none")
+    logits = out.logits[:, -most - 1 : -1].float()
+    nll = nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, -most:], reduction="none")
     golds = torch.tensor([e.gold for e in examples], device=base.device)
     is_gold = torch.arange(most, device=base.device)[None] >= most - golds[:, None]
     scale = torch.tensor(weights, device=base.device)[:, None]
-    (nll * is_gold * scale).sum().backward()
+    (nll * is_gold * scale).sum().backward()  # type: ignore[no-untyped-call]
 
 
-def _fresh_lora(base: Base, rank: int, seed: int) -> list[nn.Parameter]:
+def _fresh_lora(base: Base, shape: LoraShape, seed: int) -> list[nn.Parameter]:
     """PEFT's initialisation: A Kaiming-uniform with a = √5, B zero. All A first, then all B."""
     noise = torch.Generator().manual_seed(seed)
-    params = []
+    down, up = [], []
     for site in base.sites:
-        bound = 1.0 / math.sqrt(site.d_in)
-        a = (torch.rand(rank, site.d_in, generator=noise) * 2 - 1) * bound
-        params.append(nn.Parameter(a.to(base.device)))
-    return params + [nn.Parameter(torch.zeros(site.d_out, rank, device=base.device)) for site in base.sites]
+        trained = not shape.modules or site.name.rpartition(".")[2] in shape.modules
+        a = (torch.rand(shape.rank, site.d_in, generator=noise) * 2 - 1) / math.sqrt(site.d_in)
+        down.append(nn.Parameter(a.to(base.device), requires_grad=trained))
+        up.append(
+            nn.Parameter(torch.zeros(site.d_out, shape.rank, device=base.device), requires_grad=trained)
+        )
+    return down + up
 
 
 class _LoraBranch:
@@ -266,7 +304,12 @@ class _LoraBranch:
             rows = [i for i, o in enumerate(self._owners) if o == owner]
             long = max(self._lengths[i] for i in rows)
             drawn = torch.rand(
-                len(rows), long, x.shape[-1], generator=self._trainees[owner].noise, device=x.device, dtype=x.dtype
+                len(rows),
+                long,
+                x.shape[-1],
+                generator=self._trainees[owner].noise,
+                device=x.device,
+                dtype=x.dtype,
             )
             keep[rows, x.shape[1] - long :] = (drawn >= self._dropout).to(x.dtype) / (1 - self._dropout)
         return keep
@@ -290,4 +333,3 @@ class _GateBranch:
         opened = x * torch.sigmoid(torch.einsum("ntd,nd->nt", x.to(gate.dtype), gate))[..., None].to(x.dtype)
         z = torch.bmm(opened.to(a.dtype), a[self._rows].transpose(1, 2))
         return torch.bmm(z, b[self._rows].transpose(1, 2)) * self._bank.scaling
-

@@ -1,0 +1,13 @@
+"""Profile augmentation: a text summary of the user stands in front of the prompt."""
+
+from __future__ import annotations
+
+from prime_audit.plugins import Augment, Param, method
+
+K = Param("k", None, "history items beside the profile; by default 0 alone and 1 behind another method (Table 1)")
+
+
+@method(source="Richardson et al. 2023; PriME, Table 1 (PAG)", params=(K,), augments=True)
+def augment(*, k: int | None, alone: bool) -> Augment:
+    """Put the user's profile text, and k retrieved history items, in front of the question."""
+    return Augment(k=(0 if alone else 1) if k is None else k, profile=True)

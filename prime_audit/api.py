@@ -1,0 +1,69 @@
+"""The Python face of ``prime-audit compare``, with the same words."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prime_audit.community.store import default_cache
+from prime_audit.folder import Run
+from prime_audit.plan import make_plan
+
+
+def compare(
+    methods: str | Sequence[str] = "prime,perpcs",
+    *,
+    out: str | Path | None = None,
+    cache: str | Path | None = "default",
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
+    """Run methods through one harness: utility, leakage, controls; write the run folder and return it.
+
+    Parameters
+    ----------
+    methods
+        As on the command line: ``"np,prime:alpha=0.6+rag"``, or a sequence of such names.
+    out
+        The run's folder; by default ``runs/`` and the time.
+    cache
+        Where trained adapters are kept; None keeps none.
+    quiet
+        No progress.
+    options
+        Further words of the command: ``tasks``, ``attacks``, ``data``, ``model``, ``encoder``, ``profiler``,
+        ``preset``, ``overrides`` (``["clusters=10"]``), ``device``, ``dtype``, ``seed``, ``plugins``, ``strict``.
+
+    Raises
+    ------
+    UserError
+        For whatever the caller can mend, in one line.
+    """
+    plan = make_plan(methods=methods, **options)
+    from prime_audit.run import run
+
+    folder = Path(out) if out else Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    kept = default_cache() if cache == "default" else Path(cache) if cache else None
+    return run(plan, folder, command_line(methods, options), cache=kept, quiet=quiet)
+
+
+def command_line(methods: str | Sequence[str], options: dict[str, Any]) -> str:
+    """Write the command that makes the run again, without its output folder."""
+    words = ["prime-audit", "compare", "--methods", _joined(methods)]
+    for key, value in options.items():
+        if key == "overrides":
+            words += [w for pair in value for w in ("--set", pair)]
+        elif key == "plugins":
+            words += [w for path in value for w in ("--plugin", str(path))]
+        elif key == "strict":
+            words += ["--strict"] if value else []
+        elif value is not None:
+            words += [f"--{key}", _joined(value) if key in ("tasks", "attacks") else str(value)]
+    return shlex.join(words)
+
+
+def _joined(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else ",".join(value)

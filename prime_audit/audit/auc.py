@@ -1,0 +1,115 @@
+"""Area under the ROC curve, and the true-positive rate at a bounded false-positive rate."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+class Undefined(ValueError):  # noqa: N818 - it names a state of the data, not a fault
+    """The data cannot carry the figure asked for; the message is the reason to report in its place."""
+
+
+def as_scores(scores: ArrayLike) -> FloatArray:
+    """Return ``scores`` as floats; NaN is refused (a score that does not exist must be dealt with by name).
+
+    Infinite scores are legitimate: an impossible token has log-probability minus infinity.
+
+    Raises
+    ------
+    ValueError
+        Where ``scores`` is not one-dimensional or holds NaN.
+    """
+    array = np.asarray(scores, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"scores must have one dimension, not shape {array.shape}")
+    if np.isnan(array).any():
+        raise ValueError(f"{int(np.isnan(array).sum())} of {array.size} scores are NaN")
+    return array
+
+
+def auc(members: ArrayLike, others: ArrayLike) -> float:
+    """Share of (member, non-member) pairs in which the member scores higher; a tie counts one half.
+
+    The Mann-Whitney form of the area under the ROC curve, in [0, 1]; ½ is chance.
+
+    Parameters
+    ----------
+    members, others
+        Scores of the two sides, one-dimensional; higher = member.
+
+    Raises
+    ------
+    Undefined
+        Where a side is empty.
+    ValueError
+        Where a score is NaN.
+    """
+    inside, outside = _both_sides(members, others)
+    return float(wins(inside, outside).sum() / (inside.size * outside.size))
+
+
+def tpr_at_fpr(members: ArrayLike, others: ArrayLike, fpr: float, *, allow_finer: bool = False) -> float:
+    """Return the largest true-positive rate whose false-positive rate does not pass ``fpr``, uninterpolated.
+
+    A score at or above the threshold is called a member; equal scores fall on the same side.
+
+    Parameters
+    ----------
+    members, others
+        Scores of the two sides, one-dimensional; higher = member.
+    fpr
+        The bound, in [0, 1]. Zero is a question of its own: the members above every non-member.
+    allow_finer
+        Answer also where 0 < ``fpr`` < 1/len(others). Such an answer is that at ``fpr`` = 0 under a bolder
+        name, so by default it is refused.
+
+    Raises
+    ------
+    Undefined
+        Where a side is empty, or ``fpr`` is finer than the non-members can carry.
+    ValueError
+        Where ``fpr`` is outside [0, 1] or a score is NaN.
+    """
+    if not 0.0 <= fpr <= 1.0:
+        raise ValueError(f"a false-positive rate lies in [0, 1], not {fpr}")
+    inside, outside = _both_sides(members, others)
+    if 0.0 < fpr < 1.0 / outside.size and not allow_finer:
+        raise Undefined(f"a false-positive rate of {fpr:g} is finer than 1 of {outside.size} non-members")
+    # count/n rounds the way a decimal literal does, so 29/100 <= 0.29 holds, where floor(0.29 * 100) is 28.
+    allowed = int(np.flatnonzero(np.arange(outside.size + 1) / outside.size <= fpr)[-1])
+    if allowed == outside.size:
+        return 1.0
+    first_refused = np.sort(outside)[::-1][allowed]
+    return float(np.mean(inside > first_refused))
+
+
+def null_auc_sd(n_members: int, n_others: int) -> float:
+    """Return the standard deviation of the AUC of independent scores without signal: √((P+N+1)/(12PN)).
+
+    Items of one sharer are not independent; for those it is far too small (see ``panels.mean_auc_ci``).
+    """
+    if n_members < 1 or n_others < 1:
+        raise Undefined(f"an AUC needs both sides; there are {n_members} members and {n_others} non-members")
+    return float(np.sqrt((n_members + n_others + 1) / (12 * n_members * n_others)))
+
+
+def wins(members: FloatArray, others: FloatArray) -> FloatArray:
+    """Count for each member score the non-member scores it beats, ties as ½ -> [len(members)]."""
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, members, side="left")
+    not_above = np.searchsorted(ordered, members, side="right")
+    return (below + not_above) / 2.0
+
+
+def _both_sides(members: ArrayLike, others: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    inside, outside = as_scores(members), as_scores(others)
+    if not inside.size or not outside.size:
+        raise Undefined(
+            f"an AUC needs both sides; there are {inside.size} member and {outside.size} non-member scores"
+        )
+    return inside, outside

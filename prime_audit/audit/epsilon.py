@@ -1,0 +1,144 @@
+"""Empirical lower bounds on the ε of (ε, δ)-differential privacy, from an attack's successes.
+
+A bound is valid for a threshold (or a set of guesses) fixed before the scores were seen; one chosen as the
+best of many needs ``alpha`` corrected for the choice.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.stats import beta, binom
+
+from prime_audit.audit.auc import Undefined
+
+_BISECTIONS = 60
+"""Halvings of an interval of length 1: past float precision."""
+_EPSILON_LIMIT = 100.0
+"""Where the search for a bound ends; binomial counts that could be held in memory stay far below."""
+
+
+def clopper_pearson(successes: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
+    """Exact interval of a binomial proportion, each side at ``alpha``/2.
+
+    Parameters
+    ----------
+    successes, n
+        Successes out of ``n`` >= 1 independent trials.
+    alpha
+        One minus the level of the two-sided interval, in (0, 1).
+
+    Returns
+    -------
+    tuple
+        Lower and upper limit, in [0, 1].
+    """
+    _check_alpha(alpha)
+    if n < 1:
+        raise Undefined("a proportion of no trials")
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n} trials")
+    lower = 0.0 if successes == 0 else float(beta.ppf(alpha / 2, successes, n - successes + 1))
+    upper = 1.0 if successes == n else float(beta.ppf(1 - alpha / 2, successes + 1, n - successes))
+    return lower, upper
+
+
+def epsilon_bound(
+    tp: int, n_members: int, fp: int, n_others: int, alpha: float = 0.05, delta: float = 0.0
+) -> float:
+    """Lower bound on ε from one threshold: max(0, ln((L - δ) / U)).
+
+    L is the lower Clopper-Pearson limit of the true-positive rate, U the upper one of the false-positive
+    rate, each one-sided at ``alpha``/2, so that the bound holds with confidence 1 - ``alpha``. The trials
+    must be independent: items of one sharer are not.
+
+    Parameters
+    ----------
+    tp, n_members
+        Members at or above the threshold, and all of them.
+    fp, n_others
+        Non-members at or above the threshold, and all of them.
+    alpha
+        Error probability of the bound.
+    delta
+        The δ of (ε, δ); 0 where L does not exceed it.
+    """
+    _check_delta(delta)
+    lower, _ = clopper_pearson(tp, n_members, alpha)
+    _, upper = clopper_pearson(fp, n_others, alpha)
+    return max(0.0, math.log((lower - delta) / upper)) if lower > delta else 0.0
+
+
+def epsilon_ceiling(n_members: int, n_others: int, alpha: float = 0.05, delta: float = 0.0) -> float:
+    """Return the largest ``epsilon_bound`` these counts can give: every guess right."""
+    return epsilon_bound(n_members, n_members, 0, n_others, alpha, delta)
+
+
+def one_run_epsilon(m: int, r: int, v: int, delta: float = 0.0, alpha: float = 0.05) -> float:
+    """Lower bound on ε from one training run with randomised membership (Steinke et al. 2023).
+
+    Parameters
+    ----------
+    m
+        Units whose membership was drawn by a fair coin.
+    r
+        Guesses made about them (the others: abstained).
+    v
+        Guesses that were right.
+    delta
+        The δ of (ε, δ).
+    alpha
+        Error probability of the bound.
+
+    Returns
+    -------
+    float
+        The largest ε with p-value below ``alpha``, rounded down by less than 1e-12; 0 where there is none.
+    """
+    _check_alpha(alpha)
+    _check_delta(delta)
+    if not 0 <= v <= r <= m:
+        raise ValueError(f"expected 0 <= v <= r <= m, not v {v}, r {r}, m {m}")
+    if one_run_p_value(m, r, v, 0.0, delta) >= alpha:
+        return 0.0
+    low, high = 0.0, 1.0
+    while one_run_p_value(m, r, v, high, delta) < alpha and high < _EPSILON_LIMIT:
+        low, high = high, high + 1.0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        if one_run_p_value(m, r, v, middle, delta) < alpha:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def one_run_p_value(m: int, r: int, v: int, epsilon: float, delta: float = 0.0) -> float:
+    """Return the probability bound for v or more right guesses of r under (ε, δ); arguments as above.
+
+    min(1, β + 2mδA), with q = e^ε/(1 + e^ε), β = P[Bin(r, q) >= v], A = max over 1 <= i <= v of
+    P[v - i <= Bin(r, q) < v] / i.
+    """
+    q = 1.0 / (1.0 + math.exp(-epsilon))
+    tail = float(binom.sf(v - 1, r, q))
+    if delta == 0.0 or v == 0:
+        return min(1.0, tail)
+    below = np.cumsum(binom.pmf(np.arange(v - 1, -1, -1), r, q))
+    steepest = float(np.max(below / np.arange(1, v + 1)))
+    return min(1.0, tail + 2 * m * delta * steepest)
+
+
+def one_run_ceiling(m: int, delta: float = 0.0, alpha: float = 0.05) -> float:
+    """Return the largest ``one_run_epsilon`` that ``m`` units can give: all guessed, all right."""
+    return one_run_epsilon(m, m, m, delta, alpha)
+
+
+def _check_alpha(alpha: float) -> None:
+    if not 0.0 < alpha < 1.0:
+        raise ValueError(f"alpha lies between 0 and 1, not {alpha}")
+
+
+def _check_delta(delta: float) -> None:
+    if not 0.0 <= delta < 1.0:
+        raise ValueError(f"delta lies in [0, 1), not {delta}")

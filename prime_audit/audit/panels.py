@@ -1,0 +1,259 @@
+"""The leakage figure: the AUC of each target, averaged, with an interval over sharers *and* targets.
+
+Items of one sharer resemble each other, and one sharer serves many targets, so neither items nor targets are
+independent. The interval resamples both: a draw gives every sharer and every target a multiplicity (sampling
+each with replacement, independently), a pair of items counts as often as the product of its two sharers'
+multiplicities, a target's AUC as often as the target's. This two-way ("pigeonhole") bootstrap errs on the
+wide side where only one of the two varies (Owen 2007), and on the narrow side where a handful of sharers are
+ever members: read ``member_sharers`` beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, as_scores, auc, wins
+from prime_audit.audit.bootstrap import Estimate, percentile_interval
+
+_PATIENCE = 50
+"""Batches of draws after which a game whose draws hardly ever hold both sides is given up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """The scored items of one target's game."""
+
+    target: str
+    """The target's id, unique among the panels."""
+    scores: FloatArray
+    """One score an item, [items]; higher = member; no NaN."""
+    sharers: Sequence[str]
+    """Whose item it is, [items]; the unit that is resampled."""
+    members: BoolArray
+    """Whether the item is a member, [items]. In the paper's game that is a property of the sharer; where a
+    sharer's items are held out, one sharer stands on both sides."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scores", as_scores(self.scores))
+        object.__setattr__(self, "members", np.asarray(self.members, dtype=np.bool_))
+        if not self.scores.shape == self.members.shape == (len(self.sharers),):
+            raise ValueError(
+                f"target {self.target!r}: {self.scores.size} scores, {self.members.size} member flags and "
+                f"{len(self.sharers)} sharers"
+            )
+
+    @property
+    def playable(self) -> bool:
+        """Whether both sides have an item."""
+        return bool(self.members.any() and not self.members.all())
+
+    @classmethod
+    def of_sharers(
+        cls, target: str, scores: ArrayLike, sharers: Sequence[str], member_sharers: Mapping[str, bool]
+    ) -> Panel:
+        """Build the panel of a game in which a sharer is a member with all her items, or with none."""
+        flags = np.array([member_sharers[sharer] for sharer in sharers], dtype=np.bool_)
+        return cls(target, as_scores(scores), tuple(sharers), flags)
+
+
+@dataclass(frozen=True)
+class AucEstimate(Estimate):
+    """A mean AUC over targets (or a difference of two), with what it rests on."""
+
+    n: int = 0
+    """Scored items, over all targets that count."""
+    per_target: Mapping[str, float] = field(default_factory=dict)
+    """The figure of each target that counts."""
+    left_out: tuple[str, ...] = ()
+    """Targets without members or without non-members; they do not count."""
+    member_sharers: int = 0
+    """Distinct sharers that are a member for any target: what the interval can learn from."""
+    other_sharers: int = 0
+    """Distinct sharers that are a non-member for any target."""
+    redrawn: int = 0
+    """Bootstrap draws in which no target kept both sides, and which were drawn again."""
+
+
+def target_auc(scores: ArrayLike, member_mask: ArrayLike) -> float:
+    """AUC of one target's items: ``scores`` [items], higher = member; ``member_mask`` [items].
+
+    Raises
+    ------
+    Undefined
+        Where all items are on one side.
+    """
+    values, mask = as_scores(scores), np.asarray(member_mask, dtype=np.bool_)
+    return auc(values[mask], values[~mask])
+
+
+def mean_auc_ci(panels: Sequence[Panel], *, n: int = 1000, seed: int, level: float = 0.95) -> AucEstimate:
+    """Mean over targets of the per-target AUC, with its two-way percentile interval.
+
+    Parameters
+    ----------
+    panels
+        One game a target.
+    n
+        Bootstrap draws. Within a draw, a target whose members or non-members all have multiplicity zero is
+        left out; a draw that keeps no target is drawn again and counted in ``redrawn``.
+    seed
+        Of numpy's default generator; the same arguments give the same interval.
+    level
+        Coverage aimed at.
+
+    Returns
+    -------
+    AucEstimate
+        Without interval where one of the sides comes from a single sharer: the draws would hold her fixed.
+
+    Raises
+    ------
+    Undefined
+        Where no target has both members and non-members.
+    """
+    return _estimate([panels], n=n, seed=seed, level=level)
+
+
+def mean_auc_difference(
+    first: Sequence[Panel], second: Sequence[Panel], *, n: int = 1000, seed: int, level: float = 0.95
+) -> AucEstimate:
+    """Mean AUC of ``first`` minus that of ``second``: two scores of the same items, on the same draws.
+
+    For instance the personalised model's scores against those of the unmerged base. Arguments, result and
+    errors as ``mean_auc_ci``.
+
+    Raises
+    ------
+    ValueError
+        Where the two do not hold the same targets, sharers and members in the same order.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} panels against {len(second)}")
+    for one, other in zip(first, second, strict=True):
+        same = one.target == other.target and tuple(one.sharers) == tuple(other.sharers)
+        if not same or not np.array_equal(one.members, other.members):
+            raise ValueError(f"panels of {one.target!r} and {other.target!r} are not of the same game")
+    return _estimate([first, second], n=n, seed=seed, level=level)
+
+
+@dataclass(frozen=True)
+class _Matrices:
+    """One target's game, reduced to what a draw needs."""
+
+    rows: IntArray
+    """Positions of the member sharers among all sharers, [member sharers]."""
+    columns: IntArray
+    """Positions of the non-member sharers, [non-member sharers]."""
+    wins: FloatArray
+    """Item pairs won by the member, ties as ½, [score sets, member sharers, non-member sharers]."""
+    pairs: FloatArray
+    """All item pairs, [member sharers, non-member sharers]."""
+
+    def aucs(self, multiplicity: FloatArray) -> FloatArray:
+        """AUC of each score set in each draw, [score sets, draws]; NaN where a side is absent.
+
+        ``multiplicity``: of each sharer in each draw, [draws, sharers].
+        """
+        inside, outside = multiplicity[:, self.rows], multiplicity[:, self.columns]
+        total = np.einsum("bj,bj->b", inside @ self.pairs, outside)
+        won = np.einsum("abj,bj->ab", inside @ self.wins, outside)
+        aucs: FloatArray = np.divide(won, total, out=np.full_like(won, np.nan), where=total > 0)
+        return aucs
+
+
+def _matrices(panels: Sequence[Panel], position: Mapping[str, int]) -> _Matrices:
+    """Reduce one target's ``panels`` (one a score set) over ``position``, the sharers' places."""
+    owner = np.array([position[sharer] for sharer in panels[0].sharers], dtype=np.int64)
+    inside = panels[0].members
+    rows, row_of, row_items = np.unique(owner[inside], return_inverse=True, return_counts=True)
+    columns, column_items = np.unique(owner[~inside], return_counts=True)
+    won = np.zeros((len(panels), rows.size, columns.size))
+    for which, panel in enumerate(panels):
+        for place, column in enumerate(columns):
+            beaten = wins(panel.scores[inside], panel.scores[~inside & (owner == column)])
+            won[which, :, place] = np.bincount(row_of, weights=beaten, minlength=rows.size)
+    return _Matrices(rows, columns, won, np.outer(row_items, column_items).astype(np.float64))
+
+
+def _estimate(score_sets: Sequence[Sequence[Panel]], *, n: int, seed: int, level: float) -> AucEstimate:
+    """Estimate the figure of one score set, or the first's minus the second's."""
+    games = [panels for panels in zip(*score_sets, strict=True) if panels[0].playable]
+    if not games:
+        raise Undefined("no target has both members and non-members")
+    targets = [panels[0].target for panels in games]
+    if len(set(targets)) < len(targets):
+        raise ValueError("several panels of one target")
+    names = sorted({sharer for panels in games for sharer in panels[0].sharers})
+    position = {name: place for place, name in enumerate(names)}
+    matrices = [_matrices(panels, position) for panels in games]
+    per_target = np.array([_contrast(game.aucs(np.ones((1, len(names)))))[0] for game in matrices])
+    inside = len(set().union(*(game.rows.tolist() for game in matrices)))
+    outside = len(set().union(*(game.columns.tolist() for game in matrices)))
+    ci, reason, redrawn = None, None, 0
+    if min(inside, outside) < 2:
+        side = "members" if inside < 2 else "non-members"
+        reason = f"an interval over sharers needs two on each side; all {side} are one sharer's"
+    else:
+        draws, redrawn = _draws(matrices, len(names), n, np.random.default_rng(seed))
+        if draws.size == n:
+            ci = percentile_interval(draws, level)
+        else:
+            reason = f"only {draws.size} of {draws.size + redrawn} bootstrap draws held both sides"
+    return AucEstimate(
+        value=float(per_target.mean()),
+        ci=ci,
+        reason=reason,
+        n=sum(panels[0].scores.size for panels in games),
+        per_target=dict(zip(targets, per_target.tolist(), strict=True)),
+        left_out=tuple(panel.target for panel in score_sets[0] if not panel.playable),
+        member_sharers=inside,
+        other_sharers=outside,
+        redrawn=redrawn,
+    )
+
+
+def _contrast(aucs: FloatArray) -> FloatArray:
+    """[score sets, draws] -> [draws]: the one figure, or the first minus the second."""
+    figure: FloatArray = aucs[0] if len(aucs) == 1 else aucs[0] - aucs[1]
+    return figure
+
+
+def _draws(
+    games: Sequence[_Matrices], sharers: int, n: int, rng: np.random.Generator
+) -> tuple[FloatArray, int]:
+    """``n`` draws of the mean over targets (fewer where patience ends), and how many were drawn again."""
+    kept = np.empty(0)
+    redrawn = 0
+    for _ in range(_PATIENCE):
+        drawn = _draw_batch(games, sharers, n, rng)
+        valid = np.flatnonzero(np.isfinite(drawn))[: n - kept.size]
+        kept = np.concatenate([kept, drawn[valid]])
+        used = int(valid[-1]) + 1 if kept.size == n else n
+        redrawn += used - valid.size
+        if kept.size == n:
+            break
+    return kept, redrawn
+
+
+def _draw_batch(games: Sequence[_Matrices], sharers: int, n: int, rng: np.random.Generator) -> FloatArray:
+    """``n`` draws of the mean over targets; NaN where no target kept both sides."""
+    sharer_counts = _multiplicities(sharers, n, rng)
+    target_counts = _multiplicities(len(games), n, rng)
+    total, weight = np.zeros(n), np.zeros(n)
+    for place, game in enumerate(games):
+        figures = _contrast(game.aucs(sharer_counts))
+        defined = np.isfinite(figures)
+        counts = np.where(defined, target_counts[:, place], 0.0)
+        total += counts * np.where(defined, figures, 0.0)
+        weight += counts
+    means: FloatArray = np.divide(total, weight, out=np.full(n, np.nan), where=weight > 0)
+    return means
+
+
+def _multiplicities(units: int, n: int, rng: np.random.Generator) -> FloatArray:
+    """How often each unit comes in each of ``n`` samples with replacement, [n, units]."""
+    return rng.multinomial(units, np.full(units, 1.0 / units), size=n).astype(np.float64)

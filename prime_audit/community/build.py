@@ -1,0 +1,209 @@
+"""A task's community: the adapted base, its targets, its sharers and what they trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users, cosines
+from prime_audit.community.store import Gates, Store, content_key
+from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.bank import AdapterBank
+from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters, train_gates
+from prime_audit.errors import UserError
+from prime_audit.lamp.data import Dataset, User
+from prime_audit.lamp.prompts import Example, adaptation_examples, history_examples, item_text
+from prime_audit.lamp.tasks import Task
+
+if TYPE_CHECKING:
+    from prime_audit.engine.batches import Tick
+    from prime_audit.engine.embed import Encoder
+    from prime_audit.engine.engine import Engine
+    from prime_audit.settings import Settings
+
+Stage = Callable[[str, int], AbstractContextManager["Tick"]]
+
+
+@dataclass(eq=False)
+class Community:
+    """Built step by step by ``run``; methods ask it for adapters and gates, which are trained when first needed."""
+
+    task: Task
+    data: Dataset
+    profiles: dict[str, str]
+    """User id → the profile text in front of her prompts."""
+    engine: Engine
+    encoder: Encoder
+    settings: Settings
+    seed: int
+    store: Store
+    stage: Stage
+    _base_sha256: str = ""
+    _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> tuple[User, ...]:
+        """Users who are personalised and tested."""
+        return self.data.targets
+
+    def number(self, key: str) -> Any:
+        """Read a setting for this task."""
+        return self.settings.get(key, self.task.name)
+
+    # -- the base and who is like whom -------------------------------------------------------------------
+
+    def embed(self) -> None:
+        """Embed targets and candidates: the mean over each user's items (Eq. 4). Before the base is adapted."""
+        users = [*self.targets, *self.data.candidates]
+        texts = [[item_text(self.task, item) for item in user.history] for user in users]
+        with self.stage("embed", sum(map(len, texts))) as tick:
+            rows = self.encoder.embed([t for own in texts for t in own], tick)
+        start = 0
+        for user, own in zip(users, texts, strict=True):
+            self._embeddings[user.id] = rows[start : start + len(own)].mean(0)
+            start += len(own)
+
+    def adapt(self) -> None:
+        """Train one LoRA on the adaptation users' questions and merge it into the base's weights."""
+        examples = [e for u in self.data.adapt for e in adaptation_examples(self.task, u, self.profiles.get(u.id))]
+        before = self.engine.base.sha256()
+        if examples:
+            recipe = self._recipe("adaptation")
+            (adapter,) = self._train("adapt", [_job("base", examples)], recipe, before).values()
+            self.engine.base.merge(adapter)
+        self._base_sha256 = self.engine.base.sha256()
+
+    @cached_property
+    def sharers(self) -> tuple[Sharer, ...]:
+        """Who shares; empty where nobody's history is long enough."""
+        users = [u for u in self.data.candidates if u.history]
+        if not users:
+            return ()
+        clusters = cluster_users(np.stack([self._embeddings[u.id] for u in users]), self.number("clusters"), self.seed)
+        return choose_sharers(
+            users, clusters, min_history=self.number("min_history"), heldout=self.number("heldout"), seed=self.seed
+        )
+
+    def similarity(self, target: str) -> np.ndarray:
+        """Cosine of a target with every sharer, float64 [sharers]."""
+        return cosines(self._embeddings[target], np.stack([self._embeddings[s.user.id] for s in self.sharers]))
+
+    def nearest(self, target: str, k: int) -> tuple[str, ...]:
+        """Ids of the k sharers most similar to a target, most similar first (Eq. 5); UserError if there are fewer."""
+        if k > len(self.sharers):
+            raise UserError(
+                f"{self.task.name}: {k} sharers asked for, but the community has {len(self.sharers)}; lower k, raise "
+                f"--set clusters=N, or bring more candidates with more than {self.number('min_history')} items"
+            )
+        order = np.argsort(-self.similarity(target), kind="stable")[:k]
+        return tuple(self.sharers[i].user.id for i in order)
+
+    # -- what is trained ---------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        """See that the bank holds every sharer's adapter, named by :func:`bank_name`."""
+        missing = [s for s in self.sharers if bank_name(s.user.id) not in self.engine.bank.names]
+        if missing:
+            jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in missing]
+            self.engine.bank.add(self._train("share", jobs, self._recipe("sharer")))
+
+    def train_own(self, users: Sequence[User], recipe: Recipe, *, lora: dict[str, Any], stage: str) -> dict[str, Adapter]:
+        """Train one adapter a user on her own history (OPPU), by the sharers' recipe or another."""
+        jobs = [_job(u.id, self.user_examples(u)) for u in users]
+        return self._train(stage, jobs, recipe, lora=lora)
+
+    def gates(self) -> Gates:
+        """Per-Pcs gates by bank name, trained on each sharer's own examples with her adapter frozen."""
+        self.ready()
+        jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in self.sharers]
+        recipe = self._recipe("gate")
+        key = self._key("gates", jobs, recipe, {"sharer": asdict(self._recipe("sharer")), "lora": self._lora()})
+        budget = self.number("train_tokens")
+
+        def train() -> Gates:
+            with self.stage("gates", count_steps(jobs, recipe)) as tick:
+                return train_gates(
+                    self.engine.base, self.engine.bank, jobs, recipe, seed=self.seed, tokens=budget, tick=tick
+                )
+
+        return self.store.gates(key, [j.owner for j in jobs], train)
+
+    # -- examples ----------------------------------------------------------------------------------------
+
+    def trained_examples(self, sharer: Sharer) -> list[Example]:
+        """List what a sharer's adapter is trained on; held-out items stand nowhere in it."""
+        return self.user_examples(sharer.user, sharer.trained)
+
+    def user_examples(self, user: User, only: Sequence[str] | None = None) -> list[Example]:
+        """Training examples of a user's items (``only`` these ids), plain and augmented (PROTOCOL §2)."""
+        return history_examples(self.task, user, profile=self.profiles.get(user.id), items=only, pool=only)
+
+    def last_examples(self, user: User, only: Sequence[str] | None = None) -> list[Example]:
+        """List the examples of a user's last items (``last_items``), as searches and the paper's game use them."""
+        ids = [i.id for i in user.history if only is None or i.id in set(only)][-self.number("last_items") :]
+        return [e for e in self.user_examples(user, only) if e.item in set(ids)]
+
+    # -- the common path of all training -----------------------------------------------------------------
+
+    def _train(
+        self, stage: str, jobs: Sequence[Job], recipe: Recipe, base: str = "", lora: dict[str, Any] | None = None
+    ) -> dict[str, Adapter]:
+        shape = lora or self._lora()
+
+        def train() -> dict[str, Adapter]:
+            with self.stage(stage, count_steps(jobs, recipe)) as tick:
+                return train_adapters(
+                    self.engine.base,
+                    jobs,
+                    LoraShape(**shape),
+                    recipe,
+                    seed=self.seed,
+                    tokens=self.number("train_tokens"),
+                    tick=tick,
+                )
+
+        key = self._key("adapters", jobs, recipe, {"lora": shape, "base": base or self._base_sha256})
+        return self.store.adapters(key, [j.owner for j in jobs], train, self.engine.base.name)
+
+    def _key(self, kind: str, jobs: Sequence[Job], recipe: Recipe, more: dict[str, Any]) -> str:
+        """Hash of all that decides a training: base, texts, recipe, seed, the budget that shapes passes, device."""
+        import torch
+
+        base = self.engine.base
+        return content_key(
+            {
+                "kind": kind,
+                "base": self._base_sha256,
+                "sites": [s.name for s in base.sites],
+                "context": base.codec.context,
+                "jobs": [[j.owner, j.examples] for j in jobs],
+                "recipe": asdict(recipe),
+                "seed": self.seed,
+                "tokens": self.number("train_tokens"),
+                "where": [torch.__version__, base.device.type, str(base.dtype)],
+                **more,
+            }
+        )
+
+    def _recipe(self, part: str) -> Recipe:
+        return Recipe(**self.settings.recipe(part, self.task.name))
+
+    def _lora(self) -> dict[str, Any]:
+        return {key: self.number(f"lora.{key}") for key in ("rank", "alpha", "dropout")}
+
+
+def bank_name(user: str) -> str:
+    """Name of a sharer's adapter in the bank (a target's own is ``own:ID``)."""
+    return f"sharer:{user}"
+
+
+def _job(owner: str, examples: Sequence[Example]) -> Job:
+    if not examples:
+        raise UserError(f"user {owner}: no item to train on")
+    return Job(owner, tuple((e.prompt, e.gold) for e in examples))
+

@@ -1,0 +1,50 @@
+"""Profile texts: by an instruct model with Table 11's prompts, else the data's own, else a summary by counting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prime_audit.engine.batches import Tick, nothing
+from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.sampling import Sampling
+from prime_audit.lamp.data import User
+from prime_audit.lamp.profiles import summary_profile
+from prime_audit.lamp.prompts import profile_request
+from prime_audit.lamp.tasks import Task
+from prime_audit.seeds import rng_of, seed_of
+
+MAX_NEW = 300
+
+
+def plain_profile(task: Task, user: User) -> str:
+    """Return the profile text the data brings, or the summary of the user's history."""
+    return user.profile or summary_profile(task, user.history)
+
+
+def written_profiles(
+    task: Task, users: Sequence[User], writer: Engine, items: int, seed: int, tick: Tick = nothing
+) -> dict[str, str]:
+    """Let an instruct model write each user's profile from ``items`` random history items (PROTOCOL §2).
+
+    Sampled at temperature 0.6, top-k 10, top-p 0.9, at most 300 tokens; each user's draws are her own.
+    """
+    writer.sampling = Sampling(0.6, 0.9, 10, seed_of(seed, "profile", task.name))
+    requests = []
+    for user in users:
+        rng = rng_of(seed, "profile items", task.name, user.id)
+        drawn = rng.choice(len(user.history), size=min(items, len(user.history)), replace=False) if user.history else []
+        prompt = _as_chat(writer, profile_request(task, [user.history[i] for i in drawn]))
+        requests.append(Request(prompt, key=(user.id,)))
+    texts = writer.generate(requests, MAX_NEW, tick)
+    return {user.id: text for user, text in zip(users, texts, strict=True)}
+
+
+def _as_chat(writer: Engine, prompt: str) -> str:
+    tokenizer = writer.base.codec.tokenizer
+    if not tokenizer.chat_template:
+        return prompt
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+    )
+    # The codec adds begin-of-text itself.
+    return str(text).removeprefix(tokenizer.bos_token or "")

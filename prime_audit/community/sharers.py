@@ -1,0 +1,66 @@
+"""Choosing who shares (PROTOCOL §3): one user of each cluster, with a part of her items held out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prime_audit.lamp.data import User
+from prime_audit.seeds import rng_of
+
+
+@dataclass(frozen=True)
+class Sharer:
+    """A user whose adapter may be merged."""
+
+    user: User
+    cluster: int
+    """Her k-means cluster."""
+    trained: tuple[str, ...]
+    """Ids of the items her adapter is trained on, oldest first."""
+    heldout: tuple[str, ...]
+    """Ids of the items it never sees, neither as an example nor in front of one."""
+
+
+def cluster_users(embeddings: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """Assign users [n, d] to at most ``clusters`` k-means clusters, int [n] (10 restarts, 3000 iterations)."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct users than clusters: some stay empty
+        means = KMeans(min(clusters, len(embeddings)), n_init=10, max_iter=3000, random_state=seed % 2**32)
+        return np.asarray(means.fit_predict(embeddings))
+
+
+def choose_sharers(
+    users: Sequence[User], clusters: np.ndarray, *, min_history: int, heldout: float, seed: int
+) -> tuple[Sharer, ...]:
+    """Take each cluster's user with the longest history, if it is longer than ``min_history`` items."""
+    chosen = []
+    for cluster in sorted(set(clusters.tolist())):
+        longest = max((u for u, c in zip(users, clusters, strict=True) if c == cluster), key=lambda u: len(u.history))
+        if len(longest.history) > min_history:
+            chosen.append(hold_out(longest, cluster, heldout, seed))
+    return tuple(chosen)
+
+
+def hold_out(user: User, cluster: int, share: float, seed: int) -> Sharer:
+    """Draw the held-out items, ⌊share·n⌋ of them but at least one, by the user's own random numbers."""
+    ids = [item.id for item in user.history]
+    count = max(1, int(share * len(ids))) if share > 0 else 0
+    out = set(rng_of(seed, "heldout", user.id).choice(len(ids), size=count, replace=False).tolist())
+    return Sharer(
+        user,
+        cluster,
+        tuple(i for n, i in enumerate(ids) if n not in out),
+        tuple(i for n, i in enumerate(ids) if n in out),
+    )
+
+
+def cosines(one: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """Cosine of a user embedding [d] with many [n, d]: float64 [n] (Eq. 5)."""
+    return np.asarray(many @ one / (np.linalg.norm(many, axis=1) * np.linalg.norm(one)))

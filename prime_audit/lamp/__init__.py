@@ -1,0 +1,1 @@
+"""The benchmark: tasks, prompts, readers, retrieval and metrics; never imports torch."""

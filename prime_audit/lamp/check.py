@@ -1,0 +1,177 @@
+"""What a data set holds, before anything is run on it: sizes, lengths, labels, duplicates and defects."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prime_audit.lamp.data import Dataset, Defect, Item, User
+from prime_audit.lamp.items import TARGET_ITEMS
+from prime_audit.lamp.readers import read, searchable
+from prime_audit.lamp.tasks import TASKS, Task
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """The spread of a count over users or texts."""
+
+    min: int
+    median: float
+    p90: float
+    max: int
+
+    def __str__(self) -> str:
+        return f"{self.min} / {self.median:g} / {self.p90:g} / {self.max}"
+
+
+@dataclass(frozen=True)
+class RoleReport:
+    """The users of one role."""
+
+    role: str
+    """``adapt``, ``targets`` or ``candidates``."""
+    users: int
+    items: int
+    """History items of all its users."""
+    queries: int
+    history: Quantiles | None
+    """Items in a user's history; None without users."""
+    text_words: Quantiles | None
+    """Words in an item's text."""
+    gold_words: Quantiles | None
+    """Words in an item's gold; None where items carry none (official LaMP-1)."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """History items that repeat an earlier one, over all users and roles.
+
+    Duplicates between people blur membership: a sharer's training item may be somebody else's too.
+    """
+
+    exact: int
+    """Items whose text and gold both equal an earlier item's."""
+    near: int
+    """Items whose text has an earlier item's words, case and punctuation aside; the exact ones too."""
+    across_users: int
+    """Those of ``near`` whose first occurrence is another user's."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Everything :func:`check` found."""
+
+    task: str
+    source: str
+    layout: str
+    sha256: str
+    """Hash of all that was read."""
+    split_sha256: str
+    """Hash of who plays which role."""
+    searchable: bool
+    """Whether histories carry what training and searching need (LaMP-1: citations)."""
+    short_histories: int
+    """Users whose history is below 5 items: too few to be drawn as targets from plain items."""
+    roles: tuple[RoleReport, ...]
+    duplicates: Duplicates
+    labels: dict[str, int]
+    """How often each label is the gold of a history item or question; empty for generation."""
+    defects: tuple[Defect, ...]
+
+    def to_json(self) -> str:
+        """Write the report as JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+
+    def headers(self) -> tuple[str, ...]:
+        """Return the heads of :meth:`rows`; lengths are min / median / 90 % / max."""
+        return ("role", "users", "items", "queries", "items a user", "words a text", "words a gold")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return one row of a table for each role."""
+        return [
+            tuple("–" if value is None else str(value) for value in dataclasses.astuple(role)[:4])
+            + tuple(
+                "–" if spread is None else str(spread)
+                for spread in (role.history, role.text_words, role.gold_words)
+            )
+            for role in self.roles
+        ]
+
+
+def check(path: str | Path, task: str | None = None) -> CheckReport:
+    """Read a data set and describe it; raises UserError where :func:`read` does."""
+    return describe(read(path, task))
+
+
+def describe(data: Dataset) -> CheckReport:
+    """Describe a data set that was read or made."""
+    task = TASKS[data.task]
+    by_role = {"adapt": data.adapt, "targets": data.targets, "candidates": data.candidates}
+    users = [user for role in by_role.values() for user in role]
+    return CheckReport(
+        task=data.task,
+        source=data.source,
+        layout=data.layout,
+        sha256=data.sha256,
+        split_sha256=data.split_sha256,
+        searchable=searchable(data),
+        short_histories=sum(len(user.history) < TARGET_ITEMS for user in users),
+        roles=tuple(_role(task, name, role) for name, role in by_role.items()),
+        duplicates=_duplicates(task, users),
+        labels=_labels(task, users),
+        defects=data.defects,
+    )
+
+
+def _role(task: Task, name: str, users: Sequence[User]) -> RoleReport:
+    items = [item for user in users for item in user.history]
+    golds = [item.fields[task.gold_field] for item in items if task.gold_field in item.fields]
+    return RoleReport(
+        role=name,
+        users=len(users),
+        items=len(items),
+        queries=sum(len(user.queries) for user in users),
+        history=_quantiles([len(user.history) for user in users]),
+        text_words=_quantiles([len(item.fields[task.text_field].split()) for item in items]),
+        gold_words=_quantiles([len(gold.split()) for gold in golds]),
+    )
+
+
+def _quantiles(counts: Sequence[int]) -> Quantiles | None:
+    if not counts:
+        return None
+    low, median, p90, high = np.quantile(counts, [0, 0.5, 0.9, 1])
+    return Quantiles(int(low), float(median), float(p90), int(high))
+
+
+def _duplicates(task: Task, users: Sequence[User]) -> Duplicates:
+    first_owner: dict[str, str] = {}
+    seen: set[tuple[str, str]] = set()
+    exact = near = across = 0
+    for user in users:
+        for item in user.history:
+            text, gold = item.fields[task.text_field], item.fields.get(task.gold_field, "")
+            exact += (text, gold) in seen
+            seen.add((text, gold))
+            owner = first_owner.get(key := _normalised(item, task))
+            near += owner is not None
+            across += owner is not None and owner != user.id
+            first_owner.setdefault(key, user.id)
+    return Duplicates(exact, near, across)
+
+
+def _normalised(item: Item, task: Task) -> str:
+    return " ".join(re.findall(r"\w+", item.fields[task.text_field].casefold()))
+
+
+def _labels(task: Task, users: Sequence[User]) -> dict[str, int]:
+    golds = Counter(query.gold for user in users for query in user.queries)
+    golds.update(item.fields.get(task.gold_field, "") for user in users for item in user.history)
+    return {label: golds[label] for label in task.labels}

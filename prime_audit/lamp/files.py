@@ -1,0 +1,155 @@
+"""Raw files, JSON and tables, with every fault of a whole file as one line: what, where and what to do."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from prime_audit.errors import UserError
+
+Row: TypeAlias = tuple[str, object]
+"""Where a row stands (``line 12``, ``row 12``) and the row as parsed."""
+
+COLUMNS = ("user", "input", "output")
+"""The columns of plain items; ``id`` is read too, others (``time``) are ignored."""
+TABLE_SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
+"""File names of plain items end in one of these."""
+
+_RETRY = "fetch or export the file again"
+
+
+def load_json(path: Path) -> object:
+    """Read a JSON file (``.gz`` too)."""
+    return _parse_json(path, read_text(path), "")
+
+
+def load_list(path: Path) -> list[object]:
+    """Read a JSON file that must hold a list."""
+    content = load_json(path)
+    if not isinstance(content, list):
+        raise UserError(f"{path}: holds {type_name(content)}, not a list of records: is it the right file?")
+    return content
+
+
+def load_object(path: Path) -> dict[str, object]:
+    """Read a JSON file that must hold an object."""
+    content = load_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds {type_name(content)}, not an object: is it the right file?")
+    return content
+
+
+def load_rows(path: Path) -> Iterator[Row]:
+    """Read the rows of a JSONL, CSV or Parquet file, in the file's order."""
+    stem = path.name.lower().removesuffix(".gz")
+    if stem.endswith(".jsonl"):
+        return _jsonl_rows(path)
+    if stem.endswith(".csv"):
+        return _csv_rows(path)
+    return _parquet_rows(path)
+
+
+def type_name(value: object) -> str:
+    """Name a JSON value's type in words."""
+    names: dict[type, str] = {
+        type(None): "null",
+        bool: "true/false",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "an object",
+    }
+    return names.get(type(value), type(value).__name__)
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 file (with or without byte order mark), unpacking ``.gz``."""
+    try:
+        raw = path.read_bytes()
+        if path.suffix.lower() == ".gz":
+            raw = gzip.decompress(raw)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: check the path") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: broken or truncated gzip file ({error}): {_RETRY}") from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}): check its type and rights"
+        ) from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text at byte {error.start}: convert it to UTF-8") from None
+
+
+def _parse_json(path: Path, text: str, where: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        at = where or f"line {error.lineno}"
+        raise UserError(f"{path}: {at}: broken or truncated JSON ({error.msg}): {_RETRY}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; nesting without end
+        at = f"{where}: " if where else ""
+        raise UserError(f"{path}: {at}unreadable JSON ({str(error)[:60]}): {_RETRY}") from None
+
+
+def _jsonl_rows(path: Path) -> Iterator[Row]:
+    # Split at line feeds only: str.splitlines also splits at characters that JSON strings may hold raw.
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            yield f"line {number}", _parse_json(path, line, f"line {number}")
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        header = next(reader, [])
+        _require_columns(path, header)
+        for cells in reader:
+            if not cells:
+                continue
+            where = f"line {reader.line_num}"
+            if len(cells) != len(header):
+                yield where, f"{len(cells)} cells under {len(header)} columns"
+            else:
+                yield where, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise UserError(
+            f"{path}: line {reader.line_num}: broken or truncated CSV ({error}): {_RETRY}"
+        ) from None
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: check the path")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        _require_columns(path, names)
+        table = file.read(columns=[name for name in (*COLUMNS, "id") if name in names])
+        rows = table.to_pylist()
+    except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise UserError(f"{path}: broken or truncated Parquet ({reason}): {_RETRY}") from None
+    for number, row in enumerate(rows, start=1):
+        yield f"row {number}", row
+
+
+def _require_columns(path: Path, names: list[str]) -> None:
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        found = ", ".join(ascii(name)[1:-1] for name in names[:12]) or "none"
+        raise UserError(f"{path}: no column {', '.join(missing)} (found: {found}): rename the columns")
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: column {', '.join(twice)} occurs twice: rename one")

@@ -1,0 +1,117 @@
+"""Plain items, what a team auditing its own product has: rows of ``user, input, output``, oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prime_audit.errors import UserError
+from prime_audit.lamp.data import Item, Query, User
+from prime_audit.lamp.files import Row, load_rows
+from prime_audit.lamp.records import BadRecordError, Log, as_gold, as_id, as_object, as_text
+from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
+from prime_audit.lamp.tasks import Task
+
+MOST_QUERIES = 10
+"""Questions cut off one history, at most."""
+TARGET_ITEMS = 5
+"""Items a user needs to be a target: one becomes a question, four are her history."""
+ADAPT_ITEMS = 2
+"""Items a user needs to adapt the base model: a question and an item in front of it."""
+
+
+@dataclass(frozen=True)
+class _Record:
+    """One valid row."""
+
+    id: str
+    input: str
+    output: str
+
+
+def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
+    """Read a JSONL, CSV or Parquet file and draw roles.
+
+    The last items of targets and adapting users become their questions. Users with fewer than
+    :data:`TARGET_ITEMS` (:data:`ADAPT_ITEMS`) items are never drawn for these roles, but may share.
+    LaMP-7's output is the tweet and its input a neutral wording, which only questions show.
+    """
+    refuse_citations(path, task)
+    people = _group(path, task, log)
+    adapt, targets = draw_roles(
+        people,
+        {user for user, rows in people.items() if len(rows) >= ADAPT_ITEMS},
+        {user for user, rows in people.items() if len(rows) >= TARGET_ITEMS},
+        options,
+    )
+    if not targets:
+        longest = max(map(len, people.values()), default=0)
+        raise UserError(
+            f"{path}: nobody can be a target: {len(people)} users, the longest history has {longest} items; "
+            f"3 users, and targets of {TARGET_ITEMS} items, are needed at least"
+        )
+    asked = adapt | targets
+    seen: set[str] = set()
+    users = [
+        _user(task, name, rows, _cut_off(len(rows), options) if name in asked else 0, seen)
+        for name, rows in people.items()
+    ]
+    return by_role(users, adapt, targets)
+
+
+def refuse_citations(path: Path, task: Task) -> None:
+    """Raise for LaMP-1, whose questions choose between two references that a row cannot carry."""
+    if task.name == "LaMP-1":
+        raise UserError(f"{path}: plain items cannot carry LaMP-1's two references: use the Per-Pcs layout")
+
+
+def _group(path: Path, task: Task, log: Log) -> dict[str, list[_Record]]:
+    people: dict[str, list[_Record]] = {}
+    seen: set[tuple[str, str]] = set()
+    for row in load_rows(path):
+        try:
+            user, record = _parse_row(task, row)
+            if (user, record.id) in seen:
+                raise BadRecordError(f"its id {record.id[:40]!r} occurs twice for this user")
+        except BadRecordError as problem:
+            log.skip(path.name, row[0], problem)
+        else:
+            seen.add((user, record.id))
+            people.setdefault(user, []).append(record)
+    return people
+
+
+def _parse_row(task: Task, row: Row) -> tuple[str, _Record]:
+    where, value = row
+    record = as_object(value)
+    user, text, output = as_id(record, "user"), as_text(record, "input"), as_gold(task, record, "output")
+    # Without an id of its own, a row is called by its place in the file.
+    key = as_id(record) if record.get("id") not in (None, "") else where.rpartition(" ")[2]
+    return user, _Record(key, text, output)
+
+
+def _cut_off(items: int, options: SplitOptions) -> int:
+    return max(1, min(MOST_QUERIES, int(options.queries * items)))
+
+
+def _user(task: Task, name: str, rows: Sequence[_Record], asked: int, seen: set[str]) -> User:
+    history = rows[: len(rows) - asked]
+    queries = [
+        Query(_query_id(name, row, seen), {task.text_field: row.input}, row.output)
+        for row in rows[len(history) :]
+    ]
+    return User(name, tuple(Item(row.id, _item_fields(task, row)) for row in history), tuple(queries))
+
+
+def _query_id(user: str, row: _Record, seen: set[str]) -> str:
+    key = f"{user}/{row.id}"
+    while key in seen:  # "a/b" + "c" is "a" + "b/c"
+        key += "'"
+    seen.add(key)
+    return key
+
+
+def _item_fields(task: Task, row: _Record) -> dict[str, str]:
+    # LaMP-7's text and gold are one field, the tweet: the later value stands.
+    return {task.text_field: row.input, task.gold_field: row.output}

@@ -1,0 +1,174 @@
+"""The official LaMP layout: ``dev_questions.json`` and ``dev_outputs.json`` side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prime_audit.errors import UserError
+from prime_audit.lamp.data import Item, Query, User
+from prime_audit.lamp.files import load_list, load_object, type_name
+from prime_audit.lamp.records import (
+    BadRecordError,
+    Log,
+    as_id,
+    as_list,
+    as_object,
+    parse_history,
+    parse_outputs,
+    parse_queries,
+    record_name,
+)
+from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
+from prime_audit.lamp.tasks import Task, find_task
+
+QUESTIONS = "_questions.json"
+OUTPUTS = "_outputs.json"
+_DATE = re.compile(r"\d{4}(-\d{2}){0,2}\b")
+
+
+def questions_file(folder: Path) -> Path:
+    """Choose the split to read: dev, on which results are published; else train; else the only one."""
+    found = sorted(folder.glob(f"*{QUESTIONS}"))
+    named = [path for split in ("dev", "train") for path in found if path.name == f"{split}{QUESTIONS}"]
+    if not named and len(found) > 1:
+        raise UserError(
+            f"{folder}: several splits ({', '.join(p.name for p in found)}): name the file to read"
+        )
+    return (named or found)[0]
+
+
+def outputs_file(questions: Path) -> Path:
+    """Return the outputs file beside a questions file."""
+    path = questions.with_name(questions.name.removesuffix(QUESTIONS) + OUTPUTS)
+    if not path.is_file():
+        raise UserError(f"{questions}: its golds are missing: put {path.name} beside it")
+    return path
+
+
+def stated_task(path: Path) -> Task | None:
+    """Return the task that an outputs or label file names, if it names one."""
+    name = load_object(path).get("task")
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise UserError(f"{path}: task is {type_name(name)}, not a task's name: correct it")
+    try:
+        return find_task(name)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def load_outputs(path: Path, log: Log) -> dict[str, str | None]:
+    """Read ``{"task", "golds": [{"id", "output"}]}`` as text by id; None where the output is defective."""
+    golds = load_object(path).get("golds")
+    if not isinstance(golds, list):
+        raise UserError(
+            f"{path}: golds is {type_name(golds)}, not a list of id and output: is it the right file?"
+        )
+    return parse_outputs(golds, path.name, log)
+
+
+def require_same_ids(asked: Collection[str], answered: Collection[str], where: str) -> None:
+    """Raise where two files do not hold the same ids."""
+    missing, extra = sorted(set(asked) - set(answered)), sorted(set(answered) - set(asked))
+    parts = [
+        f"{len(ids)} {what} (first: {ascii(ids[0])[1:-1][:60]})"
+        for what, ids in (("missing", missing), ("too many", extra))
+        if ids
+    ]
+    if parts:
+        raise UserError(f"{where}: the ids do not match: {', '.join(parts)}: use files of the same split")
+
+
+@dataclass
+class _Person:
+    """The records of one user, as parsed."""
+
+    records: int = 0
+    items: list[object] = field(default_factory=list)
+    queries: list[Query] = field(default_factory=list)
+
+
+def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
+    """Read one split; each record is a question with its user's profile.
+
+    Records of one ``user_id`` are one user: her questions together, her profiles united by item id. Where
+    there is no ``user_id``, every question is a user of its own, and is called by the question's id.
+    """
+    outputs = outputs_file(questions)
+    golds, records = load_outputs(outputs, log), load_list(questions)
+    _require_outputs(records, golds, questions, outputs)
+    people: dict[str, _Person] = {}
+    seen: set[str] = set()
+    for number, value in enumerate(records, start=1):
+        try:
+            record = as_object(value)
+            user = as_id(record, "user_id" if record.get("user_id") is not None else "id")
+            items = as_list(record, "profile")
+        except BadRecordError as problem:
+            log.skip(questions.name, f"question {record_name(value, number)}", problem)
+            continue
+        person = people.setdefault(user, _Person())
+        person.queries += parse_queries(task, [record], golds, seen, questions.name, f"user {user}", log)
+        _add_items(person, items)
+    found = [_user(task, name, person, questions.name, log) for name, person in people.items()]
+    users = [user for user in found if user is not None]
+    ids = {user.id for user in users}
+    return by_role(users, *draw_roles(ids, ids, ids, options))
+
+
+def _require_outputs(
+    records: Sequence[object], golds: Collection[str], questions: Path, outputs: Path
+) -> None:
+    asked = set()
+    for value in records:
+        try:
+            asked.add(as_id(as_object(value)))
+        except BadRecordError:  # reported when the record is read
+            continue
+    require_same_ids(asked, golds, f"{outputs} for {questions.name}")
+
+
+def _add_items(person: _Person, items: Sequence[object]) -> None:
+    """Unite profiles: what an earlier record of the user already held is not added again."""
+    known = {repr(item) for item in person.items} if person.records else set()
+    person.items += [item for item in items if repr(item) not in known]
+    person.records += 1
+
+
+def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User | None:
+    history = parse_history(task, _oldest_first(person.items), file, f"user {name}", log)
+    if person.records > 1:
+        history = _without_answers(task, name, history, person.queries, file, log)
+    if not person.queries:
+        return None  # reported with the question
+    if not history:
+        log.skip(file, f"user {name}", "no history")
+        return None
+    return User(name, history, tuple(person.queries))
+
+
+def _without_answers(
+    task: Task, user: str, history: Sequence[Item], queries: Sequence[Query], file: str, log: Log
+) -> tuple[Item, ...]:
+    """Leave out items that are a question of the same user: another record's profile may hold its answer."""
+    asked = {text for query in queries for text in (query.fields.get(task.text_field), query.gold)}
+    kept = []
+    for item in history:
+        if item.fields[task.text_field] in asked:
+            log.skip(file, f"user {user}, item {item.id}", "is also one of the user's questions")
+        else:
+            kept.append(item)
+    return tuple(kept)
+
+
+def _oldest_first(items: Sequence[object]) -> Sequence[object]:
+    """Sort by date where every item has one (ISO: its text sorts as time); else the file's order stands."""
+    dates = [item.get("date") if isinstance(item, dict) else None for item in items]
+    keys = [date for date in dates if isinstance(date, str) and _DATE.match(date)]
+    if len(keys) < len(items):
+        return items
+    return [item for _, item in sorted(zip(keys, items, strict=True), key=lambda pair: pair[0])]

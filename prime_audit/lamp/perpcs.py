@@ -1,0 +1,151 @@
+"""The processed layouts of Per-Pcs (the paper's data) and of OPPU: users with profile, queries and golds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prime_audit.errors import UserError
+from prime_audit.lamp.data import User
+from prime_audit.lamp.files import load_json, load_list, type_name
+from prime_audit.lamp.official import load_outputs, require_same_ids
+from prime_audit.lamp.records import (
+    BadRecordError,
+    Log,
+    as_id,
+    as_list,
+    as_object,
+    as_text,
+    parse_history,
+    parse_outputs,
+    parse_queries,
+    record_name,
+)
+from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
+from prime_audit.lamp.tasks import Task
+
+ADAPT = "user_base_LLM.json"
+CANDIDATES = "user_anchor_candidate.json"
+TARGETS = "test_100/user_test_100.json"
+LABELS = "test_100/user_test_100_label.json"
+PROFILES = "profile-id2text.json"
+OPPU_TARGETS = "user_top_100_history.json"
+OPPU_LABELS = "user_top_100_history_label.json"
+OPPU_OTHERS = "user_others.json"
+OPPU_PROFILES = ("profile_user_100.json", "profile_user_others.json")
+
+_NO_GOLDS: Mapping[str, str | None] = {}
+
+
+@dataclass
+class _Folder:
+    """One folder being read: what the files share."""
+
+    path: Path
+    task: Task
+    log: Log
+    profiles: dict[str, str] = field(default_factory=dict)
+    users: set[str] = field(default_factory=set)
+    queries: set[str] = field(default_factory=set)
+
+    def read_profiles(self, *names: str) -> None:
+        """Read profile texts, by user; a missing file means that there are none."""
+        for name in names:
+            if (self.path / name).is_file():
+                self.profiles |= _profile_texts(self.path / name, name, self.log)
+
+    def read_users(self, name: str, *, labels: str = "", ask: bool = False) -> list[User]:
+        """Read a file of users; ``labels``: the optional file of their golds; ``ask``: who ask only."""
+        records = load_list(self.path / name)
+        golds = _NO_GOLDS
+        if labels and (self.path / labels).is_file():
+            golds = load_outputs(self.path / labels, self.log)
+            require_same_ids(_query_ids(records), golds, str(self.path / labels))
+        users = []
+        for number, value in enumerate(records, start=1):
+            try:
+                users.append(self._user(value, golds, name, ask))
+            except BadRecordError as problem:
+                self.log.skip(name, f"user {record_name(value, number, 'user_id')}", problem)
+        return users
+
+    def _user(self, value: object, golds: Mapping[str, str | None], file: str, ask: bool) -> User:
+        record = as_object(value)
+        key = as_id(record, "user_id")
+        if key in self.users:
+            raise BadRecordError("this user was there before")
+        items = as_list(record, "profile")
+        asked = as_list(record, "query") if record.get("query") is not None or ask else []
+        history = parse_history(self.task, items, file, f"user {key}", self.log)
+        queries = parse_queries(self.task, asked, golds, self.queries, file, f"user {key}", self.log)
+        if not history:
+            raise BadRecordError("no history")
+        if ask and not queries:
+            raise BadRecordError("no question")
+        self.users.add(key)
+        return User(key, history, queries, self.profiles.get(key))
+
+
+def read_perpcs(folder: Path, task: Task, log: Log) -> Roles:
+    """Read a Per-Pcs folder; ``user_reserve_10_percent.json``, which no experiment uses, is left alone."""
+    _require_files(folder, ADAPT, TARGETS, CANDIDATES)
+    reader = _Folder(folder, task, log)
+    reader.read_profiles(PROFILES)
+    adapt = reader.read_users(ADAPT, ask=True)
+    targets = reader.read_users(TARGETS, labels=LABELS, ask=True)
+    return tuple(adapt), tuple(targets), tuple(reader.read_users(CANDIDATES))
+
+
+def read_oppu(folder: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
+    """Read an OPPU folder: its top 100 are targets; the adapting share of all is drawn from the others."""
+    _require_files(folder, OPPU_TARGETS, OPPU_OTHERS)
+    reader = _Folder(folder, task, log)
+    reader.read_profiles(*OPPU_PROFILES)
+    targets = reader.read_users(OPPU_TARGETS, labels=OPPU_LABELS, ask=True)
+    others = reader.read_users(OPPU_OTHERS)
+    ids = [user.id for user in (*targets, *others)]
+    adapt, _ = draw_roles(ids, {user.id for user in others if user.queries}, set(), options)
+    return by_role([*targets, *others], adapt, {user.id for user in targets})
+
+
+def labels_file(folder: Path) -> Path | None:
+    """Return the folder's label file, which names the task, where it has one."""
+    found = (folder / name for name in (LABELS, OPPU_LABELS))
+    return next((path for path in found if path.is_file()), None)
+
+
+def _require_files(folder: Path, *names: str) -> None:
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{folder}: {', '.join(missing)} missing: complete the folder")
+
+
+def _profile_texts(path: Path, name: str, log: Log) -> dict[str, str]:
+    content = load_json(path)
+    if isinstance(content, list):
+        texts: Mapping[str, object] = parse_outputs(content, name, log)
+    elif isinstance(content, dict):
+        texts = content
+    else:
+        raise UserError(f"{path}: holds {type_name(content)}, not texts by user: is it the right file?")
+    kept = {}
+    for key in texts:
+        try:
+            kept[key] = as_text({"profile text": texts[key]}, "profile text")
+        except BadRecordError as problem:
+            log.skip(name, f"user {record_name({'id': key}, 0)}", problem)
+    return kept
+
+
+def _query_ids(records: list[object]) -> set[str]:
+    """Return the ids of all questions, also of those that will turn out defective."""
+    found = set()
+    for record in records:
+        queries = record.get("query") if isinstance(record, dict) else None
+        for query in queries if isinstance(queries, list) else []:
+            try:
+                found.add(as_id(as_object(query)))
+            except BadRecordError:  # reported when the question is read
+                continue
+    return found

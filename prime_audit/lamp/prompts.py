@@ -1,0 +1,197 @@
+"""Prompts and training examples, to the exact character (paper, Tables 11 and 12; PROTOCOL section 2).
+
+Where neither says, the released Per-Pcs code decides: the retrieval query's text, retrieved items best first,
+and every field of an item cut, its gold too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prime_audit.errors import UserError
+from prime_audit.lamp.bm25 import Index
+from prime_audit.lamp.data import Item, User
+from prime_audit.lamp.profiles import summary_profile
+from prime_audit.lamp.tasks import Task
+
+__all__ = [
+    "Example",
+    "adaptation_examples",
+    "cut",
+    "history_block",
+    "history_examples",
+    "item_text",
+    "profile_block",
+    "profile_request",
+    "query_examples",
+    "question_prompt",
+    "retrieve",
+    "summary_profile",
+]
+
+QUESTION_WORDS = 768
+"""Cut of adaptation questions, and of a history item that is the question of its own training prompt."""
+HISTORY_WORDS = 368
+"""Cut of each field of an item in a history block, in a retrieval document, and for the encoder."""
+PROFILE_WORDS = 200
+"""Cut of each field of an item from which a profile is written."""
+
+Kind = Literal["plain", "augmented"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt and the text expected after it, as a model is trained on it or asked."""
+
+    id: str
+    """Unique within a data set: ``user/item/kind`` for history items, the query's id for queries."""
+    prompt: str
+    """What the model is shown."""
+    gold: str
+    """What it should answer."""
+    item: str
+    """The id of the history item or query it was made from."""
+    kind: Kind
+    """``plain``, or ``augmented`` with a profile or history items in front."""
+
+    @property
+    def text(self) -> str:
+        """Prompt and gold with one space between, as they are trained on (EOS is the engine's)."""
+        return f"{self.prompt} {self.gold}"
+
+
+def cut(text: str, words: int) -> str:
+    """Return the first ``words`` white-space separated words, joined by single spaces (short texts too)."""
+    return " ".join(text.split()[:words])
+
+
+def item_text(task: Task, item: Item) -> str:
+    """Write one item as a line of the history block: what BM25 searches and the encoder embeds."""
+    return task.history_item.format(**_cut_fields(item.fields, HISTORY_WORDS))
+
+
+def history_block(task: Task, items: Sequence[Item]) -> str:
+    """Write the history block, which ends in three line breaks; empty without items."""
+    return _history_block([item_text(task, item) for item in items])
+
+
+def profile_block(text: str) -> str:
+    """Write the profile block."""
+    return f"### User Profile:\n{text}\n\n"
+
+
+def question_prompt(
+    task: Task, fields: Mapping[str, str], *, history: Sequence[Item] = (), profile: str | None = None
+) -> str:
+    """Write the evaluation prompt of a question, whose text is not cut, with profile and history in front."""
+    return _front(profile, history_block(task, history)) + task.instruction.format(**fields)
+
+
+def retrieve(task: Task, fields: Mapping[str, str], items: Sequence[Item], k: int) -> list[Item]:
+    """Return the ``k`` items that BM25 finds for a question, best first."""
+    if k <= 0:
+        return []
+    index = Index([item_text(task, item) for item in items])
+    return [items[i] for i in index.top(task.retrieval_query.format(**fields), k)]
+
+
+def query_examples(task: Task, user: User, *, k: int = 0, profile: str | None = None) -> list[Example]:
+    """Write the evaluation prompts of a user's questions, ``k`` retrieved items and the profile in front."""
+    return list(_query_examples(task, user, k=k, profile=profile, words=None))
+
+
+def adaptation_examples(task: Task, user: User, profile: str | None) -> list[Example]:
+    """Write the examples that adapt the base model: a question with the profile and the best item in front.
+
+    Questions are cut to 768 words (not LaMP-1's). A user without profile or history gets the block she has.
+    """
+    words = QUESTION_WORDS if task.cut_questions else None
+    return list(_query_examples(task, user, k=1, profile=profile, words=words))
+
+
+def history_examples(
+    task: Task,
+    user: User,
+    *,
+    profile: str | None = None,
+    augmented: bool = True,
+    items: Collection[str] | None = None,
+    pool: Collection[str] | None = None,
+) -> list[Example]:
+    """Write the training examples of a user's history, item by item, oldest first.
+
+    Each item gives one plain example; where the task says so and ``augmented``, also one with the profile and
+    the best *earlier* item in front. An item with no earlier one in the pool gives the plain example only.
+
+    Parameters
+    ----------
+    items
+        Ids of the items that give examples; by default all.
+    pool
+        Ids of the items that may be put in front (leave held-out items out of it); by default all.
+    """
+    index, shown, examples = Index(), list[str](), list[Example]()
+    for item in user.history:
+        if items is None or item.id in items:
+            fields = _cut_fields(item.fields, QUESTION_WORDS)
+            prompt, gold = task.training.format(**fields), _gold(task, user, item, fields)
+            examples.append(Example(f"{user.id}/{item.id}/plain", prompt, gold, item.id, "plain"))
+            if augmented and task.augmented_training and shown:
+                best = index.top(task.retrieval_query.format(**fields), 1)
+                front = _front(profile, _history_block([shown[i] for i in best]))
+                examples.append(
+                    Example(f"{user.id}/{item.id}/augmented", front + prompt, gold, item.id, "augmented")
+                )
+        if pool is None or item.id in pool:
+            shown.append(item_text(task, item))
+            index.add(shown[-1])
+    return examples
+
+
+def profile_request(task: Task, items: Sequence[Item]) -> str:
+    """Write Table 11's prompt: the items (ten, drawn by the caller) as a bracketed list of quoted strings."""
+    # Python's list notation, quotes included, is what the released code inserts.
+    return task.profile_prompt.format(history=[_profile_item(task, item) for item in items])
+
+
+def _gold(task: Task, user: User, item: Item, fields: Mapping[str, str]) -> str:
+    if task.gold_field not in fields:
+        raise UserError(
+            f"{task.name}: item {item.id} of user {user.id} has no {task.gold_field}, without which one can "
+            "neither train nor search; use data that carries it, such as the Per-Pcs layout"
+        )
+    return fields[task.gold_field]
+
+
+def _profile_item(task: Task, item: Item) -> str:
+    fields = _cut_fields(item.fields, PROFILE_WORDS)
+    if task.gold_field not in fields:  # official LaMP-1: no citation
+        return task.profile_item.partition(" reference:")[0].format(**fields)
+    return task.profile_item.format(**fields)
+
+
+def _query_examples(
+    task: Task, user: User, *, k: int, profile: str | None, words: int | None
+) -> Iterator[Example]:
+    shown = [item_text(task, item) for item in user.history] if k > 0 else []
+    index = Index(shown)
+    for query in user.queries:
+        fields = query.fields if words is None else _cut_fields(query.fields, words)
+        best = index.top(task.retrieval_query.format(**fields), k) if shown else []
+        front = _front(profile, _history_block([shown[i] for i in best]))
+        prompt = front + task.instruction.format(**fields)
+        yield Example(query.id, prompt, query.gold, query.id, "augmented" if front else "plain")
+
+
+def _front(profile: str | None, history: str) -> str:
+    return (profile_block(profile) if profile is not None else "") + history
+
+
+def _history_block(lines: Sequence[str]) -> str:
+    return f"### User History:\n{''.join(lines)}\n\n" if lines else ""
+
+
+def _cut_fields(fields: Mapping[str, str], words: int) -> dict[str, str]:
+    return {name: cut(text, words) for name, text in fields.items()}

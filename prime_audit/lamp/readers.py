@@ -1,0 +1,186 @@
+"""The one door for data: any layout, recognised by its files, to a data set of users by role."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from prime_audit.errors import UserError
+from prime_audit.lamp import items, official, perpcs
+from prime_audit.lamp.data import Dataset
+from prime_audit.lamp.files import TABLE_SUFFIXES
+from prime_audit.lamp.records import Log
+from prime_audit.lamp.split import Roles, SplitOptions
+from prime_audit.lamp.tasks import TASKS, Task, find_task
+
+Layout = Literal["official", "perpcs", "oppu", "items"]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the data lies."""
+
+    path: Path
+    """A folder, or the file to read."""
+    layout: Layout
+
+
+def read(
+    path: str | Path,
+    task: str | None = None,
+    *,
+    seed: int = 0,
+    targets: int = 100,
+    adapt_share: float = 0.25,
+    queries: float = 0.2,
+    strict: bool = False,
+) -> Dataset:
+    """Read a data set in any layout (PROTOCOL section 1): official LaMP, Per-Pcs, OPPU or plain items.
+
+    Parameters
+    ----------
+    path
+        A task's folder, a folder with one subfolder a task, an official questions file, or a file of plain
+        items. Of several official splits in a folder, dev is read, else train; name a file to read another.
+    task
+        Any spelling of the task; may be left out where the data or its file's name says it.
+    seed, targets, adapt_share, queries
+        How roles are drawn and questions cut off where the layout has none (:class:`SplitOptions`).
+    strict
+        Raise at any defect instead of reporting it in ``Dataset.defects``.
+
+    Raises
+    ------
+    UserError
+        On a fault of a whole file, an unknown layout or task, and a data set without targets or candidates.
+    """
+    options = SplitOptions(seed, targets, adapt_share, queries)
+    asked = find_task(task) if task is not None else None
+    source = _find(Path(path), asked)
+    found, log = _task(source, asked), Log()
+    roles = _READERS[source.layout](source.path, found, options, log)
+    if strict:
+        log.require_none(path)
+    _require_people(path, roles, log)
+    return Dataset(found.name, str(path), source.layout, *roles, tuple(log.defects))
+
+
+def searchable(dataset: Dataset) -> bool:
+    """Tell whether every history item carries what training and searching need (official LaMP-1 does not)."""
+    gold = TASKS[dataset.task].gold_field
+    users = (*dataset.targets, *dataset.candidates)
+    return all(gold in item.fields for user in users for item in user.history)
+
+
+def require_searchable(dataset: Dataset) -> None:
+    """Raise where training or searching is impossible: LaMP-1 without citations."""
+    if not searchable(dataset):
+        gold = TASKS[dataset.task].gold_field
+        raise UserError(
+            f"{dataset.source}: {dataset.task} histories without {gold} can be neither trained on nor "
+            "searched: use data that carries it, such as the Per-Pcs layout"
+        )
+
+
+def _read_perpcs(path: Path, task: Task, _options: SplitOptions, log: Log) -> Roles:
+    return perpcs.read_perpcs(path, task, log)
+
+
+_READERS: dict[Layout, Callable[[Path, Task, SplitOptions, Log], Roles]] = {
+    "official": official.read_official,
+    "perpcs": _read_perpcs,
+    "oppu": perpcs.read_oppu,
+    "items": items.read_items,
+}
+
+
+def _find(path: Path, task: Task | None) -> _Source:
+    try:
+        if path.is_dir():
+            return _find_in_folder(path, task)
+        if not path.is_file():
+            raise UserError(f"{path}: no such file or folder: check the path")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}): check its rights") from None
+    if path.name.endswith(official.QUESTIONS):
+        return _Source(path, "official")
+    if path.name.lower().endswith(TABLE_SUFFIXES):
+        return _Source(path, "items")
+    known = ", ".join(f"*{suffix}" for suffix in (official.QUESTIONS, *TABLE_SUFFIXES))
+    raise UserError(f"{path}: no layout is known by this name: give a folder, or {known}")
+
+
+def _find_in_folder(folder: Path, task: Task | None) -> _Source:
+    source = _layout_of(folder)
+    if source is not None:
+        return source
+    entries = sorted(folder.iterdir())
+    choices = [entry for entry in entries if _holds(entry) and (task is None or _task_in_name(entry) is task)]
+    if len(choices) == 1:
+        return _find(choices[0], task)
+    if choices:
+        names = ", ".join(entry.name for entry in choices[:8])
+        raise UserError(f"{folder}: several data sets ({names}): name one of them, or the task")
+    wanted = f" of {task.name}" if task else ""
+    raise UserError(
+        f"{folder}: no data{wanted} in a known layout: official LaMP, Per-Pcs, OPPU, or plain items"
+    )
+
+
+def _layout_of(folder: Path) -> _Source | None:
+    if any((folder / name).exists() for name in (perpcs.CANDIDATES, perpcs.ADAPT, perpcs.TARGETS)):
+        return _Source(folder, "perpcs")
+    if any((folder / name).exists() for name in (perpcs.OPPU_TARGETS, perpcs.OPPU_OTHERS)):
+        return _Source(folder, "oppu")
+    if any(folder.glob(f"*{official.QUESTIONS}")):
+        return _Source(official.questions_file(folder), "official")
+    return None
+
+
+def _holds(entry: Path) -> bool:
+    """Tell whether a folder's entry is a data set: a task's folder in a known layout, or a table."""
+    if entry.is_dir():
+        return _task_in_name(entry) is not None and _layout_of(entry) is not None
+    return entry.name.lower().endswith(TABLE_SUFFIXES)
+
+
+def _task(source: _Source, asked: Task | None) -> Task:
+    """Settle the task: what the data states must be what was asked for; a name helps where neither says."""
+    file = None
+    if source.layout == "official":
+        file = official.outputs_file(source.path)
+    elif source.layout != "items":
+        file = perpcs.labels_file(source.path)
+    stated = official.stated_task(file) if file else None
+    if asked and stated and asked is not stated:
+        raise UserError(
+            f"{file}: holds {stated.name}, not {asked.name}: name the other task or the other file"
+        )
+    path = source.path.resolve()
+    found = asked or stated or _task_in_name(path) or _task_in_name(path.parent)
+    if found is None:
+        raise UserError(
+            f"{source.path}: neither the data nor its name says the task: give it, one of {', '.join(TASKS)}"
+        )
+    return found
+
+
+def _task_in_name(path: Path) -> Task | None:
+    """Find a task's name in a file's or folder's name (``headlines.LaMP-4.jsonl.gz``)."""
+    words = re.split(r"[.\s]+", path.name) + re.findall(r"(?i)lamp[-_]?\d[a-z]?(?![a-z\d])", path.name)
+    for word in words:
+        try:
+            return find_task(word)
+        except UserError:
+            continue
+    return None
+
+
+def _require_people(path: str | Path, roles: Roles, log: Log) -> None:
+    for name, users in (("target", roles[1]), ("candidate for sharing", roles[2])):
+        if not users:
+            first = f" (first of {len(log.defects)} defects: {log.defects[0]})" if log.defects else ""
+            raise UserError(f"{path}: no {name} is left{first}: give more users")

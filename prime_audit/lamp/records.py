@@ -1,0 +1,205 @@
+"""Single records: from parsed JSON of any shape to items and queries, or a defect that is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prime_audit.errors import UserError
+from prime_audit.lamp.data import Defect, Item, Query
+from prime_audit.lamp.files import type_name
+from prime_audit.lamp.tasks import Task
+
+
+class BadRecordError(Exception):
+    """A record that cannot be used; the message says why. Never leaves this room."""
+
+
+@dataclass
+class Log:
+    """The defects found so far, in the order of reading."""
+
+    defects: list[Defect] = field(default_factory=list)
+    """All of them."""
+
+    def skip(self, file: str, record: str, problem: object) -> None:
+        """Report a record that is left out."""
+        self.defects.append(Defect(file, record, str(problem)))
+
+    def require_none(self, path: object) -> None:
+        """Raise in strict reading: the first defect and the count."""
+        if self.defects:
+            count = len(self.defects)
+            more = f" and {count - 1} more defects" if count > 1 else ""
+            raise UserError(f"{path}: {self.defects[0]}{more}: correct the data, or read without --strict")
+
+
+def as_object(value: object) -> Mapping[str, object]:
+    """Return a record that is an object."""
+    if isinstance(value, str):  # a reader's own complaint about the row
+        raise BadRecordError(value)
+    if not isinstance(value, dict):
+        raise BadRecordError(f"is {type_name(value)}, not an object")
+    return value
+
+
+def as_list(record: Mapping[str, object], name: str) -> Sequence[object]:
+    """Return a field that is a list."""
+    value = record.get(name)
+    if not isinstance(value, list):
+        problem = f"no {name}" if value is None else f"{name} is {type_name(value)}, not a list"
+        raise BadRecordError(problem)
+    return value
+
+
+def as_id(record: Mapping[str, object], name: str = "id") -> str:
+    """Return an id: text, or a whole number as its digits."""
+    value = record.get(name)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
+        return str(value)
+    return as_text(record, name).strip()
+
+
+def as_text(record: Mapping[str, object], name: str) -> str:
+    """Return a field that is text with something in it, as it stands."""
+    value = record.get(name)
+    if value is None:
+        raise BadRecordError(f"no {name}")
+    if not isinstance(value, str):
+        raise BadRecordError(f"{name} is {type_name(value)}, not text")
+    if not value.strip():
+        raise BadRecordError(f"{name} is empty")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadRecordError(f"{name} holds half a character (a lone surrogate)") from None
+    return value
+
+
+def as_label(task: Task, record: Mapping[str, object], name: str) -> str:
+    """Return a label of the task, stripped; for LaMP-3 ``4``, ``4.0`` and the number 4 are the same."""
+    value = record.get(name)
+    if task.kind == "rating":
+        value = _digits(value)
+    label = as_text({name: value}, name).strip()
+    if label not in task.labels:
+        raise BadRecordError(f"{name} {label[:40]!r} is none of the labels {', '.join(task.labels)}")
+    return label
+
+
+def as_gold(task: Task, record: Mapping[str, object], name: str) -> str:
+    """Return a question's expected output, stripped."""
+    return as_label(task, record, name) if task.labels else as_text(record, name).strip()
+
+
+def parse_item(task: Task, value: object) -> Item:
+    """Read one item of a history."""
+    record = as_object(value)
+    fields = {}
+    for name in task.item_fields:
+        labelled = name == task.gold_field and task.labels
+        fields[name] = as_label(task, record, name) if labelled else as_text(record, name)
+    for name in task.optional_fields:
+        # Absent and empty are the same here: LaMP-1's abstract is in no prompt, its citation is missed later.
+        if record.get(name) not in (None, ""):
+            fields[name] = as_text(record, name)
+    return Item(as_id(record), fields)
+
+
+def parse_question(task: Task, record: Mapping[str, object]) -> dict[str, str]:
+    """Read the fields out of an official question."""
+    fields = task.parse_question(as_text(record, "input"))
+    if fields is None:
+        raise BadRecordError(
+            f"the question is not of {task.name}'s form (its marker is missing or ambiguous)"
+        )
+    return {name: as_text(fields, name) for name in task.query_fields}
+
+
+def parse_history(task: Task, items: Sequence[object], file: str, user: str, log: Log) -> tuple[Item, ...]:
+    """Read a history, reporting and leaving out what is defective or has an id that was there before."""
+    kept: dict[str, Item] = {}
+    for number, value in enumerate(items, start=1):
+        try:
+            item = parse_item(task, value)
+            if item.id in kept:
+                raise BadRecordError("its id occurs twice in the profile")
+        except BadRecordError as problem:
+            log.skip(file, f"{user}, item {record_name(value, number)}", problem)
+        else:
+            kept[item.id] = item
+    return tuple(kept.values())
+
+
+def parse_queries(
+    task: Task,
+    queries: Sequence[object],
+    golds: Mapping[str, str | None],
+    seen: set[str],
+    file: str,
+    user: str,
+    log: Log,
+) -> tuple[Query, ...]:
+    """Read a user's questions; ``golds`` are the label file's, ``seen`` the data set's ids so far."""
+    kept = []
+    for number, value in enumerate(queries, start=1):
+        try:
+            query = _parse_query(task, as_object(value), golds)
+            if query.id in seen:
+                raise BadRecordError("its id occurs twice in the data set")
+        except BadRecordError as problem:
+            log.skip(file, f"{user}, query {record_name(value, number)}", problem)
+        else:
+            seen.add(query.id)
+            kept.append(query)
+    return tuple(kept)
+
+
+def parse_outputs(outputs: Sequence[object], file: str, log: Log) -> dict[str, str | None]:
+    """Read ``[{"id", "output"}]`` as text by id: empty text is kept (a model's may be), a defect is None."""
+    found: dict[str, str | None] = {}
+    for number, value in enumerate(outputs, start=1):
+        try:
+            record = as_object(value)
+            key, output = as_id(record), record.get("output")
+            if not isinstance(output, str):
+                output = _digits(output)
+            if key in found:
+                raise BadRecordError("its id occurs twice")
+            found[key] = output if isinstance(output, str) else None
+            if found[key] is None:
+                raise BadRecordError(f"output is {type_name(output)}, not text")
+        except BadRecordError as problem:
+            log.skip(file, record_name(value, number), problem)
+    return found
+
+
+def record_name(value: object, number: int, key: str = "id") -> str:
+    """Name a record by its id, or else by its place, for a message."""
+    name = value.get(key) if isinstance(value, dict) else None
+    if isinstance(name, int) and not isinstance(name, bool):
+        return str(name)
+    return ascii(name)[1:-1][:60] if isinstance(name, str) and name else f"number {number}"
+
+
+def _parse_query(task: Task, record: Mapping[str, object], golds: Mapping[str, str | None]) -> Query:
+    key = as_id(record)
+    fields = parse_question(task, record)
+    own, labelled = record.get("gold"), golds.get(key)
+    if own is None:
+        own = labelled
+    gold = as_gold(task, {"gold": own}, "gold")
+    if labelled is not None and gold != as_gold(task, {"gold": labelled}, "gold"):
+        raise BadRecordError("its gold differs from the label file's")
+    return Query(key, fields, gold)
+
+
+def _digits(value: object) -> object:
+    """Write a number as text, a whole one without decimals (``"4.0"``, too, is 4); leave anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return value
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return value
+    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else str(value)

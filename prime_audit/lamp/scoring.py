@@ -1,0 +1,42 @@
+"""Scores of golds and predictions in the official format, ``{"task", "golds": [{"id", "output"}]}``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prime_audit.errors import UserError
+from prime_audit.lamp.metrics import score
+from prime_audit.lamp.official import load_outputs, require_same_ids, stated_task
+from prime_audit.lamp.records import Log
+from prime_audit.lamp.tasks import find_task
+
+
+def score_files(task: str | None, golds_path: str | Path, preds_path: str | Path) -> dict[str, float]:
+    """Score a predictions file against a golds file: metric name to value, pooled over the examples.
+
+    Raises
+    ------
+    UserError
+        Where a file is of another task, a record is defective, or the ids are not exactly the same.
+    """
+    paths = Path(golds_path), Path(preds_path)
+    asked = find_task(task) if task is not None else None
+    for path in paths:
+        stated = stated_task(path)
+        asked = asked or stated
+        if stated and stated is not asked:
+            raise UserError(
+                f"{path}: is of {stated.name}, not {asked and asked.name}: give files of one task"
+            )
+    if asked is None:
+        raise UserError(f"{golds_path}: no task: name it")
+    log = Log()
+    golds, preds = (load_outputs(path, log) for path in paths)
+    if log.defects:
+        defect = log.defects[0]
+        raise UserError(f"{defect.file}: {defect.record}: {defect.problem}: correct the record")
+    require_same_ids(golds, preds, f"{preds_path} for {golds_path}")
+    pairs = [
+        (gold, pred) for key, gold in golds.items() if gold is not None and (pred := preds[key]) is not None
+    ]
+    return score(asked, [gold for gold, _ in pairs], [pred for _, pred in pairs])

@@ -1,0 +1,28 @@
+"""Where a run's data come from: the built-in world or a path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prime_audit.lamp.data import Dataset
+
+if TYPE_CHECKING:
+    from prime_audit.settings import Settings
+
+
+def open_data(data: str, task: str, seed: int, settings: Settings, *, strict: bool = False) -> Dataset:
+    """Return one task's users: of the world with this seed, or of a path, split by the settings' numbers."""
+    if data == "world":
+        from prime_audit.lamp.world import world
+
+        return world(task, seed=seed)
+    from prime_audit.lamp.readers import read
+
+    return read(
+        data,
+        task,
+        seed=seed,
+        targets=settings.get("targets", task),
+        adapt_share=settings.get("adapt_share", task),
+        strict=strict,
+    )

@@ -1,0 +1,70 @@
+"""Roles for data without a split: 25 % of users adapt the base model, 100 are targets, the rest may share."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Collection, Set
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from prime_audit.errors import UserError
+from prime_audit.lamp.data import User
+
+Roles: TypeAlias = tuple[tuple[User, ...], tuple[User, ...], tuple[User, ...]]
+"""Users who adapt the base model, targets, and candidates for sharing."""
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How roles are drawn, and how questions are cut off histories, where a layout has none."""
+
+    seed: int = 0
+    """The same seed and the same users give the same roles, whatever the order of the file."""
+    targets: int = 100
+    """Targets at most; fewer where less than a third of all users would be left as candidates."""
+    adapt_share: float = 0.25
+    """Share of all users who adapt the base model."""
+    queries: float = 0.2
+    """Share of a history that becomes questions, from its end: at least 1 item, at most 10."""
+
+    def __post_init__(self) -> None:
+        if self.targets < 1:
+            raise UserError(f"targets: {self.targets} is no number of users: give at least 1")
+        for name, share in (("adapt_share", self.adapt_share), ("queries", self.queries)):
+            if not 0 <= share < 1:
+                raise UserError(f"{name}: {share} is no share: give at least 0 and less than 1")
+
+
+def draw_roles(
+    users: Collection[str], can_adapt: Set[str], can_target: Set[str], options: SplitOptions
+) -> tuple[set[str], set[str]]:
+    """Draw who adapts the base model and who is a target; everyone else is a candidate.
+
+    Parameters
+    ----------
+    users
+        All users' ids, each once.
+    can_adapt, can_target
+        Those with enough data for the role; the others can only be candidates.
+
+    Returns
+    -------
+    adapt, targets
+        Disjoint sets of ids. ``targets`` is empty where nobody qualifies.
+    """
+    order = sorted(users)
+    random.Random(options.seed).shuffle(order)
+    adapt = set([user for user in order if user in can_adapt][: round(options.adapt_share * len(order))])
+    most = min(options.targets, len(order) - len(adapt) - math.ceil(len(order) / 3))
+    free = [user for user in order if user in can_target and user not in adapt]
+    return adapt, set(free[: max(most, 0)])
+
+
+def by_role(users: Collection[User], adapt: Set[str], targets: Set[str]) -> Roles:
+    """Sort users by role, keeping their order."""
+    return (
+        tuple(user for user in users if user.id in adapt),
+        tuple(user for user in users if user.id in targets),
+        tuple(user for user in users if user.id not in adapt and user.id not in targets),
+    )

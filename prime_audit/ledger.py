@@ -1,0 +1,106 @@
+"""Progress while a run goes on, and the account of what each stage took."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from prime_audit.record import Cost, StageSeconds, Times
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from prime_audit.engine.engine import Engine
+
+
+@dataclass
+class Ledger:
+    """Shows a bar with the time left for every stage, and keeps its seconds and what it asked of the model."""
+
+    quiet: bool = False
+    costs: list[Cost] = field(default_factory=list)
+    stages: list[StageSeconds] = field(default_factory=list)
+    started: str = field(default_factory=lambda: _now())
+    _bars: Progress | None = None
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Hold the progress display open; on anything but a terminal, finished stages are printed as lines."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn as Left
+
+        console = Console(stderr=True)
+        if self.quiet or not console.is_terminal:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            Left(),
+        )
+        with Progress(*columns, console=console, transient=True) as self._bars:
+            try:
+                yield
+            finally:
+                self._bars = None
+
+    @contextmanager
+    def stage(
+        self, task: str | None, method: str | None, name: str, total: int, engine: Engine | None = None
+    ) -> Iterator[Callable[[int], None]]:
+        """Run one stage of ``total`` units; yields the tick that counts them."""
+        title = " · ".join(filter(None, (task, method, name)))
+        start, before = time.perf_counter(), asdict(engine.spent) if engine else {}
+        bar = self._bars.add_task(title, total=total) if self._bars and total else None
+
+        def tick(done: int) -> None:
+            if self._bars and bar is not None:
+                self._bars.advance(bar, done)
+
+        yield tick
+        seconds = time.perf_counter() - start
+        if self._bars and bar is not None:
+            self._bars.remove_task(bar)
+        self.stages.append(StageSeconds(task, method, name, round(seconds, 3)))
+        if engine:
+            spent = {key: value - before[key] for key, value in asdict(engine.spent).items()}
+            self.costs.append(Cost(task or "", method, name, candidates=total if name == "search" else 0, **spent))
+        self._say(title, seconds)
+
+    def times(self) -> Times:
+        """Return all that differs between two runs of one specification."""
+        return Times(self.started, _now(), tuple(self.stages), _peak_memory(), _peak_device())
+
+    def _say(self, title: str, seconds: float) -> None:
+        if self._bars:
+            self._bars.console.print(f"[dim]{title}[/dim] {seconds:.1f} s", highlight=False)
+        elif not self.quiet:
+            print(f"{title}: {seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _peak_memory() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peak_device() -> int | None:
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None

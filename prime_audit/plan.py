@@ -1,0 +1,217 @@
+"""What will be run: tasks, methods with their parameters, model, data, numbers. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prime_audit.errors import UserError
+from prime_audit.lamp.tasks import find_task
+from prime_audit.plugins import Augment, Method, load_attack, load_method, read_params
+from prime_audit.settings import Settings, load_settings
+
+DEVICES = ("auto", "cpu", "cuda")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+REFERENCE = "np"
+"""The method every other is compared with; it is always run."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One plugin of a method, with the parameters the user typed."""
+
+    plugin: Method
+    given: tuple[tuple[str, str], ...] = ()
+    """(name, text) pairs, in the order typed."""
+
+    @property
+    def label(self) -> str:
+        """As typed: ``prime:alpha=0.6,k=3``."""
+        return self.plugin.name + (":" + ",".join(f"{k}={v}" for k, v in self.given) if self.given else "")
+
+    def values(self, settings: Settings, task: str) -> dict[str, Any]:
+        """All parameters for a task, the preset's numbers filled in."""
+        return read_params(self.plugin, dict(self.given), settings, task)
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method as run: one way to personalise the model, and what goes in front of the prompt."""
+
+    core: Part
+    """Makes the personalised model; ``np`` where the user named a method of the prompt alone."""
+    fronts: tuple[Part, ...] = ()
+    """Methods of the prompt, in the order typed."""
+
+    @property
+    def label(self) -> str:
+        """``prime:alpha=0.6+rag``; ``rag`` for ``np+rag``."""
+        alone = self.core.label == REFERENCE and self.fronts
+        return "+".join(p.label for p in (() if alone else (self.core,)) + self.fronts)
+
+    def augment(self, settings: Settings, task: str) -> Augment:
+        """What goes in front of a task's prompts: the most items, and the profile if any part wants it."""
+        alone = self.core.plugin.name == REFERENCE and len(self.fronts) == 1
+        made = [p.plugin.augment(alone=alone, **p.values(settings, task)) for p in self.fronts if p.plugin.augment]
+        return Augment(max((a.k for a in made), default=0), any(a.profile for a in made))
+
+    def values(self, settings: Settings, task: str) -> dict[str, Any]:
+        """All parameters of all parts: ``{"prime.alpha": 0.6, "rag.k": 1}``."""
+        return {
+            f"{p.plugin.name}.{key}": value
+            for p in (self.core, *self.fronts)
+            for key, value in p.values(settings, task).items()
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, decided."""
+
+    tasks: tuple[str, ...]
+    methods: tuple[MethodSpec, ...]
+    """The reference first."""
+    attacks: tuple[str, ...]
+    data: str
+    """``world`` or a path."""
+    model: str
+    encoder: str
+    """Empty: the base's own mean-pooled states."""
+    profiler: str
+    """Empty: the data's profile texts, or a summary."""
+    device: str
+    dtype: str
+    seed: int
+    settings: Settings
+    plugins: tuple[Path, ...] = ()
+    strict: bool = False
+
+    def spec(self) -> dict[str, Any]:
+        """All that decides the numbers, as plain JSON."""
+        return {
+            "tasks": list(self.tasks),
+            "methods": [m.label for m in self.methods],
+            "attacks": list(self.attacks),
+            "data": self.data,
+            "model": self.model,
+            "encoder": self.encoder,
+            "profiler": self.profiler,
+            "device": self.device,
+            "dtype": self.dtype,
+            "seed": self.seed,
+            "strict": self.strict,
+            "preset": self.settings.preset,
+            "overrides": self.settings.overrides,
+            "settings": {task: self.settings.for_task(task) for task in self.tasks},
+            "plugins": [p.name for p in self.plugins],
+        }
+
+
+def make_plan(
+    *,
+    methods: str | Sequence[str],
+    tasks: str | Sequence[str] | None = None,
+    attacks: str | Sequence[str] = "loss",
+    data: str = "world",
+    model: str | None = None,
+    encoder: str | None = None,
+    profiler: str | None = None,
+    preset: str = "laptop",
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    dtype: str = "auto",
+    seed: int = 0,
+    plugins: Iterable[str | Path] = (),
+    strict: bool = False,
+) -> Plan:
+    """Check every name and number and decide the run; UserError for anything unknown."""
+    files = tuple(Path(p) for p in plugins)
+    settings = load_settings(preset, overrides)
+    names = tuple(find_task(t).name for t in _words(tasks)) if tasks else default_tasks(data)
+    specs = parse_methods(",".join([REFERENCE, *_words(methods)]), files)
+    for spec in specs:
+        for task in names:
+            spec.values(settings, task)
+    chosen = tuple(load_attack(a, files).name for a in _words(attacks))
+    for what, value, known in (("device", device, DEVICES), ("dtype", dtype, DTYPES)):
+        if value not in known:
+            raise UserError(f"--{what} {value}: give one of {', '.join(known)}")
+    return Plan(
+        names,
+        specs,
+        chosen,
+        data,
+        model or settings.get("model"),
+        settings.get("encoder") if encoder is None else encoder,
+        settings.get("profiler") if profiler is None else profiler,
+        device,
+        dtype,
+        seed,
+        settings,
+        files,
+        strict,
+    )
+
+
+def default_tasks(data: str) -> tuple[str, ...]:
+    """Tasks run when none is named: LaMP-2 and LaMP-4 of the world, else the one task the data holds."""
+    if data == "world":
+        return ("LaMP-2", "LaMP-4")
+    from prime_audit.lamp.readers import task_of
+
+    return (task_of(Path(data)).name,)
+
+
+def parse_methods(text: str, files: Iterable[Path] = ()) -> tuple[MethodSpec, ...]:
+    """Parse ``np,prime:alpha=0.6,k=3+rag:k=2,perpcs``; a comma before ``key=value`` continues the parameters."""
+    specs: list[MethodSpec] = []
+    for word in _split_methods(text):
+        spec = _parse_method(word, tuple(files))
+        if spec.label not in {s.label for s in specs}:
+            specs.append(spec)
+    return tuple(specs)
+
+
+def _split_methods(text: str) -> list[str]:
+    words: list[str] = []
+    for piece in (p.strip() for p in text.split(",")):
+        if words and "=" in piece and ":" not in piece.partition("=")[0]:
+            words[-1] += f",{piece}"
+        elif piece:
+            words.append(piece)
+    return words
+
+
+def _parse_method(word: str, files: tuple[Path, ...]) -> MethodSpec:
+    parts = [_parse_part(p, files) for p in re.split(r"\+(?=[A-Za-z_])", word)]
+    cores = [p for p in parts if p.plugin.personalise]
+    if len(cores) > 1:
+        raise UserError(f"method {word}: {cores[0].label} and {cores[1].label} both make a model; join one with rag or pag")
+    core = cores[0] if cores else Part(load_method(REFERENCE))
+    return MethodSpec(core, tuple(p for p in parts if not p.plugin.personalise))
+
+
+def _parse_part(text: str, files: tuple[Path, ...]) -> Part:
+    name, _, params = text.partition(":")
+    given: dict[str, str] = {}
+    for pair in filter(None, params.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals or not value:
+            raise UserError(f"method {text}: write parameters as key=value, for example prime:alpha=0.6,k=3")
+        if key in given:
+            raise UserError(f"method {text}: {key} is given twice; give it once")
+        given[key.strip()] = value.strip()
+    return Part(load_method(name.strip(), files), tuple(given.items()))
+
+
+def _words(value: str | Sequence[str]) -> list[str]:
+    texts: Sequence[str] = [value] if isinstance(value, str) else value
+    return [w.strip() for text in texts for w in text.split(",") if w.strip()]
+
+
+def labels(values: Mapping[str, Any]) -> str:
+    """Render parameters for people: ``alpha=0.6, k=3``."""
+    return ", ".join(f"{k}={v}" for k, v in values.items())

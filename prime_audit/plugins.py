@@ -1,0 +1,266 @@
+"""The contracts of methods and attacks, and the one door they come through.
+
+A plugin is one short file whose stem is its name. It is found by entry point (groups ``prime_audit.methods`` and
+``prime_audit.attacks``, whose value is a package of such files, or one such file) or given by ``--plugin FILE``.
+Names are listed from file names and docstrings alone; only the plugin asked for is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from prime_audit.errors import UserError, unknown
+from prime_audit.settings import parse_like
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from prime_audit.audit.signals import Signals
+    from prime_audit.community.build import Community
+    from prime_audit.engine.bank import Mixture
+    from prime_audit.engine.batches import Tick
+    from prime_audit.engine.engine import Engine
+    from prime_audit.lamp.tasks import Task
+    from prime_audit.settings import Settings
+
+Kind = Literal["method", "attack"]
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a method, set as ``name:key=value``."""
+
+    name: str
+    """What the user types."""
+    default: Any
+    """Its value when not given; a string ``preset:KEY`` reads the preset's number for the task."""
+    help: str
+    """One line: what it does, its unit."""
+    choices: tuple[str, ...] = ()
+    """The allowed words, where it is one of few."""
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What goes in front of the prompt."""
+
+    k: int = 0
+    """Retrieved history items."""
+    profile: bool = False
+    """Whether the profile text stands in front."""
+
+
+@dataclass(frozen=True)
+class Personal:
+    """One target's personalised model."""
+
+    mixture: Mixture
+    """Over the engine's bank; the empty mixture is the adapted base."""
+    sharers: tuple[str, ...] = ()
+    """The sharers whose adapters were merged: the members of a membership game. Empty: nobody."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What the record keeps: weights, search trace; plain JSON."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything a method may use to personalise the targets of one task."""
+
+    task: Task
+    engine: Engine
+    community: Community
+    settings: Settings
+    seed: int
+    stage: Callable[[str, int], AbstractContextManager[Tick]]
+    """``with scene.stage("search", steps) as tick`` shows progress."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: a way to personalise the model, or something in front of the prompt."""
+
+    name: str
+    summary: str
+    source: str
+    params: tuple[Param, ...]
+    personalise: Callable[..., dict[str, Personal]] | None
+    """(scene, **params) → one Personal per target id; None for a method of the prompt alone."""
+    augment: Callable[..., Augment] | None
+    """(alone, **params) → what goes in front; None for a method of the model alone."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A membership-inference attack: signals in, one score an item out, higher = member."""
+
+    name: str
+    summary: str
+    source: str
+    needs: tuple[str, ...]
+    """Fields of ``Signals`` it reads; only those are computed."""
+    score: Callable[[Signals], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A plugin as found, not yet imported."""
+
+    name: str
+    module: str
+    """Dotted module, or the file given by ``--plugin``."""
+    origin: str
+    """The distribution or file it comes from."""
+    summary: str
+    """First line of its docstring."""
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def method(*, source: str, params: Sequence[Param] = (), augments: bool = False) -> Callable[[F], F]:
+    """Mark the file's function as a method: ``personalise(scene, **params)``, or ``augment(alone, **params)``."""
+
+    def mark(function: F) -> F:
+        roles = {"augment": function, "personalise": None} if augments else {"augment": None, "personalise": function}
+        function.plugin = Method("", _first_line(function.__doc__), source, tuple(params), **roles)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def attack(*, source: str, needs: Sequence[str]) -> Callable[[F], F]:
+    """Mark the file's function as an attack: ``score(signals) -> float array [items]``, higher = member."""
+
+    def mark(function: F) -> F:
+        function.plugin = Attack("", _first_line(function.__doc__), source, tuple(needs), function)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def available(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Listed]:
+    """List the plugins of a kind by name, without importing any; UserError where two share a name."""
+    found: dict[str, Listed] = {}
+    for one in [*_from_entry_points(kind), *_from_files(kind, files)]:
+        if one.name in found and found[one.name].module != one.module:
+            raise UserError(
+                f"{kind} {one.name!r} comes from both {found[one.name].origin} and {one.origin}; uninstall or rename one"
+            )
+        found[one.name] = one
+    return dict(sorted(found.items()))
+
+
+def load_method(name: str, files: Iterable[Path] = ()) -> Method:
+    """Import one method by name; UserError for an unknown name or a file that does not import."""
+    plugin = _load("method", name, files)
+    assert isinstance(plugin, Method)
+    return plugin
+
+
+def load_attack(name: str, files: Iterable[Path] = ()) -> Attack:
+    """Import one attack by name; UserError for an unknown name or a file that does not import."""
+    plugin = _load("attack", name, files)
+    assert isinstance(plugin, Attack)
+    return plugin
+
+
+def read_params(plugin: Method, given: Mapping[str, str], settings: Settings, task: str) -> dict[str, Any]:
+    """Turn the typed parameters into values, with the preset's numbers behind them."""
+    known = {p.name: p for p in plugin.params}
+    for key in given:
+        if key not in known:
+            raise unknown(f"parameter of {plugin.name}", key, known)
+    return {key: _value(plugin.name, param, given.get(key), settings, task) for key, param in known.items()}
+
+
+def _value(name: str, param: Param, text: str | None, settings: Settings, task: str) -> Any:
+    default = param.default
+    if isinstance(default, str) and default.startswith("preset:"):
+        default = settings.get(default.removeprefix("preset:"), task)
+    if text is None:
+        return default
+    value = parse_like(text, 0 if default is None else default, f"{name}:{param.name}={text}")
+    if param.choices and value not in param.choices:
+        raise unknown(f"{param.name} of {name}", value, param.choices)
+    return value
+
+
+def _load(kind: Kind, name: str, files: Iterable[Path]) -> Method | Attack:
+    listed = available(kind, files)
+    if name not in listed:
+        raise unknown(kind, name, listed)
+    module = _import(kind, listed[name])
+    wanted = Method if kind == "method" else Attack
+    marked = [v.plugin for v in vars(module).values() if isinstance(getattr(v, "plugin", None), wanted)]
+    if len(marked) != 1:
+        raise UserError(f"{kind} {name}: {listed[name].module} marks {len(marked)} functions with @{kind}; mark one")
+    return type(marked[0])(**{**vars(marked[0]), "name": name})
+
+
+def _import(kind: Kind, listed: Listed) -> Any:
+    try:
+        if not listed.module.endswith(".py"):
+            return importlib.import_module(listed.module)
+        spec = importlib.util.spec_from_file_location(f"prime_audit_plugin_{listed.name}", listed.module)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    except Exception as fault:
+        raise UserError(f"{kind} {listed.name}: {listed.module} does not import: {type(fault).__name__}: {fault}") from fault
+
+
+@cache
+def _from_entry_points(kind: Kind) -> tuple[Listed, ...]:
+    found: list[Listed] = []
+    for entry in importlib.metadata.entry_points(group=f"prime_audit.{kind}s"):
+        origin = entry.dist.name if entry.dist else entry.value
+        for module, path in _modules(entry.value):
+            found.append(Listed(module.rpartition(".")[2], module, origin, _docline(path)))
+    return tuple(found)
+
+
+def _modules(package: str) -> list[tuple[str, Path]]:
+    """Plugin modules of an entry point's value, found without running them (its parent packages do run)."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except Exception:  # a broken third-party parent package: it must not break the list
+        return []
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is None:
+        return [(package, Path(spec.origin or ""))]
+    roots = list(spec.submodule_search_locations)
+    names = [m.name for m in pkgutil.iter_modules(roots) if not m.name.startswith("_")]
+    return [(f"{package}.{n}", p) for n in names for r in roots if (p := Path(r) / f"{n}.py").is_file()]
+
+
+def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
+    found = []
+    for path in files:
+        if not path.is_file() or path.suffix != ".py":
+            raise UserError(f"--plugin {path}: no such Python file")
+        if f"@{kind}(" in path.read_text(encoding="utf-8", errors="replace"):
+            found.append(Listed(path.stem, str(path), str(path), _docline(path)))
+    return found
+
+
+def _docline(path: Path) -> str:
+    try:
+        return _first_line(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))))
+    except (OSError, SyntaxError, ValueError) as fault:
+        return f"(cannot be read: {type(fault).__name__})"
+
+
+def _first_line(doc: str | None) -> str:
+    return (doc or "").strip().partition("\n")[0]

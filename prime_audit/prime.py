@@ -1,0 +1,184 @@
+"""PriME: evolved merge weights over the most similar sharers' adapters, with a penalty for resembling them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from prime_audit.community.build import bank_name
+from prime_audit.engine.bank import Mixture, alone
+from prime_audit.engine.engine import BASE, Request
+from prime_audit.lamp.data import User
+from prime_audit.lamp.metrics import utility
+from prime_audit.lamp.prompts import Example
+from prime_audit.plugins import Param, Personal, Scene, method
+from prime_audit.search import OPTIMIZERS, Search
+from prime_audit.seeds import rng_of, seed_of
+
+PARAMS = (
+    Param("alpha", 0.0, "privacy coefficient of Eq. 8: how much resembling the merged sharers costs"),
+    Param("optimizer", "cma", "nevergrad's CMA, NGOpt, NgIohTuned or TBPSA", tuple(OPTIMIZERS)),
+    Param("budget", "preset:prime.budget", "candidates evaluated per target"),
+    Param("k", "preset:prime.k", "most similar sharers merged (Eq. 5)"),
+    Param("share", "preset:prime.share", "share of the target's last examples that the search looks at"),
+    Param("granularity", "module", "one weight a sharer (module), or one a decoder layer and sharer", ("module", "layer")),
+    Param("merge", "delta", "delta: sum of updates (Eq. 2); factor: sum of factors, as released", ("delta", "factor")),
+    Param(
+        "select",
+        "best",
+        "best: deploy the best point evaluated, the recommendation among them; recommended: as released, the "
+        "recommendation unevaluated, or the base where it is strictly better than the best point seen",
+        ("best", "recommended"),
+    ),
+)
+
+
+@method(source="Kim, Shin and Kim 2025, Algorithm 1 and Eq. 8", params=PARAMS)
+def personalise(
+    scene: Scene,
+    *,
+    alpha: float,
+    optimizer: str,
+    budget: int,
+    k: int,
+    share: float,
+    granularity: str,
+    merge: str,
+    select: str,
+) -> dict[str, Personal]:
+    """Search each target's merge weights on her own history; all targets' candidates share the batches."""
+    community = scene.community
+    nearest = {user.id: community.nearest(user.id, k) for user in community.targets}
+    community.ready()
+    layers = scene.engine.base.layers if granularity == "layer" else 1
+    hunts = []
+    for user in community.targets:
+        if not (examples := _drawn(scene, user, share)):
+            continue
+        search = Search(optimizer, k * layers, budget, seed_of(scene.seed, "prime", scene.task.name, user.id))
+        hunts.append(_Hunt(user.id, nearest[user.id], examples, search, layers, merge))
+    judge = _Judge(scene, alpha, hunts)
+    with scene.stage("search", len(hunts) * budget) as tick:
+        while active := [h for h in hunts if not h.search.done]:
+            asked = [(h, h.search.ask()) for h in active]
+            scored = judge.evaluate([(h, w) for h, points in asked for w in points])
+            for h, points in asked:
+                h.search.tell([p["objective"] for p in scored[: len(points)]])
+                h.trace += scored[: len(points)]
+                scored = scored[len(points) :]
+                tick(len(points))
+    deploy = _best if select == "best" else _recommended
+    return {h.target: p for h, p in zip(hunts, deploy(judge, hunts), strict=True)}
+
+
+@dataclass(eq=False)
+class _Hunt:
+    """One target's search under way."""
+
+    target: str
+    sharers: tuple[str, ...]
+    examples: list[Example]
+    search: Search
+    layers: int
+    rule: str
+    trace: list[dict[str, Any]] = field(default_factory=list)
+    """Per candidate: weights, utility, similarity to each sharer, objective."""
+
+    def mixture(self, weights: np.ndarray) -> Mixture:
+        """Turn a candidate, float [k] or [layers·k], into a mixture over the bank."""
+        table = weights if self.layers == 1 else weights.reshape(self.layers, -1)
+        return Mixture(tuple(bank_name(s) for s in self.sharers), table, self.rule)
+
+
+def _drawn(scene: Scene, user: User, share: float) -> list[Example]:
+    """Draw a share of the target's last examples without replacement, at least one, in their order."""
+    examples = scene.community.last_examples(user)
+    count = min(len(examples), max(1, round(share * len(examples))))
+    rng = rng_of(scene.seed, "prime share", scene.task.name, user.id)
+    return [examples[i] for i in sorted(rng.choice(len(examples), size=count, replace=False))]
+
+
+class _Judge:
+    """Evaluates candidates of many targets at once: utility, similarity to each sharer, objective."""
+
+    def __init__(self, scene: Scene, alpha: float, hunts: Sequence[_Hunt]) -> None:
+        self._scene, self._alpha, self._count = scene, alpha, 0
+        self._max_new = scene.settings.get("max_new", scene.task.name)
+        ask = [(h, alone(bank_name(s)), f"sharer {s}") for h in hunts for s in h.sharers]
+        with scene.stage("sharers' predictions", sum(len(h.examples) for h, _, _ in ask)) as tick:
+            texts = iter(self._answers(ask, tick))
+        self._sharers = {h.target: [next(texts) for _ in h.sharers] for h in hunts}
+
+    def evaluate(self, candidates: Sequence[tuple[_Hunt, np.ndarray]]) -> list[dict[str, Any]]:
+        """Return a trace entry for each (target's search, weights)."""
+        ask = []
+        for hunt, weights in candidates:
+            ask.append((hunt, hunt.mixture(weights), f"candidate {self._count}"))
+            self._count += 1
+        answers = self._answers(ask)
+        return [self._entry(h, w, preds) for (h, w), preds in zip(candidates, answers, strict=True)]
+
+    def base(self, hunts: Sequence[_Hunt]) -> list[float]:
+        """Objective of the base, nothing merged, for each target."""
+        answers = self._answers([(h, BASE, "base") for h in hunts])
+        return [self._entry(h, np.zeros(0), a)["objective"] for h, a in zip(hunts, answers, strict=True)]
+
+    def _entry(self, hunt: _Hunt, weights: np.ndarray, preds: list[str]) -> dict[str, Any]:
+        task = self._scene.task
+        gain = utility(task, [e.gold for e in hunt.examples], preds, search=True)
+        alike = [utility(task, theirs, preds, search=True) for theirs in self._sharers[hunt.target]]
+        objective = gain - self._alpha * float(np.mean(alike))
+        return {"weights": weights.tolist(), "utility": gain, "similarity": alike, "objective": objective}
+
+    def _answers(self, ask: Sequence[tuple[_Hunt, Mixture, str]], tick: Any = None) -> list[list[str]]:
+        """Answer each search's examples with a mixture; a prompt that comes twice is answered once when greedy."""
+        engine, requests, slots = self._scene.engine, list[Request](), list[list[int]]()
+        for hunt, mixture, name in ask:
+            seen: dict[str, int] = {}
+            slots.append([])
+            for example in hunt.examples:
+                if engine.sampling is not None or example.prompt not in seen:
+                    seen[example.prompt] = len(requests)
+                    requests.append(Request(example.prompt, mixture, key=(hunt.target, name, example.id)))
+                slots[-1].append(seen[example.prompt])
+        texts = engine.generate(requests, self._max_new, *([tick] if tick else []))
+        return [[texts[i] for i in own] for own in slots]
+
+
+def _best(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:
+    """Evaluate the recommendation; deploy the best point evaluated, the earliest of equals."""
+    last = judge.evaluate([(h, h.search.recommendation()) for h in hunts])
+    chosen = []
+    for hunt, entry in zip(hunts, last, strict=True):
+        best = max([*hunt.trace, entry], key=lambda e: e["objective"])
+        chosen.append(_personal(hunt, np.array(best["weights"]), entry, best))
+    return chosen
+
+
+def _recommended(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:
+    """Deploy the recommendation as it is, or the base where its objective is strictly above the best seen."""
+    chosen = []
+    for hunt, base in zip(hunts, judge.base(hunts), strict=True):
+        best = max(hunt.trace, key=lambda e: e["objective"])
+        recommended = {"weights": hunt.search.recommendation().tolist()}
+        if base > best["objective"]:
+            chosen.append(Personal(BASE, (), {"sharers": list(hunt.sharers), "base": base, "trace": hunt.trace}))
+        else:
+            chosen.append(_personal(hunt, np.array(recommended["weights"]), recommended, best))
+    return chosen
+
+
+def _personal(hunt: _Hunt, weights: np.ndarray, recommended: dict[str, Any], best: dict[str, Any]) -> Personal:
+    notes = {
+        "sharers": list(hunt.sharers),
+        "weights": weights.tolist(),
+        "best": best,
+        "recommended": recommended,
+        "trace": hunt.trace,
+    }
+    # Weights of exactly zero (NGOpt starts there) merge nobody.
+    merged = tuple(s for s, w in zip(hunt.sharers, np.abs(weights.reshape(-1, len(hunt.sharers))).sum(0), strict=True) if w)
+    return Personal(hunt.mixture(weights), merged, notes)

@@ -1,0 +1,280 @@
+"""The record of a run: what was asked, what was found, what it cost. ``board`` needs nothing else.
+
+Two runs of the same specification and seed give the same ``record.json`` but for ``times``: everything that
+depends on the clock stands there. ``record.schema.json`` beside this file describes the format.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from prime_audit.errors import UserError
+
+SCHEMA = "prime-audit/record/1"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data of one task."""
+
+    task: str
+    """The task's name, for instance LaMP-2."""
+    source: str
+    """What the user named: a path, or world."""
+    layout: str
+    """How it was laid out: official, perpcs, oppu, items or world."""
+    sha256: str
+    """Hash of everything read: roles, ids, texts and golds."""
+    split_sha256: str
+    """Hash of who plays which role."""
+    users: Mapping[str, int]
+    """Users per role: adapt, targets, candidates."""
+    items: int
+    """History items of all users."""
+    queries: int
+    """Questions of the targets: what the utility is measured on."""
+    defects: int = 0
+    """Records with a defect."""
+    first_defects: tuple[str, ...] = ()
+    """The first of them: file, record, problem and what became of it."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The base model."""
+
+    name: str
+    """A packaged model, a local folder or a hub id."""
+    sha256: str
+    """Hash of its weights, before adaptation."""
+    parameters: int
+    """Number of its weights."""
+    dtype: str
+    """Number format it ran in, for instance float32."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """How every interval of the record was made."""
+
+    level: float = 0.95
+    """Coverage aimed at."""
+    draws: int = 1000
+    """Bootstrap resamples: of users for utility, of sharers and targets for leakage; percentile limits."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One figure of one method on one task."""
+
+    task: str
+    """The task's name."""
+    method: str
+    """The method's label, parameters included, for instance prime:alpha=0.6+rag."""
+    metric: str
+    """A metric of the task (accuracy, f1, MAE, RMSE, rouge-1, rouge-L), auc, or a control of the auc:
+    auc_base (the same score from the unmerged base), auc_length, auc_similarity."""
+    value: float | None
+    """The figure; null where it does not apply, and then reason says why."""
+    ci: tuple[float, float] | None
+    """Its interval (see intervals); null where the data carry none."""
+    n: int
+    """What it was computed from: questions for utility, scored items for leakage."""
+    higher_is_better: bool | None = None
+    """Direction of the metric; null for an AUC, which is best at ½."""
+    reason: str | None = None
+    """Why value or ci is null."""
+    targets: int = 0
+    """Targets that count in the figure."""
+    member_sharers: int | None = None
+    """Distinct sharers on the members' side: what the interval of a leakage figure can learn from."""
+    game: str | None = None
+    """Who is a member, for leakage: the game's name."""
+    attack: str | None = None
+    """The score used, for leakage: the attack's name."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference between a method and a baseline, on the same questions or items and the same resamples."""
+
+    task: str
+    """The task's name."""
+    method: str
+    """The method's label."""
+    baseline: str
+    """What is subtracted: np for utility, base (the unmerged base's score of the same items) for leakage."""
+    metric: str
+    """Metric of both."""
+    difference: float | None
+    """Method minus baseline, in the metric's own direction; null where it does not apply."""
+    ci: tuple[float, float] | None
+    """Its interval; null where the data carry none."""
+    n: int
+    """Questions or scored items."""
+    reason: str | None = None
+    """Why difference or ci is null."""
+    game: str | None = None
+    """The game, for leakage."""
+    attack: str | None = None
+    """The attack, for leakage."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one stage asked of the model (its seconds stand in times)."""
+
+    task: str
+    """The task's name."""
+    method: str | None
+    """The method's label; null for what all methods share."""
+    stage: str
+    """For instance adapt, share, embed, fit, answer, attack."""
+    requests: int = 0
+    """Sequences sent through the model."""
+    prompt_tokens: int = 0
+    """Tokens read."""
+    new_tokens: int = 0
+    """Tokens generated."""
+    candidates: int = 0
+    """Mixtures evaluated by a search."""
+
+
+@dataclass(frozen=True)
+class StageSeconds:
+    """Wall-clock time of one stage."""
+
+    task: str | None
+    """The task's name; null for what all tasks share."""
+    method: str | None
+    """The method's label; null for what all methods share."""
+    stage: str
+    """As in costs."""
+    seconds: float
+    """Wall-clock seconds."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """All that differs between two runs of the same specification."""
+
+    started: str
+    """UTC, ISO 8601."""
+    finished: str
+    """UTC, ISO 8601."""
+    stages: tuple[StageSeconds, ...] = ()
+    """Seconds of each stage."""
+    peak_memory_bytes: int | None = None
+    """Highest resident memory of the process."""
+    peak_device_bytes: int | None = None
+    """Highest memory allocated on the accelerator; null without one."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that a reader of a run needs."""
+
+    command: str
+    """The command line that makes the run again, without its output folder."""
+    spec: Mapping[str, Any]
+    """Every setting of the run, defaults filled in."""
+    methods: Mapping[str, Mapping[str, Any]]
+    """Each method's label, and by task all its parameters, defaults filled in."""
+    seeds: Mapping[str, int]
+    """Each seed by its use."""
+    versions: Mapping[str, str]
+    """Versions of Python, prime-audit and the libraries that decide numbers."""
+    data: tuple[Data, ...]
+    """One entry a task."""
+    model: Model
+    """The base model."""
+    hardware: Mapping[str, Any]
+    """Device, processor and number of cores."""
+    results: tuple[Result, ...]
+    """Every figure, one entry each; tasks, methods and metrics in the order asked for."""
+    times: Times
+    """Clock and memory: all that differs between two runs of the same specification."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Paired differences to the baselines."""
+    community: Mapping[str, Any] = field(default_factory=dict)
+    """By task: the sharers with index, cluster, items and held-out counts, and similarities to targets."""
+    costs: tuple[Cost, ...] = ()
+    """What each stage asked of the model."""
+    intervals: Intervals = field(default_factory=Intervals)
+    """How every interval was made."""
+    warnings: tuple[str, ...] = ()
+    """What a reader must know: inputs cut, items without a score, settings that differ from the paper's."""
+    schema: str = SCHEMA
+    """Name and version of this format."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON types, ``schema`` first and ``times`` last."""
+        content = asdict(self)
+        times = content.pop("times")
+        return {"schema": content.pop("schema"), **content, "times": times}
+
+
+def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> Record:
+    """Build a record from its JSON, checking names and types; fields it does not know are passed over.
+
+    Raises
+    ------
+    UserError
+        Where ``content`` is no record of this version; ``where`` names the file in the message.
+    """
+    family, _, version = SCHEMA.rpartition("/")
+    found, _, theirs = str(content.get("schema")).rpartition("/")
+    if found != family or not theirs.isdecimal():
+        raise UserError(f"{where} is not a prime-audit record: name the --out folder of a run")
+    if int(theirs) > int(version):
+        raise UserError(f"{where} has format {theirs}, this prime-audit reads {version}: install a newer one")
+    return _build(Record, content, where)
+
+
+def _build(cls: type[_T], content: Any, where: str) -> _T:
+    """Build dataclass ``cls`` from its JSON form, or say which entry is at fault."""
+    if not isinstance(content, Mapping):
+        raise UserError(f"{where}: expected an object; the record is damaged, run again")
+    hints = typing.get_type_hints(cls)
+    values = {
+        f.name: _convert(hints[f.name], content[f.name], f"{where}: {f.name}")
+        for f in fields(cls)  # type: ignore[arg-type]
+        if f.name in content
+    }
+    try:
+        return cls(**values)
+    except TypeError:
+        lacking = [f.name for f in fields(cls) if f.name not in content]  # type: ignore[arg-type]
+        raise UserError(f"{where}: lacks {', '.join(lacking)}; the record is damaged, run again") from None
+
+
+def _convert(hint: Any, content: Any, where: str) -> Any:
+    """Turn JSON ``content`` into what a field's type ``hint`` asks for."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return content
+    if origin in (Union, types.UnionType):
+        if content is None and type(None) in arguments:
+            return None
+        return _convert(next(a for a in arguments if a is not type(None)), content, where)
+    if is_dataclass(hint):
+        return _build(typing.cast("type[Any]", hint), content, where)
+    if origin is tuple and isinstance(content, list):
+        inner = arguments[:1] * len(content) if arguments[-1] is Ellipsis else arguments
+        if len(inner) == len(content):
+            return tuple(
+                _convert(a, c, f"{where}[{i}]") for i, (a, c) in enumerate(zip(inner, content, strict=True))
+            )
+    elif origin is not None and origin is not tuple and isinstance(content, Mapping):
+        return {key: _convert(arguments[1], value, f"{where}.{key}") for key, value in content.items()}
+    elif hint is float and isinstance(content, int | float) and not isinstance(content, bool):
+        return float(content)
+    elif isinstance(hint, type) and isinstance(content, hint) and isinstance(content, bool) == (hint is bool):
+        return content
+    raise UserError(f"{where}: unexpected {json.dumps(content)[:40]}; the record is damaged, run again")

@@ -1,0 +1,367 @@
+"""Running a plan: data → community → personalised models → the same exam and the same attacks → the record."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from prime_audit.audit import games, play
+from prime_audit.audit.signals import Signals
+from prime_audit.community.build import Community
+from prime_audit.community.profiles import plain_profile, written_profiles
+from prime_audit.community.store import Store, content_key
+from prime_audit.engine.bank import AdapterBank
+from prime_audit.engine.base import Base, load_base
+from prime_audit.engine.embed import Encoder, base_encoder, load_encoder
+from prime_audit.engine.engine import BASE, Engine, Request
+from prime_audit.engine.sampling import Sampling
+from prime_audit.errors import UserError
+from prime_audit.folder import PREDICTIONS, SCORES, Run, RunFolder
+from prime_audit.lamp.data import Dataset, User
+from prime_audit.lamp.prompts import query_examples
+from prime_audit.lamp.source import open_data
+from prime_audit.lamp.tasks import TASKS, Task
+from prime_audit.ledger import Ledger
+from prime_audit.plan import REFERENCE, MethodSpec, Plan
+from prime_audit.plugins import Attack, Personal, Scene, load_attack
+from prime_audit.record import Comparison, Data, Intervals, Model, Record, Result
+from prime_audit.seeds import seed_of
+from prime_audit.utility import Answers
+from prime_audit import utility
+
+GAME = "paper"
+LIBRARIES = ("prime-audit", "torch", "transformers", "peft", "nevergrad", "numpy", "scikit-learn", "rouge-score")
+
+
+@dataclass
+class Findings:
+    """What a run has found so far, task by task."""
+
+    data: list[Data] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    community: dict[str, Any] = field(default_factory=dict)
+    predictions: list[Mapping[str, object]] = field(default_factory=list)
+    scores: list[Mapping[str, object]] = field(default_factory=list)
+    models: list[Mapping[str, object]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def run(plan: Plan, out: Path, command: str, *, cache: Path | None = None, quiet: bool = False) -> Run:
+    """Run a plan and write its folder; nothing is written there before everything is found.
+
+    Raises UserError for whatever the user can mend: data, model, a folder that holds another run.
+    """
+    folder = RunFolder.create(out, content_key(plan.spec()))
+    datasets = {task: open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict) for task in plan.tasks}
+    ledger, found = Ledger(quiet), Findings()
+    with ledger.showing():
+        with ledger.stage(None, None, "load model", 0):
+            base = _load_base(plan)
+        model = Model(plan.model, base.sha256(), base.parameters(), str(base.dtype).removeprefix("torch."))
+        readers = _Readers(plan, base)
+        for task, data in datasets.items():
+            _Task(plan, TASKS[task], data, base, readers, Store(cache), ledger, found).run()
+    record = Record(
+        command=command,
+        spec=plan.spec(),
+        methods={
+            m.label: {task: m.values(plan.settings, task) for task in plan.tasks} for m in plan.methods
+        },
+        seeds={"run": plan.seed},
+        versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        data=tuple(found.data),
+        model=model,
+        hardware=_hardware(base),
+        results=tuple(found.results),
+        comparisons=tuple(found.comparisons),
+        community=found.community,
+        costs=tuple(ledger.costs),
+        intervals=Intervals(),
+        warnings=tuple(found.warnings),
+        times=ledger.times(),
+    )
+    _write(folder, record, found)
+    return Run(folder.path, record)
+
+
+class _Readers:
+    """The models beside the base: the encoder, and the profiler where one is named."""
+
+    def __init__(self, plan: Plan, base: Base) -> None:
+        limit = plan.settings.get("encoder_tokens")
+        self.encoder: Encoder = (
+            load_encoder(plan.encoder, plan.device, limit) if plan.encoder else base_encoder(base, limit)
+        )
+        self.profiler: Engine | None = None
+        if plan.profiler:
+            writer = load_base(plan.profiler, targets=plan.settings.get("lora.modules"), device=plan.device, dtype=plan.dtype)
+            self.profiler = Engine(writer, AdapterBank(writer), plan.settings.get("batch_tokens"))
+
+
+@dataclass
+class _Task:
+    """One task of a run."""
+
+    plan: Plan
+    task: Task
+    data: Dataset
+    base: Base
+    readers: _Readers
+    store: Store
+    ledger: Ledger
+    found: Findings
+
+    def run(self) -> None:
+        """Build the community, personalise, examine, attack."""
+        self.base.restore()
+        cut = self.base.codec.cut
+        self.engine = self._engine()
+        community = self._community()
+        personal = {core: self._personalise(community, core) for core in self._cores()}
+        answers = {spec.label: self._answer(community, spec, personal[spec.core.label]) for spec in self.plan.methods}
+        self._score(answers)
+        self._attack(community, personal)
+        self._note(community, self.base.codec.cut - cut)
+
+    def _engine(self) -> Engine:
+        get = partial(self.plan.settings.get, task=self.task.name)
+        sampling = Sampling(get("temperature"), get("top_p"), seed=self.plan.seed) if get("sampling") else None
+        return Engine(self.base, AdapterBank(self.base), get("batch_tokens"), sampling)
+
+    def _community(self) -> Community:
+        stage = partial(self.ledger.stage, self.task.name, None, engine=self.engine)
+        community = Community(
+            self.task,
+            self.data,
+            {},
+            self.engine,
+            self.readers.encoder,
+            self.plan.settings,
+            self.plan.seed,
+            self.store,
+            stage,
+        )
+        community.embed()
+        users = [*self.data.adapt, *self.data.targets, *(s.user for s in community.sharers)]
+        community.profiles.update(self._profiles(users, community))
+        community.adapt()
+        return community
+
+    def _profiles(self, users: Sequence[User], community: Community) -> dict[str, str]:
+        writer = self.readers.profiler
+        if writer is None:
+            return {u.id: plain_profile(self.task, u) for u in users}
+        with community.stage("profiles", len(users)) as tick:
+            return written_profiles(
+                self.task, users, writer, community.number("profile_items"), self.plan.seed, tick
+            )
+
+    def _cores(self) -> dict[str, MethodSpec]:
+        """The personalised models that are needed, each once: ``prime`` serves ``prime+rag`` too."""
+        return {spec.core.label: spec for spec in reversed(self.plan.methods)}
+
+    def _personalise(self, community: Community, core: str) -> dict[str, Personal]:
+        part = self._cores()[core].core
+        stage = partial(self.ledger.stage, self.task.name, core, engine=self.engine)
+        scene = Scene(self.task, self.engine, community, self.plan.settings, self.plan.seed, stage)
+        make = part.plugin.personalise
+        assert make is not None
+        made = make(scene, **part.values(self.plan.settings, self.task.name))
+        missing = [u.id for u in community.targets if u.id not in made]
+        if missing:
+            raise UserError(f"{self.task.name}: {core} made no model for user {missing[0]} (of {len(missing)}): no history")
+        for target, p in made.items():
+            self.found.models.append(
+                {
+                    "task": self.task.name,
+                    "method": core,
+                    "target": target,
+                    "sharers": list(p.sharers),
+                    "rule": p.mixture.rule,
+                    "adapters": list(p.mixture.names),
+                    "weights": np.asarray(p.mixture.weights).tolist(),
+                    "notes": dict(p.notes),
+                }
+            )
+        return dict(made)
+
+    def _answer(self, community: Community, spec: MethodSpec, personal: Mapping[str, Personal]) -> Answers:
+        front = spec.augment(self.plan.settings, self.task.name)
+        asked = [
+            (user.id, example)
+            for user in community.targets
+            for example in query_examples(
+                self.task, user, k=front.k, profile=community.profiles[user.id] if front.profile else None
+            )
+        ]
+        requests = [Request(e.prompt, personal[u].mixture, key=(spec.label, u, e.id)) for u, e in asked]
+        with self.ledger.stage(self.task.name, spec.label, "answer", len(requests), self.engine) as tick:
+            texts = self.engine.generate(requests, community.number("max_new"), tick)
+        return Answers(spec.label, [u for u, _ in asked], [e.id for _, e in asked], [e.gold for _, e in asked], texts)
+
+    def _score(self, answers: Mapping[str, Answers]) -> None:
+        seed, draws = seed_of(self.plan.seed, "bootstrap", self.task.name), Intervals().draws
+        for label, own in answers.items():
+            self.found.results += utility.results(self.task, own, seed, draws)
+            self.found.predictions += utility.rows(self.task, own)
+            if label != REFERENCE:
+                self.found.comparisons += utility.comparisons(self.task, own, answers[REFERENCE], seed, draws)
+
+    def _attack(self, community: Community, personal: Mapping[str, dict[str, Personal]]) -> None:
+        panel = _Panel(self, community)
+        for name in self.plan.attacks:
+            attack = load_attack(name, self.plan.plugins)
+            for core, models in personal.items():
+                played = panel.play(attack, core, models)
+                self.found.scores += play.rows(played, panel.items, GAME)
+                # The module is what is attacked: every method that deploys it has the same figure.
+                for spec in self.plan.methods:
+                    if spec.core.label == core:
+                        self._leakage(replace(played, method=spec.label), panel.items)
+
+    def _leakage(self, played: play.Played, items: play.Items) -> None:
+        seed, draws = seed_of(self.plan.seed, "bootstrap", self.task.name, GAME), Intervals().draws
+        found, gaps = play.results(played, items, GAME, seed, draws)
+        self.found.results += found
+        self.found.comparisons += gaps
+
+    def _note(self, community: Community, cut: int) -> None:
+        data, name = self.data, self.task.name
+        roles = {"adapt": data.adapt, "targets": data.targets, "candidates": data.candidates}
+        self.found.data.append(
+            Data(
+                name,
+                data.source,
+                data.layout,
+                data.sha256,
+                data.split_sha256,
+                {role: len(users) for role, users in roles.items()},
+                sum(len(u.history) for users in roles.values() for u in users),
+                sum(len(u.queries) for u in data.targets),
+                len(data.defects),
+                tuple(str(d) for d in data.defects[:20]),
+            )
+        )
+        self.found.community[name] = _describe(community)
+        if cut:
+            self.found.warnings.append(f"{name}: {cut} texts were longer than the model's context and lost their front")
+        if data.defects:
+            self.found.warnings.append(
+                f"{name}: {len(data.defects)} defective records in the data, the first: {data.defects[0]}"
+            )
+
+
+class _Panel:
+    """The paper's game on one task: its items, and the base's own scores of them."""
+
+    def __init__(self, owner: _Task, community: Community) -> None:
+        self._owner, self._community = owner, community
+        self._base: list[np.ndarray] | None = None
+        listed = [(s.user.id, e) for s in community.sharers for e in community.last_examples(s.user, s.trained)]
+        self.items = play.Items(
+            [s for s, _ in listed], [e.id for _, e in listed], [e.prompt for _, e in listed], [e.gold for _, e in listed]
+        )
+
+    def play(self, attack: Attack, core: str, models: Mapping[str, Personal]) -> play.Played:
+        """Score every sharer's items under every target's model that has members and non-members."""
+        everyone = [s.user.id for s in self._community.sharers]
+        rounds = [games.paper(target, p.sharers, everyone) for target, p in models.items()]
+        able = [g.target for g in rounds if g.reason is None]
+        scores = self._scores(attack, core, {t: models[t] for t in able}) if able else {}
+        return play.Played(self._owner.task.name, core, attack.name, rounds, scores, self._controls(attack, able))
+
+    def _scores(self, attack: Attack, core: str, models: Mapping[str, Personal]) -> dict[str, np.ndarray]:
+        base = self._base_logprobs()
+        rows = self._logprobs(core, f"attack ({attack.name})", [p.mixture for p in models.values()])
+        signals = [Signals(row, base, self.items.golds) for row in rows]
+        return {target: attack.score(s) for target, s in zip(models, signals, strict=True)}
+
+    def _controls(self, attack: Attack, targets: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+        """The same score from the unmerged base; length alone (short = member, as a sum of losses has it);
+        similarity alone (similar = member)."""
+        names: tuple[str, ...] = ("base", "length", "similarity")
+        if not targets:
+            return {name: {} for name in names}
+        base = self._base_logprobs()
+        plain = attack.score(Signals(base, base, self.items.golds))
+        short = -np.array([len(row) for row in base], dtype=np.float64)
+        return {
+            "base": dict.fromkeys(targets, plain),
+            "length": dict.fromkeys(targets, short),
+            "similarity": {t: self._similar(t) for t in targets},
+        }
+
+    def _similar(self, target: str) -> np.ndarray:
+        by_sharer = dict(
+            zip((s.user.id for s in self._community.sharers), self._community.similarity(target), strict=True)
+        )
+        return np.array([by_sharer[s] for s in self.items.sharers])
+
+    def _base_logprobs(self) -> list[np.ndarray]:
+        if self._base is None:
+            (self._base,) = self._logprobs(None, "attack (base)", [BASE])
+        return list(self._base)
+
+    def _logprobs(self, core: str | None, stage: str, mixtures: Sequence[Any]) -> list[list[np.ndarray]]:
+        """Log-probabilities of every item under every mixture: one list of items a mixture."""
+        items, engine = self.items, self._owner.engine
+        requests = [
+            Request(prompt, mixture, gold)
+            for mixture in mixtures
+            for prompt, gold in zip(items.prompts, items.golds, strict=True)
+        ]
+        with self._owner.ledger.stage(self._owner.task.name, core, stage, len(requests), engine) as tick:
+            rows = engine.score(requests, tick)
+        width = len(items.golds)
+        return [rows[i : i + width] for i in range(0, len(rows), width)]
+
+
+def _describe(community: Community) -> dict[str, Any]:
+    return {
+        "sharers": [
+            {
+                "index": n,
+                "user": s.user.id,
+                "cluster": s.cluster,
+                "items": len(s.user.history),
+                "trained": len(s.trained),
+                "heldout": len(s.heldout),
+            }
+            for n, s in enumerate(community.sharers)
+        ],
+        "similarity": {u.id: [round(float(c), 9) for c in community.similarity(u.id)] for u in community.targets}
+        if community.sharers
+        else {},
+    }
+
+
+def _load_base(plan: Plan) -> Base:
+    get = plan.settings.get
+    return load_base(
+        plan.model, targets=get("lora.modules"), device=plan.device, dtype=plan.dtype, context=get("context")
+    )
+
+
+def _hardware(base: Base) -> dict[str, Any]:
+    device = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else platform.processor() or platform.machine()
+    return {"device": base.device.type, "name": device, "threads": torch.get_num_threads(), "system": sys.platform}
+
+
+def _write(folder: RunFolder, record: Record, found: Findings) -> None:
+    from prime_audit.board import render_all
+
+    folder.write_jsonl(PREDICTIONS, found.predictions)
+    folder.write_jsonl(SCORES, found.scores)
+    folder.write_jsonl("models.jsonl", found.models)
+    render_all(record, folder.path)
+    folder.write_record(record)

@@ -1,0 +1,151 @@
+"""All numbers of a run: the presets of ``presets.toml``, with single numbers changed by ``--set KEY=VALUE``."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from prime_audit.errors import UserError, unknown
+
+_FILE = Path(__file__).with_name("presets.toml")
+RECIPE_KEYS = ("batch", "epochs", "steps", "lr", "clip", "weight_decay", "schedule", "warmup")
+# Keys a preset need not spell out: the recipe's own defaults stand behind them.
+_OPTIONAL = {f"{part}.{key}" for part in ("adaptation", "sharer", "gate") for key in RECIPE_KEYS}
+
+
+class Settings:
+    """One preset with its overrides: plain nested data, read by dotted key and task."""
+
+    def __init__(self, preset: str, overrides: Mapping[str, Any]) -> None:
+        self.preset = preset
+        self.overrides = dict(overrides)
+        self._tree = _preset(preset)
+
+    def get(self, key: str, task: str = "") -> Any:
+        """Read ``key`` (``clusters``, ``sharer.lr``): override, then the task's row, then the preset's own."""
+        for name in (f"{task}.{key}", key):
+            if name in self.overrides:
+                return self.overrides[name]
+        for branch in (self._tree["tasks"].get(task, {}), self._tree):
+            found = _dig(branch, key)
+            if found is not None:
+                return found
+        raise KeyError(key)
+
+    def recipe(self, part: str, task: str) -> dict[str, Any]:
+        """Gather a training recipe (``adaptation``, ``sharer``, ``gate``) for a task."""
+        found = {}
+        for key in RECIPE_KEYS:
+            try:
+                found[key] = self.get(f"{part}.{key}", task)
+            except KeyError:
+                continue
+        return found
+
+    def for_task(self, task: str) -> dict[str, Any]:
+        """Everything in force for a task, flat: what the record keeps."""
+        return {key: self.get(key, task) for key in sorted(_keys(self._tree)) if _has(self, key, task)}
+
+
+def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
+    """Read a preset and ``KEY=VALUE`` overrides (``[TASK.]key``); UserError for unknown names or a wrong type."""
+    if preset not in presets():
+        raise unknown("preset", preset, presets())
+    known = _preset(preset)
+    parsed: dict[str, Any] = {}
+    for text in overrides:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text}: write KEY=VALUE, for example --set clusters=10")
+        task, _, rest = name.partition(".")
+        key = rest if task in known["tasks"] else name
+        if key not in _keys(known):
+            raise unknown("setting", key, _keys(known))
+        parsed[name] = parse_like(value, _sample(known, key), f"--set {text}")
+    return Settings(preset, parsed)
+
+
+def parse_like(text: str, sample: Any, where: str) -> Any:
+    """Read ``text`` as the type of ``sample``; UserError naming ``where`` if it is no such thing."""
+    try:
+        if isinstance(sample, str):
+            return text
+        if isinstance(sample, list):
+            return text.split("+")
+        value = json.loads(text.lower() if isinstance(sample, bool) else text)
+        if isinstance(sample, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not type(sample):
+            raise ValueError
+    except ValueError:
+        raise UserError(f"{where}: {text!r} is no {_WORDS[type(sample)]}") from None
+    return value
+
+
+_WORDS = {bool: "true or false", int: "whole number", float: "number"}
+
+
+def presets() -> list[str]:
+    """Names of all presets."""
+    return list(_file())
+
+
+@cache
+def _file() -> dict[str, Any]:
+    return tomllib.loads(_FILE.read_text(encoding="utf-8"))
+
+
+def _preset(name: str) -> dict[str, Any]:
+    own = copy.deepcopy(_file()[name])
+    if "extends" not in own:
+        return own
+    tree = _lay_over(_preset(own.pop("extends")), {k: v for k, v in own.items() if k != "all_tasks"})
+    for task in tree["tasks"]:
+        tree["tasks"][task] = _lay_over(_lay_over(tree["tasks"][task], own.get("all_tasks", {})), own.get("tasks", {}).get(task, {}))
+    return tree
+
+
+def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        merged[key] = _lay_over(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+    return merged
+
+
+def _dig(tree: Mapping[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        if not isinstance(tree, Mapping) or part not in tree:
+            return None
+        tree = tree[part]
+    return tree
+
+
+def _keys(tree: Mapping[str, Any]) -> set[str]:
+    rows = [{k: v for k, v in tree.items() if k != "tasks"}, *tree["tasks"].values()]
+    return {key for row in rows for key in _flat(row)} | _OPTIONAL
+
+
+def _flat(tree: Mapping[str, Any]) -> list[str]:
+    return [f"{k}.{s}" if s else k for k, v in tree.items() for s in (_flat(v) if isinstance(v, dict) else [""])]
+
+
+def _has(settings: Settings, key: str, task: str) -> bool:
+    try:
+        settings.get(key, task)
+    except KeyError:
+        return False
+    return True
+
+
+def _sample(tree: Mapping[str, Any], key: str) -> Any:
+    fallback = {"schedule": "", "warmup": 0.0, "weight_decay": 0.0, "clip": 1.0, "epochs": 1, "steps": 1, "batch": 1, "lr": 0.0}
+    for row in (tree, *tree["tasks"].values()):
+        found = _dig(row, key)
+        if found is not None:
+            return found
+    return fallback[key.rpartition(".")[2]]

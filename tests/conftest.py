@@ -1,0 +1,99 @@
+"""Tiny random models in real Hugging Face folders: nothing is downloaded, nothing is taken from the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CORPUS = [
+    "Which tag does this movie relate to? Description: a knight rides out to find the lost star. Tag: fantasy",
+    "Generate a headline for the following article: the council met on Monday and voted for the new bridge.",
+    "What is the score of the following review on a scale of 1 to 5? It broke after two days. Score: 1",
+    "Paraphrase the following tweet: rain again, so no football; the kettle is on, and the cat is happy.",
+]
+WIDTH = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,  # grouped-query attention: k and v are narrower than q and o
+    "max_position_embeddings": 160,
+    "initializer_range": 0.3,  # wide enough that outputs differ from prompt to prompt
+    "tie_word_embeddings": False,
+}
+
+
+def _tokenizer(begin: bool) -> Any:
+    """Byte-level BPE trained on four sentences; with begin-of-text and padding tokens, or (as Qwen) without."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    end = "</s>" if begin else "<|endoftext|>"
+    special = ["<s>", end, "<pad>"] if begin else [end]
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    raw.train_from_iterator(
+        CORPUS * 2, trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet)
+    )
+    names = {"eos_token": end}
+    if begin:
+        raw.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", raw.token_to_id("<s>"))]
+        )
+        names |= {"bos_token": "<s>", "pad_token": "<pad>"}
+    return PreTrainedTokenizerFast(tokenizer_object=raw, **names)
+
+
+def _model(kind: str, tokenizer: Any) -> Any:
+    import torch
+    import transformers as hf
+
+    shape = WIDTH | {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    torch.manual_seed(0)
+    if kind == "llama":
+        return hf.LlamaForCausalLM(hf.LlamaConfig(**shape))
+    if kind == "mistral":  # a window shorter than the tests' prompts: the cache slides
+        return hf.MistralForCausalLM(hf.MistralConfig(**shape, sliding_window=12))
+    if kind == "qwen2":
+        model = hf.Qwen2ForCausalLM(hf.Qwen2Config(**shape))
+        with torch.no_grad():
+            for name, bias in model.named_parameters():
+                if name.endswith("_proj.bias"):  # trained Qwens have them; a fresh one starts at 0
+                    bias.normal_(std=0.3)
+        return model
+    if kind == "gpt2":  # attention by Conv1D: nothing for a LoRA on Linear layers
+        ids = {key: shape[key] for key in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")}
+        return hf.GPT2LMHeadModel(hf.GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, **ids))
+    raise ValueError(kind)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Kind (llama, mistral, qwen2, gpt2) → a folder with a tiny random model and its tokenizer; made once."""
+
+    @cache
+    def make(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp(kind)
+        tokenizer = _tokenizer(begin=kind != "qwen2")
+        _model(kind, tokenizer).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def llama_folder(model_folder: Callable[[str], Path]) -> Path:
+    """A tiny random Llama with grouped-query attention, as ``--model DIR`` takes it."""
+    return model_folder("llama")

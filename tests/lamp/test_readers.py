@@ -1,0 +1,238 @@
+"""Each layout is read as it was written, and plain data gets seeded roles."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from prime_audit.errors import UserError
+from prime_audit.lamp.data import Dataset, Item, Query
+from prime_audit.lamp.readers import read, require_searchable, searchable
+from prime_audit.lamp.tasks import TASKS
+
+
+def roles(data: Dataset) -> list[list[str]]:
+    return [[user.id for user in users] for users in (data.adapt, data.targets, data.candidates)]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_perpcs(layouts, tmp_path: Path, task: str) -> None:
+    data = read(layouts.write(tmp_path, layouts.perpcs(task)))
+    assert (data.task, data.layout, data.source, data.defects) == (task, "perpcs", str(tmp_path), ())
+    assert roles(data) == [["a0", "a1"], ["t0", "t1"], ["c0", "c1", "c2"]]
+    first = data.targets[0]
+    raw = layouts.item(task, "t0-0")
+    assert first.history[0] == Item(raw.pop("id"), raw)
+    fields = {name: f"{name} of t0-q0" for name in TASKS[task].query_fields}
+    assert first.queries[0] == Query("t0-q0", fields, layouts.GOLDS[task])
+    assert [user.profile for user in (*data.targets, *data.candidates)] == [
+        "likes lamps",
+        None,
+        None,
+        "likes chairs",
+        None,
+    ]
+    assert searchable(data)
+
+
+def test_perpcs_golds_may_be_in_the_label_file_only(layouts, tmp_path: Path) -> None:
+    files = layouts.perpcs("LaMP-4")
+    for user in files["test_100/user_test_100.json"]:
+        for query in user["query"]:
+            del query["gold"]
+    data = read(layouts.write(tmp_path, files))
+    assert {query.gold for user in data.targets for query in user.queries} == {"A headline"}
+
+
+def test_perpcs_does_without_optional_files(layouts, tmp_path: Path) -> None:
+    files = layouts.perpcs("LaMP-4")
+    del files["profile-id2text.json"], files["test_100/user_test_100_label.json"]
+    folder = layouts.write(tmp_path / "news_headline", files)
+    assert read(folder).task == "LaMP-4"
+    assert read(tmp_path).task == "LaMP-4"
+    assert {user.profile for user in read(folder).targets} == {None}
+
+
+def test_numbers_serve_as_ids_and_scores(layouts, tmp_path: Path) -> None:
+    files = layouts.perpcs("LaMP-3")
+    user = files["user_anchor_candidate.json"][0]
+    user["user_id"], user["profile"][0]["id"], user["profile"][0]["score"] = 12, 7, 4
+    files["user_anchor_candidate.json"][1]["profile"][0]["score"] = "4.0"
+    data = read(layouts.write(tmp_path, files))
+    assert data.defects == ()
+    assert (data.candidates[0].id, data.candidates[0].history[0].id) == ("12", "7")
+    assert [user.history[0].fields["score"] for user in data.candidates] == ["4", "4", "4"]
+
+
+def test_oppu(layouts, tmp_path: Path) -> None:
+    data = read(layouts.write(tmp_path, layouts.oppu("LaMP-5")), "scholarly_title")
+    assert (data.layout, data.defects) == ("oppu", ())
+    assert roles(data)[1] == ["t0", "t1"]
+    assert [len(users) for users in roles(data)] == [2, 2, 4]
+    people = {user.id: user.profile for user in (*data.adapt, *data.targets, *data.candidates)}
+    assert (people["t0"], people["t1"], people["o3"]) == ("likes lamps", None, "likes chairs")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_official(layouts, tmp_path: Path, task: str) -> None:
+    data = read(layouts.write(tmp_path, layouts.official(task)))
+    assert (data.task, data.layout, data.defects) == (task, "official", ())
+    assert [len(users) for users in roles(data)] == [2, 3, 3]
+    everyone = {user.id: user for user in (*data.adapt, *data.targets, *data.candidates)}
+    assert everyone["5"].queries[0].gold == layouts.GOLDS[task]
+    assert [item.id for item in everyone["5"].history] == ["5-0", "5-1", "5-2"]
+
+
+def test_official_splits_prefer_dev_and_a_file_may_be_named(layouts, tmp_path: Path) -> None:
+    dev, train = layouts.official("LaMP-4", 5), layouts.official("LaMP-4", 9)
+    test = {"test_questions.json": train["dev_questions.json"]}
+    files = {name.replace("dev", "train"): content for name, content in train.items()}
+    folder = layouts.write(tmp_path, dev | files | test)
+    assert sum(map(len, roles(read(folder)))) == 5
+    assert sum(map(len, roles(read(folder / "train_questions.json")))) == 9
+    with pytest.raises(UserError, match=r"its golds are missing: put test_outputs\.json beside it"):
+        read(folder / "test_questions.json")
+
+
+def test_official_records_of_one_user_are_one_user(layouts, tmp_path: Path) -> None:
+    files = layouts.official("LaMP-4", 8)
+    records = files["dev_questions.json"]
+    for record in records[:2]:
+        record["user_id"] = "anna"
+    # The second record's profile: an item known already, a new one, and the answer to the first question.
+    answer = {"id": "x", "text": "text of 0", "title": "A headline"}
+    records[1]["profile"] = [records[0]["profile"][0], records[1]["profile"][0], answer]
+    data = read(layouts.write(tmp_path, files))
+    (anna,) = [user for user in (*data.adapt, *data.targets, *data.candidates) if user.id == "anna"]
+    assert [query.id for query in anna.queries] == ["0", "1"]
+    assert [item.id for item in anna.history] == ["0-0", "0-1", "0-2", "1-0"]
+    (defect,) = data.defects
+    assert str(defect) == (
+        "dev_questions.json: user anna, item x: is also one of the user's questions (skipped)"
+    )
+
+
+def test_official_histories_are_sorted_by_date_where_every_item_has_one(layouts, tmp_path: Path) -> None:
+    files = layouts.official("LaMP-4", 8)
+    dated, partly = files["dev_questions.json"][:2]
+    for item, date in zip(dated["profile"], ["2019-05-01", "2017-01-01", "2018"], strict=True):
+        item["date"] = date
+    partly["profile"][0]["date"] = "2020-01-01"
+    data = read(layouts.write(tmp_path, files))
+    everyone = {user.id: user for user in (*data.adapt, *data.targets, *data.candidates)}
+    assert [item.id for item in everyone["0"].history] == ["0-1", "0-2", "0-0"]
+    assert [item.id for item in everyone["1"].history] == ["1-0", "1-1", "1-2"]
+
+
+def test_official_citation_data_cannot_be_searched(layouts, tmp_path: Path) -> None:
+    files = layouts.official("LaMP-1")
+    for record in files["dev_questions.json"]:
+        for item in record["profile"]:
+            del item["citation"]
+    data = read(layouts.write(tmp_path, files))
+    assert data.defects == ()
+    assert not searchable(data)
+    with pytest.raises(UserError, match="without citation can be neither trained on nor searched") as caught:
+        require_searchable(data)
+    assert "\n" not in str(caught.value)
+
+
+def write_jsonl(path: Path, rows: list[dict[str, object]]) -> None:
+    path.write_text("\n\n".join(map(json.dumps, rows)), encoding="utf-8-sig")
+
+
+def write_csv(path: Path, rows: list[dict[str, object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_parquet(path: Path, rows: list[dict[str, object]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+WRITERS = {"jsonl": write_jsonl, "csv": write_csv, "parquet": write_parquet}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet", "jsonl.gz", "csv.gz"])
+def test_plain_items(layouts, tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"shop.LaMP-3.{form}"
+    rows = layouts.rows("LaMP-3")
+    rows[0]["input"] = 'two\nlines, "quoted"'
+    WRITERS[form.removesuffix(".gz")](path, [{"id": f"r{n}", **row} for n, row in enumerate(rows)])
+    if form.endswith(".gz"):
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    data = read(path)
+    assert (data.task, data.layout, data.defects) == ("LaMP-3", "items", ())
+    assert [len(users) for users in roles(data)] == [2, 3, 3]
+    target, candidate = data.targets[0], data.candidates[0]
+    assert (len(target.history), len(candidate.history), len(candidate.queries)) == (5, 6, 0)
+    user = int(target.id[1:])
+    assert target.queries == (Query(f"{target.id}/r{40 + user}", {"text": f"text 5 of {user}"}, "4"),)
+    everyone = {user.id: user for user in (*data.adapt, *data.targets, *data.candidates)}
+    assert everyone["u0"].history[0] == Item("r0", {"text": 'two\nlines, "quoted"', "score": "4"})
+
+
+def test_plain_items_without_ids_are_called_by_their_line(layouts, tmp_path: Path) -> None:
+    data = read(layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-2")), "LaMP-2")
+    assert {item.id for user in data.candidates for item in user.history if user.id == "u0"} <= {
+        str(line) for line in range(1, 49, 8)
+    }
+
+
+def test_a_tweets_neutral_wording_is_shown_by_questions_only(layouts, tmp_path: Path) -> None:
+    data = read(layouts.write_rows(tmp_path / "tweets.LaMP-7.jsonl", layouts.rows("LaMP-7")))
+    target = data.targets[0]
+    assert {item.fields["text"] for item in target.history} == {"a tweet"}
+    assert target.queries[0].fields["text"].startswith("text 5 of ")
+    assert target.queries[0].gold == "a tweet"
+
+
+def test_questions_are_a_fifth_of_the_history_and_ten_at_most(layouts, tmp_path: Path) -> None:
+    rows = [
+        row for row in layouts.rows("LaMP-4", users=4, items=80) if row["user"] != "u3" or row["time"] < 20
+    ]
+    data = read(layouts.write_rows(tmp_path / "a.LaMP-4.jsonl", rows), adapt_share=0.5)
+    cuts = {user.id: len(user.queries) for user in (*data.adapt, *data.targets)}
+    assert all(count == (4 if name == "u3" else 10) for name, count in cuts.items())
+    more = read(tmp_path / "a.LaMP-4.jsonl", queries=0.05)
+    assert {len(user.queries) for user in more.targets} <= {1, 4}
+
+
+def test_users_with_little_are_never_targets_nor_adapt(layouts, tmp_path: Path) -> None:
+    rows = layouts.rows("LaMP-4", users=6, items=6)
+    rows += [{"user": f"short{n}", "input": "x", "output": "y"} for n in range(30)]
+    data = read(layouts.write_rows(tmp_path / "a.LaMP-4.jsonl", rows))
+    assert not any(user.id.startswith("short") for user in (*data.adapt, *data.targets))
+    assert len(data.candidates) == 30
+
+
+def test_roles_follow_the_seed_and_not_the_order_of_the_file(layouts, tmp_path: Path) -> None:
+    rows = layouts.rows("LaMP-4", users=30)
+    path = layouts.write_rows(tmp_path / "a.LaMP-4.jsonl", rows)
+    other = layouts.write_rows(tmp_path / "b.LaMP-4.jsonl", sorted(rows, key=lambda row: row["user"]))
+    assert read(path).sha256 == read(path).sha256
+    assert [set(ids) for ids in roles(read(path))] == [set(ids) for ids in roles(read(other))]
+    assert read(path, seed=1).split_sha256 != read(path).split_sha256
+    assert [len(ids) for ids in roles(read(path))] == [8, 12, 10]
+    assert [len(ids) for ids in roles(read(path, targets=3, adapt_share=0.1))] == [3, 3, 24]
+
+
+def test_a_folder_of_plain_files_or_of_tasks(layouts, tmp_path: Path) -> None:
+    layouts.write_rows(tmp_path / "a.LaMP-4.jsonl", layouts.rows("LaMP-4"))
+    layouts.write_rows(tmp_path / "b.LaMP-3.jsonl", layouts.rows("LaMP-3"))
+    layouts.write(tmp_path / "LaMP_2", layouts.official("LaMP-2"))
+    assert read(tmp_path, "LaMP-3").task == "LaMP-3"
+    assert read(tmp_path, "movie_tagging").layout == "official"
+    with pytest.raises(UserError, match="several data sets"):
+        read(tmp_path)
+    with pytest.raises(UserError, match="no data of LaMP-7"):
+        read(tmp_path, "LaMP-7")

@@ -1,0 +1,246 @@
+"""Tables and frontier of invented records."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from prime_audit import board, frontier
+from prime_audit.record import Comparison, Data, Model, Record, Result, Times
+
+METRICS = {"LaMP-2": ("accuracy", "f1"), "LaMP-3": ("MAE", "RMSE"), "LaMP-4": ("rouge-1", "rouge-L")}
+METHODS = (
+    "np",
+    "rag",
+    "oppu",
+    "perpcs",
+    "prime",
+    "prime:alpha=0.6,k=3",
+    "prime:alpha=0.2,k=3",
+    "prime:alpha=0.6+rag",
+)
+NOBODY = "merges nobody: no sharer is a member"
+
+
+def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METHODS) -> Record:
+    """Make a record with plausible figures for these tasks and methods."""
+    rng = np.random.default_rng(0)
+    results: list[Result] = []
+    comparisons: list[Comparison] = []
+    for task in tasks:
+        for place, method in enumerate(methods):
+            for metric in METRICS[task]:
+                low = task == "LaMP-3"
+                value = round((0.9 if low else 0.4) + place * 0.0123, 4)
+                ci = (value - 0.02, value + 0.03)
+                results.append(
+                    Result(task, method, metric, value, ci, 330, higher_is_better=not low, targets=10)
+                )
+                if method != "np":
+                    gain = place * 0.0123
+                    comparisons.append(
+                        Comparison(task, method, "np", metric, gain, (gain - 0.01, gain + 0.01), 330)
+                    )
+            for metric in ("auc", "auc_base", "auc_length"):
+                if not method.startswith(("prime", "perpcs")):
+                    results.append(
+                        Result(task, method, metric, None, None, 0, None, NOBODY, 0, None, "paper", "loss")
+                    )
+                    continue
+                auc = round(float(rng.uniform(0.45, 0.58)), 4)
+                ci = (auc - 0.04, auc + 0.05)
+                results.append(Result(task, method, metric, auc, ci, 900, None, None, 10, 7, "paper", "loss"))
+            if method.startswith(("prime", "perpcs")):
+                shift = Comparison(
+                    task, method, "base", "auc", -0.02, (-0.03, 0.01), 900, None, "paper", "loss"
+                )
+                comparisons.append(shift)
+    data = tuple(Data(t, "world", "world", "a", "b", {"targets": 10}, 400, 330) for t in tasks)
+    model = Model("mini", "c", 350_000, "float32")
+    labels: dict[str, dict[str, dict[str, float]]] = {
+        method: {task: {} for task in tasks} for method in methods
+    }
+    command = f"prime-audit compare --methods {','.join(methods)}"
+    times = Times("then", "now")
+    return Record(
+        command,
+        {},
+        labels,
+        {"run": 0},
+        {},
+        data,
+        model,
+        {},
+        tuple(results),
+        times,
+        tuple(comparisons),
+        warnings=("cut",),
+    )
+
+
+def shown(record: Record, width: int = 100) -> str:
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    console.print(board.terminal(record))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_rows_are_methods_and_columns_figures() -> None:
+    (table,) = board.rows(invent())
+    leak = ("AUC", "AUC base", "AUC − base", "AUC length")
+    assert table.columns == ("accuracy ↑", "Δ np", "f1 ↑", "Δ np", *leak)
+    assert table.methods == METHODS
+    by_method = dict(zip(table.methods, table.cells, strict=True))
+    assert by_method["np"][1] == board.Cell(signed=True)
+    assert (by_method["np"][4].value, by_method["np"][4].reason) == (None, NOBODY)
+    assert [by_method[m][0].rank for m in METHODS] == [0] * (len(METHODS) - 2) + [2, 1]
+    assert all(cell.rank == 0 for line in table.cells for cell in line[4:])
+
+
+def test_errors_rank_downwards_and_ties_share_a_place() -> None:
+    (table,) = board.rows(invent(("LaMP-3",)))
+    assert table.columns[0] == "MAE ↓"
+    assert [line[0].rank for line in table.cells][:3] == [1, 2, 0]
+    record = invent(methods=("np", "rag"))
+    equal = tuple(
+        replace(r, value=0.50004) if r.method == "rag" else replace(r, value=0.5) for r in record.results
+    )
+    (tied,) = board.rows(replace(record, results=equal))
+    assert [line[0].rank for line in tied.cells] == [0, 0]  # equal as displayed: no contest
+
+
+def test_columns_without_figures_are_left_out() -> None:
+    record = invent(methods=("rag", "oppu"))
+    bare = tuple(r for r in record.results if not board.is_leakage(r.metric))
+    (table,) = board.rows(replace(record, results=bare, comparisons=()))
+    assert table.columns == ("accuracy ↑", "f1 ↑")
+    assert "leakage" not in " ".join(table.notes)
+
+
+def test_the_first_game_and_attack_are_shown() -> None:
+    record = invent()
+    second = tuple(replace(r, value=0.9, attack="zlib") for r in record.results if r.metric == "auc")
+    assert board.rows(replace(record, results=record.results + second)) == board.rows(record)
+
+
+@pytest.mark.parametrize("task", ["LaMP-2", "LaMP-3"])
+def test_terminal_fits_a_hundred_columns(task: str) -> None:
+    text = shown(invent((task,)))
+    assert max(map(len, text.splitlines())) <= 100
+    for expected in (
+        *METHODS[:4],
+        "k=3",
+        "n/a¹",
+        f"¹ {NOBODY}",
+        "AUC − base",
+        "−0.020",
+        "95 % bootstrap",
+        "330 questions",
+    ):
+        assert expected in text
+    assert "7 sharers" in text
+    assert "! cut" in text
+    assert "…" not in text  # nothing is cut off
+
+
+def test_markdown_and_how_to_make_it_again() -> None:
+    record = invent(("LaMP-2", "LaMP-3"))
+    text = board.markdown(record)
+    assert record.command in text
+    for expected in (
+        "## LaMP-2",
+        "## LaMP-3",
+        "**0.486** [0.466, 0.516]",
+        "<u>0.474</u>",
+        "−0.020 [−0.030, +0.010]",
+        "* ¹ ",
+    ):
+        assert expected in text
+    np_row = next(line for line in text.splitlines() if line.startswith("| `np`"))
+    assert np_row.count("n/a¹") == 3
+    assert "nan" not in text
+
+
+def test_csv_holds_every_figure_in_full() -> None:
+    record = invent()
+    read = list(csv.DictReader(io.StringIO(board.csv(record))))
+    assert len(read) == len(record.results)
+    assert [float(r["value"]) if r["value"] else None for r in read] == [r.value for r in record.results]
+    prime = next(r for r in read if r["method"] == "prime" and r["metric"] == "auc")
+    assert (prime["baseline"], prime["difference"], prime["game"]) == ("base", "-0.02", "paper")
+    assert next(r for r in read if r["metric"] == "auc")["reason"] == NOBODY
+
+
+def test_numbers() -> None:
+    assert [board._number(x, True) for x in (0.0004, -0.0004, -0.5, 0.5)] == [
+        "0.000",
+        "0.000",
+        "−0.500",
+        "+0.500",
+    ]
+    assert board._short_interval(board.Cell(1.0, (0.9, 1.25))) == "0.90–1.25"
+    assert board._short_interval(board.Cell(0.1, (-0.021, 0.083), signed=True)) == "−.021 +.083"
+
+
+def test_render_all_is_deterministic(tmp_path: Path) -> None:
+    record = invent(("LaMP-2", "LaMP-3", "LaMP-4"))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        board.render_all(record, tmp_path / name)
+    files = sorted(p.name for p in (tmp_path / "one").iterdir())
+    assert files == ["frontier.png", "frontier.svg", "table.csv", "table.md"]
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_svg_keeps_text_and_escapes_it() -> None:
+    record = invent(methods=("np", "<&$x_1$>", "_hidden", "prime"))
+    svg = frontier.draw(record)["svg"].decode()
+    text = " ".join(ElementTree.fromstring(svg).itertext())
+    for label in ("<&$x_1$>", "_hidden", "prime", "accuracy", "membership AUC", "no members"):
+        assert label in text
+    assert "dc:date" not in svg
+
+
+def test_series_and_alphas() -> None:
+    assert frontier._series("prime:alpha=0.6,k=3+rag") == "prime:k=3+rag"
+    assert frontier._series("prime:k=3,alpha=0.6") == "prime:k=3"
+    assert frontier._series("prime:alpha=0.6") == "prime"
+    assert frontier._series("perpcs+pag") == "perpcs+pag"
+    assert frontier._alpha("prime:k=3,alpha=0.6+rag", {}) == 0.6
+    assert frontier._alpha("prime", {"alpha": 0.5}) == 0.5
+    assert frontier._alpha("oppu", {}) is None
+
+
+def test_a_sweep_is_joined_in_the_order_of_alpha() -> None:
+    (panel,) = frontier.panels(invent())
+    merged = [point for point in panel.points if point.auc]
+    (sweep,) = frontier._sweeps(merged)
+    assert [point.alpha for point in sweep] == [0.2, 0.6]
+    names = frontier._names([panel])
+    assert "prime:k=3" in names  # the sweep
+    assert "prime:alpha=0.6+rag" in names  # alone: its whole label
+    assert [p.method for p in panel.points if p.auc is None] == ["np", "rag", "oppu"]
+
+
+def test_a_record_without_leakage_or_results_still_draws() -> None:
+    assert frontier.draw(invent(methods=("np", "rag")))["png"].startswith(b"\x89PNG")
+    empty = replace(invent(), results=(), comparisons=())
+    assert frontier.draw(empty)["svg"]
+    assert board.rows(empty) == ()
+
+
+def test_board_needs_no_torch_and_no_matplotlib_until_it_draws() -> None:
+    heavy = "{'torch', 'matplotlib', 'rich'}"
+    code = f"import sys, prime_audit.board, prime_audit.frontier; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
