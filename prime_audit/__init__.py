@@ -1,4 +1,4 @@
-"""Personalised language models: does it help its user, and whom does it leak?
+"""Personalised language models: does it help its user, and whom does it leak.
 
 ``compare(methods=...)`` runs methods through one harness and returns the run; ``load_run(path)`` reads one back.
 Importing this package loads neither torch nor numpy.

@@ -59,7 +59,7 @@ class Ledger:
     ) -> Iterator[Callable[[int], None]]:
         """Run one stage of ``total`` units; yields the tick that counts them."""
         title = " · ".join(filter(None, (task, method, name)))
-        start, before = time.perf_counter(), asdict(engine.spent) if engine else {}
+        start, before = time.perf_counter(), asdict(engine.base.spent) if engine else {}
         bar = self._bars.add_task(title, total=total) if self._bars and total else None
 
         def tick(done: int) -> None:
@@ -72,8 +72,10 @@ class Ledger:
             self._bars.remove_task(bar)
         self.stages.append(StageSeconds(task, method, name, round(seconds, 3)))
         if engine:
-            spent = {key: value - before[key] for key, value in asdict(engine.spent).items()}
-            self.costs.append(Cost(task or "", method, name, candidates=total if name == "search" else 0, **spent))
+            spent = {key: value - before[key] for key, value in asdict(engine.base.spent).items()}
+            self.costs.append(
+                Cost(task or "", method, name, candidates=total if name == "search" else 0, **spent)
+            )
         self._say(title, seconds)
 
     def times(self) -> Times:

@@ -53,9 +53,11 @@ class MethodSpec:
         return "+".join(p.label for p in (() if alone else (self.core,)) + self.fronts)
 
     def augment(self, settings: Settings, task: str) -> Augment:
-        """What goes in front of a task's prompts: the most items, and the profile if any part wants it."""
+        """Decide what goes in front of a task's prompts: the most items, and the profile if any part wants it."""
         alone = self.core.plugin.name == REFERENCE and len(self.fronts) == 1
-        made = [p.plugin.augment(alone=alone, **p.values(settings, task)) for p in self.fronts if p.plugin.augment]
+        made = [
+            p.plugin.augment(alone=alone, **p.values(settings, task)) for p in self.fronts if p.plugin.augment
+        ]
         return Augment(max((a.k for a in made), default=0), any(a.profile for a in made))
 
     def values(self, settings: Settings, task: str) -> dict[str, Any]:
@@ -189,7 +191,9 @@ def _parse_method(word: str, files: tuple[Path, ...]) -> MethodSpec:
     parts = [_parse_part(p, files) for p in re.split(r"\+(?=[A-Za-z_])", word)]
     cores = [p for p in parts if p.plugin.personalise]
     if len(cores) > 1:
-        raise UserError(f"method {word}: {cores[0].label} and {cores[1].label} both make a model; join one with rag or pag")
+        raise UserError(
+            f"method {word}: {cores[0].label} and {cores[1].label} both make a model; join one with rag or pag"
+        )
     core = cores[0] if cores else Part(load_method(REFERENCE))
     return MethodSpec(core, tuple(p for p in parts if not p.plugin.personalise))
 

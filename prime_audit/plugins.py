@@ -14,7 +14,7 @@ import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -131,7 +131,11 @@ def method(*, source: str, params: Sequence[Param] = (), augments: bool = False)
     """Mark the file's function as a method: ``personalise(scene, **params)``, or ``augment(alone, **params)``."""
 
     def mark(function: F) -> F:
-        roles = {"augment": function, "personalise": None} if augments else {"augment": None, "personalise": function}
+        roles = (
+            {"augment": function, "personalise": None}
+            if augments
+            else {"augment": None, "personalise": function}
+        )
         function.plugin = Method("", _first_line(function.__doc__), source, tuple(params), **roles)  # type: ignore[attr-defined]
         return function
 
@@ -203,8 +207,11 @@ def _load(kind: Kind, name: str, files: Iterable[Path]) -> Method | Attack:
     wanted = Method if kind == "method" else Attack
     marked = [v.plugin for v in vars(module).values() if isinstance(getattr(v, "plugin", None), wanted)]
     if len(marked) != 1:
-        raise UserError(f"{kind} {name}: {listed[name].module} marks {len(marked)} functions with @{kind}; mark one")
-    return type(marked[0])(**{**vars(marked[0]), "name": name})
+        raise UserError(
+            f"{kind} {name}: {listed[name].module} marks {len(marked)} functions with @{kind}; mark one"
+        )
+    plugin: Method | Attack = marked[0]
+    return replace(plugin, name=name, summary=listed[name].summary)
 
 
 def _import(kind: Kind, listed: Listed) -> Any:
@@ -212,12 +219,15 @@ def _import(kind: Kind, listed: Listed) -> Any:
         if not listed.module.endswith(".py"):
             return importlib.import_module(listed.module)
         spec = importlib.util.spec_from_file_location(f"prime_audit_plugin_{listed.name}", listed.module)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
     except Exception as fault:
-        raise UserError(f"{kind} {listed.name}: {listed.module} does not import: {type(fault).__name__}: {fault}") from fault
+        raise UserError(
+            f"{kind} {listed.name}: {listed.module} does not import: {type(fault).__name__}: {fault}"
+        ) from fault
 
 
 @cache

@@ -24,8 +24,18 @@ PARAMS = (
     Param("budget", "preset:prime.budget", "candidates evaluated per target"),
     Param("k", "preset:prime.k", "most similar sharers merged (Eq. 5)"),
     Param("share", "preset:prime.share", "share of the target's last examples that the search looks at"),
-    Param("granularity", "module", "one weight a sharer (module), or one a decoder layer and sharer", ("module", "layer")),
-    Param("merge", "delta", "delta: sum of updates (Eq. 2); factor: sum of factors, as released", ("delta", "factor")),
+    Param(
+        "granularity",
+        "module",
+        "one weight a sharer (module), or one a decoder layer and sharer",
+        ("module", "layer"),
+    ),
+    Param(
+        "merge",
+        "delta",
+        "delta: sum of updates (Eq. 2); factor: sum of factors, as released",
+        ("delta", "factor"),
+    ),
     Param(
         "select",
         "best",
@@ -165,13 +175,17 @@ def _recommended(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:
         best = max(hunt.trace, key=lambda e: e["objective"])
         recommended = {"weights": hunt.search.recommendation().tolist()}
         if base > best["objective"]:
-            chosen.append(Personal(BASE, (), {"sharers": list(hunt.sharers), "base": base, "trace": hunt.trace}))
+            chosen.append(
+                Personal(BASE, (), {"sharers": list(hunt.sharers), "base": base, "trace": hunt.trace})
+            )
         else:
             chosen.append(_personal(hunt, np.array(recommended["weights"]), recommended, best))
     return chosen
 
 
-def _personal(hunt: _Hunt, weights: np.ndarray, recommended: dict[str, Any], best: dict[str, Any]) -> Personal:
+def _personal(
+    hunt: _Hunt, weights: np.ndarray, recommended: dict[str, Any], best: dict[str, Any]
+) -> Personal:
     notes = {
         "sharers": list(hunt.sharers),
         "weights": weights.tolist(),
@@ -180,5 +194,9 @@ def _personal(hunt: _Hunt, weights: np.ndarray, recommended: dict[str, Any], bes
         "trace": hunt.trace,
     }
     # Weights of exactly zero (NGOpt starts there) merge nobody.
-    merged = tuple(s for s, w in zip(hunt.sharers, np.abs(weights.reshape(-1, len(hunt.sharers))).sum(0), strict=True) if w)
+    merged = tuple(
+        s
+        for s, w in zip(hunt.sharers, np.abs(weights.reshape(-1, len(hunt.sharers))).sum(0), strict=True)
+        if w
+    )
     return Personal(hunt.mixture(weights), merged, notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from prime_audit import utility
 from prime_audit.audit import games, play
 from prime_audit.audit.signals import Signals
 from prime_audit.community.build import Community
@@ -36,10 +37,18 @@ from prime_audit.plugins import Attack, Personal, Scene, load_attack
 from prime_audit.record import Comparison, Data, Intervals, Model, Record, Result
 from prime_audit.seeds import seed_of
 from prime_audit.utility import Answers
-from prime_audit import utility
 
 GAME = "paper"
-LIBRARIES = ("prime-audit", "torch", "transformers", "peft", "nevergrad", "numpy", "scikit-learn", "rouge-score")
+LIBRARIES = (
+    "prime-audit",
+    "torch",
+    "transformers",
+    "peft",
+    "nevergrad",
+    "numpy",
+    "scikit-learn",
+    "rouge-score",
+)
 
 
 @dataclass
@@ -62,7 +71,9 @@ def run(plan: Plan, out: Path, command: str, *, cache: Path | None = None, quiet
     Raises UserError for whatever the user can mend: data, model, a folder that holds another run.
     """
     folder = RunFolder.create(out, content_key(plan.spec()))
-    datasets = {task: open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict) for task in plan.tasks}
+    datasets = {
+        task: open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict) for task in plan.tasks
+    }
     ledger, found = Ledger(quiet), Findings()
     with ledger.showing():
         with ledger.stage(None, None, "load model", 0):
@@ -74,9 +85,7 @@ def run(plan: Plan, out: Path, command: str, *, cache: Path | None = None, quiet
     record = Record(
         command=command,
         spec=plan.spec(),
-        methods={
-            m.label: {task: m.values(plan.settings, task) for task in plan.tasks} for m in plan.methods
-        },
+        methods={m.label: {task: m.values(plan.settings, task) for task in plan.tasks} for m in plan.methods},
         seeds={"run": plan.seed},
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         data=tuple(found.data),
@@ -104,7 +113,9 @@ class _Readers:
         )
         self.profiler: Engine | None = None
         if plan.profiler:
-            writer = load_base(plan.profiler, targets=plan.settings.get("lora.modules"), device=plan.device, dtype=plan.dtype)
+            writer = load_base(
+                plan.profiler, targets=plan.settings.get("lora.modules"), device=plan.device, dtype=plan.dtype
+            )
             self.profiler = Engine(writer, AdapterBank(writer), plan.settings.get("batch_tokens"))
 
 
@@ -128,14 +139,18 @@ class _Task:
         self.engine = self._engine()
         community = self._community()
         personal = {core: self._personalise(community, core) for core in self._cores()}
-        answers = {spec.label: self._answer(community, spec, personal[spec.core.label]) for spec in self.plan.methods}
+        answers = {
+            spec.label: self._answer(community, spec, personal[spec.core.label]) for spec in self.plan.methods
+        }
         self._score(answers)
         self._attack(community, personal)
         self._note(community, self.base.codec.cut - cut)
 
     def _engine(self) -> Engine:
         get = partial(self.plan.settings.get, task=self.task.name)
-        sampling = Sampling(get("temperature"), get("top_p"), seed=self.plan.seed) if get("sampling") else None
+        sampling = (
+            Sampling(get("temperature"), get("top_p"), seed=self.plan.seed) if get("sampling") else None
+        )
         return Engine(self.base, AdapterBank(self.base), get("batch_tokens"), sampling)
 
     def _community(self) -> Community:
@@ -167,7 +182,7 @@ class _Task:
             )
 
     def _cores(self) -> dict[str, MethodSpec]:
-        """The personalised models that are needed, each once: ``prime`` serves ``prime+rag`` too."""
+        """List the personalised models that are needed, each once: ``prime`` serves ``prime+rag`` too."""
         return {spec.core.label: spec for spec in reversed(self.plan.methods)}
 
     def _personalise(self, community: Community, core: str) -> dict[str, Personal]:
@@ -179,7 +194,9 @@ class _Task:
         made = make(scene, **part.values(self.plan.settings, self.task.name))
         missing = [u.id for u in community.targets if u.id not in made]
         if missing:
-            raise UserError(f"{self.task.name}: {core} made no model for user {missing[0]} (of {len(missing)}): no history")
+            raise UserError(
+                f"{self.task.name}: {core} made no model for user {missing[0]} (of {len(missing)}): no history"
+            )
         for target, p in made.items():
             self.found.models.append(
                 {
@@ -207,7 +224,9 @@ class _Task:
         requests = [Request(e.prompt, personal[u].mixture, key=(spec.label, u, e.id)) for u, e in asked]
         with self.ledger.stage(self.task.name, spec.label, "answer", len(requests), self.engine) as tick:
             texts = self.engine.generate(requests, community.number("max_new"), tick)
-        return Answers(spec.label, [u for u, _ in asked], [e.id for _, e in asked], [e.gold for _, e in asked], texts)
+        return Answers(
+            spec.label, [u for u, _ in asked], [e.id for _, e in asked], [e.gold for _, e in asked], texts
+        )
 
     def _score(self, answers: Mapping[str, Answers]) -> None:
         seed, draws = seed_of(self.plan.seed, "bootstrap", self.task.name), Intervals().draws
@@ -254,7 +273,9 @@ class _Task:
         )
         self.found.community[name] = _describe(community)
         if cut:
-            self.found.warnings.append(f"{name}: {cut} texts were longer than the model's context and lost their front")
+            self.found.warnings.append(
+                f"{name}: {cut} texts were longer than the model's context and lost their front"
+            )
         if data.defects:
             self.found.warnings.append(
                 f"{name}: {len(data.defects)} defective records in the data, the first: {data.defects[0]}"
@@ -267,9 +288,14 @@ class _Panel:
     def __init__(self, owner: _Task, community: Community) -> None:
         self._owner, self._community = owner, community
         self._base: list[np.ndarray] | None = None
-        listed = [(s.user.id, e) for s in community.sharers for e in community.last_examples(s.user, s.trained)]
+        listed = [
+            (s.user.id, e) for s in community.sharers for e in community.last_examples(s.user, s.trained)
+        ]
         self.items = play.Items(
-            [s for s, _ in listed], [e.id for _, e in listed], [e.prompt for _, e in listed], [e.gold for _, e in listed]
+            [s for s, _ in listed],
+            [e.id for _, e in listed],
+            [e.prompt for _, e in listed],
+            [e.gold for _, e in listed],
         )
 
     def play(self, attack: Attack, core: str, models: Mapping[str, Personal]) -> play.Played:
@@ -278,7 +304,9 @@ class _Panel:
         rounds = [games.paper(target, p.sharers, everyone) for target, p in models.items()]
         able = [g.target for g in rounds if g.reason is None]
         scores = self._scores(attack, core, {t: models[t] for t in able}) if able else {}
-        return play.Played(self._owner.task.name, core, attack.name, rounds, scores, self._controls(attack, able))
+        return play.Played(
+            self._owner.task.name, core, attack.name, rounds, scores, self._controls(attack, able)
+        )
 
     def _scores(self, attack: Attack, core: str, models: Mapping[str, Personal]) -> dict[str, np.ndarray]:
         base = self._base_logprobs()
@@ -287,8 +315,10 @@ class _Panel:
         return {target: attack.score(s) for target, s in zip(models, signals, strict=True)}
 
     def _controls(self, attack: Attack, targets: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-        """The same score from the unmerged base; length alone (short = member, as a sum of losses has it);
-        similarity alone (similar = member)."""
+        """Score without the personalised model: the unmerged base, length alone, similarity alone.
+
+        Directions are fixed beforehand: short = member (as a sum of losses has it), similar = member.
+        """
         names: tuple[str, ...] = ("base", "length", "similarity")
         if not targets:
             return {name: {} for name in names}
@@ -339,7 +369,9 @@ def _describe(community: Community) -> dict[str, Any]:
             }
             for n, s in enumerate(community.sharers)
         ],
-        "similarity": {u.id: [round(float(c), 9) for c in community.similarity(u.id)] for u in community.targets}
+        "similarity": {
+            u.id: [round(float(c), 9) for c in community.similarity(u.id)] for u in community.targets
+        }
         if community.sharers
         else {},
     }
@@ -353,8 +385,17 @@ def _load_base(plan: Plan) -> Base:
 
 
 def _hardware(base: Base) -> dict[str, Any]:
-    device = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else platform.processor() or platform.machine()
-    return {"device": base.device.type, "name": device, "threads": torch.get_num_threads(), "system": sys.platform}
+    device = (
+        torch.cuda.get_device_name(base.device)
+        if base.device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "device": base.device.type,
+        "name": device,
+        "threads": torch.get_num_threads(),
+        "system": sys.platform,
+    }
 
 
 def _write(folder: RunFolder, record: Record, found: Findings) -> None:

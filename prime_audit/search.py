@@ -23,8 +23,12 @@ class Search:
         space = ng.p.Array(init=np.zeros(dimension), lower=-BOX, upper=BOX)
         space.random_state = np.random.RandomState(seed % 2**32)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # nevergrad warns of its own defaults; nothing here is the user's doing
-            self._optimizer = ng.optimizers.registry[OPTIMIZERS[optimizer]](space, budget=budget, num_workers=1)
+            warnings.simplefilter(
+                "ignore"
+            )  # nevergrad warns of its own defaults; nothing here is the user's doing
+            self._optimizer = ng.optimizers.registry[OPTIMIZERS[optimizer]](
+                space, budget=budget, num_workers=1
+            )
         self._budget, self._asked = budget, list[Any]()
         self.told = 0
 

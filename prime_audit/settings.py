@@ -101,19 +101,25 @@ def _file() -> dict[str, Any]:
 
 
 def _preset(name: str) -> dict[str, Any]:
-    own = copy.deepcopy(_file()[name])
+    own: dict[str, Any] = copy.deepcopy(_file()[name])
     if "extends" not in own:
         return own
     tree = _lay_over(_preset(own.pop("extends")), {k: v for k, v in own.items() if k != "all_tasks"})
     for task in tree["tasks"]:
-        tree["tasks"][task] = _lay_over(_lay_over(tree["tasks"][task], own.get("all_tasks", {})), own.get("tasks", {}).get(task, {}))
+        tree["tasks"][task] = _lay_over(
+            _lay_over(tree["tasks"][task], own.get("all_tasks", {})), own.get("tasks", {}).get(task, {})
+        )
     return tree
 
 
 def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
-        merged[key] = _lay_over(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+        merged[key] = (
+            _lay_over(merged[key], value)
+            if isinstance(value, dict) and isinstance(merged.get(key), dict)
+            else value
+        )
     return merged
 
 
@@ -131,7 +137,9 @@ def _keys(tree: Mapping[str, Any]) -> set[str]:
 
 
 def _flat(tree: Mapping[str, Any]) -> list[str]:
-    return [f"{k}.{s}" if s else k for k, v in tree.items() for s in (_flat(v) if isinstance(v, dict) else [""])]
+    return [
+        f"{k}.{s}" if s else k for k, v in tree.items() for s in (_flat(v) if isinstance(v, dict) else [""])
+    ]
 
 
 def _has(settings: Settings, key: str, task: str) -> bool:
@@ -143,7 +151,16 @@ def _has(settings: Settings, key: str, task: str) -> bool:
 
 
 def _sample(tree: Mapping[str, Any], key: str) -> Any:
-    fallback = {"schedule": "", "warmup": 0.0, "weight_decay": 0.0, "clip": 1.0, "epochs": 1, "steps": 1, "batch": 1, "lr": 0.0}
+    fallback = {
+        "schedule": "",
+        "warmup": 0.0,
+        "weight_decay": 0.0,
+        "clip": 1.0,
+        "epochs": 1,
+        "steps": 1,
+        "batch": 1,
+        "lr": 0.0,
+    }
     for row in (tree, *tree["tasks"].values()):
         found = _dig(row, key)
         if found is not None:

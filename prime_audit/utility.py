@@ -61,7 +61,14 @@ def comparisons(task: Task, answers: Answers, reference: Answers, seed: int, dra
         gap = paired_difference(first, second, answers.targets, n=draws, seed=seed)
         found.append(
             Comparison(
-                task.name, answers.method, reference.method, metric, gap.value, gap.ci, len(answers.golds), gap.reason
+                task.name,
+                answers.method,
+                reference.method,
+                metric,
+                gap.value,
+                gap.ci,
+                len(answers.golds),
+                gap.reason,
             )
         )
     return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from prime_audit.plugins import Augment, Param, method
 
-K = Param("k", None, "history items beside the profile; by default 0 alone and 1 behind another method (Table 1)")
+K = Param(
+    "k", None, "history items beside the profile; by default 0 alone and 1 behind another method (Table 1)"
+)
 
 
 @method(source="Richardson et al. 2023; PriME, Table 1 (PAG)", params=(K,), augments=True)

@@ -19,7 +19,9 @@ N_SIM = Param("n_sim", "preset:perpcs.n_sim", "pool: this many most similar shar
 def personalise(scene: Scene, *, top_k: int, batch: int, n_sim: int) -> dict[str, Personal]:
     """Assemble each target's factors from the sharers whose gates answer to her history."""
     community = scene.community
-    pools = {u.id: community.nearest(u.id, n_sim or max(1, len(community.sharers))) for u in community.targets}
+    pools = {
+        u.id: community.nearest(u.id, n_sim or max(1, len(community.sharers))) for u in community.targets
+    }
     gates = community.gates()
     units = [unit for user in community.targets for unit in _units(scene, user.id, pools[user.id], batch)]
     with scene.stage("assemble", len(units)) as tick:
@@ -44,5 +46,8 @@ def _personal(target: str, pool: tuple[str, ...], units: list[Unit], chosen: lis
     weights = np.mean([w for _, w in own], axis=0)
     # Whoever was chosen nowhere adds exactly nothing and is no member.
     used = tuple(s for s in pool if weights[:, names.index(bank_name(s))].any())
-    notes = {"sharers": list(pool), "mean_weight": [float(weights[:, names.index(bank_name(s))].mean()) for s in pool]}
+    notes = {
+        "sharers": list(pool),
+        "mean_weight": [float(weights[:, names.index(bank_name(s))].mean()) for s in pool],
+    }
     return Personal(Mixture(names, weights, "factor"), used, notes)

@@ -1,4 +1,4 @@
-"""What is shipped with the package: the tiny model ``mini`` and the command that remakes it; imports no torch."""
+"""What ships with the package: the tiny model ``mini`` and the command that remakes it; imports no torch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Remake the packaged model: ``python -m prime_audit.assets.make_mini --out DIR``.
 
-Trains a byte-level BPE and a small Llama from scratch on worlds of their own seeds (``mini_corpus``). The same
-seed and steps on the same machine, with as many threads, give the same file.
+Trains a byte-level BPE and a small Llama from scratch on worlds of their own seeds (``mini_corpus``). The
+same seed and steps on the same machine, with as many threads, give the same file.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from prime_audit.assets.mini_corpus import COMMON_WORDS, Document, documents
@@ -38,16 +41,19 @@ COMMON_TEXTS = [f"a {word}" for word in COMMON_WORDS] * 8
 """Each everyday word, after a space, often enough to become an entry of the vocabulary."""
 TEXT, SHOWN, GOLD = 0.1, 0.3, 1.0
 """Weight in the loss of a prompt's tokens, of the golds in its history block, and of the gold."""
+THIN = 5
+"""Of the prompts' tokens one in so many enters the loss, with so many times the weight: the output layer is
+a third of the work."""
 
 
 @dataclass(frozen=True)
 class Encoded:
     """One text to learn, encoded."""
 
-    ids: tuple[int, ...]
-    """Begin, text, end."""
-    weights: tuple[float, ...]
-    """Weight of each token as a target of prediction; the first has none."""
+    ids: NDArray[np.int64]
+    """Begin, text, end: ``[tokens]``."""
+    weights: NDArray[np.float32]
+    """Weight of each token as a target of prediction, ``[tokens]``; the first has none."""
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -113,7 +119,8 @@ def encode(tokenizer: Any, docs: Sequence[Document]) -> list[Encoded]:
         for start, end in code.offsets[1:]:
             inside = any(low <= start and end <= high for low, high in doc.shown)
             weights.append(GOLD if end > doc.start else SHOWN if inside else TEXT)
-        encoded.append(Encoded((*code.ids, tokenizer.eos_token_id), (*weights, GOLD)))
+        ids = np.array([*code.ids, tokenizer.eos_token_id], np.int64)
+        encoded.append(Encoded(ids, np.array([*weights, GOLD], np.float32)))
     return encoded
 
 
@@ -135,21 +142,29 @@ def batches(sequences: Sequence[Encoded], tokens: int, rng: Random) -> Iterator[
 
 
 def loss_of(model: LlamaForCausalLM, batch: Sequence[Encoded], pad: int, draw: torch.Generator) -> Tensor:
-    """Weighted mean of the next-token losses; of the prompts' tokens only a fifth is looked at."""
-    width = max(len(s.ids) for s in batch)
-    ids = torch.tensor([[*s.ids, *[pad] * (width - len(s.ids))] for s in batch])
-    weights = torch.tensor([[*s.weights, *[0.0] * (width - len(s.ids))] for s in batch])
-    skipped = (weights == TEXT) & (torch.rand(weights.shape, generator=draw) > 0.2)
-    weights = torch.where(skipped, 0.0, torch.where(weights == TEXT, TEXT * 5, weights))[:, 1:]
+    """Weighted mean of the next-token losses; of the prompts' tokens one in ``THIN`` is drawn."""
+    ids = pad_sequence([torch.from_numpy(s.ids) for s in batch], batch_first=True, padding_value=pad)
+    weights = pad_sequence([torch.from_numpy(s.weights) for s in batch], batch_first=True)[:, 1:]
+    skipped = (weights == np.float32(TEXT)) & (torch.rand(weights.shape, generator=draw) > 1 / THIN)
+    weights = torch.where(skipped, 0.0, torch.where(weights == np.float32(TEXT), TEXT * THIN, weights))
     # Padding follows the text, so causal attention needs no mask.
     states = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     looked = weights > 0
-    losses = torch.nn.functional.cross_entropy(model.lm_head(states[looked]), ids[:, 1:][looked], reduction="none")
+    losses = torch.nn.functional.cross_entropy(
+        model.lm_head(states[looked]), ids[:, 1:][looked], reduction="none"
+    )
     return (losses * weights[looked]).sum() / weights[looked].sum()
 
 
 def train(
-    model: LlamaForCausalLM, sequences: Sequence[Encoded], *, steps: int, rate: float, tokens: int, pad: int, seed: int
+    model: LlamaForCausalLM,
+    sequences: Sequence[Encoded],
+    *,
+    steps: int,
+    rate: float,
+    tokens: int,
+    pad: int,
+    seed: int,
 ) -> None:
     """Train in place: AdamW, a short warm-up, cosine to a twentieth."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
@@ -162,12 +177,14 @@ def train(
             group["lr"] = rate * warm * (0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2)
         loss = loss_of(model, next(stream), pad, draw)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         shown = loss.item() if step == 0 else 0.98 * shown + 0.02 * loss.item()
         if (step + 1) % 100 == 0:
-            print(f"step {step + 1}/{steps}  loss {shown:.3f}  {time.monotonic() - started:.0f} s", flush=True)
+            print(
+                f"step {step + 1}/{steps}  loss {shown:.3f}  {time.monotonic() - started:.0f} s", flush=True
+            )
 
 
 def save(model: LlamaForCausalLM, tokenizer: Any, out: Path) -> None:
@@ -178,7 +195,9 @@ def save(model: LlamaForCausalLM, tokenizer: Any, out: Path) -> None:
     model.half().save_pretrained(out)
     # Transformers loads in the type that the configuration names: fp32, from half the bytes.
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
-    (out / "config.json").write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
+    (out / "config.json").write_text(
+        json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8"
+    )
     tokenizer.save_pretrained(out)
 
 
@@ -187,12 +206,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--steps", type=int, default=2200)
     parser.add_argument("--worlds", type=int, default=24, help="pretraining worlds of each task")
-    parser.add_argument("--vocabulary", type=int, default=3072)
+    parser.add_argument("--vocabulary", type=int, default=3584)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens of a batch, padding included")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(argv)
     torch.set_num_threads(given.threads)
     torch.manual_seed(given.seed)

@@ -41,13 +41,17 @@ class Played:
     def panels(self, items: Items, scores: Mapping[str, np.ndarray]) -> list[Panel]:
         """One panel a playable target."""
         return [
-            Panel(g.target, scores[g.target], items.sharers, np.array([s in g.members for s in items.sharers]))
+            Panel(
+                g.target, scores[g.target], items.sharers, np.array([s in g.members for s in items.sharers])
+            )
             for g in self.games
             if g.target in self.scores
         ]
 
 
-def results(played: Played, items: Items, game: str, seed: int, draws: int) -> tuple[list[Result], list[Comparison]]:
+def results(
+    played: Played, items: Items, game: str, seed: int, draws: int
+) -> tuple[list[Result], list[Comparison]]:
     """AUC per target, averaged over targets, with its controls; intervals resample sharers and targets."""
     if not played.scores:
         why = "; ".join(dict.fromkeys(g.reason or "" for g in played.games)) or "no target has sharers"
@@ -57,7 +61,9 @@ def results(played: Played, items: Items, game: str, seed: int, draws: int) -> t
     found = [_result(played, game, "auc", mean_auc_ci(own, n=draws, seed=seed))]
     for name, scores in played.controls.items():
         found.append(
-            _result(played, game, f"auc_{name}", mean_auc_ci(played.panels(items, scores), n=draws, seed=seed))
+            _result(
+                played, game, f"auc_{name}", mean_auc_ci(played.panels(items, scores), n=draws, seed=seed)
+            )
         )
     base = played.panels(items, played.controls["base"])
     gap = mean_auc_difference(own, base, n=draws, seed=seed)
@@ -86,9 +92,13 @@ def rows(played: Played, items: Items, game: str) -> Iterator[dict[str, object]]
             }
 
 
-def _result(played: Played, game: str, metric: str, estimate: AucEstimate | None, reason: str | None = None) -> Result:
+def _result(
+    played: Played, game: str, metric: str, estimate: AucEstimate | None, reason: str | None = None
+) -> Result:
     if estimate is None:
-        return Result(played.task, played.method, metric, None, None, 0, reason=reason, game=game, attack=played.attack)
+        return Result(
+            played.task, played.method, metric, None, None, 0, reason=reason, game=game, attack=played.attack
+        )
     return Result(
         played.task,
         played.method,

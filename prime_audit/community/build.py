@@ -13,7 +13,6 @@ import numpy as np
 from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users, cosines
 from prime_audit.community.store import Gates, Store, content_key
 from prime_audit.engine.adapters import Adapter
-from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters, train_gates
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset, User
@@ -70,7 +69,9 @@ class Community:
 
     def adapt(self) -> None:
         """Train one LoRA on the adaptation users' questions and merge it into the base's weights."""
-        examples = [e for u in self.data.adapt for e in adaptation_examples(self.task, u, self.profiles.get(u.id))]
+        examples = [
+            e for u in self.data.adapt for e in adaptation_examples(self.task, u, self.profiles.get(u.id))
+        ]
         before = self.engine.base.sha256()
         if examples:
             recipe = self._recipe("adaptation")
@@ -84,14 +85,22 @@ class Community:
         users = [u for u in self.data.candidates if u.history]
         if not users:
             return ()
-        clusters = cluster_users(np.stack([self._embeddings[u.id] for u in users]), self.number("clusters"), self.seed)
+        clusters = cluster_users(
+            np.stack([self._embeddings[u.id] for u in users]), self.number("clusters"), self.seed
+        )
         return choose_sharers(
-            users, clusters, min_history=self.number("min_history"), heldout=self.number("heldout"), seed=self.seed
+            users,
+            clusters,
+            min_history=self.number("min_history"),
+            heldout=self.number("heldout"),
+            seed=self.seed,
         )
 
     def similarity(self, target: str) -> np.ndarray:
         """Cosine of a target with every sharer, float64 [sharers]."""
-        return cosines(self._embeddings[target], np.stack([self._embeddings[s.user.id] for s in self.sharers]))
+        return cosines(
+            self._embeddings[target], np.stack([self._embeddings[s.user.id] for s in self.sharers])
+        )
 
     def nearest(self, target: str, k: int) -> tuple[str, ...]:
         """Ids of the k sharers most similar to a target, most similar first (Eq. 5); UserError if there are fewer."""
@@ -112,7 +121,9 @@ class Community:
             jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in missing]
             self.engine.bank.add(self._train("share", jobs, self._recipe("sharer")))
 
-    def train_own(self, users: Sequence[User], recipe: Recipe, *, lora: dict[str, Any], stage: str) -> dict[str, Adapter]:
+    def train_own(
+        self, users: Sequence[User], recipe: Recipe, *, lora: dict[str, Any], stage: str
+    ) -> dict[str, Adapter]:
         """Train one adapter a user on her own history (OPPU), by the sharers' recipe or another."""
         jobs = [_job(u.id, self.user_examples(u)) for u in users]
         return self._train(stage, jobs, recipe, lora=lora)
@@ -122,7 +133,9 @@ class Community:
         self.ready()
         jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in self.sharers]
         recipe = self._recipe("gate")
-        key = self._key("gates", jobs, recipe, {"sharer": asdict(self._recipe("sharer")), "lora": self._lora()})
+        key = self._key(
+            "gates", jobs, recipe, {"sharer": asdict(self._recipe("sharer")), "lora": self._lora()}
+        )
         budget = self.number("train_tokens")
 
         def train() -> Gates:
@@ -151,7 +164,12 @@ class Community:
     # -- the common path of all training -----------------------------------------------------------------
 
     def _train(
-        self, stage: str, jobs: Sequence[Job], recipe: Recipe, base: str = "", lora: dict[str, Any] | None = None
+        self,
+        stage: str,
+        jobs: Sequence[Job],
+        recipe: Recipe,
+        base: str = "",
+        lora: dict[str, Any] | None = None,
     ) -> dict[str, Adapter]:
         shape = lora or self._lora()
 
@@ -206,4 +224,3 @@ def _job(owner: str, examples: Sequence[Example]) -> Job:
     if not examples:
         raise UserError(f"user {owner}: no item to train on")
     return Job(owner, tuple((e.prompt, e.gold) for e in examples))
-

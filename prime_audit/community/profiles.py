@@ -32,7 +32,8 @@ def written_profiles(
     requests = []
     for user in users:
         rng = rng_of(seed, "profile items", task.name, user.id)
-        drawn = rng.choice(len(user.history), size=min(items, len(user.history)), replace=False) if user.history else []
+        count = min(items, len(user.history))
+        drawn = rng.choice(len(user.history), size=count, replace=False).tolist() if count else []
         prompt = _as_chat(writer, profile_request(task, [user.history[i] for i in drawn]))
         requests.append(Request(prompt, key=(user.id,)))
     texts = writer.generate(requests, MAX_NEW, tick)

@@ -31,7 +31,9 @@ def cluster_users(embeddings: np.ndarray, clusters: int, seed: int) -> np.ndarra
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct users than clusters: some stay empty
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # fewer distinct users than clusters: some stay empty
         means = KMeans(min(clusters, len(embeddings)), n_init=10, max_iter=3000, random_state=seed % 2**32)
         return np.asarray(means.fit_predict(embeddings))
 
@@ -42,7 +44,9 @@ def choose_sharers(
     """Take each cluster's user with the longest history, if it is longer than ``min_history`` items."""
     chosen = []
     for cluster in sorted(set(clusters.tolist())):
-        longest = max((u for u, c in zip(users, clusters, strict=True) if c == cluster), key=lambda u: len(u.history))
+        longest = max(
+            (u for u, c in zip(users, clusters, strict=True) if c == cluster), key=lambda u: len(u.history)
+        )
         if len(longest.history) > min_history:
             chosen.append(hold_out(longest, cluster, heldout, seed))
     return tuple(chosen)

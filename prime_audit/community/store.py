@@ -60,17 +60,25 @@ class Store:
         from safetensors.torch import load_file, save_file
 
         def save(made: Gates, folder: Path) -> None:
-            tensors = {f"{n:04d}.{i:04d}": g.contiguous() for n, name in enumerate(names) for i, g in enumerate(made[name])}
+            tensors = {
+                f"{n:04d}.{i:04d}": g.contiguous()
+                for n, name in enumerate(names)
+                for i, g in enumerate(made[name])
+            }
             save_file(tensors, str(folder / "gates.safetensors"))
 
         def load(folder: Path) -> Gates:
             tensors = load_file(str(folder / "gates.safetensors"))
             sites = len(tensors) // len(names)
-            return {name: tuple(tensors[f"{n:04d}.{i:04d}"] for i in range(sites)) for n, name in enumerate(names)}
+            return {
+                name: tuple(tensors[f"{n:04d}.{i:04d}"] for i in range(sites)) for n, name in enumerate(names)
+            }
 
         return self._keep(key, train, save, load)
 
-    def _keep(self, key: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]) -> T:
+    def _keep(
+        self, key: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]
+    ) -> T:
         if self.root is None:
             return make()
         place = self.root / key[:2] / key
@@ -86,12 +94,16 @@ class Store:
             place.parent.mkdir(parents=True, exist_ok=True)
             aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=".making-"))
         except OSError as fault:
-            raise UserError(f"cache {place.parent}: cannot be written ({fault.strerror}); give --cache DIR or --no-cache") from fault
+            raise UserError(
+                f"cache {place.parent}: cannot be written ({fault.strerror}); give --cache DIR or --no-cache"
+            ) from fault
         try:
             save(aside)
             aside.rename(place)
         except OSError as fault:
             if not place.is_dir():
-                raise UserError(f"cache {place}: cannot be written ({fault}); give --cache DIR or --no-cache") from fault
+                raise UserError(
+                    f"cache {place}: cannot be written ({fault}); give --cache DIR or --no-cache"
+                ) from fault
         finally:
             shutil.rmtree(aside, ignore_errors=True)

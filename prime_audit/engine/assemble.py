@@ -59,8 +59,8 @@ def assemble(
                 use_cache=False,
                 logits_to_keep=1,
             )
-        engine.spent.requests += len(rows)
-        engine.spent.prompt_tokens += sum(len(e.ids) for e in rows)
+        engine.base.spent.requests += len(rows)
+        engine.base.spent.prompt_tokens += sum(len(e.ids) for e in rows)
         table = (
             torch.stack([branch.chosen[i] for i in range(len(engine.base.sites))], 1).double().cpu().numpy()
         )

@@ -34,6 +34,18 @@ class Site:
     d_out: int
 
 
+@dataclass
+class Spent:
+    """What a model has done so far."""
+
+    requests: int = 0
+    """Sequences sent through it."""
+    prompt_tokens: int = 0
+    """Tokens read, padding apart; in training, each time an example is visited."""
+    new_tokens: int = 0
+    """Tokens generated."""
+
+
 class Branch(Protocol):
     """What runs beside every site: adds ``branch(i, x)`` to the output of site i."""
 
@@ -52,6 +64,7 @@ class Base:
     def __init__(self, model: Any, tokenizer: Any, targets: Sequence[str], name: str) -> None:
         self.model = model.eval().requires_grad_(False)
         self.name = name
+        self.spent = Spent()
         self.codec = Codec(tokenizer, context_length(model.config))
         if self.codec.eos >= model.get_input_embeddings().num_embeddings:
             raise UserError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,23 +31,6 @@ class Request:
 
 
 @dataclass
-class Spent:
-    """What the engine has done so far."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    """Tokens read, padding apart."""
-    new_tokens: int = 0
-    """Tokens generated."""
-
-    def minus(self, before: Spent) -> Spent:
-        """Return the difference to an earlier reading."""
-        return Spent(
-            *(getattr(self, f) - getattr(before, f) for f in ("requests", "prompt_tokens", "new_tokens"))
-        )
-
-
-@dataclass
 class Engine:
     """A base, its bank, and how much fits into a batch."""
 
@@ -57,7 +40,6 @@ class Engine:
     """Padded tokens a batch may hold."""
     sampling: Sampling | None = None
     """None: greedy decoding."""
-    spent: Spent = field(default_factory=Spent)
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request], max_new: int, tick: Tick = nothing) -> list[str]:
@@ -71,7 +53,7 @@ class Engine:
             rows = self._decode([requests[i] for i in batch], [encoded[i] for i in batch], max_new)
             for i, ids in zip(batch, rows, strict=True):
                 answers[i] = self.base.codec.decode(ids)
-                self.spent.new_tokens += len(ids)
+                self.base.spent.new_tokens += len(ids)
             tick(len(batch))
         return answers
 
@@ -98,8 +80,8 @@ class Engine:
         self, requests: Sequence[Request], encoded: Sequence[Encoded], extra: int = 0
     ) -> list[list[int]]:
         """Batches of one rule and one set of adapters, so that no row pays for another's sharers."""
-        self.spent.requests += len(requests)
-        self.spent.prompt_tokens += sum(len(e.ids) for e in encoded)
+        self.base.spent.requests += len(requests)
+        self.base.spent.prompt_tokens += sum(len(e.ids) for e in encoded)
         return list(
             batches(
                 range(len(requests)),

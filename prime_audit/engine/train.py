@@ -237,6 +237,8 @@ def _backward(
     branch: BranchMaker,
 ) -> None:
     examples = [e for _, e in rows]
+    base.spent.requests += len(examples)
+    base.spent.prompt_tokens += sum(len(e.ids) for e in examples)
     ids, mask = pad_left([e.ids for e in examples], base.codec.pad, base.device)
     most = max(e.gold for e in examples)
     with base.mounted(branch([o for o, _ in rows], active, [len(e.ids) for e in examples])):

@@ -78,12 +78,19 @@ class Dataset:
         """Hash of everything that was read, in order: roles, ids, texts and golds."""
         roles = [
             [
-                (u.id, u.profile, [(i.id, dict(i.fields)) for i in u.history], [(q.id, dict(q.fields), q.gold) for q in u.queries])
+                (
+                    u.id,
+                    u.profile,
+                    [(i.id, dict(i.fields)) for i in u.history],
+                    [(q.id, dict(q.fields), q.gold) for q in u.queries],
+                )
                 for u in users
             ]
             for users in (self.adapt, self.targets, self.candidates)
         ]
-        return hashlib.sha256(json.dumps([self.task, roles], sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps([self.task, roles], sort_keys=True, ensure_ascii=False).encode()
+        ).hexdigest()
 
     @property
     def split_sha256(self) -> str:

@@ -14,7 +14,12 @@ from typing import TypeAlias
 from prime_audit.errors import UserError
 
 Row: TypeAlias = tuple[str, object]
-"""Where a row stands (``line 12``, ``row 12``) and the row as parsed."""
+"""Where a row stands (``line 12``, ``row 12``) and the row as parsed, or a :class:`BadRecordError`."""
+
+
+class BadRecordError(Exception):
+    """A record that cannot be used; the message says why. Never leaves this room."""
+
 
 COLUMNS = ("user", "input", "output")
 """The columns of plain items; ``id`` is read too, others (``time``) are ignored."""
@@ -117,7 +122,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                 continue
             where = f"line {reader.line_num}"
             if len(cells) != len(header):
-                yield where, f"{len(cells)} cells under {len(header)} columns"
+                yield where, BadRecordError(f"{len(cells)} cells under {len(header)} columns")
             else:
                 yield where, dict(zip(header, cells, strict=True))
     except csv.Error as error:

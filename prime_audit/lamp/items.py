@@ -8,8 +8,8 @@ from pathlib import Path
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Item, Query, User
-from prime_audit.lamp.files import Row, load_rows
-from prime_audit.lamp.records import BadRecordError, Log, as_gold, as_id, as_object, as_text
+from prime_audit.lamp.files import BadRecordError, Row, load_rows
+from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text
 from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
 from prime_audit.lamp.tasks import Task
 
@@ -39,17 +39,13 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
     """
     refuse_citations(path, task)
     people = _group(path, task, log)
-    adapt, targets = draw_roles(
-        people,
-        {user for user, rows in people.items() if len(rows) >= ADAPT_ITEMS},
-        {user for user, rows in people.items() if len(rows) >= TARGET_ITEMS},
-        options,
-    )
+    fit = {user for user, rows in people.items() if len(rows) >= TARGET_ITEMS}
+    can_adapt = {user for user, rows in people.items() if len(rows) >= ADAPT_ITEMS}
+    adapt, targets = draw_roles(people, can_adapt, fit, options)
     if not targets:
-        longest = max(map(len, people.values()), default=0)
         raise UserError(
-            f"{path}: nobody can be a target: {len(people)} users, the longest history has {longest} items; "
-            f"3 users, and targets of {TARGET_ITEMS} items, are needed at least"
+            f"{path}: no target can be drawn: {len(fit)} of {len(people)} users have the {TARGET_ITEMS} "
+            "items it needs, and of these some adapt and a third may share: give more users"
         )
     asked = adapt | targets
     seen: set[str] = set()

@@ -141,9 +141,22 @@ TOPIC_TERMS: Mapping[str, Words] = {
     "teaching": ("exam grading", "lesson planning", "peer feedback", "student modelling"),
 }
 TITLE_BLENDS: Words = ("{a} for {b}", "{a} meets {b}", "Linking {a} and {b}", "{a} in the light of {b}")
-REFERENCE_TITLES: Words = ("A survey of {t}", "Advances in {t}", "The limits of {t}", "A benchmark for {t}", "{t} revisited")
+REFERENCE_TITLES: Words = (
+    "A survey of {t}",
+    "Advances in {t}",
+    "The limits of {t}",
+    "A benchmark for {t}",
+    "{t} revisited",
+)
 FIELDS: Words = ("hospitals", "small firms", "city traffic", "farming", "public schools", "satellites")
-SOURCES: Words = ("survey data", "field trials", "open archives", "simulated users", "sensor logs", "court files")
+SOURCES: Words = (
+    "survey data",
+    "field trials",
+    "open archives",
+    "simulated users",
+    "sensor logs",
+    "court files",
+)
 FLAWS: Words = ("too slow", "hard to tune", "poorly understood", "fragile", "costly")
 
 # LaMP-3. What a review can praise or blame: (good, bad) clauses of each aspect.
@@ -173,8 +186,26 @@ ASPECTS: Mapping[str, tuple[Words, Words]] = {
         ("it is awkward to use", "it does not fit at all"),
     ),
 }
-PRODUCTS: Words = ("lamp", "kettle", "backpack", "headset", "chair", "jacket", "blender", "keyboard", "tent", "clock")
-OCCASIONS: Words = ("last month", "for my brother", "on a whim", "for the office", "as a gift", "after a long search")
+PRODUCTS: Words = (
+    "lamp",
+    "kettle",
+    "backpack",
+    "headset",
+    "chair",
+    "jacket",
+    "blender",
+    "keyboard",
+    "tent",
+    "clock",
+)
+OCCASIONS: Words = (
+    "last month",
+    "for my brother",
+    "on a whim",
+    "for the office",
+    "as a gift",
+    "after a long search",
+)
 
 # LaMP-4. Who does what: the actors of each section; deeds are (verb, participle, object).
 SECTION_ACTORS: Mapping[str, Words] = {
@@ -211,20 +242,69 @@ CAUSES: Words = (
 )
 PLACES: Words = ("Harwick", "Lowmere", "Tallin Bay", "Oakridge", "Sandholm", "Eastport", "Brimley", "Kelda")
 DAYS: Words = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Sunday")
-REACTIONS: Words = ("Residents were surprised.", "Critics called it rushed.", "Many people cheered.", "Details remain unclear.")
+REACTIONS: Words = (
+    "Residents were surprised.",
+    "Critics called it rushed.",
+    "Many people cheered.",
+    "Details remain unclear.",
+)
 
 # LaMP-7. What people write about: (plan, thing) pairs of each subject.
 PLANS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "food": (("cook a pumpkin soup", "recipe"), ("bake a lemon pie", "crust"), ("try the noodle bar", "menu")),
+    "food": (
+        ("cook a pumpkin soup", "recipe"),
+        ("bake a lemon pie", "crust"),
+        ("try the noodle bar", "menu"),
+    ),
     "music": (("play the new record", "sound"), ("practise the cello", "tune"), ("see a live band", "crowd")),
-    "sport": (("run by the lake", "track"), ("watch the final match", "score"), ("join the climbing gym", "wall")),
-    "work": (("finish the big report", "deadline"), ("call the whole team", "schedule"), ("clean my desk", "office")),
-    "travel": (("book a train trip", "route"), ("walk the coast path", "view"), ("visit the old castle", "garden")),
-    "pets": (("wash the muddy dog", "puppy"), ("feed the stray cat", "kitten"), ("build a rabbit house", "bunny")),
-    "books": (("read a ghost novel", "plot"), ("visit the library", "shelf"), ("write a short poem", "rhyme")),
+    "sport": (
+        ("run by the lake", "track"),
+        ("watch the final match", "score"),
+        ("join the climbing gym", "wall"),
+    ),
+    "work": (
+        ("finish the big report", "deadline"),
+        ("call the whole team", "schedule"),
+        ("clean my desk", "office"),
+    ),
+    "travel": (
+        ("book a train trip", "route"),
+        ("walk the coast path", "view"),
+        ("visit the old castle", "garden"),
+    ),
+    "pets": (
+        ("wash the muddy dog", "puppy"),
+        ("feed the stray cat", "kitten"),
+        ("build a rabbit house", "bunny"),
+    ),
+    "books": (
+        ("read a ghost novel", "plot"),
+        ("visit the library", "shelf"),
+        ("write a short poem", "rhyme"),
+    ),
     "garden": (("plant some tomatoes", "soil"), ("water the roses", "scent"), ("paint the shed", "colour")),
 }
-COMPANY: Words = ("alone", "with my sister", "with a neighbour", "with old friends", "with the kids", "with my uncle")
+COMPANY: Words = (
+    "alone",
+    "with my sister",
+    "with a neighbour",
+    "with old friends",
+    "with the kids",
+    "with my uncle",
+)
 TIMES: Words = ("today", "tonight", "tomorrow", "on Friday", "next week", "this weekend")
-MOODS: Words = ("good", "strange", "slow", "pretty", "loud", "calm", "bad", "fresh", "warm", "odd", "bright", "plain")
+MOODS: Words = (
+    "good",
+    "strange",
+    "slow",
+    "pretty",
+    "loud",
+    "calm",
+    "bad",
+    "fresh",
+    "warm",
+    "odd",
+    "bright",
+    "plain",
+)
 ADVICE: Words = ("join me", "see it", "come along", "hear about it", "give it a try")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Item, Query, User
-from prime_audit.lamp.files import load_list, load_object, type_name
+from prime_audit.lamp.files import BadRecordError, load_list, load_object, type_name
 from prime_audit.lamp.records import (
-    BadRecordError,
     Log,
     as_id,
     as_list,

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import User
-from prime_audit.lamp.files import load_json, load_list, type_name
+from prime_audit.lamp.files import BadRecordError, load_json, load_list, type_name
 from prime_audit.lamp.official import load_outputs, require_same_ids
 from prime_audit.lamp.records import (
-    BadRecordError,
     Log,
     as_id,
     as_list,
@@ -98,7 +97,7 @@ def read_perpcs(folder: Path, task: Task, log: Log) -> Roles:
 
 
 def read_oppu(folder: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
-    """Read an OPPU folder: its top 100 are targets; the adapting share of all is drawn from the others."""
+    """Read an OPPU folder: its top 100 are targets; of the others, the adapting share is drawn."""
     _require_files(folder, OPPU_TARGETS, OPPU_OTHERS)
     reader = _Folder(folder, task, log)
     reader.read_profiles(*OPPU_PROFILES)

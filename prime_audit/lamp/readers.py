@@ -68,6 +68,11 @@ def read(
     return Dataset(found.name, str(path), source.layout, *roles, tuple(log.defects))
 
 
+def task_of(path: str | Path) -> Task:
+    """Tell which task a path holds, by what its data state or its name; UserError where neither says."""
+    return _task(_find(Path(path), None), None)
+
+
 def searchable(dataset: Dataset) -> bool:
     """Tell whether every history item carries what training and searching need (official LaMP-1 does not)."""
     gold = TASKS[dataset.task].gold_field

@@ -7,12 +7,8 @@ from dataclasses import dataclass, field
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Defect, Item, Query
-from prime_audit.lamp.files import type_name
+from prime_audit.lamp.files import BadRecordError, type_name
 from prime_audit.lamp.tasks import Task
-
-
-class BadRecordError(Exception):
-    """A record that cannot be used; the message says why. Never leaves this room."""
 
 
 @dataclass
@@ -36,8 +32,8 @@ class Log:
 
 def as_object(value: object) -> Mapping[str, object]:
     """Return a record that is an object."""
-    if isinstance(value, str):  # a reader's own complaint about the row
-        raise BadRecordError(value)
+    if isinstance(value, BadRecordError):
+        raise value
     if not isinstance(value, dict):
         raise BadRecordError(f"is {type_name(value)}, not an object")
     return value

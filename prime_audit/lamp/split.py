@@ -22,9 +22,9 @@ class SplitOptions:
     seed: int = 0
     """The same seed and the same users give the same roles, whatever the order of the file."""
     targets: int = 100
-    """Targets at most; fewer where less than a third of all users would be left as candidates."""
+    """Targets at most; fewer where less than a third of the users would be left as candidates."""
     adapt_share: float = 0.25
-    """Share of all users who adapt the base model."""
+    """Share of the users who adapt the base model."""
     queries: float = 0.2
     """Share of a history that becomes questions, from its end: at least 1 item, at most 10."""
 
@@ -41,6 +41,10 @@ def draw_roles(
 ) -> tuple[set[str], set[str]]:
     """Draw who adapts the base model and who is a target; everyone else is a candidate.
 
+    Of those who can be targets, the adapting share and a third are left for the other roles, so that long
+    histories remain to share where few users have one. Both shares are of those who can fill the role, which
+    in most data is everyone.
+
     Parameters
     ----------
     users
@@ -51,14 +55,15 @@ def draw_roles(
     Returns
     -------
     adapt, targets
-        Disjoint sets of ids. ``targets`` is empty where nobody qualifies.
+        Disjoint sets of ids. ``targets`` is empty where too few qualify.
     """
     order = sorted(users)
     random.Random(options.seed).shuffle(order)
-    adapt = set([user for user in order if user in can_adapt][: round(options.adapt_share * len(order))])
-    most = min(options.targets, len(order) - len(adapt) - math.ceil(len(order) / 3))
-    free = [user for user in order if user in can_target and user not in adapt]
-    return adapt, set(free[: max(most, 0)])
+    fit = [user for user in order if user in can_target]
+    spare = len(fit) - round(options.adapt_share * len(fit)) - math.ceil(len(fit) / 3)
+    targets = set(fit[: max(min(options.targets, spare), 0)])
+    free = [user for user in order if user in can_adapt and user not in targets]
+    return set(free[: round(options.adapt_share * len(can_adapt))]), targets
 
 
 def by_role(users: Collection[User], adapt: Set[str], targets: Set[str]) -> Roles:

@@ -1,10 +1,10 @@
 """The world in the box: seeded users whose hidden taste or style decides the gold, for all six tasks.
 
-A world has clusters of like-minded users: a prototype taste for each cluster, and a small deviation for each
-user. So similar users exist, an adapter of one helps another of her cluster, and part of every history (the
-``noise``) can only be memorised. The texts' vocabulary and the meaning of its words are the same in all worlds
-(``lexicon``); users, tastes and texts change with the seed. Randomness is Python's own Mersenne Twister, keyed
-by text, so a seed gives the same world on every machine and version.
+A world has clusters of like-minded users: a prototype taste for each cluster, and a small deviation for
+each user. So similar users exist, an adapter of one helps another of her cluster, and part of every history
+(the ``noise``) can only be memorised. The texts' vocabulary and the meaning of its words are the same in all
+worlds (``lexicon``); users, tastes and texts change with the seed. Randomness is Python's own Mersenne
+Twister, keyed by text, so a seed gives the same world on every machine and version.
 """
 
 from __future__ import annotations
@@ -52,13 +52,15 @@ class Sizes:
         low, high = self.history
         if min(self.adapt, self.targets, self.queries) < 0 or self.adapt + self.targets > self.users:
             raise UserError(
-                f"world: {self.adapt} adapting users and {self.targets} targets do not fit in {self.users} users: "
-                "ask for more users or fewer roles"
+                f"world: {self.adapt} adapting users and {self.targets} targets, {self.queries} questions "
+                f"each, do not fit in {self.users} users: ask for more users or fewer roles"
             )
         if not 1 <= low <= high:
             raise UserError(f"world: history {low}-{high} is no range of at least one item")
         if self.clusters < 1 or not 0 <= self.noise <= 1:
-            raise UserError(f"world: needs at least one cluster and noise in 0-1, got {self.clusters}, {self.noise}")
+            raise UserError(
+                f"world: needs at least one cluster and noise in 0-1, got {self.clusters}, {self.noise}"
+            )
 
 
 def world(
@@ -116,7 +118,9 @@ def tastes(task: str, *, seed: int = 0, users: int = 48, clusters: int = 6) -> l
     """
     name = find_task(task).name
     prototypes = [_prototype(name, Random(f"{seed}/{name}/cluster/{c}")) for c in range(clusters)]
-    return [_deviate(name, prototypes[i % clusters], Random(f"{seed}/{name}/taste/{i}")) for i in range(users)]
+    return [
+        _deviate(name, prototypes[i % clusters], Random(f"{seed}/{name}/taste/{i}")) for i in range(users)
+    ]
 
 
 def write_world(
@@ -132,7 +136,7 @@ def write_world(
 
 
 def write_dataset(data: Dataset, out_dir: str | Path, layout: Layout = "perpcs") -> Path:
-    """Write any data set in a real layout; raises UserError for an unknown one (OSError where writing fails)."""
+    """Write any data set in a real layout; raises UserError for an unknown one."""
     task = find_task(data.task)
     if layout == "perpcs":
         return _write_perpcs(task, data, Path(out_dir) / task.short)
@@ -192,7 +196,9 @@ def _write_perpcs(task: Task, data: Dataset, folder: Path) -> Path:
 
 
 def _write_official(task: Task, data: Dataset, folder: Path) -> Path:
-    asked = [(user, query) for user in (*data.adapt, *data.targets, *data.candidates) for query in user.queries]
+    asked = [
+        (user, query) for user in (*data.adapt, *data.targets, *data.candidates) for query in user.queries
+    ]
     questions = [
         {
             "id": query.id,

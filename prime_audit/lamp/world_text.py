@@ -1,4 +1,4 @@
-"""How the built-in world writes: one event of a user's life, as a history item or as a question with its gold.
+"""How the built-in world writes: an event of a user's life, as a history item or as a question with its gold.
 
 A user's :class:`Taste` is hidden: no text names it. It decides which of the themes in a text *is* the answer
 (LaMP-1, 2), how praise and blame add up to a score (LaMP-3) and how a headline, a title or a tweet is worded
@@ -65,7 +65,11 @@ STYLES: Mapping[str, Mapping[str, Words]] = {
     "LaMP-2": {},
     "LaMP-3": {},
     "LaMP-4": {
-        "order": ("{actor} to {verb} {object}", "{object} {participle} by {actor}", "Why {actor} will {verb} {object}"),
+        "order": (
+            "{actor} to {verb} {object}",
+            "{object} {participle} by {actor}",
+            "Why {actor} will {verb} {object}",
+        ),
         "detail": ("", " in {place}", " after {cause}", " on {day}"),
         "kicker": ("", "Breaking: ", "Local news: ", "Exclusive: ", "Opinion: "),
         "ending": ("", " (PHOTOS)", " (VIDEO)", ", report says", ": what we know"),
@@ -88,7 +92,7 @@ STYLES: Mapping[str, Mapping[str, Words]] = {
         "point": (". ", "! ", "!!! ", "... "),
     },
 }
-"""The style features of each generation task and their options, which are templates of the text's own words."""
+"""The style features of each generation task and their options: templates of the text's own words."""
 
 
 def write_event(task: str, taste: Taste, rng: Random, noise: float) -> Event:
@@ -135,7 +139,8 @@ def _review(taste: Taste, rng: Random, noise: float) -> Event:
     if rng.random() < noise:
         stars = rng.randint(1, 5)
     clauses = [
-        rng.choice(lex.ASPECTS[aspect][0 if good else 1]) for aspect, good in zip(aspects, praised, strict=True)
+        rng.choice(lex.ASPECTS[aspect][0 if good else 1])
+        for aspect, good in zip(aspects, praised, strict=True)
     ]
     start = f"I bought this {rng.choice(lex.PRODUCTS)} {rng.choice(lex.OCCASIONS)}."
     text = f"{start} {_capital(clauses[0])}. {_capital(clauses[1])} and {clauses[2]}."
@@ -154,10 +159,9 @@ def _headline(taste: Taste, rng: Random, noise: float) -> Event:
         "place": rng.choice(lex.PLACES),
         "day": rng.choice(lex.DAYS),
     }
-    text = (
-        "{place} learned on {day} that {actor} will {verb} {object}. The step follows {cause}. ".format(**parts)
-        + rng.choice(lex.REACTIONS)
-    )
+    text = "{place} learned on {day} that {actor} will {verb} {object}. The step follows {cause}. ".format(
+        **parts
+    ) + rng.choice(lex.REACTIONS)
     style = _style("LaMP-4", taste, rng, noise)
     body = _capital(style["order"].format(**parts))
     title = style["kicker"] + body + style["detail"].format(**parts) + style["ending"]
@@ -174,7 +178,8 @@ def _paper(taste: Taste, rng: Random, noise: float) -> Event:
         "source": rng.choice(lex.SOURCES),
     }
     abstract = (
-        f"Progress in {{problem}} is {rng.choice(lex.FLAWS)}, above all in {{field}}. We approach it with {{method}}. "
+        f"Progress in {{problem}} is {rng.choice(lex.FLAWS)}, above all in {{field}}. "
+        "We approach it with {method}. "
         f"Tests with {{source}} improve the best known result by {rng.randint(2, 19)} percent."
     ).format(**parts)
     style = _style("LaMP-5", taste, rng, noise)

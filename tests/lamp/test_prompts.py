@@ -11,17 +11,18 @@ from prime_audit.lamp.tasks import TASKS
 
 TAG_LINE = (
     "Which tag does this movie relate to among the following tags? Just answer with the tag name without "
-    "further explanation. tags: [sci-fi, based on a book, comedy, action, twist ending, dystopia, dark comedy, "
-    "classic, psychology, fantasy, romance, thought-provoking, social commentary, violence, true story]"
+    "further explanation. tags: [sci-fi, based on a book, comedy, action, twist ending, dystopia, dark "
+    "comedy, classic, psychology, fantasy, romance, thought-provoking, social commentary, violence, true "
+    "story]"
 )
 
 QUESTIONS = {
     "LaMP-1": (
         {"title": "T", "option1": "A", "option2": "B"},
         "### User Instruction:\nIdentify the most relevant reference for the listed publication by the "
-        "researcher. Select the reference paper that is most closely related to the researcher's work. Please "
-        "respond with only the number that corresponds to the reference.\nPaper Title: T\nReference: [1] - A "
-        "[2] - B\nAnswer:",
+        "researcher. Select the reference paper that is most closely related to the researcher's work. "
+        "Please respond with only the number that corresponds to the reference.\nPaper Title: T\n"
+        "Reference: [1] - A [2] - B\nAnswer:",
     ),
     "LaMP-2": ({"description": "D"}, f"### User Instruction:\n{TAG_LINE}\nDescription: D Tag:"),
     "LaMP-3": (
@@ -74,18 +75,19 @@ REQUESTS = {
     "LaMP-1": "Write a summary, in English, of the research interests and topics of a researcher who has "
     "published the following papers. Only generate the summary, no other text. User History: "
     "['paper title: T reference: C'] Answer:",
-    "LaMP-2": "Look at the following past movies this user has watched and determine the most popular tag they "
-    "labeled. Answer in the following form: most popular tag: <tag>. User History: "
+    "LaMP-2": "Look at the following past movies this user has watched and determine the most popular tag "
+    "they labeled. Answer in the following form: most popular tag: <tag>. User History: "
     "['description: D tag: comedy'] Answer:",
     "LaMP-3": "Based on this user's past reviews, what are the most common scores they give for positive and "
-    "negative reviews? Answer in the following form: most common positive score: <most common positive score>, "
-    "most common negative score: <most common negative score>. User History: ['review: R score: 4'] Answer:",
+    "negative reviews? Answer in the following form: most common positive score: <most common positive "
+    "score>, most common negative score: <most common negative score>. User History: "
+    "['review: R score: 4'] Answer:",
     "LaMP-4": "Given this author's previous articles, try to describe a template for their headlines. I want "
-    "to be able to accurately predict the headline given one of their articles. Be specific about their style "
-    "and wording, don't tell me anything generic. User History: ['article: A headline: H'] Answer:",
-    "LaMP-5": "Given this author's previous publications, try to describe a template for their titles. I want "
-    "to be able to accurately predict the title of one of the papers from the abstract. Only generate the "
-    "template description, nothing else. User History: ['abstract: A title: T'] Answer:",
+    "to be able to accurately predict the headline given one of their articles. Be specific about their "
+    "style and wording, don't tell me anything generic. User History: ['article: A headline: H'] Answer:",
+    "LaMP-5": "Given this author's previous publications, try to describe a template for their titles. I "
+    "want to be able to accurately predict the title of one of the papers from the abstract. Only generate "
+    "the template description, nothing else. User History: ['abstract: A title: T'] Answer:",
     "LaMP-7": "Given this person's previous tweets, try to describe a template for their tweets. I want to "
     "take a generic sentence and rephrase it to sound like one of their tweets, with the same "
     "style/punctuation/capitalization/wording/tone/etc. as them. Only give me the template description, "
@@ -201,10 +203,11 @@ def test_retrieval_prefers_shared_words_then_the_later_item() -> None:
     user = reader("red lamp", "blue chair", "green sofa", "blue chair", queries=(query,))
     (example,) = prompts.query_examples(HEADLINES, user, k=2, profile="P")
     assert example.prompt.startswith(
-        "### User Profile:\nP\n\n### User History:\nArticle: red lamp Headline: H\nArticle: blue chair Headline: H\n\n\n"
+        "### User Profile:\nP\n\n### User History:\nArticle: red lamp Headline: H\n"
+        "Article: blue chair Headline: H\n\n\n### User Instruction:\n"
     )
     found = prompts.retrieve(HEADLINES, {"text": "red lamp"}, user.history, 4)
-    assert [item.id for item in found] == ["i0", "i3", "i1", "i2"] or found[0].id == "i0"
+    assert [item.id for item in found][:1] == ["i0"]
     assert prompts.retrieve(HEADLINES, {"text": "red lamp"}, user.history, 0) == []
 
 
@@ -284,7 +287,8 @@ def test_summaries() -> None:
     assert summary("LaMP-1", *papers) == "research interests and topics: adapters, merging, lamps"
     headlines = [{"text": "A", "title": "Why Lamps Glow?"}, {"text": "A", "title": "Ten Lamps To Buy"}]
     assert summary("LaMP-4", *headlines) == (
-        "titles of about 4 words (3 to 4), in title case, 50% with a question; frequent words: lamps, buy, glow, ten"
+        "titles of about 4 words (3 to 4), in title case, 50% with a question; "
+        "frequent words: lamps, buy, glow, ten"
     )
     assert summary("LaMP-7", {"text": "so tired!!"}) == (
         "tweets of about 2 words (2 to 2), in sentence case, 100% with an exclamation; frequent words: tired"

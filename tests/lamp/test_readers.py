@@ -198,13 +198,15 @@ def test_a_tweets_neutral_wording_is_shown_by_questions_only(layouts, tmp_path: 
 
 def test_questions_are_a_fifth_of_the_history_and_ten_at_most(layouts, tmp_path: Path) -> None:
     rows = [
-        row for row in layouts.rows("LaMP-4", users=4, items=80) if row["user"] != "u3" or row["time"] < 20
+        row for row in layouts.rows("LaMP-4", users=6, items=80) if row["user"] > "u2" or row["time"] < 20
     ]
-    data = read(layouts.write_rows(tmp_path / "a.LaMP-4.jsonl", rows), adapt_share=0.5)
-    cuts = {user.id: len(user.queries) for user in (*data.adapt, *data.targets)}
-    assert all(count == (4 if name == "u3" else 10) for name, count in cuts.items())
-    more = read(tmp_path / "a.LaMP-4.jsonl", queries=0.05)
-    assert {len(user.queries) for user in more.targets} <= {1, 4}
+    path = layouts.write_rows(tmp_path / "a.LaMP-4.jsonl", rows)
+    asking = [user for data in (read(path), read(path, seed=1)) for user in (*data.adapt, *data.targets)]
+    assert {(user.id > "u2", len(user.queries), len(user.history)) for user in asking} == {
+        (True, 10, 70),
+        (False, 4, 16),
+    }
+    assert {len(user.queries) for user in read(path, queries=0).targets} == {1}
 
 
 def test_users_with_little_are_never_targets_nor_adapt(layouts, tmp_path: Path) -> None:
@@ -212,7 +214,7 @@ def test_users_with_little_are_never_targets_nor_adapt(layouts, tmp_path: Path) 
     rows += [{"user": f"short{n}", "input": "x", "output": "y"} for n in range(30)]
     data = read(layouts.write_rows(tmp_path / "a.LaMP-4.jsonl", rows))
     assert not any(user.id.startswith("short") for user in (*data.adapt, *data.targets))
-    assert len(data.candidates) == 30
+    assert [len(users) for users in roles(data)] == [2, 2, 32]
 
 
 def test_roles_follow_the_seed_and_not_the_order_of_the_file(layouts, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from prime_audit.errors import UserError
 from prime_audit.lamp.tasks import TASKS, find_task
 
 CITATION = (
-    'For an author who has written the paper with the title "{}", which reference is related? Just answer with '
-    '[1] or [2] without explanation. [1]: "{}" [2]: "{}"'
+    'For an author who has written the paper with the title "{}", which reference is related? Just answer '
+    'with [1] or [2] without explanation. [1]: "{}" [2]: "{}"'
 )
 
 

@@ -87,7 +87,9 @@ def test_written_files_hold_the_same_records(task: str, layout: box.Layout, tmp_
     golds = json.loads((folder / labels).read_text(encoding="utf-8"))
     assert golds["task"] == spec.official
     asked = data.targets if layout == "perpcs" else (*data.adapt, *data.targets)
-    expected = {query.id: (spec.format_question(query.fields), query.gold) for user in asked for query in user.queries}
+    expected = {
+        query.id: (spec.format_question(query.fields), query.gold) for user in asked for query in user.queries
+    }
     found = (query for record in records for query in record.get("query", [record]))
     outputs = {gold["id"]: gold["output"] for gold in golds["golds"]}
     assert {query["id"]: (query["input"], outputs[query["id"]]) for query in found} == expected
@@ -120,7 +122,9 @@ def test_profile_texts_are_written_where_there_are_any(tmp_path: Path) -> None:
     assert profiles == {user.id: "most popular tag: action" for user in told}
 
 
-@pytest.mark.parametrize("sizes", [{"users": 5}, {"history": (0, 3)}, {"clusters": 0}, {"noise": 1.5}, {"queries": -1}])
+@pytest.mark.parametrize(
+    "sizes", [{"users": 5}, {"history": (0, 3)}, {"clusters": 0}, {"noise": 1.5}, {"queries": -1}]
+)
 def test_sizes_that_do_not_fit_are_refused(sizes: dict[str, int]) -> None:
     with pytest.raises(UserError, match=r"^world: [^\n]+$"):
         world("LaMP-2", **sizes)

@@ -1,0 +1,327 @@
+"""The command line: thin commands over the Python API, which import what is heavy when they run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from prime_audit import __version__
+from prime_audit.errors import UserError
+
+F = TypeVar("F", bound=Callable[..., Any])
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+task_option = click.option("--task", metavar="T", help="The task, for instance LaMP-2.")
+data_option = click.option(
+    "--data",
+    default="world",
+    metavar="PATH",
+    show_default=True,
+    help="A folder or file, or the built-in 'world'.",
+)
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A Python file with a method or an attack.",
+)
+seed_option = click.option("--seed", default=0, show_default=True, help="Decides everything that is drawn.")
+preset_options = (
+    click.option(
+        "--preset", default="laptop", show_default=True, help="Numbers of a run: laptop, or the paper's."
+    ),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change one number (describe settings).",
+    ),
+)
+
+
+def with_presets(command: F) -> F:
+    """Add ``--preset`` and ``--set``."""
+    for option in reversed(preset_options):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="prime-audit")
+def cli() -> None:
+    """Personalised language models: does it help its user, and whom does it leak?"""  # noqa: D400
+
+
+def main() -> None:
+    """Run the command; a UserError is one line and exit code 2."""
+    try:
+        cli(standalone_mode=False)
+    except UserError as fault:
+        click.echo(f"prime-audit: {_one_line(str(fault))}", err=True)
+        sys.exit(2)
+    except click.ClickException as fault:
+        click.echo(f"prime-audit: {_one_line(fault.format_message())}", err=True)
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("prime-audit: interrupted; nothing was written to the run's folder", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        sys.stderr.close()
+        sys.exit(141)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+@cli.command()
+@click.option(
+    "--methods", default="prime,perpcs", show_default=True, help="For instance np,rag,prime:alpha=0.6+rag."
+)
+@click.option(
+    "--tasks", metavar="T,…", help="Tasks; by default LaMP-2,LaMP-4 of the world, or what the data holds."
+)
+@click.option("--attacks", default="loss", show_default=True, help="Membership-inference attacks.")
+@data_option
+@click.option("--model", help="'mini', a Hugging Face folder or a hub id.  [default: the preset's]")
+@click.option(
+    "--encoder", help="Model for user embeddings; '' uses the base's own states.  [default: the preset's]"
+)
+@click.option(
+    "--profiler", help="Instruct model that writes PAG's profiles; '' summarises.  [default: the preset's]"
+)
+@with_presets
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
+@seed_option
+@plugin_option
+@click.option("--strict", is_flag=True, help="Make any defect in the data an error.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/TIME]")
+@click.option("--cache", type=click.Path(path_type=Path), help="Where trained adapters are kept.")
+@click.option("--no-cache", is_flag=True, help="Keep no trained adapters.")
+@json_option
+def compare(out: Path | None, cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
+    """Run methods through one harness: utility, leakage, controls, frontier."""
+    from prime_audit.api import compare as run
+
+    quiet_libraries()
+    finished = run(out=out, cache=None if no_cache else (cache or "default"), **options)
+    show_run(finished, as_json)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@json_option
+def show(run: Path, as_json: bool) -> None:
+    """Print a finished run again."""
+    from prime_audit.folder import load_run
+
+    show_run(load_run(run), as_json)
+
+
+@cli.command(name="list")
+@click.argument("what", type=click.Choice(["methods", "attacks", "tasks", "presets"]))
+@plugin_option
+@json_option
+def list_(what: str, plugins: tuple[Path, ...], as_json: bool) -> None:
+    """List what can be run."""
+    rows = _listing(what, plugins)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        print_table([list(row.values()) for row in rows], list(rows[0]) if rows else [])
+
+
+@cli.command()
+@click.argument("name")
+@plugin_option
+@with_presets
+def describe(name: str, plugins: tuple[Path, ...], preset: str, overrides: tuple[str, ...]) -> None:
+    """Describe a method, an attack, a task, or the settings."""
+    from prime_audit.describe import description
+
+    click.echo(description(name, plugins, preset, overrides))
+
+
+@cli.command()
+@task_option
+@click.option("--golds", required=True, type=click.Path(path_type=Path), help="Official outputs file.")
+@click.option(
+    "--preds", required=True, type=click.Path(path_type=Path), help="Predictions, in the same format."
+)
+@json_option
+def score(task: str | None, golds: Path, preds: Path, as_json: bool) -> None:
+    """Score predictions with the official metrics."""
+    from prime_audit.lamp.scoring import score_files
+
+    found = score_files(task, golds, preds)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        print_table([[name, f"{value:.6f}"] for name, value in found.items()], ["metric", "value"])
+
+
+@cli.command()
+@data_option
+@task_option
+@click.option("--user", required=True, metavar="ID", help="A target (or, with --split history, any user).")
+@click.option("--method", required=True, metavar="M", help="For instance rag, pag or prime+rag:k=2.")
+@click.option("--split", type=click.Choice(["query", "history"]), default="query", show_default=True)
+@with_presets
+@seed_option
+@plugin_option
+@json_option
+def prompts(as_json: bool, **options: Any) -> None:
+    """Show what a method really sends: every prompt of a user, with its gold."""
+    from prime_audit.describe import user_prompts
+
+    rows = user_prompts(**options)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for row in rows:
+        click.echo(
+            f"{click.style(row['id'], bold=True)}\n{row['prompt']} {click.style(row['gold'], fg='green')}\n"
+        )
+
+
+@cli.command()
+@click.argument("adapters", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--weights", required=True, help="One number an adapter: 0.5,0.3; or a JSON file, [k] or [layers][k]."
+)
+@click.option("--rule", type=click.Choice(["delta", "factor"]), default="delta", show_default=True)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder of the merged PEFT adapter."
+)
+def merge(adapters: tuple[Path, ...], weights: str, rule: str, out: Path) -> None:
+    """Merge PEFT adapters into one standard PEFT adapter."""
+    from prime_audit.engine.merge import merge_folders
+
+    quiet_libraries()
+    made = merge_folders(adapters, weights, rule, out)
+    click.echo(f"{out}: {len(adapters)} adapters merged by the {rule} rule, rank {made.rank}")
+
+
+@cli.group()
+def data() -> None:
+    """Check, import or make data."""
+
+
+@data.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@task_option
+@click.option("--strict", is_flag=True, help="Make any defect an error.")
+@json_option
+def check(path: Path, task: str | None, strict: bool, as_json: bool) -> None:
+    """Count users, items and lengths, and report every defect with file and record id."""
+    from prime_audit.lamp.check import check as look
+
+    report = look(path, task)
+    if as_json:
+        click.echo(report.to_json())
+    else:
+        _print_report(report)
+    if strict and report.defects:
+        raise UserError(
+            f"{path}: {len(report.defects)} defects, the first: {report.defects[0]}; mend them or leave out --strict"
+        )
+
+
+@data.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--task", required=True, metavar="T")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to make.")
+@seed_option
+def import_(file: Path, task: str, out: Path, seed: int) -> None:
+    """Turn plain items (JSONL, CSV, Parquet) into the Per-Pcs layout, split by the seed."""
+    from prime_audit.lamp.importer import import_items
+
+    made = import_items(file, task, out, seed)
+    click.echo(
+        f"{out}: {made.task}, {len(made.adapt)} adaptation users, {len(made.targets)} targets, "
+        f"{len(made.candidates)} candidates; {len(made.defects)} defective records left out"
+    )
+    for defect in made.defects:
+        click.echo(f"  {defect}", err=True)
+
+
+@data.command()
+@click.option("--task", required=True, metavar="T")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder in which the task's folder is made."
+)
+@click.option("--layout", type=click.Choice(["perpcs", "official"]), default="perpcs", show_default=True)
+@seed_option
+def world(task: str, out: Path, layout: str, seed: int) -> None:
+    """Write the built-in world's users in a real layout."""
+    from prime_audit.lamp.world import write_world
+
+    click.echo(write_world(task, out, seed=seed, layout=layout))  # type: ignore[arg-type]
+
+
+def show_run(run: Any, as_json: bool) -> None:
+    """Print a run's tables and say where its files are, or its record as JSON."""
+    if as_json:
+        click.echo(json.dumps(run.record.to_json(), ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from prime_audit.board import terminal
+
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    console.print(terminal(run.record))
+    console.print(f"Everything in {run.path}: record.json, table.md, frontier.svg", highlight=False)
+
+
+def print_table(rows: list[list[Any]], headers: list[str]) -> None:
+    """Print rows on the terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 100).print(table, markup=False)
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' bars and notices off the terminal; their errors still reach it."""
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def _listing(what: str, plugins: tuple[Path, ...]) -> list[dict[str, str]]:
+    from prime_audit.lamp.tasks import TASKS
+    from prime_audit.plugins import available
+    from prime_audit.settings import presets
+
+    if what == "tasks":
+        return [{"task": t.name, "folder": t.short, "metrics": ", ".join(t.metrics)} for t in TASKS.values()]
+    if what == "presets":
+        return [{"preset": p} for p in presets()]
+    found = available("method" if what == "methods" else "attack", plugins)
+    return [{what[:-1]: p.name, "what": p.summary, "from": p.origin} for p in found.values()]
+
+
+def _print_report(report: Any) -> None:
+    click.echo(f"{report.task} from {report.source} ({report.layout} layout), sha256 {report.sha256[:12]}")
+    print_table([list(row) for row in report.rows()], list(report.headers()))
+    if report.labels:
+        click.echo("labels: " + ", ".join(f"{label} {count}" for label, count in report.labels.items()))
+    same = report.duplicates
+    click.echo(
+        f"duplicates: {same.exact} exact, {same.near} near, {same.across_users} of them another user's"
+    )
+    click.echo(f"defects: {len(report.defects)}")
+    for defect in report.defects:
+        click.echo(f"  {defect}")

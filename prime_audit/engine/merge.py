@@ -1,0 +1,79 @@
+"""Merging adapters on disk: the command ``prime-audit merge``."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prime_audit.engine.adapters import Adapter, load_adapter, merge_adapters, save_adapter
+from prime_audit.errors import UserError
+
+
+def merge_folders(folders: Sequence[Path], weights: str, rule: str, out: Path) -> Adapter:
+    """Merge PEFT folders with ``weights`` (``0.5,0.3`` or a JSON file) into a PEFT folder, whole or not at all."""
+    if out.exists():
+        raise UserError(f"--out {out}: exists already; choose another folder or delete it")
+    adapters = [load_adapter(folder) for folder in folders]
+    made = merge_adapters(adapters, _spread(_read_weights(weights, len(adapters)), adapters[0]), rule)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    except OSError as fault:
+        raise UserError(
+            f"--out {out}: cannot be written ({fault.strerror}); choose another folder"
+        ) from fault
+    try:
+        save_adapter(made, aside, base_model=_base_model(folders[0]))
+        aside.chmod(0o755)
+        aside.rename(out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return made
+
+
+def _read_weights(text: str, count: int) -> Tensor:
+    """Read ``[k]`` or ``[layers, k]`` weights from the option or a JSON file."""
+    file = Path(text)
+    try:
+        values: Any = json.loads(file.read_text(encoding="utf-8") if file.suffix == ".json" else f"[{text}]")
+        table = torch.tensor(values, dtype=torch.float64)
+    except OSError as fault:
+        raise UserError(f"--weights {text}: cannot be read ({fault.strerror})") from None
+    except (ValueError, TypeError):
+        raise UserError(
+            f"--weights {text}: give numbers such as 0.5,0.3, or a JSON file of a list or a list of lists"
+        ) from None
+    if (
+        table.ndim not in (1, 2)
+        or table.shape[-1] != count
+        or not all(map(math.isfinite, table.flatten().tolist()))
+    ):
+        raise UserError(f"--weights {text}: {count} adapters need {count} finite numbers (in each layer)")
+    return table
+
+
+def _spread(weights: Tensor, adapter: Adapter) -> Tensor:
+    """Spread per-layer weights over the adapter's modules."""
+    if weights.ndim == 1:
+        return weights
+    layers = [int(next(p for p in site.split(".") if p.isdigit())) for site in adapter.sites]
+    if len(weights) != max(layers) + 1:
+        raise UserError(f"--weights: {len(weights)} rows for {max(layers) + 1} decoder layers")
+    return weights[layers]
+
+
+def _base_model(folder: Path) -> str:
+    return str(
+        json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get(
+            "base_model_name_or_path"
+        )
+        or ""
+    )

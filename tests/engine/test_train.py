@@ -1,0 +1,156 @@
+"""Stacked training against a plain PEFT and torch loop, one owner at a time, from the same start."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters
+from prime_audit.errors import UserError
+from prime_audit.seeds import rng_of
+
+SHAPE = LoraShape(rank=4, alpha=8.0, dropout=0.0)
+RECIPE = Recipe(batch=2, lr=5e-3, epochs=3, clip=0.05)
+SEED, ROOM = 11, 4096
+
+
+def train(b, jobs, shape=SHAPE, recipe=RECIPE, tokens=ROOM, **options):
+    return train_adapters(b.engine.base, jobs, shape, recipe, seed=SEED, tokens=tokens, **options)
+
+
+def factors(adapter):
+    return [t.numpy() for t in (*adapter.A, *adapter.B)]
+
+
+def start(b, job):
+    """The factors training starts from: a step of length 0 leaves them as they were."""
+    return train(b, [job], recipe=Recipe(batch=9, lr=0.0, epochs=1))[job.owner]
+
+
+def rate(recipe, step, steps):
+    warm = math.ceil(recipe.warmup * steps)
+    if step < warm:
+        return recipe.lr * step / warm
+    done = (step - warm) / (steps - warm)
+    return recipe.lr * (0.5 * (1 + math.cos(math.pi * done)) if recipe.schedule == "cosine" else 1 - done)
+
+
+def plain_loop(b, job, recipe, modules=()):
+    """One PEFT adapter, one example a forward pass, no padding; loss: the mean over the batch's gold tokens."""
+    init, plain = start(b, job), b.plain
+    model = replace(plain, adapters={job.owner: init}).peft([job.owner])
+    layers = [model.base_model.model.get_submodule(site) for site in plain.sites]
+    params = [x.lora_A[job.owner].weight for x in layers] + [x.lora_B[job.owner].weight for x in layers]
+    for p, site in zip(params, [*plain.sites, *plain.sites], strict=True):
+        p.requires_grad_(not modules or site.rpartition(".")[2] in modules)
+    model.eval()
+    order, batches = rng_of(SEED, job.owner, "order"), []
+    while len(batches) < (recipe.steps or recipe.epochs * math.ceil(len(job.examples) / recipe.batch)):
+        shuffled = order.permutation(len(job.examples)).tolist()
+        batches += [shuffled[i : i + recipe.batch] for i in range(0, len(shuffled), recipe.batch)]
+    optimizer = torch.optim.AdamW(params, lr=1.0, betas=(0.9, 0.95), weight_decay=recipe.weight_decay)
+    for step, batch in enumerate(batches[: recipe.steps or None]):
+        optimizer.param_groups[0]["lr"] = rate(recipe, step, len(batches[: recipe.steps or None]))
+        logp = torch.cat([plain.gold_logp(model, *job.examples[i]) for i in batch])
+        (-logp.mean()).backward()
+        torch.nn.utils.clip_grad_norm_(params, recipe.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+    return [p.detach().cpu().numpy() for p in params]
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        RECIPE,
+        Recipe(batch=16, lr=5e-3, epochs=4),
+        Recipe(batch=2, lr=5e-3, steps=7, schedule="linear", warmup=0.2, weight_decay=0.1),
+    ],
+    ids=["cosine-clipped", "one-batch", "steps-linear-warmup"],
+)
+def test_an_owner_gets_what_a_plain_peft_loop_gives(bench, pairs, worst, kind, recipe):
+    if kind != "llama" and recipe is not RECIPE:
+        pytest.skip("one recipe says enough of another architecture")
+    b, job = bench(kind), Job("ann", tuple(pairs))
+    adapter = train(b, [job], recipe=recipe)["ann"]
+    assert (adapter.sites, adapter.scaling) == (b.plain.sites, 2.0)
+    ours, theirs = factors(adapter), plain_loop(b, job, recipe)
+    assert worst(ours, theirs) < 1e-5
+    assert worst(ours, factors(start(b, job))) > 5e-3  # and training did move them
+
+
+def test_clipping_is_part_of_that_equality(bench, pairs, worst):
+    b, job = bench(), Job("ann", tuple(pairs))
+    assert worst(factors(train(b, [job])["ann"]), plain_loop(b, job, replace(RECIPE, clip=1e9))) > 1e-4
+
+
+def test_a_shape_may_leave_projections_out(bench, pairs, worst):
+    b, job = bench(), Job("ann", tuple(pairs))
+    adapter = train(b, [job], shape=replace(SHAPE, modules=("q_proj", "v_proj")))["ann"]
+    assert worst(factors(adapter), plain_loop(b, job, RECIPE, modules=("q_proj", "v_proj"))) < 1e-5
+    for site, up in zip(adapter.sites, adapter.B, strict=True):
+        assert bool(up.any()) == site.endswith(("q_proj", "v_proj"))
+
+
+def test_the_start_is_pefts(bench, pairs):
+    """Kaiming-uniform with a = √5 is uniform within ±1/√d_in; B is zero."""
+    init = start(bench(), Job("ann", tuple(pairs)))
+    a = torch.cat([x.flatten() for x in init.A])
+    assert not any(x.any() for x in init.B)
+    assert a.abs().max() <= 32**-0.5
+    assert abs(a.std().item() - 32**-0.5 / 3**0.5) < 0.005
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_owners_trained_together_are_the_owners_trained_alone(bench, pairs, worst, dropout):
+    """Unequal lengths, counts of steps, and gradients: each keeps her own clip, schedule and dropout draws."""
+    b, shape = bench(), replace(SHAPE, dropout=dropout)
+    jobs = [Job("ann", tuple(pairs)), Job("bob", tuple(pairs[:1])), Job("cem", tuple(pairs[3:] * 3))]
+    ticks: list[int] = []
+    together = train(b, jobs, shape, tick=ticks.append)
+    assert sum(ticks) == count_steps(jobs, RECIPE) == 9 + 3 + 9
+    assert len(ticks) == 9  # they did share passes
+    for job in jobs:
+        alone = factors(train(b, [job], shape)[job.owner])
+        assert worst(factors(together[job.owner]), alone) < 1e-5
+        for tokens in (ROOM, 300):  # 300: groups of owners; the owner's own batch still fits one pass
+            assert worst(factors(train(b, jobs, shape, tokens=tokens)[job.owner]), alone) < 1e-5
+    if dropout:
+        assert worst(factors(together["ann"]), factors(train(b, jobs)["ann"])) > 1e-3
+
+
+def test_accumulated_gradients_equal_one_pass(bench, pairs, worst):
+    b, recipe = bench(), Recipe(batch=16, lr=5e-3, epochs=4)
+    jobs = [Job("ann", tuple(pairs)), Job("bob", tuple(pairs[1:]))]
+    whole = train(b, jobs, recipe=recipe)
+    for tokens in (1, 70):
+        parts = train(b, jobs, recipe=recipe, tokens=tokens)
+        for owner in ("ann", "bob"):
+            assert worst(factors(whole[owner]), factors(parts[owner])) < 1e-5
+
+
+def test_the_base_stays_as_it_was(bench, pairs):
+    b = bench()
+    before = b.engine.base.sha256()
+    train(b, [Job("ann", tuple(pairs))])
+    assert b.engine.base.sha256() == before
+
+
+def test_training_that_diverges_is_an_error(bench, pairs):
+    b = bench()
+    with torch.no_grad():
+        b.engine.base.model.lm_head.weight[5] = float("nan")
+    with pytest.raises(UserError, match=r"^training of ann diverged; give a lower rate"):
+        train(b, [Job("ann", tuple(pairs))])
+
+
+def test_impossible_recipes_are_refused(bench):
+    for bad in ({"batch": 0, "epochs": 1}, {"batch": 1}, {"batch": 1, "epochs": 1, "steps": 1}):
+        with pytest.raises(ValueError, match="either epochs or steps"):
+            Recipe(lr=1.0, **bad)
+    with pytest.raises(ValueError, match="ann has no examples"):
+        train(bench(), [Job("ann", ())])
