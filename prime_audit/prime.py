@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit.community.build import bank_name
-from prime_audit.engine.bank import Mixture, alone
-from prime_audit.engine.engine import BASE, Request
+from prime_audit.community.sharers import bank_name
+from prime_audit.engine.mixture import BASE, Mixture, Request, alone
 from prime_audit.lamp.data import User
 from prime_audit.lamp.metrics import utility
 from prime_audit.lamp.prompts import Example

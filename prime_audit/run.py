@@ -276,6 +276,10 @@ class _Task:
             self.found.warnings.append(
                 f"{name}: {cut} texts were longer than the model's context and lost their front"
             )
+        if data.older:
+            self.found.warnings.append(
+                f"{name}: {data.older} older history items left out (max_items = {community.number('max_items')})"
+            )
         if data.defects:
             self.found.warnings.append(
                 f"{name}: {len(data.defects)} defective records in the data, the first: {data.defects[0]}"

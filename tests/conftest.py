@@ -95,5 +95,5 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 
 @pytest.fixture(scope="session")
 def llama_folder(model_folder: Callable[[str], Path]) -> Path:
-    """A tiny random Llama with grouped-query attention, as ``--model DIR`` takes it."""
+    """Make a tiny random Llama with grouped-query attention, as ``--model DIR`` takes it."""
     return model_folder("llama")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prime_audit.engine.bank import Mixture
+from prime_audit.engine.mixture import Mixture
 from prime_audit.plugins import Personal, Scene, method
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prime_audit.engine.bank import alone
-from prime_audit.engine.train import Recipe
+from prime_audit.engine.mixture import alone
 from prime_audit.plugins import Param, Personal, Scene, method
+
+if TYPE_CHECKING:
+    from prime_audit.engine.train import Recipe
 
 RECIPE = Param(
     "recipe",
@@ -30,6 +32,8 @@ def personalise(scene: Scene, *, recipe: str) -> dict[str, Personal]:
 
 
 def _recipe(scene: Scene, recipe: str) -> tuple[Recipe, dict[str, Any]]:
+    from prime_audit.engine.train import Recipe
+
     settings, task = scene.settings, scene.task.name
     lora = {key: settings.get(f"lora.{key}", task) for key in ("rank", "alpha", "dropout")}
     if recipe == "sharers":

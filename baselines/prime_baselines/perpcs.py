@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from prime_audit.community.build import bank_name
-from prime_audit.engine.assemble import Unit, assemble
-from prime_audit.engine.bank import Mixture
+from prime_audit.community.sharers import bank_name
+from prime_audit.engine.mixture import Mixture
 from prime_audit.plugins import Param, Personal, Scene, method
 from prime_audit.seeds import rng_of
+
+if TYPE_CHECKING:
+    from prime_audit.engine.assemble import Unit
 
 TOP_K = Param("top_k", "preset:perpcs.top_k", "sharers chosen at each module")
 BATCH = Param("batch", "preset:perpcs.batch", "history examples that decide together")
@@ -18,6 +22,8 @@ N_SIM = Param("n_sim", "preset:perpcs.n_sim", "pool: this many most similar shar
 @method(source="Tan et al. 2024a (Per-Pcs); PriME, Table 1", params=(TOP_K, BATCH, N_SIM))
 def personalise(scene: Scene, *, top_k: int, batch: int, n_sim: int) -> dict[str, Personal]:
     """Assemble each target's factors from the sharers whose gates answer to her history."""
+    from prime_audit.engine.assemble import assemble
+
     community = scene.community
     pools = {
         u.id: community.nearest(u.id, n_sim or max(1, len(community.sharers))) for u in community.targets
@@ -31,6 +37,8 @@ def personalise(scene: Scene, *, top_k: int, batch: int, n_sim: int) -> dict[str
 
 def _units(scene: Scene, target: str, pool: tuple[str, ...], batch: int) -> list[Unit]:
     """One shuffled epoch over the target's examples, cut into batches."""
+    from prime_audit.engine.assemble import Unit
+
     (user,) = (u for u in scene.community.targets if u.id == target)
     examples = scene.community.user_examples(user)
     order = rng_of(scene.seed, "perpcs", target).permutation(len(examples))

@@ -145,15 +145,17 @@ def loss_of(model: LlamaForCausalLM, batch: Sequence[Encoded], pad: int, draw: t
     """Weighted mean of the next-token losses; of the prompts' tokens one in ``THIN`` is drawn."""
     ids = pad_sequence([torch.from_numpy(s.ids) for s in batch], batch_first=True, padding_value=pad)
     weights = pad_sequence([torch.from_numpy(s.weights) for s in batch], batch_first=True)[:, 1:]
-    skipped = (weights == np.float32(TEXT)) & (torch.rand(weights.shape, generator=draw) > 1 / THIN)
-    weights = torch.where(skipped, 0.0, torch.where(weights == np.float32(TEXT), TEXT * THIN, weights))
+    prompt = weights == TEXT
+    skipped = prompt & (torch.rand(weights.shape, generator=draw) > 1 / THIN)
+    weights = weights.masked_fill(prompt, TEXT * THIN).masked_fill(skipped, 0.0)
     # Padding follows the text, so causal attention needs no mask.
     states = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     looked = weights > 0
     losses = torch.nn.functional.cross_entropy(
         model.lm_head(states[looked]), ids[:, 1:][looked], reduction="none"
     )
-    return (losses * weights[looked]).sum() / weights[looked].sum()
+    total: Tensor = (losses * weights[looked]).sum() / weights[looked].sum()
+    return total
 
 
 def train(

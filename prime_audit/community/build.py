@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users, cosines
+from prime_audit.community.sharers import bank_name as bank_name
 from prime_audit.community.store import Gates, Store, content_key
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters, train_gates
@@ -213,11 +214,6 @@ class Community:
 
     def _lora(self) -> dict[str, Any]:
         return {key: self.number(f"lora.{key}") for key in ("rank", "alpha", "dropout")}
-
-
-def bank_name(user: str) -> str:
-    """Name of a sharer's adapter in the bank (a target's own is ``own:ID``)."""
-    return f"sharer:{user}"
 
 
 def _job(owner: str, examples: Sequence[Example]) -> Job:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from prime_audit.engine.batches import Tick, nothing
-from prime_audit.engine.engine import Engine, Request
-from prime_audit.engine.sampling import Sampling
+from prime_audit.engine.mixture import Request
 from prime_audit.lamp.data import User
 from prime_audit.lamp.profiles import summary_profile
 from prime_audit.lamp.prompts import profile_request
 from prime_audit.lamp.tasks import Task
 from prime_audit.seeds import rng_of, seed_of
+
+if TYPE_CHECKING:
+    from prime_audit.engine.engine import Engine
 
 MAX_NEW = 300
 
@@ -28,6 +31,8 @@ def written_profiles(
 
     Sampled at temperature 0.6, top-k 10, top-p 0.9, at most 300 tokens; each user's draws are her own.
     """
+    from prime_audit.engine.sampling import Sampling
+
     writer.sampling = Sampling(0.6, 0.9, 10, seed_of(seed, "profile", task.name))
     requests = []
     for user in users:

@@ -68,3 +68,8 @@ def hold_out(user: User, cluster: int, share: float, seed: int) -> Sharer:
 def cosines(one: np.ndarray, many: np.ndarray) -> np.ndarray:
     """Cosine of a user embedding [d] with many [n, d]: float64 [n] (Eq. 5)."""
     return np.asarray(many @ one / (np.linalg.norm(many, axis=1) * np.linalg.norm(one)))
+
+
+def bank_name(user: str) -> str:
+    """Name of a sharer's adapter in the bank (a target's own is ``own:ID``)."""
+    return f"sharer:{user}"

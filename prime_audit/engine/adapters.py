@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prime_audit.engine.mixture import RULES as RULES
 from prime_audit.errors import UserError, unknown
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-RULES = ("delta", "factor")
 _PREFIX = "base_model.model."
 # Each of these changes what the stored factors mean; reading one as plain LoRA would be silently wrong.
 _UNSUPPORTED = (

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from prime_audit.engine.adapters import RULES, Adapter, merge_adapters
+from prime_audit.engine.adapters import Adapter, merge_adapters
 from prime_audit.engine.base import Base, Site
-
-
-@dataclass(frozen=True, eq=False)
-class Mixture:
-    """Merge weights over adapters of the bank; the empty mixture is the bare base."""
-
-    names: tuple[str, ...] = ()
-    """Adapters in the bank, k of them."""
-    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    """[k] one weight an adapter, [layers, k] one a decoder layer, or [sites, k] one a LoRA module."""
-    rule: str = "delta"
-    """``delta``: ΔW = Σ w B A (Eq. 2). ``factor``: ΔW = (Σ w B)(Σ w A), as the released code merges."""
-
-    def __post_init__(self) -> None:
-        if self.rule not in RULES or self.weights.shape[-1] != len(self.names):
-            raise ValueError(
-                f"mixture of {len(self.names)} adapters with weights {self.weights.shape}, {self.rule}"
-            )
-
-
-def alone(name: str) -> Mixture:
-    """One adapter at full strength."""
-    return Mixture((name,), np.ones(1))
+from prime_audit.engine.mixture import Mixture as Mixture
+from prime_audit.engine.mixture import alone as alone
 
 
 class AdapterBank:

@@ -77,7 +77,7 @@ class Base:
         missing = [
             target for target in targets if not any(path.endswith(f".{target}") for path in self._linears)
         ]
-        if missing or not targets:
+        if missing:
             raise UserError(
                 f"model {name}: no Linear layer named {', '.join(missing)} to adapt; "
                 "give a model with Linear attention projections (Llama, Mistral, Qwen)"
@@ -209,6 +209,7 @@ def load_base(
 ) -> Base:
     """Load ``mini``, a local folder or a hub id; safetensors only, no remote code.
 
+    ``targets`` names the Linear layers to adapt; with none the model only generates (a profiler, of any make).
     ``dtype`` auto is bfloat16 on CUDA and float32 elsewhere. ``context`` caps the model's own limit (tokens).
     Raises UserError where the folder, its weights or its tokenizer cannot be read.
     """

@@ -9,25 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prime_audit.engine.bank import AdapterBank, Mixture, MixtureBranch
+from prime_audit.engine.bank import AdapterBank, MixtureBranch
 from prime_audit.engine.base import Base
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.codec import Encoded, pad_left, positions
+from prime_audit.engine.mixture import BASE as BASE
+from prime_audit.engine.mixture import Request as Request
 from prime_audit.engine.sampling import Sampling, choose, uniforms
-
-BASE = Mixture()
-
-
-@dataclass(frozen=True)
-class Request:
-    """One prompt to one personalised model."""
-
-    prompt: str
-    mixture: Mixture = BASE
-    gold: str | None = None
-    """The answer to score; generation ignores it."""
-    key: tuple[str, ...] = ()
-    """Names this request among all (user, candidate, item): decides its random numbers when sampling."""
 
 
 @dataclass

@@ -64,7 +64,11 @@ def _spread(weights: Tensor, adapter: Adapter) -> Tensor:
     """Spread per-layer weights over the adapter's modules."""
     if weights.ndim == 1:
         return weights
-    layers = [int(next(p for p in site.split(".") if p.isdigit())) for site in adapter.sites]
+    layers = [int(next((p for p in site.split(".") if p.isdigit()), -1)) for site in adapter.sites]
+    if min(layers) < 0:
+        raise UserError(
+            "--weights: the adapters also change modules outside the layers; give one weight an adapter"
+        )
     if len(weights) != max(layers) + 1:
         raise UserError(f"--weights: {len(weights)} rows for {max(layers) + 1} decoder layers")
     return weights[layers]

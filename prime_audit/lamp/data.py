@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ class Dataset:
     """Users who are personalised and tested."""
     candidates: tuple[User, ...]
     """Users who may share an adapter."""
-    defects: tuple[Defect, ...] = field(default=())
+    defects: tuple[Defect, ...] = ()
+    older: int = 0
+    """Oldest history items left out because ``max_items`` caps histories."""
 
     @property
     def sha256(self) -> str:
@@ -97,3 +99,15 @@ class Dataset:
         """Hash of who plays which role."""
         ids = [[u.id for u in users] for users in (self.adapt, self.targets, self.candidates)]
         return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
+
+    def capped(self, items: int) -> Dataset:
+        """Keep each history's last ``items`` items (0 keeps all); those left out are counted in ``older``."""
+        if not items:
+            return self
+        roles = [
+            tuple(replace(u, history=u.history[-items:]) for u in users)
+            for users in (self.adapt, self.targets, self.candidates)
+        ]
+        before = sum(len(u.history) for users in (self.adapt, self.targets, self.candidates) for u in users)
+        after = sum(len(u.history) for users in roles for u in users)
+        return replace(self, adapt=roles[0], targets=roles[1], candidates=roles[2], older=before - after)

@@ -18,7 +18,7 @@ def open_data(data: str, task: str, seed: int, settings: Settings, *, strict: bo
         return world(task, seed=seed)
     from prime_audit.lamp.readers import read
 
-    return read(
+    found = read(
         data,
         task,
         seed=seed,
@@ -26,3 +26,4 @@ def open_data(data: str, task: str, seed: int, settings: Settings, *, strict: bo
         adapt_share=settings.get("adapt_share", task),
         strict=strict,
     )
+    return found.capped(settings.get("max_items", task))

@@ -1,13 +1,14 @@
 """What the engine's shape buys, against the plain way of doing the same: ``pytest tests/benchmarks``.
 
-Not timed assertions: read the table. Under ``--benchmark-disable`` each side runs once, as a smoke test. The two sides
-of a group do the same work on the same tiny model, so the figures show the shape of the saving, not its size at 7B.
+Not timed assertions: read the table. Under ``--benchmark-disable`` each side runs once, as a smoke test. The two
+sides of a group do the same work on one thread and the same tiny model: the shape of the saving, not its size at 7B.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +22,15 @@ from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 NAMES = ("ann", "bob", "cem")
-WORDS = "the council met on Monday and voted for the new bridge while rain fell on the cat".split()
-PROMPTS = [" ".join(WORDS[: 2 + i % 15]) + " Tag:" for i in range(32)]
+TEXT = "the council met on Monday and voted for the new bridge while rain fell on the cat"
+ROUNDS = {"rounds": 3, "warmup_rounds": 1}
+PROMPTS = [TEXT[: 11 + 5 * (i % 15)] + " Tag:" for i in range(32)]
 
 
 @pytest.fixture
-def engine(llama_folder: Path) -> Engine:
+def engine(llama_folder: Path) -> Iterator[Engine]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     base = load_base(str(llama_folder), targets=TARGETS, device="cpu", dtype="float32")
     noise = torch.Generator().manual_seed(0)
     sites = tuple(s.name for s in base.sites)
@@ -41,7 +45,8 @@ def engine(llama_folder: Path) -> Engine:
     }
     engine = Engine(base, AdapterBank(base))
     engine.bank.add(adapters)
-    return engine
+    yield engine
+    torch.set_num_threads(threads)
 
 
 CANDIDATES = np.random.default_rng(0).uniform(-1.5, 1.5, (5, len(NAMES)))  # one population of CMA
@@ -49,13 +54,13 @@ CANDIDATES = np.random.default_rng(0).uniform(-1.5, 1.5, (5, len(NAMES)))  # one
 
 @pytest.mark.benchmark(group="five candidates on a history of 32")
 @pytest.mark.parametrize("way", ["one batch of mixtures", "one PEFT merge at a time"])
-def test_population(benchmark: Callable[..., object], engine: Engine, way: str) -> None:
+def test_population(benchmark: Any, engine: Engine, way: str) -> None:
     def batch() -> None:
         mixtures = [Mixture(NAMES, w) for w in CANDIDATES]
         engine.score([Request(p, m, gold="fantasy") for m in mixtures for p in PROMPTS])
 
     if way == "one batch of mixtures":
-        benchmark(batch)
+        benchmark.pedantic(batch, **ROUNDS)
         return
 
     from peft import LoraConfig, get_peft_model
@@ -72,31 +77,39 @@ def test_population(benchmark: Callable[..., object], engine: Engine, way: str) 
             engine.score([Request(p, gold="fantasy") for p in PROMPTS])
             model.delete_adapter("mix")
 
-    benchmark(one_at_a_time)
+    benchmark.pedantic(one_at_a_time, **ROUNDS)
 
 
 @pytest.mark.benchmark(group="32 answers of unequal length")
 @pytest.mark.parametrize("way", ["finished rows leave", "model.generate"])
-def test_decoding(benchmark: Callable[..., object], engine: Engine, way: str) -> None:
-    """A third of the vocabulary ends an answer, so most rows end early, as class labels do."""
-    new, stops = 60, list(range(1, engine.base.model.config.vocab_size, 3))
+def test_decoding(benchmark: Any, engine: Engine, way: str) -> None:
+    """One token in thirty ends an answer, so that rows end here and there, as headlines do."""
+    new, stops = 60, list(range(1, engine.base.model.config.vocab_size, 30))
     if way == "finished rows leave":
         engine.base.stops = tuple(stops)
-        benchmark(engine.generate, [Request(p) for p in PROMPTS], new)
+        benchmark.pedantic(engine.generate, ([Request(p) for p in PROMPTS], new), **ROUNDS)
         return
     rows = [engine.base.codec.prompt(p, new).ids for p in PROMPTS]
     width = max(map(len, rows))
     ids = torch.tensor([[1] * (width - len(r)) + list(r) for r in rows])
     mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows])
-    benchmark(
-        engine.base.model.generate, input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=new,
-        eos_token_id=stops, pad_token_id=1,
-    )  # fmt: skip
+
+    def generate() -> None:
+        engine.base.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=False,
+            max_new_tokens=new,
+            eos_token_id=stops,
+            pad_token_id=1,
+        )
+
+    benchmark.pedantic(generate, **ROUNDS)
 
 
 @pytest.mark.benchmark(group="twelve owners' adapters")
 @pytest.mark.parametrize("way", ["stacked", "one owner at a time"])
-def test_training(benchmark: Callable[..., object], engine: Engine, way: str) -> None:
+def test_training(benchmark: Any, engine: Engine, way: str) -> None:
     jobs = [Job(f"u{i}", tuple((p, "fantasy") for p in PROMPTS[i : i + 8])) for i in range(12)]
     recipe = Recipe(batch=4, lr=1e-3, epochs=1)
 
@@ -104,4 +117,5 @@ def test_training(benchmark: Callable[..., object], engine: Engine, way: str) ->
         for group in groups:
             train_adapters(engine.base, group, LoraShape(), recipe, seed=0, tokens=4096)
 
-    benchmark(train, [jobs] if way == "stacked" else [[job] for job in jobs])
+    groups = [jobs] if way == "stacked" else [[job] for job in jobs]
+    benchmark.pedantic(train, (groups,), **ROUNDS)

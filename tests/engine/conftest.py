@@ -50,7 +50,11 @@ class Plain:
         from peft import LoraConfig, get_peft_model
 
         config = LoraConfig(
-            r=RANK, lora_alpha=ALPHA, lora_dropout=dropout, target_modules=list(TARGETS), task_type="CAUSAL_LM"
+            r=RANK,
+            lora_alpha=ALPHA,
+            lora_dropout=dropout,
+            target_modules=list(TARGETS),
+            task_type="CAUSAL_LM",
         )
         model = get_peft_model(self.model(), config, adapter_name=names[0])
         for name in names[1:]:
@@ -79,7 +83,9 @@ class Plain:
             if rule == "delta":
                 total = sum(w * (o.B[i].double() @ o.A[i].double()) for w, o in pairs)
             else:
-                total = sum(w * o.B[i].double() for w, o in pairs) @ sum(w * o.A[i].double() for w, o in pairs)
+                total = sum(w * o.B[i].double() for w, o in pairs) @ sum(
+                    w * o.A[i].double() for w, o in pairs
+                )
             return (total * ALPHA / RANK).float()
 
         return self.merged(delta)
@@ -95,7 +101,9 @@ class Plain:
         head, tail = self.split(prompt, gold)
         logits = model(input_ids=torch.tensor([head + tail], device=self.device), use_cache=False).logits[0]
         places = range(len(head) - 1, len(head) + len(tail) - 1)
-        return torch.stack([torch.log_softmax(logits[t], -1)[tok] for t, tok in zip(places, tail, strict=True)])
+        return torch.stack(
+            [torch.log_softmax(logits[t], -1)[tok] for t, tok in zip(places, tail, strict=True)]
+        )
 
     @torch.no_grad()
     def score(self, model: Any, pairs: Sequence[tuple[str, str]]) -> list[np.ndarray]:
@@ -141,7 +149,10 @@ def pairs() -> list[tuple[str, str]]:
     return [
         ("Tag:", "fantasy"),
         ("Generate a headline for the following article: the council met on Monday. Headline:", "new bridge"),
-        ("Which tag does this movie relate to? Description: a knight rides out. Tag:", "the lost star and the cat"),
+        (
+            "Which tag does this movie relate to? Description: a knight rides out. Tag:",
+            "the lost star and the cat",
+        ),
         ("Review: It broke after two days. Score:", "1"),
         ("Paraphrase the following tweet: rain again, so no football; the kettle is on:", "rain, tea, cat"),
     ]
@@ -150,7 +161,6 @@ def pairs() -> list[tuple[str, str]]:
 def worst(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
     """Largest absolute difference over all rows; the shapes must agree."""
     assert [o.shape for o in ours] == [t.shape for t in theirs]
-    import os,sys; v=max(float(np.abs(o - t).max()) for o, t in zip(ours, theirs, strict=True)); open("/tmp/figs","a").write(os.environ["PYTEST_CURRENT_TEST"].split("::")[1]+f" {v:.2g}\n")
     return max(float(np.abs(o - t).max()) for o, t in zip(ours, theirs, strict=True))
 
 

@@ -31,8 +31,12 @@ def plain_assembly(plain, unit, gates, top_k):
         for prompt, gold in unit.examples:
             head, tail = plain.split(prompt, gold)
             model(input_ids=torch.tensor([head + tail], device=plain.device), use_cache=False)
-            x = seen["x"][len(head) - 1 : len(head) + len(tail) - 1]  # positions whose next token is a gold one
-            similar = [normal(x) @ normal(gates[n][i].to(x.device)) / math.sqrt(x.shape[-1]) for n in unit.pool]
+            x = seen["x"][
+                len(head) - 1 : len(head) + len(tail) - 1
+            ]  # positions whose next token is a gold one
+            similar = [
+                normal(x) @ normal(gates[n][i].to(x.device)) / math.sqrt(x.shape[-1]) for n in unit.pool
+            ]
             per_example.append(torch.stack(similar, -1).mean(0))
         hook.remove()
         scores = torch.stack(per_example).mean(0)
@@ -62,7 +66,9 @@ def units(pairs):
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 3, 9])
-@pytest.mark.parametrize("scale", [1.0, 5e-3], ids=["wide", "near-eps"])  # gates as small as eps: its place matters
+@pytest.mark.parametrize(
+    "scale", [1.0, 5e-3], ids=["wide", "near-eps"]
+)  # gates as small as eps: its place matters
 def test_assembly_equals_the_plain_computation(bench, units, worst, top_k, scale):
     b = bench()
     gates = random_gates(b.engine.base.sites, scale)

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import DTYPES, load_base, pick_device
 from prime_audit.engine.embed import base_encoder, load_encoder
+from prime_audit.engine.engine import Engine, Request
 from prime_audit.errors import UserError
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -27,7 +29,12 @@ def refused(model, says, **options):
 def test_sites_are_the_projections_in_order(llama_folder):
     base = load_base(str(llama_folder), targets=TARGETS, device="cpu")
     assert [s.name for s in base.sites[:4]] == [f"model.layers.0.self_attn.{t}" for t in TARGETS]
-    assert [(s.d_in, s.d_out) for s in base.sites[:4]] == [(32, 32), (32, 16), (32, 16), (32, 32)]  # grouped-query
+    assert [(s.d_in, s.d_out) for s in base.sites[:4]] == [
+        (32, 32),
+        (32, 16),
+        (32, 16),
+        (32, 32),
+    ]  # grouped-query
     assert [s.layer for s in base.sites] == [0] * 4 + [1] * 4 + [2] * 4
     assert (base.layers, base.dtype, base.codec.context) == (3, torch.float32, 160)
     assert base.parameters() == sum(p.numel() for p in base.model.parameters())
@@ -45,7 +52,10 @@ def test_merge_and_restore_are_exact(bench, llama_folder, dtype):
     sha = base.sha256()
     base.merge(adapters["ann"])
     for i, site in enumerate(base.sites):
-        exact = before[f"{site.name}.weight"].double() + 2 * adapters["ann"].B[i].double() @ adapters["ann"].A[i].double()
+        exact = (
+            before[f"{site.name}.weight"].double()
+            + 2 * adapters["ann"].B[i].double() @ adapters["ann"].A[i].double()
+        )
         assert torch.equal(base.model.get_submodule(site.name).weight, exact.to(base.dtype))  # one rounding
     base.merge(adapters["bob"])
     assert base.sha256() != sha
@@ -69,7 +79,15 @@ def test_an_adapter_of_another_model_is_not_merged(bench, llama_folder):
 def test_models_without_linear_attention_are_refused(model_folder):
     refused(model_folder("gpt2"), "no Linear layer named q_proj, k_proj, v_proj, o_proj to adapt")
     refused(model_folder("gpt2"), "no Linear layer named c_attn", targets=["c_attn"])  # it is a Conv1D
-    refused(model_folder("llama"), "no Linear layer named w_pack", targets=["q_proj", "w_pack"])  # not half of them
+    refused(
+        model_folder("llama"), "no Linear layer named w_pack", targets=["q_proj", "w_pack"]
+    )  # not half of them
+
+
+def test_a_model_that_only_generates_needs_no_such_layers(model_folder):
+    base = load_base(str(model_folder("gpt2")), targets=(), device="cpu", dtype="float32")
+    answers = Engine(base, AdapterBank(base)).generate([Request("the council"), Request("Tag:")], 5)
+    assert len(answers) == 2
 
 
 def test_what_is_no_model_folder_is_one_line(tmp_path, llama_folder):
@@ -95,7 +113,9 @@ def test_what_is_no_model_folder_is_one_line(tmp_path, llama_folder):
     refused(mute, "tokenizer cannot be loaded")
     endless = shutil.copytree(llama_folder, tmp_path / "endless")
     config = json.loads((endless / "tokenizer_config.json").read_text())
-    (endless / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "eos_token"}))
+    (endless / "tokenizer_config.json").write_text(
+        json.dumps({k: v for k, v in config.items() if k != "eos_token"})
+    )
     refused(endless, "no end-of-text token", targets=TARGETS)
     alien = shutil.copytree(llama_folder, tmp_path / "alien")
     (alien / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "<|new|>"}))

@@ -11,7 +11,10 @@ from prime_audit.engine.bank import AdapterBank, Mixture, MixtureBranch, alone, 
 from prime_audit.engine.engine import Request
 
 NAMES = ("ann", "bob", "cem")
-SCALAR = [np.array(w) for w in ([0.5, 0.3, 0.2], [1.0, 0.0, 0.0], [-1.5, 0.7, 1.2], [-0.4, -0.4, -0.4], [0.0, 0.0, 0.0])]
+SCALAR = [
+    np.array(w)
+    for w in ([0.5, 0.3, 0.2], [1.0, 0.0, 0.0], [-1.5, 0.7, 1.2], [-0.4, -0.4, -0.4], [0.0, 0.0, 0.0])
+]
 LAYERED = [np.random.default_rng(s).uniform(-1.5, 1.5, (3, 3)) for s in range(3)]
 BY_SITE = [np.random.default_rng(s).uniform(-1.5, 1.5, (12, 3)) for s in range(3, 5)]
 
@@ -71,10 +74,11 @@ def test_all_logits_of_a_mixed_batch_equal_the_merged_models(bench):
 
 def test_one_call_may_hold_bare_rows_rules_and_different_adapters(bench, pairs, worst):
     b = bench()
+    turned = spread(np.array([-0.2, 0.9]))
     models = [
         (Mixture(), b.plain.model()),
         (alone("dot"), b.plain.soup(["dot"], np.ones((12, 1)), "delta")),
-        (Mixture(("bob", "ann"), np.array([0.9, -0.2])), b.plain.soup(["ann", "bob"], spread(np.array([-0.2, 0.9])), "delta")),
+        (Mixture(("bob", "ann"), np.array([0.9, -0.2])), b.plain.soup(["ann", "bob"], turned, "delta")),
         (Mixture(NAMES, SCALAR[2], "factor"), b.plain.soup(NAMES, spread(SCALAR[2]), "factor")),
     ]  # fmt: skip
     ours = score_all(b.engine, [m for m, _ in models], pairs)

@@ -68,12 +68,16 @@ def test_a_gold_longer_than_the_context_keeps_its_end(bench):
     assert seen.gold == 11
     assert seen.ids[-1] == b.plain.tokenizer.eos_token_id
     assert b.engine.base.codec.cut == 1
-    assert np.isfinite(b.engine.score([Request("Tag:", gold="the council met on Monday and voted for it")])[0]).all()
+    assert np.isfinite(
+        b.engine.score([Request("Tag:", gold="the council met on Monday and voted for it")])[0]
+    ).all()
 
 
 def test_no_room_for_an_answer_is_one_line(bench):
     b = bench(context=24)
-    with pytest.raises(UserError, match=r"^a context of 24 tokens has no room for 24 new ones; ask for fewer$"):
+    with pytest.raises(
+        UserError, match=r"^a context of 24 tokens has no room for 24 new ones; ask for fewer$"
+    ):
         b.engine.generate([Request("Tag:")], 24)
 
 
@@ -93,7 +97,7 @@ def test_a_request_without_gold_is_refused(bench):
 
 def test_spent_counts_tokens_without_padding(bench, pairs):
     b = bench()
-    before = b.engine.spent
     b.engine.score([Request(p, gold=g) for p, g in pairs])
     real = sum(len(h) + len(t) for h, t in (b.plain.split(p, g) for p, g in pairs))
-    assert (before.requests, before.prompt_tokens, before.new_tokens) == (len(pairs), real, 0)
+    spent = b.engine.base.spent
+    assert (spent.requests, spent.prompt_tokens, spent.new_tokens) == (len(pairs), real, 0)

@@ -1,0 +1,47 @@
+"""What is asked of the engine, as plain data without torch: mixtures over the bank, and requests to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+RULES = ("delta", "factor")
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Merge weights over adapters of the bank; the empty mixture is the bare base."""
+
+    names: tuple[str, ...] = ()
+    """Adapters in the bank, k of them."""
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """[k] one weight an adapter, [layers, k] one a decoder layer, or [sites, k] one a LoRA module."""
+    rule: str = "delta"
+    """``delta``: ΔW = Σ w B A (Eq. 2). ``factor``: ΔW = (Σ w B)(Σ w A), as the released code merges."""
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES or self.weights.shape[-1] != len(self.names):
+            raise ValueError(
+                f"mixture of {len(self.names)} adapters with weights {self.weights.shape}, {self.rule}"
+            )
+
+
+def alone(name: str) -> Mixture:
+    """One adapter at full strength."""
+    return Mixture((name,), np.ones(1))
+
+
+BASE = Mixture()
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt to one personalised model."""
+
+    prompt: str
+    mixture: Mixture = BASE
+    gold: str | None = None
+    """The answer to score; generation ignores it."""
+    key: tuple[str, ...] = ()
+    """Names this request among all (user, candidate, item): decides its random numbers when sampling."""
