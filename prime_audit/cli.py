@@ -65,6 +65,9 @@ def main() -> None:
     except UserError as fault:
         click.echo(f"prime-audit: {_one_line(str(fault))}", err=True)
         sys.exit(2)
+    except click.exceptions.NoArgsIsHelpError as fault:
+        fault.show()
+        sys.exit(2)
     except click.ClickException as fault:
         click.echo(f"prime-audit: {_one_line(fault.format_message())}", err=True)
         sys.exit(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -57,6 +58,26 @@ class RunFolder:
         folder = cls(out)
         folder.write_json(_MARKER, {"hash": record_hash})
         return folder
+
+    @classmethod
+    @contextmanager
+    def claimed(cls, out: Path, record_hash: str) -> Iterator[RunFolder]:
+        """Hold ``out`` while the body runs; where the body fails, all that it put there is taken away again.
+
+        What stood there before stays. Raises as :meth:`create`.
+        """
+        before = {path.name for path in out.iterdir()} if out.is_dir() else set()
+        made = [folder for folder in (out, *out.parents) if not folder.exists()]
+        try:
+            yield cls.create(out, record_hash)
+        except BaseException:  # Ctrl-C too
+            for path in out.iterdir() if out.is_dir() else ():
+                if path.name not in before and path.is_file():
+                    path.unlink(missing_ok=True)
+            for folder in made:
+                with suppress(OSError):  # somebody else put a file there meanwhile
+                    folder.rmdir()
+            raise
 
     def write_json(self, name: str, content: Any) -> None:
         """Write one JSON file; NaN and infinity raise ValueError, failing to save raises UserError."""

@@ -132,12 +132,12 @@ def make_plan(
     """Check every name and number and decide the run; UserError for anything unknown."""
     files = tuple(Path(p) for p in plugins)
     settings = load_settings(preset, overrides)
-    names = tuple(find_task(t).name for t in _words(tasks)) if tasks else default_tasks(data)
+    names = tuple(dict.fromkeys(find_task(t).name for t in _words(tasks))) if tasks else default_tasks(data)
     specs = parse_methods(",".join([REFERENCE, *_words(methods)]), files)
     for spec in specs:
         for task in names:
             spec.values(settings, task)
-    chosen = tuple(load_attack(a, files).name for a in _words(attacks))
+    chosen = tuple(dict.fromkeys(load_attack(a, files).name for a in _words(attacks)))
     for what, value, known in (("device", device, DEVICES), ("dtype", dtype, DTYPES)):
         if value not in known:
             raise UserError(f"--{what} {value}: give one of {', '.join(known)}")

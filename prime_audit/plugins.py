@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from prime_audit.errors import UserError, unknown
-from prime_audit.settings import parse_like
+from prime_audit.settings import BOUNDS, parse_like, require_bounds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +49,8 @@ class Param:
     """One line: what it does, its unit."""
     choices: tuple[str, ...] = ()
     """The allowed words, where it is one of few."""
+    bounds: tuple[float, float] | None = None
+    """Least and most; by default a preset number's own, and 1 for whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,8 @@ def available(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Listed]:
     for one in [*_from_entry_points(kind), *_from_files(kind, files)]:
         if one.name in found and found[one.name].module != one.module:
             raise UserError(
-                f"{kind} {one.name!r} comes from both {found[one.name].origin} and {one.origin}; uninstall or rename one"
+                f"{kind} {one.name!r} comes from both {found[one.name].origin} and {one.origin}; "
+                "uninstall or rename one"
             )
         found[one.name] = one
     return dict(sorted(found.items()))
@@ -173,8 +177,13 @@ def load_method(name: str, files: Iterable[Path] = ()) -> Method:
 
 def load_attack(name: str, files: Iterable[Path] = ()) -> Attack:
     """Import one attack by name; UserError for an unknown name or a file that does not import."""
+    from prime_audit.audit.signals import FIELDS
+
     plugin = _load("attack", name, files)
     assert isinstance(plugin, Attack)
+    for need in plugin.needs:
+        if need not in FIELDS:
+            raise unknown(f"signal that attack {name} needs", need, FIELDS)
     return plugin
 
 
@@ -193,7 +202,9 @@ def _value(name: str, param: Param, text: str | None, settings: Settings, task: 
         default = settings.get(default.removeprefix("preset:"), task)
     if text is None:
         return default
-    value = parse_like(text, 0 if default is None else default, f"{name}:{param.name}={text}")
+    where = f"{name}:{param.name}={text}"
+    bounds = param.bounds or BOUNDS.get(str(param.default).removeprefix("preset:"))
+    value = require_bounds(parse_like(text, 0 if default is None else default, where), bounds, where)
     if param.choices and value not in param.choices:
         raise unknown(f"{param.name} of {name}", value, param.choices)
     return value
@@ -260,7 +271,11 @@ def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
     for path in files:
         if not path.is_file() or path.suffix != ".py":
             raise UserError(f"--plugin {path}: no such Python file")
-        if f"@{kind}(" in path.read_text(encoding="utf-8", errors="replace"):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        marks = re.findall(r"^@(?:\w+\.)*(method|attack)\(", text, re.MULTILINE)
+        if not marks:
+            raise UserError(f"--plugin {path}: marks no function with @method(...) or @attack(...); mark one")
+        if kind in marks:
             found.append(Listed(path.stem, str(path), str(path), _docline(path)))
     return found
 

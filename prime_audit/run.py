@@ -70,7 +70,11 @@ def run(plan: Plan, out: Path, command: str, *, cache: Path | None = None, quiet
 
     Raises UserError for whatever the user can mend: data, model, a folder that holds another run.
     """
-    folder = RunFolder.create(out, content_key(plan.spec()))
+    with RunFolder.claimed(out, content_key(plan.spec())) as folder:
+        return _run(plan, folder, command, cache, quiet)
+
+
+def _run(plan: Plan, folder: RunFolder, command: str, cache: Path | None, quiet: bool) -> Run:
     datasets = {
         task: open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict) for task in plan.tasks
     }
@@ -113,9 +117,8 @@ class _Readers:
         )
         self.profiler: Engine | None = None
         if plan.profiler:
-            writer = load_base(
-                plan.profiler, targets=plan.settings.get("lora.modules"), device=plan.device, dtype=plan.dtype
-            )
+            # Nothing is adapted in it, so any causal model will do.
+            writer = load_base(plan.profiler, targets=(), device=plan.device, dtype=plan.dtype)
             self.profiler = Engine(writer, AdapterBank(writer), plan.settings.get("batch_tokens"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -16,6 +17,31 @@ _FILE = Path(__file__).with_name("presets.toml")
 RECIPE_KEYS = ("batch", "epochs", "steps", "lr", "clip", "weight_decay", "schedule", "warmup")
 # Keys a preset need not spell out: the recipe's own defaults stand behind them.
 _OPTIONAL = {f"{part}.{key}" for part in ("adaptation", "sharer", "gate") for key in RECIPE_KEYS}
+
+
+# Least and most of each number: beyond them nothing can be computed. Whole numbers not named here are at least 1.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "max_items": (0, math.inf),
+    "adapt_share": (0, 0.99),
+    "min_history": (0, math.inf),
+    "heldout": (0, 0.99),
+    "temperature": (1e-3, math.inf),
+    "top_p": (1e-6, 1),
+    "lora.alpha": (1e-9, math.inf),
+    "lora.dropout": (0, 0.99),
+    "perpcs.n_sim": (0, math.inf),
+    "prime.share": (0, 1),
+} | {
+    f"{part}.{key}": bounds
+    for part in ("adaptation", "sharer", "gate")
+    for key, bounds in {
+        "lr": (0, math.inf),
+        "clip": (1e-9, math.inf),
+        "weight_decay": (0, math.inf),
+        "warmup": (0, 1),
+    }.items()
+}
+SCHEDULES = ("cosine", "linear")
 
 
 class Settings:
@@ -66,8 +92,36 @@ def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
         key = rest if task in known["tasks"] else name
         if key not in _keys(known):
             raise unknown("setting", key, _keys(known))
-        parsed[name] = parse_like(value, _sample(known, key), f"--set {text}")
+        where = f"--set {text}"
+        parsed[name] = require_bounds(parse_like(value, _sample(known, key), where), BOUNDS.get(key), where)
+        _require_usable(known, task if rest == key else "", key, parsed[name], where)
     return Settings(preset, parsed)
+
+
+def require_bounds(value: Any, bounds: tuple[float, float] | None, where: str) -> Any:
+    """Return a value that lies within its bounds; numbers have to be finite, whole ones at least 1 by default."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    low, high = bounds or ((1, math.inf) if isinstance(value, int) else (-math.inf, math.inf))
+    if not math.isfinite(value) or not low <= value <= high:
+        top = "" if high == math.inf else f", at most {high:g}"
+        raise UserError(
+            f"{where}: give a finite number" + (f", at least {low:g}{top}" if low > -math.inf else top)
+        )
+    return value
+
+
+def _require_usable(tree: Mapping[str, Any], task: str, key: str, value: Any, where: str) -> None:
+    """Refuse what no recipe can follow: an unknown schedule, no module, epochs where the preset counts steps."""
+    part, _, last = key.rpartition(".")
+    if last == "schedule" and value not in SCHEDULES:
+        raise unknown("schedule", value, SCHEDULES)
+    if key == "lora.modules" and not all(value):
+        raise UserError(f"{where}: name modules, joined by +, for example q_proj+v_proj")
+    other = {"epochs": "steps", "steps": "epochs"}.get(last)
+    rows = [tree, *(row for name, row in tree["tasks"].items() if task in ("", name))]
+    if other and any(_dig(row, f"{part}.{other}") is not None for row in rows):
+        raise UserError(f"{where}: the preset counts {other} here; set {part}.{other}")
 
 
 def parse_like(text: str, sample: Any, where: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,61 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 def llama_folder(model_folder: Callable[[str], Path]) -> Path:
     """Make a tiny random Llama with grouped-query attention, as ``--model DIR`` takes it."""
     return model_folder("llama")
+
+
+SMALL = (
+    *("clusters=4", "min_history=4", "last_items=3", "max_new=4", "lora.rank=2"),
+    *("adaptation.epochs=1", "sharer.epochs=1", "gate.steps=2"),
+    *("prime.budget=5", "prime.k=2", "perpcs.n_sim=2"),
+)
+"""Settings with which a run on ``small_data`` and ``llama_folder`` takes a second or two a task."""
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[str, ...]:
+    """Overrides (``KEY=VALUE``) for a run of seconds: 4 sharers, of whom 2 are merged."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Task → a Per-Pcs folder with 2 adaptation users, 3 targets (2 questions each) and 7 candidates."""
+    from prime_audit.lamp.world import write_world
+
+    @cache
+    def make(task: str) -> Path:
+        root = tmp_path_factory.mktemp("data")
+        sizes = {"users": 12, "adapt": 2, "targets": 3, "history": (6, 7), "queries": 2, "clusters": 3}
+        return write_world(task, root, **sizes)
+
+    return make
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def say(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+    """Words → what ``prime-audit`` with these words prints, in this process, through the real entry point."""
+    import sys
+
+    from prime_audit.cli import main
+
+    def run(*words: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["prime-audit", *map(str, words)])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capfd.readouterr()
+        return Said(code, out, err)
+
+    return run

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from prime_audit.plugins import Augment, Param, method
 
 K = Param(
-    "k", None, "history items beside the profile; by default 0 alone and 1 behind another method (Table 1)"
+    "k",
+    None,
+    "history items beside the profile; by default 0 alone and 1 behind another method (Table 1)",
+    bounds=(0, math.inf),
 )
 
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 def open_data(data: str, task: str, seed: int, settings: Settings, *, strict: bool = False) -> Dataset:
     """Return one task's users: of the world with this seed, or of a path, split by the settings' numbers."""
     if data == "world":
-        from prime_audit.lamp.world import world
+        from prime_audit.lamp.world import Sizes, world
 
-        return world(task, seed=seed)
+        # As with plain items: a number of targets at most.
+        return world(task, seed=seed, targets=min(settings.get("targets", task), Sizes.targets))
     from prime_audit.lamp.readers import read
 
     found = read(

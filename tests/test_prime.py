@@ -1,0 +1,238 @@
+"""PriME against a model whose answers are a known function of its weights: every number recomputed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, root_mean_squared_error
+
+from prime_audit.community.build import Community
+from prime_audit.engine.mixture import Request
+from prime_audit.errors import UserError
+from prime_audit.lamp.prompts import Example
+from prime_audit.lamp.tasks import TASKS, Task
+from prime_audit.plugins import Personal, Scene, load_method
+from prime_audit.settings import load_settings
+
+SHARERS = ("s1", "s2", "s3", "s4")
+WORDS = ("rain", "again", "so", "no", "football", "today")
+
+
+def answer(task: Task, weights: np.ndarray, names: Sequence[str], prompt: str) -> str:
+    """Stand in for the model: a deterministic answer that changes with the weights and the prompt."""
+    # One sharer alone counts by her place, so that sharers differ from each other.
+    table = np.asarray(weights, dtype=np.float64).reshape(-1, max(len(names), 1))
+    pull = sum(float(w) * (1 + SHARERS.index(n.removeprefix("sharer:"))) for row in table for n, w in zip(names, row, strict=True))
+    place = int(np.floor(3 * pull + len(prompt) + sum(map(ord, prompt))))
+    if task.kind == "generation":
+        return " ".join(WORDS[(place + i) % 6] for i in range(3))
+    return str(task.labels[place % len(task.labels)])
+
+
+class Answering:
+    """An engine that answers at once and remembers what it was asked."""
+
+    def __init__(self, task: Task, layers: int = 3) -> None:
+        self.task, self.sampling, self.base = task, None, SimpleNamespace(layers=layers)
+        self.requests: list[Request] = []
+
+    def generate(self, requests: Sequence[Request], max_new: int, tick: Any = None) -> list[str]:
+        self.requests += requests
+        if tick:
+            tick(len(requests))
+        return [answer(self.task, r.mixture.weights, r.mixture.names, r.prompt) for r in requests]
+
+
+def examples(task: Task, user: str) -> list[Example]:
+    golds = task.labels or ("rain again today", "no football", "so rain today")
+    return [
+        Example(f"{user}/{n}/plain", f"{user} asks {n}", golds[n % len(golds)], str(n), "plain")
+        for n in range(7)
+    ]
+
+
+def scene(task_name: str, targets: Sequence[str] = ("t1", "t2"), seed: int = 0) -> Scene:
+    task = TASKS[task_name]
+    order = {"t1": SHARERS, "t2": SHARERS[::-1]}
+
+    def nearest(target: str, k: int) -> tuple[str, ...]:
+        if k > len(SHARERS):
+            raise UserError("too few")
+        return order[target][:k]
+
+    community = SimpleNamespace(
+        targets=[SimpleNamespace(id=t) for t in targets],
+        nearest=nearest,
+        ready=lambda: None,
+        last_examples=lambda user: examples(task, user.id),
+    )
+
+    @contextmanager
+    def stage(name: str, total: int) -> Iterator[Callable[[int], None]]:
+        yield lambda done: None
+
+    settings = load_settings("laptop")
+    return Scene(task, Answering(task), community, settings, seed, stage)  # type: ignore[arg-type]
+
+
+def prime(where: Scene, **changed: Any) -> dict[str, Personal]:
+    values: dict[str, Any] = {
+        "alpha": 0.5, "optimizer": "cma", "budget": 9, "k": 3, "share": 0.7,
+        "granularity": "module", "merge": "delta", "select": "best",
+    }  # fmt: skip
+    personalise = load_method("prime").personalise
+    assert personalise is not None
+    return personalise(where, **(values | changed))
+
+
+def drawn(where: Scene, target: str) -> list[Example]:
+    """Examples of the search, as the engine saw them: those asked of the target's first sharer alone."""
+    asked = {r.prompt for r in where.engine.requests if r.key[0] == target}  # type: ignore[attr-defined]
+    return [e for e in examples(where.task, target) if e.prompt in asked]
+
+
+def utility(task: Task, references: Sequence[str], predictions: Sequence[str]) -> float:
+    """Compute the sum of the task's two metrics by other people's libraries; errors with their sign flipped."""
+    if task.kind == "classification" and task.name != "LaMP-1":
+        f1 = f1_score(references, predictions, labels=list(task.labels), average="macro", zero_division=0)
+        return float(accuracy_score(references, predictions) + f1)
+    if task.kind == "rating":
+        r, p = [float(x) for x in references], [float(x) for x in predictions]
+        return -float(mean_absolute_error(r, p) + root_mean_squared_error(r, p))
+    scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
+    rows = [scorer.score(r, p) for r, p in zip(references, predictions, strict=True)]
+    return float(np.mean([x["rouge1"].fmeasure for x in rows]) + np.mean([x["rougeL"].fmeasure for x in rows]))
+
+
+@pytest.mark.parametrize("task_name", ["LaMP-1", "LaMP-2", "LaMP-3", "LaMP-4"])
+@pytest.mark.parametrize("granularity", ["module", "layer"])
+def test_every_number_of_the_trace_is_equation_8(task_name: str, granularity: str) -> None:
+    where = scene(task_name)
+    made = prime(where, granularity=granularity)
+    for target, personal in made.items():
+        chosen = drawn(where, target)
+        assert len(chosen) == round(0.7 * 7)
+        golds = [e.gold for e in chosen]
+        sharers = personal.notes["sharers"]
+        theirs = [
+            [answer(where.task, np.ones(1), [f"sharer:{s}"], e.prompt) for e in chosen] for s in sharers
+        ]
+        assert len(personal.notes["trace"]) == 9
+        for entry in [*personal.notes["trace"], personal.notes["recommended"]]:
+            weights = np.array(entry["weights"])
+            assert len(weights) == (9 if granularity == "layer" else 3)
+            own = [answer(where.task, weights, [f"sharer:{s}" for s in sharers], e.prompt) for e in chosen]
+            alike = [utility(where.task, reference, own) for reference in theirs]
+            assert entry["utility"] == pytest.approx(utility(where.task, golds, own), abs=1e-12)
+            assert entry["similarity"] == pytest.approx(alike, abs=1e-12)
+            assert entry["objective"] == pytest.approx(entry["utility"] - 0.5 * np.mean(alike), abs=1e-12)
+
+
+def test_ratings_are_errors_with_their_sign_flipped() -> None:
+    trace = prime(scene("LaMP-3"))["t1"].notes["trace"]
+    assert all(entry["utility"] <= 0 for entry in trace)
+    assert all(value <= 0 for entry in trace for value in entry["similarity"])
+    assert any(entry["utility"] < 0 for entry in trace)
+
+
+def test_alpha_enters_the_objective_and_nothing_else() -> None:
+    """The first point (nothing told yet) is the same for every alpha, and its parts are."""
+    first = {a: prime(scene("LaMP-2"), alpha=a)["t1"].notes["trace"][0] for a in (0.0, 0.3, 2.0)}
+    for alpha, entry in first.items():
+        assert {k: entry[k] for k in ("weights", "utility", "similarity")} == {
+            k: first[0.0][k] for k in ("weights", "utility", "similarity")
+        }
+        assert entry["objective"] == pytest.approx(entry["utility"] - alpha * np.mean(entry["similarity"]))
+    assert len({entry["objective"] for entry in first.values()}) > 1
+
+
+@pytest.mark.parametrize("optimizer", ["cma", "ngopt", "ngiohtuned", "tbpsa"])
+def test_best_deploys_the_best_point_evaluated_the_recommendation_among_them(optimizer: str) -> None:
+    for seed in range(3):
+        where = scene("LaMP-4", seed=seed)
+        for target, personal in prime(where, optimizer=optimizer).items():
+            notes = personal.notes
+            seen = [*notes["trace"], notes["recommended"]]
+            best = max(entry["objective"] for entry in seen)
+            deployed = next(entry for entry in seen if entry["objective"] == best)
+            assert notes["best"] == deployed
+            assert notes["weights"] == deployed["weights"]
+            np.testing.assert_array_equal(personal.mixture.weights, deployed["weights"])
+            assert personal.mixture.names == tuple(f"sharer:{s}" for s in notes["sharers"])
+            # Deployed in the engine's own words: answering with it gives the trace's utility again.
+            chosen = drawn(where, target)
+            own = [
+                answer(where.task, personal.mixture.weights, personal.mixture.names, e.prompt) for e in chosen
+            ]
+            assert utility(where.task, [e.gold for e in chosen], own) == pytest.approx(deployed["utility"])
+
+
+@pytest.mark.parametrize("optimizer", ["cma", "tbpsa"])
+def test_recommended_deploys_the_recommendation_or_the_base_where_it_is_strictly_better(
+    optimizer: str,
+) -> None:
+    outcomes = set()
+    for seed in range(6):
+        where = scene("LaMP-4", seed=seed)
+        best = prime(scene("LaMP-4", seed=seed), optimizer=optimizer)
+        for target, personal in prime(where, optimizer=optimizer, select="recommended").items():
+            assert personal.notes["trace"] == best[target].notes["trace"]  # the same search
+            chosen = drawn(where, target)
+            own = [answer(where.task, np.zeros(0), [], e.prompt) for e in chosen]
+            sharers = personal.notes["sharers"]
+            theirs = [
+                [answer(where.task, np.ones(1), [f"sharer:{s}"], e.prompt) for e in chosen] for s in sharers
+            ]
+            gain = utility(where.task, [e.gold for e in chosen], own)
+            base = gain - 0.5 * np.mean([utility(where.task, t, own) for t in theirs])
+            seen = max(entry["objective"] for entry in personal.notes["trace"])
+            outcomes.add(base > seen + 1e-12)
+            if base > seen + 1e-12:
+                assert personal.mixture.names == ()
+                assert personal.sharers == ()
+                assert personal.notes["base"] == pytest.approx(base)
+            else:
+                assert personal.notes["weights"] == best[target].notes["recommended"]["weights"]
+    assert outcomes >= {False}
+
+
+def test_a_target_is_searched_as_if_alone_and_every_seed_anew() -> None:
+    together, alone = prime(scene("LaMP-2")), prime(scene("LaMP-2", targets=("t2",)))
+    assert together["t2"].notes == alone["t2"].notes
+    again, other = prime(scene("LaMP-2")), prime(scene("LaMP-2", seed=1))
+    assert again["t1"].notes == together["t1"].notes
+    assert other["t1"].notes["trace"] != together["t1"].notes["trace"]
+
+
+def test_members_are_the_merged_sharers_and_the_rule_is_the_one_asked_for() -> None:
+    made = prime(scene("LaMP-2"), k=2, merge="factor")
+    assert made["t1"].sharers == ("s1", "s2")
+    assert made["t2"].sharers == ("s4", "s3")
+    assert {p.mixture.rule for p in made.values()} == {"factor"}
+
+
+def test_layer_weights_are_a_table_of_layers_and_sharers() -> None:
+    personal = prime(scene("LaMP-2"), granularity="layer")["t1"]
+    assert personal.mixture.weights.shape == (3, 3)
+    assert personal.mixture.weights.ravel().tolist() == personal.notes["weights"]
+
+
+def test_a_prompt_that_comes_twice_is_answered_once_when_greedy() -> None:
+    where = scene("LaMP-4")
+    prime(where, share=1.0)
+    keys = [r.key[:2] + (r.prompt,) for r in where.engine.requests]  # type: ignore[attr-defined]
+    assert len(keys) == len(set(keys))
+
+
+def test_more_sharers_than_there_are_is_refused() -> None:
+    few = SimpleNamespace(
+        task=TASKS["LaMP-2"], sharers=SHARERS, number=lambda key: 10, similarity=lambda target: np.ones(4)
+    )
+    with pytest.raises(UserError, match=r"LaMP-2: 5 sharers asked for, but the community has 4; lower k"):
+        Community.nearest(few, "t1", 5)  # type: ignore[arg-type]
