@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,7 @@ class Ledger:
     ) -> Iterator[Callable[[int], None]]:
         """Run one stage of ``total`` units; yields the tick that counts them."""
         title = " · ".join(filter(None, (task, method, name)))
-        start, before = time.perf_counter(), asdict(engine.base.spent) if engine else {}
+        start, before = time.perf_counter(), replace(engine.base.spent) if engine else None
         bar = self._bars.add_task(title, total=total) if self._bars and total else None
 
         def tick(done: int) -> None:
@@ -71,8 +71,8 @@ class Ledger:
         if self._bars and bar is not None:
             self._bars.remove_task(bar)
         self.stages.append(StageSeconds(task, method, name, round(seconds, 3)))
-        if engine:
-            spent = {key: value - before[key] for key, value in asdict(engine.base.spent).items()}
+        if engine and before:
+            spent = asdict(engine.base.spent.since(before))
             self.costs.append(
                 Cost(task or "", method, name, candidates=total if name == "search" else 0, **spent)
             )

@@ -85,7 +85,7 @@ def _run(plan: Plan, folder: RunFolder, command: str, cache: Path | None, quiet:
         model = Model(plan.model, base.sha256(), base.parameters(), str(base.dtype).removeprefix("torch."))
         readers = _Readers(plan, base)
         for task, data in datasets.items():
-            _Task(plan, TASKS[task], data, base, readers, Store(cache), ledger, found).run()
+            _Task(plan, TASKS[task], data, base, readers, Store(cache, base.spent), ledger, found).run()
     record = Record(
         command=command,
         spec=plan.spec(),
@@ -170,7 +170,7 @@ class _Task:
             stage,
         )
         community.embed()
-        users = [*self.data.adapt, *self.data.targets, *(s.user for s in community.sharers)]
+        users = [*self.data.adapt, *self.data.targets, *(s.shown for s in community.sharers)]
         community.profiles.update(self._profiles(users, community))
         community.adapt()
         return community

@@ -119,9 +119,10 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     """Task → a Per-Pcs folder with 2 adaptation users, 3 targets (2 questions each) and 7 candidates."""
     from prime_audit.lamp.world import write_world
 
+    root = tmp_path_factory.mktemp("data")
+
     @cache
     def make(task: str) -> Path:
-        root = tmp_path_factory.mktemp("data")
         sizes = {"users": 12, "adapt": 2, "targets": 3, "history": (6, 7), "queries": 2, "clusters": 3}
         return write_world(task, root, **sizes)
 

@@ -28,7 +28,8 @@ def answer(task: Task, weights: np.ndarray, names: Sequence[str], prompt: str) -
     """Stand in for the model: a deterministic answer that changes with the weights and the prompt."""
     # One sharer alone counts by her place, so that sharers differ from each other.
     table = np.asarray(weights, dtype=np.float64).reshape(-1, max(len(names), 1))
-    pull = sum(float(w) * (1 + SHARERS.index(n.removeprefix("sharer:"))) for row in table for n, w in zip(names, row, strict=True))
+    places = [1 + SHARERS.index(name.removeprefix("sharer:")) for name in names]
+    pull = float(sum((row * places).sum() for row in table if names))
     place = int(np.floor(3 * pull + len(prompt) + sum(map(ord, prompt))))
     if task.kind == "generation":
         return " ".join(WORDS[(place + i) % 6] for i in range(3))
@@ -143,7 +144,7 @@ def test_ratings_are_errors_with_their_sign_flipped() -> None:
 
 def test_alpha_enters_the_objective_and_nothing_else() -> None:
     """The first point (nothing told yet) is the same for every alpha, and its parts are."""
-    first = {a: prime(scene("LaMP-2"), alpha=a)["t1"].notes["trace"][0] for a in (0.0, 0.3, 2.0)}
+    first = {a: prime(scene("LaMP-3"), alpha=a)["t1"].notes["trace"][0] for a in (0.0, 0.3, 2.0)}
     for alpha, entry in first.items():
         assert {k: entry[k] for k in ("weights", "utility", "similarity")} == {
             k: first[0.0][k] for k in ("weights", "utility", "similarity")

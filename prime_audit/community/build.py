@@ -139,13 +139,14 @@ class Community:
         )
         budget = self.number("train_tokens")
 
-        def train() -> Gates:
-            with self.stage("gates", count_steps(jobs, recipe)) as tick:
+        with self.stage("gates", count_steps(jobs, recipe)) as tick:
+
+            def train() -> Gates:
                 return train_gates(
                     self.engine.base, self.engine.bank, jobs, recipe, seed=self.seed, tokens=budget, tick=tick
                 )
 
-        return self.store.gates(key, [j.owner for j in jobs], train)
+            return self.store.gates(key, [j.owner for j in jobs], train)
 
     # -- examples ----------------------------------------------------------------------------------------
 
@@ -174,8 +175,10 @@ class Community:
     ) -> dict[str, Adapter]:
         shape = lora or self._lora()
 
-        def train() -> dict[str, Adapter]:
-            with self.stage(stage, count_steps(jobs, recipe)) as tick:
+        key = self._key("adapters", jobs, recipe, {"lora": shape, "base": base or self._base_sha256})
+        with self.stage(stage, count_steps(jobs, recipe)) as tick:
+
+            def train() -> dict[str, Adapter]:
                 return train_adapters(
                     self.engine.base,
                     jobs,
@@ -186,8 +189,7 @@ class Community:
                     tick=tick,
                 )
 
-        key = self._key("adapters", jobs, recipe, {"lora": shape, "base": base or self._base_sha256})
-        return self.store.adapters(key, [j.owner for j in jobs], train, self.engine.base.name)
+            return self.store.adapters(key, [j.owner for j in jobs], train, self.engine.base.name)
 
     def _key(self, kind: str, jobs: Sequence[Job], recipe: Recipe, more: dict[str, Any]) -> str:
         """Hash of all that decides a training: base, texts, recipe, seed, the budget that shapes passes, device."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,12 @@ class Sharer:
     """Ids of the items her adapter is trained on, oldest first."""
     heldout: tuple[str, ...]
     """Ids of the items it never sees, neither as an example nor in front of one."""
+
+    @property
+    def shown(self) -> User:
+        """The sharer as her adapter's training sees her: a summary of her history must not tell of held-out items."""
+        kept = set(self.trained)
+        return replace(self.user, history=tuple(i for i in self.user.history if i.id in kept))
 
 
 def cluster_users(embeddings: np.ndarray, clusters: int, seed: int) -> np.ndarray:

@@ -8,9 +8,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from prime_audit.engine.mixture import Spent
 from prime_audit.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 Gates = dict[str, "tuple[Tensor, ...]"]
 T = TypeVar("T")
+_COST = "cost.json"
 
 
 def default_cache() -> Path:
@@ -35,10 +38,14 @@ def content_key(what: Mapping[str, Any]) -> str:
 
 
 class Store:
-    """A cache folder; ``Store(None)`` keeps nothing. Entries are named by number, never by a user's id."""
+    """A cache folder; ``Store(None)`` keeps nothing. Entries are named by number, never by a user's id.
 
-    def __init__(self, root: Path | None) -> None:
-        self.root = root
+    What a training asked of the model is kept with it and counted in ``spent`` again when it is read back: a
+    record says what its numbers took, whether or not an earlier run had already done part of it.
+    """
+
+    def __init__(self, root: Path | None, spent: Spent) -> None:
+        self.root, self.spent = root, spent
 
     def adapters(
         self, key: str, names: Sequence[str], train: Callable[[], dict[str, Adapter]], base_model: str = ""
@@ -83,9 +90,17 @@ class Store:
             return make()
         place = self.root / key[:2] / key
         if place.is_dir():
+            self.spent.add(Spent(**json.loads((place / _COST).read_text(encoding="utf-8"))))
             return load(place)
+        before = replace(self.spent)
         made = make()
-        self._write(place, lambda folder: save(made, folder))
+        cost = self.spent.since(before)
+
+        def fill(folder: Path) -> None:
+            save(made, folder)
+            (folder / _COST).write_text(json.dumps(asdict(cost)), encoding="utf-8")
+
+        self._write(place, fill)
         return made
 
     def _write(self, place: Path, save: Callable[[Path], None]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.codec import Codec
+from prime_audit.engine.mixture import Spent
 from prime_audit.errors import UserError, unknown
 
 MINI = Path(__file__).parent.parent / "assets" / "mini"
@@ -32,18 +33,6 @@ class Site:
     """Index of its decoder layer."""
     d_in: int
     d_out: int
-
-
-@dataclass
-class Spent:
-    """What a model has done so far."""
-
-    requests: int = 0
-    """Sequences sent through it."""
-    prompt_tokens: int = 0
-    """Tokens read, padding apart; in training, each time an example is visited."""
-    new_tokens: int = 0
-    """Tokens generated."""
 
 
 class Branch(Protocol):

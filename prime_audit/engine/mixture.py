@@ -1,4 +1,4 @@
-"""What is asked of the engine, as plain data without torch: mixtures over the bank, and requests to them."""
+"""What is asked of the engine and what it took, as plain data without torch: mixtures, requests, costs."""
 
 from __future__ import annotations
 
@@ -45,3 +45,29 @@ class Request:
     """The answer to score; generation ignores it."""
     key: tuple[str, ...] = ()
     """Names this request among all (user, candidate, item): decides its random numbers when sampling."""
+
+
+@dataclass
+class Spent:
+    """What a model has done so far."""
+
+    requests: int = 0
+    """Sequences sent through it."""
+    prompt_tokens: int = 0
+    """Tokens read, padding apart; in training, each time an example is visited."""
+    new_tokens: int = 0
+    """Tokens generated."""
+
+    def add(self, other: Spent) -> None:
+        """Count another account too."""
+        self.requests += other.requests
+        self.prompt_tokens += other.prompt_tokens
+        self.new_tokens += other.new_tokens
+
+    def since(self, before: Spent) -> Spent:
+        """Return the difference to an earlier reading."""
+        return Spent(
+            self.requests - before.requests,
+            self.prompt_tokens - before.prompt_tokens,
+            self.new_tokens - before.new_tokens,
+        )

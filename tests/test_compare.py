@@ -1,0 +1,378 @@
+"""Runs from end to end, small: what is written, and that every figure follows from the files beside it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    mean_absolute_error,
+    roc_auc_score,
+    root_mean_squared_error,
+)
+
+import prime_audit
+from prime_audit import Run, compare, load_run
+from prime_audit.errors import UserError
+from prime_audit.lamp.tasks import TASKS
+
+ALL = "rag,pag,oppu,perpcs,prime,prime:alpha=0.5,prime+rag,prime+pag"
+FILES = {
+    *("record.json", "run.json", "predictions.jsonl", "scores.jsonl", "models.jsonl"),
+    *("table.md", "table.csv", "frontier.svg", "frontier.png"),
+}
+SCHEMA = json.loads(Path(prime_audit.__file__).with_name("record.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def run(small_data: Callable[[str], Path], small: Sequence[str], tmp_path_factory: Any) -> Run:
+    """All methods on two tasks with the packaged model."""
+    data, _ = small_data("LaMP-2").parent, small_data("LaMP-4")
+    return compare(
+        ALL,
+        tasks="LaMP-2,LaMP-4",
+        data=str(data),
+        overrides=small,
+        out=tmp_path_factory.mktemp("runs") / "all",
+        cache=None,
+        quiet=True,
+    )
+
+
+@pytest.fixture
+def quick(
+    small_data: Callable[[str], Path], small: Sequence[str], llama_folder: Path, tmp_path: Path
+) -> Callable[..., Run]:
+    """Run on a tiny random Llama with grouped-query attention: words of ``compare`` → the run."""
+
+    def go(methods: str, *, task: str = "LaMP-3", sets: Sequence[str] = (), **words: Any) -> Run:
+        words = {"out": tmp_path / "run", "cache": None, "model": str(llama_folder)} | words
+        data = str(small_data(task))
+        return compare(methods, tasks=task, data=data, overrides=[*small, *sets], quiet=True, **words)
+
+    return go
+
+
+def content(run: Run) -> dict[str, Any]:
+    """Read ``record.json`` without its times."""
+    record = json.loads((run.path / "record.json").read_text(encoding="utf-8"))
+    record.pop("times")
+    return dict(record)
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+# -- what is written ---------------------------------------------------------------------------------------
+
+
+def test_the_folder_holds_every_file_and_nothing_else(run: Run) -> None:
+    assert {p.name for p in run.path.iterdir()} == FILES
+    assert (run.path / "frontier.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (run.path / "frontier.svg").read_bytes()
+    jsonschema.validate(json.loads((run.path / "record.json").read_text(encoding="utf-8")), SCHEMA)
+
+
+def test_the_record_says_what_was_run(run: Run, small: Sequence[str]) -> None:
+    record = run.record
+    assert record.spec["tasks"] == ["LaMP-2", "LaMP-4"]
+    assert record.spec["methods"] == ["np", *ALL.split(",")]
+    assert record.spec["overrides"]["clusters"] == 4
+    assert record.spec["settings"]["LaMP-2"]["clusters"] == 4
+    assert record.methods["prime:alpha=0.5"]["LaMP-4"]["prime.alpha"] == 0.5
+    assert record.methods["prime+pag"]["LaMP-4"]["pag.k"] is None
+    assert record.methods["prime"]["LaMP-2"]["prime.budget"] == 5
+    assert record.seeds == {"run": 0}
+    assert {"python", "prime-audit", "torch", "nevergrad"} <= set(record.versions)
+    assert [d.users for d in record.data] == [{"adapt": 2, "targets": 3, "candidates": 7}] * 2
+    assert all(len(d.sha256) == len(d.split_sha256) == 64 for d in record.data)
+    assert record.model.name == "mini"
+    assert record.hardware
+    assert "--out" not in record.command
+    assert all(pair in record.command for pair in small)
+    assert {c.stage for c in record.costs} >= {"adapt", "share", "search", "answer", "assemble", "gates"}
+    assert {s.stage for s in record.times.stages} >= {"adapt", "share", "search", "answer"}
+
+
+def test_every_figure_has_its_keys(run: Run) -> None:
+    keys = {"task", "method", "metric", "value", "ci", "n"}
+    for result in content(run)["results"]:
+        assert keys <= set(result)
+        assert (result["value"] is None) <= bool(result["reason"])
+    found = {(r.task, r.method, r.metric) for r in run.record.results}
+    wanted = {(t, m, x) for t in ("LaMP-2", "LaMP-4") for m in ("np", *ALL.split(",")) for x in TASKS[t].metrics}
+    assert wanted <= found
+    assert {(t, m, "auc") for t, m, _ in wanted} <= found
+
+
+def test_no_members_no_auc(run: Run) -> None:
+    for result in run.record.results:
+        if result.metric == "auc" and result.method in ("np", "rag", "pag", "oppu"):
+            assert result.value is None
+            assert result.ci is None
+            assert result.reason == "merges nobody: no members"
+
+
+def test_np_is_always_the_reference(run: Run) -> None:
+    assert run.record.spec["methods"][0] == "np"  # though nobody asked for it
+    assert {c.baseline for c in run.record.comparisons if c.metric != "auc"} == {"np"}
+    assert {c.method for c in run.record.comparisons if c.metric == "rouge-1"} == set(ALL.split(","))
+
+
+def test_the_csv_is_the_record(run: Run) -> None:
+    table = list(csv.DictReader((run.path / "table.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(table) == len(run.record.results)
+    for row, result in zip(table, run.record.results, strict=True):
+        assert (row["task"], row["method"], row["metric"]) == (result.task, result.method, result.metric)
+        assert (float(row["value"]) if row["value"] else None) == result.value
+
+
+def test_a_run_is_read_back_as_it_was(run: Run) -> None:
+    assert load_run(run.path).record == load_run(run.path / "record.json").record == run.record
+    assert list(run.predictions()) == rows(run.path / "predictions.jsonl")
+    assert list(run.scores()) == rows(run.path / "scores.jsonl")
+
+
+# -- every figure follows from the files beside it ---------------------------------------------------------
+
+
+def metrics(task: str, golds: list[str], predictions: list[str]) -> dict[str, float]:
+    """Compute a task's metrics by other people's libraries."""
+    kind = TASKS[task].kind
+    if kind == "classification":
+        labels = list(TASKS[task].labels)
+        f1 = f1_score(golds, predictions, labels=labels, average="macro", zero_division=0)
+        return {"accuracy": float(accuracy_score(golds, predictions)), "f1": float(f1)}
+    if kind == "rating":
+        y = [float(g) for g in golds]
+        p = [_number(x, g) for x, g in zip(predictions, y, strict=True)]
+        return {"MAE": float(mean_absolute_error(y, p)), "RMSE": float(root_mean_squared_error(y, p))}
+    scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
+    scores = [scorer.score(g, p) for g, p in zip(golds, predictions, strict=True)]
+    return {
+        "rouge-1": float(np.mean([s["rouge1"].fmeasure for s in scores])),
+        "rouge-L": float(np.mean([s["rougeL"].fmeasure for s in scores])),
+    }
+
+
+def _number(text: str, gold: float) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 1.0 if abs(1 - gold) > abs(5 - gold) else 5.0
+
+
+def check_figures(run: Run) -> None:
+    """Recompute every utility and AUC of a record from its run's rows."""
+    predictions, scores = list(run.predictions()), list(run.scores())
+    for result in run.record.results:
+        if result.metric in TASKS[result.task].metrics:
+            own = [p for p in predictions if (p["task"], p["method"]) == (result.task, result.method)]
+            found = metrics(result.task, [p["gold"] for p in own], [p["prediction"] for p in own])
+            assert result.value == pytest.approx(found[result.metric], abs=1e-12)
+            assert result.n == len(own)
+            assert result.targets == len({p["target"] for p in own})
+        if result.metric == "auc" and result.value is not None:
+            core = result.method.partition("+")[0]
+            own = [s for s in scores if (s["task"], s["method"]) == (result.task, core)]
+            by_target = {t: [s for s in own if s["target"] == t] for t in {s["target"] for s in own}}
+            aucs = [
+                roc_auc_score([s["member"] for s in one], [s["score"] for s in one])
+                for one in by_target.values()
+            ]
+            assert result.value == pytest.approx(np.mean(aucs), abs=1e-12)
+            assert result.n == len(own)
+            assert result.targets == len(by_target)
+
+
+def test_every_figure_follows_from_the_rows(run: Run) -> None:
+    check_figures(run)
+    aucs = [r for r in run.record.results if r.metric == "auc" and r.value is not None]
+    assert {r.method for r in aucs} == {"perpcs", "prime", "prime:alpha=0.5", "prime+rag", "prime+pag"}
+
+
+def test_differences_are_of_the_figures(run: Run) -> None:
+    value = {(r.task, r.method, r.metric): r.value for r in run.record.results}
+    for c in run.record.comparisons:
+        other = (c.task, c.method, "auc_base") if c.metric == "auc" else (c.task, "np", c.metric)
+        if c.difference is not None:
+            own, base = value[c.task, c.method, c.metric], value[other]
+            assert own is not None
+            assert base is not None
+            assert c.difference == pytest.approx(own - base, abs=1e-12)
+
+
+def test_members_are_the_merged_sharers(run: Run) -> None:
+    merged = {
+        (m["task"], m["method"], m["target"]): set(m["sharers"]) for m in rows(run.path / "models.jsonl")
+    }
+    everyone = {t: {s["user"] for s in run.record.community[t]["sharers"]} for t in ("LaMP-2", "LaMP-4")}
+    for score in run.scores():
+        members = merged[score["task"], score["method"], score["target"]]
+        assert score["member"] == (score["sharer"] in members)
+        assert members < everyone[score["task"]]
+
+
+def test_the_alpha_sweep_shares_its_first_candidate(run: Run) -> None:
+    models = rows(run.path / "models.jsonl")
+    for target in {m["target"] for m in models if m["method"] == "prime"}:
+        first = [
+            m["notes"]["trace"][0]
+            for m in models
+            if m["target"] == target and m["method"] in ("prime", "prime:alpha=0.5") and m["task"] == "LaMP-4"
+        ]
+        assert len(first) == 2
+        assert first[0]["weights"] == first[1]["weights"]
+        assert first[1]["objective"] == pytest.approx(
+            first[0]["objective"] - 0.5 * np.mean(first[0]["similarity"])
+        )
+
+
+def test_held_out_items_are_in_no_training_prompt(
+    quick: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prime_audit.community import build
+
+    trained: dict[str, list[tuple[str, str]]] = {}
+    plain = build.train_adapters
+
+    def watched(base: Any, jobs: Any, *rest: Any, **more: Any) -> Any:
+        trained.update({job.owner: list(job.examples) for job in jobs})
+        return plain(base, jobs, *rest, **more)
+
+    monkeypatch.setattr(build, "train_adapters", watched)
+    seen: list[Any] = []
+    choose = build.choose_sharers
+    monkeypatch.setattr(build, "choose_sharers", lambda *a, **k: seen.extend(choose(*a, **k)) or tuple(seen))
+    quick("perpcs,prime", task="LaMP-4", sets=["heldout=0.3"])
+    assert seen
+    for sharer in seen:
+        examples = trained[f"sharer:{sharer.user.id}"]
+        texts = [f"{prompt} {gold}" for prompt, gold in examples]
+        assert any("### User History" in text for text in texts)  # retrieved items do stand in front
+        assert sharer.heldout
+        for item in sharer.user.history:
+            shown = any(item.fields["text"] in text for text in texts)
+            assert shown == (item.id in sharer.trained)
+
+
+# -- the same again, and not the same ----------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_record_whatever_the_cache(
+    quick: Callable[..., Run], tmp_path: Path
+) -> None:
+    plain = quick("perpcs,prime,oppu")
+    cold = quick("perpcs,prime,oppu", out=tmp_path / "cold", cache=tmp_path / "cache")
+    warm = quick("perpcs,prime,oppu", out=tmp_path / "warm", cache=tmp_path / "cache")
+    assert content(plain) == content(cold) == content(warm)
+    for name in ("predictions.jsonl", "scores.jsonl", "models.jsonl", "table.md", "table.csv", "frontier.svg"):
+        first = (plain.path / name).read_bytes()
+        assert first == (cold.path / name).read_bytes() == (warm.path / name).read_bytes(), name
+    other = quick("perpcs,prime,oppu", out=tmp_path / "other", seed=1)
+    assert list(other.scores()) != list(plain.scores())
+
+
+def test_sampling_can_be_made_again(quick: Callable[..., Run], tmp_path: Path) -> None:
+    sets = ["sampling=true", "temperature=1.0"]
+    first = quick("prime", sets=sets)
+    assert content(first) == content(quick("prime", sets=sets, out=tmp_path / "again"))
+    greedy = quick("prime", out=tmp_path / "greedy")
+    assert list(greedy.predictions()) != list(first.predictions())
+
+
+def test_a_folder_of_another_run_is_refused_and_its_own_is_taken_up(quick: Callable[..., Run]) -> None:
+    first = quick("rag")
+    before = {p.name: p.read_bytes() for p in first.path.iterdir()}
+    with pytest.raises(UserError, match="holds another run: choose another --out"):
+        quick("rag", seed=3)
+    assert {p.name: p.read_bytes() for p in first.path.iterdir()} == before
+    assert content(quick("rag")) == content(first)
+
+
+def test_what_fails_half_way_leaves_nothing(
+    quick: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prime_audit import board
+
+    def fail(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(board, "render_all", fail)
+    with pytest.raises(KeyboardInterrupt):
+        quick("np", out=tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "notes.txt").write_text("mine")
+    with pytest.raises(KeyboardInterrupt):
+        quick("np", out=own)
+    assert [p.name for p in own.iterdir()] == ["notes.txt"]
+
+
+# -- variants ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "prime:optimizer=ngopt",
+        "prime:optimizer=ngiohtuned,budget=7",
+        "prime:optimizer=tbpsa,granularity=layer",
+        "prime:merge=factor,select=recommended",
+        "prime:granularity=layer,merge=factor,k=3,alpha=0.4",
+        "perpcs:top_k=1,n_sim=3,batch=4",
+        "oppu:recipe=oppu",
+        "rag:k=2+pag",
+        "perpcs+pag:k=2",
+    ],
+)
+def test_every_variant_runs_on_a_real_folder(quick: Callable[..., Run], method: str) -> None:
+    run = quick(method)
+    assert run.record.spec["methods"] == ["np", method]
+    check_figures(run)
+    for model in rows(run.path / "models.jsonl"):
+        weights, notes = np.array(model["weights"]), model["notes"]
+        if "granularity=layer" in method and model["method"] == method:
+            assert weights.shape == (3, len(model["adapters"]))
+        if "trace" in notes:
+            assert len(notes["trace"]) == (7 if "budget=7" in method else 5)
+            assert np.abs([e["weights"] for e in notes["trace"]]).max() <= 1.5
+
+
+def test_texts_longer_than_the_context_are_cut_and_counted(quick: Callable[..., Run]) -> None:
+    (warning,) = [w for w in quick("rag", task="LaMP-2").record.warnings if "context" in w]
+    assert warning.startswith("LaMP-2: ")
+    assert "lost their front" in warning
+
+
+@pytest.mark.slow
+def test_all_six_tasks_of_the_world_in_one_command(
+    say: Callable[..., Any], small: Sequence[str], tmp_path: Path
+) -> None:
+    sets = [word for pair in (*small, "targets=2") for word in ("--set", pair)]
+    said = say(
+        *("compare", "--methods", "rag,pag,oppu,perpcs,prime+pag", "--tasks", ",".join(TASKS), *sets),
+        *("--out", tmp_path / "run", "--no-cache"),
+    )
+    assert said.code == 0, said.err
+    run = load_run(tmp_path / "run")
+    assert [d.task for d in run.record.data] == list(TASKS)
+    check_figures(run)
+    assert all(task in said.out for task in TASKS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mistral", "qwen2"])
+def test_other_architectures(quick: Callable[..., Run], model_folder: Callable[[str], Path], kind: str) -> None:
+    check_figures(quick("oppu,perpcs,prime", model=str(model_folder(kind))))
