@@ -264,9 +264,17 @@ def import_(file: Path, task: str, out: Path, seed: int) -> None:
 @seed_option
 def world(task: str, out: Path, layout: str, seed: int) -> None:
     """Write the built-in world's users in a real layout."""
+    from prime_audit.lamp.tasks import find_task
     from prime_audit.lamp.world import write_world
 
-    click.echo(write_world(task, out, seed=seed, layout=layout))  # type: ignore[arg-type]
+    row = find_task(task)
+    folder = out / (row.short if layout == "perpcs" else row.official)
+    if folder.exists():
+        raise UserError(f"{folder}: exists already; choose another --out or delete it")
+    try:
+        click.echo(write_world(task, out, seed=seed, layout=layout))  # type: ignore[arg-type]
+    except OSError as fault:
+        raise UserError(f"--out {out}: cannot be written ({fault.strerror}); choose another folder") from None
 
 
 def show_run(run: Any, as_json: bool) -> None:

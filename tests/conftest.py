@@ -110,7 +110,7 @@ SMALL = (
 
 @pytest.fixture(scope="session")
 def small() -> tuple[str, ...]:
-    """Overrides (``KEY=VALUE``) for a run of seconds: 4 sharers, of whom 2 are merged."""
+    """Return overrides (``KEY=VALUE``) for a run of seconds: 4 sharers, of whom 2 are merged."""
     return SMALL
 
 

@@ -33,6 +33,14 @@ FILES = {
 SCHEMA = json.loads(Path(prime_audit.__file__).with_name("record.schema.json").read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Models this small are slower on two threads, and far slower beside other processes."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def run(small_data: Callable[[str], Path], small: Sequence[str], tmp_path_factory: Any) -> Run:
     """All methods on two tasks with the packaged model."""
@@ -110,7 +118,9 @@ def test_every_figure_has_its_keys(run: Run) -> None:
         assert keys <= set(result)
         assert (result["value"] is None) <= bool(result["reason"])
     found = {(r.task, r.method, r.metric) for r in run.record.results}
-    wanted = {(t, m, x) for t in ("LaMP-2", "LaMP-4") for m in ("np", *ALL.split(",")) for x in TASKS[t].metrics}
+    wanted = {
+        (t, m, x) for t in ("LaMP-2", "LaMP-4") for m in ("np", *ALL.split(",")) for x in TASKS[t].metrics
+    }
     assert wanted <= found
     assert {(t, m, "auc") for t, m, _ in wanted} <= found
 
@@ -276,7 +286,14 @@ def test_the_same_seed_gives_the_same_record_whatever_the_cache(
     cold = quick("perpcs,prime,oppu", out=tmp_path / "cold", cache=tmp_path / "cache")
     warm = quick("perpcs,prime,oppu", out=tmp_path / "warm", cache=tmp_path / "cache")
     assert content(plain) == content(cold) == content(warm)
-    for name in ("predictions.jsonl", "scores.jsonl", "models.jsonl", "table.md", "table.csv", "frontier.svg"):
+    for name in (
+        "predictions.jsonl",
+        "scores.jsonl",
+        "models.jsonl",
+        "table.md",
+        "table.csv",
+        "frontier.svg",
+    ):
         first = (plain.path / name).read_bytes()
         assert first == (cold.path / name).read_bytes() == (warm.path / name).read_bytes(), name
     other = quick("perpcs,prime,oppu", out=tmp_path / "other", seed=1)
@@ -374,5 +391,7 @@ def test_all_six_tasks_of_the_world_in_one_command(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mistral", "qwen2"])
-def test_other_architectures(quick: Callable[..., Run], model_folder: Callable[[str], Path], kind: str) -> None:
+def test_other_architectures(
+    quick: Callable[..., Run], model_folder: Callable[[str], Path], kind: str
+) -> None:
     check_figures(quick("oppu,perpcs,prime", model=str(model_folder(kind))))

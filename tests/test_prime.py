@@ -108,7 +108,9 @@ def utility(task: Task, references: Sequence[str], predictions: Sequence[str]) -
         return -float(mean_absolute_error(r, p) + root_mean_squared_error(r, p))
     scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
     rows = [scorer.score(r, p) for r, p in zip(references, predictions, strict=True)]
-    return float(np.mean([x["rouge1"].fmeasure for x in rows]) + np.mean([x["rougeL"].fmeasure for x in rows]))
+    return float(
+        np.mean([x["rouge1"].fmeasure for x in rows]) + np.mean([x["rougeL"].fmeasure for x in rows])
+    )
 
 
 @pytest.mark.parametrize("task_name", ["LaMP-1", "LaMP-2", "LaMP-3", "LaMP-4"])
@@ -227,7 +229,7 @@ def test_layer_weights_are_a_table_of_layers_and_sharers() -> None:
 def test_a_prompt_that_comes_twice_is_answered_once_when_greedy() -> None:
     where = scene("LaMP-4")
     prime(where, share=1.0)
-    keys = [r.key[:2] + (r.prompt,) for r in where.engine.requests]  # type: ignore[attr-defined]
+    keys = [(*r.key[:2], r.prompt) for r in where.engine.requests]  # type: ignore[attr-defined]
     assert len(keys) == len(set(keys))
 
 

@@ -19,7 +19,9 @@ def hill(x: np.ndarray) -> float:
     return float(-np.sum((x - 0.4) ** 2) + 0.3 * np.cos(5 * x).sum())
 
 
-def whole(optimizer: str, dimension: int, budget: int, seed: int) -> tuple[Trace, tuple[float, ...], list[int]]:
+def whole(
+    optimizer: str, dimension: int, budget: int, seed: int
+) -> tuple[Trace, tuple[float, ...], list[int]]:
     search, trace, sizes = Search(optimizer, dimension, budget, seed), Trace(), list[int]()
     while not search.done:
         points = search.ask()
@@ -93,7 +95,8 @@ def test_the_others_are_never_asked_twice_before_they_are_told(optimizer: str) -
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_seed_decides(optimizer: str) -> None:
     assert whole(optimizer, 3, 15, 4) == whole(optimizer, 3, 15, 4)
-    assert whole(optimizer, 3, 15, 4)[0] != whole(optimizer, 3, 15, 5)[0]
+    if optimizer in ("cma", "tbpsa"):  # at this size the other two choose Cobyla, which draws nothing
+        assert whole(optimizer, 3, 15, 4)[0] != whole(optimizer, 3, 15, 5)[0]
 
 
 def test_a_population_is_cut_at_the_budget() -> None:

@@ -1,23 +1,158 @@
-"""Signals: what one pass of a model over items yields, and all that an attack may look at."""
+"""Signals: what one pass of a model over items yields, all that an attack may look at, and what it gives back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from prime_audit.audit.auc import BoolArray, FloatArray, Undefined
+from prime_audit.errors import UserError
+
+Rows = Sequence[FloatArray]
+"""One float64 array an item."""
+ABSENT: Any = None
+"""The value of a field that was not computed; reading it raises AttributeError."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Signals:
-    """Observations of the items of one game, in the items' order. Fields an attack does not declare are absent."""
+    """Observations of the items of one game under one module (a target's model), in the items' order.
 
-    logprobs: Sequence[np.ndarray] = ()
-    """Per item, log-probability of each gold token, end-of-text included: float64 [T], nats."""
-    base_logprobs: Sequence[np.ndarray] = ()
-    """The same from the adapted base with nothing merged and nothing in front."""
-    texts: Sequence[str] = ()
+    T is the number of an item's gold tokens, end-of-text included. Log-probabilities are nats. Only the fields an
+    attack declares are there; reading another raises AttributeError with the remedy.
+    """
+
+    logprobs: Rows = ABSENT
+    """Per item, log p of each gold token [T]."""
+    mu: Rows = ABSENT
+    """Per item, at each gold token's position: the mean of log p over the vocabulary, Σ p·log p [T]."""
+    sigma: Rows = ABSENT
+    """Per item, at each gold token's position: the deviation of log p, √(Σ p·(log p)² − μ²), >= 0 [T]."""
+    lower_logprobs: Rows = ABSENT
+    """Per item, log p of each token of the gold text in lower case [T', its own tokens]."""
+    prefix_logprobs: Rows = ABSENT
+    """Per item, log p of each gold token after a prefix of known non-members' golds, itself not scored [T]."""
+    base_logprobs: Rows = ABSENT
+    """``logprobs`` under the adapted base with nothing merged [T]."""
+    texts: Sequence[str] = ABSENT
     """Per item, the gold text."""
+    prompts: Sequence[str] = ABSENT
+    """Per item, what stands in front of the gold."""
+    owners: Sequence[str] = ABSENT
+    """Per item, the id of the sharer whose it is."""
+    in_nll: Rows = ABSENT
+    """Per item, mean NLL under other targets' modules that contain its owner [m]; m may be 0."""
+    out_nll: Rows = ABSENT
+    """Per item, mean NLL under other targets' modules without its owner, the unmerged base first [m >= 1]."""
+    population_logprobs: Rows = ABSENT
+    """``logprobs`` of known non-members, disjoint from the items."""
+    population_out_nll: Rows = ABSENT
+    """``out_nll`` of those known non-members."""
+    members: BoolArray = ABSENT
+    """For controls only: whether each item is a member [items]. No attack may ask for it."""
+    similarity: FloatArray = ABSENT
+    """For controls only: cosine of each item's owner to the target [items]."""
+
+    def __post_init__(self) -> None:
+        sizes = {name: len(getattr(self, name)) for name in _PER_ITEM if self.has(name)}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"signals of different numbers of items: {sizes}")
+
+    def __getattribute__(self, name: str) -> Any:
+        value = object.__getattribute__(self, name)
+        if value is ABSENT and name in _ALL:
+            raise AttributeError(f"signal {name!r} was not computed: name it in the attack's needs")
+        return value
+
+    def has(self, name: str) -> bool:
+        """Tell whether a field was computed."""
+        return object.__getattribute__(self, name) is not ABSENT
+
+    def only(self, names: Iterable[str]) -> Signals:
+        """Keep the named fields: what an attack that declares them is given."""
+        return Signals(**{name: getattr(self, name) for name in names})
 
 
-FIELDS = tuple(Signals.__dataclass_fields__)
+_ALL = tuple(Signals.__dataclass_fields__)
+_PER_ITEM = tuple(name for name in _ALL if not name.startswith("population_"))
+CONTROL_FIELDS = ("members", "similarity")
+"""Fields only controls may declare."""
+FIELDS = tuple(name for name in _ALL if name not in CONTROL_FIELDS)
+"""Fields an attack may declare in its ``needs``."""
+
+
+def mean_nll(rows: Rows) -> FloatArray:
+    """Mean negative log-likelihood of each item's tokens -> [items]; NaN for an item without tokens."""
+    return np.array([-row.mean() if len(row) else np.nan for row in rows], dtype=np.float64)
+
+
+def ratio(above: FloatArray, below: FloatArray) -> FloatArray:
+    """``above / below``, NaN (undefined) where ``below`` is 0 or both are infinite."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient: FloatArray = np.where(below == 0, np.nan, above / below)
+    return quotient
+
+
+def lowest(values: FloatArray, share: float) -> np.ndarray:
+    """Positions of the max(1, ⌊share·T⌋) lowest values; of equal ones the earlier."""
+    count = max(1, int(share * len(values) + 1e-9))  # 0.29 * 100 is 28.999999999999996
+    return np.argsort(values, kind="stable")[:count]
+
+
+def returned(name: str, scores: ArrayLike, items: int) -> FloatArray:
+    """Check what a plugin returned: one number an item; NaN is allowed and means undefined.
+
+    Raises
+    ------
+    UserError
+        Where it is anything else.
+    """
+    try:
+        found = np.asarray(scores, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"attack {name} returned no numbers: return one float an item") from None
+    if found.shape != (items,):
+        raise UserError(
+            f"attack {name} returned scores of shape {found.shape} for {items} items: return [items]"
+        )
+    return found
+
+
+def settle(scores: ArrayLike) -> tuple[FloatArray, int]:
+    """Give undefined items (NaN) the median of the defined ones, and count them.
+
+    The median is the place that says least: as many items of the same game stand above it as below, so an
+    undefined item is no evidence either way, and no item is lost. Should being undefined itself go with
+    membership, that is not used: no direction was fixed for it. The count belongs in the record.
+
+    Parameters
+    ----------
+    scores
+        Scores of one target's game, [items]; NaN where undefined.
+
+    Returns
+    -------
+    tuple
+        The scores without NaN, and how many were undefined.
+
+    Raises
+    ------
+    Undefined
+        Where no item has a score: the attack says nothing here.
+    """
+    found = np.array(scores, dtype=np.float64)
+    undefined = np.isnan(found)
+    if undefined.all():
+        raise Undefined(f"the score is undefined for all {found.size} items")
+    if undefined.any():
+        known = np.sort(found[~undefined])
+        with np.errstate(invalid="ignore"):
+            middle = float(np.median(known))
+        found[undefined] = (
+            known[(known.size - 1) // 2] if np.isnan(middle) else middle
+        )  # between -inf and inf
+    return found, int(undefined.sum())

@@ -196,6 +196,9 @@ class Community:
         import torch
 
         base = self.engine.base
+        for job in jobs:  # read back from the cache or not: texts longer than the context are counted
+            for prompt, gold in job.examples:
+                base.codec.example(prompt, gold)
         return content_key(
             {
                 "kind": kind,

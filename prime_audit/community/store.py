@@ -90,8 +90,12 @@ class Store:
             return make()
         place = self.root / key[:2] / key
         if place.is_dir():
-            self.spent.add(Spent(**json.loads((place / _COST).read_text(encoding="utf-8"))))
-            return load(place)
+            try:
+                kept = load(place)
+                self.spent.add(Spent(**json.loads((place / _COST).read_text(encoding="utf-8"))))
+            except Exception as fault:  # safetensors, JSON and the disk each have their own
+                raise UserError(f"cache {place}: cannot be read ({fault}); delete this folder") from fault
+            return kept
         before = replace(self.spent)
         made = make()
         cost = self.spent.since(before)

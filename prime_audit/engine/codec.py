@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,19 +24,28 @@ class Encoded:
     """How many of the last ids are gold tokens (end-of-text included); 0 for a bare prompt."""
 
 
+KEEP = 2_000_000
+"""Tokens that a codec remembers, some hundred megabytes: a search asks for the same prompts in every generation."""
+
+
 class Codec:
-    """A tokenizer with the two encodings the suite needs, remembered per text."""
+    """A tokenizer with the two encodings the suite needs; the latest texts are remembered."""
 
     def __init__(self, tokenizer: Any, context: int) -> None:
         self.tokenizer = tokenizer
         self.context = context
         self.eos = _end(tokenizer)
         self.pad = self.eos  # padding is masked everywhere; a tokenizer's own may lie outside the vocabulary
-        self.cut = 0
-        """Texts longer than the context so far, counted once each; they lost their front."""
         begin = tokenizer.bos_token_id
         self._begin = int(begin) if begin is not None else self.eos
-        self._seen: dict[tuple[str, str | None, int], Encoded] = {}
+        self._seen: OrderedDict[tuple[str, str | None, int], Encoded] = OrderedDict()
+        self._held = 0
+        self._cut: set[bytes] = set()
+
+    @property
+    def cut(self) -> int:
+        """Texts longer than the context so far, counted once each; they lost their front."""
+        return len(self._cut)
 
     def prompt(self, text: str, room: int) -> Encoded:
         """Encode a bare prompt, leaving ``room`` tokens of the context; UserError where it has no more."""
@@ -54,25 +65,36 @@ class Codec:
 
     def _remember(self, prompt: str, gold: str | None, room: int) -> Encoded:
         key = (prompt, gold, room)
-        if key not in self._seen:
-            self._seen[key] = self._encode(prompt, gold, room)
-        return self._seen[key]
+        found = self._seen.get(key)
+        if found is not None:
+            self._seen.move_to_end(key)
+            return found
+        ids, target = self._encode(prompt, gold)
+        limit = self.context - room
+        if len(ids) > limit:  # a digest each: what was cut stays counted when its tokens are forgotten
+            self._cut.add(hashlib.blake2b(repr(key).encode(), digest_size=16).digest())
+        kept = self._fit(ids, limit)
+        found = Encoded(kept, min(target, len(kept) - 1))
+        self._seen[key] = found
+        self._held += len(kept)
+        while self._held > KEEP and len(self._seen) > 1:
+            self._held -= len(self._seen.popitem(last=False)[1].ids)
+        return found
 
-    def _encode(self, prompt: str, gold: str | None, room: int) -> Encoded:
+    def _encode(self, prompt: str, gold: str | None) -> tuple[list[int], int]:
+        """Return all tokens, and how many of the last are gold ones."""
         head = self._tokens(prompt)
         if gold is None:
-            return Encoded(self._fit(head or [self._begin], self.context - room), 0)
+            return head or [self._begin], 0
         full = self._tokens(f"{prompt} {gold}")
         # Tokenized together, then split: a SentencePiece gold tokenized alone would gain a space of its own.
         shared = next(
             (i for i, (a, b) in enumerate(zip(head, full, strict=False)) if a != b), min(len(head), len(full))
         )
-        front = full[:shared] or [
-            self._begin
-        ]  # the first gold token needs one before it to be predicted from
+        # The first gold token needs one before it to be predicted from.
+        front = full[:shared] or [self._begin]
         target = [*full[shared:], self.eos]
-        ids = self._fit([*front, *target], self.context)
-        return Encoded(ids, min(len(target), len(ids) - 1))
+        return [*front, *target], len(target)
 
     def _tokens(self, text: str) -> list[int]:
         ids = list(self.tokenizer(text, add_special_tokens=True)["input_ids"])
@@ -83,7 +105,6 @@ class Codec:
     def _fit(self, ids: list[int], limit: int) -> tuple[int, ...]:
         if len(ids) <= limit:
             return tuple(ids)
-        self.cut += 1
         begin = ids[:1] if ids[0] == self.tokenizer.bos_token_id else []
         return tuple(begin + ids[len(ids) - limit + len(begin) :])
 

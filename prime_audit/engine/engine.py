@@ -7,15 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from prime_audit.engine.bank import AdapterBank, MixtureBranch
 from prime_audit.engine.base import Base
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.codec import Encoded, pad_left, positions
 from prime_audit.engine.mixture import BASE as BASE
+from prime_audit.engine.mixture import Continuation as Continuation
+from prime_audit.engine.mixture import Mixture
+from prime_audit.engine.mixture import Observation as Observation
+from prime_audit.engine.mixture import Probe as Probe
 from prime_audit.engine.mixture import Request as Request
+from prime_audit.engine.observe import Plan, read
 from prime_audit.engine.sampling import Sampling, choose, uniforms
+from prime_audit.engine.tree import reach
 
 
 @dataclass
@@ -37,7 +42,7 @@ class Engine:
         """
         encoded = [self.base.codec.prompt(r.prompt, max_new) for r in requests]
         answers = [""] * len(requests)
-        for batch in self._plan(requests, encoded, extra=max_new):
+        for batch in self._plan([r.mixture for r in requests], [e.ids for e in encoded], extra=max_new):
             rows = self._decode([requests[i] for i in batch], [encoded[i] for i in batch], max_new)
             for i, ids in zip(batch, rows, strict=True):
                 answers[i] = self.base.codec.decode(ids)
@@ -45,56 +50,57 @@ class Engine:
             tick(len(batch))
         return answers
 
-    @torch.inference_mode()
     def score(self, requests: Sequence[Request], tick: Tick = nothing) -> list[np.ndarray]:
         """Return the log-probabilities of each gold's T tokens, end-of-text included: float64 [T], nats."""
-        encoded = [self.base.codec.example(r.prompt, _gold(r)) for r in requests]
-        scores: list[np.ndarray] = [np.zeros(0)] * len(requests)
-        for batch in self._plan(requests, encoded):
-            logits, golds = self._gold_logits([requests[i] for i in batch], [encoded[i] for i in batch])
-            logp = (
-                torch.log_softmax(logits.float(), -1)
-                .gather(-1, golds[..., None])[..., 0]
-                .double()
-                .cpu()
-                .numpy()
-            )
-            for row, i in enumerate(batch):
-                scores[i] = logp[row, logp.shape[1] - encoded[i].gold :]
-            tick(len(batch))
-        return scores
+        probes = [Probe(r.prompt, r.mixture, (Continuation(_gold(r)),)) for r in requests]
+        return [seen.logprobs[0] for seen in self.observe(probes, tick=tick)]
+
+    @torch.inference_mode()
+    def observe(
+        self, probes: Sequence[Probe], moments: bool = False, tick: Tick = nothing
+    ) -> list[Observation]:
+        """Score every continuation of every probe in one pass, with the first one's ``moments`` if asked for.
+
+        Each number is what the continuation would get alone, in a batch of one. ``tick`` counts probes.
+        """
+        plan = Plan(self.base.codec, reach(self.base.model.config))
+        planned = [plan.rows(p.prompt, p.golds) for p in probes]
+        rows = [(i, n, tree) for i, (trees, _) in enumerate(planned) for n, tree in enumerate(trees)]
+        mixtures, found = [probes[i].mixture for i, _, _ in rows], dict[tuple[int, int], Observation]()
+        for batch in self._plan(mixtures, [tree.ids for _, _, tree in rows], [t.plain for _, _, t in rows]):
+            part = [rows[k] for k in batch]
+            with self.base.mounted(self._branch([mixtures[k] for k in batch])):
+                seen = read(
+                    self.base, [tree for _, _, tree in part], [moments and n == 0 for _, n, _ in part]
+                )
+            found |= {(i, n): one for (i, n, _), one in zip(part, seen, strict=True)}
+            tick(sum(n == 0 for _, n, _ in part))
+        return [
+            Observation(tuple(found[i, n].logprobs[j] for n, j in spots), found[i, 0].mu, found[i, 0].sigma)
+            for i, (_, spots) in enumerate(planned)
+        ]
 
     def _plan(
-        self, requests: Sequence[Request], encoded: Sequence[Encoded], extra: int = 0
+        self,
+        mixtures: Sequence[Mixture],
+        rows: Sequence[Sequence[int]],
+        kinds: Sequence[bool] | None = None,
+        extra: int = 0,
     ) -> list[list[int]]:
-        """Batches of one rule and one set of adapters, so that no row pays for another's sharers."""
-        self.base.spent.requests += len(requests)
-        self.base.spent.prompt_tokens += sum(len(e.ids) for e in encoded)
+        """Batches of one rule, one set of adapters and one kind, so that no row pays for another's sharers."""
+        self.base.spent.requests += len(rows)
+        self.base.spent.prompt_tokens += sum(map(len, rows))
         return list(
             batches(
-                range(len(requests)),
-                group=lambda i: (requests[i].mixture.rule, requests[i].mixture.names),
-                length=lambda i: len(encoded[i].ids) + extra,
+                range(len(rows)),
+                group=lambda i: (mixtures[i].rule, mixtures[i].names, kinds and kinds[i]),
+                length=lambda i: len(rows[i]) + extra,
                 tokens=self.batch_tokens,
             )
         )
 
-    def _branch(self, requests: Sequence[Request]) -> MixtureBranch | None:
-        return MixtureBranch(self.bank, [r.mixture for r in requests]) if requests[0].mixture.names else None
-
-    def _gold_logits(self, requests: Sequence[Request], encoded: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
-        """Logits [n, G, vocabulary] that predict the last G tokens of each row, and those tokens [n, G]."""
-        ids, mask = pad_left([e.ids for e in encoded], self.base.codec.pad, self.base.device)
-        most = max(e.gold for e in encoded)
-        with self.base.mounted(self._branch(requests)):
-            out = self.base.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions(mask),
-                use_cache=False,
-                logits_to_keep=most + 1,
-            )
-        return out.logits[:, -most - 1 : -1], ids[:, -most:]
+    def _branch(self, mixtures: Sequence[Mixture]) -> MixtureBranch | None:
+        return MixtureBranch(self.bank, mixtures) if mixtures[0].names else None
 
     def _decode(
         self, requests: Sequence[Request], encoded: Sequence[Encoded], max_new: int
@@ -102,7 +108,8 @@ class Engine:
         """Decode one batch; finished rows leave it, so that the slowest row does not hold the others."""
         from transformers import DynamicCache
 
-        branch, stops = self._branch(requests), torch.tensor(self.base.stops, device=self.base.device)
+        branch = self._branch([r.mixture for r in requests])
+        stops = torch.tensor(self.base.stops, device=self.base.device)
         noise = uniforms(self.sampling, [r.key for r in requests], max_new, self.base.device)
         ids, mask = pad_left([e.ids for e in encoded], self.base.codec.pad, self.base.device)
         cache, rows = (

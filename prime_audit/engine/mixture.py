@@ -1,4 +1,4 @@
-"""What is asked of the engine and what it took, as plain data without torch: mixtures, requests, costs."""
+"""What is asked of the engine, what it gives back and what it took, as plain data without torch."""
 
 from __future__ import annotations
 
@@ -45,6 +45,41 @@ class Request:
     """The answer to score; generation ignores it."""
     key: tuple[str, ...] = ()
     """Names this request among all (user, candidate, item): decides its random numbers when sampling."""
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A text whose tokens are scored after a prompt."""
+
+    text: str
+    before: str = ""
+    """Stands between prompt and text, read and not scored: ReCaLL's prefix."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Several continuations of one prompt, asked of one personalised model: the prompt is read once for all."""
+
+    prompt: str
+    mixture: Mixture
+    golds: tuple[Continuation, ...]
+    """At least one; moments are those of the first."""
+
+    def __post_init__(self) -> None:
+        if not self.golds:
+            raise ValueError(f"probe of {self.prompt[:60]!r} has no continuation to score")
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What one pass yields for a probe. T is a continuation's number of tokens, end-of-text included."""
+
+    logprobs: tuple[np.ndarray, ...]
+    """Per continuation, log p of each token: float64 [T], nats."""
+    mu: np.ndarray | None = None
+    """At each token of the first, the mean of log p over the vocabulary, Σ p·log p: float64 [T]; None: not asked."""
+    sigma: np.ndarray | None = None
+    """At each token of the first, √(Σ p·(log p)² − μ²): float64 [T], ≥ 0; None: not asked."""
 
 
 @dataclass

@@ -1,0 +1,23 @@
+"""Community LiRA, online: the likelihood ratio of modules with the item's owner against modules without.
+
+The shadow models cost nothing: over many targets, the other targets' modules that contain the item's owner are its IN
+models, those that do not (and the unmerged base) its OUT models. What differs between them is the owner's
+contribution, not the single item: the question is whether the owner's data are in. See ``lira_offline`` on φ and on
+what is not independent.
+"""
+
+from __future__ import annotations
+
+from prime_attacks._gaussian import fit, log_density
+from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.signals import Signals, mean_nll
+from prime_audit.plugins import attack
+
+
+@attack(source="Carlini et al. 2022 (online), on community modules", needs=("logprobs", "in_nll", "out_nll"))
+def lira_online(signals: Signals) -> FloatArray:
+    """Log N(φ; in) - log N(φ; out), φ = -NLL; undefined for an item whose owner is in no other module."""
+    phi = -mean_nll(signals.logprobs)
+    outside, out_deviation = fit(signals.out_nll)
+    inside, in_deviation = fit(signals.in_nll, fallback=out_deviation)
+    return log_density(phi, inside, in_deviation) - log_density(phi, outside, out_deviation)

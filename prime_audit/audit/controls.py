@@ -1,0 +1,139 @@
+"""Controls: what an AUC is worth without the personalised model.
+
+A control has the signature of an attack, signals in, one score an item out, higher = member, and goes through the
+same statistics. It may read what no attack may (``CONTROL_FIELDS``), and nothing that the personalised model said.
+Directions are fixed beforehand, as for attacks: short = member (as a sum of losses has it), similar = member.
+The fourth control, ``base``, is not here: it is the attack itself on the unmerged base's signals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.signals import Signals
+
+FOLDS = 5
+"""Cross-validation folds of the bag-of-words classifier; fewer where a side has fewer items."""
+FOLD_SEED = 0
+"""Fixed: the control is the same in every run on the same items."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control, described as an attack is."""
+
+    name: str
+    summary: str
+    needs: tuple[str, ...]
+    """Fields of ``Signals`` it reads."""
+    score: Callable[[Signals], FloatArray]
+    """Signals to scores [items], higher = member; NaN where undefined."""
+
+
+def bag_of_words(signals: Signals) -> FloatArray:
+    """Out-of-fold log-odds of membership from the words alone: TF-IDF and logistic regression.
+
+    It reads what the attacker's model reads, prompt and gold, but never asks the model. Folds are stratified by
+    membership and drawn over items, not sharers: another item of the same sharer may be in training, so where
+    whole sharers are members it also measures how well a sharer is known by her words. That is meant: it is the
+    shift an attack could exploit. The vocabulary and its weights come from the training folds only.
+
+    Returns
+    -------
+    FloatArray
+        [items]; all NaN where a side has fewer than two items, or a training fold holds no word.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+
+    members = np.asarray(signals.members, dtype=np.bool_)
+    texts = [f"{front}\n{gold}" for front, gold in zip(signals.prompts, signals.texts, strict=True)]
+    rarer = int(min(members.sum(), (~members).sum()))
+    if rarer < 2:
+        return np.full(members.size, np.nan)
+    classifier = make_pipeline(
+        TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True),
+        LogisticRegression(class_weight="balanced", max_iter=1000),
+    )
+    folds = StratifiedKFold(min(FOLDS, rarer), shuffle=True, random_state=FOLD_SEED)
+    try:
+        scores = cross_val_predict(classifier, texts, members, cv=folds, method="decision_function")
+    except ValueError as fault:
+        if "empty vocabulary" not in str(fault):
+            raise
+        return np.full(members.size, np.nan)
+    return np.asarray(scores, dtype=np.float64)
+
+
+def length_only(signals: Signals) -> FloatArray:
+    """Minus the number of gold tokens, end-of-text included."""
+    return -np.array([len(row) for row in signals.logprobs], dtype=np.float64)
+
+
+def similarity_only(signals: Signals) -> FloatArray:
+    """Cosine of the item's owner to the target: how sharers were selected."""
+    return np.asarray(signals.similarity, dtype=np.float64)
+
+
+CONTROLS: Mapping[str, Control] = {
+    "bag_of_words": Control(
+        "bag_of_words",
+        "Words alone: TF-IDF and logistic regression, cross-validated on the game's labels.",
+        ("prompts", "texts", "members"),
+        bag_of_words,
+    ),
+    "length_only": Control(
+        "length_only", "Length alone: minus the number of gold tokens.", ("logprobs",), length_only
+    ),
+    "similarity_only": Control(
+        "similarity_only",
+        "Similarity alone: the sharer's cosine to the target.",
+        ("similarity",),
+        similarity_only,
+    ),
+}
+"""The controls beside every figure, but for ``base``."""
+
+
+@dataclass(frozen=True)
+class BothSides:
+    """Items that cannot be told apart by membership, because their text occurs on both sides."""
+
+    members: int
+    """Member items whose text is also a non-member's."""
+    others: int
+    """Non-member items whose text is also a member's."""
+    texts: int
+    """Distinct such texts."""
+
+
+def both_sides(texts: Sequence[str], members: ArrayLike) -> BothSides:
+    """Count near-duplicates across the sides of a game: same words in the same order, case and punctuation aside.
+
+    Give the whole item, prompt and gold: golds that are labels repeat without being duplicates. Such items pull
+    every AUC towards ½; they are reported, not removed.
+
+    Parameters
+    ----------
+    texts
+        Of each item, [items]. Texts without a word count as equal to each other.
+    members
+        Whether the item is a member, [items].
+    """
+    inside = np.asarray(members, dtype=np.bool_)
+    words = [" ".join(re.findall(r"\w+", text.casefold())) for text in texts]
+    sides = list(zip(words, inside.tolist(), strict=True))
+    shared = {w for w, member in sides if member} & {w for w, member in sides if not member}
+    return BothSides(
+        sum(member and w in shared for w, member in sides),
+        sum(not member and w in shared for w, member in sides),
+        len(shared),
+    )

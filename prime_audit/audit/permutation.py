@@ -1,0 +1,282 @@
+"""Permutation tests at the unit whose membership was drawn, and the correction over attacks.
+
+The null: membership carries nothing. Then it may be handed round among the units it could have fallen on without
+changing the law of the scores, and the p-value is the share of such relabellings (with the data's own) whose figure is
+as high. Two units:
+
+* ``item-within-sharer``: items of one sharer exchange membership with each other (the heldout and target games).
+  Whatever a sharer's items have in common, they have it on both sides.
+* ``sharer``: sharers exchange membership with all their items (the inclusion game; in the paper's game nothing was
+  drawn, and the test asks whether *any* difference, the selection's shift included, is beyond chance).
+
+One relabelling is applied to all targets at once: sharers serve several targets, and where a sharer's score is high it
+is high for several. A relabelling common to all targets keeps that dependence; one a target would not, and would reject
+too often. It is common to those targets that list the same units; where every sharer has one membership throughout, to
+all targets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined
+from prime_audit.audit.panels import Panel
+
+Unit = Literal["item-within-sharer", "sharer"]
+_TIE = 1e-12
+"""Two figures this close are equal: the same ranks summed in another order."""
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """What a permutation test found."""
+
+    p: float
+    """One-sided, (1 + hits)/(1 + n): how often a relabelling's mean AUC is as high as the data's."""
+    p_reversed: float
+    """The same for as low: evidence that the score points the wrong way."""
+    value: float
+    """The mean over targets of the per-target AUC."""
+    n: int
+    """Relabellings drawn."""
+    floor: float
+    """The least p these data can give: 1 over the number of distinct relabellings, at least 1/(1 + n)."""
+    unit: Unit
+    """What was relabelled."""
+
+
+def permutation_test(
+    panels: Sequence[Panel],
+    *,
+    unit: Unit,
+    n: int = 999,
+    seed: int,
+    items: Sequence[Sequence[Hashable]] | None = None,
+) -> Permutation:
+    """Test the mean AUC over targets against relabellings of the unit that was randomised.
+
+    Parameters
+    ----------
+    panels
+        One game a target; those without both sides do not count, as in ``mean_auc_ci``.
+    unit
+        See the module's text.
+    n
+        Relabellings drawn, with replacement.
+    seed
+        Of numpy's default generator; the same arguments give the same p.
+    items
+        Ids of each panel's items, by which one item is known in several panels; by default its place among its
+        sharer's.
+
+    Raises
+    ------
+    Undefined
+        Where no target has both sides, or no relabelling differs from the data.
+    ValueError
+        Where the unit is the sharer and one stands on both sides.
+    """
+    names = items if items is not None else [_places(panel) for panel in panels]
+    pairs = [(p, ids) for p, ids in zip(panels, names, strict=True) if p.playable]
+    if not pairs:
+        raise Undefined("no target has both members and non-members")
+    make = _by_sharer if unit == "sharer" else _by_item
+    tables = make([panel for panel, _ in pairs], [ids for _, ids in pairs])
+    distinct = _log_relabellings(tables)
+    if distinct == 0.0:
+        raise Undefined(f"membership cannot be exchanged: no relabelling by {unit} differs from the data")
+    observed = float(_mean_auc(tables, lambda _key, size: np.arange(size)[None, :])[0])
+    drawn = _mean_auc(tables, _Shuffles(n, np.random.default_rng(seed)))
+    missing = int(np.isnan(drawn).sum())  # no target kept both sides: no evidence, so a hit on either side
+    high = missing + int((drawn >= observed - _TIE).sum())
+    low = missing + int((drawn <= observed + _TIE).sum())
+    floor = max(1 / (1 + n), math.exp(-distinct))
+    return Permutation((1 + high) / (1 + n), (1 + low) / (1 + n), observed, n, floor, unit)
+
+
+def permutation_p(panels: Sequence[Panel], unit: Unit, n: int = 999, *, seed: int) -> float:
+    """One-sided p-value of ``permutation_test``."""
+    return permutation_test(panels, unit=unit, n=n, seed=seed).p
+
+
+def unit_of(panels: Sequence[Panel]) -> Unit:
+    """Tell the unit of a game by its shape: ``sharer`` where every sharer is on one side for every target."""
+    whole = all(len(set(p.members[own].tolist())) == 1 for p in panels for own in _own(p).values())
+    return "sharer" if whole else "item-within-sharer"
+
+
+def naive_item_p(panels: Sequence[Panel]) -> float:
+    """One-sided Mann-Whitney p-value as if all items, and all targets, were independent. For comparison only.
+
+    Normal approximation with the tie correction. With items of one sharer alike it rejects far too often.
+    """
+    excess = variance = 0.0
+    playable = [panel for panel in panels if panel.playable]
+    if not playable:
+        raise Undefined("no target has both members and non-members")
+    for panel in playable:
+        inside, total = int(panel.members.sum()), panel.members.size
+        ranks = rankdata(panel.scores)
+        pairs = inside * (total - inside)
+        excess += (ranks[panel.members].sum() - inside * (inside + 1) / 2) / pairs - 0.5
+        _, ties = np.unique(panel.scores, return_counts=True)
+        tied = float((ties.astype(np.float64) ** 3 - ties).sum()) / (total * (total - 1))
+        variance += (total + 1 - tied) / (12 * pairs)
+    return float(norm.sf(excess / math.sqrt(variance))) if variance > 0 else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given: below α is significant with the family's error at most α."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(order.tolist()):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Units of one table among which membership is exchanged."""
+
+    key: Hashable
+    """Blocks of one key, in several tables, are relabelled by the same permutation."""
+    pool: BoolArray
+    """The memberships that are handed round, [pool]."""
+    units: IntArray
+    """The table's units it covers, [u]."""
+    places: IntArray
+    """Their places in the pool, [u]."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One target's game by unit."""
+
+    ranks: FloatArray
+    """Sum of the midranks of the unit's items, [units]."""
+    sizes: FloatArray
+    """Items of the unit, [units]."""
+    blocks: Sequence[_Block]
+    """They cover all units."""
+
+
+Shuffle = Callable[[Hashable, int], IntArray]
+"""(key, size of the pool) to permutations of it, [draws, size]."""
+
+
+class _Shuffles:
+    """``n`` permutations for each key, drawn once."""
+
+    def __init__(self, n: int, rng: np.random.Generator) -> None:
+        self._n, self._rng = n, rng
+        self._drawn: dict[Hashable, IntArray] = {}
+
+    def __call__(self, key: Hashable, size: int) -> IntArray:
+        if key not in self._drawn:
+            ordered = np.broadcast_to(np.arange(size), (self._n, size))
+            self._drawn[key] = self._rng.permuted(ordered, axis=1)
+        return self._drawn[key]
+
+
+def _mean_auc(tables: Sequence[_Table], shuffle: Shuffle) -> FloatArray:
+    """Mean over targets of the AUC in each relabelling, [draws]; NaN where no target has both sides."""
+    aucs = np.array([_aucs(table, shuffle) for table in tables])
+    known = np.isfinite(aucs)
+    counts = known.sum(axis=0)
+    total = np.where(known, aucs, 0.0).sum(axis=0)
+    means: FloatArray = np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
+    return means
+
+
+def _aucs(table: _Table, shuffle: Shuffle) -> FloatArray:
+    """AUC of one target in each relabelling, [draws]."""
+    parts = [(b, b.pool[shuffle(b.key, b.pool.size)[:, b.places]]) for b in table.blocks]
+    labels = np.empty((parts[0][1].shape[0], table.sizes.size))
+    for block, drawn in parts:
+        labels[:, block.units] = drawn
+    inside = labels @ table.sizes
+    won = labels @ table.ranks - inside * (inside + 1) / 2
+    pairs = inside * (table.sizes.sum() - inside)
+    aucs: FloatArray = np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
+    return aucs
+
+
+def _by_item(panels: Sequence[Panel], names: Sequence[Sequence[Hashable]]) -> list[_Table]:
+    tables = []
+    for panel, ids in zip(panels, names, strict=True):
+        blocks = []
+        for sharer, own in _own(panel).items():
+            listed = [ids[place] for place in own.tolist()]
+            order = np.array(sorted(range(own.size), key=lambda i, listed=listed: str(listed[i])))  # type: ignore[misc]
+            units = own[order]
+            key = (sharer, tuple(str(listed[i]) for i in order.tolist()))
+            blocks.append(_Block(key, panel.members[units], units, np.arange(own.size)))
+        tables.append(_Table(rankdata(panel.scores), np.ones(panel.scores.size), blocks))
+    return tables
+
+
+def _by_sharer(panels: Sequence[Panel], _names: Sequence[Sequence[Hashable]]) -> list[_Table]:
+    owns = [_own(panel) for panel in panels]
+    coins: dict[str, set[bool]] = {}
+    for panel, own in zip(panels, owns, strict=True):
+        for sharer, places in own.items():
+            sides = set(panel.members[places].tolist())
+            if len(sides) > 1:
+                raise ValueError(
+                    f"sharer {sharer!r} is on both sides of {panel.target!r}: relabel items, not sharers"
+                )
+            coins.setdefault(sharer, set()).update(sides)
+    everywhere = all(len(sides) == 1 for sides in coins.values())
+    everyone = sorted(coins)
+    tables = []
+    for panel, own in zip(panels, owns, strict=True):
+        sharers = sorted(own)
+        pool = everyone if everywhere else sharers
+        place = {sharer: i for i, sharer in enumerate(pool)}
+        flags = [next(iter(coins[s])) if everywhere else bool(panel.members[own[s][0]]) for s in pool]
+        block = _Block(
+            tuple(pool), np.array(flags), np.arange(len(sharers)), np.array([place[s] for s in sharers])
+        )
+        ranks = rankdata(panel.scores)
+        sums = np.array([ranks[own[s]].sum() for s in sharers])
+        tables.append(_Table(sums, np.array([float(own[s].size) for s in sharers]), [block]))
+    return tables
+
+
+def _log_relabellings(tables: Sequence[_Table]) -> float:
+    """Log of the number of distinct relabellings: arrangements of each key's columns of memberships."""
+    columns: dict[Hashable, list[BoolArray]] = {}
+    for table in tables:
+        for block in table.blocks:
+            columns.setdefault(block.key, []).append(block.pool)
+    total = 0.0
+    for pools in columns.values():
+        _, counts = np.unique(np.array(pools), axis=1, return_counts=True)
+        total += math.lgamma(counts.sum() + 1) - sum(math.lgamma(c + 1) for c in counts.tolist())
+    return max(0.0, total) if total > 1e-9 else 0.0
+
+
+def _own(panel: Panel) -> dict[str, IntArray]:
+    """Places of each sharer's items, by sharer in order of appearance."""
+    places: dict[str, list[int]] = {}
+    for place, sharer in enumerate(panel.sharers):
+        places.setdefault(sharer, []).append(place)
+    return {sharer: np.array(own) for sharer, own in places.items()}
+
+
+def _places(panel: Panel) -> list[int]:
+    """Place of each item among its sharer's."""
+    seen: dict[str, int] = {}
+    out = []
+    for sharer in panel.sharers:
+        out.append(seen.get(sharer, 0))
+        seen[sharer] = out[-1] + 1
+    return out

@@ -1,0 +1,100 @@
+"""One pass for all signals: log-probabilities and vocabulary moments at gold positions, of trees and plain rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prime_audit.engine.base import Base
+from prime_audit.engine.codec import Codec, pad_left, positions
+from prime_audit.engine.mixture import Continuation, Observation
+from prime_audit.engine.tree import Tree, plant, tree_logits
+
+
+def read(base: Base, trees: Sequence[Tree], wanted: Sequence[bool]) -> list[Observation]:
+    """Run one batch of rows, all plain or all packed, under the mounted branch.
+
+    Returns what each row's continuations got; with moments of its first one where they are ``wanted``.
+    """
+    logits = (_plain_logits if trees[0].plain else tree_logits)(base, trees)
+    golds = torch.tensor([token for tree in trees for token in tree.golds()], device=base.device)
+    logp = torch.log_softmax(logits.float(), -1)
+    scores = _numpy(logp.gather(-1, golds[:, None])[:, 0])
+    spans = [[row.gold for row in tree.rows] for tree in trees]
+    begins = np.cumsum([0, *(sum(span) for span in spans)])
+    firsts = [np.arange(b, b + s[0]) for b, s, w in zip(begins, spans, wanted, strict=False) if w]
+    moment = iter(_moments(logp, firsts) if firsts else ())
+    found = []
+    for begin, span, want in zip(begins, spans, wanted, strict=False):
+        parts = np.split(scores[begin : begin + sum(span)], np.cumsum(span)[:-1])
+        found.append(Observation(tuple(parts), *(next(moment) if want else ())))
+    return found
+
+
+def _moments(logp: Tensor, places: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    rows = torch.tensor(np.concatenate(places), device=logp.device)
+    cuts = np.cumsum([len(p) for p in places])[:-1]
+    mu, sigma = (np.split(_numpy(m), cuts) for m in moments(logp[rows]))
+    return list(zip(mu, sigma, strict=True))
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()
+
+
+def moments(logp: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of log p over the vocabulary (PROTOCOL §5, Min-K%++), from log p [n, vocabulary].
+
+    σ² is summed about the mean, in float32: the textbook difference of two sums loses the digits that matter
+    where the distribution is nearly flat, and may fall below 0. Returns float64 [n] each; σ ≥ 0.
+    """
+    p = logp.exp()
+    mean = torch.einsum("nv,nv->n", p, logp)
+    away = (logp - mean[:, None]).square_()
+    return mean.double(), torch.einsum("nv,nv->n", p, away).double().sqrt()
+
+
+def _plain_logits(base: Base, trees: Sequence[Tree]) -> Tensor:
+    """Logits that predict the gold tokens of plain rows, [gold tokens, vocabulary], row after row."""
+    ids, mask = pad_left([tree.ids for tree in trees], base.codec.pad, base.device)
+    golds = torch.tensor([tree.rows[0].gold for tree in trees], device=base.device)
+    most = int(golds.max())
+    out = base.model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions(mask),
+        use_cache=False,
+        logits_to_keep=most + 1,
+    )
+    is_gold = torch.arange(most, device=base.device)[None] >= most - golds[:, None]
+    picked: Tensor = out.logits[:, -most - 1 : -1][is_gold]
+    return picked
+
+
+class Plan:
+    """Which rows a set of probes needs, and where each continuation's numbers will be found."""
+
+    def __init__(self, codec: Codec, window: int | None) -> None:
+        self._codec, self._window = codec, window
+        self._known: dict[tuple[str, tuple[Continuation, ...]], tuple[list[Tree], list[tuple[int, int]]]] = {}
+
+    def rows(self, prompt: str, golds: tuple[Continuation, ...]) -> tuple[list[Tree], list[tuple[int, int]]]:
+        """Return a probe's rows, and for each continuation (row, place in that row).
+
+        Two continuations that are the same tokens (a tag in lower case) are read once. Probes of other mixtures
+        with the same texts share the result.
+        """
+        key = (prompt, golds)
+        if key not in self._known:
+            encoded = [
+                self._codec.example(f"{prompt} {gold.before}" if gold.before else prompt, gold.text)
+                for gold in golds
+            ]
+            different = list(dict.fromkeys(encoded))
+            trees = plant(different, self._window)
+            spots = [(i, j) for i, tree in enumerate(trees) for j in range(len(tree.rows))]
+            self._known[key] = trees, [spots[different.index(e)] for e in encoded]
+        return self._known[key]

@@ -1,0 +1,112 @@
+"""Several continuations of one prompt in one row: the tokens they share, then each one's own.
+
+Each continuation sees the shared tokens and itself (a 4-D attention mask), and its positions go on from the shared
+ones, so that it cannot tell that it is not alone. The prompt, the bulk of the text, is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prime_audit.engine.base import Base
+from prime_audit.engine.codec import Encoded, pad_left
+
+KINDS = ("llama", "mistral", "qwen2")
+"""Architectures whose packed rows are tested against plain ones; any other reads its continuations apart."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Continuations packed into one row; with one continuation, a plain row."""
+
+    ids: tuple[int, ...]
+    """The shared tokens, then the rest of each continuation."""
+    rows: tuple[Encoded, ...]
+    """The continuations, as each would be encoded alone; all different."""
+    shared: int
+    """How many tokens all of them begin with; 0 in a plain row."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it needs neither mask nor positions of its own."""
+        return len(self.rows) == 1
+
+    def segments(self) -> list[int]:
+        """Tell whose each token is: 0 for the shared ones, 1, 2, … for the continuations' own; [tokens]."""
+        own = [len(row.ids) - self.shared for row in self.rows]
+        return [0] * self.shared + [number + 1 for number, n in enumerate(own) for _ in range(n)]
+
+    def places(self) -> list[int]:
+        """Position of each token in its own continuation, [tokens]."""
+        return [*range(self.shared), *(t for row in self.rows for t in range(self.shared, len(row.ids)))]
+
+    def sources(self) -> list[int]:
+        """Column of ``ids`` that predicts each gold token, continuation after continuation."""
+        found, start = [], self.shared
+        for row in self.rows:
+            before = range(len(row.ids) - row.gold - 1, len(row.ids) - 1)
+            found += [t if t < self.shared else start + t - self.shared for t in before]
+            start += len(row.ids) - self.shared
+        return found
+
+    def golds(self) -> list[int]:
+        """List the gold tokens, continuation after continuation."""
+        return [token for row in self.rows for token in row.ids[len(row.ids) - row.gold :]]
+
+
+def plant(rows: Sequence[Encoded], window: int | None) -> list[Tree]:
+    """Pack different continuations into one tree where that pays, else one plain row each.
+
+    ``window`` is how far the model's attention reaches in tokens: None for all, 0 where it takes no packed rows.
+    """
+    columns = zip(*(row.ids for row in rows), strict=False)
+    shared = sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, columns))
+    longest = max(len(row.ids) for row in rows)
+    packed = shared + sum(len(row.ids) - shared for row in rows)
+    # Texts that lost their fronts share next to nothing; past twice the longest, attention costs more than it saves.
+    if len(rows) > 1 and packed < 2 * longest and (window is None or longest <= window):
+        ids = rows[0].ids[:shared] + tuple(token for row in rows for token in row.ids[shared:])
+        return [Tree(ids, tuple(rows), shared)]
+    return [Tree(row.ids, (row,), 0) for row in rows]
+
+
+def reach(config: Any) -> int | None:
+    """Tell how long a text may be for this model to take it packed: None for any length, 0 for never."""
+    if config.model_type not in KINDS or config._attn_implementation not in ("sdpa", "eager"):
+        return 0
+    # A mask of ours stands in for the window's own: right only while the window hides nothing.
+    return getattr(config, "sliding_window", None)
+
+
+def tree_logits(base: Base, trees: Sequence[Tree]) -> Tensor:
+    """Logits that predict the trees' gold tokens, [gold tokens, vocabulary], tree after tree.
+
+    The branch has to be mounted. Positions that predict no gold token never meet the output layer.
+    """
+    width = max(len(tree.ids) for tree in trees)
+    ids, _ = pad_left([tree.ids for tree in trees], base.codec.pad, base.device)
+    blank = [width - len(tree.ids) for tree in trees]
+    whose, places = (
+        torch.tensor(rows, device=base.device)
+        for rows in (
+            [[-1] * n + tree.segments() for n, tree in zip(blank, trees, strict=True)],
+            [[0] * n + tree.places() for n, tree in zip(blank, trees, strict=True)],
+        )
+    )
+    sees = (whose[:, None, :] == whose[:, :, None]) | ((whose == 0)[:, None, :] & (whose > 0)[:, :, None])
+    sees &= torch.ones(width, width, dtype=torch.bool, device=base.device).tril()
+    mask = torch.zeros(sees.shape, dtype=base.dtype, device=base.device)
+    mask.masked_fill_(~sees, torch.finfo(base.dtype).min)
+    states = base.model.model(
+        input_ids=ids, attention_mask=mask[:, None], position_ids=places, use_cache=False
+    )[0]
+    rows = [i for i, tree in enumerate(trees) for _ in tree.sources()]
+    columns = [n + t for n, tree in zip(blank, trees, strict=True) for t in tree.sources()]
+    logits: Tensor = base.model.lm_head(states[rows, columns])
+    return logits

@@ -1,0 +1,85 @@
+"""A small world of logits: everything an attack may be given, from plain numpy."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prime_audit.audit.signals import Signals
+
+VOCAB, OWNERS, EACH = 12, 24, 4
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+def observe(logits: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    logp = log_softmax(logits)
+    p = np.exp(logp)
+    mu = (p * logp).sum(axis=1)
+    return logp[np.arange(gold.size), gold], mu, np.sqrt((p * logp**2).sum(axis=1) - mu**2)
+
+
+@cache
+def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
+    """96 items of 24 owners, half of them members, whose gold logits the module raised by ``leak``.
+
+    Other modules raise the golds of everyone they contain by as much. A prefix of non-members undoes the leak; lower
+    case was never trained on.
+    """
+    rng = np.random.default_rng(seed)
+    coins = rng.permutation(np.arange(OWNERS) % 2 == 0)
+    owner = np.repeat(np.arange(OWNERS), EACH)
+    members = coins[owner]
+    fields: dict[str, list[Any]] = {
+        name: []
+        for name in (
+            *("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "base_logprobs", "texts"),
+            *("prompts", "in_nll", "out_nll", "population_logprobs", "population_out_nll"),
+        )
+    }
+
+    def item(gain: float) -> tuple[np.ndarray, np.ndarray, Callable[[float], np.ndarray]]:
+        gold = rng.integers(VOCAB, size=rng.integers(4, 12))
+        base = rng.normal(scale=1.5, size=(gold.size, VOCAB))
+        raised = np.eye(VOCAB)[gold]
+
+        def module(by: float) -> np.ndarray:
+            return base + by * raised + rng.normal(scale=0.3, size=base.shape)
+
+        return gold, module(gain), module
+
+    for member in members:
+        gold, own, module = item(leak * member)
+        for name, found in zip(("logprobs", "mu", "sigma"), observe(own, gold), strict=True):
+            fields[name].append(found)
+        fields["lower_logprobs"].append(observe(module(0.0), gold)[0])
+        fields["prefix_logprobs"].append(observe(module(0.0), gold)[0])
+        fields["base_logprobs"].append(observe(module(0.0), gold)[0])
+        fields["in_nll"].append(np.array([-observe(module(leak), gold)[0].mean() for _ in range(3)]))
+        fields["out_nll"].append(np.array([-observe(module(0.0), gold)[0].mean() for _ in range(4)]))
+        letters = rng.choice(list(string.ascii_letters + " "), size=30)
+        fields["texts"].append("A" + "".join(letters))
+        fields["prompts"].append(
+            "Headline of: " + " ".join(rng.choice(["rain", "sun", "snow", "wind"], size=4))
+        )
+    for _ in range(40):
+        gold, own, module = item(0.0)
+        fields["population_logprobs"].append(observe(own, gold)[0])
+        fields["population_out_nll"].append(
+            np.array([-observe(module(0.0), gold)[0].mean() for _ in range(4)])
+        )
+    owners = [f"s{number}" for number in owner]
+    similarity = rng.random(OWNERS)[owner]
+    return Signals(**fields, owners=owners, members=members, similarity=similarity), members
+
+
+@pytest.fixture
+def make_world() -> Callable[[int, float], tuple[Signals, np.ndarray]]:
+    return world

@@ -1,0 +1,205 @@
+"""Each attack against an independent computation, written out from raw logits (PROTOCOL section 5)."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from prime_audit.audit.signals import Signals
+from prime_audit.plugins import load_attack
+
+LOGITS = [[2, 1, 0, -1], [3, -1, 0.5, 0], [-2, 0, 1, 4], [1, 1.5, -0.5, 0.25]]
+GOLDS = [0, 1, 3, 0]
+BASE = [[1, 1, 0, 0], [1, 0, 0.5, 0], [0, 0, 1, 2], [0, 1.5, 0, 0.5]]
+
+
+def moments(
+    logits: Sequence[Sequence[float]], golds: Sequence[int]
+) -> tuple[list[float], list[float], list[float]]:
+    logprobs, means, deviations = [], [], []
+    for row, gold in zip(logits, golds, strict=True):
+        total = sum(math.exp(x) for x in row)
+        logp = [x - math.log(total) for x in row]
+        mean = sum(math.exp(x) * x for x in logp)
+        logprobs.append(logp[gold])
+        means.append(mean)
+        deviations.append(math.sqrt(sum(math.exp(x) * x * x for x in logp) - mean**2))
+    return logprobs, means, deviations
+
+
+LL, MU, SIGMA = moments(LOGITS, GOLDS)
+BASE_LL, _, _ = moments(BASE, GOLDS)
+
+
+def score(name: str, **fields: Any) -> np.ndarray:
+    attack = load_attack(name)
+    assert set(attack.needs) == set(fields)
+    return np.asarray(attack.score(Signals(**fields)))
+
+
+def rows(*lists: Sequence[float]) -> list[np.ndarray]:
+    return [np.array(one, dtype=np.float64) for one in lists]
+
+
+NLL, NLL_BASE = -sum(LL) / 4, -sum(BASE_LL) / 4
+
+
+def test_protocol_vectors_of_mink_and_minkpp(monkeypatch: pytest.MonkeyPatch) -> None:
+    import prime_attacks.mink
+    import prime_attacks.minkpp
+
+    monkeypatch.setattr(prime_attacks.mink, "K", 0.5)
+    monkeypatch.setattr(prime_attacks.minkpp, "K", 0.5)
+    assert score("mink", logprobs=rows(LL)) == pytest.approx([-2.6735790156], abs=1e-10)
+    found = score("minkpp", logprobs=rows(LL), mu=rows(MU), sigma=rows(SIGMA))
+    assert found == pytest.approx([-1.8933046460], abs=1e-10)
+
+
+def test_shares_fixed_beforehand() -> None:
+    import prime_attacks.mink
+    import prime_attacks.minkpp
+    import prime_attacks.rmia
+    import prime_attacks.surp
+
+    assert prime_attacks.mink.K == prime_attacks.minkpp.K == 0.2
+    assert (prime_attacks.rmia.A, prime_attacks.rmia.GAMMA) == (0.3, 1.0)
+    assert (prime_attacks.surp.K, prime_attacks.surp.MAX_ENTROPY) == (0.4, 2.0)
+
+
+def test_loss_and_its_relatives() -> None:
+    assert score("loss", logprobs=rows(LL)) == pytest.approx([sum(LL)])
+    assert score("loss_mean", logprobs=rows(LL)) == pytest.approx([-NLL])
+    both = {"logprobs": rows(LL), "base_logprobs": rows(BASE_LL)}
+    assert score("reference", **both) == pytest.approx([NLL_BASE - NLL])
+    assert score("ratio", **both) == pytest.approx([-NLL / NLL_BASE])
+    text = "Überraschung am Montag"
+    assert score("zlib", logprobs=rows(LL), texts=[text]) == pytest.approx(
+        [-NLL / len(zlib.compress(text.encode("utf-8")))]
+    )
+    lower = {"logprobs": rows(LL), "lower_logprobs": rows([-1.0, -2.5])}
+    assert score("lowercase", **lower, texts=["Up"]) == pytest.approx([-NLL / 1.75])
+    assert score("recall", logprobs=rows(LL), prefix_logprobs=rows([-2.0] * 4)) == pytest.approx([2.0 / NLL])
+
+
+def test_mink_takes_the_lowest_fifth_and_at_least_one() -> None:
+    ten = [-float(i) for i in range(10)]
+    assert score("mink", logprobs=rows(ten, LL)) == pytest.approx([-8.5, min(LL)])
+    fifteen = [-float(i) for i in range(15)]
+    assert score("mink", logprobs=rows(fifteen)) == pytest.approx([-13.0])
+
+
+def test_minkpp_is_zero_where_the_model_has_no_spread() -> None:
+    found = score("minkpp", logprobs=rows([0.0, -9.0]), mu=rows([0.0, 0.0]), sigma=rows([0.0, 0.0]))
+    assert found.tolist() == [0.0]
+
+
+def test_surp_on_tokens_both_unlikely_and_sure() -> None:
+    # The two lowest of five are -5 and -4; only the second stands where the entropy (-mu) is below 2 nats.
+    logprobs, mu = [-5.0, -4.0, -1.0, -2.0, -3.0], [-2.5, -1.9, -0.1, -0.1, -0.1]
+    assert score("surp", logprobs=rows(logprobs), mu=rows(mu)).tolist() == [-4.0]
+    entropies = [-m for m in MU]
+    low = sorted(range(4), key=lambda t: LL[t])[: max(1, int(0.4 * 4))]
+    expected = [LL[t] for t in low if entropies[t] < 2.0]
+    assert score("surp", logprobs=rows(LL), mu=rows(MU)) == pytest.approx([np.mean(expected)])
+
+
+def test_rmia_is_the_share_of_the_population_beaten() -> None:
+    items, population = rows(LL, BASE_LL), rows([-1.0, -2.0], [-0.1], [-3.0], [-0.7, -0.9, -1.1])
+    item_out, population_out = rows([1.2, 2.0], [0.9]), rows([1.0], [0.4, 0.2], [2.0, 4.0], [0.9, 0.8])
+
+    def likelihood_ratio(row: np.ndarray, out: np.ndarray) -> float:
+        mean_out = sum(math.exp(-x) for x in out) / len(out)
+        return math.exp(sum(row) / len(row)) / (0.5 * ((1 + 0.3) * mean_out + (1 - 0.3)))
+
+    ours = [likelihood_ratio(*pair) for pair in zip(items, item_out, strict=True)]
+    theirs = [likelihood_ratio(*pair) for pair in zip(population, population_out, strict=True)]
+    expected = [sum(x / z > 1.0 for z in theirs) / 4 for x in ours]
+    found = score(
+        "rmia",
+        logprobs=items,
+        out_nll=item_out,
+        population_logprobs=population,
+        population_out_nll=population_out,
+    )
+    assert found == pytest.approx(expected)
+    assert 0 < expected[0] < 1
+
+
+def pooled(rows_: list[np.ndarray]) -> float:
+    squares = sum(float(((r - r.mean()) ** 2).sum()) for r in rows_ if len(r))
+    return math.sqrt(squares / sum(len(r) - 1 for r in rows_ if len(r)))
+
+
+def test_lira_with_few_modules_pools_the_deviation() -> None:
+    items, outs, ins = rows(LL, BASE_LL), rows([1.5, 1.9, 1.4], [1.1]), rows([0.9, 0.6], [0.8, 0.7, 0.4])
+    phi = np.array([-NLL, -NLL_BASE])
+    mean_out, mean_in = np.array([-1.6, -1.1]), np.array([-0.75, -19 / 30])
+    offline = score("lira_offline", logprobs=items, out_nll=outs)
+    assert offline == pytest.approx((phi - mean_out) / pooled(outs))
+    tail = norm.sf((phi - mean_out) / pooled(outs))  # the paper's 1 - P[N > phi] orders items the same way
+    assert np.argsort(offline).tolist() == np.argsort(1 - tail).tolist()
+    online = score("lira_online", logprobs=items, out_nll=outs, in_nll=ins)
+    expected = norm.logpdf(phi, mean_in, pooled(ins)) - norm.logpdf(phi, mean_out, pooled(outs))
+    assert online == pytest.approx(expected)
+
+
+def test_lira_with_many_modules_uses_the_items_own_deviation() -> None:
+    rng = np.random.default_rng(0)
+    outs = [rng.normal(2, 0.1, size=16), rng.normal(2, 0.5, size=15)]
+    found = score("lira_offline", logprobs=rows([-1.0], [-1.0]), out_nll=outs)
+    own, common = outs[0].std(ddof=1), pooled(outs)
+    assert found == pytest.approx([(outs[0].mean() - 1) / own, (outs[1].mean() - 1) / common])
+
+
+def test_lira_with_the_base_alone_is_the_reference_attack() -> None:
+    found = score("lira_offline", logprobs=rows(LL, BASE_LL), out_nll=rows([1.5], [2.5]))
+    assert found == pytest.approx([1.5 - NLL, 2.5 - NLL_BASE])
+
+
+def test_user_level_is_the_mean_gain_of_the_owner() -> None:
+    found = score(
+        "user_level",
+        logprobs=rows([-1.0], [-1.0, -3.0], [-4.0]),
+        base_logprobs=rows([-2.0], [-2.5, -3.5], [-4.5]),
+        owners=["b", "a", "b"],
+    )
+    assert found == pytest.approx([0.75, 1.0, 0.75])
+
+
+UNDEFINED: list[tuple[str, dict[str, Any]]] = [
+    ("ratio", {"logprobs": rows([-1.0]), "base_logprobs": rows([0.0])}),
+    ("recall", {"logprobs": rows([0.0, 0.0]), "prefix_logprobs": rows([-1.0, -1.0])}),
+    ("lowercase", {"logprobs": rows([-1.0]), "lower_logprobs": rows([-1.0]), "texts": ["all lower"]}),
+    ("lowercase", {"logprobs": rows([-1.0]), "lower_logprobs": rows([0.0]), "texts": ["Up"]}),
+    ("surp", {"logprobs": rows([-1.0]), "mu": rows([-2.0])}),
+    ("lira_online", {"logprobs": rows([-1.0]), "in_nll": rows([]), "out_nll": rows([1.0])}),
+    (
+        "rmia",
+        {
+            "logprobs": rows([-1.0]),
+            "out_nll": rows([1.0]),
+            "population_logprobs": [],
+            "population_out_nll": [],
+        },
+    ),
+    ("reference", {"logprobs": rows([-math.inf]), "base_logprobs": rows([-math.inf])}),
+]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("name", "fields"), UNDEFINED, ids=[name for name, _ in UNDEFINED])
+def test_what_has_no_score_is_nan_without_a_warning(name: str, fields: dict[str, Any]) -> None:
+    assert np.isnan(score(name, **fields)).tolist() == [True]
+
+
+def test_an_undefined_item_leaves_the_others_alone() -> None:
+    some = score(
+        "lira_online", logprobs=rows(LL, LL), in_nll=rows([], [1.0, 1.1]), out_nll=rows([1.5], [2.0, 2.2])
+    )
+    assert np.isnan(some).tolist() == [True, False]

@@ -1,0 +1,81 @@
+"""Controls: they find what the items themselves give away, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from prime_audit.audit.auc import auc
+from prime_audit.audit.controls import CONTROLS, BothSides, both_sides
+from prime_audit.audit.signals import Signals
+
+WORDS = ["rain", "sun", "snow", "wind", "fog", "hail", "storm", "mist"]
+
+
+def items(seed: int, shift: float, size: int = 80) -> tuple[Signals, np.ndarray]:
+    """Items of six words; with probability ``shift`` a member's holds a word that others never use."""
+    rng = np.random.default_rng(seed)
+    members = rng.permutation(np.arange(size) % 2 == 0)
+    texts = [" ".join(rng.choice(WORDS, size=6)) for _ in members]
+    golds = ["Goal" if m and rng.random() < shift else "News" for m in members]
+    return Signals(prompts=texts, texts=golds, members=members), members
+
+
+def area(name: str, signals: Signals) -> float:
+    members = signals.members
+    control = CONTROLS[name]
+    scores = control.score(signals.only(control.needs))
+    return auc(scores[members], scores[~members])
+
+
+def test_bag_of_words_finds_a_shift_in_the_texts() -> None:
+    assert area("bag_of_words", items(0, 1.0)[0]) == 1.0
+    assert 0.6 < area("bag_of_words", items(0, 0.5)[0]) < 0.9
+
+
+def test_bag_of_words_scores_items_it_was_not_trained_on() -> None:
+    # Random labels, a text of its own an item: trained on them it would reach 1.
+    areas = [area("bag_of_words", items(seed, 0.0)[0]) for seed in range(6)]
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.08)
+
+
+def test_bag_of_words_is_the_same_every_time() -> None:
+    signals, _ = items(1, 0.5)
+    score = CONTROLS["bag_of_words"].score
+    assert score(signals).tolist() == score(signals).tolist()
+
+
+@pytest.mark.parametrize(
+    ("texts", "members"),
+    [(["rain", "sun", "fog"], [True, False, False]), (["…", "!", "?", "–"], [True, True, False, False])],
+    ids=["one member", "no words"],
+)
+def test_bag_of_words_is_undefined_without_material(texts: list[str], members: list[bool]) -> None:
+    signals = Signals(prompts=[""] * len(texts), texts=texts, members=np.array(members))
+    assert np.isnan(CONTROLS["bag_of_words"].score(signals)).all()
+
+
+def test_length_and_similarity() -> None:
+    signals = Signals(logprobs=[np.zeros(3), np.zeros(1)], similarity=np.array([0.2, 0.9]))
+    assert CONTROLS["length_only"].score(signals).tolist() == [-3.0, -1.0]
+    assert CONTROLS["similarity_only"].score(signals).tolist() == [0.2, 0.9]
+
+
+def test_length_confounds_sums_but_not_means() -> None:
+    # PROTOCOL section 5: one per-token law, Poisson 10 + 3 against 14 + 3 tokens.
+    rng = np.random.default_rng(0)
+    short = [rng.normal(-2, 1, size=rng.poisson(10) + 3) for _ in range(400)]
+    long = [rng.normal(-2, 1, size=rng.poisson(14) + 3) for _ in range(400)]
+    sums = auc([r.sum() for r in short], [r.sum() for r in long])
+    means = auc([r.mean() for r in short], [r.mean() for r in long])
+    lengths = CONTROLS["length_only"].score(Signals(logprobs=[*short, *long]))
+    assert 0.69 < sums < 0.80
+    assert means == pytest.approx(0.5, abs=0.04)
+    assert auc(lengths[:400], lengths[400:]) >= sums - 0.02
+
+
+def test_both_sides_counts_near_duplicates() -> None:
+    texts = ["Rain, again!", "rain again", "Rain  again", "sun", "again rain", "snow"]
+    assert both_sides(texts, [True, False, False, True, False, False]) == BothSides(1, 2, 1)
+    assert both_sides(texts, [True] * 3 + [False] * 3) == BothSides(0, 0, 0)
+    assert both_sides([], []) == BothSides(0, 0, 0)

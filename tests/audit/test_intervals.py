@@ -1,0 +1,136 @@
+"""Intervals by the shape of the data, and ε by sample splitting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import beta
+
+from prime_audit.audit.auc import Undefined
+from prime_audit.audit.epsilon import epsilon_bound, epsilon_ceiling
+from prime_audit.audit.intervals import auc_interval, mean_tpr
+from prime_audit.audit.panels import Panel, mean_auc_ci, target_auc
+from prime_audit.audit.splitting import split_epsilon
+
+
+def items(rng: np.random.Generator, size: int, shift: float, target: str = "t") -> Panel:
+    members = rng.random(size) < 0.5
+    return Panel(target, rng.normal(size=size) + shift * members, [f"r{i}" for i in range(size)], members)
+
+
+def test_items_are_independent_where_each_is_somebody_elses() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for run in range(300):
+        found = auc_interval([items(rng, 60, 1.0)], seed=run)
+        assert found.over == "items"
+        assert found.estimate.ci is not None
+        covered += found.estimate.ci[0] <= 0.7602 <= found.estimate.ci[1]  # Φ(1/√2)
+    assert 0.92 <= covered / 300 <= 0.98
+
+
+def test_one_item_on_a_side_has_no_interval() -> None:
+    found = auc_interval(
+        [Panel("t", np.arange(3.0), ["a", "b", "c"], np.array([True, False, False]))], seed=0
+    )
+    assert found.estimate.ci is None
+    assert found.estimate.reason == "an interval needs two items on each side"
+
+
+def test_targets_are_the_unit_where_the_items_are_their_own() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for run in range(200):
+        tastes = rng.normal(scale=0.5, size=12)
+        panels = []
+        for t, taste in enumerate(tastes):
+            members = np.arange(20) % 2 == 0
+            panels.append(Panel(f"t{t}", rng.normal(size=20) + taste * members, [f"t{t}"] * 20, members))
+        found = auc_interval(panels, n=300, seed=run)
+        assert found.over == "targets"
+        assert found.estimate.ci is not None
+        covered += found.estimate.ci[0] <= 0.5 <= found.estimate.ci[1]
+    assert 0.88 <= covered / 200 <= 0.98  # percentile bootstrap of twelve
+
+
+def test_otherwise_the_two_way_bootstrap() -> None:
+    rng = np.random.default_rng(2)
+    owner = [f"s{i}" for i in range(6) for _ in range(4)]
+    panels = [Panel(f"t{t}", rng.normal(size=24), owner, np.arange(24) % 2 == 0) for t in range(2)]
+    found = auc_interval(panels, n=100, seed=3)
+    assert found.over == "sharers and targets"
+    assert found.estimate == mean_auc_ci(panels, n=100, seed=3)
+    assert auc_interval([panels[0]], n=50, seed=0).over == "sharers and targets"
+
+
+def test_values_and_counts() -> None:
+    rng = np.random.default_rng(3)
+    panel = items(rng, 30, 0.5)
+    one_sided = Panel("u", np.zeros(2), ["x", "y"], np.array([True, True]))
+    found = auc_interval([panel, one_sided], seed=0).estimate
+    assert found.value == target_auc(panel.scores, panel.members)
+    assert (found.n, found.left_out) == (30, ("u",))
+    assert (found.member_sharers, found.other_sharers) == (panel.members.sum(), (~panel.members).sum())
+    with pytest.raises(Undefined, match="no target has both"):
+        auc_interval([one_sided], seed=0)
+
+
+def test_tpr_is_refused_where_one_target_cannot_carry_it() -> None:
+    rng = np.random.default_rng(4)
+    wide, narrow = items(rng, 60, 1.0, "wide"), items(rng, 8, 1.0, "narrow")
+    assert mean_tpr([wide], 0.1) == mean_tpr([wide, Panel("x", np.zeros(1), ["x"], np.array([True]))], 0.1)
+    with pytest.raises(Undefined, match="finer than 1 of"):
+        mean_tpr([wide, narrow], 0.1)
+
+
+def test_the_split_counts_what_the_other_half_did_not_choose() -> None:
+    rng = np.random.default_rng(5)
+    members = np.arange(400) % 2 == 0
+    panel = Panel("t", members * 10.0 + rng.random(400), [f"s{i}" for i in range(400)], members)
+    found = split_epsilon([panel], seed=0)
+    assert (found.tp, found.n_members, found.fp, found.n_others) == (100, 100, 0, 100)
+    assert found.value == found.ceiling == epsilon_ceiling(100, 100) == epsilon_bound(100, 100, 0, 100)
+    assert 1 < found.threshold <= 11
+    assert split_epsilon([panel], seed=0) == found
+
+
+def test_a_sharer_is_one_trial_a_side_and_never_in_both_halves() -> None:
+    owner = [f"s{i}" for i in range(12) for _ in range(5)]
+    coins = np.repeat(np.arange(12) < 6, 5)
+    panels = [Panel(f"t{t}", np.random.default_rng(t).normal(size=60), owner, coins) for t in range(3)]
+    found = split_epsilon(panels, seed=1)
+    assert (found.n_members, found.n_others) == (3, 3)
+    mixed = [Panel("t", np.arange(60.0), owner, np.arange(60) % 5 < 2)]
+    both = split_epsilon(mixed, seed=1)
+    assert (both.n_members, both.n_others) == (6, 6)
+
+
+def test_too_few_sharers_for_two_halves() -> None:
+    panel = Panel.of_sharers("t", [1.0, 2.0, 3.0], ["a", "b", "c"], {"a": True, "b": False, "c": False})
+    with pytest.raises(Undefined, match="two sharers each"):
+        split_epsilon([panel], seed=0)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5])
+def test_null_audits_hardly_ever_find_an_epsilon_where_the_best_threshold_does(alike: float) -> None:
+    # PROTOCOL section 6: ε maximised over thresholds without correction "finds" ε > 0 in null audits; the more so
+    # where a sharer's items are alike and each is counted.
+    rng, runs = np.random.default_rng(6), 200
+    owner, split, greedy = np.repeat(np.arange(40), 10), 0, 0
+    for run in range(runs):
+        scores = np.sqrt(alike) * rng.normal(size=40)[owner] + np.sqrt(1 - alike) * rng.normal(size=400)
+        panel = Panel("t", scores, [f"s{i}" for i in owner], rng.permutation(np.arange(40) < 20)[owner])
+        split += split_epsilon([panel], seed=run).value > 0
+        inside, outside = np.sort(scores[panel.members]), np.sort(scores[~panel.members])
+        tp = inside.size - np.searchsorted(inside, inside)  # a best threshold is a member's score
+        fp = outside.size - np.searchsorted(outside, inside)
+        lower = beta.ppf(0.025, tp, inside.size - tp + 1)
+        upper = beta.ppf(0.975, fp + 1, np.maximum(outside.size - fp, 1e-9))
+        greedy += bool((lower > upper).any())
+    print(
+        f"alike {alike}: null audits with ε > 0: split {split / runs:.3f}, best threshold {greedy / runs:.3f}"
+    )
+    assert split / runs <= 0.05
+    assert greedy >= split
+    if alike:
+        assert greedy / runs > 0.2

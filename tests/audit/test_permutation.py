@@ -1,0 +1,244 @@
+"""Permutation tests: against enumeration, by simulation of their size and power, and what must not change them."""
+
+from __future__ import annotations
+
+import time
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu
+
+from prime_audit.audit.auc import FloatArray, Undefined
+from prime_audit.audit.panels import Panel, target_auc
+from prime_audit.audit.permutation import (
+    Permutation,
+    holm,
+    naive_item_p,
+    permutation_p,
+    permutation_test,
+    unit_of,
+)
+
+
+def mean_auc(panels: list[Panel], labels: list[np.ndarray]) -> float:
+    values = [
+        target_auc(p.scores, row)
+        for p, row in zip(panels, labels, strict=True)
+        if row.any() and not row.all()
+    ]
+    return float(np.mean(values))
+
+
+def share(panels: list[Panel], relabelled: list[list[np.ndarray]]) -> tuple[float, float]:
+    """Share of relabellings with a mean AUC as high, and as low, as the data's."""
+    observed = mean_auc(panels, [p.members for p in panels])
+    figures = np.array([mean_auc(panels, labels) for labels in relabelled])
+    return float(np.mean(figures >= observed - 1e-12)), float(np.mean(figures <= observed + 1e-12))
+
+
+def close(test: Permutation, exact: tuple[float, float]) -> None:
+    for found, truth in zip((test.p, test.p_reversed), exact, strict=True):
+        assert abs(found - truth) < 4 * np.sqrt(truth * (1 - truth) / test.n) + 1 / test.n
+
+
+def test_items_within_sharers_equals_enumeration_joint_over_targets() -> None:
+    rng = np.random.default_rng(0)
+    owner = ["a"] * 3 + ["b"] * 4
+    coins = np.array([1, 0, 0, 1, 1, 0, 0], dtype=bool)
+    panels = [Panel(f"t{t}", rng.normal(size=7) + 0.8 * coins, owner, coins) for t in range(2)]
+    panels.append(Panel("only a", rng.normal(size=3), ["a"] * 3, coins[:3]))  # her items, the same coins
+    ways = []
+    for a, b in product(permutations(range(3)), permutations(range(4))):
+        labels = np.concatenate([coins[:3][list(a)], coins[3:][list(b)]])
+        ways.append([labels, labels, labels[:3]])
+    test = permutation_test(panels, unit="item-within-sharer", n=4999, seed=0)
+    close(test, share(panels, ways))
+    assert test.floor == pytest.approx(1 / (3 * 6))
+
+
+def test_items_are_known_by_id_where_ids_are_given() -> None:
+    rng = np.random.default_rng(1)
+    coins = np.array([True, False, True, False])
+    first = Panel("t0", rng.normal(size=4), ["a"] * 4, coins)
+    turned = Panel("t1", first.scores[::-1], ["a"] * 4, coins[::-1])  # the same items in another order
+    ids = [["w", "x", "y", "z"], ["z", "y", "x", "w"]]
+    test = permutation_test([first, turned], unit="item-within-sharer", n=499, seed=0, items=ids)
+    alone = permutation_test([first], unit="item-within-sharer", n=499, seed=0, items=ids[:1])
+    assert test == alone
+
+
+def test_sharers_equal_enumeration_where_targets_select_differently() -> None:
+    rng = np.random.default_rng(2)
+    owner = [f"s{i}" for i in range(5) for _ in range(2 + i % 2)]
+    coins = np.array([[1, 1, 0, 0, 0], [1, 0, 1, 0, 0]], dtype=bool)
+    places = np.array([int(o[1]) for o in owner])
+    panels = [Panel(f"t{t}", rng.normal(size=len(owner)), owner, coins[t][places]) for t in range(2)]
+    ways = [[coins[t][list(order)][places] for t in range(2)] for order in permutations(range(5))]
+    test = permutation_test(panels, unit="sharer", n=4999, seed=0)
+    close(test, share(panels, ways))
+    assert test.floor == pytest.approx(1 / 60)  # 5!/2!: two columns of the coins are equal
+
+
+def test_one_coin_a_sharer_is_exchanged_over_targets_that_list_others() -> None:
+    rng = np.random.default_rng(3)
+    coins = {"a": True, "b": False, "c": True, "d": False}
+    lists = [["a", "b", "c"], ["b", "c", "d"]]
+    panels = [
+        Panel.of_sharers(f"t{t}", rng.normal(size=3), who, {s: coins[s] for s in who})
+        for t, who in enumerate(lists)
+    ]
+    ways = []
+    for order in permutations(coins):
+        moved = dict(zip(coins, (coins[s] for s in order), strict=True))
+        ways.append([np.array([moved[s] for s in who]) for who in lists])
+    test = permutation_test(panels, unit="sharer", n=4999, seed=0)
+    close(test, share(panels, ways))
+    assert test.floor == pytest.approx(1 / 6)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000))
+def test_monotone_maps_and_negation(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    owner = [f"s{i}" for i in range(5) for _ in range(4)]
+    panels = [Panel(f"t{t}", rng.integers(0, 6, size=20), owner, np.arange(20) % 2 == 0) for t in range(2)]
+
+    def mapped(sign: float) -> Permutation:
+        moved = [Panel(p.target, np.exp(sign * p.scores), p.sharers, p.members) for p in panels]
+        return permutation_test(moved, unit="item-within-sharer", n=99, seed=0)
+
+    plain, turned = mapped(1.0), mapped(-1.0)
+    assert permutation_test(panels, unit="item-within-sharer", n=99, seed=0) == plain
+    assert (turned.p, turned.p_reversed) == (plain.p_reversed, plain.p)
+    assert turned.value == pytest.approx(1 - plain.value)
+    assert plain.p + plain.p_reversed >= 1
+
+
+def test_what_cannot_be_permuted() -> None:
+    flags = {"a": True, "b": False}
+    whole = Panel.of_sharers("t", [1.0, 2.0, 3.0], ["a", "a", "b"], flags)
+    with pytest.raises(Undefined, match="no relabelling by item-within-sharer"):
+        permutation_test([whole], unit="item-within-sharer", seed=0)
+    mixed = Panel("t", np.arange(3.0), ["a", "a", "b"], np.array([True, False, False]))
+    with pytest.raises(ValueError, match="'a' is on both sides of 't'"):
+        permutation_test([mixed], unit="sharer", seed=0)
+    nobody = Panel("t", np.arange(2.0), ["a", "b"], np.zeros(2, dtype=bool))
+    for test in (permutation_test, lambda p, **_: naive_item_p(p)):
+        with pytest.raises(Undefined, match="no target has both"):
+            test([nobody], unit="sharer", seed=0)  # type: ignore[operator]
+    assert unit_of([whole]) == "sharer"
+    assert unit_of([whole, mixed]) == "item-within-sharer"
+
+
+def test_naive_p_is_mann_whitney() -> None:
+    rng = np.random.default_rng(0)
+    panel = Panel("t", rng.integers(0, 9, size=60), ["s"] * 60, rng.random(60) < 0.4)
+    sides = panel.scores[panel.members], panel.scores[~panel.members]
+    expected = mannwhitneyu(*sides, alternative="greater", method="asymptotic", use_continuity=False).pvalue
+    assert naive_item_p([panel]) == pytest.approx(expected)
+    assert naive_item_p([Panel("t", np.zeros(4), ["s"] * 4, np.arange(4) < 2)]) == 1.0
+
+
+def test_holm() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_lies_between_the_plain_p_and_bonferroni(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    for plain, p in zip(p_values, adjusted, strict=True):
+        assert plain <= p <= min(1.0, len(p_values) * plain) or p == max(adjusted)
+    order = np.argsort(p_values, kind="stable")
+    assert np.all(np.diff(np.array(adjusted)[order]) >= 0)
+
+
+RUNS, ALPHA = 400, 0.05
+
+
+def null_scores(rng: np.random.Generator, owner: np.ndarray, targets: int) -> FloatArray:
+    """Scores without membership, half of whose variance belongs to the sharer, under every target alike."""
+    sharers, items = rng.normal(size=owner.max() + 1), rng.normal(size=owner.size)
+    own = rng.normal(size=(targets, owner.size))
+    scores: FloatArray = sharers[owner] * 1.0 + 0.8 * items + 0.6 * own
+    return scores
+
+
+def rejections(make: object) -> tuple[float, float]:
+    rng = np.random.default_rng(0)
+    clustered = naive = 0
+    for run in range(RUNS):
+        panels, unit = make(rng)  # type: ignore[operator]
+        clustered += permutation_p(panels, unit, 199, seed=run) <= ALPHA
+        naive += naive_item_p(panels) <= ALPHA
+    return clustered / RUNS, naive / RUNS
+
+
+def paper_game(rng: np.random.Generator) -> tuple[list[Panel], str]:
+    """Twenty sharers of ten items; eight targets in two groups that merge the same five."""
+    owner = np.repeat(np.arange(20), 10)
+    scores = null_scores(rng, owner, 8)
+    groups = [rng.permutation(np.arange(20) < 5) for _ in range(2)]
+    names = [f"s{i}" for i in owner]
+    return [Panel(f"t{t}", scores[t], names, groups[t % 2][owner]) for t in range(8)], "sharer"
+
+
+def heldout_game(rng: np.random.Generator) -> tuple[list[Panel], str]:
+    """Half of each sharer's items are members, the same ones for all eight targets."""
+    owner = np.repeat(np.arange(20), 10)
+    scores = null_scores(rng, owner, 8)
+    coins = np.concatenate([rng.permutation(np.arange(10) < 5) for _ in range(20)])
+    return [
+        Panel(f"t{t}", scores[t], [f"s{i}" for i in owner], coins) for t in range(8)
+    ], "item-within-sharer"
+
+
+@pytest.mark.parametrize("game", [paper_game, heldout_game])
+def test_null_audits_reject_at_the_level_they_claim(game: object) -> None:
+    clustered, naive = rejections(game)
+    print(f"{game.__name__}: clustered {clustered:.4f}, naive {naive:.4f}")  # type: ignore[attr-defined]
+    assert 0.02 <= clustered <= 0.086
+    assert naive > 2 * ALPHA
+
+
+def test_relabelling_each_target_alone_would_reject_too_often() -> None:
+    # What the joint relabelling is for: eight targets that share their members are not eight pieces of evidence.
+    rng, runs = np.random.default_rng(0), 200
+    alone = 0
+    for run in range(runs):
+        panels, _ = paper_game(rng)
+        renamed = [
+            Panel(p.target, p.scores, [f"{p.target} {s}" for s in p.sharers], p.members) for p in panels
+        ]
+        groups = [renamed[i : i + 1] for i in range(8)]
+        draws = [_null_draws(group, run * 8 + i) for i, group in enumerate(groups)]
+        observed = np.mean([target_auc(p.scores, p.members) for p in panels])
+        alone += (1 + (np.mean(draws, axis=0) >= observed).sum()) / 100 <= ALPHA
+    assert alone / runs > 0.15
+
+
+def _null_draws(panels: list[Panel], seed: int) -> FloatArray:
+    from prime_audit.audit.permutation import _by_sharer, _mean_auc, _Shuffles
+
+    return _mean_auc(_by_sharer(panels, [[]]), _Shuffles(99, np.random.default_rng(seed)))
+
+
+def test_a_leak_in_half_the_items_variance_is_found_in_either_game() -> None:
+    rng = np.random.default_rng(0)
+    for game in (paper_game, heldout_game):
+        panels, unit = game(rng)
+        leaking = [Panel(p.target, p.scores + 1.5 * p.members, p.sharers, p.members) for p in panels]
+        assert permutation_p(leaking, unit, 999, seed=0) == 1 / 1000  # type: ignore[arg-type]
+
+
+def test_speed() -> None:
+    rng = np.random.default_rng(0)
+    owner = [f"s{i}" for i in range(20) for _ in range(25)]
+    panels = [Panel(f"t{t}", rng.normal(size=500), owner, rng.random(500) < 0.5) for t in range(16)]
+    start = time.perf_counter()
+    permutation_p(panels, "item-within-sharer", seed=0)
+    assert time.perf_counter() - start < 2.0

@@ -1,0 +1,96 @@
+"""The cache: what is read back is what was made, whole or not there at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from prime_audit.community.store import Store, content_key, default_cache
+from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.base import Spent
+from prime_audit.errors import UserError
+
+
+def adapter(seed: int) -> Adapter:
+    rng = torch.Generator().manual_seed(seed)
+    sites = ("model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj")
+    a, b = (tuple(torch.randn(*shape, generator=rng) for _ in sites) for shape in ((2, 6), (4, 2)))
+    return Adapter(sites, a, b, 2.0)
+
+
+def test_adapters_and_gates_come_back_bit_for_bit_and_are_made_once(tmp_path: Path) -> None:
+    names, calls = ["ann", "../bob", "a/b"], []
+
+    def make() -> dict[str, Adapter]:
+        calls.append(1)
+        return {name: adapter(n) for n, name in enumerate(names)}
+
+    store = Store(tmp_path, Spent())
+    first, again = (store.adapters("k" * 64, names, make) for _ in range(2))
+    assert len(calls) == 1
+    for name in names:
+        assert first[name].scaling == again[name].scaling
+        for x, y in zip((*first[name].A, *first[name].B), (*again[name].A, *again[name].B), strict=True):
+            assert torch.equal(x, y)
+    gates = {n: tuple(torch.randn(3 + i) for i in range(2)) for n in names}
+    made = store.gates("g" * 64, names, lambda: gates)
+    back = store.gates("g" * 64, names, lambda: pytest.fail("made again"))
+    for name in names:
+        assert all(torch.equal(x, y) for x, y in zip(made[name], back[name], strict=True))
+    assert "bob" not in {p.name for p in tmp_path.rglob("*")}  # a user's id is no file's name
+
+
+def test_no_cache_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store(None, Spent())
+    for seed in (1, 2):
+        made = store.adapters("k" * 64, ["a"], lambda seed=seed: {"a": adapter(seed)})
+        assert torch.equal(made["a"].A[0], adapter(seed).A[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    def fail() -> dict[str, Adapter]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path, Spent()).adapters("k" * 64, ["a"], fail)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"cannot be written .*give --cache DIR or --no-cache"):
+        Store(tmp_path / "file", Spent()).adapters("k" * 64, ["a"], lambda: {"a": adapter(0)})
+
+
+@pytest.mark.parametrize("kind", ["adapters", "gates"])
+def test_a_damaged_entry_is_one_line(tmp_path: Path, kind: str) -> None:
+    store = Store(tmp_path, Spent())
+
+    def ask() -> object:
+        if kind == "adapters":
+            return store.adapters("k" * 64, ["a"], lambda: {"a": adapter(0)})
+        return store.gates("k" * 64, ["a"], lambda: {"a": (torch.ones(3),)})
+
+    ask()
+    (file,) = tmp_path.rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(UserError, match="cannot be read") as fault:
+        ask()
+    assert "\n" not in str(fault.value)
+
+
+def test_the_caches_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PRIME_AUDIT_CACHE", str(tmp_path / "own"))
+    assert default_cache() == tmp_path / "own"
+    monkeypatch.delenv("PRIME_AUDIT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache() == tmp_path / "prime-audit"
+
+
+def test_keys_depend_on_content_and_not_on_order() -> None:
+    assert content_key({"a": 1, "b": [1, "ü"]}) == content_key({"b": [1, "ü"], "a": 1})
+    assert content_key({"a": 1}) != content_key({"a": 2})

@@ -1,0 +1,240 @@
+"""What a command line means: tasks, methods with parameters, numbers; every slip is one line with a way out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from prime_audit.api import command_line
+from prime_audit.errors import UserError
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.plan import Plan, make_plan, parse_methods
+from prime_audit.plugins import Augment
+from prime_audit.settings import load_settings, presets
+
+
+def plan(methods: str = "prime", **options: Any) -> Plan:
+    return make_plan(methods=methods, **options)
+
+
+# -- methods -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("np", ["np"]),
+        ("prime,perpcs", ["prime", "perpcs"]),
+        ("prime:alpha=0.6,k=2,perpcs", ["prime:alpha=0.6,k=2", "perpcs"]),
+        ("prime:alpha=0.6+rag:k=2,np", ["prime:alpha=0.6+rag:k=2", "np"]),
+        ("np+rag,rag", ["rag"]),
+        ("rag+pag", ["rag+pag"]),
+        (" prime , prime ", ["prime"]),
+        ("oppu:recipe=oppu+pag:k=0", ["oppu:recipe=oppu+pag:k=0"]),
+    ],
+)
+def test_labels(text: str, labels: list[str]) -> None:
+    assert [m.label for m in parse_methods(text)] == labels
+
+
+def test_the_reference_is_always_there_and_first() -> None:
+    assert [m.label for m in plan("prime,np,rag").methods] == ["np", "prime", "rag"]
+    assert [m.label for m in plan("prime").methods] == ["np", "prime"]
+
+
+@pytest.mark.parametrize(
+    ("text", "front"),
+    [
+        ("np", Augment(0, False)),
+        ("rag", Augment(1, False)),
+        ("rag:k=3", Augment(3, False)),
+        ("pag", Augment(0, True)),
+        ("prime+rag", Augment(1, False)),
+        ("prime+pag", Augment(1, True)),  # Table 1: the profile, and one item behind another method
+        ("pag:k=2", Augment(2, True)),
+        ("oppu+pag:k=0", Augment(0, True)),
+        ("prime+rag:k=4+pag", Augment(4, True)),
+    ],
+)
+def test_what_stands_in_front(text: str, front: Augment) -> None:
+    (spec,) = parse_methods(text)
+    assert spec.augment(load_settings("laptop"), "LaMP-2") == front
+
+
+def test_parameters_come_from_the_preset_by_task() -> None:
+    (spec,) = parse_methods("prime:alpha=0.6")
+    paper = load_settings("paper")
+    assert spec.values(paper, "LaMP-1")["prime.k"] == 5
+    assert spec.values(paper, "LaMP-2") == {
+        "prime.alpha": 0.6, "prime.optimizer": "cma", "prime.budget": 30, "prime.k": 3, "prime.share": 0.6,
+        "prime.granularity": "module", "prime.merge": "delta", "prime.select": "best",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prim", "unknown method 'prim': did you mean prime?"),
+        ("prime+ragg", "unknown method 'ragg': did you mean rag"),
+        ("prime:alfa=1", "unknown parameter of prime 'alfa': did you mean alpha?"),
+        ("prime:alpha=much", "prime:alpha=much: 'much' is no number"),
+        ("prime:alpha=NaN", "give a finite number"),
+        ("prime:alpha=-Infinity", "give a finite number"),
+        ("prime:k=2.5", "prime:k=2.5: '2.5' is no whole number"),
+        ("prime:k=0", "prime:k=0: give a finite number, at least 1"),
+        ("prime:budget=-3", "at least 1"),
+        ("prime:share=1.5", "at least 0, at most 1"),
+        ("rag:k=0", "at least 1"),
+        ("perpcs:n_sim=-1", "at least 0"),
+        ("prime:optimizer=cmaes", "unknown optimizer of prime 'cmaes': did you mean cma?"),
+        ("prime:alpha", "write parameters as key=value"),
+        ("prime:alpha=", "write parameters as key=value"),
+        ("prime:k=1,k=2", "k is given twice"),
+        ("prime+perpcs", "prime and perpcs both make a model; join one with rag or pag"),
+        ("np:k=1", "unknown parameter of np 'k': known: none"),
+    ],
+)
+def test_slips_in_methods(text: str, message: str) -> None:
+    with pytest.raises(UserError) as fault:
+        plan(text)
+    assert message in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+# -- everything else ---------------------------------------------------------------------------------------
+
+
+def test_defaults() -> None:
+    made = plan()
+    assert made.tasks == ("LaMP-2", "LaMP-4")
+    assert (made.data, made.model, made.encoder, made.profiler) == ("world", "mini", "", "")
+    assert (made.attacks, made.device, made.dtype, made.seed) == (("loss",), "auto", "auto", 0)
+
+
+def test_tasks_in_any_spelling_each_once() -> None:
+    assert plan(tasks="movie_tagging,LaMP_2,lamp4").tasks == ("LaMP-2", "LaMP-4")
+    assert plan(tasks=["LaMP-3", "LaMP-1"]).tasks == ("LaMP-3", "LaMP-1")
+    assert plan(attacks="loss,loss").attacks == ("loss",)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tasks": "LaMP-6"}, "unknown task 'LaMP-6': did you mean"),
+        ({"attacks": "los"}, "unknown attack 'los': did you mean loss"),
+        ({"preset": "paperr"}, "unknown preset 'paperr': did you mean paper?"),
+        ({"device": "gpu"}, "--device gpu: give one of auto, cpu, cuda"),
+        ({"dtype": "fp16"}, "--dtype fp16: give one of auto, float32"),
+        ({"data": "/no/such/path"}, "/no/such/path: no such file or folder"),
+        ({"overrides": ["cluster=3"]}, "unknown setting 'cluster': did you mean clusters?"),
+        ({"overrides": ["clusters"]}, "--set clusters: write KEY=VALUE"),
+        ({"overrides": ["clusters=some"]}, "--set clusters=some: 'some' is no whole number"),
+        ({"overrides": ["clusters=0"]}, "--set clusters=0: give a finite number, at least 1"),
+        ({"overrides": ["LaMP-2.clusters=0"]}, "at least 1"),
+        ({"overrides": ["LaMP-9.clusters=2"]}, "unknown setting 'LaMP-9.clusters'"),
+        ({"overrides": ["sharer.lr=NaN"]}, "give a finite number, at least 0"),
+        ({"overrides": ["heldout=1"]}, "at most 0.99"),
+        ({"overrides": ["sampling=maybe"]}, "is no true or false"),
+        ({"overrides": ["sharer.schedule=cosin"]}, "unknown schedule 'cosin': did you mean cosine?"),
+        ({"overrides": ["gate.epochs=2"]}, "the preset counts steps here; set gate.steps"),
+        ({"overrides": ["LaMP-3.sharer.steps=2"]}, "the preset counts epochs here; set sharer.epochs"),
+        ({"overrides": ["lora.modules="]}, "name modules, joined by +"),
+    ],
+)
+def test_slips_elsewhere(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as fault:
+        plan(**options)
+    assert message in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+def test_overrides_by_task_win() -> None:
+    settings = load_settings(
+        "laptop", ["clusters=5", "LaMP-3.clusters=7", "LaMP-2.sharer.lr=1", "sampling=true"]
+    )
+    assert settings.get("clusters", "LaMP-2") == 5
+    assert settings.get("clusters", "LaMP-3") == 7
+    assert settings.recipe("sharer", "LaMP-2")["lr"] == 1.0
+    assert settings.recipe("sharer", "LaMP-3")["lr"] != 1.0
+    assert settings.get("sampling") is True
+
+
+TABLE_7 = {  # adaptation batch, epochs; sharer batch, epochs; gate batch, steps; top_k, batch; k, budget, share
+    "LaMP-1": (16, 3, 1e-4, 8, 1, 1e-4, 6, 100, 1e-5, 1, 16, 5, 50, 0.8),
+    "LaMP-2": (16, 3, 1e-4, 6, 3, 2e-4, 6, 100, 2e-5, 3, 16, 3, 30, 0.6),
+    "LaMP-3": (8, 3, 1e-4, 4, 2, 1e-4, 4, 100, 1e-5, 1, 6, 5, 50, 1.0),
+    "LaMP-4": (8, 3, 1e-4, 8, 3, 1e-4, 6, 50, 2e-5, 1, 16, 3, 30, 0.8),
+    "LaMP-5": (8, 3, 1e-4, 8, 2, 1e-4, 6, 50, 2e-5, 1, 10, 3, 50, 1.0),
+    "LaMP-7": (16, 3, 1e-4, 8, 1, 1e-4, 6, 50, 2e-5, 2, 16, 3, 30, 1.0),
+}
+KEYS = (
+    *("adaptation.batch", "adaptation.epochs", "adaptation.lr", "sharer.batch", "sharer.epochs", "sharer.lr"),
+    *("gate.batch", "gate.steps", "gate.lr", "perpcs.top_k", "perpcs.batch"),
+    *("prime.k", "prime.budget", "prime.share"),
+)
+
+
+def test_the_paper_preset_is_the_papers_table() -> None:
+    settings = load_settings("paper")
+    for task, row in TABLE_7.items():
+        assert tuple(settings.get(key, task) for key in KEYS) == row
+        assert settings.recipe("gate", task)["weight_decay"] == 0.0
+        clips = [settings.recipe(part, task)["clip"] for part in ("adaptation", "sharer", "gate")]
+        assert clips == [0.3, 1.0, 0.3]
+    assert [settings.get(f"lora.{k}") for k in ("rank", "alpha", "dropout")] == [8, 8.0, 0.05]
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_every_preset_is_within_its_own_bounds(preset: str) -> None:
+    settings = load_settings(preset)
+    for task in TASKS:
+        for key, value in settings.for_task(task).items():
+            if isinstance(value, list | str):
+                continue
+            load_settings(preset, [f"{task}.{key}={json.dumps(value)}"])
+
+
+def test_a_plan_is_plain_json_and_names_all_that_decides() -> None:
+    made = plan("prime:alpha=0.3", tasks="LaMP-2", overrides=["clusters=5"], seed=7)
+    spec = json.loads(json.dumps(made.spec(), allow_nan=False))
+    assert spec["methods"] == ["np", "prime:alpha=0.3"]
+    assert spec["seed"] == 7
+    assert spec["settings"]["LaMP-2"]["clusters"] == 5
+
+
+@pytest.mark.parametrize(
+    ("methods", "options"),
+    [
+        ("prime:alpha=0.6,k=2+rag", {"tasks": ["LaMP-2", "LaMP-4"], "overrides": ["clusters=3"], "seed": 4}),
+        (["np", "rag"], {"data": "my data", "encoder": "", "strict": True, "model": None}),
+    ],
+)
+def test_the_recorded_command_makes_the_same_plan(
+    methods: str | Sequence[str], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shlex
+
+    import prime_audit.api
+    from prime_audit.cli import cli
+
+    caught: dict[str, Any] = {}
+
+    def catch(methods: Any, **words: Any) -> None:
+        caught.update(words, methods=methods)
+        raise UserError("caught")
+
+    monkeypatch.setattr(prime_audit.api, "compare", catch)
+    monkeypatch.setattr("prime_audit.cli.quiet_libraries", lambda: None)
+    words = shlex.split(command_line(methods, options))
+    assert words[:2] == ["prime-audit", "compare"]
+    with pytest.raises(UserError, match="caught"):
+        cli.main(words[1:], standalone_mode=False)
+    caught.pop("out")
+    caught.pop("cache")
+    if options.get("data") == "my data":
+        assert (caught["data"], caught["encoder"], caught["strict"]) == ("my data", "", True)
+        return
+    assert make_plan(**caught).spec() == make_plan(methods=methods, **options).spec()
