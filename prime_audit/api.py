@@ -34,7 +34,7 @@ def compare(
     quiet
         No progress.
     options
-        Further words of the command: ``tasks``, ``attacks``, ``data``, ``model``, ``encoder``, ``profiler``,
+        Further words of the command: ``tasks``, ``attacks``, ``games``, ``data``, ``model``, ``encoder``, ``profiler``,
         ``preset``, ``overrides`` (``["clusters=10"]``), ``device``, ``dtype``, ``seed``, ``plugins``, ``strict``.
 
     Raises
@@ -61,7 +61,7 @@ def command_line(methods: str | Sequence[str], options: dict[str, Any]) -> str:
         elif key == "strict":
             words += ["--strict"] if value else []
         elif value is not None:
-            words += [f"--{key}", _joined(value) if key in ("tasks", "attacks") else str(value)]
+            words += [f"--{key}", _joined(value) if key in ("tasks", "attacks", "games") else str(value)]
     return shlex.join(words)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prime_audit import panel
 from prime_audit.folder import write_atomic
 from prime_audit.record import Comparison, Record, Result
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
 AUC, BASE = "auc", "auc_base"
-CONTROLS = {BASE: "unmerged base", "auc_length": "length alone", "auc_similarity": "similarity alone"}
+CONTROLS = {
+    BASE: "unmerged base",
+    "auc_bag_of_words": "words alone",
+    "auc_length_only": "length alone",
+    "auc_similarity_only": "similarity alone",
+}
 """Leakage metrics that never see the personalised model, and what they see."""
 _LABEL_WIDTH = 18
 """Characters of a method's column that a full table leaves on a line of 100."""
@@ -102,10 +108,15 @@ def render_all(record: Record, folder: Path) -> None:
 
 def terminal(record: Record) -> Group:
     """Make the tables for rich: one a task, at most 100 columns wide, intervals below their figures."""
-    from rich.console import Group
+    from rich.console import Group, RenderableType
     from rich.text import Text
 
-    parts = [part for table in rows(record) for part in (*_rich_table(table), Text())]
+    parts: list[RenderableType] = []
+    for table in rows(record):
+        parts += _rich_table(table)
+        if judged := panel.rows(record, table.task):
+            parts += [Text(), panel.terminal(judged), *map(Text, panel.warnings(record, table.task))]
+        parts.append(Text())
     return Group(*parts, *(Text(f"! {warning}", style="yellow") for warning in record.warnings))
 
 
@@ -120,6 +131,9 @@ def markdown(record: Record) -> str:
     ]
     for table in tables:
         lines += [f"## {table.task}", _markdown_table(table), _bullets([*table.notes, *_footnotes(table)])]
+        if judged := panel.rows(record, table.task):
+            lines += ["### Control panel", panel.markdown(judged)]
+            lines.append(_bullets([*panel.warnings(record, table.task), *panel.NOTES]))
     lines += ["![Utility against leakage](frontier.svg)", "## How to read this", _bullets(_READING)]
     if record.warnings:
         lines += ["## Warnings", _bullets(record.warnings)]

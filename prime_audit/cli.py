@@ -91,6 +91,7 @@ def _one_line(message: str) -> str:
     "--tasks", metavar="T,…", help="Tasks; by default LaMP-2,LaMP-4 of the world, or what the data holds."
 )
 @click.option("--attacks", default="loss", show_default=True, help="Membership-inference attacks.")
+@click.option("--games", default="paper,heldout", show_default=True, help="Membership games (list games).")
 @data_option
 @click.option("--model", help="'mini', a Hugging Face folder or a hub id.  [default: the preset's]")
 @click.option(
@@ -129,7 +130,7 @@ def show(run: Path, as_json: bool) -> None:
 
 
 @cli.command(name="list")
-@click.argument("what", type=click.Choice(["methods", "attacks", "tasks", "presets"]))
+@click.argument("what", type=click.Choice(["methods", "attacks", "games", "tasks", "presets"]))
 @plugin_option
 @json_option
 def list_(what: str, plugins: tuple[Path, ...], as_json: bool) -> None:
@@ -192,6 +193,23 @@ def prompts(as_json: bool, **options: Any) -> None:
         click.echo(
             f"{click.style(row['id'], bold=True)}\n{row['prompt']} {click.style(row['gold'], fg='green')}\n"
         )
+
+
+@cli.command()
+@click.argument("scores", type=click.Path(path_type=Path))
+@seed_option
+@json_option
+def stats(scores: Path, seed: int, as_json: bool) -> None:
+    """Compute every statistic of anyone's membership scores (CSV or JSONL)."""
+    from prime_audit.audit.scores_file import describe_scores
+
+    report = describe_scores(scores, seed)
+    if as_json:
+        click.echo(report.to_json())
+        return
+    print_table([list(row) for row in report.rows()], list(report.headers()))
+    for note in report.notes():
+        click.echo(note)
 
 
 @cli.command()
@@ -318,6 +336,10 @@ def _listing(what: str, plugins: tuple[Path, ...]) -> list[dict[str, str]]:
 
     if what == "tasks":
         return [{"task": t.name, "folder": t.short, "metrics": ", ".join(t.metrics)} for t in TASKS.values()]
+    if what == "games":
+        from prime_audit.audit.games import GAMES
+
+        return [{"game": g.name, "what": g.summary} for g in GAMES.values()]
     if what == "presets":
         return [{"preset": p} for p in presets()]
     found = available("method" if what == "methods" else "attack", plugins)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prime_audit.errors import UserError
+from prime_audit.audit.games import GAMES
+from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.tasks import find_task
 from prime_audit.plugins import Augment, Method, load_attack, load_method, read_params
 from prime_audit.settings import Settings, load_settings
@@ -77,6 +78,7 @@ class Plan:
     methods: tuple[MethodSpec, ...]
     """The reference first."""
     attacks: tuple[str, ...]
+    games: tuple[str, ...]
     data: str
     """``world`` or a path."""
     model: str
@@ -97,6 +99,7 @@ class Plan:
             "tasks": list(self.tasks),
             "methods": [m.label for m in self.methods],
             "attacks": list(self.attacks),
+            "games": list(self.games),
             "data": self.data,
             "model": self.model,
             "encoder": self.encoder,
@@ -117,6 +120,7 @@ def make_plan(
     methods: str | Sequence[str],
     tasks: str | Sequence[str] | None = None,
     attacks: str | Sequence[str] = "loss",
+    games: str | Sequence[str] = "paper,heldout",
     data: str = "world",
     model: str | None = None,
     encoder: str | None = None,
@@ -137,6 +141,10 @@ def make_plan(
     for spec in specs:
         for task in names:
             spec.values(settings, task)
+    played = tuple(dict.fromkeys(_words(games)))
+    for game in played:
+        if game not in GAMES:
+            raise unknown("game", game, GAMES)
     chosen = tuple(dict.fromkeys(load_attack(a, files).name for a in _words(attacks)))
     for what, value, known in (("device", device, DEVICES), ("dtype", dtype, DTYPES)):
         if value not in known:
@@ -145,6 +153,7 @@ def make_plan(
         names,
         specs,
         chosen,
+        played,
         data,
         model or settings.get("model"),
         settings.get("encoder") if encoder is None else encoder,

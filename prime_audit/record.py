@@ -79,7 +79,7 @@ class Result:
     """The method's label, parameters included, for instance prime:alpha=0.6+rag."""
     metric: str
     """A metric of the task (accuracy, f1, MAE, RMSE, rouge-1, rouge-L), auc, or a control of the auc:
-    auc_base (the same score from the unmerged base), auc_length, auc_similarity."""
+    auc_base (the same score from the unmerged base), auc_bag_of_words, auc_length_only, auc_similarity_only."""
     value: float | None
     """The figure; null where it does not apply, and then reason says why."""
     ci: tuple[float, float] | None
@@ -124,6 +124,48 @@ class Comparison:
     """The game, for leakage."""
     attack: str | None = None
     """The attack, for leakage."""
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One attack on one method in one game: what stands beside its AUC, and the verdict."""
+
+    task: str
+    """The task's name."""
+    method: str
+    """The method's label."""
+    game: str
+    """Who is a member: the game's name."""
+    attack: str
+    """The score used: the attack's name."""
+    auc: float
+    """Mean over targets of the per-target AUC."""
+    ci: tuple[float, float] | None
+    """Its interval, over sharers and targets."""
+    verdict: str
+    """leaks, no leak found, confounded, or too few to say: by the rule of prime_audit/audit/verdict.py."""
+    why: str
+    """The numbers that decided."""
+    p: float | None
+    """One-sided permutation p at the unit that was randomised; null where nothing can be exchanged."""
+    p_adjusted: float | None
+    """After Holm's correction over the attacks of this method and game."""
+    best_control: str | None
+    """The control with the highest AUC."""
+    over_control: float | None
+    """The AUC minus that control's."""
+    over_control_ci: tuple[float, float] | None
+    """Interval of that difference, on the same draws."""
+    tpr: Mapping[str, float | None]
+    """Mean TPR by FPR limit; null where a target has too few non-members for so fine a rate."""
+    members: int
+    """Member items scored, over all targets."""
+    others: int
+    """Non-member items scored, over all targets."""
+    undefined: int
+    """Items the attack said nothing of; they count with the median score."""
+    both_sides: int
+    """Items whose text stands on both sides of a target's game."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +244,8 @@ class Record:
     """Clock and memory: all that differs between two runs of the same specification."""
     comparisons: tuple[Comparison, ...] = ()
     """Paired differences to the baselines."""
+    leaks: tuple[Leak, ...] = ()
+    """The panel beside every leakage figure, with its verdict."""
     community: Mapping[str, Any] = field(default_factory=dict)
     """By task: the sharers with index, cluster, items and held-out counts, and similarities to targets."""
     costs: tuple[Cost, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,15 +15,14 @@ import numpy as np
 import torch
 
 from prime_audit import utility
-from prime_audit.audit import games, play
-from prime_audit.audit.signals import Signals
+from prime_audit.audit.games import GAMES
 from prime_audit.community.build import Community
 from prime_audit.community.profiles import plain_profile, written_profiles
 from prime_audit.community.store import Store, content_key
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base, load_base
 from prime_audit.engine.embed import Encoder, base_encoder, load_encoder
-from prime_audit.engine.engine import BASE, Engine, Request
+from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.sampling import Sampling
 from prime_audit.errors import UserError
 from prime_audit.folder import PREDICTIONS, SCORES, Run, RunFolder
@@ -31,14 +30,14 @@ from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import TASKS, Task
+from prime_audit.leakage import Leakage, Played
 from prime_audit.ledger import Ledger
 from prime_audit.plan import REFERENCE, MethodSpec, Plan
-from prime_audit.plugins import Attack, Personal, Scene, load_attack
-from prime_audit.record import Comparison, Data, Intervals, Model, Record, Result
+from prime_audit.plugins import Personal, Scene, load_attack
+from prime_audit.record import Comparison, Data, Intervals, Leak, Model, Record, Result
 from prime_audit.seeds import seed_of
 from prime_audit.utility import Answers
 
-GAME = "paper"
 LIBRARIES = (
     "prime-audit",
     "torch",
@@ -58,6 +57,7 @@ class Findings:
     data: list[Data] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
+    leaks: list[Leak] = field(default_factory=list)
     community: dict[str, Any] = field(default_factory=dict)
     predictions: list[Mapping[str, object]] = field(default_factory=list)
     scores: list[Mapping[str, object]] = field(default_factory=list)
@@ -97,6 +97,7 @@ def _run(plan: Plan, folder: RunFolder, command: str, cache: Path | None, quiet:
         hardware=_hardware(base),
         results=tuple(found.results),
         comparisons=tuple(found.comparisons),
+        leaks=tuple(found.leaks),
         community=found.community,
         costs=tuple(ledger.costs),
         intervals=Intervals(),
@@ -186,7 +187,7 @@ class _Task:
 
     def _cores(self) -> dict[str, MethodSpec]:
         """List the personalised models that are needed, each once: ``prime`` serves ``prime+rag`` too."""
-        return {spec.core.label: spec for spec in reversed(self.plan.methods)}
+        return {spec.core.label: spec for spec in self.plan.methods}
 
     def _personalise(self, community: Community, core: str) -> dict[str, Personal]:
         part = self._cores()[core].core
@@ -240,22 +241,23 @@ class _Task:
                 self.found.comparisons += utility.comparisons(self.task, own, answers[REFERENCE], seed, draws)
 
     def _attack(self, community: Community, personal: Mapping[str, dict[str, Personal]]) -> None:
-        panel = _Panel(self, community)
-        for name in self.plan.attacks:
-            attack = load_attack(name, self.plan.plugins)
-            for core, models in personal.items():
-                played = panel.play(attack, core, models)
-                self.found.scores += play.rows(played, panel.items, GAME)
-                # The module is what is attacked: every method that deploys it has the same figure.
-                for spec in self.plan.methods:
-                    if spec.core.label == core:
-                        self._leakage(replace(played, method=spec.label), panel.items)
+        attacks = [load_attack(name, self.plan.plugins) for name in self.plan.attacks]
+        leakage = Leakage(community, [GAMES[name] for name in self.plan.games], attacks)
+        for core, models in personal.items():
+            examined = leakage.examine(core, models)
+            for game in leakage.games:
+                seed = seed_of(self.plan.seed, "bootstrap", self.task.name, game.name)
+                with self.ledger.stage(self.task.name, core, f"game {game.name}", 0):
+                    played = leakage.play(game, examined, Intervals().draws, seed)
+                self.found.scores += played.rows(self.task.name, leakage.pool)
+                self._report(core, played, leakage)
 
-    def _leakage(self, played: play.Played, items: play.Items) -> None:
-        seed, draws = seed_of(self.plan.seed, "bootstrap", self.task.name, GAME), Intervals().draws
-        found, gaps = play.results(played, items, GAME, seed, draws)
-        self.found.results += found
-        self.found.comparisons += gaps
+    def _report(self, core: str, played: Played, leakage: Leakage) -> None:
+        """Enter a game under every method that deploys the module: it is the module that is attacked."""
+        for label in (m.label for m in self.plan.methods if m.core.label == core):
+            self.found.results += played.results(self.task.name, label)
+            self.found.comparisons += played.comparisons(self.task.name, label)
+            self.found.leaks += played.leaks(self.task.name, label, leakage.pool)
 
     def _note(self, community: Community, cut: int) -> None:
         data, name = self.data, self.task.name
@@ -287,80 +289,6 @@ class _Task:
             self.found.warnings.append(
                 f"{name}: {len(data.defects)} defective records in the data, the first: {data.defects[0]}"
             )
-
-
-class _Panel:
-    """The paper's game on one task: its items, and the base's own scores of them."""
-
-    def __init__(self, owner: _Task, community: Community) -> None:
-        self._owner, self._community = owner, community
-        self._base: list[np.ndarray] | None = None
-        listed = [
-            (s.user.id, e) for s in community.sharers for e in community.last_examples(s.user, s.trained)
-        ]
-        self.items = play.Items(
-            [s for s, _ in listed],
-            [e.id for _, e in listed],
-            [e.prompt for _, e in listed],
-            [e.gold for _, e in listed],
-        )
-
-    def play(self, attack: Attack, core: str, models: Mapping[str, Personal]) -> play.Played:
-        """Score every sharer's items under every target's model that has members and non-members."""
-        everyone = [s.user.id for s in self._community.sharers]
-        rounds = [games.paper(target, p.sharers, everyone) for target, p in models.items()]
-        able = [g.target for g in rounds if g.reason is None]
-        scores = self._scores(attack, core, {t: models[t] for t in able}) if able else {}
-        return play.Played(
-            self._owner.task.name, core, attack.name, rounds, scores, self._controls(attack, able)
-        )
-
-    def _scores(self, attack: Attack, core: str, models: Mapping[str, Personal]) -> dict[str, np.ndarray]:
-        base = self._base_logprobs()
-        rows = self._logprobs(core, f"attack ({attack.name})", [p.mixture for p in models.values()])
-        signals = [Signals(row, base, self.items.golds) for row in rows]
-        return {target: attack.score(s) for target, s in zip(models, signals, strict=True)}
-
-    def _controls(self, attack: Attack, targets: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-        """Score without the personalised model: the unmerged base, length alone, similarity alone.
-
-        Directions are fixed beforehand: short = member (as a sum of losses has it), similar = member.
-        """
-        names: tuple[str, ...] = ("base", "length", "similarity")
-        if not targets:
-            return {name: {} for name in names}
-        base = self._base_logprobs()
-        plain = attack.score(Signals(base, base, self.items.golds))
-        short = -np.array([len(row) for row in base], dtype=np.float64)
-        return {
-            "base": dict.fromkeys(targets, plain),
-            "length": dict.fromkeys(targets, short),
-            "similarity": {t: self._similar(t) for t in targets},
-        }
-
-    def _similar(self, target: str) -> np.ndarray:
-        by_sharer = dict(
-            zip((s.user.id for s in self._community.sharers), self._community.similarity(target), strict=True)
-        )
-        return np.array([by_sharer[s] for s in self.items.sharers])
-
-    def _base_logprobs(self) -> list[np.ndarray]:
-        if self._base is None:
-            (self._base,) = self._logprobs(None, "attack (base)", [BASE])
-        return list(self._base)
-
-    def _logprobs(self, core: str | None, stage: str, mixtures: Sequence[Any]) -> list[list[np.ndarray]]:
-        """Log-probabilities of every item under every mixture: one list of items a mixture."""
-        items, engine = self.items, self._owner.engine
-        requests = [
-            Request(prompt, mixture, gold)
-            for mixture in mixtures
-            for prompt, gold in zip(items.prompts, items.golds, strict=True)
-        ]
-        with self._owner.ledger.stage(self._owner.task.name, core, stage, len(requests), engine) as tick:
-            rows = engine.score(requests, tick)
-        width = len(items.golds)
-        return [rows[i : i + width] for i in range(0, len(rows), width)]
 
 
 def _describe(community: Community) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METH
                     comparisons.append(
                         Comparison(task, method, "np", metric, gain, (gain - 0.01, gain + 0.01), 330)
                     )
-            for metric in ("auc", "auc_base", "auc_length"):
+            for metric in ("auc", "auc_base", "auc_length_only"):
                 if not method.startswith(("prime", "perpcs")):
                     results.append(
                         Result(task, method, metric, None, None, 0, None, NOBODY, 0, None, "paper", "loss")

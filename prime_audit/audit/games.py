@@ -24,6 +24,8 @@ class Dealt:
     """Rows of the pool in play, [items]."""
     members: BoolArray
     """Whether each is a member, [items]."""
+    owners: Sequence[str]
+    """Whose item it is, [items]."""
     reason: str | None = None
     """Why the game says nothing of this target's model; None where it can be played."""
 
@@ -43,27 +45,31 @@ class Game:
 
 
 def _nothing(target: str, reason: str) -> Dealt:
-    return Dealt(target, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_), reason)
+    return Dealt(target, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_), (), reason)
 
 
 def _paper(target: str, merged: Sequence[str], pool: Pool) -> Dealt:
-    """Merged sharers' trained examples against all other sharers' (PROTOCOL §5)."""
+    """Set merged sharers' trained examples against all other sharers' (PROTOCOL §5)."""
     if not merged:
         return _nothing(target, "merges nobody: no members")
     if set(merged) >= set(pool.owners):
         return _nothing(target, "merges every sharer: no non-members")
-    rows = np.flatnonzero(pool.trained)
-    return Dealt(target, rows, _of(pool, rows, merged))
+    rows = np.flatnonzero(pool.last)
+    return _dealt(target, pool, rows, _of(pool, rows, merged))
 
 
 def _heldout(target: str, merged: Sequence[str], pool: Pool) -> Dealt:
-    """What merged sharers' adapters were trained on against those sharers' own held-out items."""
+    """Set what merged sharers' adapters were trained on against those sharers' own held-out items."""
     if not merged:
         return _nothing(target, "merges nobody: no members")
-    rows = np.flatnonzero(_of(pool, np.arange(len(pool)), merged))
+    rows = np.flatnonzero(pool.drawn & _of(pool, np.arange(len(pool)), merged))
     if pool.trained[rows].all():
         return _nothing(target, "no merged sharer has held-out items: no non-members")
-    return Dealt(target, rows, pool.trained[rows])
+    return _dealt(target, pool, rows, pool.trained[rows])
+
+
+def _dealt(target: str, pool: Pool, rows: IntArray, members: BoolArray) -> Dealt:
+    return Dealt(target, rows, members, [pool.owners[r] for r in rows])
 
 
 def _of(pool: Pool, rows: IntArray, merged: Sequence[str]) -> BoolArray:

@@ -18,18 +18,19 @@ class Pool:
     """Id of the sharer whose example it is, [rows]."""
     ids: Sequence[str]
     """Example ids, [rows]."""
-    items: Sequence[str]
-    """``owner/item``: a plain and an augmented example of one item have it in common, [rows]."""
     prompts: Sequence[str]
+    """What stands in front, [rows]."""
     golds: Sequence[str]
+    """What is scored, [rows]."""
     trained: BoolArray
     """Whether the owner's adapter was trained on it, [rows]."""
+    last: BoolArray
+    """Whether it is an example, plain or augmented, of the owner's last trained items: the paper's game, [rows]."""
+    drawn: BoolArray
+    """Whether it is the plain example of a held-out item, or of one of as many trained items drawn at random from
+    the whole history: the heldout game, one row an item and no drift in time between the sides, [rows]."""
     population: Sequence[tuple[str, str]] = ()
     """(prompt, gold) of users who share nothing and are no targets: known non-members, disjoint from the rows."""
-
-    def texts(self, rows: Sequence[int]) -> list[str]:
-        """Whole texts of some rows."""
-        return [f"{self.prompts[r]} {self.golds[r]}" for r in rows]
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -48,13 +48,15 @@ def _numpy(values: Tensor) -> np.ndarray:
 def moments(logp: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of log p over the vocabulary (PROTOCOL §5, Min-K%++), from log p [n, vocabulary].
 
-    σ² is summed about the mean, in float32: the textbook difference of two sums loses the digits that matter
-    where the distribution is nearly flat, and may fall below 0. Returns float64 [n] each; σ ≥ 0.
+    In float32, counted from the likeliest token and σ² about the mean: the textbook difference of two sums loses
+    the digits that matter where a distribution is nearly flat, and may fall below 0. Returns float64 [n]; σ ≥ 0.
     """
-    p = logp.exp()
-    mean = torch.einsum("nv,nv->n", p, logp)
-    away = (logp - mean[:, None]).square_()
-    return mean.double(), torch.einsum("nv,nv->n", p, away).double().sqrt()
+    top = logp.amax(-1, keepdim=True)
+    p, below = logp.exp(), logp - top
+    mean = torch.einsum("nv,nv->n", p, below)
+    below.sub_(mean[:, None]).square_()
+    sigma = torch.einsum("nv,nv->n", p, below).double().sqrt()
+    return top[:, 0].double() + mean.double(), sigma
 
 
 def _plain_logits(base: Base, trees: Sequence[Tree]) -> Tensor:

@@ -32,8 +32,11 @@ class Privacy:
     """Target ε; ``inf`` clips each example and adds no noise: no guarantee, the price of clipping alone."""
     delta: float | None = None
     """δ; None: 1e-5, or n^-1.1 where an owner's n items are so many that this is smaller."""
-    clip: float = 1.0
-    """Largest L2 norm of one example's gradient over all factors of the adapter; the noise is a multiple of it."""
+    clip: float = 0.1
+    """Largest L2 norm of one example's gradient over all factors of the adapter; the noise is a multiple of it.
+
+    Below most gradients' norms (medians 0.15 to 0.7 on the mini model), where AdamW, which knows no scale, makes
+    its value matter little (Li et al. 2022, who recommend 0.1)."""
 
     def __post_init__(self) -> None:
         if not self.epsilon > 0 or not 0 < self.clip < math.inf:

@@ -67,10 +67,11 @@ def plant(rows: Sequence[Encoded], window: int | None) -> list[Tree]:
     """
     columns = zip(*(row.ids for row in rows), strict=False)
     shared = sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, columns))
-    longest = max(len(row.ids) for row in rows)
-    packed = shared + sum(len(row.ids) - shared for row in rows)
-    # Texts that lost their fronts share next to nothing; past twice the longest, attention costs more than it saves.
-    if len(rows) > 1 and packed < 2 * longest and (window is None or longest <= window):
+    apart = sum(len(row.ids) for row in rows)
+    packed = apart - (len(rows) - 1) * shared
+    fits = window is None or max(len(row.ids) for row in rows) <= window
+    # Texts that lost their fronts share next to nothing: one long row would cost more than it saves.
+    if fits and packed <= 0.75 * apart:
         ids = rows[0].ids[:shared] + tuple(token for row in rows for token in row.ids[shared:])
         return [Tree(ids, tuple(rows), shared)]
     return [Tree(row.ids, (row,), 0) for row in rows]

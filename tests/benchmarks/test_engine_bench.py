@@ -16,8 +16,9 @@ import torch
 
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.bank import AdapterBank, Mixture
-from prime_audit.engine.base import load_base
-from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.base import Base, load_base
+from prime_audit.engine.engine import Continuation, Engine, Probe, Request
+from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -32,6 +33,12 @@ def engine(llama_folder: Path) -> Iterator[Engine]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     base = load_base(str(llama_folder), targets=TARGETS, device="cpu", dtype="float32")
+    yield adapted(base)
+    torch.set_num_threads(threads)
+
+
+def adapted(base: Base) -> Engine:
+    """Three random adapters over a base."""
     noise = torch.Generator().manual_seed(0)
     sites = tuple(s.name for s in base.sites)
     adapters = {
@@ -45,8 +52,7 @@ def engine(llama_folder: Path) -> Iterator[Engine]:
     }
     engine = Engine(base, AdapterBank(base))
     engine.bank.add(adapters)
-    yield engine
-    torch.set_num_threads(threads)
+    return engine
 
 
 CANDIDATES = np.random.default_rng(0).uniform(-1.5, 1.5, (5, len(NAMES)))  # one population of CMA
@@ -105,6 +111,47 @@ def test_decoding(benchmark: Any, engine: Engine, way: str) -> None:
         )
 
     benchmark.pedantic(generate, **ROUNDS)
+
+
+@pytest.mark.benchmark(group="all signals of 96 LaMP-2 items, three sharers merged, mini model")
+@pytest.mark.parametrize("way", ["log-probabilities only", "all signals", "all signals, rows apart"])
+def test_signals(benchmark: Any, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Moments, lower case and a prefix of four non-members' tags, in one reading of the prompt."""
+    from prime_audit.engine import engine as room
+    from prime_audit.lamp.prompts import history_examples
+    from prime_audit.lamp.tasks import TASKS
+    from prime_audit.lamp.world import world
+
+    torch.set_num_threads(1)
+    engine = adapted(load_base("mini", targets=TARGETS, device="cpu", dtype="float32"))
+    task, users = TASKS["LaMP-2"], world("LaMP-2").candidates
+    items = [e for user in users[:3] for e in history_examples(task, user)][:96]
+    prefix = " ".join(e.gold for e in history_examples(task, users[5], augmented=False)[:4])
+    mixture = Mixture(NAMES, CANDIDATES[0])
+    if way == "all signals, rows apart":
+        monkeypatch.setattr(room, "reach", lambda _: 0)
+    probes = []
+    for item in items:
+        golds = [Continuation(item.gold)]
+        if way != "log-probabilities only":
+            golds += [Continuation(item.gold.lower()), Continuation(item.gold, before=prefix)]
+        probes.append(Probe(item.prompt, mixture, tuple(golds)))
+    benchmark.pedantic(engine.observe, (probes, way != "log-probabilities only"), **ROUNDS)
+
+
+@pytest.mark.benchmark(group="DP-SGD of twelve owners")
+@pytest.mark.parametrize("way", ["plain", "private"])
+def test_private_training(benchmark: Any, engine: Engine, way: str) -> None:
+    """Without noise, so that the accountant's search for it is not timed; the drawn batches are of about one size."""
+    pairs = [(p, "fantasy") for p in PROMPTS[:8]]
+    jobs = [Job(f"u{i}", tuple(pairs), tuple(map(str, range(8)))) for i in range(12)]
+    privacy = Privacy(float("inf")) if way == "private" else None
+
+    def train() -> None:
+        recipe = Recipe(batch=4, lr=1e-3, epochs=2)
+        train_adapters(engine.base, jobs, LoraShape(), recipe, seed=0, tokens=4096, privacy=privacy)
+
+    benchmark.pedantic(train, **ROUNDS)
 
 
 @pytest.mark.benchmark(group="twelve owners' adapters")
