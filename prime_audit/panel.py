@@ -30,7 +30,11 @@ def rows(record: Record, task: str) -> list[tuple[str, ...]]:
 
 
 def _cells(leak: Leak) -> tuple[str, ...]:
-    over = "–" if leak.over_control is None else f"{leak.over_control:+.3f}{_interval(leak.over_control_ci, '+')}"
+    over = (
+        "–"
+        if leak.over_control is None
+        else f"{leak.over_control:+.3f}{_interval(leak.over_control_ci, '+')}"
+    )
     tpr = leak.tpr.get("0.01")
     return (
         leak.game,
@@ -50,9 +54,7 @@ def _interval(ci: tuple[float, float] | None, sign: str = "") -> str:
 
 def warnings(record: Record, task: str) -> list[str]:
     """Tell of undefined items and of texts on both sides, once a game."""
-    found = dict.fromkeys(
-        line for leak in record.leaks if leak.task == task for line in _lines(leak)
-    )
+    found = dict.fromkeys(line for leak in record.leaks if leak.task == task for line in _lines(leak))
     return list(found)
 
 
