@@ -35,7 +35,8 @@ def compare(
         No progress.
     options
         Further words of the command: ``tasks``, ``attacks``, ``games``, ``data``, ``model``, ``encoder``, ``profiler``,
-        ``preset``, ``overrides`` (``["clusters=10"]``), ``device``, ``dtype``, ``seed``, ``plugins``, ``strict``.
+        ``preset``, ``overrides`` (``["clusters=10"]``), ``device``, ``dtype``, ``seed``, ``plugins``, ``strict``,
+        ``sharer_dp`` (``"epsilon=8"``: sharers' adapters are trained with DP-SGD).
 
     Raises
     ------
@@ -61,7 +62,8 @@ def command_line(methods: str | Sequence[str], options: dict[str, Any]) -> str:
         elif key == "strict":
             words += ["--strict"] if value else []
         elif value is not None:
-            words += [f"--{key}", _joined(value) if key in ("tasks", "attacks", "games") else str(value)]
+            option = f"--{key.replace('_', '-')}"
+            words += [option, _joined(value) if key in ("tasks", "attacks", "games") else str(value)]
     return shlex.join(words)
 
 

@@ -108,7 +108,7 @@ def render_all(record: Record, folder: Path) -> None:
 
 def terminal(record: Record) -> Group:
     """Make the tables for rich: one a task, at most 100 columns wide, intervals below their figures."""
-    from rich.console import Group, RenderableType
+    from rich.console import Group
     from rich.text import Text
 
     parts: list[RenderableType] = []
@@ -322,19 +322,20 @@ def _rich_table(table: Table) -> list[RenderableType]:
             for i in shown
         ]
         grid.add_row(Text(_folded(method)), *cells)
-    controls = [_aside(table, i, reasons) for i in range(len(table.columns)) if i not in shown]
+    aside = [_aside(table, i, reasons) for i in range(len(table.columns)) if i not in shown]
+    controls = [line for line in aside if line]
     return [grid, *(Text(note, style="dim") for note in [*table.notes, *controls, *_footnotes(table)])]
 
 
 def _aside(table: Table, column: int, reasons: list[str]) -> str:
-    """Write one control as a line: ``AUC length: 0.612 (prime), 0.608 (perpcs)``, or the one value of all."""
+    """Write one control as a line, ``AUC length: 0.612 (prime), 0.608 (perpcs)``; empty where none has a value."""
     by_value: dict[str, list[str]] = {}
     for method, line in zip(table.methods, table.cells, strict=True):
         if line[column].value is not None:
             by_value.setdefault(_main(line[column], reasons), []).append(method)
     groups = [f"{value} ({', '.join(methods)})" for value, methods in by_value.items()]
     shown = next(iter(by_value)) if len(by_value) == 1 else ", ".join(groups)
-    return f"{table.columns[column]}: {shown or 'n/a'}"
+    return f"{table.columns[column]}: {shown}" if shown else ""
 
 
 def _folded(method: str) -> str:

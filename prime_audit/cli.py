@@ -4,52 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from prime_audit import __version__
+from prime_audit.cli_audit import attack, calibrate
 from prime_audit.errors import UserError
-
-F = TypeVar("F", bound=Callable[..., Any])
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-task_option = click.option("--task", metavar="T", help="The task, for instance LaMP-2.")
-data_option = click.option(
-    "--data",
-    default="world",
-    metavar="PATH",
-    show_default=True,
-    help="A folder or file, or the built-in 'world'.",
+from prime_audit.options import (
+    data_option,
+    json_option,
+    plugin_option,
+    seed_option,
+    task_option,
+    with_presets,
 )
-plugin_option = click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A Python file with a method or an attack.",
-)
-seed_option = click.option("--seed", default=0, show_default=True, help="Decides everything that is drawn.")
-preset_options = (
-    click.option(
-        "--preset", default="laptop", show_default=True, help="Numbers of a run: laptop, or the paper's."
-    ),
-    click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Change one number (describe settings).",
-    ),
-)
-
-
-def with_presets(command: F) -> F:
-    """Add ``--preset`` and ``--set``."""
-    for option in reversed(preset_options):
-        command = option(command)
-    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -92,6 +62,9 @@ def _one_line(message: str) -> str:
 )
 @click.option("--attacks", default="loss", show_default=True, help="Membership-inference attacks.")
 @click.option("--games", default="paper,heldout", show_default=True, help="Membership games (list games).")
+@click.option(
+    "--sharer-dp", metavar="epsilon=E[,delta=D][,clip=C]", help="Train sharers' adapters with DP-SGD."
+)
 @data_option
 @click.option("--model", help="'mini', a Hugging Face folder or a hub id.  [default: the preset's]")
 @click.option(
@@ -114,7 +87,6 @@ def compare(out: Path | None, cache: Path | None, no_cache: bool, as_json: bool,
     """Run methods through one harness: utility, leakage, controls, frontier."""
     from prime_audit.api import compare as run
 
-    quiet_libraries()
     finished = run(out=out, cache=None if no_cache else (cache or "default"), **options)
     show_run(finished, as_json)
 
@@ -151,6 +123,36 @@ def describe(name: str, plugins: tuple[Path, ...], preset: str, overrides: tuple
     from prime_audit.describe import description
 
     click.echo(description(name, plugins, preset, overrides))
+
+
+@cli.command()
+@click.argument("name")
+@plugin_option
+def doctor(name: str, plugins: tuple[Path, ...]) -> None:
+    """Check that an attack or a method, ours or anyone's, keeps its contract."""
+    from prime_audit.doctor import examine
+
+    checks = examine(name, plugins)
+    for check in checks:
+        click.echo(check.line())
+    sys.exit(not all(check.ok for check in checks))
+
+
+@cli.group()
+def new() -> None:
+    """Write a plugin to start from."""
+
+
+@new.command(name="attack")
+@click.argument("name")
+@click.option("--out", default=".", type=click.Path(path_type=Path), help="Folder to write into.")
+def new_attack_(name: str, out: Path) -> None:
+    """Write a working attack and its test."""
+    from prime_audit.scaffold import new_attack
+
+    file, test = new_attack(name, out)
+    click.echo(f"{file}: change it; run it with --plugin {file}, check it with")
+    click.echo(f"  prime-audit doctor {name} --plugin {file}\n  pytest {test}")
 
 
 @cli.command()
@@ -225,9 +227,12 @@ def merge(adapters: tuple[Path, ...], weights: str, rule: str, out: Path) -> Non
     """Merge PEFT adapters into one standard PEFT adapter."""
     from prime_audit.engine.merge import merge_folders
 
-    quiet_libraries()
     made = merge_folders(adapters, weights, rule, out)
     click.echo(f"{out}: {len(adapters)} adapters merged by the {rule} rule, rank {made.rank}")
+
+
+cli.add_command(attack)
+cli.add_command(calibrate)
 
 
 @cli.group()
@@ -319,14 +324,6 @@ def print_table(rows: list[list[Any]], headers: list[str]) -> None:
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     Console(width=None if sys.stdout.isatty() else 100).print(table, markup=False)
-
-
-def quiet_libraries() -> None:
-    """Keep the libraries' bars and notices off the terminal; their errors still reach it."""
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
 
 
 def _listing(what: str, plugins: tuple[Path, ...]) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -72,7 +73,9 @@ class RunFolder:
             yield cls.create(out, record_hash)
         except BaseException:  # Ctrl-C too
             for path in out.iterdir() if out.is_dir() else ():
-                if path.name not in before and path.is_file():
+                if path.name not in before and path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path.name not in before:
                     path.unlink(missing_ok=True)
             for folder in made:
                 with suppress(OSError):  # somebody else put a file there meanwhile

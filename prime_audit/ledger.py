@@ -78,6 +78,13 @@ class Ledger:
             )
         self._say(title, seconds)
 
+    def note(self, line: str) -> None:
+        """Tell the user something, where progress is told."""
+        if self._bars:
+            self._bars.console.print(line, highlight=False)
+        elif not self.quiet:
+            print(line, file=sys.stderr, flush=True)
+
     def times(self) -> Times:
         """Return all that differs between two runs of one specification."""
         return Times(self.started, _now(), tuple(self.stages), _peak_memory(), _peak_device())
@@ -103,6 +110,5 @@ def _peak_memory() -> int | None:
 
 
 def _peak_device() -> int | None:
-    import torch
-
-    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
+    torch = sys.modules.get("torch")  # scoring again from stored signals never loads it
+    return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_available() else None

@@ -10,10 +10,11 @@ from prime_audit.record import Leak, Record
 if TYPE_CHECKING:
     from rich.table import Table
 
-HEADERS = ("method", "game", "attack", "AUC", "best control", "over it", "p", "TPR at 1 % FPR", "verdict")
+HEADERS = ("method", "game", "attack", "AUC", "best control", "over it", "p", "TPR@1%", "verdict")
 NOTES = (
     "p: permutation test at the unit that was drawn, Holm-corrected over the attacks of a method and game. Over it: "
-    "the AUC minus the best control's, on the same draws. TPR: – where the non-members cannot carry it.",
+    "the AUC minus the best control's, on the same draws. TPR@1%: mean TPR at 1 % FPR; – where "
+    "the non-members cannot carry it.",
     "Verdicts follow the rule in prime_audit/audit/verdict.py: leaks, confounded (the sides differ, but no more than "
     "a control that never asks the personalised model), no leak found, too few to say.",
 )
@@ -60,7 +61,10 @@ def warnings(record: Record, task: str) -> list[str]:
 
 def _lines(leak: Leak) -> Iterable[str]:
     if leak.undefined:
-        yield f"{leak.attack}, game {leak.game}: undefined for {leak.undefined} items, which count with the median"
+        yield (
+            f"{leak.attack}, game {leak.game}: undefined for {leak.undefined} items, which count with their "
+            "target's median (a target without a defined item is left out)"
+        )
     if leak.both_sides:
         total = leak.members + leak.others
         yield f"game {leak.game}: {leak.both_sides} of {total} items have a text that stands on both sides"
@@ -72,12 +76,27 @@ def terminal(table: Sequence[tuple[str, ...]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="control panel", title_justify="left")
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        title="control panel",
+        title_justify="left",
+    )
     for header in HEADERS:
         made.add_column(header, overflow="fold")
     for row in table:
-        made.add_row(*(Text(cell) for cell in row[:-1]), Text(row[-1], style=_STYLES.get(row[-1], "")))
+        methods, *figures, word = (_compact(cell) for cell in row)
+        cells = [Text(methods.replace(", ", ",\n")), *map(Text, figures)]
+        made.add_row(*cells, Text(word, style=_STYLES.get(word, "")))
     return made
+
+
+def _compact(cell: str) -> str:
+    """``0.582 [0.460, 0.694]`` as two short lines: intervals would not fit a hundred columns otherwise."""
+    figure, bracket, interval = cell.partition(" [")
+    return figure + ("\n" + interval.rstrip("]").replace("0.", ".").replace(", ", " ") if bracket else "")
 
 
 def markdown(table: Sequence[tuple[str, ...]]) -> str:

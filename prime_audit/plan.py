@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from prime_audit.audit.games import GAMES
+from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.tasks import find_task
 from prime_audit.plugins import Augment, Method, load_attack, load_method, read_params
@@ -92,6 +93,8 @@ class Plan:
     settings: Settings
     plugins: tuple[Path, ...] = ()
     strict: bool = False
+    sharer_dp: Privacy | None = None
+    """What sharers' adapters are to satisfy; None: trained without noise."""
 
     def spec(self) -> dict[str, Any]:
         """All that decides the numbers, as plain JSON."""
@@ -112,6 +115,7 @@ class Plan:
             "overrides": self.settings.overrides,
             "settings": {task: self.settings.for_task(task) for task in self.tasks},
             "plugins": [p.name for p in self.plugins],
+            "sharer_dp": asdict(self.sharer_dp) if self.sharer_dp else None,
         }
 
 
@@ -132,6 +136,7 @@ def make_plan(
     seed: int = 0,
     plugins: Iterable[str | Path] = (),
     strict: bool = False,
+    sharer_dp: str | None = None,
 ) -> Plan:
     """Check every name and number and decide the run; UserError for anything unknown."""
     files = tuple(Path(p) for p in plugins)
@@ -164,6 +169,7 @@ def make_plan(
         settings,
         files,
         strict,
+        None if sharer_dp is None else parse_privacy(sharer_dp, "--sharer-dp"),
     )
 
 

@@ -26,6 +26,7 @@ from prime_audit.settings import BOUNDS, parse_like, require_bounds
 if TYPE_CHECKING:
     import numpy as np
 
+    from prime_audit.audit.auc import FloatArray
     from prime_audit.audit.signals import Signals
     from prime_audit.community.build import Community
     from prime_audit.engine.bank import Mixture
@@ -185,6 +186,31 @@ def load_attack(name: str, files: Iterable[Path] = ()) -> Attack:
         if need not in FIELDS:
             raise unknown(f"signal that attack {name} needs", need, FIELDS)
     return plugin
+
+
+def scores_of(attack: Attack, signals: Signals) -> FloatArray:
+    """Score a game's items with what the attack declares, and check what it returns -> [items], NaN = undefined.
+
+    Scores beyond ±1e300, the infinite ones too, become ±1e300: JSON and averages can hold them.
+
+    Raises
+    ------
+    UserError
+        Where the attack fails, or returns anything but one number an item.
+    """
+    import numpy as np
+
+    from prime_audit.audit.signals import returned
+
+    try:
+        scores = attack.score(signals.only(attack.needs))
+    except UserError:
+        raise
+    except Exception as fault:
+        raise UserError(
+            f"attack {attack.name} failed: {type(fault).__name__}: {fault}; see prime-audit doctor {attack.name}"
+        ) from fault
+    return np.clip(returned(attack.name, scores, signals.items), -1e300, 1e300)
 
 
 def read_params(plugin: Method, given: Mapping[str, str], settings: Settings, task: str) -> dict[str, Any]:

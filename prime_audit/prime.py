@@ -67,7 +67,8 @@ def personalise(
     for user in community.targets:
         if not (examples := _drawn(scene, user, share)):
             continue
-        search = Search(optimizer, k * layers, budget, seed_of(scene.seed, "prime", scene.task.name, user.id))
+        dimension = len(nearest[user.id]) * layers
+        search = Search(optimizer, dimension, budget, seed_of(scene.seed, "prime", scene.task.name, user.id))
         hunts.append(_Hunt(user.id, nearest[user.id], examples, search, layers, merge))
     judge = _Judge(scene, alpha, hunts)
     with scene.stage("search", len(hunts) * budget) as tick:

@@ -85,7 +85,7 @@ class Result:
     ci: tuple[float, float] | None
     """Its interval (see intervals); null where the data carry none."""
     n: int
-    """What it was computed from: questions for utility, scored items for leakage."""
+    """What it was computed from: questions for utility, scored items for leakage (the inclusion game: sharers)."""
     higher_is_better: bool | None = None
     """Direction of the metric; null for an AUC, which is best at ½."""
     reason: str | None = None
@@ -166,6 +166,11 @@ class Leak:
     """Items the attack said nothing of; they count with the median score."""
     both_sides: int
     """Items whose text stands on both sides of a target's game."""
+    epsilon: float | None = None
+    """Empirical lower bound on ε (prime_audit/audit/bounds.py), 95 % confidence over the attacks of this method and
+    game together; null where membership was selected, or there are too few people."""
+    epsilon_ceiling: float | None = None
+    """The largest bound that as many guesses could have given."""
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +16,15 @@ import numpy as np
 import torch
 
 from prime_audit import utility
-from prime_audit.audit.games import GAMES
+from prime_audit.arena import Arena
+from prime_audit.audit.stored import Exam, write_exam
 from prime_audit.community.build import Community
+from prime_audit.community.cautions import cautions, one_sided
+from prime_audit.community.held import Held, hold_back
 from prime_audit.community.profiles import plain_profile, written_profiles
 from prime_audit.community.store import Store, content_key
 from prime_audit.engine.bank import AdapterBank
-from prime_audit.engine.base import Base, load_base
+from prime_audit.engine.base import Base, load_base, quiet_libraries
 from prime_audit.engine.embed import Encoder, base_encoder, load_encoder
 from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.sampling import Sampling
@@ -28,12 +32,13 @@ from prime_audit.errors import UserError
 from prime_audit.folder import PREDICTIONS, SCORES, Run, RunFolder
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import query_examples
+from prime_audit.lamp.readers import require_searchable
 from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import TASKS, Task
-from prime_audit.leakage import Leakage, Played
 from prime_audit.ledger import Ledger
 from prime_audit.plan import REFERENCE, MethodSpec, Plan
-from prime_audit.plugins import Personal, Scene, load_attack
+from prime_audit.play import rounds
+from prime_audit.plugins import Attack, Personal, Scene, load_attack
 from prime_audit.record import Comparison, Data, Intervals, Leak, Model, Record, Result
 from prime_audit.seeds import seed_of
 from prime_audit.utility import Answers
@@ -62,6 +67,7 @@ class Findings:
     predictions: list[Mapping[str, object]] = field(default_factory=list)
     scores: list[Mapping[str, object]] = field(default_factory=list)
     models: list[Mapping[str, object]] = field(default_factory=list)
+    exams: list[Exam] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -70,22 +76,39 @@ def run(plan: Plan, out: Path, command: str, *, cache: Path | None = None, quiet
 
     Raises UserError for whatever the user can mend: data, model, a folder that holds another run.
     """
-    with RunFolder.claimed(out, content_key(plan.spec())) as folder:
-        return _run(plan, folder, command, cache, quiet)
-
-
-def _run(plan: Plan, folder: RunFolder, command: str, cache: Path | None, quiet: bool) -> Run:
     datasets = {
         task: open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict) for task in plan.tasks
     }
+    if any(m.core.plugin.name != REFERENCE for m in plan.methods):
+        for data in datasets.values():
+            require_searchable(data)
+    # Everything that decides the numbers: the same folder is not taken up for other data under the same path.
+    decided = {
+        **plan.spec(),
+        "data_sha256": {task: data.sha256 for task, data in datasets.items()},
+        "plugins_sha256": [hashlib.sha256(path.read_bytes()).hexdigest() for path in plan.plugins],
+    }
+    with RunFolder.claimed(out, content_key(decided)) as folder:
+        return _run(plan, datasets, folder, command, cache, quiet)
+
+
+def _run(
+    plan: Plan,
+    datasets: Mapping[str, Dataset],
+    folder: RunFolder,
+    command: str,
+    cache: Path | None,
+    quiet: bool,
+) -> Run:
+    quiet_libraries()
     ledger, found = Ledger(quiet), Findings()
     with ledger.showing():
         with ledger.stage(None, None, "load model", 0):
-            base = _load_base(plan)
+            base = base_of(plan)
         model = Model(plan.model, base.sha256(), base.parameters(), str(base.dtype).removeprefix("torch."))
-        readers = _Readers(plan, base)
+        readers = Readers(plan, base)
         for task, data in datasets.items():
-            _Task(plan, TASKS[task], data, base, readers, Store(cache, base.spent), ledger, found).run()
+            TaskRun(plan, TASKS[task], data, base, readers, Store(cache, base.spent), ledger, found).run()
     record = Record(
         command=command,
         spec=plan.spec(),
@@ -108,7 +131,7 @@ def _run(plan: Plan, folder: RunFolder, command: str, cache: Path | None, quiet:
     return Run(folder.path, record)
 
 
-class _Readers:
+class Readers:
     """The models beside the base: the encoder, and the profiler where one is named."""
 
     def __init__(self, plan: Plan, base: Base) -> None:
@@ -124,24 +147,22 @@ class _Readers:
 
 
 @dataclass
-class _Task:
+class TaskRun:
     """One task of a run."""
 
     plan: Plan
     task: Task
     data: Dataset
     base: Base
-    readers: _Readers
+    readers: Readers
     store: Store
     ledger: Ledger
     found: Findings
 
     def run(self) -> None:
         """Build the community, personalise, examine, attack."""
-        self.base.restore()
         cut = self.base.codec.cut
-        self.engine = self._engine()
-        community = self._community()
+        community = self._prepare()
         personal = {core: self._personalise(community, core) for core in self._cores()}
         answers = {
             spec.label: self._answer(community, spec, personal[spec.core.label]) for spec in self.plan.methods
@@ -149,6 +170,21 @@ class _Task:
         self._score(answers)
         self._attack(community, personal)
         self._note(community, self.base.codec.cut - cut)
+
+    def examine(self) -> Exam:
+        """Do no more than what attacks are scored from: build, personalise, ask every model."""
+        community = self._prepare()
+        personal = {core: self._personalise(community, core) for core in self._cores()}
+        return self._examine(community, personal)
+
+    def _prepare(self) -> Community:
+        self.base.restore()
+        self.engine = self._engine()
+        self.seen, self.held = self.data, dict[str, Held]()
+        if "target" in self.plan.games:
+            share = self.plan.settings.get("heldout", self.task.name)
+            self.seen, self.held = hold_back(self.data, share, self.plan.seed)
+        return self._community()
 
     def _engine(self) -> Engine:
         get = partial(self.plan.settings.get, task=self.task.name)
@@ -161,7 +197,7 @@ class _Task:
         stage = partial(self.ledger.stage, self.task.name, None, engine=self.engine)
         community = Community(
             self.task,
-            self.data,
+            self.seen,
             {},
             self.engine,
             self.readers.encoder,
@@ -169,9 +205,10 @@ class _Task:
             self.plan.seed,
             self.store,
             stage,
+            self.plan.sharer_dp,
         )
         community.embed()
-        users = [*self.data.adapt, *self.data.targets, *(s.shown for s in community.sharers)]
+        users = [*self.seen.adapt, *self.seen.targets, *(s.shown for s in community.sharers)]
         community.profiles.update(self._profiles(users, community))
         community.adapt()
         return community
@@ -189,7 +226,8 @@ class _Task:
         """List the personalised models that are needed, each once: ``prime`` serves ``prime+rag`` too."""
         return {spec.core.label: spec for spec in self.plan.methods}
 
-    def _personalise(self, community: Community, core: str) -> dict[str, Personal]:
+    def _personalise(self, community: Community, core: str, game: str | None = None) -> dict[str, Personal]:
+        """Make a core's models; ``game`` names the one that they are made again for."""
         part = self._cores()[core].core
         stage = partial(self.ledger.stage, self.task.name, core, engine=self.engine)
         scene = Scene(self.task, self.engine, community, self.plan.settings, self.plan.seed, stage)
@@ -213,6 +251,7 @@ class _Task:
                     "weights": np.asarray(p.mixture.weights).tolist(),
                     "notes": dict(p.notes),
                 }
+                | ({"game": game} if game else {})
             )
         return dict(made)
 
@@ -240,24 +279,26 @@ class _Task:
             if label != REFERENCE:
                 self.found.comparisons += utility.comparisons(self.task, own, answers[REFERENCE], seed, draws)
 
-    def _attack(self, community: Community, personal: Mapping[str, dict[str, Personal]]) -> None:
-        attacks = [load_attack(name, self.plan.plugins) for name in self.plan.attacks]
-        leakage = Leakage(community, [GAMES[name] for name in self.plan.games], attacks)
-        for core, models in personal.items():
-            examined = leakage.examine(core, models)
-            for game in leakage.games:
-                seed = seed_of(self.plan.seed, "bootstrap", self.task.name, game.name)
-                with self.ledger.stage(self.task.name, core, f"game {game.name}", 0):
-                    played = leakage.play(game, examined, Intervals().draws, seed)
-                self.found.scores += played.rows(self.task.name, leakage.pool)
-                self._report(core, played, leakage)
+    def _attacks(self) -> list[Attack]:
+        return [load_attack(name, self.plan.plugins) for name in self.plan.attacks]
 
-    def _report(self, core: str, played: Played, leakage: Leakage) -> None:
-        """Enter a game under every method that deploys the module: it is the module that is attacked."""
-        for label in (m.label for m in self.plan.methods if m.core.label == core):
-            self.found.results += played.results(self.task.name, label)
-            self.found.comparisons += played.comparisons(self.task.name, label)
-            self.found.leaks += played.leaks(self.task.name, label, leakage.pool)
+    def _examine(self, community: Community, personal: Mapping[str, dict[str, Personal]]) -> Exam:
+        again = partial(self._personalise, game="inclusion")
+        arena = Arena(community, self.plan.methods, self.plan.games, self._attacks(), self.held, again)
+        return arena.observe(personal)
+
+    def _attack(self, community: Community, personal: Mapping[str, dict[str, Personal]]) -> None:
+        exam = self._examine(community, personal)
+        self.found.exams.append(exam)
+        coins = next((p.coins for p in exam.passes if p.coins), {})
+        self.found.warnings += [f"{self.task.name}: {line}" for line in one_sided(coins)]
+        stage = partial(self.ledger.stage, self.task.name, total=0)
+        for played, pool, labels in rounds(exam, self.plan.games, self._attacks(), stage):
+            self.found.scores += played.rows(self.task.name, pool)
+            for label in labels:
+                self.found.results += played.results(self.task.name, label)
+                self.found.comparisons += played.comparisons(self.task.name, label)
+                self.found.leaks += played.leaks(self.task.name, label, pool)
 
     def _note(self, community: Community, cut: int) -> None:
         data, name = self.data, self.task.name
@@ -277,6 +318,7 @@ class _Task:
             )
         )
         self.found.community[name] = _describe(community)
+        self.found.warnings += [f"{name}: {line}" for line in cautions(community, self.held)]
         if cut:
             self.found.warnings.append(
                 f"{name}: {cut} texts were longer than the model's context and lost their front"
@@ -302,6 +344,7 @@ def _describe(community: Community) -> dict[str, Any]:
                 "trained": len(s.trained),
                 "heldout": len(s.heldout),
             }
+            | ({"dp": asdict(g)} if (g := community.guarantee(s)) else {})
             for n, s in enumerate(community.sharers)
         ],
         "similarity": {
@@ -312,7 +355,8 @@ def _describe(community: Community) -> dict[str, Any]:
     }
 
 
-def _load_base(plan: Plan) -> Base:
+def base_of(plan: Plan) -> Base:
+    """Load the base model that a plan names."""
     get = plan.settings.get
     return load_base(
         plan.model, targets=get("lora.modules"), device=plan.device, dtype=plan.dtype, context=get("context")
@@ -339,5 +383,7 @@ def _write(folder: RunFolder, record: Record, found: Findings) -> None:
     folder.write_jsonl(PREDICTIONS, found.predictions)
     folder.write_jsonl(SCORES, found.scores)
     folder.write_jsonl("models.jsonl", found.models)
+    for exam in found.exams:
+        write_exam(folder.path, exam)
     render_all(record, folder.path)
     folder.write_record(record)

@@ -96,7 +96,7 @@ def shown(record: Record, width: int = 100) -> str:
 
 def test_rows_are_methods_and_columns_figures() -> None:
     (table,) = board.rows(invent())
-    leak = ("AUC", "AUC base", "AUC − base", "AUC length")
+    leak = ("AUC", "AUC base", "AUC − base", "AUC length only")
     assert table.columns == ("accuracy ↑", "Δ np", "f1 ↑", "Δ np", *leak)
     assert table.methods == METHODS
     by_method = dict(zip(table.methods, table.cells, strict=True))

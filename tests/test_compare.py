@@ -194,7 +194,8 @@ def check_figures(run: Run) -> None:
             assert result.targets == len({p["target"] for p in own})
         if result.metric == "auc" and result.value is not None:
             core = result.method.partition("+")[0]
-            own = [s for s in scores if (s["task"], s["method"]) == (result.task, core)]
+            figure = (result.task, core, result.game, result.attack)
+            own = [s for s in scores if (s["task"], s["method"], s["game"], s["attack"]) == figure]
             by_target = {t: [s for s in own if s["target"] == t] for t in {s["target"] for s in own}}
             aucs = [
                 roc_auc_score([s["member"] for s in one], [s["score"] for s in one])
@@ -208,15 +209,18 @@ def check_figures(run: Run) -> None:
 def test_every_figure_follows_from_the_rows(run: Run) -> None:
     check_figures(run)
     aucs = [r for r in run.record.results if r.metric == "auc" and r.value is not None]
-    assert {r.method for r in aucs} == {"perpcs", "prime", "prime:alpha=0.5", "prime+rag", "prime+pag"}
+    merging = {"perpcs", "prime", "prime:alpha=0.5", "prime+rag", "prime+pag"}
+    assert {(r.method, r.game) for r in aucs} == {(m, g) for m in merging for g in ("paper", "heldout")}
 
 
 def test_differences_are_of_the_figures(run: Run) -> None:
-    value = {(r.task, r.method, r.metric): r.value for r in run.record.results}
+    value = {(r.task, r.method, r.metric, r.game, r.attack): r.value for r in run.record.results}
+    assert len(value) == len(run.record.results)  # every figure stands in the record once
     for c in run.record.comparisons:
         other = (c.task, c.method, "auc_base") if c.metric == "auc" else (c.task, "np", c.metric)
         if c.difference is not None:
-            own, base = value[c.task, c.method, c.metric], value[other]
+            own = value[c.task, c.method, c.metric, c.game, c.attack]
+            base = value[*other, c.game, c.attack]
             assert own is not None
             assert base is not None
             assert c.difference == pytest.approx(own - base, abs=1e-12)
@@ -227,10 +231,18 @@ def test_members_are_the_merged_sharers(run: Run) -> None:
         (m["task"], m["method"], m["target"]): set(m["sharers"]) for m in rows(run.path / "models.jsonl")
     }
     everyone = {t: {s["user"] for s in run.record.community[t]["sharers"]} for t in ("LaMP-2", "LaMP-4")}
+    sides: dict[tuple[str, ...], list[int]] = {}
     for score in run.scores():
         members = merged[score["task"], score["method"], score["target"]]
-        assert score["member"] == (score["sharer"] in members)
         assert members < everyone[score["task"]]
+        if score["game"] == "paper":
+            assert score["member"] == (score["sharer"] in members)
+        else:
+            assert score["sharer"] in members
+            key = tuple(score[name] for name in ("task", "method", "target", "attack", "sharer"))
+            sides.setdefault(key, [0, 0])[score["member"]] += 1
+    assert sides
+    assert all(trained == heldout > 0 for heldout, trained in sides.values())
 
 
 def test_the_alpha_sweep_shares_its_first_candidate(run: Run) -> None:

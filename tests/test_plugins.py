@@ -83,9 +83,14 @@ def test_a_third_partys_package_is_found_and_runs(
     )
     assert done.returncode == 0, done.stderr
     record = load_run(tmp_path / "run").record
-    aucs = {r.attack: r.value for r in record.results if (r.method, r.metric) == ("nearest:rank=2", "auc")}
-    assert set(aucs) == {"loss", "acme"}
+    own = [r for r in record.results if (r.method, r.metric) == ("nearest:rank=2", "auc")]
+    aucs = {(r.game, r.attack): r.value for r in own}
+    assert set(aucs) == {(game, attack) for game in ("paper", "heldout") for attack in ("loss", "acme")}
     assert None not in aucs.values()
+    well = command("doctor", "acme", path=root)
+    assert (well.returncode, well.stderr) == (0, "")
+    assert "ok    loads: attack from acme-attacks" in well.stdout
+    assert "FAIL" not in well.stdout
 
 
 def test_a_package_that_does_not_import_is_listed_and_refused_in_one_line(tmp_path: Path) -> None:
@@ -100,6 +105,11 @@ def test_a_package_that_does_not_import_is_listed_and_refused_in_one_line(tmp_pa
         "No module named 'no_such_module'\n"
     )
     assert command("describe", "loss", path=root).returncode == 0
+    ill = command("doctor", "bad", path=root)
+    assert (ill.returncode, ill.stderr) == (1, "")
+    assert ill.stdout.startswith(
+        "FAIL  loads: attack bad: acme_broken.bad does not import: ModuleNotFoundError"
+    )
 
 
 def test_a_package_whose_parent_fails_does_not_break_the_list(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -49,28 +50,50 @@ def bag_of_words(signals: Signals) -> FloatArray:
     FloatArray
         [items]; all NaN where a side has fewer than two items, or a training fold holds no word.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
 
     members = np.asarray(signals.members, dtype=np.bool_)
     texts = [f"{front}\n{gold}" for front, gold in zip(signals.prompts, signals.texts, strict=True)]
     rarer = int(min(members.sum(), (~members).sum()))
     if rarer < 2:
         return np.full(members.size, np.nan)
-    classifier = make_pipeline(
-        TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True),
-        LogisticRegression(class_weight="balanced", max_iter=1000),
-    )
     folds = StratifiedKFold(min(FOLDS, rarer), shuffle=True, random_state=FOLD_SEED)
     try:
-        scores = cross_val_predict(classifier, texts, members, cv=folds, method="decision_function")
+        scores = cross_val_predict(_classifier(), texts, members, cv=folds, method="decision_function")
     except ValueError as fault:
         if "empty vocabulary" not in str(fault):
             raise
         return np.full(members.size, np.nan)
     return np.asarray(scores, dtype=np.float64)
+
+
+def bag_of_words_between(signals: Signals, owners: Sequence[str]) -> FloatArray:
+    """``bag_of_words`` with whole owners left out of training in turn: for games whose members are sharers by coin.
+
+    There another item of the same sharer carries the same coin, so a fold that split her would be told the answer.
+    With few owners it lies below ½ where the words tell nothing: who is left out makes her own side the rarer one.
+
+    Returns
+    -------
+    FloatArray
+        [items]; NaN for owners without whom one side is empty.
+    """
+    members, who = np.asarray(signals.members, dtype=np.bool_), np.asarray(owners, dtype=np.str_)
+    texts = [f"{front}\n{gold}" for front, gold in zip(signals.prompts, signals.texts, strict=True)]
+    scores = np.full(members.size, np.nan)
+    for owner in sorted(set(owners)):
+        rest = np.flatnonzero(who != owner)
+        if len(set(members[rest].tolist())) < 2:
+            continue
+        own = np.flatnonzero(who == owner)
+        try:
+            fitted = _classifier().fit([texts[i] for i in rest], members[rest])
+        except ValueError as fault:
+            if "empty vocabulary" not in str(fault):
+                raise
+            continue
+        scores[own] = fitted.decision_function([texts[i] for i in own])
+    return scores
 
 
 def length_only(signals: Signals) -> FloatArray:
@@ -81,6 +104,17 @@ def length_only(signals: Signals) -> FloatArray:
 def similarity_only(signals: Signals) -> FloatArray:
     """Cosine of the item's owner to the target: how sharers were selected."""
     return np.asarray(signals.similarity, dtype=np.float64)
+
+
+def _classifier() -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(
+        TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True),
+        LogisticRegression(class_weight="balanced", max_iter=1000),
+    )
 
 
 CONTROLS: Mapping[str, Control] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -42,6 +43,8 @@ class Game:
     """Whether membership was drawn at random, or selected."""
     deal: Callable[[str, Sequence[str], Pool], Dealt]
     """(target, merged sharers, pool) → her game."""
+    whole: bool = False
+    """Whether a sharer's items are scored as one, by their mean: she is a member, not they."""
 
 
 def _nothing(target: str, reason: str) -> Dealt:
@@ -68,7 +71,36 @@ def _heldout(target: str, merged: Sequence[str], pool: Pool) -> Dealt:
     return _dealt(target, pool, rows, pool.trained[rows])
 
 
+def _target(target: str, _merged: Sequence[str], pool: Pool) -> Dealt:
+    """Set items of the target's history, as methods got it, against those held out of it."""
+    rows = np.flatnonzero(_of(pool, np.arange(len(pool)), [target]))
+    if not rows.size:
+        return _nothing(target, "nothing of the target's history is held out: no non-members")
+    return _dealt(target, pool, rows, pool.trained[rows])
+
+
+def by_coin(
+    coins: Mapping[str, Mapping[str, bool]], target: str, _merged: Sequence[str], pool: Pool
+) -> Dealt:
+    """Set sharers whose coin put them into the target's merge against those whose coin did not.
+
+    ``coins``: target → her candidates, each with its coin. A target whose coins all fell alike has one side only.
+    """
+    own = coins.get(target, {})
+    rows = np.flatnonzero(pool.last & _of(pool, np.arange(len(pool)), list(own)))
+    if not rows.size:
+        return _nothing(target, "no candidates for her merge")
+    return _dealt(target, pool, rows, np.array([own[pool.owners[r]] for r in rows], dtype=np.bool_))
+
+
 def _dealt(target: str, pool: Pool, rows: IntArray, members: BoolArray) -> Dealt:
+    if members.all() or not members.any():
+        side = (
+            "every item is a member's: no non-members"
+            if members.all()
+            else "no item is a member's: no members"
+        )
+        return _nothing(target, side)
     return Dealt(target, rows, members, [pool.owners[r] for r in rows])
 
 
@@ -93,6 +125,21 @@ GAMES: Mapping[str, Game] = {
             "item-within-sharer",
             True,
             _heldout,
+        ),
+        Game(
+            "inclusion",
+            "sharers whom a coin put into a target's merge against those it left out; the model is made again",
+            "sharer",
+            True,
+            partial(by_coin, {}),
+            whole=True,
+        ),
+        Game(
+            "target",
+            "the target's own history against items held out of it, asked of her whole deployed system",
+            "item-within-sharer",
+            True,
+            _target,
         ),
     )
 }

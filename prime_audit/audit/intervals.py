@@ -9,9 +9,16 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm
 
-from prime_audit.audit.auc import Undefined, tpr_at_fpr, wins
+from prime_audit.audit.auc import FloatArray, Undefined, tpr_at_fpr, wins
 from prime_audit.audit.bootstrap import percentile_interval
-from prime_audit.audit.panels import AucEstimate, Panel, mean_auc_ci, target_auc
+from prime_audit.audit.panels import (
+    AucEstimate,
+    Panel,
+    mean_auc_ci,
+    mean_auc_difference,
+    same_game,
+    target_auc,
+)
 
 Over = Literal["sharers and targets", "targets", "items"]
 """What an interval takes as independent."""
@@ -40,15 +47,47 @@ def auc_interval(panels: Sequence[Panel], *, n: int = 1000, seed: int, level: fl
     Undefined
         Where no target has both sides.
     """
+    over = _over(panels)
+    if over == "items":
+        return Interval(_over_items([panels], level), over)
+    if over == "targets":
+        return Interval(_over_targets([panels], n, seed, level), over)
+    return Interval(mean_auc_ci(panels, n=n, seed=seed, level=level), over)
+
+
+def auc_difference(
+    first: Sequence[Panel], second: Sequence[Panel], *, n: int = 1000, seed: int, level: float = 0.95
+) -> Interval:
+    """Mean AUC of ``first`` minus that of ``second``: two scores of the same items, clustered as ``auc_interval``.
+
+    Over items by DeLong's variance of a difference, otherwise on the same draws. Errors as ``mean_auc_difference``.
+    """
+    if [same_game(*pair) for pair in zip(first, second, strict=True)].count(False):
+        raise ValueError("two sets of panels are not of the same games")
+    over = _over(first)
+    if over == "items":
+        return Interval(_over_items([first, second], level), over)
+    if over == "targets":
+        return Interval(_over_targets([first, second], n, seed, level), over)
+    return Interval(mean_auc_difference(first, second, n=n, seed=seed, level=level), over)
+
+
+def _over(panels: Sequence[Panel]) -> Over:
+    """Tell from the shape of the data what can be taken as independent."""
+    playable = _playable(panels)
+    alone = all(len(set(panel.sharers)) == 1 for panel in playable)
+    if len(playable) == 1 and (alone or len(set(playable[0].sharers)) == len(playable[0].sharers)):
+        return "items"
+    if alone and len({panel.sharers[0] for panel in playable}) == len(playable):
+        return "targets"
+    return "sharers and targets"
+
+
+def _playable(panels: Sequence[Panel]) -> list[Panel]:
     playable = [panel for panel in panels if panel.playable]
     if not playable:
         raise Undefined("no target has both members and non-members")
-    alone = all(len(set(panel.sharers)) == 1 for panel in playable)
-    if len(playable) == 1 and (alone or len(set(playable[0].sharers)) == len(playable[0].sharers)):
-        return Interval(_over_items(panels, playable[0], level), "items")
-    if alone and len({panel.sharers[0] for panel in playable}) == len(playable):
-        return Interval(_over_targets(panels, playable, n, seed, level), "targets")
-    return Interval(mean_auc_ci(panels, n=n, seed=seed, level=level), "sharers and targets")
+    return playable
 
 
 def mean_tpr(panels: Sequence[Panel], fpr: float) -> float:
@@ -59,31 +98,36 @@ def mean_tpr(panels: Sequence[Panel], fpr: float) -> float:
     Undefined
         Where no target has both sides, or the non-members of any target cannot carry the rate.
     """
-    playable = [panel for panel in panels if panel.playable]
-    if not playable:
-        raise Undefined("no target has both members and non-members")
-    rates = [tpr_at_fpr(p.scores[p.members], p.scores[~p.members], fpr) for p in playable]
+    rates = [tpr_at_fpr(p.scores[p.members], p.scores[~p.members], fpr) for p in _playable(panels)]
     return float(np.mean(rates))
 
 
-def _over_targets(
-    panels: Sequence[Panel], playable: Sequence[Panel], n: int, seed: int, level: float
-) -> AucEstimate:
-    values = np.array([target_auc(panel.scores, panel.members) for panel in playable])
+def _over_targets(sets: Sequence[Sequence[Panel]], n: int, seed: int, level: float) -> AucEstimate:
+    """Bootstrap over targets: of one set of panels, or of the first's figures minus the second's."""
+    figures = [np.array([target_auc(p.scores, p.members) for p in _playable(panels)]) for panels in sets]
+    values = figures[0] - figures[1] if len(sets) > 1 else figures[0]
     drawn = np.random.default_rng(seed).integers(values.size, size=(n, values.size))
     ci = percentile_interval(values[drawn].mean(axis=1), level)
-    return _estimate(panels, playable, values.tolist(), ci, None)
+    return _estimate(sets[0], _playable(sets[0]), values.tolist(), ci, None)
 
 
-def _over_items(panels: Sequence[Panel], panel: Panel, level: float) -> AucEstimate:
-    inside, outside = panel.scores[panel.members], panel.scores[~panel.members]
-    beaten, beaten_by = wins(inside, outside) / outside.size, wins(outside, inside) / inside.size
-    value = float(beaten.mean())
-    if min(inside.size, outside.size) < 2:
-        return _estimate(panels, [panel], [value], None, "an interval needs two items on each side")
-    variance = beaten.var(ddof=1) / inside.size + beaten_by.var(ddof=1) / outside.size
+def _over_items(sets: Sequence[Sequence[Panel]], level: float) -> AucEstimate:
+    """DeLong's interval of one target's AUC, or of the difference of two scores of the same items."""
+    parts = [_placements(_playable(panels)[0]) for panels in sets]
+    beaten, beaten_by = parts[0] if len(parts) == 1 else (a - b for a, b in zip(*parts, strict=True))
+    panel, value = _playable(sets[0])[0], float(beaten.mean())
+    if min(beaten.size, beaten_by.size) < 2:
+        return _estimate(sets[0], [panel], [value], None, "an interval needs two items on each side")
+    variance = beaten.var(ddof=1) / beaten.size + beaten_by.var(ddof=1) / beaten_by.size
     reach = float(norm.ppf((1 + level) / 2) * np.sqrt(variance))
-    return _estimate(panels, [panel], [value], (max(0.0, value - reach), min(1.0, value + reach)), None)
+    least = 0.0 if len(parts) == 1 else -1.0
+    return _estimate(sets[0], [panel], [value], (max(least, value - reach), min(1.0, value + reach)), None)
+
+
+def _placements(panel: Panel) -> tuple[FloatArray, FloatArray]:
+    """Share of non-members that each member beats [members], and of members that beat each non-member [others]."""
+    inside, outside = panel.scores[panel.members], panel.scores[~panel.members]
+    return wins(inside, outside) / outside.size, 1 - wins(outside, inside) / inside.size
 
 
 def _estimate(

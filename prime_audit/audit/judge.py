@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from prime_audit.audit.auc import FloatArray, Undefined, tpr_at_fpr
+from prime_audit.audit.auc import FloatArray, Undefined
+from prime_audit.audit.bounds import Bound, by_sharer, empirical_epsilon
 from prime_audit.audit.games import Dealt, Game
-from prime_audit.audit.panels import AucEstimate, Panel, mean_auc_ci, mean_auc_difference
+from prime_audit.audit.intervals import auc_difference, auc_interval, mean_tpr
+from prime_audit.audit.panels import AucEstimate, Panel
 from prime_audit.audit.permutation import Permutation, holm, permutation_test
 from prime_audit.audit.verdict import Against, Verdict, best_control, verdict
 
@@ -24,11 +26,13 @@ class Scored:
 
     attack: str
     scores: Mapping[str, FloatArray]
-    """Target → scores [items], higher = member; no NaN."""
+    """Target → scores [items], higher = member; no NaN; without targets it says nothing of."""
     undefined: int
-    """Items the attack said nothing of; they were given the median (``signals.settle``)."""
+    """Items the attack said nothing of: given their target's median (``signals.settle``), or left out with her."""
     controls: Mapping[str, Mapping[str, FloatArray]]
     """Control → target → its scores of the same items."""
+    silent: Mapping[str, str] = field(default_factory=dict)
+    """Control → why it has no figure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,8 @@ class Judged:
     """After Holm's correction over the attacks of this game and method."""
     undefined: int
     verdict: Verdict
+    epsilon: Bound | None
+    """Empirical lower bound on ε; None where the game carries none (``bounds``)."""
 
 
 def judge(
@@ -57,11 +63,16 @@ def judge(
 ) -> list[Judged]:
     """Judge the attacks of one game and method together; ``dealt`` holds the playable targets and their owners.
 
+    Where the game has whole sharers as members, each is one row, with the mean of her items' scores.
+
     Raises
     ------
     Undefined
         Where no target's game has both sides.
     """
+    if game.whole:
+        scored = [_whole(dealt, one) for one in scored]
+        dealt = [by_sharer(d, np.zeros(len(d.owners)))[0] for d in dealt]
     tests = [_test(game, _panels(dealt, one.scores), seed) for one in scored]
     adjusted = iter(holm([t.p for t in tests if t]))
     reversed_ = iter(holm([t.p_reversed for t in tests if t]))
@@ -84,15 +95,15 @@ def _judge(
 ) -> Judged:
     own = _panels(dealt, scored.scores)
     controls = {name: _panels(dealt, scores) for name, scores in scored.controls.items()}
-    figures = {name: mean_auc_ci(panels, n=draws, seed=seed) for name, panels in controls.items()}
+    figures = {name: auc_interval(panels, n=draws, seed=seed).estimate for name, panels in controls.items()}
     best = best_control(figures)
     gaps = {
-        name: mean_auc_difference(own, panels, n=draws, seed=seed)
+        name: auc_difference(own, panels, n=draws, seed=seed).estimate
         for name, panels in controls.items()
         if name in ("base", best)
     }
     against = Against(best, figures[best].value, gaps[best]) if best else None
-    estimate = mean_auc_ci(own, n=draws, seed=seed)
+    estimate = auc_interval(own, n=draws, seed=seed).estimate
     p, p_reversed = corrected or (None, None)
     return Judged(
         scored.attack,
@@ -112,11 +123,24 @@ def _judge(
             floor=(test.floor if test else 0.0) * attacks,
             randomised=game.randomised,
         ),
+        empirical_epsilon(
+            game, dealt, scored.scores, scored.controls.get("base"), attacks=attacks, seed=seed
+        ),
     )
 
 
+def _whole(dealt: Sequence[Dealt], scored: Scored) -> Scored:
+    """Average every score over each sharer's items."""
+
+    def averaged(scores: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        return {d.target: by_sharer(d, scores[d.target])[1] for d in dealt if d.target in scores}
+
+    controls = {name: averaged(scores) for name, scores in scored.controls.items()}
+    return replace(scored, scores=averaged(scored.scores), controls=controls)
+
+
 def _panels(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Panel]:
-    return [Panel(d.target, scores[d.target], d.owners, d.members) for d in dealt]
+    return [Panel(d.target, scores[d.target], d.owners, d.members) for d in dealt if d.target in scores]
 
 
 def _test(game: Game, panels: Sequence[Panel], seed: int) -> Permutation | None:
@@ -129,6 +153,6 @@ def _test(game: Game, panels: Sequence[Panel], seed: int) -> Permutation | None:
 def _tpr(panels: Sequence[Panel], fpr: float) -> float | None:
     """Mean over targets; None where one of them has too few non-members for so fine a rate."""
     try:
-        return float(np.mean([tpr_at_fpr(p.scores[p.members], p.scores[~p.members], fpr) for p in panels]))
+        return mean_tpr(panels, fpr)
     except Undefined:
         return None

@@ -134,10 +134,15 @@ def mean_auc_difference(
     if len(first) != len(second):
         raise ValueError(f"{len(first)} panels against {len(second)}")
     for one, other in zip(first, second, strict=True):
-        same = one.target == other.target and tuple(one.sharers) == tuple(other.sharers)
-        if not same or not np.array_equal(one.members, other.members):
+        if not same_game(one, other):
             raise ValueError(f"panels of {one.target!r} and {other.target!r} are not of the same game")
     return _estimate([first, second], n=n, seed=seed, level=level)
+
+
+def same_game(one: Panel, other: Panel) -> bool:
+    """Whether two panels hold the same target, sharers and members in the same order."""
+    same = one.target == other.target and tuple(one.sharers) == tuple(other.sharers)
+    return same and bool(np.array_equal(one.members, other.members))
 
 
 @dataclass(frozen=True)

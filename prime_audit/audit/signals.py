@@ -72,6 +72,11 @@ class Signals:
         """Tell whether a field was computed."""
         return object.__getattribute__(self, name) is not ABSENT
 
+    @property
+    def items(self) -> int:
+        """Number of items; 0 where no field tells it."""
+        return next((len(getattr(self, name)) for name in _PER_ITEM if self.has(name)), 0)
+
     def only(self, names: Iterable[str]) -> Signals:
         """Keep the named fields: what an attack that declares them is given."""
         return Signals(**{name: getattr(self, name) for name in names})

@@ -9,7 +9,7 @@ AUC minus the best control's, on the same bootstrap draws. The first row that ap
 | # | if | verdict |
 |---|---|---|
 | 1 | the figure has no interval, or no p | too few to say |
-| 2 | fewer than ``MIN_SHARERS`` sharers on a side | too few to say |
+| 2 | items of fewer than ``MIN_SHARERS`` people on a side (sharers; in the target game, targets) | too few to say |
 | 3 | the data cannot give a p as low as alpha, whatever the scores | too few to say |
 | 4 | p <= alpha, and the difference's interval lies above 0 | leaks |
 | 5 | p <= alpha, no control was computed, and membership was drawn at random | leaks |
@@ -126,7 +126,7 @@ def _too_thin(estimate: AucEstimate, p: float | None, floor: float, alpha: float
         return "membership cannot be exchanged between units: no test"
     fewest = min(estimate.member_sharers, estimate.other_sharers)
     if fewest < MIN_SHARERS:
-        return f"one side rests on {fewest} sharers; at least {MIN_SHARERS} are needed"
+        return f"one side rests on {fewest} people; at least {MIN_SHARERS} are needed"
     if floor > alpha:
         return f"the least possible p is {floor:.3g}: too few ways to exchange membership"
     return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -14,6 +15,7 @@ from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users,
 from prime_audit.community.sharers import bank_name as bank_name
 from prime_audit.community.store import Gates, Store, content_key
 from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.privacy import Guarantee, Privacy, account
 from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters, train_gates
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset, User
@@ -43,13 +45,30 @@ class Community:
     seed: int
     store: Store
     stage: Stage
+    privacy: Privacy | None = None
+    """What sharers' adapters are to satisfy; None: they are trained without noise."""
+    gated: bool = False
+    """Whether gates were trained; they read the sharers' items without noise, whatever ``privacy`` says."""
+    included: Mapping[str, tuple[str, ...]] | None = None
+    """Target → the only sharers she may merge, most similar first (the inclusion game); None: everybody."""
     _base_sha256: str = ""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def targets(self) -> tuple[User, ...]:
         """Users who are personalised and tested."""
+        if self.included is not None:
+            return tuple(u for u in self.data.targets if self.included[u.id])
         return self.data.targets
+
+    def including(self, included: Mapping[str, tuple[str, ...]]) -> Community:
+        """Return this community as a method is to see it where a draw decides whom each target may merge.
+
+        ``nearest`` then knows these sharers only, and a target who may merge nobody is no target.
+        """
+        view = copy.copy(self)
+        view.included = included
+        return view
 
     def number(self, key: str) -> Any:
         """Read a setting for this task."""
@@ -104,7 +123,12 @@ class Community:
         )
 
     def nearest(self, target: str, k: int) -> tuple[str, ...]:
-        """Ids of the k sharers most similar to a target, most similar first (Eq. 5); UserError if there are fewer."""
+        """Ids of the k sharers most similar to a target, most similar first (Eq. 5); UserError if there are fewer.
+
+        Where a draw decides whom she may merge (``including``), all of those, whatever k.
+        """
+        if self.included is not None:
+            return self.included[target]
         if k > len(self.sharers):
             raise UserError(
                 f"{self.task.name}: {k} sharers asked for, but the community has {len(self.sharers)}; lower k, raise "
@@ -120,7 +144,11 @@ class Community:
         missing = [s for s in self.sharers if bank_name(s.user.id) not in self.engine.bank.names]
         if missing:
             jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in missing]
-            self.engine.bank.add(self._train("share", jobs, self._recipe("sharer")))
+            self.engine.bank.add(self._train("share", jobs, self._recipe("sharer"), privacy=self.privacy))
+
+    def guarantee(self, sharer: Sharer) -> Guarantee | None:
+        """Tell what a sharer's adapter satisfies, her items being the unit; None without ``privacy``."""
+        return account(len(sharer.trained), self._recipe("sharer"), self.privacy) if self.privacy else None
 
     def train_own(
         self, users: Sequence[User], recipe: Recipe, *, lora: dict[str, Any], stage: str
@@ -130,13 +158,16 @@ class Community:
         return self._train(stage, jobs, recipe, lora=lora)
 
     def gates(self) -> Gates:
-        """Per-Pcs gates by bank name, trained on each sharer's own examples with her adapter frozen."""
+        """Per-Pcs gates by bank name, trained on each sharer's own examples with her adapter frozen.
+
+        Without noise, also where the adapters have it: what is assembled by gates has no ε (PROTOCOL §4).
+        """
         self.ready()
+        self.gated = True
         jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in self.sharers]
         recipe = self._recipe("gate")
-        key = self._key(
-            "gates", jobs, recipe, {"sharer": asdict(self._recipe("sharer")), "lora": self._lora()}
-        )
+        sharer = {"sharer": asdict(self._recipe("sharer")), "lora": self._lora()}
+        key = self._key("gates", jobs, recipe, sharer | _private(self.privacy))
         budget = self.number("train_tokens")
 
         with self.stage("gates", count_steps(jobs, recipe)) as tick:
@@ -151,7 +182,13 @@ class Community:
     # -- examples ----------------------------------------------------------------------------------------
 
     def trained_examples(self, sharer: Sharer) -> list[Example]:
-        """List what a sharer's adapter is trained on; held-out items stand nowhere in it."""
+        """List what a sharer's adapter is trained on; held-out items stand nowhere in it.
+
+        Under ``privacy`` each item gives its plain example only: an augmented one carries other items' text, and the
+        unit that ε protects is the item.
+        """
+        if self.privacy:
+            return history_examples(self.task, sharer.user, items=sharer.trained, augmented=False)
         return self.user_examples(sharer.user, sharer.trained)
 
     def user_examples(self, user: User, only: Sequence[str] | None = None) -> list[Example]:
@@ -172,10 +209,11 @@ class Community:
         recipe: Recipe,
         base: str = "",
         lora: dict[str, Any] | None = None,
+        privacy: Privacy | None = None,
     ) -> dict[str, Adapter]:
         shape = lora or self._lora()
-
-        key = self._key("adapters", jobs, recipe, {"lora": shape, "base": base or self._base_sha256})
+        more = {"lora": shape, "base": base or self._base_sha256} | _private(privacy)
+        key = self._key("adapters", jobs, recipe, more)
         with self.stage(stage, count_steps(jobs, recipe)) as tick:
 
             def train() -> dict[str, Adapter]:
@@ -187,6 +225,7 @@ class Community:
                     seed=self.seed,
                     tokens=self.number("train_tokens"),
                     tick=tick,
+                    privacy=privacy,
                 )
 
             return self.store.adapters(key, [j.owner for j in jobs], train, self.engine.base.name)
@@ -224,4 +263,9 @@ class Community:
 def _job(owner: str, examples: Sequence[Example]) -> Job:
     if not examples:
         raise UserError(f"user {owner}: no item to train on")
-    return Job(owner, tuple((e.prompt, e.gold) for e in examples))
+    return Job(owner, tuple((e.prompt, e.gold) for e in examples), tuple(e.item for e in examples))
+
+
+def _private(privacy: Privacy | None) -> dict[str, Any]:
+    """Return what privacy adds to a training's key: nothing where there is none."""
+    return {"privacy": asdict(privacy)} if privacy else {}

@@ -254,3 +254,11 @@ def load_tokenizer(source: str, name: str) -> Any:
 
 def _first_line(fault: Exception) -> str:
     return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:300]
+
+
+def quiet_libraries() -> None:
+    """Keep transformers' bars and notices off the terminal; its errors still reach it."""
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()

@@ -10,11 +10,11 @@ rate and the steps, and is taken as public), nor a reader who knows the run's se
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 from prime_audit.engine.recipe import Job, Recipe, steps_of
-from prime_audit.errors import UserError
+from prime_audit.errors import UserError, unknown
 
 DELTA = 1e-5
 """The default δ. One for all owners, so that their ε compare; at n of some tens, the customary n^-1.1 would be 2 %:
@@ -62,6 +62,32 @@ class Guarantee:
     steps: int
     batch: float
     """Expected batch q·n, by which the noisy sum is divided."""
+
+
+def parse_privacy(text: str, where: str) -> Privacy:
+    """Read ``epsilon=8[,delta=1e-5][,clip=0.1]``; UserError naming ``where`` for anything else.
+
+    ε must be finite here: without noise there is nothing to promise, and a record holds finite numbers.
+    """
+    values: dict[str, float] = {}
+    known = [f.name for f in fields(Privacy)]
+    for pair in text.split(","):
+        key, equals, number = (part.strip() for part in pair.partition("="))
+        if not equals or not number:
+            raise UserError(f"{where} {text}: write epsilon=8, with delta=… and clip=… behind commas")
+        if key not in known:
+            raise unknown(f"word of {where}", key, known)
+        if key in values:
+            raise UserError(f"{where} {text}: {key} is given twice; give it once")
+        try:
+            values[key] = float(number)
+        except ValueError:
+            raise UserError(f"{where} {text}: {number!r} is no number") from None
+    if "epsilon" not in values:
+        raise UserError(f"{where} {text}: gives no epsilon; write epsilon=8, for example")
+    if not all(map(math.isfinite, values.values())):
+        raise UserError(f"{where} {text}: give finite numbers")
+    return Privacy(**values)
 
 
 def account(items: int, recipe: Recipe, privacy: Privacy) -> Guarantee:

@@ -22,6 +22,7 @@ __all__ = [
     "cut",
     "history_block",
     "history_examples",
+    "item_examples",
     "item_text",
     "profile_block",
     "profile_request",
@@ -147,6 +148,41 @@ def history_examples(
         if pool is None or item.id in pool:
             shown.append(item_text(task, item))
             index.add(shown[-1])
+    return examples
+
+
+def item_examples(
+    task: Task,
+    user: User,
+    items: Collection[str],
+    *,
+    store: Sequence[Item] = (),
+    k: int = 0,
+    profile: str | None = None,
+) -> list[Example]:
+    """Ask a deployed system for a user's items: her training prompts, with what it puts in front of a question.
+
+    Parameters
+    ----------
+    items
+        Ids of the items asked for; they may or may not be in the store.
+    store
+        The records that the system retrieves from, the same for every item: it does not know what is asked for.
+    k
+        Records it puts in front, best first.
+    profile
+        The profile text it puts in front; None for none.
+    """
+    shown = [item_text(task, item) for item in store] if k > 0 else []
+    index, examples = Index(shown), []
+    for item in user.history:
+        if item.id in items:
+            fields = _cut_fields(item.fields, QUESTION_WORDS)
+            best = index.top(task.retrieval_query.format(**fields), k) if shown else []
+            front = _front(profile, _history_block([shown[i] for i in best]))
+            kind: Kind = "augmented" if front else "plain"
+            prompt, gold = front + task.training.format(**fields), _gold(task, user, item, fields)
+            examples.append(Example(f"{user.id}/{item.id}/{kind}", prompt, gold, item.id, kind))
     return examples
 
 

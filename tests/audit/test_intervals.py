@@ -8,7 +8,7 @@ from scipy.stats import beta
 
 from prime_audit.audit.auc import Undefined
 from prime_audit.audit.epsilon import epsilon_bound, epsilon_ceiling
-from prime_audit.audit.intervals import auc_interval, mean_tpr
+from prime_audit.audit.intervals import auc_difference, auc_interval, mean_tpr
 from prime_audit.audit.panels import Panel, mean_auc_ci, target_auc
 from prime_audit.audit.splitting import split_epsilon
 
@@ -134,3 +134,40 @@ def test_null_audits_hardly_ever_find_an_epsilon_where_the_best_threshold_does(a
     assert greedy >= split
     if alike:
         assert greedy / runs > 0.2
+
+
+def test_a_difference_is_clustered_as_its_figure() -> None:
+    rng = np.random.default_rng(8)
+    games, second = [], []
+    for t in range(9):
+        members = np.arange(12) < 6
+        games.append(Panel(f"t{t}", members + rng.normal(size=12), [f"t{t}"] * 12, members))
+        second.append(Panel(f"t{t}", rng.normal(size=12), [f"t{t}"] * 12, members))
+    found = auc_difference(games, second, seed=3)
+    assert found.over == "targets"
+    each = [
+        target_auc(a.scores, a.members) - target_auc(b.scores, b.members)
+        for a, b in zip(games, second, strict=True)
+    ]
+    assert found.estimate.value == pytest.approx(np.mean(each))
+    draws = np.random.default_rng(3).integers(9, size=(1000, 9))
+    assert found.estimate.ci == pytest.approx(np.quantile(np.array(each)[draws].mean(1), [0.025, 0.975]))
+    same = auc_difference(games, games, seed=3).estimate
+    assert (same.value, same.ci) == (0.0, (0.0, 0.0))
+    with pytest.raises(ValueError, match="not of the same games"):
+        auc_difference(games, games[::-1], seed=3)
+
+
+def test_one_persons_difference_is_delongs() -> None:
+    rng = np.random.default_rng(9)
+    members = np.arange(60) < 25
+    one, other = members * 0.8 + rng.normal(size=60), rng.normal(size=60)
+    pairs = [(s[members][:, None] > s[~members][None]).astype(float) for s in (one, other)]
+    gap = pairs[0] - pairs[1]
+    variance = gap.mean(1).var(ddof=1) / 25 + gap.mean(0).var(ddof=1) / 35
+    panels = [Panel("t", s, ["t"] * 60, members) for s in (one, other)]
+    found = auc_difference([panels[0]], [panels[1]], seed=0)
+    assert found.over == "items"
+    assert found.estimate.value == pytest.approx(gap.mean())
+    assert found.estimate.ci is not None
+    assert found.estimate.ci[0] == pytest.approx(gap.mean() - 1.959964 * np.sqrt(variance), abs=1e-6)

@@ -28,7 +28,7 @@ ROWS: list[tuple[int, str, str, dict[str, Any]]] = [
     (
         2,
         "too few to say",
-        "rests on 2 sharers",
+        "rests on 2 people",
         {"estimate": figure(0.9, (0.8, 1.0), MIN_SHARERS - 1), "p": 0.001},
     ),
     (3, "too few to say", "least possible p is 0.1", {"p": 0.1, "floor": 0.1}),

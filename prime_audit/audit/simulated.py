@@ -1,0 +1,136 @@
+"""Simulated signals with a planted leak of known strength: what an attack is examined on, without any model."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
+from prime_audit.audit.signals import Rows, Signals
+
+VOCAB = 12
+OWNERS, EACH = 24, 4
+POPULATION = 40
+MODULES = 4
+"""OUT models an item has, and IN models."""
+NOISE = 0.3
+"""Deviation of the logits from one module to the next."""
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """One game."""
+
+    signals: Signals
+    """Every field, those for controls too."""
+    members: BoolArray
+    """[items]; whole owners, half of them."""
+
+
+@lru_cache(maxsize=256)
+def game(seed: int, leak: float) -> Simulated:
+    """Simulate 96 items of 24 owners, half of them members, whose gold tokens' logits were raised by ``leak``.
+
+    All fields say the same: the module raises members' golds, other modules raise the golds of all that they
+    contain, a prefix of non-members undoes it, lower case was never trained on, the base knows nobody. 0 is no leak.
+    The same arguments give the same game.
+    """
+    rng = np.random.default_rng(seed)
+    inside = rng.permutation(np.arange(OWNERS) % 2 == 0)
+    owner = np.repeat(np.arange(OWNERS), EACH)
+    members = inside[owner]
+    item, crowd = _Tokens.draw(rng, owner.size), _Tokens.draw(rng, POPULATION)
+    own, out = leak * members, np.zeros(owner.size)
+    logprobs, mu, sigma = item.observe(own)
+    nll, crowd_nll = _columns(item), _columns(crowd)
+    signals = Signals(
+        logprobs=logprobs,
+        mu=mu,
+        sigma=sigma,
+        lower_logprobs=item.observe(out)[0],
+        prefix_logprobs=item.observe(out)[0],
+        base_logprobs=item.observe(out)[0],
+        texts=["A" + _letters(rng) for _ in owner],
+        prompts=["Headline of: " + _letters(rng) for _ in owner],
+        owners=[f"s{number}" for number in owner],
+        in_nll=nll(leak),
+        out_nll=nll(0.0),
+        population_logprobs=crowd.observe(np.zeros(POPULATION))[0],
+        population_out_nll=crowd_nll(0.0),
+        members=members,
+        similarity=rng.random(OWNERS)[owner],
+    )
+    return Simulated(signals, members)
+
+
+def odd() -> Signals:
+    """Make the items that break attacks: certain, impossible, of one token, in no other module, a caseless text."""
+    rows = [np.zeros(2), np.array([-np.inf]), np.array([-1.0]), np.array([-2.0, -0.5, -0.1])]
+    certain = [np.zeros_like(row) for row in rows]
+    return Signals(
+        logprobs=rows,
+        mu=[np.minimum(-0.1, certain_row) for certain_row in certain],
+        sigma=certain,
+        lower_logprobs=rows,
+        prefix_logprobs=rows,
+        base_logprobs=rows[::-1],
+        texts=["same", "12", "é", "Upper Case"],
+        prompts=["", "a", "b", "c"],
+        owners=["s0", "s1", "s1", "s2"],
+        in_nll=[np.zeros(0)] * 4,
+        out_nll=[np.array([1.0])] * 4,
+        population_logprobs=[],
+        population_out_nll=[],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Tokens:
+    """Items as flat rows of tokens."""
+
+    rng: np.random.Generator
+    lengths: IntArray
+    gold: IntArray
+    base: FloatArray
+    """Logits, [tokens, VOCAB]."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, items: int) -> _Tokens:
+        lengths = rng.integers(4, 12, size=items)
+        tokens = int(lengths.sum())
+        return cls(
+            rng, lengths, rng.integers(VOCAB, size=tokens), rng.normal(scale=1.5, size=(tokens, VOCAB))
+        )
+
+    def observe(self, gain: FloatArray) -> tuple[Rows, Rows, Rows]:
+        """Log p of the golds, μ and σ of one more module that raises each item's golds by ``gain`` [items]."""
+        rows = np.arange(self.gold.size)
+        logits = self.base + self.rng.normal(scale=NOISE, size=self.base.shape)
+        logits[rows, self.gold] += np.repeat(gain, self.lengths)
+        logp = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        p = np.exp(logp)
+        mu = (p * logp).sum(axis=1)
+        sigma = np.sqrt(np.maximum((p * np.square(logp)).sum(axis=1) - np.square(mu), 0.0))
+        return self._split(logp[rows, self.gold]), self._split(mu), self._split(sigma)
+
+    def _split(self, flat: FloatArray) -> Rows:
+        return np.split(flat, np.cumsum(self.lengths)[:-1])
+
+
+def _columns(tokens: _Tokens) -> Callable[[float], Rows]:
+    """Mean NLL under MODULES further modules that raise every gold by as much -> [items] of [MODULES]."""
+
+    def nll(gain: float) -> Rows:
+        gains = np.full(tokens.lengths.size, gain)
+        seen = [[-row.mean() for row in tokens.observe(gains)[0]] for _ in range(MODULES)]
+        return [np.array(column) for column in zip(*seen, strict=True)]
+
+    return nll
+
+
+def _letters(rng: np.random.Generator) -> str:
+    return "".join(rng.choice(list(string.ascii_letters + " "), size=30))

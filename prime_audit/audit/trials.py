@@ -1,0 +1,178 @@
+"""Audits whose answer is known: labels that carry nothing, leaks of known strength, mechanisms of known ε.
+
+Simulated scores of target t's model for item i of sharer s: √c·u_s + √(1-c)·e_i + noise + d·[i is a member], with u, e
+standard normal and c the intra-sharer correlation; the unmerged base says the same without the last term. So half of
+the variance is the sharer's (PROTOCOL §5 simulates 0.5), shared by all her items and seen by all targets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from prime_audit.audit.auc import BoolArray, FloatArray
+from prime_audit.audit.epsilon import epsilon_bound
+from prime_audit.audit.games import GAMES, Dealt, Game
+from prime_audit.audit.judge import Judged, Scored, judge
+from prime_audit.audit.panels import Panel
+from prime_audit.audit.permutation import naive_item_p
+from prime_audit.audit.signals import mean_nll
+from prime_audit.audit.stored import Exam
+
+SHARERS, TARGETS, MERGED, ITEMS = 16, 8, 4, 12
+CORRELATION = 0.5
+"""Share of an item score's variance that is its sharer's."""
+NOISE = 0.2
+"""Deviation from one target's model to the next."""
+DRAWS = 200
+"""Bootstrap draws of a trial; a run takes 1000."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One audit: a game's labels with an attack's scores and its controls'."""
+
+    game: Game
+    dealt: Sequence[Dealt]
+    scored: Scored
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an audit said."""
+
+    p: float
+    """Clustered permutation test."""
+    naive: float
+    """Item-level Mann-Whitney test."""
+    verdict: str
+
+
+def outcome(trial: Trial, seed: int) -> Outcome:
+    """Judge one trial as a run would; words alone are no control here, which makes a false ``leaks`` easier."""
+    (found,) = judge(trial.game, trial.dealt, [trial.scored], seed=seed, draws=DRAWS)
+    panels = [Panel(d.target, trial.scored.scores[d.target], d.owners, d.members) for d in trial.dealt]
+    return Outcome(_p(found), naive_item_p(panels), found.verdict.word)
+
+
+def _p(found: Judged) -> float:
+    return 1.0 if found.p is None else found.p
+
+
+def simulated(game: str, rng: np.random.Generator, strength: float = 0.0, shift: float = 0.0) -> Trial:
+    """Simulate one audit of game ``paper`` or ``heldout``.
+
+    Parameters
+    ----------
+    game
+        ``paper``: the MERGED most similar sharers are members with all their items. ``heldout``: half of the items of
+        the merged sharers, drawn at random, the same half for every target.
+    rng
+        Decides everything.
+    strength
+        Standard deviations by which a member's score is raised.
+    shift
+        The same for items of similar sharers under every model, the base too: selection, no leak.
+    """
+    owner = np.repeat(np.arange(SHARERS), ITEMS)
+    own = rng.normal(size=SHARERS)[owner] * math.sqrt(CORRELATION)
+    item = own + rng.normal(size=owner.size) * math.sqrt(1 - CORRELATION)
+    trained = np.concatenate([rng.permutation(np.arange(ITEMS) % 2 == 0) for _ in range(SHARERS)])
+    length = -rng.poisson(8.0, size=owner.size).astype(np.float64)
+    dealt, scores, base = list[Dealt](), dict[str, FloatArray](), dict[str, FloatArray]()
+    lengths, similarity = dict[str, FloatArray](), dict[str, FloatArray]()
+    for number in range(TARGETS):
+        near = rng.random(SHARERS)
+        merged = np.isin(owner, np.argsort(-near)[:MERGED])
+        rows = np.arange(owner.size) if game == "paper" else np.flatnonzero(merged)
+        members = merged[rows] if game == "paper" else trained[rows]
+        name, plain = f"t{number}", item[rows] + shift * merged[rows]
+        dealt.append(Dealt(name, rows, members, [f"s{s}" for s in owner[rows].tolist()]))
+        scores[name] = plain + NOISE * rng.normal(size=rows.size) + strength * members
+        base[name], lengths[name], similarity[name] = plain, length[rows], near[owner[rows]]
+    return _trial(game, dealt, scores, base, lengths, similarity)
+
+
+def redrawn(exam: Exam, game: str, rng: np.random.Generator) -> Trial:
+    """Take the scores (mean log-probability) of a real pass, and draw the labels again so that they carry nothing.
+
+    ``paper``: as many sharers a target as she merged, by lot. ``heldout``: of each sharer's items in the game as many
+    as were trained on, by lot, the same for every target.
+    """
+    pool = exam.pool("modules")
+    base = exam.base("modules")
+    assert base is not None
+    one = next(p for p in exam.passes if p.kind == "modules" and p.method is not None and p.seen)
+    owners, everybody = np.array(pool.owners), sorted(set(pool.owners))
+    trained = pool.trained.copy()
+    for sharer in everybody:
+        own = np.flatnonzero(pool.drawn & (owners == sharer))
+        trained[own] = rng.permutation(trained[own])
+    plain, length = -mean_nll(base.logprobs), -np.array([float(len(r)) for r in base.logprobs])
+    dealt, scores = list[Dealt](), dict[str, FloatArray]()
+    columns: dict[str, dict[str, FloatArray]] = {"base": {}, "length_only": {}, "similarity_only": {}}
+    for target, seen in one.seen.items():
+        merged = set(rng.choice(everybody, len(one.merged[target]), replace=False).tolist())
+        inside: BoolArray = np.isin(owners, sorted(merged))
+        rows = np.flatnonzero(pool.last if game == "paper" else pool.drawn & inside)
+        members = inside[rows] if game == "paper" else trained[rows]
+        dealt.append(Dealt(target, rows, members, owners[rows].tolist()))
+        scores[target] = -mean_nll([seen.logprobs[r] for r in rows])
+        columns["base"][target], columns["length_only"][target] = plain[rows], length[rows]
+        columns["similarity_only"][target] = np.array([exam.similarity[target][o] for o in owners[rows]])
+    return Trial(GAMES[game], dealt, Scored("loss_mean", scores, 0, columns))
+
+
+def _trial(
+    game: str,
+    dealt: Sequence[Dealt],
+    scores: Mapping[str, FloatArray],
+    base: Mapping[str, FloatArray],
+    length: Mapping[str, FloatArray],
+    similarity: Mapping[str, FloatArray],
+) -> Trial:
+    controls = {"base": base, "length_only": length, "similarity_only": similarity}
+    return Trial(GAMES[game], dealt, Scored("simulated", scores, 0, controls))
+
+
+# -- mechanisms of known ε ---------------------------------------------------------------------------------
+
+
+def randomised_response(epsilon: float, units: int, rng: np.random.Generator) -> float:
+    """Bound ε of a mechanism that publishes each of ``units`` bits, true with probability e^ε/(1 + e^ε)."""
+    bits = rng.random(units) < 0.5
+    said = bits ^ (rng.random(units) >= 1 / (1 + math.exp(-epsilon)))
+    return _bound(bits, said, 0.0)
+
+
+def gaussian_shift(epsilon: float, delta: float, units: int, rng: np.random.Generator) -> float:
+    """Bound ε of a mechanism that publishes N(μ·bit, 1), μ such that it is (ε, δ)-private; threshold μ/2."""
+    mu = gaussian_mu(epsilon, delta)
+    bits = rng.random(units) < 0.5
+    return _bound(bits, rng.normal(size=units) + mu * bits >= mu / 2, delta)
+
+
+def gaussian_mu(epsilon: float, delta: float) -> float:
+    """Shift at which N(0, 1) against N(μ, 1) is exactly (ε, δ)-indistinguishable (Balle and Wang 2018)."""
+
+    def excess(mu: float) -> float:
+        first = norm.cdf(mu / 2 - epsilon / mu)
+        return float(first - math.exp(epsilon) * norm.cdf(-mu / 2 - epsilon / mu) - delta)
+
+    return float(brentq(excess, 1e-3, 50.0))
+
+
+def _bound(bits: BoolArray, said: BoolArray, delta: float) -> float:
+    inside, outside = int(bits.sum()), int((~bits).sum())
+    return epsilon_bound(int(said[bits].sum()), inside, int(said[~bits].sum()), outside, delta=delta)
+
+
+def trials(count: int, seed: int) -> Iterator[np.random.Generator]:
+    """Yield one generator a trial."""
+    for child in np.random.SeedSequence(seed).spawn(count):
+        yield np.random.default_rng(child)

@@ -1,0 +1,126 @@
+"""ε bounds of modules trained with DP-SGD, whose true ε is accounted: none may exceed it.
+
+One owner a module, of a world made for it. Of her items some are set aside first (the reference); fair coins decide
+which of the others her adapter is trained on. An item's score is its gain, mean log-probability under the module minus the
+unmerged base's. The threshold is the median gain of the reference: fixed by rule before any label is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from prime_audit.audit.auc import BoolArray, FloatArray, auc
+from prime_audit.audit.bounds import guesses
+from prime_audit.audit.epsilon import epsilon_bound, one_run_epsilon
+from prime_audit.calibrate import DELTA, Bounds, summary
+from prime_audit.engine.bank import AdapterBank, alone
+from prime_audit.engine.base import Base, load_base, quiet_libraries
+from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.mixture import BASE, Mixture
+from prime_audit.engine.privacy import Privacy, account
+from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters
+from prime_audit.lamp.prompts import Example, history_examples
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.lamp.world import world
+from prime_audit.seeds import rng_of
+from prime_audit.settings import load_settings
+
+TASK, ITEMS, REFERENCE = "LaMP-4", 80, 20
+EPSILONS: tuple[float | None, ...] = (1.0, 8.0, None)
+"""Targets; None trains without clipping and noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Owner:
+    """One module's owner."""
+
+    name: str
+    items: list[Example]
+    """[items in the game]"""
+    reference: list[Example]
+    coins: BoolArray
+    """Whether each item is trained on, [items in the game]."""
+
+    def job(self) -> Job:
+        own = [e for e, coin in zip(self.items, self.coins.tolist(), strict=True) if coin]
+        return Job(self.name, tuple((e.prompt, e.gold) for e in own), tuple(e.item for e in own))
+
+
+def dp_bounds(modules: int, seed: int, note: Callable[[str], None] = lambda line: None) -> list[Bounds]:
+    """Train ``modules`` modules at each ε, and as many without privacy; return their bounds beside the truth."""
+    quiet_libraries()
+    settings = load_settings("laptop")
+    base = load_base("mini", targets=settings.get("lora.modules"), device="cpu", dtype="float32")
+    recipe = Recipe(**settings.recipe("sharer", TASK))
+    owners, found = _owners(modules, seed), list[Bounds]()
+    for epsilon in EPSILONS:
+        note(f"{modules} modules, " + (f"ε {epsilon:g}" if epsilon else "no privacy"))
+        privacy = Privacy(epsilon, DELTA) if epsilon else None
+        found += _regime(base, owners, recipe, privacy, seed, settings.get("train_tokens"))
+    return found
+
+
+def _owners(modules: int, seed: int) -> list[_Owner]:
+    people = world(TASK, seed=seed, users=modules, adapt=0, targets=0, history=(ITEMS, ITEMS)).candidates
+    found = []
+    for user in people:
+        examples = history_examples(TASKS[TASK], user, augmented=False)
+        rng = rng_of(seed, "calibrate", "coins", user.id)
+        order = rng.permutation(len(examples)).tolist()
+        game = [examples[i] for i in sorted(order[REFERENCE:])]
+        found.append(
+            _Owner(user.id, game, [examples[i] for i in order[:REFERENCE]], rng.random(len(game)) < 0.5)
+        )
+    return found
+
+
+def _regime(
+    base: Base, owners: list[_Owner], recipe: Recipe, privacy: Privacy | None, seed: int, tokens: int
+) -> list[Bounds]:
+    jobs = [owner.job() for owner in owners]
+    made = train_adapters(base, jobs, LoraShape(), recipe, seed=seed, tokens=tokens, privacy=privacy)
+    engine = Engine(base, AdapterBank(base))
+    engine.bank.add(made)
+    fixed, run, aucs = list[float](), list[float](), list[float]()
+    for owner in owners:
+        gains, reference = _gains(engine, owner)
+        delta = DELTA if privacy else 0.0
+        fixed.append(_at_threshold(gains, owner.coins, float(np.median(reference)), delta))
+        run.append(_one_run(gains, owner.coins, delta))
+        aucs.append(auc(gains[owner.coins], gains[~owner.coins]))
+    # The least of the modules' own, each at most the target: no bound is let off.
+    truth = min(account(len(job.examples), recipe, privacy).epsilon for job in jobs) if privacy else None
+    name = f"DP-SGD module, δ {DELTA:g}" if privacy else "module without privacy"
+    mean = float(np.mean(aucs))
+    return [
+        summary(name, "threshold", truth, fixed, mean),
+        summary(name, "one run", truth, run, mean),
+    ]
+
+
+def _gains(engine: Engine, owner: _Owner) -> tuple[FloatArray, FloatArray]:
+    """Gain of each item in the game, and of each reference item."""
+    examples = [*owner.items, *owner.reference]
+
+    def scored(mixture: Mixture) -> FloatArray:
+        found = engine.score([Request(e.prompt, mixture, e.gold) for e in examples])
+        return np.array([row.mean() for row in found], dtype=np.float64)
+
+    gains = scored(alone(owner.name)) - scored(BASE)
+    return gains[: len(owner.items)], gains[len(owner.items) :]
+
+
+def _at_threshold(gains: FloatArray, coins: BoolArray, threshold: float, delta: float) -> float:
+    said = gains >= threshold
+    return epsilon_bound(
+        int(said[coins].sum()), int(coins.sum()), int(said[~coins].sum()), int((~coins).sum()), delta=delta
+    )
+
+
+def _one_run(gains: FloatArray, coins: BoolArray, delta: float) -> float:
+    low, high = guesses(gains)
+    right = int((~coins[low]).sum() + coins[high].sum())
+    return one_run_epsilon(coins.size, low.size + high.size, right, delta)

@@ -1,0 +1,56 @@
+"""What a reader must know of a community before believing figures made with it: lines for the record's warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prime_audit.community.build import Community
+from prime_audit.community.held import Held
+
+
+def cautions(community: Community, held: Mapping[str, Held]) -> list[str]:
+    """Say what was held out of the targets, what the sharers' ε covers and what it does not."""
+    return [*_held(held), *_private(community)]
+
+
+def one_sided(coins: Mapping[str, Mapping[str, bool]]) -> list[str]:
+    """Count the targets whose inclusion coins (target → candidate → coin) all fell alike."""
+    alike = sum(len(set(own.values())) < 2 for own in coins.values())
+    if not alike:
+        return []
+    return [
+        f"inclusion game: the coins of {alike} of {len(coins)} targets all fell alike; these targets count in the "
+        "bound on ε and in no AUC"
+    ]
+
+
+def _held(held: Mapping[str, Held]) -> list[str]:
+    out, items = sum(len(h.others) for h in held.values()), sum(len(h.user.history) for h in held.values())
+    if not out:
+        return []
+    lines = [
+        f"the target game holds {out} of the targets' {items} history items out of all that methods see of them; "
+        "utility is measured without them too"
+    ]
+    if texts := sum(h.user.profile is not None for h in held.values()):
+        lines.append(
+            f"the target game sets the data's profile texts of {texts} targets aside, which may tell of held-out "
+            "items; summaries or the profiler's texts of the rest stand in their place"
+        )
+    return lines
+
+
+def _private(community: Community) -> list[str]:
+    privacy = community.privacy
+    if privacy is None or not community.sharers:
+        return []
+    lines = [
+        f"sharers' adapters are trained with DP-SGD, ε at most {privacy.epsilon:g} each (accounted per sharer in "
+        "community); the unit is one item of a sharer, and ε holds for whoever does not know the run's seed. Not "
+        "covered: who is selected and how similar she is (embeddings), how many items she has"
+    ]
+    if community.gated:
+        lines.append(
+            "Per-Pcs's gates are trained on sharers' items without noise: what is assembled by them has no ε"
+        )
+    return lines

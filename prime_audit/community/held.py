@@ -1,0 +1,52 @@
+"""What is held out of a target's history for the target game: methods never see it, nothing of hers tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from prime_audit.community.sharers import hold_out
+from prime_audit.lamp.data import Dataset, Item, User
+from prime_audit.seeds import rng_of
+
+
+@dataclass(frozen=True)
+class Held:
+    """One target, and her two sides of the game."""
+
+    user: User
+    """With her whole history: only the auditor sees it."""
+    members: tuple[str, ...]
+    """Ids of the items asked about that stand in the history methods get, as many as held out, drawn at random."""
+    others: tuple[str, ...]
+    """Ids of the held-out items; empty where her history has fewer than two items."""
+
+    @property
+    def shown(self) -> User:
+        """The target as methods see her: no held-out item, and no profile text made of her whole history."""
+        return replace(self.user, history=without(self.user, self.others), profile=None)
+
+
+def hold_back(data: Dataset, share: float, seed: int) -> tuple[Dataset, dict[str, Held]]:
+    """Take ``share`` of every target's history out, by her own random numbers; also return what was taken.
+
+    As ``hold_out`` of sharers: ⌊share·n⌋ items but at least one, and never the last one that remains.
+    """
+    held = {user.id: _hold(user, share, seed) for user in data.targets}
+    return replace(data, targets=tuple(h.shown for h in held.values())), held
+
+
+def _hold(user: User, share: float, seed: int) -> Held:
+    if len(user.history) < 2 or share <= 0:
+        return Held(user, (), ())
+    drawn = hold_out(user, 0, share, seed)
+    others = drawn.heldout if drawn.trained else drawn.heldout[:-1]
+    rest = [i.id for i in without(user, others)]
+    rng = rng_of(seed, "target game", user.id)
+    some = set(rng.choice(len(rest), size=min(len(others), len(rest)), replace=False).tolist())
+    return Held(user, tuple(i for n, i in enumerate(rest) if n in some), others)
+
+
+def without(user: User, ids: Collection[str]) -> tuple[Item, ...]:
+    """Return a user's history without these items."""
+    return tuple(i for i in user.history if i.id not in ids)

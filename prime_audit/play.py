@@ -1,0 +1,325 @@
+"""From signals to judged figures: games, attacks and controls on what models said. No model, no torch.
+
+``compare`` plays on what it has just observed, ``attack`` on what a run has stored: the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from prime_audit.audit.auc import FloatArray, IntArray, Undefined
+from prime_audit.audit.controls import CONTROLS, bag_of_words_between, both_sides
+from prime_audit.audit.games import GAMES, Dealt, Game, by_coin
+from prime_audit.audit.judge import Judged, Scored, judge
+from prime_audit.audit.observed import Observed, signals_of
+from prime_audit.audit.pool import Pool
+from prime_audit.audit.signals import Signals, settle
+from prime_audit.audit.stored import Exam, Kind, Pass
+from prime_audit.plugins import Attack, scores_of
+from prime_audit.record import Comparison, Intervals, Leak, Result
+from prime_audit.seeds import seed_of
+
+Rounds = Iterator[tuple["Played", Pool, Sequence[str]]]
+"""Games as they were played, each with its pool and the methods it is a figure of."""
+Stage = Callable[[str, str], AbstractContextManager[object]]
+"""(method, name) → a stage of the run's account."""
+
+
+def rounds(exam: Exam, games: Sequence[str], attacks: Sequence[Attack], stage: Stage) -> Rounds:
+    """Play ``games`` (names) with ``attacks`` on everything that a task's exam holds.
+
+    What is attacked is the module, so a game counts for every method that deploys it; the target game asks whole
+    systems, and counts for its own method.
+    """
+    makers = {"modules": Play, "inclusion": InclusionPlay, "target": TargetPlay}
+    players = {
+        kind: makers[kind](exam.pool(kind), attacks, exam.similarity, exam.base(kind))
+        for kind in {p.kind for p in exam.passes}
+    }
+    for one in exam.passes:
+        for game in (GAMES[name] for name in games if kind_of(name) == one.kind and one.method is not None):
+            yield _round(players[one.kind], exam, one, game, stage), exam.pool(one.kind), one.labels
+
+
+def kind_of(game: str) -> Kind:
+    """Tell which kind of pass a game is played on."""
+    return "inclusion" if game == "inclusion" else "target" if game == "target" else "modules"
+
+
+def _round(player: Play, exam: Exam, one: Pass, game: Game, stage: Stage) -> Played:
+    assert one.method is not None
+    if one.why is not None:
+        return Played(game, one.method, [], {}, {a.name: one.why for a in player.attacks}, [])
+    if one.kind == "inclusion":
+        game = replace(game, deal=partial(by_coin, one.coins))
+    seed = seed_of(exam.seed, "bootstrap", exam.task, game.name)
+    with stage(one.method, f"game {game.name}"):
+        return player.play(game, Examined(one.method, one.merged, one.seen), Intervals().draws, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """One core method's models over the pool, and who is merged in each."""
+
+    method: str
+    merged: Mapping[str, tuple[str, ...]]
+    """Target → the sharers merged in her model."""
+    seen: Mapping[str, Observed]
+    """Target → what her model said of the pool; only of targets with a game to play."""
+
+
+class Play:
+    """Plays games with attacks on what models said of one pool."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        attacks: Sequence[Attack],
+        similarity: Mapping[str, Mapping[str, float]],
+        base: Observed | None,
+    ) -> None:
+        self.pool, self.attacks, self.similarity, self.base = pool, attacks, similarity, base
+        self._words: dict[bytes, FloatArray] = {}
+
+    def play(self, game: Game, examined: Examined, draws: int, seed: int) -> Played:
+        """Play one game on one method's models with every attack."""
+        dealt = [game.deal(t, merged, self.pool) for t, merged in examined.merged.items()]
+        able = [d for d in dealt if d.reason is None]
+        if not able:
+            why = "; ".join(dict.fromkeys(d.reason or "" for d in dealt))
+            return Played(game, examined.method, [], {}, {a.name: why for a in self.attacks}, [])
+        signals = {d.target: self._signals(d, examined, base=False) for d in able}
+        plain = {d.target: self._signals(d, examined, base=True) for d in able}
+        scored, silent = [], dict[str, str]()
+        for attack in self.attacks:
+            try:
+                scored.append(self._score(attack, able, signals, plain))
+            except Undefined as why:
+                silent[attack.name] = str(why)
+        try:
+            judged = judge(game, able, scored, seed=seed, draws=draws) if scored else []
+        except Undefined as why:  # every target's coins fell alike
+            return Played(game, examined.method, [], {}, {a.name: str(why) for a in self.attacks}, [])
+        return Played(game, examined.method, able, {s.attack: s for s in scored}, silent, judged)
+
+    def _signals(self, dealt: Dealt, examined: Examined, *, base: bool) -> Signals:
+        assert self.base is not None
+        near = self.similarity[dealt.target]
+        return signals_of(
+            self.base if base else examined.seen[dealt.target],
+            self.base,
+            {t: seen for t, seen in examined.seen.items() if t != dealt.target},
+            examined.merged,
+            self.pool,
+            dealt,
+            np.array([near[owner] for owner in dealt.owners]),
+        )
+
+    def _score(
+        self,
+        attack: Attack,
+        dealt: Sequence[Dealt],
+        signals: Mapping[str, Signals],
+        plain: Mapping[str, Signals],
+    ) -> Scored:
+        raw = {d.target: scores_of(attack, signals[d.target]) for d in dealt}
+        known = [d for d in dealt if not np.isnan(raw[d.target]).all()]
+        if not known:
+            raise Undefined(f"the score is undefined for all {sum(r.size for r in raw.values())} items")
+        undefined = sum(int(np.isnan(r).sum()) for r in raw.values())
+        found = {name: self._control(name, attack, known, plain) for name in ("base", *CONTROLS)}
+        return Scored(
+            attack.name,
+            {d.target: settle(raw[d.target])[0] for d in known},
+            undefined,
+            {name: scores for name, scores in found.items() if not isinstance(scores, str)},
+            {name: why for name, why in found.items() if isinstance(why, str)},
+        )
+
+    def _control(
+        self, name: str, attack: Attack, dealt: Sequence[Dealt], plain: Mapping[str, Signals]
+    ) -> dict[str, FloatArray] | str:
+        """Score one control for every target; where it says nothing of one of them, the reason instead."""
+        try:
+            return {d.target: self._control_of(name, attack, d, plain[d.target]) for d in dealt}
+        except Undefined as why:
+            return f"the control says nothing of a target: {why}"
+
+    def _control_of(self, name: str, attack: Attack, dealt: Dealt, signals: Signals) -> FloatArray:
+        if name == "base":
+            return settle(scores_of(attack, signals))[0]
+        if name == "bag_of_words":
+            return self._words_of(dealt, signals)
+        return settle(CONTROLS[name].score(signals))[0]
+
+    def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
+        """Classify by words, once for each way of dealing: targets with the same sharers share it."""
+        key = dealt.rows.tobytes() + dealt.members.tobytes()
+        if key not in self._words:
+            self._words[key] = settle(CONTROLS["bag_of_words"].score(signals))[0]
+        return self._words[key]
+
+
+class InclusionPlay(Play):
+    """The inclusion game: whole sharers are members, by coin."""
+
+    def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
+        """Classify by words with whole sharers held apart: her other items would tell her coin."""
+        key = dealt.rows.tobytes() + dealt.members.tobytes()
+        if key not in self._words:
+            self._words[key] = settle(bag_of_words_between(signals, dealt.owners))[0]
+        return self._words[key]
+
+
+class TargetPlay(Play):
+    """The target game: every target's own items, under her whole system."""
+
+    def _signals(self, dealt: Dealt, examined: Examined, *, base: bool) -> Signals:
+        """Without shadow models but the base: other targets' systems are not asked for her items."""
+        assert self.base is not None
+        floor = self.base
+        own = floor if base else examined.seen[dealt.target]
+        return signals_of(own, floor, {}, {}, self.pool, dealt, np.ones(len(dealt.rows)))
+
+    def _control_of(self, name: str, attack: Attack, dealt: Dealt, signals: Signals) -> FloatArray:
+        if name == "similarity_only":
+            raise Undefined("all items are the target's own, equally similar to her")
+        return super()._control_of(name, attack, dealt, signals)
+
+    def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
+        """Classify all targets' items by words together: one target's are too few to learn from."""
+        if b"" not in self._words:
+            pool = self.pool
+            everything = Signals(prompts=pool.prompts, texts=pool.golds, members=pool.trained)
+            self._words[b""] = settle(CONTROLS["bag_of_words"].score(everything))[0]
+        return self._words[b""][dealt.rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """One game of one core method, judged."""
+
+    game: Game
+    method: str
+    dealt: Sequence[Dealt]
+    """The targets it could be played on; empty where it says nothing of this method."""
+    scored: Mapping[str, Scored]
+    silent: Mapping[str, str]
+    """Attack → why it has no figure."""
+    judged: Sequence[Judged]
+
+    def results(self, task: str, label: str) -> Iterator[Result]:
+        """Yield the AUC and its controls of every attack, under a method's label."""
+        for one in self.judged:
+            figures = {"auc": one.estimate, **{f"auc_{name}": e for name, e in one.controls.items()}}
+            for metric, e in figures.items():
+                yield Result(
+                    task,
+                    label,
+                    metric,
+                    e.value,
+                    e.ci,
+                    e.n,
+                    reason=e.reason,
+                    targets=len(e.per_target),
+                    member_sharers=e.member_sharers,
+                    game=self.game.name,
+                    attack=one.attack,
+                )
+        for attack, metric, why in self._without():
+            yield Result(task, label, metric, None, None, 0, reason=why, game=self.game.name, attack=attack)
+
+    def _without(self) -> Iterator[tuple[str, str, str]]:
+        """Yield what has a reason instead of a figure: attack, metric, why."""
+        for scored in self.scored.values():
+            for name, why in scored.silent.items():
+                yield scored.attack, f"auc_{name}", why
+        for attack, why in self.silent.items():
+            for metric in ("auc", "auc_base", *(f"auc_{name}" for name in CONTROLS)):
+                yield attack, metric, why
+
+    def comparisons(self, task: str, label: str) -> Iterator[Comparison]:
+        """Yield each attack's AUC minus the unmerged base's."""
+        for one in self.judged:
+            gap = one.base_difference
+            if gap is not None:
+                yield Comparison(
+                    task,
+                    label,
+                    "base",
+                    "auc",
+                    gap.value,
+                    gap.ci,
+                    gap.n,
+                    gap.reason,
+                    self.game.name,
+                    one.attack,
+                )
+
+    def leaks(self, task: str, label: str, pool: Pool) -> Iterator[Leak]:
+        """Yield the panel of every attack: what stands beside the AUC, and the verdict."""
+        for one in self.judged:
+            best, dealt = one.best, self._dealt(one.attack)
+            yield Leak(
+                task,
+                label,
+                self.game.name,
+                one.attack,
+                one.estimate.value,
+                one.estimate.ci,
+                one.verdict.word,
+                one.verdict.reason,
+                one.p,
+                one.p_adjusted,
+                best.name if best else None,
+                best.difference.value if best else None,
+                best.difference.ci if best else None,
+                dict(one.tpr),
+                sum(int(d.members.sum()) for d in dealt),
+                sum(int((~d.members).sum()) for d in dealt),
+                one.undefined,
+                _on_both_sides(pool, dealt),
+                one.epsilon.value if one.epsilon else None,
+                one.epsilon.ceiling if one.epsilon else None,
+            )
+
+    def _dealt(self, attack: str) -> list[Dealt]:
+        """List the targets of whom an attack says something."""
+        return [d for d in self.dealt if d.target in self.scored[attack].scores]
+
+    def rows(self, task: str, pool: Pool) -> Iterator[dict[str, object]]:
+        """Yield the rows of ``scores.jsonl``."""
+        for scored in self.scored.values():
+            for d in self._dealt(scored.attack):
+                for row, owner, member, score in zip(
+                    d.rows.tolist(),
+                    d.owners,
+                    d.members.tolist(),
+                    scored.scores[d.target].tolist(),
+                    strict=True,
+                ):
+                    yield {
+                        "task": task,
+                        "method": self.method,
+                        "game": self.game.name,
+                        "attack": scored.attack,
+                        "target": d.target,
+                        "sharer": owner,
+                        "item": pool.ids[row],
+                        "member": member,
+                        "score": score,
+                    }
+
+
+def _on_both_sides(pool: Pool, dealt: Sequence[Dealt]) -> int:
+    """Count the items, over all targets, whose text stands on both sides."""
+    return sum((found := both_sides(_texts(pool, d.rows), d.members)).members + found.others for d in dealt)
+
+
+def _texts(pool: Pool, rows: IntArray) -> list[str]:
+    return [f"{pool.prompts[r]} {pool.golds[r]}" for r in rows]

@@ -1,0 +1,194 @@
+"""``prime-audit attack``: score attacks on a finished run's stored signals; the model runs only for what they lack.
+
+The original record is never altered. What is found is a record of its own, with the run's utility and costs beside the
+new leakage figures, in ``RUN/attacks-<hash>/`` (hash of the run, attacks, games and plugin files) or in ``--out``.
+Signals observed later are added to the run's ``signals`` folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prime_audit.audit.games import GAMES
+from prime_audit.audit.stored import Exam, add_fields, read_exam
+from prime_audit.board import is_leakage, render_all
+from prime_audit.community.store import content_key
+from prime_audit.errors import UserError, unknown
+from prime_audit.folder import RECORD, SCORES, Run, RunFolder, load_run
+from prime_audit.ledger import Ledger
+from prime_audit.play import kind_of, rounds
+from prime_audit.plugins import Attack, load_attack
+from prime_audit.record import Comparison, Leak, Record, Result
+
+
+@dataclass
+class _Found:
+    results: list[Result] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    leaks: list[Leak] = field(default_factory=list)
+    scores: list[Mapping[str, object]] = field(default_factory=list)
+
+
+def attack(
+    run: str | Path,
+    attacks: str | Sequence[str],
+    *,
+    games: str | Sequence[str] | None = None,
+    plugins: Iterable[str | Path] = (),
+    out: str | Path | None = None,
+    cache: Path | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Score ``attacks`` on a finished run, write what was found to a folder of its own, and return it.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished run.
+    attacks, games
+        Names; by default the games of the run. A game that the run did not play needs another ``compare``.
+    plugins
+        Python files with attacks; where models must be made again, the run's own plugin files too.
+    out
+        By default ``attacks-<hash>`` in the run's folder.
+    cache
+        Where trained adapters are kept; used only where signals are lacking.
+    quiet
+        No progress.
+
+    Raises
+    ------
+    UserError
+        For whatever the caller can mend, in one line.
+    """
+    origin, files = load_run(run), tuple(Path(p) for p in plugins)
+    if "attacked" in origin.record.spec:
+        raise UserError(
+            f"{run} holds attacks on {origin.record.spec['attacked']}: name the folder of that run"
+        )
+    chosen = [load_attack(name, files) for name in dict.fromkeys(_words(attacks))]
+    if not chosen:
+        raise UserError("--attacks: name one at least")
+    played = _games(origin, games)
+    spec = {
+        **origin.record.spec,
+        "attacks": [a.name for a in chosen],
+        "games": played,
+        "plugins": [p.name for p in files],
+        "attacked": str(run),
+        "attacked_sha256": _sha256(origin.path / RECORD),
+        "plugins_sha256": [_sha256(path) for path in files],
+    }
+    key = content_key({k: v for k, v in spec.items() if k != "attacked"})
+    with RunFolder.claimed(Path(out) if out else origin.path / f"attacks-{key[:12]}", key) as folder:
+        return _attack(origin, chosen, played, spec, files, folder, cache, Ledger(quiet))
+
+
+def _attack(
+    origin: Run,
+    attacks: Sequence[Attack],
+    games: Sequence[str],
+    spec: Mapping[str, Any],
+    files: Sequence[Path],
+    folder: RunFolder,
+    cache: Path | None,
+    ledger: Ledger,
+) -> Run:
+    exams = {task: read_exam(origin.path, task) for task in spec["tasks"]}
+    exams = _completed(origin, exams, attacks, games, files, cache, ledger)
+    found = _Found()
+    with ledger.showing():
+        for task, exam in exams.items():
+            _play(exam, task, games, attacks, ledger, found)
+    record = _record(origin.record, found, spec, _command(spec, files), ledger)
+    folder.write_jsonl(SCORES, found.scores)
+    render_all(record, folder.path)
+    folder.write_record(record)
+    return Run(folder.path, record)
+
+
+def _play(
+    exam: Exam, task: str, games: Sequence[str], attacks: Sequence[Attack], ledger: Ledger, found: _Found
+) -> None:
+    for played, pool, labels in rounds(exam, games, attacks, partial(ledger.stage, task, total=0)):
+        found.scores += played.rows(task, pool)
+        for label in labels:
+            found.results += played.results(task, label)
+            found.comparisons += played.comparisons(task, label)
+            found.leaks += played.leaks(task, label, pool)
+
+
+def _completed(
+    origin: Run,
+    exams: dict[str, Exam],
+    attacks: Sequence[Attack],
+    games: Sequence[str],
+    files: Sequence[Path],
+    cache: Path | None,
+    ledger: Ledger,
+) -> dict[str, Exam]:
+    """Run the model for signals that are not stored, and store them beside the others."""
+    needs, kinds = {n for a in attacks for n in a.needs}, {kind_of(g) for g in games}
+    lacking = {
+        task: fields for task, exam in exams.items() if (fields := exam.lacking(needs, kinds | {"modules"}))
+    }
+    if not lacking:
+        return exams
+    names = ", ".join(dict.fromkeys(f for fields in lacking.values() for f in fields))
+    ledger.note(f"not stored: {names}; making the run's models again to observe them")
+    from prime_audit.rebuild import observe_again, plan_of
+
+    plan = plan_of(origin.record.spec, [a.name for a in attacks], files)
+    later = observe_again(origin, {task: exams[task] for task in lacking}, plan, cache, ledger)
+    return {
+        task: add_fields(origin.path, exam, later[task], lacking[task]) if task in lacking else exam
+        for task, exam in exams.items()
+    }
+
+
+def _games(origin: Run, games: str | Sequence[str] | None) -> list[str]:
+    asked, known = origin.record.spec["games"], origin.record.command
+    names = list(dict.fromkeys(_words(games))) if games else list(asked)
+    for name in names:
+        if name not in GAMES:
+            raise unknown("game", name, GAMES)
+        if name not in asked:
+            raise UserError(
+                f"game {name} was not played in {origin.path}, which holds no signals for it: {known} --games "
+                f"{','.join([*asked, name])} --out ANOTHER computes them (a --games that stands there already goes)"
+            )
+    return names
+
+
+def _record(old: Record, found: _Found, spec: Mapping[str, Any], command: str, ledger: Ledger) -> Record:
+    """Keep the run's account and utility, and put the new figures in the place of its leakage."""
+    return replace(
+        old,
+        command=command,
+        spec=spec,
+        results=(*(r for r in old.results if not is_leakage(r.metric)), *found.results),
+        comparisons=(*(c for c in old.comparisons if not is_leakage(c.metric)), *found.comparisons),
+        leaks=tuple(found.leaks),
+        times=ledger.times(),
+    )
+
+
+def _command(spec: Mapping[str, Any], files: Sequence[Path]) -> str:
+    words = ["prime-audit", "attack", spec["attacked"], "--attacks", ",".join(spec["attacks"])]
+    words += ["--games", ",".join(spec["games"]), *(w for path in files for w in ("--plugin", str(path)))]
+    return shlex.join(words)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _words(value: str | Sequence[str]) -> list[str]:
+    texts = [value] if isinstance(value, str) else value
+    return [w.strip() for text in texts for w in text.split(",") if w.strip()]
