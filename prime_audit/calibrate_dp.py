@@ -1,8 +1,8 @@
 """ε bounds of modules trained with DP-SGD, whose true ε is accounted: none may exceed it.
 
 One owner a module, of a world made for it. Of her items some are set aside first (the reference); fair coins decide
-which of the others her adapter is trained on. An item's score is its gain, mean log-probability under the module minus the
-unmerged base's. The threshold is the median gain of the reference: fixed by rule before any label is seen.
+which of the others her adapter is trained on. An item's score is its gain, mean log-probability under the module
+minus the unmerged base's. The threshold is the median gain of the reference: fixed by rule before any label is seen.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from prime_audit.seeds import rng_of
 from prime_audit.settings import load_settings
 
 TASK, ITEMS, REFERENCE = "LaMP-4", 80, 20
+EPOCHS = 20
+"""Five times the sharers', so that modules without privacy are found out: else finding nothing would say nothing."""
 EPSILONS: tuple[float | None, ...] = (1.0, 8.0, None)
 """Targets; None trains without clipping and noise."""
 
@@ -54,7 +56,7 @@ def dp_bounds(modules: int, seed: int, note: Callable[[str], None] = lambda line
     quiet_libraries()
     settings = load_settings("laptop")
     base = load_base("mini", targets=settings.get("lora.modules"), device="cpu", dtype="float32")
-    recipe = Recipe(**settings.recipe("sharer", TASK))
+    recipe = Recipe(**{**settings.recipe("sharer", TASK), "epochs": EPOCHS})
     owners, found = _owners(modules, seed), list[Bounds]()
     for epsilon in EPSILONS:
         note(f"{modules} modules, " + (f"ε {epsilon:g}" if epsilon else "no privacy"))

@@ -173,39 +173,45 @@ def test_np_tells_nothing_of_a_target(quick: Callable[..., Run]) -> None:
     assert all(r.value is None and "the target's own" in str(r.reason) for r in similar)
 
 
-def test_oppu_and_a_store_give_the_target_away(tmp_path: Path, small: Sequence[str]) -> None:
-    """With enough training, the packaged model: OPPU's module, and the record in front of its own question."""
+@pytest.mark.parametrize(
+    ("method", "task", "model", "sets"),
+    [
+        ("oppu", "LaMP-3", "llama", ["sharer.epochs=15", "sharer.lr=1e-2", "lora.rank=8"]),
+        ("rag", "LaMP-4", "mini", []),  # a trained model, which copies from what stands in front
+    ],
+)
+def test_a_module_of_her_own_and_a_store_give_the_target_away(
+    method: str,
+    task: str,
+    model: str,
+    sets: list[str],
+    small: Sequence[str],
+    llama_folder: Path,
+    tmp_path: Path,
+) -> None:
     from prime_audit.lamp.world import write_world
 
     sizes = {"users": 14, "adapt": 2, "targets": 5, "history": (15, 16), "queries": 1, "clusters": 3}
-    data = write_world("LaMP-2", tmp_path, **sizes)
-    sets = [*small, "heldout=0.4", "adaptation.epochs=3", "sharer.epochs=25", "lora.rank=8"]
-    run = compare(
-        *("oppu,rag",),
-        **{"tasks": "LaMP-2", "data": str(data), "overrides": sets, "quiet": True, "cache": None},
-        **{"out": tmp_path / "run", "games": "target", "attacks": "reference"},
-    )
+    words: dict[str, Any] = {"model": str(llama_folder) if model == "llama" else model, "cache": None}
+    words |= {"tasks": task, "data": str(write_world(task, tmp_path, **sizes)), "quiet": True}
+    words |= {"games": "target", "attacks": "reference", "out": tmp_path / "run"}
+    run = compare(method, overrides=[*small, "heldout=0.4", *sets], **words)
     found, base = aucs(run, "target"), aucs(run, "target", "auc_base")
-    leaks = {leak.method: leak for leak in run.record.leaks}
-    print({m: (round(a or 0, 3), leaks[m].ci, leaks[m].verdict) for m, a in found.items()})
-    assert found["np"] == base["np"] == 0.5
-    for method in ("oppu", "rag"):
-        leak = leaks[method]
-        assert leak.auc == found[method]
-        assert leak.auc > 0.75
-        assert leak.ci is not None
-        assert leak.ci[0] > 0.5
-        assert leak.verdict == "leaks"
-        assert leak.over_control_ci is not None
-        assert leak.over_control_ci[0] > 0
-    scores = [s for s in run.scores() if s["method"] == "oppu"]
-    each = [
-        roc_auc_score([s["member"] for s in own], [s["score"] for s in own])
-        for t in {s["target"] for s in scores}
-        if (own := [s for s in scores if s["target"] == t])
-    ]
-    assert found["oppu"] == pytest.approx(np.mean(each), abs=1e-12)
+    (leak,) = [x for x in run.record.leaks if x.method == method]
+    print(f"{method}: AUC {leak.auc:.3f} {leak.ci}, over {leak.best_control} {leak.over_control_ci}")
+    assert found["np"] == base["np"] == base[method] == 0.5
+    assert found[method] == leak.auc > 0.75
+    assert leak.ci is not None
+    assert leak.ci[0] > 0.6
+    assert leak.over_control_ci is not None
+    assert leak.over_control_ci[0] > 0
+    assert leak.verdict == "leaks"
+    assert (leak.members, leak.others) == (30, 30)
+    scores = [s for s in run.scores() if s["method"] == method]
     assert all(s["sharer"] == s["target"] for s in scores)
+    by_target = [[s for s in scores if s["target"] == t] for t in {s["target"] for s in scores}]
+    each = [roc_auc_score([s["member"] for s in own], [s["score"] for s in own]) for own in by_target]
+    assert found[method] == pytest.approx(np.mean(each), abs=1e-12)
 
 
 def test_a_target_game_without_held_out_items_is_not_applicable(quick: Callable[..., Run]) -> None:
@@ -323,7 +329,9 @@ def test_private_sharers_state_what_they_satisfy(
             assert not any("### User History" in prompt for prompt, _ in job.examples)  # plain examples only
         else:
             assert privacy is None  # the base, and what a target trains for herself
-    assert any("### User History" in p for o, (j, _) in jobs.items() if o[:7] != "sharer:" for p, _ in j.examples)
+    assert any(
+        "### User History" in p for o, (j, _) in jobs.items() if o[:7] != "sharer:" for p, _ in j.examples
+    )
     for sharer in run.record.community["LaMP-4"]["sharers"]:
         dp = sharer["dp"]
         assert 7 < dp["epsilon"] <= 8

@@ -227,7 +227,6 @@ def test_the_recorded_command_makes_the_same_plan(
         raise UserError("caught")
 
     monkeypatch.setattr(prime_audit.api, "compare", catch)
-    monkeypatch.setattr("prime_audit.cli.quiet_libraries", lambda: None)
     words = shlex.split(command_line(methods, options))
     assert words[:2] == ["prime-audit", "compare"]
     with pytest.raises(UserError, match="caught"):

@@ -1,0 +1,95 @@
+"""The auditor's examination: deterministic, and its parts do what they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from prime_audit.audit.trials import gaussian_mu, outcome, randomised_response, simulated, trials
+from prime_audit.calibrate import calibrate
+from prime_audit.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def merged(
+    small_data: Callable[[str], Path], small: Sequence[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Make a small run whose signals are the real pass."""
+    import torch
+
+    from prime_audit import compare
+
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("calibrate") / "run"
+    data = str(small_data("LaMP-2"))
+    compare("prime", tasks="LaMP-2", data=data, overrides=small, out=out, cache=None, quiet=True)
+    return out
+
+
+def test_the_same_seed_gives_the_same_files(merged: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        calibrate(nulls=3, run=merged, out=tmp_path / name)
+    for file in ("calibration.json", "calibration.md"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    content = json.loads((tmp_path / "one" / "calibration.json").read_text(encoding="utf-8"))
+    kinds = {(a["what"], a["source"], a["game"]) for a in content["audits"]}
+    assert {("null", s, g) for s in ("simulated", "real pass") for g in ("paper", "heldout")} < kinds
+    assert content["command"].startswith("prime-audit calibrate --nulls 3")
+
+
+@pytest.mark.parametrize("game", ["paper", "heldout"])
+def test_a_strong_leak_is_found_and_nothing_is_not(game: str) -> None:
+    strong = [outcome(simulated(game, rng, 1.0), 0) for rng in trials(5, 1)]
+    assert all(o.p <= 0.05 for o in strong)
+    null = [outcome(simulated(game, rng), 0) for rng in trials(20, 2)]
+    assert sum(o.p <= 0.05 for o in null) <= 4
+    assert not any(o.verdict == "leaks" for o in null)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("game", ["paper", "heldout"])
+def test_the_clustered_test_holds_its_level(game: str) -> None:
+    found = [outcome(simulated(game, rng), 0) for rng in trials(200, 3)]
+    rate = np.mean([o.p <= 0.05 for o in found])
+    assert 0.02 <= rate <= 0.086
+    if game == "paper":  # whole sharers are members: items are far from independent
+        assert np.mean([o.naive <= 0.05 for o in found]) > 2 * rate
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 2.0, 8.0])
+def test_the_gaussian_shift_is_exactly_as_private_as_said(epsilon: float) -> None:
+    mu = gaussian_mu(epsilon, 1e-5)
+    x = np.linspace(-30, 30 + mu, 400_001)
+    excess = np.maximum(norm.pdf(x, mu) - np.exp(epsilon) * norm.pdf(x), 0)  # δ(ε) by its definition
+    assert float(np.trapezoid(excess, x)) == pytest.approx(1e-5, rel=1e-3)
+
+
+def test_bounds_of_a_known_mechanism_stay_below_it() -> None:
+    bounds = [randomised_response(1.0, 200, rng) for rng in trials(200, 4)]
+    assert sum(b > 1.0 for b in bounds) <= 10
+    assert np.mean(bounds) > 0.3
+
+
+@pytest.mark.slow
+def test_modules_with_privacy_are_bounded_by_it() -> None:
+    from prime_audit.calibrate_dp import dp_bounds
+
+    found = dp_bounds(2, 0)
+    assert [b.epsilon is None for b in found] == [False, False, False, False, True, True]
+    assert all(b.exceed == 0 for b in found)
+    assert all(b.epsilon <= 8 for b in found if b.epsilon is not None)
+
+
+@pytest.mark.parametrize(
+    "words", [{"nulls": 0}, {"nulls": 1, "dp_modules": -1}, {"nulls": 1, "run": Path("nowhere")}]
+)
+def test_bad_input_is_one_line(words: dict[str, Any]) -> None:
+    with pytest.raises(UserError) as said:
+        calibrate(**words)
+    assert "\n" not in str(said.value)

@@ -1,0 +1,126 @@
+"""Signals on disk: what is written is read back, to the bit; what was touched is refused in one line."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prime_audit.audit.observed import Observed
+from prime_audit.audit.pool import Pool
+from prime_audit.audit.signals import ABSENT
+from prime_audit.audit.stored import FIELDS, UNMERGED, Exam, Pass, add_fields, read_exam, write_exam
+from prime_audit.errors import UserError
+
+ODD = "../../étc/\u2028p\ud800w"
+"""An id no path may be made of: separators, a line break of its own, half a character."""
+ROWS = 4
+
+
+def observed(rng: np.random.Generator, moments: bool = False, rest: bool = False) -> Observed:
+    lengths = [3, 1, 0, 5]
+    tokens = [-rng.random(n) for n in lengths]
+    tokens[1][:] = -np.inf
+    more = [rng.random(n) for n in lengths]
+    return Observed(
+        tokens,
+        more if moments else ABSENT,
+        more if moments else ABSENT,
+        [rng.random(n + 1) for n in lengths] if rest else ABSENT,
+        tokens if rest else ABSENT,
+        [rng.random(2), rng.random(4)] if rest else [],
+    )
+
+
+def exam(seed: int = 0, *, moments: bool = False, rest: bool = False) -> Exam:
+    rng = np.random.default_rng(seed)
+    marks = [np.array([True, False, True, False])] * 3
+    pool = Pool([ODD, "a", "a", "b"], list("wxyz"), [""] * ROWS, ["g", "", "Ü", "g"], *marks, [("p", "q")])
+    names = ["logprobs", *(["mu", "sigma"] if moments else []), *(FIELDS[3:] if rest else [])]
+    base = Pass("modules", None, seen={UNMERGED: observed(rng, moments, rest)}, fields=names)
+    seen = {target: observed(rng, moments, rest) for target in ("t0", ODD)}
+    own = Pass("modules", "m", ["m", "m+rag"], {"t0": ("a",), ODD: ()}, seen=seen, fields=names)
+    idle = Pass("inclusion", "m", ["m"], why="merges nobody")
+    coins = Pass("inclusion", "n", ["n"], {"t0": ("a",)}, {"t0": {"a": True, "b": False}}, fields=names)
+    return Exam("LaMP-2", 7, {"sharers": pool}, {"t0": {"a": 0.1, ODD: 1 / 3}}, [base, own, idle, coins])
+
+
+def same(one: Exam, other: Exam) -> None:
+    assert (one.task, one.seed, one.similarity) == (other.task, other.seed, other.similarity)
+    for field in fields(Pool):
+        a, b = (list(getattr(e.pools["sharers"], field.name)) for e in (one, other))
+        assert a == b
+    for p, q in zip(one.passes, other.passes, strict=True):
+        assert (p.key, list(p.labels), p.merged, p.coins, p.why) == (
+            q.key,
+            list(q.labels),
+            q.merged,
+            q.coins,
+            q.why,
+        )
+        assert list(p.seen) == list(q.seen)
+        for target, seen in p.seen.items():
+            for name in FIELDS:
+                a, b = getattr(seen, name), getattr(q.seen[target], name)
+                assert (a is ABSENT) == (b is ABSENT), name
+                for row, again in zip(a or [], b or [], strict=True):
+                    assert row.dtype == again.dtype == np.float64
+                    assert row.tobytes() == again.tobytes()
+
+
+@pytest.mark.parametrize(("moments", "rest"), [(False, False), (True, False), (True, True)])
+def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path, moments: bool, rest: bool) -> None:
+    made = exam(moments=moments, rest=rest)
+    write_exam(tmp_path, made)
+    same(read_exam(tmp_path, "LaMP-2"), made)
+
+
+def test_the_same_signals_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_exam(tmp_path / name, exam())
+    files = sorted((tmp_path / "one" / "signals").iterdir())
+    assert [f.name for f in files] == ["LaMP-2.0.safetensors", "LaMP-2.1.safetensors", "LaMP-2.pool.json"]
+    assert all(f.read_bytes() == (tmp_path / "two" / "signals" / f.name).read_bytes() for f in files)
+
+
+def test_fields_observed_later_stand_beside_the_others(tmp_path: Path) -> None:
+    first = exam()
+    write_exam(tmp_path, first)
+    old = {f: f.read_bytes() for f in (tmp_path / "signals").glob("*.safetensors")}
+    assert first.lacking(["mu", "population_out_nll"], ["modules"]) == ["mu", "population"]
+    assert first.lacking(["logprobs", "base_logprobs", "texts"], ["modules"]) == []
+    full = exam(moments=True, rest=True)  # its log-probabilities differ: those stored first stay
+    grown = add_fields(tmp_path, read_exam(tmp_path, "LaMP-2"), full.passes, FIELDS[1:])
+    assert grown.lacking(["mu", "population_out_nll", "prefix_logprobs"], ["modules"]) == []
+    same(read_exam(tmp_path, "LaMP-2"), grown)
+    assert {f: f.read_bytes() for f in old} == old
+    assert np.array_equal(grown.passes[1].seen["t0"].logprobs[0], first.passes[1].seen["t0"].logprobs[0])
+    assert np.array_equal(grown.passes[1].seen["t0"].mu[0], full.passes[1].seen["t0"].mu[0])
+
+
+@pytest.mark.parametrize("file", ["LaMP-2.1.safetensors", "LaMP-2.pool.json"])
+def test_a_changed_file_is_refused(tmp_path: Path, file: str) -> None:
+    write_exam(tmp_path, exam())
+    path = tmp_path / "signals" / file
+    content = bytearray(path.read_bytes())
+    place = content.rindex(b'"seed": 7') + 8 if file.endswith("json") else len(content) - 1
+    content[place] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=f"{file}.*sha256") as said:
+        read_exam(tmp_path, "LaMP-2")
+    assert "\n" not in str(said.value)
+
+
+def test_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no signals are stored"):
+        read_exam(tmp_path, "LaMP-2")
+    write_exam(tmp_path, exam())
+    (tmp_path / "signals" / "LaMP-2.0.safetensors").unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        read_exam(tmp_path, "LaMP-2")
+    (tmp_path / "signals" / "LaMP-2.pool.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(UserError, match="is no prime-audit/signals/1"):
+        read_exam(tmp_path, "LaMP-2")
