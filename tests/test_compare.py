@@ -322,10 +322,10 @@ def test_sampling_can_be_made_again(quick: Callable[..., Run], tmp_path: Path) -
 
 def test_a_folder_of_another_run_is_refused_and_its_own_is_taken_up(quick: Callable[..., Run]) -> None:
     first = quick("rag")
-    before = {p.name: p.read_bytes() for p in first.path.iterdir()}
+    before = {p: p.read_bytes() for p in first.path.rglob("*") if p.is_file()}
     with pytest.raises(UserError, match="holds another run: choose another --out"):
         quick("rag", seed=3)
-    assert {p.name: p.read_bytes() for p in first.path.iterdir()} == before
+    assert {p: p.read_bytes() for p in first.path.rglob("*") if p.is_file()} == before
     assert content(quick("rag")) == content(first)
 
 

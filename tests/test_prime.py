@@ -235,7 +235,11 @@ def test_a_prompt_that_comes_twice_is_answered_once_when_greedy() -> None:
 
 def test_more_sharers_than_there_are_is_refused() -> None:
     few = SimpleNamespace(
-        task=TASKS["LaMP-2"], sharers=SHARERS, number=lambda key: 10, similarity=lambda target: np.ones(4)
+        task=TASKS["LaMP-2"],
+        sharers=SHARERS,
+        included={},
+        number=lambda key: 10,
+        similarity=lambda target: np.ones(4),
     )
     with pytest.raises(UserError, match=r"LaMP-2: 5 sharers asked for, but the community has 4; lower k"):
         Community.nearest(few, "t1", 5)  # type: ignore[arg-type]
