@@ -237,7 +237,7 @@ def test_more_sharers_than_there_are_is_refused() -> None:
     few = SimpleNamespace(
         task=TASKS["LaMP-2"],
         sharers=SHARERS,
-        included={},
+        included=None,
         number=lambda key: 10,
         similarity=lambda target: np.ones(4),
     )
