@@ -82,10 +82,5 @@ class Index:
         return np.where(idf < 0, EPSILON * mean, idf)
 
 
-def top_k(query: str, docs: Sequence[str], k: int) -> list[int]:
-    """Return the places of the ``k`` documents that score best, best first (of equal scores the later)."""
-    return Index(docs).top(query, k)
-
-
 def _joined(parts: Sequence[array[int]]) -> Ints:
     return np.frombuffer(b"".join(parts), dtype=np.int64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from prime_audit.lamp.data import Dataset, Defect, Item, User
+from prime_audit.lamp.data import Dataset, Defect, User
 from prime_audit.lamp.items import TARGET_ITEMS
 from prime_audit.lamp.readers import read, searchable
+from prime_audit.lamp.records import asked_words, item_words
 from prime_audit.lamp.tasks import TASKS, Task
 
 
@@ -81,6 +81,8 @@ class CheckReport:
     """Users whose history is below 5 items: too few to be drawn as targets from plain items."""
     roles: tuple[RoleReport, ...]
     duplicates: Duplicates
+    shared_questions: int
+    """Targets' questions whose words stand in another user's history: a sharer may have trained on them."""
     labels: dict[str, int]
     """How often each label is the gold of a history item or question; empty for generation."""
     defects: tuple[Defect, ...]
@@ -125,8 +127,22 @@ def describe(data: Dataset) -> CheckReport:
         short_histories=sum(len(user.history) < TARGET_ITEMS for user in users),
         roles=tuple(_role(task, name, role) for name, role in by_role.items()),
         duplicates=_duplicates(task, users),
+        shared_questions=shared_questions(data),
         labels=_labels(task, users),
         defects=data.defects,
+    )
+
+
+def shared_questions(data: Dataset) -> int:
+    """Count the targets' questions whose words stand in another user's history; their golds may differ."""
+    task, owners = TASKS[data.task], dict[str, set[str]]()
+    for user in (*data.adapt, *data.targets, *data.candidates):
+        for item in user.history:
+            owners.setdefault(item_words(task, item), set()).add(user.id)
+    return sum(
+        any(owners.get(words, set()) - {user.id} for words in asked_words(task, query))
+        for user in data.targets
+        for query in user.queries
     )
 
 
@@ -160,15 +176,11 @@ def _duplicates(task: Task, users: Sequence[User]) -> Duplicates:
             text, gold = item.fields[task.text_field], item.fields.get(task.gold_field, "")
             exact += (text, gold) in seen
             seen.add((text, gold))
-            owner = first_owner.get(key := _normalised(item, task))
+            owner = first_owner.get(key := item_words(task, item))
             near += owner is not None
             across += owner is not None and owner != user.id
             first_owner.setdefault(key, user.id)
     return Duplicates(exact, near, across)
-
-
-def _normalised(item: Item, task: Task) -> str:
-    return " ".join(re.findall(r"\w+", item.fields[task.text_field].casefold()))
 
 
 def _labels(task: Task, users: Sequence[User]) -> dict[str, int]:

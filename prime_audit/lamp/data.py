@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+
+def words_of(text: str) -> str:
+    """Return a text's words in order, case and punctuation aside: near-duplicates are those with the same words."""
+    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,11 @@ class Item:
     """Unique within its user."""
     fields: Mapping[str, str]
     """The task's item fields (``tasks.TASKS[task].item_fields``), all strings, none empty."""
+
+    @property
+    def words(self) -> str:
+        """All its fields' words: what near-duplicates share."""
+        return words_of(" ".join(self.fields.values()))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ COLUMNS = ("user", "input", "output")
 TABLE_SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 """File names of plain items end in one of these."""
 
+_LARGEST_CELL = 2**31 - 1
+"""Characters of a CSV cell; Python's own limit of 131,072 would refuse a long article."""
 _RETRY = "fetch or export the file again"
 
 
@@ -113,6 +115,7 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(_LARGEST_CELL)
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         header = next(reader, [])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.readers import read
-from prime_audit.lamp.tasks import TASKS
-from prime_audit.lamp.world import write_dataset
+from prime_audit.lamp.world import require_new, staged, write_files
 
 
 def import_items(
@@ -38,26 +35,10 @@ def import_items(
         On what :func:`read` refuses, data that is not plain items, and an ``out_dir`` that holds something.
     """
     out = Path(out_dir)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and is not empty: name a new folder")
+    require_new(out)
     data = read(file, task, seed=seed, targets=targets, adapt_share=adapt_share, queries=queries)
     if data.layout != "items":
         raise UserError(f"{file}: is already in the {data.layout} layout, which can be read as it is")
-    try:
-        _write(data, out)
-    except OSError as error:
-        raise UserError(
-            f"{out}: cannot be written ({error.strerror or error}): free space or rights"
-        ) from None
+    with staged(out) as draft:
+        write_files(data, draft)
     return data
-
-
-def _write(data: Dataset, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the goal, so that the final rename stays on one file system and is atomic.
-    draft = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
-        write_dataset(data, draft)
-        (draft / TASKS[data.task].short).replace(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Item, Query, User
 from prime_audit.lamp.files import BadRecordError, Row, load_rows
-from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text
+from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text, without_answers
 from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
 from prime_audit.lamp.tasks import Task
 
@@ -35,7 +35,8 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
 
     The last items of targets and adapting users become their questions. Users with fewer than
     :data:`TARGET_ITEMS` (:data:`ADAPT_ITEMS`) items are never drawn for these roles, but may share.
-    LaMP-7's output is the tweet and its input a neutral wording, which only questions show.
+    LaMP-7's output is the tweet and its input a neutral wording, which only questions show. Of duplicates on both
+    sides of the cut the question stays; who is left with no history so is left out, and reported.
     """
     refuse_citations(path, task)
     people = _group(path, task, log)
@@ -45,14 +46,15 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
     if not targets:
         raise UserError(
             f"{path}: no target can be drawn: {len(fit)} of {len(people)} users have the {TARGET_ITEMS} "
-            "items it needs, and of these some adapt and a third may share: give more users"
+            f"items it needs, and of these some adapt and a third may share{log.first()}: give more users"
         )
     asked = adapt | targets
     seen: set[str] = set()
-    users = [
+    found = [
         _user(task, name, rows, _cut_off(len(rows), options) if name in asked else 0, seen)
         for name, rows in people.items()
     ]
+    users = [user for user in (_fit(task, user, path.name, log) for user in found) if user is not None]
     return by_role(users, adapt, targets)
 
 
@@ -98,6 +100,15 @@ def _user(task: Task, name: str, rows: Sequence[_Record], asked: int, seen: set[
         for row in rows[len(history) :]
     ]
     return User(name, tuple(Item(row.id, _item_fields(task, row)) for row in history), tuple(queries))
+
+
+def _fit(task: Task, user: User, file: str, log: Log) -> User | None:
+    """Take her own questions out of a user's history; None where nothing is left of it."""
+    history = without_answers(task, user.history, user.queries, file, f"user {user.id}", log)
+    if not history:
+        log.skip(file, f"user {user.id}", "no history")
+        return None
+    return replace(user, history=history)
 
 
 def _query_id(user: str, row: _Record, seen: set[str]) -> str:

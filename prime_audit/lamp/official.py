@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prime_audit.errors import UserError
-from prime_audit.lamp.data import Item, Query, User
+from prime_audit.lamp.data import Query, User
 from prime_audit.lamp.files import BadRecordError, load_list, load_object, type_name
 from prime_audit.lamp.records import (
     Log,
@@ -19,6 +19,7 @@ from prime_audit.lamp.records import (
     parse_outputs,
     parse_queries,
     record_name,
+    without_answers,
 )
 from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
 from prime_audit.lamp.tasks import Task, find_task
@@ -140,28 +141,14 @@ def _add_items(person: _Person, items: Sequence[object]) -> None:
 
 def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User | None:
     history = parse_history(task, _oldest_first(person.items), file, f"user {name}", log)
-    if person.records > 1:
-        history = _without_answers(task, name, history, person.queries, file, log)
+    # Another record's profile of the same user may hold the answer to this one's question.
+    history = without_answers(task, history, person.queries, file, f"user {name}", log)
     if not person.queries:
         return None  # reported with the question
     if not history:
         log.skip(file, f"user {name}", "no history")
         return None
     return User(name, history, tuple(person.queries))
-
-
-def _without_answers(
-    task: Task, user: str, history: Sequence[Item], queries: Sequence[Query], file: str, log: Log
-) -> tuple[Item, ...]:
-    """Leave out items that are a question of the same user: another record's profile may hold its answer."""
-    asked = {text for query in queries for text in (query.fields.get(task.text_field), query.gold)}
-    kept = []
-    for item in history:
-        if item.fields[task.text_field] in asked:
-            log.skip(file, f"user {user}, item {item.id}", "is also one of the user's questions")
-        else:
-            kept.append(item)
-    return tuple(kept)
 
 
 def _oldest_first(items: Sequence[object]) -> Sequence[object]:

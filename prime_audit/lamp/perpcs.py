@@ -20,6 +20,7 @@ from prime_audit.lamp.records import (
     parse_outputs,
     parse_queries,
     record_name,
+    without_answers,
 )
 from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
 from prime_audit.lamp.tasks import Task
@@ -78,6 +79,7 @@ class _Folder:
         asked = as_list(record, "query") if record.get("query") is not None or ask else []
         history = parse_history(self.task, items, file, f"user {key}", self.log)
         queries = parse_queries(self.task, asked, golds, self.queries, file, f"user {key}", self.log)
+        history = without_answers(self.task, history, queries, file, f"user {key}", self.log)
         if not history:
             raise BadRecordError("no history")
         if ask and not queries:

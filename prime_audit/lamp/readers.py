@@ -61,7 +61,12 @@ def read(
     asked = find_task(task) if task is not None else None
     source = _find(Path(path), asked)
     found, log = _task(source, asked), Log()
-    roles = _READERS[source.layout](source.path, found, options, log)
+    try:
+        roles = _READERS[source.layout](source.path, found, options, log)
+    except UserError:
+        if strict:  # too few people may be the defects' doing: the defects are what to mend
+            log.require_none(path)
+        raise
     if strict:
         log.require_none(path)
     _require_people(path, roles, log)
@@ -187,5 +192,4 @@ def _task_in_name(path: Path) -> Task | None:
 def _require_people(path: str | Path, roles: Roles, log: Log) -> None:
     for name, users in (("target", roles[1]), ("candidate for sharing", roles[2])):
         if not users:
-            first = f" (first of {len(log.defects)} defects: {log.defects[0]})" if log.defects else ""
-            raise UserError(f"{path}: no {name} is left{first}: give more users")
+            raise UserError(f"{path}: no {name} is left{log.first()}: give more users")

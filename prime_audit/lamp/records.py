@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prime_audit.errors import UserError
-from prime_audit.lamp.data import Defect, Item, Query
+from prime_audit.lamp.data import Defect, Item, Query, words_of
 from prime_audit.lamp.files import BadRecordError, type_name
 from prime_audit.lamp.tasks import Task
 
@@ -21,6 +22,14 @@ class Log:
     def skip(self, file: str, record: str, problem: object) -> None:
         """Report a record that is left out."""
         self.defects.append(Defect(file, record, str(problem)))
+
+    def first(self) -> str:
+        """Name the first defect, their number and the commonest problem, in brackets; empty where there is none."""
+        if not self.defects:
+            return ""
+        ((problem, count),) = Counter(defect.problem for defect in self.defects).most_common(1)
+        most = f"; {count} of them: {problem}" if problem != self.defects[0].problem else ""
+        return f" (first of {len(self.defects)} defects: {self.defects[0]}{most})"
 
     def require_none(self, path: object) -> None:
         """Raise in strict reading: the first defect and the count."""
@@ -149,6 +158,37 @@ def parse_queries(
             seen.add(query.id)
             kept.append(query)
     return tuple(kept)
+
+
+def without_answers(
+    task: Task, history: Sequence[Item], queries: Sequence[Query], file: str, user: str, log: Log
+) -> tuple[Item, ...]:
+    """Leave out items that are one of the user's own questions: their answer would stand in front of it."""
+    asked = {words for query in queries for words in asked_words(task, query)}
+    kept = []
+    for item in history:
+        if item_words(task, item) in asked:
+            log.skip(file, f"{user}, item {item.id}", "is also one of the user's questions")
+        else:
+            kept.append(item)
+    return tuple(kept)
+
+
+def asked_words(task: Task, query: Query) -> set[str]:
+    """Return the words (case and punctuation aside) by which a history item is known to be this question."""
+    texts = [query.fields.get(task.text_field, "")]
+    # LaMP-7's questions show another wording than the item, whose text is the gold; a label is no item's text.
+    texts += [] if task.labels else [query.gold]
+    return {_words(text) for text in texts if text}
+
+
+def item_words(task: Task, item: Item) -> str:
+    """Return the words of an item's text, to be looked for among :func:`asked_words`."""
+    return _words(item.fields[task.text_field])
+
+
+def _words(text: str) -> str:
+    return words_of(text) or text  # "!" and "?" have no word, and are not the same
 
 
 def parse_outputs(outputs: Sequence[object], file: str, log: Log) -> dict[str, str | None]:

@@ -15,8 +15,14 @@ def open_data(data: str, task: str, seed: int, settings: Settings, *, strict: bo
     if data == "world":
         from prime_audit.lamp.world import Sizes, world
 
-        # As with plain items: a number of targets at most.
-        return world(task, seed=seed, targets=min(settings.get("targets", task), Sizes.targets))
+        made = world(
+            task,
+            seed=seed,
+            adapt=round(settings.get("adapt_share", task) * Sizes.users),
+            # As with plain items: a number of targets at most.
+            targets=min(settings.get("targets", task), Sizes.targets),
+        )
+        return made.capped(settings.get("max_items", task))
     from prime_audit.lamp.readers import read
 
     found = read(

@@ -10,7 +10,9 @@ Twister, keyed by text, so a seed gives the same world on every machine and vers
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,8 +20,9 @@ from typing import Any, Literal
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset, Item, Query, User
+from prime_audit.lamp.records import asked_words, item_words
 from prime_audit.lamp.tasks import Task, find_task
-from prime_audit.lamp.world_text import STYLES, SUBJECTS, Taste, write_event
+from prime_audit.lamp.world_text import STYLES, SUBJECTS, Event, Taste, write_event
 
 DEVIATION = 0.35
 """Standard deviation of a user's liking around her cluster's (whose own is 1)."""
@@ -94,9 +97,14 @@ def world(
     Raises
     ------
     UserError
-        On an unknown task or sizes that do not fit together.
+        On an unknown task, one that the world has no tables for, or sizes that do not fit together.
     """
     spec = find_task(task)
+    if spec.name not in SUBJECTS:
+        raise UserError(
+            f"world: makes no users for {spec.name}: give --data PATH, or add the task's tables to "
+            "prime_audit/lamp/world_text.py"
+        )
     sizes = Sizes(users, adapt, targets, history, queries, clusters, noise)
     prototypes = [_prototype(spec.name, Random(f"{seed}/{spec.name}/cluster/{c}")) for c in range(clusters)]
     people = [_user(spec, seed, number, prototypes[number % clusters], sizes) for number in range(users)]
@@ -136,13 +144,55 @@ def write_world(
 
 
 def write_dataset(data: Dataset, out_dir: str | Path, layout: Layout = "perpcs") -> Path:
-    """Write any data set in a real layout; raises UserError for an unknown one."""
+    """Write any data set in a real layout into the task's folder below ``out_dir``, whole or not at all.
+
+    Raises
+    ------
+    UserError
+        For an unknown layout, a folder that holds something, or one that cannot be written.
+    """
     task = find_task(data.task)
-    if layout == "perpcs":
-        return _write_perpcs(task, data, Path(out_dir) / task.short)
-    if layout == "official":
-        return _write_official(task, data, Path(out_dir) / task.official)
-    raise UserError(f"cannot write layout {layout!r}: known: official, perpcs")
+    if layout not in _LAYOUTS:
+        raise UserError(f"cannot write layout {layout!r}: known: {', '.join(sorted(_LAYOUTS))}")
+    folder = Path(out_dir) / (task.short if layout == "perpcs" else task.official)
+    with staged(folder) as draft:
+        write_files(data, draft, layout)
+    return folder
+
+
+def write_files(data: Dataset, folder: Path, layout: Layout = "perpcs") -> None:
+    """Write the files of a layout into a folder of one's own, as it stands; OSError where it cannot be written."""
+    _LAYOUTS[layout](find_task(data.task), data, folder)
+
+
+def require_new(out: Path) -> None:
+    """Raise where a folder to be made holds something already."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists and is not empty: name a new folder")
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill, which becomes ``out`` where the body succeeds and is taken away where not.
+
+    Raises
+    ------
+    UserError
+        Where ``out`` holds something, or cannot be written.
+    """
+    require_new(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the goal, so that the final rename stays on one file system and is atomic.
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as aside:
+            draft = Path(aside, out.name)
+            draft.mkdir()
+            yield draft
+            draft.replace(out)
+    except OSError as error:
+        raise UserError(
+            f"{out}: cannot be written ({error.strerror or error}): free space or rights"
+        ) from None
 
 
 def _prototype(task: str, rng: Random) -> Taste:
@@ -173,13 +223,21 @@ def _user(task: Task, seed: int, number: int, prototype: Taste, sizes: Sizes) ->
         event = write_event(task.name, taste, rng, sizes.noise)
         items.append(Item(f"{name}-{position:03d}", dict(event.item)))
     if number < sizes.adapt + sizes.targets:
+        known = {item_words(task, item) for item in items}
         for position in range(sizes.queries):
             event = write_event(task.name, taste, rng, sizes.noise)
-            asked.append(Query(f"{name}-q{position:02d}", dict(event.question), event.gold))
+            # A question in her own history would be taken out of it where the world is written and read.
+            while asked_words(task, query := _asked(name, position, event)) & known:
+                event = write_event(task.name, taste, rng, sizes.noise)
+            asked.append(query)
     return User(name, tuple(items), tuple(asked))
 
 
-def _write_perpcs(task: Task, data: Dataset, folder: Path) -> Path:
+def _asked(name: str, position: int, event: Event) -> Query:
+    return Query(f"{name}-q{position:02d}", dict(event.question), event.gold)
+
+
+def _write_perpcs(task: Task, data: Dataset, folder: Path) -> None:
     _write(folder / "user_base_LLM.json", [_record(task, user) for user in data.adapt])
     _write(folder / "user_anchor_candidate.json", [_record(task, user) for user in data.candidates])
     _write(folder / "test_100" / "user_test_100.json", [_record(task, user) for user in data.targets])
@@ -192,10 +250,9 @@ def _write_perpcs(task: Task, data: Dataset, folder: Path) -> Path:
     }
     if profiles:
         _write(folder / "profile-id2text.json", profiles)
-    return folder
 
 
-def _write_official(task: Task, data: Dataset, folder: Path) -> Path:
+def _write_official(task: Task, data: Dataset, folder: Path) -> None:
     asked = [
         (user, query) for user in (*data.adapt, *data.targets, *data.candidates) for query in user.queries
     ]
@@ -211,7 +268,12 @@ def _write_official(task: Task, data: Dataset, folder: Path) -> Path:
     outputs = [{"id": query.id, "output": query.gold} for _, query in asked]
     _write(folder / "dev_questions.json", questions)
     _write(folder / "dev_outputs.json", {"task": task.official, "golds": outputs})
-    return folder
+
+
+_LAYOUTS: Mapping[str, Callable[[Task, Dataset, Path], None]] = {
+    "perpcs": _write_perpcs,
+    "official": _write_official,
+}
 
 
 def _record(task: Task, user: User) -> dict[str, object]:

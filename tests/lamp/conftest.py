@@ -81,7 +81,12 @@ def official(task: str, users: int = 8) -> dict[str, Any]:
 def rows(task: str, users: int = 8, items: int = 6) -> list[dict[str, Any]]:
     """Return the rows of plain items, the users' items interleaved."""
     return [
-        {"user": f"u{u}", "input": f"text {n} of {u}", "output": GOLDS[task], "time": n}
+        {
+            "user": f"u{u}",
+            "input": f"text {n} of {u}",
+            "output": f"tweet {n} of {u}" if task == "LaMP-7" else GOLDS[task],
+            "time": n,
+        }
         for n in range(items)
         for u in range(users)
     ]

@@ -195,7 +195,6 @@ ROW = b'{"user": "a", "input": "b", "output": "c"}\n'
         ("a.csv", b"", "no column user, input, output (found: none): rename the columns"),
         ("a.csv", b"user,text,output\n", "no column input (found: user, text, output)"),
         ("a.csv", b"user,input,output,user\n", "column user occurs twice"),
-        ("a.csv", b'user,input,output\na,"' + b"x" * 200_000 + b'",c\n', "broken or truncated CSV"),
         ("a.parquet", b"PAR1 not really", "broken or truncated Parquet"),
         ("a.parquet", b"", "broken or truncated Parquet"),
         ("a.json", b"[]", "no layout is known by this name"),
@@ -208,6 +207,27 @@ def test_broken_files(tmp_path: Path, name: str, content: bytes, expected: str) 
     message = refused(path, "LaMP-4")
     assert message.startswith(str(path))
     assert expected in message
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_rows_that_are_all_defective_are_named(tmp_path: Path, strict: bool) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"user": "a", "input": "", "output": "x"}\n' * 7)
+    message = refused(path, "LaMP-4", strict=strict)
+    assert "a.jsonl: line 1: input is empty (skipped)" in message
+    assert ("and 6 more defects" if strict else "(first of 7 defects: ") in message
+    assert ("without --strict" in message) is strict
+
+
+def test_a_long_cell_is_read(tmp_path: Path) -> None:
+    path, long = tmp_path / "a.LaMP-4.csv", "word " * 30_000
+    rows = [
+        f"u{u},{long if (u, n) == (0, 0) else f'text {n} of {u}'},title" for n in range(6) for u in range(8)
+    ]
+    path.write_text("\n".join(["user,input,output", *rows]))
+    data = read(path)
+    everyone = (*data.adapt, *data.targets, *data.candidates)
+    assert {u.id: u for u in everyone}["u0"].history[0].fields["text"] == long
 
 
 def test_a_parquet_file_without_the_columns(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prime_audit.lamp.bm25 import Index, top_k
+from prime_audit.lamp.bm25 import Index
 
 words = st.sampled_from(["a", "b", "c", "d", "e\n", "", "A", "the"])
 texts = st.lists(words, min_size=1, max_size=12).map(" ".join)
@@ -55,11 +55,11 @@ def test_numbers_of_the_rank_bm25_package() -> None:
 
 
 def test_of_equal_scores_the_later_is_first() -> None:
-    assert top_k("x", ["x y", "z", "x y", "x y", "z", "z", "z"], 4)[:3] == [3, 2, 0]
-    assert top_k("nothing", ["a"] * 40, 3) == [39, 38, 37]
+    assert Index(["x y", "z", "x y", "x y", "z", "z", "z"]).top("x", 4)[:3] == [3, 2, 0]
+    assert Index(["a"] * 40).top("nothing", 3) == [39, 38, 37]
 
 
 def test_nothing_to_search() -> None:
-    assert top_k("x", [], 3) == []
-    assert top_k("x", ["x"], 0) == []
+    assert Index([]).top("x", 3) == []
+    assert Index(["x"]).top("x", 0) == []
     assert len(Index(["x", "y"])) == 2

@@ -41,7 +41,7 @@ def test_an_import_that_fails_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     path = layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4"))
-    monkeypatch.setattr("prime_audit.lamp.importer.write_dataset", fail)
+    monkeypatch.setattr("prime_audit.lamp.importer.write_files", fail)
     with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
         import_items(path, "LaMP-4", tmp_path / "out" / "mine")
     assert list((tmp_path / "out").iterdir()) == []
@@ -73,6 +73,17 @@ def test_check(layouts, tmp_path: Path) -> None:
     assert content["defects"] == [
         {"file": "a.LaMP-3.jsonl", "record": "line 49", "problem": "input is empty", "action": "skipped"}
     ]
+
+
+def test_check_counts_questions_that_stand_in_other_histories(layouts, tmp_path: Path) -> None:
+    files = layouts.perpcs("LaMP-4")
+    assert check(layouts.write(tmp_path / "one", files)).shared_questions == 0
+    files["user_anchor_candidate.json"][0]["profile"][0]["text"] = "TEXT of t0-q1."
+    files["user_anchor_candidate.json"][1]["profile"][0]["text"] = "text of t0-q1"
+    files["user_base_LLM.json"][1]["profile"][0]["text"] = "text of t1-q0"
+    report = check(layouts.write(tmp_path / "two", files))
+    assert report.shared_questions == 2
+    assert json.loads(report.to_json())["shared_questions"] == 2
 
 
 def test_check_of_official_citation_data(layouts, tmp_path: Path) -> None:

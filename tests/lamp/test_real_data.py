@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,11 @@ def test_every_row_is_an_item_a_question_or_a_defect(name: str, tmp_path: Path) 
     rows, users, empty = FILES[name]
     data = import_items(SHARED / name, None, tmp_path / "out")
     everyone = (*data.adapt, *data.targets, *data.candidates)
-    assert sum(len(user.history) + len(user.queries) for user in everyone) == rows - empty
-    assert {defect.problem for defect in data.defects} <= {"input is empty"}
-    assert (len(everyone), len(data.defects)) == (users, empty)
+    kept = sum(len(user.history) + len(user.queries) for user in everyone)
+    problems = Counter(defect.problem for defect in data.defects)
+    assert problems.keys() <= {"input is empty", "is also one of the user's questions"}
+    assert (kept, problems["input is empty"]) == (rows - len(data.defects), empty)
+    assert len(everyone) == users
     assert len(data.candidates) >= users / 3
     assert read(tmp_path / "out").sha256 == data.sha256
 
@@ -38,7 +41,19 @@ def test_every_row_is_an_item_a_question_or_a_defect(name: str, tmp_path: Path) 
 def test_duplicates_are_counted() -> None:
     report = check(SHARED / "duplicates.LaMP-3.jsonl.gz")
     items = sum(role.items for role in report.roles)
-    assert report.duplicates.near >= report.duplicates.exact > 0.8 * items
+    assert report.duplicates.near >= report.duplicates.exact > 0.7 * items
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_question_stands_in_its_own_users_history(seed: int) -> None:
+    """In near-total duplication hardly a history survives; what does is clean, and the rest is accounted for."""
+    data = read(SHARED / "duplicates.LaMP-3.jsonl.gz", seed=seed)
+    for user in (*data.targets, *data.adapt):
+        assert user.history
+        assert not {i.fields["text"] for i in user.history} & {q.fields["text"] for q in user.queries}
+    gone = {d.record for d in data.defects if d.problem == "no history"}
+    kept = len(data.targets) + len(data.adapt) + len(data.candidates)
+    assert kept + len(gone) == 361  # 2 of 363 have empty rows only
 
 
 def test_examples_of_a_long_history() -> None:
