@@ -176,7 +176,7 @@ def score(task: str | None, golds: Path, preds: Path, as_json: bool) -> None:
 @cli.command()
 @data_option
 @task_option
-@click.option("--user", required=True, metavar="ID", help="A target (or, with --split history, any user).")
+@click.option("--user", required=True, metavar="ID", help="Who; of the history split any user.")
 @click.option("--method", required=True, metavar="M", help="For instance rag, pag or prime+rag:k=2.")
 @click.option("--split", type=click.Choice(["query", "history"]), default="query", show_default=True)
 @with_presets
@@ -184,14 +184,21 @@ def score(task: str | None, golds: Path, preds: Path, as_json: bool) -> None:
 @plugin_option
 @json_option
 def prompts(as_json: bool, **options: Any) -> None:
-    """Show what a method really sends: every prompt of a user, with its gold."""
+    """Show what a method really sends: every prompt of a user, with its gold.
+
+    Split query: a target's questions, or the questions by which a user adapts the base (whatever the method). Split
+    history: what trains or searches a user's model; of a sharer a run leaves the held-out items out. Where a run would
+    send something else, a note on stderr says so.
+    """
     from prime_audit.describe import user_prompts
 
-    rows = user_prompts(**options)
+    found = user_prompts(**options)
+    for note in found.notes:
+        click.echo(note, err=True)
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(found.rows, indent=2, ensure_ascii=False))
         return
-    for row in rows:
+    for row in found.rows:
         click.echo(
             f"{click.style(row['id'], bold=True)}\n{row['prompt']} {click.style(row['gold'], fg='green')}\n"
         )
@@ -287,17 +294,9 @@ def import_(file: Path, task: str, out: Path, seed: int) -> None:
 @seed_option
 def world(task: str, out: Path, layout: str, seed: int) -> None:
     """Write the built-in world's users in a real layout."""
-    from prime_audit.lamp.tasks import find_task
     from prime_audit.lamp.world import write_world
 
-    row = find_task(task)
-    folder = out / (row.short if layout == "perpcs" else row.official)
-    if folder.exists():
-        raise UserError(f"{folder}: exists already; choose another --out or delete it")
-    try:
-        click.echo(write_world(task, out, seed=seed, layout=layout))  # type: ignore[arg-type]
-    except OSError as fault:
-        raise UserError(f"--out {out}: cannot be written ({fault.strerror}); choose another folder") from None
+    click.echo(write_world(task, out, seed=seed, layout=layout))  # type: ignore[arg-type]
 
 
 def show_run(run: Any, as_json: bool) -> None:
@@ -351,6 +350,10 @@ def _print_report(report: Any) -> None:
     same = report.duplicates
     click.echo(
         f"duplicates: {same.exact} exact, {same.near} near, {same.across_users} of them another user's"
+    )
+    asked = next(role.queries for role in report.roles if role.role == "targets")
+    click.echo(
+        f"targets' questions that stand in other users' histories too: {report.shared_questions} of {asked}"
     )
     click.echo(f"defects: {len(report.defects)}")
     for defect in report.defects:

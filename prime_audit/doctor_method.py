@@ -106,31 +106,42 @@ def _runs(method: Method, plugins: Sequence[Path]) -> list[Check]:
 
 
 def _run_twice(method: Method, plugins: Sequence[Path]) -> list[Check]:
+    """Run as a run does, then again with the inclusion game: same models, and models of whom coins include."""
     with tempfile.TemporaryDirectory(prefix="prime-audit-doctor-") as folder:
         try:
-            first, again = (_run(method, plugins, Path(folder), name) for name in ("first", "again"))
-        except UserError as fault:
-            return [Check("runs", False, " ".join(str(fault).split()), "mend it; see CONTRIBUTING")]
+            first = _run(method, plugins, Path(folder), "first", "paper,heldout")
         except Exception as fault:
-            found = f"{type(fault).__name__}: {' '.join(str(fault).split())}"
-            return [Check("runs", False, found, "mend it; compare with baselines/prime_baselines")]
-    own = [m for m in first["models"] if m["method"] == method.name]
-    same = first == again
+            return [Check("runs", False, _told(fault), "mend it; compare with baselines/prime_baselines")]
+        runs = Check("runs", True, f"{TASK} of a world of {WORLD['users']} users, mini model")
+        try:
+            again = _run(method, plugins, Path(folder), "again", "paper,heldout,inclusion")
+        except Exception as fault:
+            remedy = (
+                "there are fewer targets there, and nearest(target, k) may give fewer or more than k sharers"
+            )
+            return [runs, Check("inclusion", False, _told(fault), remedy)]
+    same = all(first[part] == again[part] for part in ("models", "answers"))
     return [
-        Check("runs", True, f"{TASK} of a world of {WORLD['users']} users, mini model"),
-        _one_each(own, first["targets"]),
+        runs,
+        _one_each(first["models"], first["targets"]),
         Check(
             "deterministic",
             same,
             "same seed, same models and answers" if same else "same seed, other models or answers",
             "draw with prime_audit.seeds.rng_of(scene.seed, …)",
         ),
-        _members(own),
+        _members(first["models"]),
+        _inclusion(again),
     ]
 
 
-def _run(method: Method, plugins: Sequence[Path], root: Path, name: str) -> dict[str, Any]:
-    """Run the method once: its models, what it answered, and the targets."""
+def _told(fault: Exception) -> str:
+    text = str(fault) if isinstance(fault, UserError) else f"{type(fault).__name__}: {fault}"
+    return " ".join(text.partition("; see prime-audit doctor")[0].split())
+
+
+def _run(method: Method, plugins: Sequence[Path], root: Path, name: str, games: str) -> dict[str, Any]:
+    """Run the method once: its models, those made again where coins decide, what it answered, and the targets."""
     from prime_audit.api import compare
     from prime_audit.lamp.world import write_world
 
@@ -139,13 +150,34 @@ def _run(method: Method, plugins: Sequence[Path], root: Path, name: str) -> dict
         "tasks": TASK,
         "data": str(data),
         "model": "mini",
+        "games": games,
         "overrides": SETTINGS,
         "cache": None,
     }
     run = compare(method.name, **words, out=root / f"{name}-run", plugins=plugins, quiet=True)
-    models = [json.loads(line) for line in (run.path / "models.jsonl").read_text("utf-8").splitlines()]
-    answers = list(run.predictions())
-    return {"models": models, "answers": answers, "targets": sorted({a["target"] for a in answers})}
+    rows = [json.loads(line) for line in (run.path / "models.jsonl").read_text("utf-8").splitlines()]
+    own, answers = [m for m in rows if m["method"] == method.name], list(run.predictions())
+    return {
+        "models": [m for m in own if "game" not in m],
+        "included": [m for m in own if "game" in m],
+        "reasons": {
+            r.reason for r in run.record.results if r.method == method.name and r.game == "inclusion"
+        },
+        "answers": answers,
+        "targets": sorted({a["target"] for a in answers}),
+    }
+
+
+def _inclusion(run: dict[str, Any]) -> Check:
+    """Whoever merges sharers must merge only those that the coins of the inclusion game leave her."""
+    strays = [why for why in run["reasons"] if why and "did not include" in why]
+    made = len(run["included"])
+    found = (
+        strays[0] if strays else f"{made} models made again" if made else "merges nobody: nothing to include"
+    )
+    return Check(
+        "inclusion", not strays, found, "merge those only whom scene.community.nearest(target, k) gives"
+    )
 
 
 def _one_each(models: Sequence[dict[str, Any]], targets: Sequence[str]) -> Check:

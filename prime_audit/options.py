@@ -35,7 +35,7 @@ preset_options = (
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Change one number (describe settings).",
+        help="Change one number (describe settings), or a method's parameter: prime.alpha=0.6.",
     ),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,16 @@ from prime_audit.audit.games import GAMES
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.tasks import find_task
-from prime_audit.plugins import Augment, Method, load_attack, load_method, read_params
-from prime_audit.settings import Settings, load_settings
+from prime_audit.plugins import (
+    Augment,
+    Method,
+    front_of,
+    load_attack,
+    load_method,
+    load_run_settings,
+    read_params,
+)
+from prime_audit.settings import Settings
 
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -27,11 +35,11 @@ class Part:
 
     plugin: Method
     given: tuple[tuple[str, str], ...] = ()
-    """(name, text) pairs, in the order typed."""
+    """(name, text) pairs, in the order the plugin declares its parameters."""
 
     @property
     def label(self) -> str:
-        """As typed: ``prime:alpha=0.6,k=3``."""
+        """As typed but for the order: ``prime:alpha=0.6,k=3``."""
         return self.plugin.name + (":" + ",".join(f"{k}={v}" for k, v in self.given) if self.given else "")
 
     def values(self, settings: Settings, task: str) -> dict[str, Any]:
@@ -49,6 +57,11 @@ class MethodSpec:
     """Methods of the prompt, in the order typed."""
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """The core, then the fronts."""
+        return (self.core, *self.fronts)
+
+    @property
     def label(self) -> str:
         """``prime:alpha=0.6+rag``; ``rag`` for ``np+rag``."""
         alone = self.core.label == REFERENCE and self.fronts
@@ -57,16 +70,14 @@ class MethodSpec:
     def augment(self, settings: Settings, task: str) -> Augment:
         """Decide what goes in front of a task's prompts: the most items, and the profile if any part wants it."""
         alone = self.core.plugin.name == REFERENCE and len(self.fronts) == 1
-        made = [
-            p.plugin.augment(alone=alone, **p.values(settings, task)) for p in self.fronts if p.plugin.augment
-        ]
+        made = [front_of(p.plugin, p.values(settings, task), alone=alone) for p in self.fronts]
         return Augment(max((a.k for a in made), default=0), any(a.profile for a in made))
 
     def values(self, settings: Settings, task: str) -> dict[str, Any]:
         """All parameters of all parts: ``{"prime.alpha": 0.6, "rag.k": 1}``."""
         return {
             f"{p.plugin.name}.{key}": value
-            for p in (self.core, *self.fronts)
+            for p in self.parts
             for key, value in p.values(settings, task).items()
         }
 
@@ -138,19 +149,19 @@ def make_plan(
     strict: bool = False,
     sharer_dp: str | None = None,
 ) -> Plan:
-    """Check every name and number and decide the run; UserError for anything unknown."""
+    """Check every name and number and decide the run; UserError for anything unknown.
+
+    Of methods that are the same in all they do (``oppu,oppu:recipe=sharers``) the first is run.
+    """
     files = tuple(Path(p) for p in plugins)
-    settings = load_settings(preset, overrides)
-    names = tuple(dict.fromkeys(find_task(t).name for t in _words(tasks))) if tasks else default_tasks(data)
-    specs = parse_methods(",".join([REFERENCE, *_words(methods)]), files)
-    for spec in specs:
-        for task in names:
-            spec.values(settings, task)
-    played = tuple(dict.fromkeys(_words(games)))
+    settings = load_run_settings(preset, overrides, files)
+    names = default_tasks(data) if tasks is None else _tasks(tasks)
+    specs = _distinct(parse_methods(",".join([REFERENCE, *words(methods)]), files), settings, names)
+    played = tuple(dict.fromkeys(words(games)))
     for game in played:
         if game not in GAMES:
             raise unknown("game", game, GAMES)
-    chosen = tuple(dict.fromkeys(load_attack(a, files).name for a in _words(attacks)))
+    chosen = tuple(dict.fromkeys(load_attack(a, files).name for a in words(attacks)))
     for what, value, known in (("device", device, DEVICES), ("dtype", dtype, DTYPES)):
         if value not in known:
             raise UserError(f"--{what} {value}: give one of {', '.join(known)}")
@@ -171,6 +182,23 @@ def make_plan(
         strict,
         None if sharer_dp is None else parse_privacy(sharer_dp, "--sharer-dp"),
     )
+
+
+def _tasks(text: str | Sequence[str]) -> tuple[str, ...]:
+    if not (named := words(text)):
+        raise UserError("--tasks: names no task; give for instance --tasks LaMP-2, or leave it out")
+    return tuple(dict.fromkeys(find_task(t).name for t in named))
+
+
+def _distinct(
+    specs: Sequence[MethodSpec], settings: Settings, tasks: Sequence[str]
+) -> tuple[MethodSpec, ...]:
+    """Keep the first of methods whose parts have the same parameters in force, however they were typed."""
+    kept: dict[tuple[str, ...], MethodSpec] = {}
+    for spec in specs:
+        parts = (repr((p.plugin.name, [p.values(settings, t) for t in tasks])) for p in spec.parts)
+        kept.setdefault(tuple(sorted(parts)), spec)
+    return tuple(kept.values())
 
 
 def default_tasks(data: str) -> tuple[str, ...]:
@@ -223,14 +251,14 @@ def _parse_part(text: str, files: tuple[Path, ...]) -> Part:
         if key in given:
             raise UserError(f"method {text}: {key} is given twice; give it once")
         given[key.strip()] = value.strip()
-    return Part(load_method(name.strip(), files), tuple(given.items()))
+    plugin = load_method(name.strip(), files)
+    order = [p.name for p in plugin.params]
+    # One order, one label: the same method typed in two ways is one. Unknown names are refused by read_params.
+    pairs = sorted(given.items(), key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
+    return Part(plugin, tuple(pairs))
 
 
-def _words(value: str | Sequence[str]) -> list[str]:
+def words(value: str | Sequence[str]) -> list[str]:
+    """Split names given as ``a,b``, or as a sequence of such texts."""
     texts: Sequence[str] = [value] if isinstance(value, str) else value
     return [w.strip() for text in texts for w in text.split(",") if w.strip()]
-
-
-def labels(values: Mapping[str, Any]) -> str:
-    """Render parameters for people: ``alpha=0.6, k=3``."""
-    return ", ".join(f"{k}={v}" for k, v in values.items())

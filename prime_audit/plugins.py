@@ -16,12 +16,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from prime_audit.errors import UserError, unknown
-from prime_audit.settings import BOUNDS, parse_like, require_bounds
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.settings import BOUNDS, Reader, load_settings, parse_like, require_bounds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,6 +114,8 @@ class Attack:
     needs: tuple[str, ...]
     """Fields of ``Signals`` it reads; only those are computed."""
     score: Callable[[Signals], np.ndarray]
+    people: bool = False
+    """Whether it scores people, each of whose items has her score: it says nothing where items are members."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +149,12 @@ def method(*, source: str, params: Sequence[Param] = (), augments: bool = False)
     return mark
 
 
-def attack(*, source: str, needs: Sequence[str]) -> Callable[[F], F]:
+def attack(*, source: str, needs: Sequence[str], people: bool = False) -> Callable[[F], F]:
     """Mark the file's function as an attack: ``score(signals) -> float array [items]``, higher = member."""
 
     def mark(function: F) -> F:
-        function.plugin = Attack("", _first_line(function.__doc__), source, tuple(needs), function)  # type: ignore[attr-defined]
+        summary = _first_line(function.__doc__)
+        function.plugin = Attack("", summary, source, tuple(needs), function, people)  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -188,6 +192,44 @@ def load_attack(name: str, files: Iterable[Path] = ()) -> Attack:
     return plugin
 
 
+def models_of(method: Method, scene: Scene, values: Mapping[str, Any]) -> dict[str, Personal]:
+    """Make every target's model with a method's parameters in force -> target id: model.
+
+    Raises
+    ------
+    UserError
+        Where the method fails, or returns anything else.
+    """
+    assert method.personalise is not None
+    try:
+        made = method.personalise(scene, **values)
+    except UserError:
+        raise
+    except Exception as fault:
+        raise _failed("method", method.name, fault) from fault
+    if not isinstance(made, dict) or not all(isinstance(p, Personal) for p in made.values()):
+        raise UserError(
+            f"method {method.name} must return {{target id: Personal}}; see prime-audit doctor {method.name}"
+        )
+    return made
+
+
+def front_of(method: Method, values: Mapping[str, Any], *, alone: bool) -> Augment:
+    """Decide what a method of the prompt puts in front; UserError where it fails."""
+    assert method.augment is not None
+    try:
+        return method.augment(alone=alone, **values)
+    except UserError:
+        raise
+    except Exception as fault:
+        raise _failed("method", method.name, fault) from fault
+
+
+def _failed(kind: Kind, name: str, fault: Exception) -> UserError:
+    what = " ".join(f"{type(fault).__name__}: {fault}".split())
+    return UserError(f"{kind} {name} failed: {what}; see prime-audit doctor {name}")
+
+
 def scores_of(attack: Attack, signals: Signals) -> FloatArray:
     """Score a game's items with what the attack declares, and check what it returns -> [items], NaN = undefined.
 
@@ -207,14 +249,29 @@ def scores_of(attack: Attack, signals: Signals) -> FloatArray:
     except UserError:
         raise
     except Exception as fault:
-        raise UserError(
-            f"attack {attack.name} failed: {type(fault).__name__}: {fault}; see prime-audit doctor {attack.name}"
-        ) from fault
+        raise _failed("attack", attack.name, fault) from fault
     return np.clip(returned(attack.name, scores, signals.items), -1e300, 1e300)
 
 
+def load_run_settings(preset: str, overrides: Sequence[str], files: Iterable[Path] = ()) -> Settings:
+    """Read a preset and ``--set`` overrides, of methods' parameters too (``prime.alpha=0.6``, ``LaMP-2.rag.k=3``).
+
+    Raises
+    ------
+    UserError
+        As ``load_settings``, and for a value that its method refuses.
+    """
+    plain, methods, params = load_settings(preset), available("method", files), dict[str, Reader]()
+    for text in overrides:
+        for word in text.partition("=")[0].split(".")[:2]:  # METHOD.PARAM, or behind a task
+            plugin = load_method(word, files) if word in methods else None
+            for param in plugin.params if plugin else ():
+                params[f"{word}.{param.name}"] = partial(_read_param, word, param, plain)
+    return load_settings(preset, overrides, params)
+
+
 def read_params(plugin: Method, given: Mapping[str, str], settings: Settings, task: str) -> dict[str, Any]:
-    """Turn the typed parameters into values, with the preset's numbers behind them."""
+    """Turn the typed parameters into values; behind them stand ``--set METHOD.PARAM``, then the preset's numbers."""
     known = {p.name: p for p in plugin.params}
     for key in given:
         if key not in known:
@@ -223,12 +280,21 @@ def read_params(plugin: Method, given: Mapping[str, str], settings: Settings, ta
 
 
 def _value(name: str, param: Param, text: str | None, settings: Settings, task: str) -> Any:
-    default = param.default
-    if isinstance(default, str) and default.startswith("preset:"):
-        default = settings.get(default.removeprefix("preset:"), task)
-    if text is None:
-        return default
-    where = f"{name}:{param.name}={text}"
+    if text is not None:
+        return _read_param(name, param, settings, text, f"{name}:{param.name}={text}")
+    given = settings.override(f"{name}.{param.name}", task)
+    return _default(param, settings, task) if given is None else given
+
+
+def _default(param: Param, settings: Settings, task: str) -> Any:
+    if isinstance(param.default, str) and param.default.startswith("preset:"):
+        return settings.get(param.default.removeprefix("preset:"), task)
+    return param.default
+
+
+def _read_param(name: str, param: Param, settings: Settings, text: str, where: str) -> Any:
+    """Read a parameter's text by the type of its default (of a preset's number: the same for every task)."""
+    default = _default(param, settings, next(iter(TASKS)))
     bounds = param.bounds or BOUNDS.get(str(param.default).removeprefix("preset:"))
     value = require_bounds(parse_like(text, 0 if default is None else default, where), bounds, where)
     if param.choices and value not in param.choices:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from prime_audit.community.sharers import bank_name
+from prime_audit.engine.batches import Tick, nothing
 from prime_audit.engine.mixture import BASE, Mixture, Request, alone
 from prime_audit.lamp.data import User
 from prime_audit.lamp.metrics import utility
@@ -74,7 +75,10 @@ def personalise(
     with scene.stage("search", len(hunts) * budget) as tick:
         while active := [h for h in hunts if not h.search.done]:
             asked = [(h, h.search.ask()) for h in active]
-            scored = judge.evaluate([(h, w) for h, points in asked for w in points])
+            named = [
+                (h, w, f"candidate {len(h.trace) + n}") for h, points in asked for n, w in enumerate(points)
+            ]
+            scored = judge.evaluate(named)
             for h, points in asked:
                 h.search.tell([p["objective"] for p in scored[: len(points)]])
                 h.trace += scored[: len(points)]
@@ -115,21 +119,21 @@ class _Judge:
     """Evaluates candidates of many targets at once: utility, similarity to each sharer, objective."""
 
     def __init__(self, scene: Scene, alpha: float, hunts: Sequence[_Hunt]) -> None:
-        self._scene, self._alpha, self._count = scene, alpha, 0
+        self._scene, self._alpha = scene, alpha
         self._max_new = scene.settings.get("max_new", scene.task.name)
         ask = [(h, alone(bank_name(s)), f"sharer {s}") for h in hunts for s in h.sharers]
-        with scene.stage("sharers' predictions", sum(len(h.examples) for h, _, _ in ask)) as tick:
-            texts = iter(self._answers(ask, tick))
+        requests, slots = self._requests(ask)
+        with scene.stage("sharers' predictions", len(requests)) as tick:
+            texts = iter(self._texts(requests, slots, tick))
         self._sharers = {h.target: [next(texts) for _ in h.sharers] for h in hunts}
 
-    def evaluate(self, candidates: Sequence[tuple[_Hunt, np.ndarray]]) -> list[dict[str, Any]]:
-        """Return a trace entry for each (target's search, weights)."""
-        ask = []
-        for hunt, weights in candidates:
-            ask.append((hunt, hunt.mixture(weights), f"candidate {self._count}"))
-            self._count += 1
-        answers = self._answers(ask)
-        return [self._entry(h, w, preds) for (h, w), preds in zip(candidates, answers, strict=True)]
+    def evaluate(self, candidates: Sequence[tuple[_Hunt, np.ndarray, str]]) -> list[dict[str, Any]]:
+        """Return a trace entry for each (target's search, weights, name among the search's candidates).
+
+        The name decides the random numbers when sampling, so it must not depend on who else is searched.
+        """
+        answers = self._answers([(h, h.mixture(w), name) for h, w, name in candidates])
+        return [self._entry(h, w, preds) for (h, w, _), preds in zip(candidates, answers, strict=True)]
 
     def base(self, hunts: Sequence[_Hunt]) -> list[float]:
         """Objective of the base, nothing merged, for each target."""
@@ -143,8 +147,12 @@ class _Judge:
         objective = gain - self._alpha * float(np.mean(alike))
         return {"weights": weights.tolist(), "utility": gain, "similarity": alike, "objective": objective}
 
-    def _answers(self, ask: Sequence[tuple[_Hunt, Mixture, str]], tick: Any = None) -> list[list[str]]:
-        """Answer each search's examples with a mixture; a prompt that comes twice is answered once when greedy."""
+    def _answers(self, ask: Sequence[tuple[_Hunt, Mixture, str]]) -> list[list[str]]:
+        """Answer each search's examples with a mixture."""
+        return self._texts(*self._requests(ask))
+
+    def _requests(self, ask: Sequence[tuple[_Hunt, Mixture, str]]) -> tuple[list[Request], list[list[int]]]:
+        """List what to ask, and which answer is each example's; a prompt that comes twice is asked once when greedy."""
         engine, requests, slots = self._scene.engine, list[Request](), list[list[int]]()
         for hunt, mixture, name in ask:
             seen: dict[str, int] = {}
@@ -154,13 +162,18 @@ class _Judge:
                     seen[example.prompt] = len(requests)
                     requests.append(Request(example.prompt, mixture, key=(hunt.target, name, example.id)))
                 slots[-1].append(seen[example.prompt])
-        texts = engine.generate(requests, self._max_new, *([tick] if tick else []))
+        return requests, slots
+
+    def _texts(
+        self, requests: Sequence[Request], slots: Sequence[Sequence[int]], tick: Tick = nothing
+    ) -> list[list[str]]:
+        texts = self._scene.engine.generate(requests, self._max_new, tick)
         return [[texts[i] for i in own] for own in slots]
 
 
 def _best(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:
     """Evaluate the recommendation; deploy the best point evaluated, the earliest of equals."""
-    last = judge.evaluate([(h, h.search.recommendation()) for h in hunts])
+    last = judge.evaluate([(h, h.search.recommendation(), "recommended") for h in hunts])
     chosen = []
     for hunt, entry in zip(hunts, last, strict=True):
         best = max([*hunt.trace, entry], key=lambda e: e["objective"])

@@ -6,14 +6,16 @@ import copy
 import json
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from prime_audit.errors import UserError, unknown
 
 _FILE = Path(__file__).with_name("presets.toml")
+RUN_WIDE = ("context", "encoder", "encoder_tokens", "lora.modules", "model", "profiler")
+"""Settings of the models that all tasks of a run share: no task has its own."""
 RECIPE_KEYS = ("batch", "epochs", "steps", "lr", "clip", "weight_decay", "schedule", "warmup")
 # Keys a preset need not spell out: the recipe's own defaults stand behind them.
 _OPTIONAL = {f"{part}.{key}" for part in ("adaptation", "sharer", "gate") for key in RECIPE_KEYS}
@@ -44,6 +46,10 @@ BOUNDS: dict[str, tuple[float, float]] = {
 SCHEDULES = ("cosine", "linear")
 
 
+Reader = Callable[[str, str], Any]
+"""(text, where it stands) → the value it means; UserError where it means none."""
+
+
 class Settings:
     """One preset with its overrides: plain nested data, read by dotted key and task."""
 
@@ -54,14 +60,17 @@ class Settings:
 
     def get(self, key: str, task: str = "") -> Any:
         """Read ``key`` (``clusters``, ``sharer.lr``): override, then the task's row, then the preset's own."""
-        for name in (f"{task}.{key}", key):
-            if name in self.overrides:
-                return self.overrides[name]
+        if (given := self.override(key, task)) is not None:
+            return given
         for branch in (self._tree["tasks"].get(task, {}), self._tree):
             found = _dig(branch, key)
             if found is not None:
                 return found
         raise KeyError(key)
+
+    def override(self, key: str, task: str) -> Any:
+        """Return what ``--set`` says of a key, for the task before all tasks; None where it says nothing."""
+        return self.overrides.get(f"{task}.{key}", self.overrides.get(key))
 
     def recipe(self, part: str, task: str) -> dict[str, Any]:
         """Gather a training recipe (``adaptation``, ``sharer``, ``gate``) for a task."""
@@ -78,24 +87,37 @@ class Settings:
         return {key: self.get(key, task) for key in sorted(_keys(self._tree)) if _has(self, key, task)}
 
 
-def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
-    """Read a preset and ``KEY=VALUE`` overrides (``[TASK.]key``); UserError for unknown names or a wrong type."""
+def load_settings(
+    preset: str, overrides: Sequence[str] = (), params: Mapping[str, Reader] | None = None
+) -> Settings:
+    """Read a preset and ``KEY=VALUE`` overrides (``[TASK.]key``); UserError for unknown names or a wrong type.
+
+    ``params`` are further keys, those of methods (``plugins.load_run_settings``), and how each is read.
+    """
     if preset not in presets():
         raise unknown("preset", preset, presets())
-    known = _preset(preset)
+    known, others = _preset(preset), params or {}
     parsed: dict[str, Any] = {}
     for text in overrides:
         name, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"--set {text}: write KEY=VALUE, for example --set clusters=10")
         task, _, rest = name.partition(".")
-        key = rest if task in known["tasks"] else name
-        if key not in _keys(known):
-            raise unknown("setting", key, _keys(known))
-        where = f"--set {text}"
-        parsed[name] = require_bounds(parse_like(value, _sample(known, key), where), BOUNDS.get(key), where)
-        _require_usable(known, task if rest == key else "", key, parsed[name], where)
+        task, key = (task, rest) if task in known["tasks"] else ("", name)
+        if key not in _keys(known) | others.keys():
+            raise unknown("setting", key, _keys(known) | others.keys())
+        read = others[key] if key not in _keys(known) else partial(_read, known, task, key)
+        parsed[name] = read(value, f"--set {text}")
     return Settings(preset, parsed)
+
+
+def _read(tree: Mapping[str, Any], task: str, key: str, text: str, where: str) -> Any:
+    """Read a preset's setting, for one task (empty: for all)."""
+    if task and key in RUN_WIDE:
+        raise UserError(f"{where}: {key} is one for all tasks of a run; write --set {key}={text}")
+    value = require_bounds(parse_like(text, _sample(tree, key), where), BOUNDS.get(key), where)
+    _require_usable(tree, task, key, value, where)
+    return value
 
 
 def require_bounds(value: Any, bounds: tuple[float, float] | None, where: str) -> Any:

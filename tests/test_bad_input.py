@@ -462,7 +462,8 @@ def test_writing_a_world_where_nothing_can_be_written(say: Say, tmp_path: Path) 
     one_line(say("data", "world", "--task", "LaMP-2", "--out", tmp_path / "file"), str(tmp_path / "file"))
     assert say("data", "world", "--task", "LaMP-2", "--out", tmp_path / "w").code == 0
     one_line(
-        say("data", "world", "--task", "LaMP-2", "--out", tmp_path / "w"), "movie_tagging: exists already"
+        say("data", "world", "--task", "LaMP-2", "--out", tmp_path / "w"),
+        "movie_tagging: exists and is not empty",
     )
     one_line(say("data", "world", "--task", "LaMP-9", "--out", tmp_path / "new"), "unknown task 'LaMP-9'")
     assert not (tmp_path / "new").exists()

@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 
 from prime_audit import load_run
-from prime_audit.lamp.bm25 import Index
-from prime_audit.lamp.prompts import item_text
 from prime_audit.lamp.readers import read
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world import world
@@ -197,109 +195,6 @@ def test_scores_have_the_official_names(
         assert f"{value:.6f}" in table
 
 
-# -- prompts -----------------------------------------------------------------------------------------------
-
-USER = "### User Instruction:\n"
-TAG = (
-    "Which tag does this movie relate to among the following tags? Just answer with the tag name without "
-    "further explanation. tags: [sci-fi, based on a book, comedy, action, twist ending, dystopia, dark comedy, "
-    "classic, psychology, fantasy, romance, thought-provoking, social commentary, violence, true story]"
-)
-
-
-def told(
-    say: Say, method: str, task: str = "LaMP-2", user: str = "u012", **more: str
-) -> list[dict[str, str]]:
-    words = [word for key, value in more.items() for word in (f"--{key}", value)]
-    said = say("prompts", "--task", task, "--user", user, "--method", method, *words, "--json")
-    assert said.code == 0, said.err
-    rows = json.loads(said.out)
-    assert all(set(row) == {"id", "prompt", "gold"} for row in rows)
-    return list(rows)
-
-
-def test_prompts_of_questions(say: Say) -> None:
-    user = next(u for u in world("LaMP-2").targets if u.id == "u012")
-    plain = [f"{USER}{TAG}\nDescription: {q.fields['description']} Tag:" for q in user.queries]
-    rows = told(say, "np")
-    assert [r["prompt"] for r in rows] == plain
-    assert [r["id"] for r in rows] == [q.id for q in user.queries]
-    assert [r["gold"] for r in rows] == [q.gold for q in user.queries]
-    for method, k, profiled in (
-        ("rag", 1, False),
-        ("rag:k=2", 2, False),
-        ("pag", 0, True),
-        ("prime+rag", 1, False),
-        ("prime+pag", 1, True),
-        ("pag:k=2", 2, True),
-        ("perpcs+rag:k=3", 3, False),
-    ):
-        lines = [f"Description: {i.fields['description']} Tag: {i.fields['tag']}\n" for i in user.history]
-        index = Index(lines)
-        for row, query, end in zip(told(say, method), user.queries, plain, strict=True):
-            ask = TAG.partition(" tags: [")[0] + f"\n Description: {query.fields['description']}"
-            best = "".join(lines[i] for i in index.top(ask, k)) if k else ""
-            head, _, rest = row["prompt"].partition("### User History:\n" if k else USER)
-            assert (("### User History:\n" if k else USER) + rest) == (
-                f"### User History:\n{best}\n\n{end}" if k else end
-            )
-            if profiled:
-                assert head.startswith("### User Profile:\nmost popular tag: ")
-                assert head.endswith("\n\n")
-                assert head.count("\n") == 3
-            else:
-                assert head == ""
-
-
-def test_prompts_of_the_history_do_not_depend_on_the_method(say: Say) -> None:
-    user = next(u for u in world("LaMP-2").targets if u.id == "u012")
-    rows = told(say, "np", split="history")
-    assert rows == told(say, "prime+pag", split="history")
-    assert len(rows) == 2 * len(user.history) - 1  # each item but the first has a second example
-    for number, item in enumerate(user.history):
-        end = f"{USER}{TAG}\nDescription: {item.fields['description']} Tag:"
-        own = [r for r in rows if f"/{item.id}/" in r["id"]]
-        assert own[0]["prompt"] == end
-        assert {r["gold"] for r in own} == {item.fields["tag"]}
-        if number:
-            assert own[1]["prompt"].startswith("### User Profile:\nmost popular tag: ")
-            assert own[1]["prompt"].endswith(f"\n\n\n{end}")
-            shown = own[1]["prompt"].partition("### User History:\n")[2].partition("\n")[0] + "\n"
-            assert shown in {item_text(TASKS["LaMP-2"], earlier) for earlier in user.history[:number]}
-
-
-@pytest.mark.parametrize(
-    ("task", "start", "end"),
-    [
-        ("LaMP-1", "Paper Title: ", " Reference:"),
-        ("LaMP-5", "Generate a title for the following abstract of a paper.\n abstract: ", " title:"),
-        ("LaMP-7", "Tweet:", "Tweet:"),
-    ],
-)
-def test_training_prompts_that_differ_from_the_questions(say: Say, task: str, start: str, end: str) -> None:
-    rows = told(say, "np", task=task, split="history")
-    plain = [r for r in rows if r["id"].endswith("/plain")]
-    assert all(r["prompt"].startswith(start) and r["prompt"].endswith(end) for r in plain)
-    assert all(r["gold"] and r["gold"] == r["gold"].strip() for r in rows)
-    assert len(plain) == len(rows) or task == "LaMP-5"
-
-
-def test_prompts_use_the_datas_own_profile_texts(
-    say: Say, small_data: Callable[[str], Path], tmp_path: Path
-) -> None:
-    import shutil
-
-    folder = tmp_path / "movie_tagging"
-    shutil.copytree(small_data("LaMP-2"), folder)
-    (folder / "profile-id2text.json").write_text(json.dumps({"u002": "likes old films"}))
-    said = say("prompts", "--data", folder, "--user", "u002", "--method", "pag", "--json")
-    assert all(
-        r["prompt"].startswith("### User Profile:\nlikes old films\n\n###") for r in json.loads(said.out)
-    )
-    plain = say("prompts", "--data", folder, "--user", "u002", "--method", "pag")
-    assert "likes old films" in plain.out
-
-
 # -- data --------------------------------------------------------------------------------------------------
 
 
@@ -467,6 +362,29 @@ def test_merges_that_cannot_be(
     assert said.code == 2
     assert said.err.count("\n") == 1
     assert message in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["disk", "safetensors"])
+def test_a_merge_that_cannot_be_saved_leaves_nothing(
+    say: Say, adapters: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    from safetensors import SafetensorError
+
+    from prime_audit.engine import merge
+
+    def fail(*_: object, **__: object) -> None:
+        raise (
+            OSError(28, "No space left on device")
+            if kind == "disk"
+            else SafetensorError("No space\nleft (28)")
+        )
+
+    monkeypatch.setattr(merge, "save_adapter", fail)
+    said = say("merge", *adapters[:2], "--weights", "1,0", "--out", tmp_path / "soup")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "cannot be written (No space left" in said.err
+    assert "Traceback" not in said.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -183,7 +183,7 @@ def test_methods_of_the_prompt_are_well(name: str) -> None:
 def test_methods_in_the_box_are_well(name: str) -> None:
     checks = examine(name)
     assert [c.line() for c in checks if not c.ok] == []
-    assert {"runs", "one model a target", "deterministic", "members"} <= {c.name for c in checks}
+    assert {"runs", "one model a target", "deterministic", "members", "inclusion"} <= {c.name for c in checks}
 
 
 @pytest.mark.slow
@@ -196,6 +196,14 @@ def test_methods_in_the_box_are_well(name: str) -> None:
         ("(s,))", "('nobody',))", "runs", "merges 'nobody', who shares nothing"),
         ("scene.community.ready()", "raise KeyError('x')", "runs", "KeyError: 'x'"),
         ("return {", "import os; return {", "deterministic", "same seed, other models"),
+        ("rank)[-1]", "4)[3]", "inclusion", "IndexError"),
+        (
+            "scene.community.nearest(u.id, rank)[-1]",
+            "max((s.user.id for s in scene.community.sharers), "
+            "key=lambda s: s not in scene.community.nearest(u.id, 1))",
+            "inclusion",
+            "merges sharers that its coins did not include; merge those only whom",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_method_is_named(

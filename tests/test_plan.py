@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prime_audit.api import command_line
 from prime_audit.errors import UserError
+from prime_audit.lamp.data import Dataset
+from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import TASKS
+from prime_audit.lamp.world import world
 from prime_audit.plan import Plan, make_plan, parse_methods
 from prime_audit.plugins import Augment
-from prime_audit.settings import load_settings, presets
+from prime_audit.settings import RUN_WIDE, load_settings, presets
 
 
 def plan(methods: str = "prime", **options: Any) -> Plan:
@@ -141,6 +145,12 @@ def test_tasks_in_any_spelling_each_once() -> None:
         ({"overrides": ["sharer.schedule=cosin"]}, "unknown schedule 'cosin': did you mean cosine?"),
         ({"overrides": ["gate.epochs=2"]}, "the preset counts steps here; set gate.steps"),
         ({"overrides": ["LaMP-3.sharer.steps=2"]}, "the preset counts epochs here; set sharer.epochs"),
+        ({"overrides": ["prime.alfa=1"]}, "unknown setting 'prime.alfa': did you mean prime.alpha"),
+        ({"overrides": ["prim.alpha=1"]}, "unknown setting 'prim.alpha': did you mean"),
+        ({"overrides": ["prime.alpha=much"]}, "--set prime.alpha=much: 'much' is no number"),
+        ({"overrides": ["rag.k=0"]}, "--set rag.k=0: give a finite number, at least 1"),
+        ({"overrides": ["oppu.recipe=mine"]}, "unknown recipe of oppu 'mine': known: oppu, sharers"),
+        ({"tasks": ","}, "--tasks: names no task; give for instance --tasks LaMP-2"),
         ({"overrides": ["lora.modules="]}, "name modules, joined by +"),
     ],
 )
@@ -194,7 +204,91 @@ def test_every_preset_is_within_its_own_bounds(preset: str) -> None:
         for key, value in settings.for_task(task).items():
             if isinstance(value, list | str):
                 continue
-            load_settings(preset, [f"{task}.{key}={json.dumps(value)}"])
+            load_settings(
+                preset, [f"{task}.{key}={json.dumps(value)}" if key not in RUN_WIDE else f"{key}={value}"]
+            )
+
+
+@pytest.mark.parametrize("key", RUN_WIDE)
+def test_what_all_tasks_share_is_no_single_tasks(key: str) -> None:
+    with pytest.raises(UserError, match=f"{key} is one for all tasks of a run; write --set {key}=1") as fault:
+        plan(overrides=[f"LaMP-2.{key}=1"])
+    assert "\n" not in str(fault.value)
+    assert plan(overrides=[f"{key}=1"]).settings.override(key, "") is not None
+
+
+# -- methods' parameters by --set --------------------------------------------------------------------------
+
+
+def test_a_parameter_by_set_stands_behind_a_typed_one() -> None:
+    made = plan(
+        "prime,prime:alpha=0.2,rag,oppu", overrides=["prime.alpha=0.6", "LaMP-4.rag.k=4", "oppu.recipe=oppu"]
+    )
+    values = {m.label: {t: m.values(made.settings, t) for t in made.tasks} for m in made.methods}
+    assert {values["prime"][t]["prime.alpha"] for t in made.tasks} == {0.6}
+    assert {values["prime:alpha=0.2"][t]["prime.alpha"] for t in made.tasks} == {0.2}
+    assert [values["rag"][t]["rag.k"] for t in ("LaMP-2", "LaMP-4")] == [1, 4]
+    assert values["oppu"]["LaMP-2"]["oppu.recipe"] == "oppu"
+    assert made.spec()["overrides"]["prime.alpha"] == 0.6
+
+
+def test_a_parameter_of_a_plugin_file_may_be_set(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        '"""A test."""\nfrom prime_audit.plugins import Augment, Param, method\n\n\n'
+        '@method(source="a test", params=(Param("depth", "preset:prime.k", "x"),), augments=True)\n'
+        'def front(*, depth, alone):\n    """X."""\n    return Augment(depth)\n'
+    )
+    made = plan("mine", overrides=["mine.depth=7"], plugins=[file], tasks="LaMP-2")
+    assert made.methods[1].augment(made.settings, "LaMP-2") == Augment(7, False)
+    with pytest.raises(UserError, match=r"unknown setting 'mine.depth'"):
+        plan("rag", overrides=["mine.depth=7"])
+
+
+# -- one method under two names ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("methods", "labels"),
+    [
+        ("prime:k=3,alpha=1,prime:alpha=1,k=3", ["prime:alpha=1,k=3"]),
+        ("oppu,oppu:recipe=sharers", ["oppu"]),
+        ("prime:alpha=0.50,prime:alpha=0.5", ["prime:alpha=0.50"]),
+        ("rag+pag,pag+rag", ["rag+pag"]),
+        ("prime:alpha=0,prime,np:,rag", ["prime:alpha=0", "rag"]),
+        (
+            "pag,prime+pag,prime+pag:k=1",
+            ["pag", "prime+pag", "prime+pag:k=1"],
+        ),  # None and 1 are not one value
+        ("oppu,oppu:recipe=oppu", ["oppu", "oppu:recipe=oppu"]),
+    ],
+)
+def test_a_method_is_run_once_however_it_is_typed(methods: str, labels: list[str]) -> None:
+    assert [m.label for m in plan(methods).methods] == ["np", *labels]
+
+
+def test_what_differs_on_one_task_is_two_methods() -> None:
+    overrides = ["LaMP-4.prime.k=2"]
+    assert len(plan("prime,prime:k=3", tasks="LaMP-2", overrides=overrides).methods) == 2
+    assert len(plan("prime,prime:k=3", tasks="LaMP-2,LaMP-4", overrides=overrides).methods) == 3
+
+
+def test_the_world_heeds_its_settings() -> None:
+    def users(*overrides: str) -> Dataset:
+        return open_data("world", "LaMP-2", 0, load_settings("laptop", overrides))
+
+    assert users().sha256 == world("LaMP-2").sha256
+    capped = users("max_items=20")
+    everyone = (*capped.adapt, *capped.targets, *capped.candidates)
+    assert {len(u.history) for u in everyone} == {20}
+    assert capped.older == sum(
+        len(u.history) - 20 for d in [world("LaMP-2")] for r in (d.adapt, d.targets, d.candidates) for u in r
+    )
+    assert [len(users(f"adapt_share={share}").adapt) for share in (0, 0.125, 0.5)] == [0, 6, 24]
+    assert len(users("targets=3").targets) == 3
+    with pytest.raises(UserError, match="43 adapting users and 14 targets") as fault:
+        users("adapt_share=0.9")
+    assert "\n" not in str(fault.value)
 
 
 def test_a_plan_is_plain_json_and_names_all_that_decides() -> None:

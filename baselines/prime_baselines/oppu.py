@@ -25,10 +25,12 @@ def personalise(scene: Scene, *, recipe: str) -> dict[str, Personal]:
     community = scene.community
     how, lora = _recipe(scene, recipe)
     users = [user for user in community.targets if user.history]
-    own = community.train_own(users, how, lora=lora, stage="own adapters")
-    names = {user: f"own:{recipe}:{user}" for user in own}
-    scene.engine.bank.add({names[user]: adapter for user, adapter in own.items()})
-    return {user: Personal(alone(names[user])) for user in own}
+    names = {user.id: f"own:{recipe}:{user.id}" for user in users}
+    # Asked again in the same run (oppu under two labels), the bank has them already.
+    if new := [user for user in users if names[user.id] not in scene.engine.bank.names]:
+        own = community.train_own(new, how, lora=lora, stage="own adapters")
+        scene.engine.bank.add({names[user]: adapter for user, adapter in own.items()})
+    return {user: Personal(alone(name)) for user, name in names.items()}
 
 
 def _recipe(scene: Scene, recipe: str) -> tuple[Recipe, dict[str, Any]]:
