@@ -18,9 +18,37 @@ if TYPE_CHECKING:
     from prime_audit.engine.engine import Engine
 
 
+EVERY = 30.0
+"""Seconds between two lines that a long stage prints where there is no terminal to draw on."""
+
+
+@dataclass
+class _Pace:
+    """How far a stage is, in lines."""
+
+    title: str
+    total: int
+    start: float
+    done: int = 0
+    told: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.told = self.start
+
+    def line(self, more: int) -> str | None:
+        """Count ``more`` units -> a line with the time left; None where the last is fresh or nothing is left."""
+        self.done += more
+        now = time.perf_counter()
+        if not 0 < self.done < self.total or now - self.told < EVERY:
+            return None
+        self.told = now
+        left = (now - self.start) / self.done * (self.total - self.done)
+        return f"{self.title}: {self.done}/{self.total}, about {left:.0f} s left"
+
+
 @dataclass
 class Ledger:
-    """Shows a bar with the time left for every stage, and keeps its seconds and what it asked of the model."""
+    """Shows a bar (or lines) with the time left for every stage, and keeps its seconds and what it asked of models."""
 
     quiet: bool = False
     costs: list[Cost] = field(default_factory=list)
@@ -61,10 +89,13 @@ class Ledger:
         title = " · ".join(filter(None, (task, method, name)))
         start, before = time.perf_counter(), replace(engine.base.spent) if engine else None
         bar = self._bars.add_task(title, total=total) if self._bars and total else None
+        pace = _Pace(title, total, start)
 
         def tick(done: int) -> None:
             if self._bars and bar is not None:
                 self._bars.advance(bar, done)
+            elif not self._bars and (line := pace.line(done)):
+                self.note(line)
 
         yield tick
         seconds = time.perf_counter() - start

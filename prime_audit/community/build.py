@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prime_audit import engine
 from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users, cosines
 from prime_audit.community.sharers import bank_name as bank_name
-from prime_audit.community.store import Gates, Store, content_key
+from prime_audit.community.store import Gates, Store, content_key, place_of
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.privacy import Guarantee, Privacy, account
 from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters, train_gates
@@ -51,6 +54,8 @@ class Community:
     """Whether gates were trained; they read the sharers' items without noise, whatever ``privacy`` says."""
     included: Mapping[str, tuple[str, ...]] | None = None
     """Target → the only sharers she may merge, most similar first (the inclusion game); None: everybody."""
+    places: dict[str, str] = field(default_factory=dict)
+    """Owner of a trained adapter → where a cache keeps it, from its root; the same where there is no cache."""
     _base_sha256: str = ""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -197,8 +202,10 @@ class Community:
 
     def last_examples(self, user: User, only: Sequence[str] | None = None) -> list[Example]:
         """List the examples of a user's last items (``last_items``), as searches and the paper's game use them."""
-        ids = [i.id for i in user.history if only is None or i.id in set(only)][-self.number("last_items") :]
-        return [e for e in self.user_examples(user, only) if e.item in set(ids)]
+        some = None if only is None else set(only)
+        ids = [i.id for i in user.history if some is None or i.id in some]
+        last = set(ids[-self.number("last_items") :])
+        return [e for e in self.user_examples(user, only) if e.item in last]
 
     # -- the common path of all training -----------------------------------------------------------------
 
@@ -214,6 +221,7 @@ class Community:
         shape = lora or self._lora()
         more = {"lora": shape, "base": base or self._base_sha256} | _private(privacy)
         key = self._key("adapters", jobs, recipe, more)
+        self.places.update({job.owner: place_of(key, number) for number, job in enumerate(jobs)})
         with self.stage(stage, count_steps(jobs, recipe)) as tick:
 
             def train() -> dict[str, Adapter]:
@@ -231,7 +239,7 @@ class Community:
             return self.store.adapters(key, [j.owner for j in jobs], train, self.engine.base.name)
 
     def _key(self, kind: str, jobs: Sequence[Job], recipe: Recipe, more: dict[str, Any]) -> str:
-        """Hash of all that decides a training: base, texts, recipe, seed, the budget that shapes passes, device."""
+        """Hash of all that decides a training: base, texts, recipe, seed, budget of a pass, code, device."""
         import torch
 
         base = self.engine.base
@@ -248,6 +256,7 @@ class Community:
                 "recipe": asdict(recipe),
                 "seed": self.seed,
                 "tokens": self.number("train_tokens"),
+                "code": engine_sha256(),
                 "where": [torch.__version__, base.device.type, str(base.dtype)],
                 **more,
             }
@@ -258,6 +267,15 @@ class Community:
 
     def _lora(self) -> dict[str, Any]:
         return {key: self.number(f"lora.{key}") for key in ("rank", "alpha", "dropout")}
+
+
+@cache
+def engine_sha256() -> str:
+    """Hash of the engine's source: an adapter trained by other code is another adapter."""
+    folder, digest = Path(engine.__file__).parent, hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _job(owner: str, examples: Sequence[Example]) -> Job:

@@ -37,6 +37,15 @@ def content_key(what: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def place_of(key: str, number: int) -> str:
+    """Return where the adapter of a training's ``number``-th owner lies below a cache's root, as a POSIX path."""
+    return f"{key[:2]}/{key}/{_folder(number)}"
+
+
+def _folder(number: int) -> str:
+    return f"{number:04d}"
+
+
 class Store:
     """A cache folder; ``Store(None)`` keeps nothing. Entries are named by number, never by a user's id.
 
@@ -55,10 +64,10 @@ class Store:
 
         def save(made: Mapping[str, Adapter], folder: Path) -> None:
             for number, name in enumerate(names):
-                save_adapter(made[name], folder / f"{number:04d}", base_model=base_model)
+                save_adapter(made[name], folder / _folder(number), base_model=base_model)
 
         def load(folder: Path) -> dict[str, Adapter]:
-            return {name: load_adapter(folder / f"{number:04d}") for number, name in enumerate(names)}
+            return {name: load_adapter(folder / _folder(number)) for number, name in enumerate(names)}
 
         return self._keep(key, train, save, load)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -92,7 +92,8 @@ class MixtureBranch:
 
     def __init__(self, bank: AdapterBank, mixtures: Sequence[Mixture]) -> None:
         (self._rule,) = {m.rule for m in mixtures if m.names} or {"delta"}
-        names = list(dict.fromkeys(n for m in mixtures for n in m.names))
+        # Sorted: the sums' order, and so their last bit, is the same whoever shares the batch.
+        names = sorted({n for m in mixtures for n in m.names})
         self._flat = [flatten_factors(*bank.factors(i, names)) for i in range(len(bank.base.sites))]
         self._rank = bank.factors(0)[0].shape[1]
         self._scaling = bank.scaling
@@ -128,8 +129,3 @@ def mix_rows(z: Tensor, w: Tensor, rank: int, rule: str) -> Tensor:
 def flatten_factors(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Stack factors A [S, r, d_in] and B [S, d_out, r] into [S·r, d_in] and [d_out, S·r]."""
     return a.flatten(0, 1), b.permute(1, 0, 2).flatten(1)
-
-
-def union(mixtures: Iterable[Mixture]) -> tuple[str, ...]:
-    """Return the adapters that any of the mixtures names, in order of appearance."""
-    return tuple(dict.fromkeys(n for m in mixtures for n in m.names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -239,7 +240,23 @@ def from_pretrained(auto: Any, source: str, name: str, **options: Any) -> Any:
     try:
         return auto.from_pretrained(source, trust_remote_code=False, use_safetensors=True, **options)
     except Exception as fault:  # the loaders raise a dozen kinds; all mean: this model cannot be used
-        raise UserError(f"model {name}: cannot be loaded: {_first_line(fault)}") from fault
+        raise UserError(
+            f"model {name}: cannot be loaded: {_first_line(fault)}{_convert(auto, source, fault)}"
+        ) from fault
+
+
+def _convert(auto: Any, source: str, fault: Exception) -> str:
+    """Say how to convert weights that exist as .bin only; empty where that is not what is wrong."""
+    folder = Path(source)
+    bare = any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors"))
+    lacking = not folder.is_dir() and "file named" in str(fault) and ".safetensors" in str(fault)
+    if not (bare or lacking):
+        return ""
+    return (
+        "; only safetensors are read, for a .bin file may hold code: where you trust it, convert it once, python -c "
+        f"\"from transformers import {auto.__name__} as M, AutoTokenizer as T; M.from_pretrained('{source}')"
+        f".save_pretrained('NEW'); T.from_pretrained('{source}').save_pretrained('NEW')\", and give the folder NEW"
+    )
 
 
 def load_tokenizer(source: str, name: str) -> Any:
@@ -249,7 +266,20 @@ def load_tokenizer(source: str, name: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except Exception as fault:
+        lacking = [package for package in ("sentencepiece", "google.protobuf") if not _installed(package)]
+        if lacking and re.search("tiktoken|sentencepiece|protobuf", str(fault)):
+            raise UserError(
+                f"model {name}: its tokenizer is a SentencePiece model, and {' and '.join(lacking)} cannot be "
+                "imported: pip install 'prime-audit[paper]'"
+            ) from fault
         raise UserError(f"model {name}: its tokenizer cannot be loaded: {_first_line(fault)}") from fault
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # not even its parent
+        return False
 
 
 def _first_line(fault: Exception) -> str:

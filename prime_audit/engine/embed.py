@@ -10,15 +10,24 @@ import torch
 
 from prime_audit.engine.base import Base, from_pretrained, load_tokenizer, pick_device, resolve_model
 from prime_audit.engine.batches import Tick, batches, nothing
+from prime_audit.engine.mixture import Spent
 
 
 class Encoder:
     """Mean-pooled hidden states of the base itself, or of an encoder model of its own."""
 
     def __init__(
-        self, body: Any, tokenizer: Any, limit: int = 512, batch_tokens: int = 16384, **options: Any
+        self,
+        body: Any,
+        tokenizer: Any,
+        limit: int = 512,
+        batch_tokens: int = 16384,
+        spent: Spent | None = None,
+        **options: Any,
     ) -> None:
         self.body, self.tokenizer, self.limit, self.batch_tokens = body, tokenizer, limit, batch_tokens
+        self.spent = Spent() if spent is None else spent
+        """The account that its work is counted in."""
         self._options = options
 
     @torch.inference_mode()
@@ -29,6 +38,8 @@ class Encoder:
         rows = [
             self.tokenizer(t, truncation=True, max_length=self.limit)["input_ids"] or [pad] for t in texts
         ]
+        self.spent.requests += len(rows)
+        self.spent.prompt_tokens += sum(map(len, rows))
         out: list[np.ndarray] = [np.zeros(0)] * len(rows)
         device = next(self.body.parameters()).device
         plan = batches(
@@ -52,14 +63,17 @@ class Encoder:
 
 def base_encoder(base: Base, limit: int = 512, batch_tokens: int = 16384) -> Encoder:
     """Use the base's own body, without the output layer and the key-value cache."""
-    limit = min(limit, base.codec.context)
-    return Encoder(base.model.base_model, base.codec.tokenizer, limit, batch_tokens, use_cache=False)
+    limit, body = min(limit, base.codec.context), base.model.base_model
+    return Encoder(body, base.codec.tokenizer, limit, batch_tokens, base.spent, use_cache=False)
 
 
-def load_encoder(model: str, device: str, limit: int = 512, batch_tokens: int = 16384) -> Encoder:
-    """Load a Hugging Face encoder (folder or hub id), float32."""
+def load_encoder(
+    model: str, device: str, limit: int = 512, batch_tokens: int = 16384, spent: Spent | None = None
+) -> Encoder:
+    """Load a Hugging Face encoder (folder or hub id), float32; what it does is counted in ``spent``."""
     from transformers import AutoModel
 
     source = resolve_model(model)
     body = from_pretrained(AutoModel, source, model, dtype=torch.float32).to(pick_device(device))
-    return Encoder(body.eval().requires_grad_(False), load_tokenizer(source, model), limit, batch_tokens)
+    tokenizer = load_tokenizer(source, model)
+    return Encoder(body.eval().requires_grad_(False), tokenizer, limit, batch_tokens, spent)

@@ -93,7 +93,7 @@ class Engine:
         return list(
             batches(
                 range(len(rows)),
-                group=lambda i: (mixtures[i].rule, mixtures[i].names, kinds and kinds[i]),
+                group=lambda i: (mixtures[i].rule, frozenset(mixtures[i].names), kinds and kinds[i]),
                 length=lambda i: len(rows[i]) + extra,
                 tokens=self.batch_tokens,
             )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from prime_audit.engine.adapters import Adapter, load_adapter, merge_adapters, save_adapter
@@ -23,19 +23,19 @@ def merge_folders(folders: Sequence[Path], weights: str, rule: str, out: Path) -
         raise UserError(f"--out {out}: exists already; choose another folder or delete it")
     adapters = [load_adapter(folder) for folder in folders]
     made = merge_adapters(adapters, _spread(_read_weights(weights, len(adapters)), adapters[0]), rule)
+    base = _base_model(folders[0])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-    except OSError as fault:
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as aside:
+            draft = Path(aside, out.name)
+            draft.mkdir()
+            save_adapter(made, draft, base_model=base)
+            draft.rename(out)
+    except (OSError, SafetensorError) as fault:  # a full disk is either, by whose write meets it
+        why = getattr(fault, "strerror", None) or " ".join(str(fault).split())
         raise UserError(
-            f"--out {out}: cannot be written ({fault.strerror}); choose another folder"
+            f"--out {out}: cannot be written ({why}); free space or choose another folder"
         ) from fault
-    try:
-        save_adapter(made, aside, base_model=_base_model(folders[0]))
-        aside.chmod(0o755)
-        aside.rename(out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return made
 
 

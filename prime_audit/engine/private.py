@@ -8,6 +8,7 @@ no hooks per layer type, and no limit to what stands between the factors and the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,10 +25,13 @@ _SLACK = 1e-6
 """Cutting to this much below the bound keeps the float32 product at or under it."""
 
 
-def poisson_steps(count: int, recipe: Recipe, order: np.random.Generator) -> list[list[int]]:
-    """Draw each step's examples: every one with probability batch / count, apart from all others; none is possible."""
-    rate = min(1.0, recipe.batch / count)
-    return [np.flatnonzero(order.random(count) < rate).tolist() for _ in range(steps_of(count, recipe))]
+def poisson_steps(public: int, count: int, recipe: Recipe, order: np.random.Generator) -> list[list[int]]:
+    """Draw each step's examples: every one with probability batch / public, apart from all others; none is possible.
+
+    ``public`` of them there might be, ``count`` there are (``Job.public``).
+    """
+    rate = min(1.0, recipe.batch / public)
+    return [np.flatnonzero(order.random(count) < rate).tolist() for _ in range(steps_of(public, recipe))]
 
 
 class PrivateTrainee(Trainee):
@@ -43,8 +47,8 @@ class PrivateTrainee(Trainee):
         privacy: Privacy,
     ) -> None:
         require_one_example_an_item(job)
-        super().__init__(base, job, recipe, params, seed, poisson_steps)
-        self.guarantee: Guarantee = account(len(self.examples), recipe, privacy)
+        super().__init__(base, job, recipe, params, seed, partial(poisson_steps, job.count))
+        self.guarantee: Guarantee = account(job.count, recipe, privacy)
         self._noise = torch.Generator(base.device).manual_seed(seed_of(seed, job.owner, "privacy"))
 
     def settle(self) -> None:

@@ -50,6 +50,14 @@ class Job:
     """(prompt, gold) pairs."""
     items: tuple[str, ...] = ()
     """Id of the item that each example was made from; only private training asks for them."""
+    public: int = 0
+    """Number of items that private training may tell (sampling rate, steps), where it is not the examples' own: items
+    left out by coin count as examples with no gradient, so that their number tells nothing of the coins."""
+
+    @property
+    def count(self) -> int:
+        """The number of items that decides rate and steps."""
+        return self.public or len(self.examples)
 
 
 def steps_of(count: int, recipe: Recipe) -> int:
@@ -59,4 +67,4 @@ def steps_of(count: int, recipe: Recipe) -> int:
 
 def count_steps(jobs: Sequence[Job], recipe: Recipe) -> int:
     """How often ``tick`` will count: the optimizer steps of all owners together."""
-    return sum(steps_of(len(job.examples), recipe) for job in jobs)
+    return sum(steps_of(job.count, recipe) for job in jobs)

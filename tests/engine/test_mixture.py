@@ -86,6 +86,23 @@ def test_one_call_may_hold_bare_rows_rules_and_different_adapters(bench, pairs, 
         assert worst(rows, b.plain.score(model, pairs)) < 1e-4
 
 
+@pytest.mark.parametrize("rule", ["delta", "factor"])
+def test_the_same_adapters_in_another_order_share_a_batch(bench, pairs, worst, monkeypatch, rule):
+    b = bench()
+    orders = [NAMES, NAMES[::-1], ("bob", "ann", "cem")]
+    mixtures = [Mixture(names, np.array([0.9, -0.4, 0.7]), rule) for names in orders]
+    alone_ = [score_all(b.engine, [mixture], pairs)[0] for mixture in mixtures]
+    batches, branch = [], b.engine._branch
+    monkeypatch.setattr(b.engine, "_branch", lambda rows: batches.append(len(rows)) or branch(rows))
+    together = score_all(b.engine, mixtures, pairs)
+    assert sum(batches) == 3 * len(pairs)
+    assert len(batches) == 1  # one pass, though each names them in an order of its own
+    for mixture, rows, single in zip(mixtures, together, alone_, strict=True):
+        assert worst(rows, single) < 1e-4
+        hand = b.plain.soup(mixture.names, spread(mixture.weights), rule)
+        assert worst(rows, b.plain.score(hand, pairs)) < 1e-4
+
+
 def test_factor_rule_is_even_and_quadratic(bench, pairs, worst):
     b = bench()
     w = np.array([0.9, -0.3, 0.6])

@@ -132,7 +132,7 @@ def test_noise_has_the_accounted_deviation_and_is_the_owners_own(bench, pairs):
 
 def test_steps_are_poisson_samples():
     recipe = Recipe(batch=4, lr=1.0, steps=4000)
-    steps = poisson_steps(40, recipe, np.random.default_rng(0))
+    steps = poisson_steps(40, 40, recipe, np.random.default_rng(0))
     sizes = np.array([len(s) for s in steps])
     assert len(steps) == 4000
     assert sizes.mean() == pytest.approx(4, abs=4 * math.sqrt(3.6 / 4000))
@@ -140,7 +140,18 @@ def test_steps_are_poisson_samples():
     assert (sizes == 0).any()
     counts = np.bincount([i for s in steps for i in s], minlength=40)
     assert np.abs(counts - 400).max() < 5 * math.sqrt(360)
-    assert poisson_steps(3, Recipe(batch=8, lr=1.0, epochs=2), np.random.default_rng(0)) == [[0, 1, 2]] * 2
+    every = Recipe(batch=8, lr=1.0, epochs=2)
+    assert poisson_steps(3, 3, every, np.random.default_rng(0)) == [[0, 1, 2]] * 2
+
+
+def test_items_left_out_by_coin_change_neither_rate_nor_steps():
+    recipe = Recipe(batch=4, lr=1.0, epochs=300)
+    steps = poisson_steps(40, 10, recipe, np.random.default_rng(0))
+    assert len(steps) == 3000  # of 40 items, as if all were there
+    assert np.mean([len(s) for s in steps]) == pytest.approx(1, abs=0.1)  # 10 examples, each at 4/40
+    some = Job("ann", (("p", "g"),) * 10, tuple(map(str, range(10))), public=40)
+    assert count_steps([some], recipe) == 3000
+    assert account(some.count, recipe, Privacy(8.0)) == account(40, recipe, Privacy(8.0))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +194,7 @@ def sampled_loop(b, job, recipe):
     layers = [model.base_model.model.get_submodule(site) for site in b.plain.sites]
     params = [x.lora_A[job.owner].weight for x in layers] + [x.lora_B[job.owner].weight for x in layers]
     optimizer = torch.optim.AdamW(params, lr=1.0, betas=(0.9, 0.95), weight_decay=recipe.weight_decay)
-    steps = poisson_steps(len(job.examples), recipe, rng_of(SEED, job.owner, "order"))
+    steps = poisson_steps(job.count, len(job.examples), recipe, rng_of(SEED, job.owner, "order"))
     assert [] in steps
     for step, drawn in enumerate(steps):
         optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / len(steps)))
