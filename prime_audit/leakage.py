@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from prime_audit.audit.stored import BEHIND, FIELDS
 from prime_audit.community.build import Community
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe
 from prime_audit.errors import UserError
-from prime_audit.lamp.prompts import history_examples
+from prime_audit.lamp.data import User
+from prime_audit.lamp.prompts import Example, history_examples
 from prime_audit.lamp.readers import searchable
 from prime_audit.play import Examined
 from prime_audit.plugins import Attack, Personal
@@ -27,10 +29,12 @@ PREFIX = 3
 
 def make_pool(community: Community) -> Pool:
     """Gather a task's items: the sharers' last trained examples, their held-out items, and known non-members."""
-    rows: dict[str, tuple[str, str, str, bool, bool, bool]] = {}
+    rows: dict[str, tuple[str, str, str, list[str], bool, bool, bool]] = {}
+    trainers = _trainers(community)
     able = searchable(community.data)  # official LaMP-1 has no golds in its histories: nothing to play on
     for sharer in community.sharers if able else ():
         owner, trained = sharer.user.id, set(sharer.trained)
+        words = {item.id: item.words for item in sharer.user.history}
         last = {e.id for e in community.last_examples(sharer.user, sharer.trained)}
         rng = rng_of(community.seed, "heldout game", owner)
         some = set(rng.choice(sharer.trained, min(len(sharer.heldout), len(trained)), replace=False).tolist())
@@ -40,23 +44,41 @@ def make_pool(community: Community) -> Pool:
             in_last, in_drawn = example.id in last, example.kind == "plain" and example.item in drawn
             if in_last or in_drawn:
                 flags = (example.item in trained, in_last, in_drawn)
-                rows[example.id] = (owner, example.prompt, example.gold, *flags)
-    owners, prompts, golds, *marks = list(zip(*rows.values(), strict=True)) or [()] * 6
+                twins = sorted(trainers.get(words[example.item], ()))
+                rows[example.id] = (owner, example.prompt, example.gold, twins, *flags)
+    owners, prompts, golds, twins_of, *marks = list(zip(*rows.values(), strict=True)) or [()] * 7
     of_training, of_last, of_draw = (np.array(mark, dtype=np.bool_) for mark in marks)
-    known = population(community) if able else []
-    return Pool(owners, list(rows), prompts, golds, of_training, of_last, of_draw, known)
+    known = texts_of(population(community)) if able else []
+    return Pool(owners, list(rows), prompts, golds, of_training, of_last, of_draw, twins_of, known)
 
 
-def population(community: Community) -> list[tuple[str, str]]:
-    """Draw known non-members among candidates who share nothing, else among the base's adaptation users."""
+def _trainers(community: Community) -> dict[str, set[str]]:
+    """Words of an item → the sharers whose adapters were trained on an item with these words."""
+    found: dict[str, set[str]] = {}
+    for sharer in community.sharers:
+        for item in sharer.shown.history:
+            found.setdefault(item.words, set()).add(sharer.user.id)
+    return found
+
+
+def population(community: Community) -> list[tuple[User, Example]]:
+    """Draw known non-members among candidates who share nothing, else among the base's adaptation users.
+
+    The latter are no member of any adapter, but the base may have seen some of them in front of its own examples.
+    """
     sharing = {s.user.id for s in community.sharers}
     users = [
         u for u in community.data.candidates if u.id not in sharing and u.history
     ] or community.data.adapt
-    found = [e for u in users for e in history_examples(community.task, u, augmented=False)]
+    found = [(u, e) for u in users for e in history_examples(community.task, u, augmented=False)]
     rng = rng_of(community.seed, "population", community.task.name)
     chosen = rng.permutation(len(found))[: POPULATION + PREFIX]
-    return [(found[i].prompt, found[i].gold) for i in chosen]
+    return [found[i] for i in chosen]
+
+
+def texts_of(crowd: Sequence[tuple[User, Example]]) -> list[tuple[str, str]]:
+    """Return (prompt, gold) of known non-members, as a pool keeps them."""
+    return [(e.prompt, e.gold) for _, e in crowd]
 
 
 class Leakage:
@@ -84,9 +106,11 @@ class Leakage:
         able = [t for t in models if any(g.deal(t, merged[t], self.pool).reason is None for g in self.games)]
         if able:
             self.see_base()
-        asked = [self._probes(models[t].mixture) for t in able]
-        seen = self._observe(f"{method} · {self.stage}", asked) if able else []
-        return Examined(method, merged, dict(zip(able, seen, strict=True)))
+        rest = [t for t in able if models[t].mixture.names]
+        asked = [self._probes(models[t].mixture) for t in rest]
+        seen = dict(zip(rest, self._observe(f"{method} · {self.stage}", asked) if rest else [], strict=True))
+        # A target whose model merges nobody has the base's, which was asked already.
+        return Examined(method, merged, {t: seen[t] if t in seen else self.see_base() for t in able})
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -116,34 +140,48 @@ class Leakage:
         probes = [p for own in asked for p in own]
         with community.stage(stage, len(probes)) as tick:
             found = iter(community.engine.observe(probes, bool(self._needs & {"mu", "sigma"}), tick))
-        return [
+        seen = [
             Observed.gather([next(found) for _ in own], len(own) - self._known(), self._extras())
             for own in asked
         ]
+        if "prefix_logprobs" not in self._needs or self._prefix():
+            return seen
+        # Without known non-members there is no prefix to ask behind: undefined, not "the same".
+        return [replace(s, prefix_logprobs=[np.full(1, np.nan)] * len(s.logprobs)) for s in seen]
 
     def _known(self) -> int:
         """Count the known non-members behind a model's items."""
         return len(self.pool.population[PREFIX:]) if "population_logprobs" in self._needs else 0
 
     def _probes(
-        self, mixture: Mixture, rows: Iterable[int] | None = None, prompts: Mapping[int, str] | None = None
+        self,
+        mixture: Mixture,
+        rows: Iterable[int] | None = None,
+        prompts: Mapping[int, str] | None = None,
+        crowd: Sequence[str] | None = None,
     ) -> list[Probe]:
-        """Probe a model with these rows of the pool (all), some behind another prompt than the pool's."""
+        """Probe a model with these rows of the pool (all) and with known non-members.
+
+        ``prompts`` and ``crowd`` stand in for the pool's own prompts of rows and of known non-members.
+        """
         pool, probes = self.pool, list[Probe]()
         for row in range(len(pool)) if rows is None else rows:
             golds = [Continuation(pool.golds[row])]
             if "lower_logprobs" in self._needs:
                 golds.append(Continuation(pool.golds[row].lower()))
-            if "prefix_logprobs" in self._needs:
+            if "prefix_logprobs" in self._extras():
                 golds.append(Continuation(pool.golds[row], before=self._prefix()))
             prompt = (prompts or {}).get(row, pool.prompts[row])
             probes.append(Probe(prompt, mixture, tuple(golds)))
         if "population_logprobs" in self._needs:
-            probes += [Probe(p, mixture, (Continuation(g),)) for p, g in pool.population[PREFIX:]]
+            known = pool.population[PREFIX:]
+            asked = crowd or [p for p, _ in known]
+            probes += [Probe(p, mixture, (Continuation(g),)) for p, (_, g) in zip(asked, known, strict=True)]
         return probes
 
     def _extras(self) -> tuple[str, ...]:
-        return tuple(n for n in ("lower_logprobs", "prefix_logprobs") if n in self._needs)
+        able = ("lower_logprobs", "prefix_logprobs") if self._prefix() else ("lower_logprobs",)
+        return tuple(n for n in able if n in self._needs)
 
     def _prefix(self) -> str:
         return " ".join(gold for _, gold in self.pool.population[:PREFIX])

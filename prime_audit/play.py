@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from prime_audit.audit.auc import FloatArray, IntArray, Undefined
+from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.controls import CONTROLS, bag_of_words_between, both_sides
 from prime_audit.audit.games import GAMES, Dealt, Game, by_coin
 from prime_audit.audit.judge import Judged, Scored, judge
@@ -54,7 +54,7 @@ def kind_of(game: str) -> Kind:
 def _round(player: Play, exam: Exam, one: Pass, game: Game, stage: Stage) -> Played:
     assert one.method is not None
     if one.why is not None:
-        return Played(game, one.method, [], {}, {a.name: one.why for a in player.attacks}, [])
+        return Played(game, one.method, {}, [], {}, {a.name: one.why for a in player.attacks}, [])
     if one.kind == "inclusion":
         game = replace(game, deal=partial(by_coin, one.coins))
     seed = seed_of(exam.seed, "bootstrap", exam.task, game.name)
@@ -82,8 +82,10 @@ class Play:
         attacks: Sequence[Attack],
         similarity: Mapping[str, Mapping[str, float]],
         base: Observed | None,
+        controls: Sequence[str] = tuple(CONTROLS),
     ) -> None:
         self.pool, self.attacks, self.similarity, self.base = pool, attacks, similarity, base
+        self.controls = controls
         self._words: dict[bytes, FloatArray] = {}
 
     def play(self, game: Game, examined: Examined, draws: int, seed: int) -> Played:
@@ -92,20 +94,22 @@ class Play:
         able = [d for d in dealt if d.reason is None]
         if not able:
             why = "; ".join(dict.fromkeys(d.reason or "" for d in dealt))
-            return Played(game, examined.method, [], {}, {a.name: why for a in self.attacks}, [])
+            return Played(game, examined.method, {}, [], {}, {a.name: why for a in self.attacks}, [])
         signals = {d.target: self._signals(d, examined, base=False) for d in able}
         plain = {d.target: self._signals(d, examined, base=True) for d in able}
         scored, silent = [], dict[str, str]()
         for attack in self.attacks:
             try:
+                _require_people(attack, game)
                 scored.append(self._score(attack, able, signals, plain))
             except Undefined as why:
                 silent[attack.name] = str(why)
         try:
             judged = judge(game, able, scored, seed=seed, draws=draws) if scored else []
         except Undefined as why:  # every target's coins fell alike
-            return Played(game, examined.method, [], {}, {a.name: str(why) for a in self.attacks}, [])
-        return Played(game, examined.method, able, {s.attack: s for s in scored}, silent, judged)
+            return Played(game, examined.method, {}, [], {}, {a.name: str(why) for a in self.attacks}, [])
+        found = {s.attack: s for s in scored}
+        return Played(game, examined.method, examined.merged, able, found, silent, judged)
 
     def _signals(self, dealt: Dealt, examined: Examined, *, base: bool) -> Signals:
         assert self.base is not None
@@ -113,12 +117,16 @@ class Play:
         return signals_of(
             self.base if base else examined.seen[dealt.target],
             self.base,
-            {t: seen for t, seen in examined.seen.items() if t != dealt.target},
+            self._shadows(examined, dealt.target),
             examined.merged,
             self.pool,
             dealt,
             np.array([near[owner] for owner in dealt.owners]),
         )
+
+    def _shadows(self, examined: Examined, target: str) -> dict[str, Observed]:
+        """Other targets' models, which a community LiRA takes as IN and OUT models; the base comes by itself."""
+        return {t: seen for t, seen in examined.seen.items() if t != target}
 
     def _score(
         self,
@@ -127,32 +135,38 @@ class Play:
         signals: Mapping[str, Signals],
         plain: Mapping[str, Signals],
     ) -> Scored:
+        """Score the items and their controls; a target of whom attack or base says nothing is left out of all."""
         raw = {d.target: scores_of(attack, signals[d.target]) for d in dealt}
-        known = [d for d in dealt if not np.isnan(raw[d.target]).all()]
+        base = {d.target: scores_of(attack, plain[d.target]) for d in dealt}
+        known = [d for d in dealt if not any(np.isnan(s[d.target]).all() for s in (raw, base))]
+        items = sum(r.size for r in raw.values())
         if not known:
-            raise Undefined(f"the score is undefined for all {sum(r.size for r in raw.values())} items")
-        undefined = sum(int(np.isnan(r).sum()) for r in raw.values())
-        found = {name: self._control(name, attack, known, plain) for name in ("base", *CONTROLS)}
+            raise Undefined(
+                f"the score is undefined for all {items} items, or for all under the unmerged base"
+            )
+        found = {name: self._control(name, known, plain) for name in self.controls}
+        settled = {d.target: settle(base[d.target])[0] for d in known}
+        controls = {name: scores for name, scores in found.items() if not isinstance(scores, str)}
         return Scored(
             attack.name,
             {d.target: settle(raw[d.target])[0] for d in known},
-            undefined,
-            {name: scores for name, scores in found.items() if not isinstance(scores, str)},
+            sum(int(np.isnan(r).sum()) for r in raw.values()),
+            {"base": settled, **controls},
             {name: why for name, why in found.items() if isinstance(why, str)},
+            sum(int(np.isnan(r).sum()) for r in base.values()),
+            items,
         )
 
     def _control(
-        self, name: str, attack: Attack, dealt: Sequence[Dealt], plain: Mapping[str, Signals]
+        self, name: str, dealt: Sequence[Dealt], plain: Mapping[str, Signals]
     ) -> dict[str, FloatArray] | str:
-        """Score one control for every target; where it says nothing of one of them, the reason instead."""
+        """Score one control for every target with two sides; where it says nothing of one, the reason instead."""
         try:
-            return {d.target: self._control_of(name, attack, d, plain[d.target]) for d in dealt}
+            return {d.target: self._control_of(name, d, plain[d.target]) for d in dealt if d.playable}
         except Undefined as why:
             return f"the control says nothing of a target: {why}"
 
-    def _control_of(self, name: str, attack: Attack, dealt: Dealt, signals: Signals) -> FloatArray:
-        if name == "base":
-            return settle(scores_of(attack, signals))[0]
+    def _control_of(self, name: str, dealt: Dealt, signals: Signals) -> FloatArray:
         if name == "bag_of_words":
             return self._words_of(dealt, signals)
         return settle(CONTROLS[name].score(signals))[0]
@@ -168,6 +182,10 @@ class Play:
 class InclusionPlay(Play):
     """The inclusion game: whole sharers are members, by coin."""
 
+    def _shadows(self, examined: Examined, target: str) -> dict[str, Observed]:
+        """None: other targets' models tell other coins, and a score that reads coins breaks test and bound."""
+        return {}
+
     def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
         """Classify by words with whole sharers held apart: her other items would tell her coin."""
         key = dealt.rows.tobytes() + dealt.members.tobytes()
@@ -179,17 +197,20 @@ class InclusionPlay(Play):
 class TargetPlay(Play):
     """The target game: every target's own items, under her whole system."""
 
+    def _shadows(self, examined: Examined, target: str) -> dict[str, Observed]:
+        """None: other targets' systems are not asked for her items."""
+        return {}
+
     def _signals(self, dealt: Dealt, examined: Examined, *, base: bool) -> Signals:
-        """Without shadow models but the base: other targets' systems are not asked for her items."""
         assert self.base is not None
         floor = self.base
         own = floor if base else examined.seen[dealt.target]
         return signals_of(own, floor, {}, {}, self.pool, dealt, np.ones(len(dealt.rows)))
 
-    def _control_of(self, name: str, attack: Attack, dealt: Dealt, signals: Signals) -> FloatArray:
+    def _control_of(self, name: str, dealt: Dealt, signals: Signals) -> FloatArray:
         if name == "similarity_only":
             raise Undefined("all items are the target's own, equally similar to her")
-        return super()._control_of(name, attack, dealt, signals)
+        return super()._control_of(name, dealt, signals)
 
     def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
         """Classify all targets' items by words together: one target's are too few to learn from."""
@@ -206,6 +227,8 @@ class Played:
 
     game: Game
     method: str
+    merged: Mapping[str, Sequence[str]]
+    """Target → the sharers merged in her model."""
     dealt: Sequence[Dealt]
     """The targets it could be played on; empty where it says nothing of this method."""
     scored: Mapping[str, Scored]
@@ -283,7 +306,8 @@ class Played:
                 sum(int(d.members.sum()) for d in dealt),
                 sum(int((~d.members).sum()) for d in dealt),
                 one.undefined,
-                _on_both_sides(pool, dealt),
+                one.undefined_base,
+                sum(_on_both_sides(pool, d, self.merged.get(d.target, ())) for d in dealt),
                 one.epsilon.value if one.epsilon else None,
                 one.epsilon.ceiling if one.epsilon else None,
             )
@@ -316,10 +340,20 @@ class Played:
                     }
 
 
-def _on_both_sides(pool: Pool, dealt: Sequence[Dealt]) -> int:
-    """Count the items, over all targets, whose text stands on both sides."""
-    return sum((found := both_sides(_texts(pool, d.rows), d.members)).members + found.others for d in dealt)
+def _require_people(attack: Attack, game: Game) -> None:
+    if attack.people and not game.of_people:
+        raise Undefined("scores people, and here each person has items on both sides")
 
 
-def _texts(pool: Pool, rows: IntArray) -> list[str]:
-    return [f"{pool.prompts[r]} {pool.golds[r]}" for r in rows]
+def _on_both_sides(pool: Pool, dealt: Dealt, merged: Sequence[str]) -> int:
+    """Count one target's items that membership does not tell apart.
+
+    Members whose text is also a non-member's, and non-members whose text is also a member's, or an item that the
+    target's own model or a merged sharer's adapter was trained on without its being in play.
+    """
+    texts = [f"{pool.prompts[r]} {pool.golds[r]}" for r in dealt.rows]
+    inside, outside = both_sides(texts, dealt.members)
+    trainers = {dealt.target, *merged}
+    rows = zip(dealt.rows.tolist(), dealt.members.tolist(), outside.tolist(), strict=True)
+    seen = sum(not member and (twin or bool(trainers & set(pool.twins[r]))) for r, member, twin in rows)
+    return int(np.count_nonzero(inside)) + int(seen)

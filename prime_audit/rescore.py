@@ -22,6 +22,7 @@ from prime_audit.community.store import content_key
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import RECORD, SCORES, Run, RunFolder, load_run
 from prime_audit.ledger import Ledger
+from prime_audit.plan import words
 from prime_audit.play import kind_of, rounds
 from prime_audit.plugins import Attack, load_attack
 from prime_audit.record import Comparison, Leak, Record, Result
@@ -72,7 +73,7 @@ def attack(
         raise UserError(
             f"{run} holds attacks on {origin.record.spec['attacked']}: name the folder of that run"
         )
-    chosen = [load_attack(name, files) for name in dict.fromkeys(_words(attacks))]
+    chosen = [load_attack(name, files) for name in dict.fromkeys(words(attacks))]
     if not chosen:
         raise UserError("--attacks: name one at least")
     played = _games(origin, games)
@@ -154,7 +155,7 @@ def _completed(
 
 def _games(origin: Run, games: str | Sequence[str] | None) -> list[str]:
     asked, known = origin.record.spec["games"], origin.record.command
-    names = list(dict.fromkeys(_words(games))) if games else list(asked)
+    names = list(dict.fromkeys(words(games))) if games else list(asked)
     for name in names:
         if name not in GAMES:
             raise unknown("game", name, GAMES)
@@ -180,15 +181,10 @@ def _record(old: Record, found: _Found, spec: Mapping[str, Any], command: str, l
 
 
 def _command(spec: Mapping[str, Any], files: Sequence[Path]) -> str:
-    words = ["prime-audit", "attack", spec["attacked"], "--attacks", ",".join(spec["attacks"])]
-    words += ["--games", ",".join(spec["games"]), *(w for path in files for w in ("--plugin", str(path)))]
-    return shlex.join(words)
+    said = ["prime-audit", "attack", spec["attacked"], "--attacks", ",".join(spec["attacks"])]
+    said += ["--games", ",".join(spec["games"]), *(w for path in files for w in ("--plugin", str(path)))]
+    return shlex.join(said)
 
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _words(value: str | Sequence[str]) -> list[str]:
-    texts = [value] if isinstance(value, str) else value
-    return [w.strip() for text in texts for w in text.split(",") if w.strip()]

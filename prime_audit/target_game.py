@@ -10,7 +10,7 @@ question with an answer, which ought to be no.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,9 +22,10 @@ from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT, Rows
 from prime_audit.community.build import Community
 from prime_audit.community.held import Held
+from prime_audit.lamp.data import User
 from prime_audit.lamp.prompts import Example, item_examples
 from prime_audit.lamp.readers import searchable
-from prime_audit.leakage import Leakage, population
+from prime_audit.leakage import PREFIX, Leakage, population, texts_of
 from prime_audit.play import Examined
 from prime_audit.plugins import Attack, Augment, Personal
 
@@ -49,7 +50,10 @@ class TargetLeakage(Leakage):
         # The base with nothing in front is asked what it was asked already.
         bare = [t for t in able if not models[t].mixture.names and front == Augment()]
         rest = [t for t in able if t not in set(bare)]
-        asked = [self._probes(models[t].mixture, rows[t], self._prompts(t, front)) for t in rest]
+        asked = [
+            self._probes(models[t].mixture, rows[t], self._prompts(t, front), self._crowd(t, front))
+            for t in rest
+        ]
         seen = self._observe(f"{label} · signals (target)", asked) if rest else []
         spread = {t: _spread(o, rows[t], len(self.pool)) for t, o in zip(rest, seen, strict=True)}
         return Examined(label, merged, dict.fromkeys(bare, base) | spread)
@@ -62,6 +66,8 @@ class TargetLeakage(Leakage):
             for h in self._held.values()
             for e in self._examples(community, h, Augment())
         ]
+        words = {h.user.id: {i.id: i.words for i in h.user.history} for h in self._held.values()}
+        shown = {h.user.id: {i.words for i in h.shown.history} for h in self._held.values()}
         none = np.zeros(len(found), dtype=np.bool_)
         return Pool(
             [owner for owner, _, _ in found],
@@ -71,18 +77,32 @@ class TargetLeakage(Leakage):
             np.array([member for _, _, member in found], dtype=np.bool_),
             none,
             ~none,
-            population(community) if found else [],
+            [[owner] if words[owner][e.item] in shown[owner] else [] for owner, e, _ in found],
+            texts_of(population(community)) if found else [],
         )
 
     def _examples(self, community: Community, held: Held, front: Augment) -> list[Example]:
+        return self._behind(community, held, front, held.user, {*held.members, *held.others})
+
+    def _behind(
+        self, community: Community, held: Held, front: Augment, user: User, items: Collection[str]
+    ) -> list[Example]:
+        """Ask for a user's items behind what the target's system puts in front."""
         return item_examples(
             community.task,
-            held.user,
-            {*held.members, *held.others},
+            user,
+            items,
             store=held.shown.history,
             k=front.k,
             profile=community.profiles[held.user.id] if front.profile else None,
         )
+
+    def _crowd(self, target: str, front: Augment) -> list[str]:
+        """Prompts of the known non-members behind the same fronts: else RMIA would compare with bare ones."""
+        held = self._held[target]
+        crowd = population(self.community)[PREFIX:]
+        found = [self._behind(self.community, held, front, user, {e.item}) for user, e in crowd]
+        return [own[0].prompt for own in found]
 
     def _rows(self, target: str) -> IntArray:
         return np.flatnonzero(np.array([owner == target for owner in self.pool.owners], dtype=np.bool_))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -127,6 +128,41 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return write_world(task, root, **sizes)
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Models this small are slower on two threads, and far slower beside other processes."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def quick(
+    small_data: Callable[[str], Path], small: Sequence[str], llama_folder: Path, tmp_path: Path
+) -> Callable[..., Any]:
+    """Run on a tiny random Llama with grouped-query attention: words of ``compare`` → the run."""
+    from prime_audit import compare
+
+    def go(methods: str, *, task: str = "LaMP-4", sets: Sequence[str] = (), **words: Any) -> Any:
+        words = {"out": tmp_path / "run", "cache": None, "model": str(llama_folder)} | words
+        data = str(small_data(task))
+        return compare(methods, tasks=task, data=data, overrides=[*small, *sets], quiet=True, **words)
+
+    return go
+
+
+@pytest.fixture(scope="session")
+def content() -> Callable[[Any], dict[str, Any]]:
+    """Return a function: a run → its ``record.json`` without the times."""
+
+    def read(run: Any) -> dict[str, Any]:
+        record = json.loads((run.path / "record.json").read_text(encoding="utf-8"))
+        record.pop("times")
+        return dict(record)
+
+    return read
 
 
 @dataclass(frozen=True)

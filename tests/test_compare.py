@@ -33,14 +33,6 @@ FILES = {
 SCHEMA = json.loads(Path(prime_audit.__file__).with_name("record.schema.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Models this small are slower on two threads, and far slower beside other processes."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def run(small_data: Callable[[str], Path], small: Sequence[str], tmp_path_factory: Any) -> Run:
     """All methods on two tasks with the packaged model."""
@@ -54,27 +46,6 @@ def run(small_data: Callable[[str], Path], small: Sequence[str], tmp_path_factor
         cache=None,
         quiet=True,
     )
-
-
-@pytest.fixture
-def quick(
-    small_data: Callable[[str], Path], small: Sequence[str], llama_folder: Path, tmp_path: Path
-) -> Callable[..., Run]:
-    """Run on a tiny random Llama with grouped-query attention: words of ``compare`` → the run."""
-
-    def go(methods: str, *, task: str = "LaMP-3", sets: Sequence[str] = (), **words: Any) -> Run:
-        words = {"out": tmp_path / "run", "cache": None, "model": str(llama_folder)} | words
-        data = str(small_data(task))
-        return compare(methods, tasks=task, data=data, overrides=[*small, *sets], quiet=True, **words)
-
-    return go
-
-
-def content(run: Run) -> dict[str, Any]:
-    """Read ``record.json`` without its times."""
-    record = json.loads((run.path / "record.json").read_text(encoding="utf-8"))
-    record.pop("times")
-    return dict(record)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -112,7 +83,7 @@ def test_the_record_says_what_was_run(run: Run, small: Sequence[str]) -> None:
     assert {s.stage for s in record.times.stages} >= {"adapt", "share", "search", "answer"}
 
 
-def test_every_figure_has_its_keys(run: Run) -> None:
+def test_every_figure_has_its_keys(run: Run, content: Callable[[Run], dict[str, Any]]) -> None:
     keys = {"task", "method", "metric", "value", "ci", "n"}
     for result in content(run)["results"]:
         assert keys <= set(result)
@@ -292,11 +263,11 @@ def test_held_out_items_are_in_no_training_prompt(
 
 
 def test_the_same_seed_gives_the_same_record_whatever_the_cache(
-    quick: Callable[..., Run], tmp_path: Path
+    quick: Callable[..., Run], tmp_path: Path, content: Callable[[Run], dict[str, Any]]
 ) -> None:
-    plain = quick("perpcs,prime,oppu")
-    cold = quick("perpcs,prime,oppu", out=tmp_path / "cold", cache=tmp_path / "cache")
-    warm = quick("perpcs,prime,oppu", out=tmp_path / "warm", cache=tmp_path / "cache")
+    plain = quick("perpcs,prime,oppu", task="LaMP-3")
+    cold = quick("perpcs,prime,oppu", task="LaMP-3", out=tmp_path / "cold", cache=tmp_path / "cache")
+    warm = quick("perpcs,prime,oppu", task="LaMP-3", out=tmp_path / "warm", cache=tmp_path / "cache")
     assert content(plain) == content(cold) == content(warm)
     for name in (
         "predictions.jsonl",
@@ -308,25 +279,29 @@ def test_the_same_seed_gives_the_same_record_whatever_the_cache(
     ):
         first = (plain.path / name).read_bytes()
         assert first == (cold.path / name).read_bytes() == (warm.path / name).read_bytes(), name
-    other = quick("perpcs,prime,oppu", out=tmp_path / "other", seed=1)
+    other = quick("perpcs,prime,oppu", task="LaMP-3", out=tmp_path / "other", seed=1)
     assert list(other.scores()) != list(plain.scores())
 
 
-def test_sampling_can_be_made_again(quick: Callable[..., Run], tmp_path: Path) -> None:
+def test_sampling_can_be_made_again(
+    quick: Callable[..., Run], tmp_path: Path, content: Callable[[Run], dict[str, Any]]
+) -> None:
     sets = ["sampling=true", "temperature=1.0"]
-    first = quick("prime", sets=sets)
-    assert content(first) == content(quick("prime", sets=sets, out=tmp_path / "again"))
-    greedy = quick("prime", out=tmp_path / "greedy")
+    first = quick("prime", task="LaMP-3", sets=sets)
+    assert content(first) == content(quick("prime", task="LaMP-3", sets=sets, out=tmp_path / "again"))
+    greedy = quick("prime", task="LaMP-3", out=tmp_path / "greedy")
     assert list(greedy.predictions()) != list(first.predictions())
 
 
-def test_a_folder_of_another_run_is_refused_and_its_own_is_taken_up(quick: Callable[..., Run]) -> None:
-    first = quick("rag")
+def test_a_folder_of_another_run_is_refused_and_its_own_is_taken_up(
+    quick: Callable[..., Run], content: Callable[[Run], dict[str, Any]]
+) -> None:
+    first = quick("rag", task="LaMP-3")
     before = {p: p.read_bytes() for p in first.path.rglob("*") if p.is_file()}
     with pytest.raises(UserError, match="holds another run: choose another --out"):
-        quick("rag", seed=3)
+        quick("rag", task="LaMP-3", seed=3)
     assert {p: p.read_bytes() for p in first.path.rglob("*") if p.is_file()} == before
-    assert content(quick("rag")) == content(first)
+    assert content(quick("rag", task="LaMP-3")) == content(first)
 
 
 def test_what_fails_half_way_leaves_nothing(
@@ -339,13 +314,13 @@ def test_what_fails_half_way_leaves_nothing(
 
     monkeypatch.setattr(board, "render_all", fail)
     with pytest.raises(KeyboardInterrupt):
-        quick("np", out=tmp_path / "a" / "b")
+        quick("np", task="LaMP-3", out=tmp_path / "a" / "b")
     assert not (tmp_path / "a").exists()
     own = tmp_path / "own"
     own.mkdir()
     (own / "notes.txt").write_text("mine")
     with pytest.raises(KeyboardInterrupt):
-        quick("np", out=own)
+        quick("np", task="LaMP-3", out=own)
     assert [p.name for p in own.iterdir()] == ["notes.txt"]
 
 
@@ -359,15 +334,15 @@ def test_what_fails_half_way_leaves_nothing(
         "prime:optimizer=ngiohtuned,budget=7",
         "prime:optimizer=tbpsa,granularity=layer",
         "prime:merge=factor,select=recommended",
-        "prime:granularity=layer,merge=factor,k=3,alpha=0.4",
-        "perpcs:top_k=1,n_sim=3,batch=4",
+        "prime:alpha=0.4,k=3,granularity=layer,merge=factor",
+        "perpcs:top_k=1,batch=4,n_sim=3",
         "oppu:recipe=oppu",
         "rag:k=2+pag",
         "perpcs+pag:k=2",
     ],
 )
 def test_every_variant_runs_on_a_real_folder(quick: Callable[..., Run], method: str) -> None:
-    run = quick(method)
+    run = quick(method, task="LaMP-3")
     assert run.record.spec["methods"] == ["np", method]
     check_figures(run)
     for model in rows(run.path / "models.jsonl"):
@@ -406,4 +381,4 @@ def test_all_six_tasks_of_the_world_in_one_command(
 def test_other_architectures(
     quick: Callable[..., Run], model_folder: Callable[[str], Path], kind: str
 ) -> None:
-    check_figures(quick("oppu,perpcs,prime", model=str(model_folder(kind))))
+    check_figures(quick("oppu,perpcs,prime", task="LaMP-3", model=str(model_folder(kind))))

@@ -18,12 +18,9 @@ from sklearn.metrics import roc_auc_score
 
 from prime_audit import Run, compare
 from prime_audit.audit.games import GAMES
-from prime_audit.audit.observed import Observed
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import FIELDS, Signals
-from prime_audit.errors import UserError
-from prime_audit.play import Examined, Play
-from prime_audit.plugins import Attack, available, load_attack, scores_of
+from prime_audit.plugins import available, load_attack
 
 BUILT_IN = sorted(n for n, p in available("attack").items() if p.module.startswith("prime_attacks."))
 LAST = 3
@@ -218,7 +215,9 @@ def _copied(users: list[dict[str, Any]]) -> set[tuple[str, str]]:
 
 def pool(owners: Sequence[str], trained: Sequence[bool]) -> Pool:
     some, marks = ["x"] * len(owners), np.array(trained, dtype=np.bool_)
-    return Pool(owners, some, some, some, marks, marks, np.ones(len(owners), dtype=np.bool_))
+    return Pool(
+        owners, some, some, some, marks, marks, np.ones(len(owners), dtype=np.bool_), [()] * len(owners)
+    )
 
 
 @pytest.mark.parametrize(
@@ -249,7 +248,10 @@ def test_a_reason_stands_where_a_figure_would_and_never_a_half(seen: Seen) -> No
             assert result.reason == "merges nobody: no members"
         elif result.attack == "mute":
             assert result.value is None
-            assert re.fullmatch(r"the score is undefined for all \d+ items", result.reason or "")
+            assert re.match(r"the score is undefined for all \d+ items", result.reason or "")
+        elif result.attack == "user_level" and result.game == "heldout":
+            assert result.value is None
+            assert result.reason == "scores people, and here each person has items on both sides"
     assert "mute" not in {row["attack"] for row in seen.rows}
     assert not [leak for leak in seen.run.record.leaks if leak.attack == "mute" or leak.method == "np"]
 
@@ -308,8 +310,9 @@ def test_every_attack_has_its_figure_in_both_games(seen: Seen) -> None:
         for r in seen.run.record.results
         if r.metric == "auc" and r.value is not None
     }
-    # Between the items of one sharer the user-level score ties: with one sharer a target it would be ½ throughout.
-    assert want - set(figures) <= {
+    people = {(m, "heldout", "user_level") for m in ("prime", "perpcs")}
+    assert not people & set(figures)
+    assert want - set(figures) - people <= {
         (m, g, "lira_online") for m in ("prime", "perpcs") for g in ("paper", "heldout")
     }
     for (method, game, attack), value in figures.items():
@@ -386,6 +389,9 @@ def test_every_figure_has_its_panel_and_a_verdict(seen: Seen) -> None:
             k[3].removeprefix("auc_"): v for k, v in results.items() if k[:3] == key and k[3] != "auc"
         }
         assert leak.best_control is not None
+        if leak.game == "paper":  # it restates how members were selected
+            assert leak.verdict != "leaks"
+            assert controls.pop("similarity_only") == 1.0
         assert controls[leak.best_control] == max(controls.values())
         assert leak.over_control == pytest.approx(leak.auc - controls[leak.best_control])
         rows = [r for k, own in seen.of(key[2]).items() if k[:2] == key[:2] for r in own]
@@ -428,110 +434,21 @@ def test_undefined_items_are_counted_and_get_the_median(seen: Seen) -> None:
 
 def test_texts_that_stand_on_both_sides_are_counted(seen: Seen) -> None:
     (whole,) = seen.pools
+    users = json.loads((seen.data / "user_anchor_candidate.json").read_text(encoding="utf-8"))
+    copied = tuple(" ".join(re.findall(r"\w+", f"{p} {g}".casefold())) for p, g in _copied(users))
     words = {
         name: " ".join(re.findall(r"\w+", f"{p} {g}".casefold()))
         for name, p, g in zip(whole.ids, whole.prompts, whole.golds, strict=True)
     }
-    found = Counter[tuple[str, str]]()
+    least, most = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for (method, game, _), rows in seen.of("loss").items():
         sides = [{words[r["item"]] for r in rows if r["member"] is m} for m in (True, False)]
-        found[method, game] += sum(words[r["item"]] in sides[0] & sides[1] for r in rows)
-    assert all(leak.both_sides == found[leak.method, leak.game] for leak in seen.run.record.leaks)
-    assert found["prime", "paper"] > 0
-
-
-def test_what_says_nothing_of_one_target_is_left_out_with_her_alone() -> None:
-    rng, names = np.random.default_rng(0), ("t", "u")
-    marks = np.tile([True, False], 8)
-    words = [f"word{n} rain" for n in range(16)]
-    whole = Pool(
-        [o for o in "abcd" for _ in range(4)], words, words, words, marks, marks, ~np.zeros(16, bool)
-    )
-    passes = {
-        name: Observed([rng.normal(-2, 1, 3) for _ in words], *[None] * 4, population=[])  # type: ignore[arg-type]
-        for name in (*names, "base")
-    }
-    secret = passes["u"].logprobs[0][0]
-
-    def score(signals: Signals) -> np.ndarray:
-        found = np.array([row.mean() for row in signals.logprobs])
-        return np.where(signals.logprobs[0][0] == secret, np.nan, found)
-
-    attacks = [Attack("some", "", "", ("logprobs",), score), load_attack("loss")]
-    near = {name: dict.fromkeys("abcd", 0.5) for name in names}
-    player = Play(whole, attacks, near, passes["base"])
-    merged = {"t": tuple("abc"), "u": tuple("abd")}
-    played = player.play(
-        GAMES["heldout"], Examined("m", merged, {n: passes[n] for n in names}), draws=50, seed=0
-    )
-    results = {r.attack: r for r in played.results("T", "m") if r.metric == "auc"}
-    assert (results["some"].targets, results["loss"].targets) == (1, 2)
-    own = [float(passes["t"].logprobs[i].mean()) for i in range(12)]
-    assert results["some"].value == pytest.approx(roc_auc_score(marks[:12], own))
-    leaks = {leak.attack: leak for leak in played.leaks("T", "m", whole)}
-    assert (leaks["some"].undefined, leaks["some"].members, leaks["loss"].members) == (12, 6, 12)
-
-
-# -- plugins that do not keep the contract -----------------------------------------------------------------
-
-
-def _fail(signals: Signals) -> Any:
-    raise ZeroDivisionError("float division\nby zero")
-
-
-@pytest.mark.parametrize(
-    ("score", "message"),
-    [
-        (lambda s: np.zeros(3), r"attack mine returned scores of shape \(3,\) for 2 items: return \[items\]"),
-        (lambda s: np.zeros((2, 1)), r"attack mine returned scores of shape \(2, 1\) for 2 items"),
-        (
-            lambda s: None,
-            r"attack mine returned scores of shape \(\) for 2 items|attack mine returned no numbers",
-        ),
-        (lambda s: ["high", "low"], "attack mine returned no numbers: return one float an item"),
-        (
-            lambda s: s.mu,
-            "attack mine failed: AttributeError: signal 'mu' was not computed: name it in the attack",
-        ),
-        (_fail, "attack mine failed: ZeroDivisionError: float division"),
-    ],
-)
-def test_what_an_attack_returns_is_checked(score: Any, message: str) -> None:
-    signals = Signals(logprobs=[np.zeros(1), np.zeros(2)], mu=[np.zeros(1), np.zeros(2)])
-    with pytest.raises(UserError, match=message):
-        scores_of(Attack("mine", "", "", ("logprobs",), score), signals)
-
-
-def test_infinite_scores_keep_their_place() -> None:
-    signals = Signals(texts=["a", "b", "c"])
-    attack = Attack("mine", "", "", (), lambda s: np.array([np.inf, np.nan, -np.inf]))
-    np.testing.assert_array_equal(scores_of(attack, signals), [1e300, np.nan, -1e300])
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ("return np.zeros(1)", "attack bad returned scores of shape (1,) for"),
-        ("raise RuntimeError('out of\\nluck')", "attack bad failed: RuntimeError: out of luck"),
-    ],
-)
-def test_a_bad_attack_ends_the_run_in_one_line(
-    body: str,
-    message: str,
-    tmp_path: Path,
-    say: Callable[..., Any],
-    small: Sequence[str],
-    small_data: Callable[[str], Path],
-    llama_folder: Path,
-) -> None:
-    file = tmp_path / "bad.py"
-    file.write_text(HALF.partition("sizes =")[0] + body + "\n", encoding="utf-8")
-    sets = [word for pair in small for word in ("--set", pair)]
-    said = say(
-        *("compare", "--methods", "perpcs", "--attacks", "bad", "--plugin", file, "--no-cache", *sets),
-        *("--data", small_data("LaMP-3"), "--model", llama_folder, "--out", tmp_path / "run"),
-    )
-    assert said.code == 2
-    assert message in said.err
-    assert "Traceback" not in said.err
-    assert not (tmp_path / "run").exists()
+        twins = {r["item"] for r in rows if words[r["item"]] in sides[0] & sides[1]}
+        copies = {r["item"] for r in rows if not r["member"] and words[r["item"]].endswith(copied)}
+        least[method, game] += len(twins)
+        # A merged sharer may have trained on a copy that is not in play, or stands behind another front.
+        most[method, game] += len(twins | copies)
+    for leak in seen.run.record.leaks:
+        key = leak.method, leak.game
+        assert least[key] <= leak.both_sides <= most[key]
+    assert least["prime", "paper"] > 0

@@ -1,7 +1,7 @@
 """User level: the reference score averaged over all of a sharer's items; is she in, not: is this item in.
 
 Every item of a sharer has the same score, so the attack says something only where whole sharers are members or not
-(paper, inclusion), and nothing between the items of one sharer (heldout).
+(paper, inclusion): where a person has items on both sides (heldout, target) it is not applicable.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from prime_audit.audit.signals import Signals, mean_nll
 from prime_audit.plugins import attack
 
 
-@attack(source="Kandpal et al. 2024", needs=("logprobs", "base_logprobs", "owners"))
+@attack(source="Kandpal et al. 2024", needs=("logprobs", "base_logprobs", "owners"), people=True)
 def user_level(signals: Signals) -> FloatArray:
     """Mean over the owner's items of NLL_base - NLL; items without a finite difference do not count in the mean."""
     with np.errstate(invalid="ignore"):

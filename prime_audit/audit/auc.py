@@ -9,6 +9,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+FPRS = (0.1, 0.01, 0.001)
+"""False-positive rates at which a TPR is reported, where the non-members can carry it."""
+
 
 class Undefined(ValueError):  # noqa: N818 - it names a state of the data, not a fault
     """The data cannot carry the figure asked for; the message is the reason to report in its place."""

@@ -3,7 +3,9 @@
 Where membership was selected (the paper's game) there is no bound: an attack's success proves nothing about ε.
 
 * Items drawn from their owner's own (heldout, target): ``split_epsilon``, the threshold chosen on half of the people
-  and counted on the others, one item a person and side.
+  and counted on the others, one item a person and side. As many items are in as the rule says, whichever they are, so
+  a member and a non-member differ by an *exchange*, which (ε, 0)-privacy under adding an item allows 2ε: the bound is
+  half of what was counted.
 * Sharers drawn by coin (inclusion): one-run auditing (Steinke et al. 2023). All targets' coins are fair and
   independent, one a (target, candidate): m of them. A coin's score is the mean over the sharer's items of the attack's
   score, minus the same from the unmerged base (what her items are like without her adapter is no evidence). The ⌊m/4⌋
@@ -11,9 +13,9 @@ Where membership was selected (the paper's game) there is no bound: an attack's 
   the others are abstained from. Targets whose coins all fell alike count too: without them the coins were not
   independent.
 
-ε is that of adding the unit (an item of a sharer's training set; a sharer's part in one target's merge), at δ = 0. The
-error probability is shared among the attacks of a method and game (Bonferroni), so that the highest of the bounds
-holds as well.
+ε is that of adding or removing the unit (an item of a sharer's training set; a sharer's part in one target's merge),
+at δ = 0. The error probability is shared among the attacks of a method and game (Bonferroni), so that the highest of
+the bounds holds as well.
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ from prime_audit.audit.splitting import split_epsilon
 
 ALPHA = 0.05
 """Error probability of the bounds of one method and game together."""
+
+
+EXCHANGE = 2
+"""An exchange is one item removed and one added."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def empirical_epsilon(
         found = split_epsilon(panels, seed=seed, alpha=alpha)
     except Undefined:
         return None
-    return Bound(found.value, found.ceiling)
+    return Bound(found.value / EXCHANGE, found.ceiling / EXCHANGE)
 
 
 def _one_run(

@@ -8,7 +8,6 @@ The fourth control, ``base``, is not here: it is the attack itself on the unmerg
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.auc import BoolArray, FloatArray
 from prime_audit.audit.signals import Signals
+from prime_audit.lamp.data import words_of
 
 FOLDS = 5
 """Cross-validation folds of the bag-of-words classifier; fewer where a side has fewer items."""
@@ -137,20 +137,8 @@ CONTROLS: Mapping[str, Control] = {
 """The controls beside every figure, but for ``base``."""
 
 
-@dataclass(frozen=True)
-class BothSides:
-    """Items that cannot be told apart by membership, because their text occurs on both sides."""
-
-    members: int
-    """Member items whose text is also a non-member's."""
-    others: int
-    """Non-member items whose text is also a member's."""
-    texts: int
-    """Distinct such texts."""
-
-
-def both_sides(texts: Sequence[str], members: ArrayLike) -> BothSides:
-    """Count near-duplicates across the sides of a game: same words in the same order, case and punctuation aside.
+def both_sides(texts: Sequence[str], members: ArrayLike) -> tuple[BoolArray, BoolArray]:
+    """Find near-duplicates across the sides of a game: same words in the same order, case and punctuation aside.
 
     Give the whole item, prompt and gold: golds that are labels repeat without being duplicates. Such items pull
     every AUC towards ½; they are reported, not removed.
@@ -161,13 +149,15 @@ def both_sides(texts: Sequence[str], members: ArrayLike) -> BothSides:
         Of each item, [items]. Texts without a word count as equal to each other.
     members
         Whether the item is a member, [items].
+
+    Returns
+    -------
+    tuple
+        Members whose text is also a non-member's, and non-members whose text is also a member's, each [items].
     """
     inside = np.asarray(members, dtype=np.bool_)
-    words = [" ".join(re.findall(r"\w+", text.casefold())) for text in texts]
+    words = [words_of(text) for text in texts]
     sides = list(zip(words, inside.tolist(), strict=True))
     shared = {w for w, member in sides if member} & {w for w, member in sides if not member}
-    return BothSides(
-        sum(member and w in shared for w, member in sides),
-        sum(not member and w in shared for w, member in sides),
-        len(shared),
-    )
+    twins = np.array([w in shared for w in words], dtype=np.bool_)
+    return twins & inside, twins & ~inside

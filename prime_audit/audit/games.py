@@ -30,6 +30,11 @@ class Dealt:
     reason: str | None = None
     """Why the game says nothing of this target's model; None where it can be played."""
 
+    @property
+    def playable(self) -> bool:
+        """Whether both sides have an item."""
+        return bool(self.members.any() and not self.members.all())
+
 
 @dataclass(frozen=True)
 class Game:
@@ -45,6 +50,13 @@ class Game:
     """(target, merged sharers, pool) → her game."""
     whole: bool = False
     """Whether a sharer's items are scored as one, by their mean: she is a member, not they."""
+    selector: str | None = None
+    """The control by which methods select whom they merge: it restates membership, and is compared with nothing."""
+
+    @property
+    def of_people(self) -> bool:
+        """Whether a sharer is a member with all her items in play, or with none."""
+        return self.unit == "sharer"
 
 
 def _nothing(target: str, reason: str) -> Dealt:
@@ -84,13 +96,15 @@ def by_coin(
 ) -> Dealt:
     """Set sharers whose coin put them into the target's merge against those whose coin did not.
 
-    ``coins``: target → her candidates, each with its coin. A target whose coins all fell alike has one side only.
+    ``coins``: target → her candidates, each with its coin. A target whose coins all fell alike has one side only: she
+    has no AUC, but is asked all the same, for the bound on ε counts every coin.
     """
     own = coins.get(target, {})
     rows = np.flatnonzero(pool.last & _of(pool, np.arange(len(pool)), list(own)))
     if not rows.size:
         return _nothing(target, "no candidates for her merge")
-    return _dealt(target, pool, rows, np.array([own[pool.owners[r]] for r in rows], dtype=np.bool_))
+    owners = [pool.owners[r] for r in rows]
+    return Dealt(target, rows, np.array([own[owner] for owner in owners], dtype=np.bool_), owners)
 
 
 def _dealt(target: str, pool: Pool, rows: IntArray, members: BoolArray) -> Dealt:
@@ -118,6 +132,7 @@ GAMES: Mapping[str, Game] = {
             "sharer",
             False,
             _paper,
+            selector="similarity_only",
         ),
         Game(
             "heldout",

@@ -7,16 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from prime_audit.audit.auc import FloatArray, Undefined
+from prime_audit.audit.auc import FPRS, FloatArray, Undefined
 from prime_audit.audit.bounds import Bound, by_sharer, empirical_epsilon
 from prime_audit.audit.games import Dealt, Game
 from prime_audit.audit.intervals import auc_difference, auc_interval, mean_tpr
 from prime_audit.audit.panels import AucEstimate, Panel
 from prime_audit.audit.permutation import Permutation, holm, permutation_test
-from prime_audit.audit.verdict import Against, Verdict, best_control, verdict
+from prime_audit.audit.verdict import Against, PValues, Verdict, best_control, verdict
 
-FPRS = (0.1, 0.01, 0.001)
-"""False-positive rates at which a TPR is reported, where the non-members can carry it."""
 PERMUTATIONS = 999
 
 
@@ -33,6 +31,15 @@ class Scored:
     """Control → target → its scores of the same items."""
     silent: Mapping[str, str] = field(default_factory=dict)
     """Control → why it has no figure."""
+    undefined_base: int = 0
+    """Items the same score from the unmerged base said nothing of, dealt with alike."""
+    items: int = 0
+    """Items asked about, over all targets; 0: not counted."""
+
+    @property
+    def unknown(self) -> float:
+        """The larger share of undefined items, of the attack and of the base."""
+        return max(self.undefined, self.undefined_base) / self.items if self.items else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +56,12 @@ class Judged:
     tpr: Mapping[str, float | None]
     """By FPR: the mean over targets; None where some target has too few non-members."""
     p: float | None
-    """One-sided permutation p, before correction over attacks."""
+    """One-sided permutation p, before correction over attacks: where membership was drawn, of the AUC minus the
+    unmerged base's; else of the AUC."""
     p_adjusted: float | None
     """After Holm's correction over the attacks of this game and method."""
     undefined: int
+    undefined_base: int
     verdict: Verdict
     epsilon: Bound | None
     """Empirical lower bound on ε; None where the game carries none (``bounds``)."""
@@ -73,22 +82,66 @@ def judge(
     if game.whole:
         scored = [_whole(dealt, one) for one in scored]
         dealt = [by_sharer(d, np.zeros(len(d.owners)))[0] for d in dealt]
-    tests = [_test(game, _panels(dealt, one.scores), seed) for one in scored]
-    adjusted = iter(holm([t.p for t in tests if t]))
-    reversed_ = iter(holm([t.p_reversed for t in tests if t]))
-    judged = []
-    for one, test in zip(scored, tests, strict=True):
-        corrected = (next(adjusted), next(reversed_)) if test else None
-        judged.append(_judge(game, dealt, one, test, corrected, len(scored), seed, draws))
-    return judged
+    tested = [_test(game, dealt, one, seed) for one in scored]
+    tests = _corrected(tested)
+    return [
+        _judge(game, dealt, one, raw, test, len(scored), seed, draws)
+        for one, raw, test in zip(scored, tested, tests, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """One attack's permutation tests, before correction; None where there was nothing to permute."""
+
+    auc: Permutation | None
+    gain: Permutation | None
+
+    def deciding(self, *, randomised: bool) -> float | None:
+        test = self.gain if randomised else self.auc
+        return test.p if test else None
+
+
+def _test(game: Game, dealt: Sequence[Dealt], scored: Scored, seed: int) -> _Raw:
+    own, base = _panels(dealt, scored.scores), scored.controls.get("base")
+    over = _permutation(game, own, seed, _panels(dealt, base)) if base else None
+    raw = _permutation(game, own, seed)
+    return _Raw(raw, over or raw)
+
+
+def _permutation(
+    game: Game, panels: Sequence[Panel], seed: int, minus: Sequence[Panel] | None = None
+) -> Permutation | None:
+    """Test a game's AUC, or what it has over ``minus``; None where no relabelling differs from the data."""
+    try:
+        return permutation_test(panels, unit=game.unit, n=PERMUTATIONS, seed=seed, minus=minus)
+    except Undefined:
+        return None
+
+
+def _corrected(tested: Sequence[_Raw]) -> list[PValues]:
+    """Correct each kind of p over the attacks that have one."""
+    able = [(r.auc, r.gain) for r in tested if r.auc and r.gain]
+    columns = (
+        holm([auc.p for auc, _ in able]),
+        holm([auc.p_reversed for auc, _ in able]),
+        holm([gain.p for _, gain in able]),
+    )
+    rows = iter(zip(*columns, strict=True))
+    return [
+        PValues(*next(rows), floor=r.auc.floor * len(tested))
+        if r.auc and r.gain
+        else PValues(None, None, None)
+        for r in tested
+    ]
 
 
 def _judge(
     game: Game,
     dealt: Sequence[Dealt],
     scored: Scored,
-    test: Permutation | None,
-    corrected: tuple[float, float] | None,
+    raw: _Raw,
+    tests: PValues,
     attacks: int,
     seed: int,
     draws: int,
@@ -96,7 +149,7 @@ def _judge(
     own = _panels(dealt, scored.scores)
     controls = {name: _panels(dealt, scores) for name, scores in scored.controls.items()}
     figures = {name: auc_interval(panels, n=draws, seed=seed).estimate for name, panels in controls.items()}
-    best = best_control(figures)
+    best = best_control(figures, game.selector)
     gaps = {
         name: auc_difference(own, panels, n=draws, seed=seed).estimate
         for name, panels in controls.items()
@@ -104,7 +157,16 @@ def _judge(
     }
     against = Against(best, figures[best].value, gaps[best]) if best else None
     estimate = auc_interval(own, n=draws, seed=seed).estimate
-    p, p_reversed = corrected or (None, None)
+    base = scored.controls.get("base")
+    epsilon = empirical_epsilon(game, dealt, scored.scores, base, attacks=attacks, seed=seed)
+    said = verdict(
+        estimate,
+        tests,
+        against,
+        randomised=game.randomised,
+        epsilon=epsilon.value if epsilon else None,
+        undefined=scored.unknown,
+    )
     return Judged(
         scored.attack,
         estimate,
@@ -112,20 +174,12 @@ def _judge(
         gaps.get("base"),
         against,
         {f"{fpr:g}": _tpr(own, fpr) for fpr in FPRS},
-        test.p if test else None,
-        p,
+        raw.deciding(randomised=game.randomised),
+        tests.p_gain if game.randomised else tests.p,
         scored.undefined,
-        verdict(
-            estimate,
-            p,
-            p_reversed,
-            against,
-            floor=(test.floor if test else 0.0) * attacks,
-            randomised=game.randomised,
-        ),
-        empirical_epsilon(
-            game, dealt, scored.scores, scored.controls.get("base"), attacks=attacks, seed=seed
-        ),
+        scored.undefined_base,
+        said,
+        epsilon,
     )
 
 
@@ -140,14 +194,12 @@ def _whole(dealt: Sequence[Dealt], scored: Scored) -> Scored:
 
 
 def _panels(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Panel]:
-    return [Panel(d.target, scores[d.target], d.owners, d.members) for d in dealt if d.target in scores]
-
-
-def _test(game: Game, panels: Sequence[Panel], seed: int) -> Permutation | None:
-    try:
-        return permutation_test(panels, unit=game.unit, n=PERMUTATIONS, seed=seed)
-    except Undefined:
-        return None
+    """Games with both sides: a target whose coins all fell alike has no AUC."""
+    return [
+        Panel(d.target, scores[d.target], d.owners, d.members)
+        for d in dealt
+        if d.target in scores and d.playable
+    ]
 
 
 def _tpr(panels: Sequence[Panel], fpr: float) -> float | None:

@@ -26,7 +26,7 @@ import numpy as np
 from scipy.stats import norm, rankdata
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.panels import Panel, same_game
 
 Unit = Literal["item-within-sharer", "sharer"]
 _TIE = 1e-12
@@ -42,7 +42,7 @@ class Permutation:
     p_reversed: float
     """The same for as low: evidence that the score points the wrong way."""
     value: float
-    """The mean over targets of the per-target AUC."""
+    """The mean over targets of the per-target AUC; with ``minus``, what it has over the other score's."""
     n: int
     """Relabellings drawn."""
     floor: float
@@ -58,6 +58,7 @@ def permutation_test(
     n: int = 999,
     seed: int,
     items: Sequence[Sequence[Hashable]] | None = None,
+    minus: Sequence[Panel] | None = None,
 ) -> Permutation:
     """Test the mean AUC over targets against relabellings of the unit that was randomised.
 
@@ -74,25 +75,32 @@ def permutation_test(
     items
         Ids of each panel's items, by which one item is known in several panels; by default its place among its
         sharer's.
+    minus
+        Another score of the same items, told without the labels (the unmerged base's): what is tested is then the
+        mean AUC minus its mean AUC, under the same relabellings. The null is the same; how the draw happened to fall
+        on items that any model finds likely is taken off on both sides.
 
     Raises
     ------
     Undefined
         Where no target has both sides, or no relabelling differs from the data.
     ValueError
-        Where the unit is the sharer and one stands on both sides.
+        Where the unit is the sharer and one stands on both sides, or ``minus`` is of other games.
     """
+    if minus is not None and not all(same_game(*pair) for pair in zip(panels, minus, strict=True)):
+        raise ValueError("two sets of panels are not of the same games")
     names = items if items is not None else [_places(panel) for panel in panels]
     pairs = [(p, ids) for p, ids in zip(panels, names, strict=True) if p.playable]
     if not pairs:
         raise Undefined("no target has both members and non-members")
     make = _by_sharer if unit == "sharer" else _by_item
     tables = make([panel for panel, _ in pairs], [ids for _, ids in pairs])
+    taken = make([p for p in minus if p.playable], [ids for _, ids in pairs]) if minus is not None else []
     distinct = _log_relabellings(tables)
     if distinct == 0.0:
         raise Undefined(f"membership cannot be exchanged: no relabelling by {unit} differs from the data")
-    observed = float(_mean_auc(tables, lambda _key, size: np.arange(size)[None, :])[0])
-    drawn = _mean_auc(tables, _Shuffles(n, np.random.default_rng(seed)))
+    observed = float(_figures(tables, taken, lambda _key, size: np.arange(size)[None, :])[0])
+    drawn = _figures(tables, taken, _Shuffles(n, np.random.default_rng(seed)))
     missing = int(np.isnan(drawn).sum())  # no target kept both sides: no evidence, so a hit on either side
     high = missing + int((drawn >= observed - _TIE).sum())
     low = missing + int((drawn <= observed + _TIE).sum())
@@ -184,6 +192,12 @@ class _Shuffles:
             ordered = np.broadcast_to(np.arange(size), (self._n, size))
             self._drawn[key] = self._rng.permuted(ordered, axis=1)
         return self._drawn[key]
+
+
+def _figures(tables: Sequence[_Table], taken: Sequence[_Table], shuffle: Shuffle) -> FloatArray:
+    """Mean AUC of ``tables``, minus that of ``taken`` where there are any, in each relabelling, [draws]."""
+    own = _mean_auc(tables, shuffle)
+    return own - _mean_auc(taken, shuffle) if taken else own
 
 
 def _mean_auc(tables: Sequence[_Table], shuffle: Shuffle) -> FloatArray:

@@ -29,6 +29,9 @@ class Pool:
     drawn: BoolArray
     """Whether it is the plain example of a held-out item, or of one of as many trained items drawn at random from
     the whole history: the heldout game, one row an item and no drift in time between the sides, [rows]."""
+    twins: Sequence[Sequence[str]]
+    """Ids of the people whose adapters were trained on an item with the same words (in the target game: the target,
+    where such an item stands in the history that methods see), [rows]."""
     population: Sequence[tuple[str, str]] = ()
     """(prompt, gold) of users who share nothing and are no targets: known non-members, disjoint from the rows."""
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from prime_audit.audit.auc import Undefined
+from prime_audit.audit.auc import FPRS, Undefined
+from prime_audit.audit.bounds import EXCHANGE, by_sharer
+from prime_audit.audit.games import GAMES, Dealt, Game
 from prime_audit.audit.intervals import Over, auc_interval, mean_tpr
 from prime_audit.audit.panels import Panel
 from prime_audit.audit.permutation import Permutation, Unit, holm, naive_item_p, permutation_test, unit_of
@@ -19,7 +21,6 @@ from prime_audit.audit.scores_rows import Row, read_scores
 from prime_audit.audit.splitting import EpsilonBound, split_epsilon
 from prime_audit.errors import UserError
 
-FPRS = (0.1, 0.01, 0.001)
 _UNNAMED = {
     "target": "no column sharer: a target's items count as one person's",
     "item": "no column sharer or target: the rows are taken as independent, and where they are not, all is too narrow",
@@ -64,6 +65,8 @@ class Figures:
     """What counts as one independent trial for ε: the finest unit the file names."""
     epsilon: EpsilonBound | None
     """Lower bound on ε by sample splitting, with its ceiling."""
+    game: str | None
+    """The suite's game whose rules were followed; None where the file names none of them."""
     both_classes: int | None
     """Items listed as member and as non-member for one target; None where the file names no items."""
     reasons: Mapping[str, str]
@@ -114,6 +117,11 @@ class ScoresReport:
             )
             if f.trials != "sharer":
                 lines.append(_UNNAMED[f.trials])
+            if f.epsilon and not f.game:
+                lines.append(
+                    "ε holds only where membership was drawn at random; where a fixed number was drawn, that of adding "
+                    "one item is half of it"
+                )
             lines += [f"{f.attack}: {figure}: {why}" for figure, why in f.reasons.items()]
             if f.left_out:
                 lines.append(f"{f.attack}: {f.left_out} targets with one side only left out")
@@ -168,7 +176,10 @@ def _figures(
     by_target: dict[str, list[Row]] = {}
     for row in rows:
         by_target.setdefault(row.target, []).append(row)
+    game = GAMES.get(rows[0].game or "")
     panels = [_panel(target, own) for target, own in by_target.items()]
+    if game and game.whole and rows[0].sharer is not None:
+        panels = [_averaged(panel) for panel in panels]
     try:
         interval = auc_interval(panels, n=draws, seed=seed)
     except Undefined as reason:
@@ -178,7 +189,9 @@ def _figures(
     reasons: dict[str, str] = {} if interval.estimate.ci else {"interval": str(interval.estimate.reason)}
     named = rows[0].sharer is not None
     unit: Unit = unit_of(panels) if named else "item-within-sharer"
-    ids = [[row.item for row in own] for own in by_target.values()] if rows[0].item else None
+    ids = None
+    if rows[0].item and unit != "sharer":
+        ids = [[row.item for row in own] for own in by_target.values()]
     test = _test(panels if named else _unowned(panels), unit, ids, seed, draws, reasons)
     return Figures(
         attack=name,
@@ -197,7 +210,8 @@ def _figures(
         unit=unit,
         p_naive=naive_item_p(panels),
         trials="sharer" if named else "target" if rows[0].target else "item",
-        epsilon=_epsilon(panels, seed, reasons),
+        epsilon=_epsilon(panels, game, seed, reasons),
+        game=game.name if game else None,
         both_classes=_both_classes(rows) if rows[0].item is not None else None,
         reasons=reasons,
     )
@@ -238,12 +252,31 @@ def _tpr(panels: Sequence[Panel], fpr: float, reasons: dict[str, str]) -> float 
         return None
 
 
-def _epsilon(panels: Sequence[Panel], seed: int, reasons: dict[str, str]) -> EpsilonBound | None:
+def _averaged(panel: Panel) -> Panel:
+    """Score each sharer by the mean of her items, as games do whose members are whole sharers."""
+    dealt = Dealt(panel.target, np.arange(panel.scores.size), panel.members, panel.sharers)
+    whole, means = by_sharer(dealt, panel.scores)
+    return Panel(panel.target, means, whole.owners, whole.members)
+
+
+def _epsilon(
+    panels: Sequence[Panel], game: Game | None, seed: int, reasons: dict[str, str]
+) -> EpsilonBound | None:
+    """Bound ε as a run does where the file names the suite's game; of other rows, as if membership was drawn."""
+    if game and not game.randomised:
+        reasons["ε"] = "membership was selected, not drawn: success proves nothing about ε"
+        return None
+    if game and game.whole:
+        reasons["ε"] = (
+            "coins are bounded together, with the unmerged base's scores: the run's record holds it"
+        )
+        return None
     try:
-        return split_epsilon(panels, seed=seed)
+        found = split_epsilon(panels, seed=seed)
     except Undefined as reason:
         reasons["ε"] = str(reason)
         return None
+    return replace(found, value=found.value / EXCHANGE, ceiling=found.ceiling / EXCHANGE) if game else found
 
 
 def _both_classes(rows: Sequence[Row]) -> int:

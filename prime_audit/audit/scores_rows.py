@@ -31,6 +31,8 @@ class Row:
     """Whose item it is; None where the file names none."""
     item: str | None
     """The item's id; None where the file names none."""
+    game: str | None
+    """Who is a member, in the suite's names; None where the file names none."""
     member: bool
     """Whether it was a member."""
     score: float
@@ -112,6 +114,7 @@ def _row(entry: Mapping[str, Any], where: str) -> Row:
         target=text.get("target", ""),
         sharer=text.get("sharer"),
         item=text.get("item"),
+        game=text.get("game"),
         member=word in _TRUE,
         score=score,
     )

@@ -1,8 +1,9 @@
 """Signals on disk: what a run's one pass saw, so that attacks can be scored again without the model.
 
 ``signals/<task>.pool.json`` names everything in words: the items, who is merged in whose model, similarities, coins,
-and by method the files with their sha256 and its own. ``signals/<task>.<n>.safetensors`` hold the numbers; ids and
-labels never become paths. Ragged rows are flattened: ``logprobs`` is float64 [all tokens of all models], and
+and by method the files with their sha256 and its own. ``signals/<task>.<sha256>.safetensors`` hold the numbers, named
+by their content, so that two processes that add signals cannot overwrite each other's; ids and labels never become
+paths. Ragged rows are flattened: ``logprobs`` is float64 [all tokens of all models], and
 ``logprobs.offsets``, int64 [models · items + 1], says where each item begins, models in the order of ``models``. The
 same signals give the same bytes. A later pass for signals that were not asked for adds files; only the pool's changes.
 """
@@ -13,7 +14,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from prime_audit.audit.signals import ABSENT
 from prime_audit.errors import UserError
 from prime_audit.folder import write_atomic
 
-FORMAT = "prime-audit/signals/1"
+FORMAT = "prime-audit/signals/2"
 FOLDER = "signals"
 FIELDS = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "population")
 """Fields of ``Observed``."""
@@ -102,10 +102,7 @@ class Exam:
 
 def write_exam(folder: Path, exam: Exam) -> None:
     """Write a task's signals below a run's ``folder``, the pool last; UserError where they cannot be saved."""
-    numbers = count()
-    parts = [
-        [_write_part(folder, exam.task, next(numbers), p, p.fields)] if p.seen else [] for p in exam.passes
-    ]
+    parts = [[_write_part(folder, exam.task, p, p.fields)] if p.seen else [] for p in exam.passes]
     _write_pool(folder, exam, parts)
 
 
@@ -113,13 +110,12 @@ def add_fields(folder: Path, exam: Exam, more: Sequence[Pass], fields: Sequence[
     """Store ``fields`` of passes made later beside what is there; return the exam that holds both."""
     content = _read_pool(folder, exam.task)
     parts = [list(p["parts"]) for p in content["passes"]]
-    number, later, passes = sum(map(len, parts)), {p.key: p for p in more}, list(exam.passes)
+    later, passes = {p.key: p for p in more}, list(exam.passes)
     for place, one in enumerate(exam.passes):
         new = [f for f in fields if one.seen and f not in one.fields]
         if new:
             passes[place] = _joined(one, later[one.key], new)
-            parts[place].append(_write_part(folder, exam.task, number, passes[place], new))
-            number += 1
+            parts[place].append(_write_part(folder, exam.task, passes[place], new))
     grown = replace(exam, passes=passes)
     _write_pool(folder, grown, parts)
     return grown
@@ -133,7 +129,7 @@ def _joined(one: Pass, later: Pass, new: Sequence[str]) -> Pass:
     return replace(one, seen=seen, fields=tuple(f for f in FIELDS if f in {*one.fields, *new}))
 
 
-def _write_part(folder: Path, task: str, number: int, one: Pass, fields: Sequence[str]) -> dict[str, Any]:
+def _write_part(folder: Path, task: str, one: Pass, fields: Sequence[str]) -> dict[str, Any]:
     from safetensors.numpy import save
 
     tensors: dict[str, np.ndarray] = {}
@@ -141,10 +137,12 @@ def _write_part(folder: Path, task: str, number: int, one: Pass, fields: Sequenc
         rows = [row for seen in one.seen.values() for row in getattr(seen, name)]
         tensors[name] = np.concatenate([np.zeros(0), *rows])
         tensors[f"{name}.offsets"] = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-    content, file = save(tensors), f"{task}.{number}.safetensors"
+    content = save(tensors)
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = f"{task}.{sha256[:16]}.safetensors"
     _make(folder)
     write_atomic(folder / FOLDER / file, [content])
-    return {"file": file, "sha256": hashlib.sha256(content).hexdigest(), "fields": list(fields)}
+    return {"file": file, "sha256": sha256, "fields": list(fields)}
 
 
 def _write_pool(folder: Path, exam: Exam, parts: Sequence[Sequence[Mapping[str, Any]]]) -> None:
@@ -177,7 +175,7 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 def _pool_json(pool: Pool) -> dict[str, Any]:
     marks = {name: getattr(pool, name).astype(int).tolist() for name in ("trained", "last", "drawn")}
-    texts = {name: list(getattr(pool, name)) for name in ("owners", "ids", "prompts", "golds")}
+    texts = {name: list(getattr(pool, name)) for name in ("owners", "ids", "prompts", "golds", "twins")}
     return {**texts, **marks, "population": [list(pair) for pair in pool.population]}
 
 
@@ -230,7 +228,7 @@ def _read_pool(folder: Path, task: str) -> dict[str, Any]:
 
 def _pool(content: Mapping[str, Any]) -> Pool:
     marks: dict[str, Any] = {n: np.array(content[n], dtype=np.bool_) for n in ("trained", "last", "drawn")}
-    texts = {n: content[n] for n in ("owners", "ids", "prompts", "golds")}
+    texts = {n: content[n] for n in ("owners", "ids", "prompts", "golds", "twins")}
     return Pool(**texts, **marks, population=[(prompt, gold) for prompt, gold in content["population"]])
 
 

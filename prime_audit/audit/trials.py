@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.optimize import brentq
@@ -17,12 +18,14 @@ from scipy.stats import norm
 
 from prime_audit.audit.auc import BoolArray, FloatArray
 from prime_audit.audit.epsilon import epsilon_bound
-from prime_audit.audit.games import GAMES, Dealt, Game
+from prime_audit.audit.games import GAMES, Dealt, Game, by_coin
 from prime_audit.audit.judge import Judged, Scored, judge
 from prime_audit.audit.panels import Panel
 from prime_audit.audit.permutation import naive_item_p
-from prime_audit.audit.signals import mean_nll
+from prime_audit.audit.pool import Pool
 from prime_audit.audit.stored import Exam
+from prime_audit.play import Examined, InclusionPlay, Play
+from prime_audit.plugins import Attack
 
 SHARERS, TARGETS, MERGED, ITEMS = 16, 8, 4, 12
 CORRELATION = 0.5
@@ -56,12 +59,12 @@ class Outcome:
 def outcome(trial: Trial, seed: int) -> Outcome:
     """Judge one trial as a run would; words alone are no control here, which makes a false ``leaks`` easier."""
     (found,) = judge(trial.game, trial.dealt, [trial.scored], seed=seed, draws=DRAWS)
-    panels = [Panel(d.target, trial.scored.scores[d.target], d.owners, d.members) for d in trial.dealt]
-    return Outcome(_p(found), naive_item_p(panels), found.verdict.word)
+    return _outcome(found, trial.dealt, trial.scored.scores)
 
 
-def _p(found: Judged) -> float:
-    return 1.0 if found.p is None else found.p
+def _outcome(found: Judged, dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> Outcome:
+    panels = [Panel(d.target, scores[d.target], d.owners, d.members) for d in dealt if d.target in scores]
+    return Outcome(1.0 if found.p is None else found.p, naive_item_p(panels), found.verdict.word)
 
 
 def simulated(game: str, rng: np.random.Generator, strength: float = 0.0, shift: float = 0.0) -> Trial:
@@ -98,34 +101,41 @@ def simulated(game: str, rng: np.random.Generator, strength: float = 0.0, shift:
     return _trial(game, dealt, scores, base, lengths, similarity)
 
 
-def redrawn(exam: Exam, game: str, rng: np.random.Generator) -> Trial:
-    """Take the scores (mean log-probability) of a real pass, and draw the labels again so that they carry nothing.
-
-    ``paper``: as many sharers a target as she merged, by lot. ``heldout``: of each sharer's items in the game as many
-    as were trained on, by lot, the same for every target.
-    """
-    pool = exam.pool("modules")
-    base = exam.base("modules")
-    assert base is not None
-    one = next(p for p in exam.passes if p.kind == "modules" and p.method is not None and p.seen)
-    owners, everybody = np.array(pool.owners), sorted(set(pool.owners))
-    trained = pool.trained.copy()
-    for sharer in everybody:
+def _trained_again(pool: Pool, rng: np.random.Generator) -> Pool:
+    """Draw again which items of each sharer were trained on: as many of those in the game, by lot."""
+    trained, owners = pool.trained.copy(), np.array(pool.owners)
+    for sharer in sorted(set(pool.owners)):
         own = np.flatnonzero(pool.drawn & (owners == sharer))
         trained[own] = rng.permutation(trained[own])
-    plain, length = -mean_nll(base.logprobs), -np.array([float(len(r)) for r in base.logprobs])
-    dealt, scores = list[Dealt](), dict[str, FloatArray]()
-    columns: dict[str, dict[str, FloatArray]] = {"base": {}, "length_only": {}, "similarity_only": {}}
-    for target, seen in one.seen.items():
-        merged = set(rng.choice(everybody, len(one.merged[target]), replace=False).tolist())
-        inside: BoolArray = np.isin(owners, sorted(merged))
-        rows = np.flatnonzero(pool.last if game == "paper" else pool.drawn & inside)
-        members = inside[rows] if game == "paper" else trained[rows]
-        dealt.append(Dealt(target, rows, members, owners[rows].tolist()))
-        scores[target] = -mean_nll([seen.logprobs[r] for r in rows])
-        columns["base"][target], columns["length_only"][target] = plain[rows], length[rows]
-        columns["similarity_only"][target] = np.array([exam.similarity[target][o] for o in owners[rows]])
-    return Trial(GAMES[game], dealt, Scored("loss_mean", scores, 0, columns))
+    return replace(pool, trained=trained)
+
+
+def redrawn(
+    exam: Exam, attacks: Sequence[Attack], game: str, rng: np.random.Generator, seed: int
+) -> list[Outcome]:
+    """Audit a real pass whose labels are drawn again so that they carry nothing: what each attack then says.
+
+    ``paper``: as many sharers a target as she merged, by lot. ``heldout``: of each sharer's items in the game as many
+    as were trained on, by lot, the same for every target. ``inclusion``: a fair coin a target and sharer. Words are no
+    control here either.
+    """
+    pool, base = exam.pool("modules"), exam.base("modules")
+    one = next(p for p in exam.passes if p.kind == "modules" and p.method is not None and p.seen)
+    assert one.method is not None
+    everybody, merged = sorted(set(pool.owners)), dict(one.merged)
+    dealer, make = GAMES[game], Play
+    if game == "paper":
+        merged = {t: tuple(rng.choice(everybody, len(m), replace=False).tolist()) for t, m in merged.items()}
+    elif game == "heldout":
+        pool = _trained_again(pool, rng)
+    else:
+        thrown = {t: rng.integers(2, size=len(everybody)).astype(bool).tolist() for t in one.seen}
+        coins = {t: dict(zip(everybody, own, strict=True)) for t, own in thrown.items()}
+        dealer, make = replace(dealer, deal=partial(by_coin, coins)), InclusionPlay
+    player = make(pool, attacks, exam.similarity, base, ("length_only", "similarity_only"))
+    seen = {t: one.seen[t] for t in one.seen}
+    played = player.play(dealer, Examined(one.method, {t: merged[t] for t in seen}, seen), DRAWS, seed)
+    return [_outcome(found, played.dealt, played.scored[found.attack].scores) for found in played.judged]
 
 
 def _trial(

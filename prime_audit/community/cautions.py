@@ -10,7 +10,7 @@ from prime_audit.community.held import Held
 
 def cautions(community: Community, held: Mapping[str, Held]) -> list[str]:
     """Say what was held out of the targets, what the sharers' ε covers and what it does not."""
-    return [*_held(held), *_private(community)]
+    return [*_held(held), *_texts(community), *_private(community)]
 
 
 def one_sided(coins: Mapping[str, Mapping[str, bool]]) -> list[str]:
@@ -32,12 +32,26 @@ def _held(held: Mapping[str, Held]) -> list[str]:
         f"the target game holds {out} of the targets' {items} history items out of all that methods see of them; "
         "utility is measured without them too"
     ]
+    lines.append(
+        "in the target game members are drawn from the whole history that methods see; a method that reads less of it "
+        "(PriME's search: a share of the last_items) can tell of no more than it read"
+    )
     if texts := sum(h.user.profile is not None for h in held.values()):
         lines.append(
             f"the target game sets the data's profile texts of {texts} targets aside, which may tell of held-out "
             "items; summaries or the profiler's texts of the rest stand in their place"
         )
     return lines
+
+
+def _texts(community: Community) -> list[str]:
+    texts = sum(s.user.profile is not None and bool(s.heldout) for s in community.sharers)
+    if not texts:
+        return []
+    return [
+        f"the data's profile texts of {texts} sharers are set aside in training, for they may tell of held-out "
+        "items; summaries or the profiler's texts of the rest stand in their place"
+    ]
 
 
 def _private(community: Community) -> list[str]:

@@ -26,9 +26,10 @@ class Sharer:
 
     @property
     def shown(self) -> User:
-        """The sharer as her adapter's training sees her: a summary of her history must not tell of held-out items."""
+        """The sharer as her adapter's training sees her: no held-out item, and no profile text that may tell of one."""
         kept = set(self.trained)
-        return replace(self.user, history=tuple(i for i in self.user.history if i.id in kept))
+        history = tuple(i for i in self.user.history if i.id in kept)
+        return replace(self.user, history=history, profile=None if self.heldout else self.user.profile)
 
 
 def cluster_users(embeddings: np.ndarray, clusters: int, seed: int) -> np.ndarray:
@@ -59,16 +60,30 @@ def choose_sharers(
 
 
 def hold_out(user: User, cluster: int, share: float, seed: int) -> Sharer:
-    """Draw the held-out items, ⌊share·n⌋ of them but at least one, by the user's own random numbers."""
+    """Draw the held-out items, ⌊share·n⌋ of them but at least one, by the user's own random numbers.
+
+    Items with the same words stay together: one of two copies would have been seen in training by the other. So there
+    may be fewer where copies do not fit in, more where there are none but many copies, and none where all are alike.
+    """
+    copies: dict[str, list[str]] = {}
+    for item in user.history:
+        copies.setdefault(item.words, []).append(item.id)
+    count = max(1, int(share * len(user.history))) if share > 0 else 0
+    drawn = set(_some(list(copies.values()), count, rng_of(seed, "heldout", user.id)))
     ids = [item.id for item in user.history]
-    count = max(1, int(share * len(ids))) if share > 0 else 0
-    out = set(rng_of(seed, "heldout", user.id).choice(len(ids), size=count, replace=False).tolist())
-    return Sharer(
-        user,
-        cluster,
-        tuple(i for n, i in enumerate(ids) if n not in out),
-        tuple(i for n, i in enumerate(ids) if n in out),
-    )
+    return Sharer(user, cluster, tuple(i for i in ids if i not in drawn), tuple(i for i in ids if i in drawn))
+
+
+def _some(groups: Sequence[Sequence[str]], count: int, rng: np.random.Generator) -> list[str]:
+    """Take groups in random order while they fit into ``count``; at least the smallest, but never all of them."""
+    taken: list[str] = []
+    for place in rng.permutation(len(groups)).tolist():
+        if len(taken) + len(groups[place]) <= count:
+            taken += groups[place]
+    if count and not taken and len(groups) > 1:
+        sizes = [len(group) for group in groups]
+        taken += groups[sizes.index(min(sizes))]
+    return taken
 
 
 def cosines(one: np.ndarray, many: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prime_audit.audit.auc import auc
-from prime_audit.audit.controls import CONTROLS, BothSides, both_sides
+from prime_audit.audit.controls import CONTROLS, both_sides
 from prime_audit.audit.signals import Signals
 
 WORDS = ["rain", "sun", "snow", "wind", "fog", "hail", "storm", "mist"]
@@ -76,6 +76,8 @@ def test_length_confounds_sums_but_not_means() -> None:
 
 def test_both_sides_counts_near_duplicates() -> None:
     texts = ["Rain, again!", "rain again", "Rain  again", "sun", "again rain", "snow"]
-    assert both_sides(texts, [True, False, False, True, False, False]) == BothSides(1, 2, 1)
-    assert both_sides(texts, [True] * 3 + [False] * 3) == BothSides(0, 0, 0)
-    assert both_sides([], []) == BothSides(0, 0, 0)
+    inside, outside = both_sides(texts, [True, False, False, True, False, False])
+    assert inside.tolist() == [True, False, False, False, False, False]
+    assert outside.tolist() == [False, True, True, False, False, False]
+    assert not np.any(both_sides(texts, [True] * 3 + [False] * 3))
+    assert [side.size for side in both_sides([], [])] == [0, 0]

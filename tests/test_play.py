@@ -1,0 +1,177 @@
+"""Playing on hand-made signals: what shadow models may tell, whose coins count, what counts as a clean non-member."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from prime_audit.audit.bounds import empirical_epsilon
+from prime_audit.audit.games import GAMES, by_coin
+from prime_audit.audit.observed import Observed
+from prime_audit.audit.pool import Pool
+from prime_audit.audit.signals import Signals
+from prime_audit.leakage import Leakage
+from prime_audit.play import Examined, InclusionPlay, Play
+from prime_audit.plugins import Attack, load_attack
+
+OWNERS = [owner for owner in "abcd" for _ in range(4)]
+ROWS = len(OWNERS)
+EVERY = np.ones(ROWS, dtype=np.bool_)
+NEAR = {t: dict.fromkeys("abcd", 0.5) for t in ("t", "u", "v")}
+
+
+def pool(trained: np.ndarray = EVERY, twins: dict[int, list[str]] | None = None) -> Pool:
+    words = [f"word{n} rain" for n in range(ROWS)]
+    near = [(twins or {}).get(row, []) for row in range(ROWS)]
+    return Pool(OWNERS, words, words, words, trained, EVERY, EVERY, near)
+
+
+def observed(seed: int) -> Observed:
+    rng = np.random.default_rng(seed)
+    return Observed([rng.normal(-2, 1, 3) for _ in range(ROWS)], *[None] * 4, population=[])  # type: ignore[arg-type]
+
+
+SEEN = {t: observed(n) for n, t in enumerate("tuv")}
+COINS = {
+    "t": {"a": True, "b": False, "c": True, "d": False},
+    "u": {"a": False, "b": True, "c": True, "d": False},
+    "v": dict.fromkeys("abcd", True),
+}
+
+
+def included(coins: dict[str, dict[str, bool]]) -> Examined:
+    merged = {t: tuple(s for s, coin in own.items() if coin) for t, own in coins.items()}
+    return Examined("m", merged, SEEN)
+
+
+def play_coins(coins: dict[str, dict[str, bool]], attack: Attack) -> Any:
+    game = replace(GAMES["inclusion"], deal=partial(by_coin, coins))
+    return InclusionPlay(pool(), [attack], NEAR, observed(9)).play(game, included(coins), draws=20, seed=0)
+
+
+@pytest.mark.parametrize("name", ["loss", "lira_offline", "reference"])
+def test_a_score_never_reads_another_targets_coins(name: str) -> None:
+    turned = COINS | {"u": {s: not coin for s, coin in COINS["u"].items()}}
+    one, other = (play_coins(coins, load_attack(name)).scored[name].scores["t"] for coins in (COINS, turned))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_without_shadows_lira_online_says_so() -> None:
+    played = play_coins(COINS, load_attack("lira_online"))
+    assert "undefined for all" in played.silent["lira_online"]
+
+
+def test_targets_whose_coins_all_fell_alike_count_in_the_bound_alone() -> None:
+    played = play_coins(COINS, load_attack("loss"))
+    assert [d.target for d in played.dealt] == ["t", "u", "v"]
+    (found,) = played.judged
+    assert set(found.estimate.per_target) == {"t", "u"}
+    scored = played.scored["loss"]
+    dealt = [
+        SimpleNamespace(target=d.target, members=d.members[::4], owners=d.owners[::4]) for d in played.dealt
+    ]
+    means = [
+        {t: s.reshape(4, 4).mean(1) for t, s in scores.items()}
+        for scores in (scored.scores, scored.controls["base"])
+    ]
+    alone = empirical_epsilon(played.game, dealt, *means, attacks=1, seed=0)  # type: ignore[arg-type]
+    assert found.epsilon == alone
+    fewer = empirical_epsilon(played.game, dealt[:2], *means, attacks=1, seed=0)  # type: ignore[arg-type]
+    assert fewer is not None
+    assert found.epsilon is not None
+    assert found.epsilon.ceiling > fewer.ceiling
+
+
+def test_a_non_member_that_was_trained_on_after_all_is_counted() -> None:
+    trained = np.tile([True, True, False, False], 4)
+    merged = dict.fromkeys("tuv", ("a", "b", "c"))
+    twins = {
+        2: ["a"],
+        3: ["d"],
+        6: ["c", "d"],
+        0: ["a"],
+    }  # rows 2 and 6 by merged sharers, 3 not, 0 is a member
+    counts = []
+    for some in (None, twins):
+        player = Play(pool(trained, some), [load_attack("loss")], NEAR, observed(9))
+        played = player.play(GAMES["heldout"], Examined("m", merged, SEEN), draws=20, seed=0)
+        (leak,) = played.leaks("T", "m", player.pool)
+        counts.append(leak.both_sides)
+    assert counts == [0, 2 * 3]
+
+
+def test_a_score_unknown_under_the_base_is_counted_and_decides_nothing() -> None:
+    trained = np.tile([True, False], 8)
+    base, own = observed(9), SEEN["t"]
+
+    def score(signals: Signals) -> np.ndarray:
+        means = np.array([row.mean() for row in signals.logprobs])
+        known = signals.logprobs[0][0] != base.logprobs[0][0]
+        return means if known else np.where(np.arange(means.size) < 9, np.nan, means)
+
+    player = Play(pool(trained), [Attack("some", "", "", ("logprobs",), score)], NEAR, base)
+    merged = {"t": ("a", "b", "c", "d")}
+    played = player.play(GAMES["heldout"], Examined("m", merged, {"t": own}), draws=20, seed=0)
+    (leak,) = played.leaks("T", "m", player.pool)
+    assert (leak.undefined, leak.undefined_base) == (0, 9)
+    assert leak.verdict == "too few to say"
+
+
+def test_without_known_non_members_recall_is_undefined_not_a_half() -> None:
+    attack = load_attack("recall")
+    engine = SimpleNamespace(
+        observe=lambda probes, moments, tick: [
+            SimpleNamespace(logprobs=[np.full(3, -1.0) for _ in p.golds], mu=None, sigma=None) for p in probes
+        ]
+    )
+
+    class Stage:
+        def __enter__(self) -> None: ...
+        def __exit__(self, *fault: object) -> None: ...
+
+    community = SimpleNamespace(engine=engine, stage=lambda *words: Stage())
+    leakage = Leakage(community, [GAMES["paper"]], [attack], pool())  # type: ignore[arg-type]
+    base = leakage.see_base()
+    played = Play(pool(), [attack], NEAR, base).play(
+        GAMES["paper"], Examined("m", {"t": ("a",)}, {"t": base}), draws=20, seed=0
+    )
+    assert "undefined for all" in played.silent["recall"]
+
+
+def test_what_says_nothing_of_one_target_is_left_out_with_her_alone() -> None:
+    rng, names = np.random.default_rng(0), ("t", "u")
+    marks = np.tile([True, False], 8)
+    words = [f"word{n} rain" for n in range(16)]
+    whole = Pool(
+        *([o for o in "abcd" for _ in range(4)], words, words, words),
+        *(marks, marks, ~np.zeros(16, bool), [()] * 16),
+    )
+    passes = {
+        name: Observed([rng.normal(-2, 1, 3) for _ in words], *[None] * 4, population=[])  # type: ignore[arg-type]
+        for name in (*names, "base")
+    }
+    secret = passes["u"].logprobs[0][0]
+
+    def score(signals: Signals) -> np.ndarray:
+        found = np.array([row.mean() for row in signals.logprobs])
+        return np.where(signals.logprobs[0][0] == secret, np.nan, found)
+
+    attacks = [Attack("some", "", "", ("logprobs",), score), load_attack("loss")]
+    near = {name: dict.fromkeys("abcd", 0.5) for name in names}
+    player = Play(whole, attacks, near, passes["base"])
+    merged = {"t": tuple("abc"), "u": tuple("abd")}
+    played = player.play(
+        GAMES["heldout"], Examined("m", merged, {n: passes[n] for n in names}), draws=50, seed=0
+    )
+    results = {r.attack: r for r in played.results("T", "m") if r.metric == "auc"}
+    assert (results["some"].targets, results["loss"].targets) == (1, 2)
+    own = [float(passes["t"].logprobs[i].mean()) for i in range(12)]
+    assert results["some"].value == pytest.approx(roc_auc_score(marks[:12], own))
+    leaks = {leak.attack: leak for leak in played.leaks("T", "m", whole)}
+    assert (leaks["some"].undefined, leaks["some"].members, leaks["loss"].members) == (12, 6, 12)
