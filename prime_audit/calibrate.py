@@ -1,8 +1,9 @@
 """The auditor's own examination: audits whose answer is known, so that false alarms and power can be counted.
 
 1. Null audits, where labels carry nothing: simulated (``audit/trials.py``), and a real pass of a small world with
-   labels drawn again. The clustered test at α = 0.05 should reject between 2 % and 8.6 % of 200 (what a binomial at
-   5 % nearly always gives); beside it the test that takes items for independent, and false ``leaks``.
+   labels drawn again, asked by several attacks of different kinds. The clustered test at α = 0.05 should reject between
+   2 % and 8.6 % of 200 (what a binomial at 5 % nearly always gives); beside it the test that takes items for
+   independent, and how often any attack of an audit says ``leaks``.
 2. Planted leaks of three strengths: how often test and verdict find them.
 3. ε bounds where the true ε is known: simulated mechanisms, and modules trained with DP-SGD (``calibrate_dp.py``).
 """
@@ -18,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from prime_audit.audit.epsilon import epsilon_ceiling
 from prime_audit.audit.stored import Exam, read_exam
 from prime_audit.audit.trials import (
-    Trial,
+    Outcome,
     gaussian_shift,
     outcome,
     randomised_response,
@@ -30,11 +32,18 @@ from prime_audit.audit.trials import (
 )
 from prime_audit.errors import UserError
 from prime_audit.folder import load_run, write_atomic
+from prime_audit.plugins import load_attack
 from prime_audit.seeds import rng_of, seed_of
 
 GAMES = ("paper", "heldout")
-STRENGTHS = (0.1, 0.25, 0.5)
+ATTACKS = ("loss_mean", "minkpp", "lira_online", "rmia")
+"""Attacks of the real pass: one of each kind of signal, the community's shadow models among them."""
+STRENGTHS = (0.03, 0.1, 0.3)
 """Standard deviations by which a planted leak raises a member's score."""
+NOTE = (
+    f"Real pass: stored signals of a small run, labels drawn again, attacks {', '.join(ATTACKS)} (those the run stored "
+    "signals for). Tests: share of audits and attacks with p <= 0.05, uncorrected; verdicts: share of audits with any."
+)
 SHIFT = 0.5
 """Standard deviations of a selection shift, under every model."""
 EPSILONS = (0.5, 1.0, 2.0, 4.0)
@@ -53,17 +62,18 @@ class Audits:
     what: str
     """``null``, ``selection shift`` (no leak either), or ``leak D`` (standard deviations)."""
     source: str
-    """``simulated``, or ``real pass`` with labels drawn again."""
+    """``simulated``, or ``real pass`` with labels drawn again and the attacks asked."""
     game: str
     audits: int
     clustered: float
-    """Share in which the clustered permutation test rejects at α = 0.05."""
+    """Share of audits and attacks in which the clustered permutation test, uncorrected, rejects at α = 0.05."""
     naive: float
     """The same for the item-level Mann-Whitney test."""
     leaks: float
-    """Share of verdicts ``leaks``: false alarms where there is no leak, power where there is one."""
+    """Share of audits in which some attack's verdict is ``leaks``: false alarms where there is no leak, power where
+    there is one."""
     confounded: float
-    """Share of verdicts ``confounded``."""
+    """Share of audits in which some attack's verdict is ``confounded``."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +82,14 @@ class Bounds:
 
     mechanism: str
     estimator: str
-    """``threshold`` (Clopper-Pearson at a threshold fixed beforehand) or ``one run``."""
+    """``threshold`` (Clopper-Pearson at a threshold fixed beforehand) or ``one run`` (Steinke et al. 2023)."""
     epsilon: float | None
     """The truth; None where there is no guarantee."""
     bounds: int
     mean: float
     highest: float
+    ceiling: float
+    """The highest that as many guesses could show, every one right: a truth above it cannot be exceeded."""
     exceed: int
     """Bounds above the truth; 5 % may be, by the bounds' own confidence."""
     auc: float | None = None
@@ -116,6 +128,7 @@ class Examination:
             "bounds",
             "mean bound",
             "highest",
+            "of at most",
             "above the truth",
             "AUC",
         )
@@ -128,7 +141,7 @@ class Examination:
         tables = [
             tabulate(rows, headers, tablefmt="pipe", disable_numparse=True) for headers, rows in self.tables()
         ]
-        return "\n\n".join(["# The auditor, examined", f"`{self.command}`", *tables]) + "\n"
+        return "\n\n".join(["# The auditor, examined", f"`{self.command}`", NOTE, *tables]) + "\n"
 
 
 def calibrate(
@@ -192,31 +205,43 @@ def _write(out: Path, found: Examination) -> None:
 
 def _nulls(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
     for game in GAMES:
-        yield _count("null", "simulated", game, count, seed, lambda rng, game=game: simulated(game, rng))  # type: ignore[misc]
-        yield _count("null", "real pass", game, count, seed, lambda rng, game=game: redrawn(exam, game, rng))  # type: ignore[misc]
-    yield _count(
-        "selection shift", "simulated", "paper", count, seed, lambda rng: simulated("paper", rng, shift=SHIFT)
-    )
+        yield _simulated("null", game, count, seed)
+    attacks = [load_attack(name) for name in ATTACKS]
+    attacks = [a for a in attacks if not exam.lacking(a.needs, ["modules"])]
+    source = f"real pass, {len(attacks)} attacks"
+    for game in (*GAMES, "inclusion"):
+
+        def again(rng: np.random.Generator, own: int, game: str = game) -> list[Outcome]:
+            return redrawn(exam, attacks, game, rng, own)
+
+        yield _count("null", source, game, count, seed, again)
+    yield _simulated("selection shift", "paper", count, seed, shift=SHIFT)
 
 
 def _leaks(count: int, seed: int) -> Iterable[Audits]:
     for game in GAMES:
         for strength in STRENGTHS:
-            yield _count(
-                f"leak {strength:g}",
-                "simulated",
-                game,
-                count,
-                seed,
-                lambda rng, game=game, strength=strength: simulated(game, rng, strength),  # type: ignore[misc]
-            )
+            yield _simulated(f"leak {strength:g}", game, count, seed, strength=strength)
+
+
+def _simulated(what: str, game: str, count: int, seed: int, **law: float) -> Audits:
+    def make(rng: np.random.Generator, own: int) -> list[Outcome]:
+        return [outcome(simulated(game, rng, **law), own)]
+
+    return _count(what, "simulated", game, count, seed, make)
 
 
 def _count(
-    what: str, source: str, game: str, count: int, seed: int, make: Callable[[np.random.Generator], Trial]
+    what: str,
+    source: str,
+    game: str,
+    count: int,
+    seed: int,
+    make: Callable[[np.random.Generator, int], list[Outcome]],
 ) -> Audits:
-    own = seed_of(seed, "calibrate", what, source, game)
-    found = [outcome(make(rng), own + n) for n, rng in enumerate(trials(count, own))]
+    own = seed_of(seed, "calibrate", what, game)
+    audits = [make(rng, own + n) for n, rng in enumerate(trials(count, own))]
+    found = [one for audit in audits for one in audit]
     return Audits(
         what,
         source,
@@ -224,8 +249,8 @@ def _count(
         count,
         float(np.mean([o.p <= ALPHA for o in found])),
         float(np.mean([o.naive <= ALPHA for o in found])),
-        float(np.mean([o.verdict == "leaks" for o in found])),
-        float(np.mean([o.verdict == "confounded" for o in found])),
+        float(np.mean([any(o.verdict == "leaks" for o in audit) for audit in audits])),
+        float(np.mean([any(o.verdict == "confounded" for o in audit) for audit in audits])),
     )
 
 
@@ -233,18 +258,26 @@ def _mechanisms(count: int, seed: int) -> list[Bounds]:
     rng, found = rng_of(seed, "calibrate", "mechanisms"), list[Bounds]()
     for epsilon in EPSILONS:
         plain = [randomised_response(epsilon, UNITS, rng) for _ in range(count)]
-        found.append(summary("randomised response", "threshold", epsilon, plain))
+        most = epsilon_ceiling(UNITS // 2, UNITS // 2)
+        found.append(summary("randomised response", "threshold", epsilon, plain, most))
         shifted = [gaussian_shift(epsilon, DELTA, UNITS, rng) for _ in range(count)]
-        found.append(summary("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted))
+        most = epsilon_ceiling(UNITS // 2, UNITS // 2, delta=DELTA)
+        found.append(summary("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, most))
     return found
 
 
 def summary(
-    mechanism: str, estimator: str, epsilon: float | None, bounds: Sequence[float], auc: float | None = None
+    mechanism: str,
+    estimator: str,
+    epsilon: float | None,
+    bounds: Sequence[float],
+    ceiling: float,
+    auc: float | None = None,
 ) -> Bounds:
     """Count the bounds that exceed the truth."""
     over = 0 if epsilon is None else sum(b > epsilon for b in bounds)
-    return Bounds(mechanism, estimator, epsilon, len(bounds), float(np.mean(bounds)), max(bounds), over, auc)
+    mean = float(np.mean(bounds))
+    return Bounds(mechanism, estimator, epsilon, len(bounds), mean, max(bounds), ceiling, over, auc)
 
 
 def _exam(run: Path | None, seed: int) -> Exam:
@@ -269,6 +302,7 @@ def _exam(run: Path | None, seed: int) -> Exam:
             overrides=SMALL,
             seed=seed,
             out=Path(folder) / "run",
+            attacks=ATTACKS,
             cache=None,
             quiet=True,
         )
@@ -282,12 +316,14 @@ def _audit_row(a: Audits) -> tuple[str, ...]:
 
 def _bound_row(b: Bounds) -> tuple[str, ...]:
     epsilon = "none" if b.epsilon is None else f"{b.epsilon:.3g}"
-    figures = (f"{b.mean:.3f}", f"{b.highest:.3f}", f"{b.exceed}" if b.epsilon is not None else "–")
+    figures = (f"{b.mean:.3f}", f"{b.highest:.3f}", f"{b.ceiling:.2f}")
+    over = f"{b.exceed}" if b.epsilon is not None else "–"
     return (
         b.mechanism,
         b.estimator,
         epsilon,
         str(b.bounds),
         *figures,
+        over,
         "–" if b.auc is None else f"{b.auc:.3f}",
     )

@@ -1,8 +1,10 @@
 """ε bounds of modules trained with DP-SGD, whose true ε is accounted: none may exceed it.
 
-One owner a module, of a world made for it. Of her items some are set aside first (the reference); fair coins decide
-which of the others her adapter is trained on. An item's score is its gain, mean log-probability under the module
-minus the unmerged base's. The threshold is the median gain of the reference: fixed by rule before any label is seen.
+One owner a module, of a world made for it. Fair coins decide which of her items her adapter is trained on; ε is
+accounted for all of them, those left out counting as examples with no gradient (``Job.public``), so that neither rate
+nor steps tell of the coins. An item's score is its gain, mean log-probability under the module minus the unmerged
+base's, and each module gives one bound by one-run auditing (Steinke et al. 2023): a threshold counted over the items of
+one training would take them for independent runs.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, auc
 from prime_audit.audit.bounds import guesses
-from prime_audit.audit.epsilon import epsilon_bound, one_run_epsilon
+from prime_audit.audit.epsilon import one_run_epsilon
 from prime_audit.calibrate import DELTA, Bounds, summary
 from prime_audit.engine.bank import AdapterBank, alone
 from prime_audit.engine.base import Base, load_base, quiet_libraries
@@ -28,7 +30,7 @@ from prime_audit.lamp.world import world
 from prime_audit.seeds import rng_of
 from prime_audit.settings import load_settings
 
-TASK, ITEMS, REFERENCE = "LaMP-4", 80, 20
+TASK, ITEMS = "LaMP-4", 80
 EPOCHS = 20
 """Five times the sharers', so that modules without privacy are found out: else finding nothing would say nothing."""
 EPSILONS: tuple[float | None, ...] = (1.0, 8.0, None)
@@ -42,13 +44,13 @@ class _Owner:
     name: str
     items: list[Example]
     """[items in the game]"""
-    reference: list[Example]
     coins: BoolArray
     """Whether each item is trained on, [items in the game]."""
 
     def job(self) -> Job:
         own = [e for e, coin in zip(self.items, self.coins.tolist(), strict=True) if coin]
-        return Job(self.name, tuple((e.prompt, e.gold) for e in own), tuple(e.item for e in own))
+        examples = tuple((e.prompt, e.gold) for e in own)
+        return Job(self.name, examples, tuple(e.item for e in own), public=len(self.items))
 
 
 def dp_bounds(modules: int, seed: int, note: Callable[[str], None] = lambda line: None) -> list[Bounds]:
@@ -61,7 +63,7 @@ def dp_bounds(modules: int, seed: int, note: Callable[[str], None] = lambda line
     for epsilon in EPSILONS:
         note(f"{modules} modules, " + (f"ε {epsilon:g}" if epsilon else "no privacy"))
         privacy = Privacy(epsilon, DELTA) if epsilon else None
-        found += _regime(base, owners, recipe, privacy, seed, settings.get("train_tokens"))
+        found.append(_regime(base, owners, recipe, privacy, seed, settings.get("train_tokens")))
     return found
 
 
@@ -70,56 +72,39 @@ def _owners(modules: int, seed: int) -> list[_Owner]:
     found = []
     for user in people:
         examples = history_examples(TASKS[TASK], user, augmented=False)
-        rng = rng_of(seed, "calibrate", "coins", user.id)
-        order = rng.permutation(len(examples)).tolist()
-        game = [examples[i] for i in sorted(order[REFERENCE:])]
-        found.append(
-            _Owner(user.id, game, [examples[i] for i in order[:REFERENCE]], rng.random(len(game)) < 0.5)
-        )
+        coins = rng_of(seed, "calibrate", "coins", user.id).random(len(examples)) < 0.5
+        found.append(_Owner(user.id, examples, coins))
     return found
 
 
 def _regime(
     base: Base, owners: list[_Owner], recipe: Recipe, privacy: Privacy | None, seed: int, tokens: int
-) -> list[Bounds]:
+) -> Bounds:
     jobs = [owner.job() for owner in owners]
     made = train_adapters(base, jobs, LoraShape(), recipe, seed=seed, tokens=tokens, privacy=privacy)
     engine = Engine(base, AdapterBank(base))
     engine.bank.add(made)
-    fixed, run, aucs = list[float](), list[float](), list[float]()
+    delta = DELTA if privacy else 0.0
+    bounds, aucs = list[float](), list[float]()
     for owner in owners:
-        gains, reference = _gains(engine, owner)
-        delta = DELTA if privacy else 0.0
-        fixed.append(_at_threshold(gains, owner.coins, float(np.median(reference)), delta))
-        run.append(_one_run(gains, owner.coins, delta))
+        gains = _gains(engine, owner)
+        bounds.append(_one_run(gains, owner.coins, delta))
         aucs.append(auc(gains[owner.coins], gains[~owner.coins]))
-    # The least of the modules' own, each at most the target: no bound is let off.
-    truth = min(account(len(job.examples), recipe, privacy).epsilon for job in jobs) if privacy else None
+    truth = account(ITEMS, recipe, privacy).epsilon if privacy else None
     name = f"DP-SGD module, δ {DELTA:g}" if privacy else "module without privacy"
-    mean = float(np.mean(aucs))
-    return [
-        summary(name, "threshold", truth, fixed, mean),
-        summary(name, "one run", truth, run, mean),
-    ]
+    guessed = 2 * (ITEMS // 4)
+    ceiling = one_run_epsilon(ITEMS, guessed, guessed, delta)
+    return summary(name, "one run", truth, bounds, ceiling, float(np.mean(aucs)))
 
 
-def _gains(engine: Engine, owner: _Owner) -> tuple[FloatArray, FloatArray]:
-    """Gain of each item in the game, and of each reference item."""
-    examples = [*owner.items, *owner.reference]
+def _gains(engine: Engine, owner: _Owner) -> FloatArray:
+    """Gain of each item, [items]."""
 
     def scored(mixture: Mixture) -> FloatArray:
-        found = engine.score([Request(e.prompt, mixture, e.gold) for e in examples])
+        found = engine.score([Request(e.prompt, mixture, e.gold) for e in owner.items])
         return np.array([row.mean() for row in found], dtype=np.float64)
 
-    gains = scored(alone(owner.name)) - scored(BASE)
-    return gains[: len(owner.items)], gains[len(owner.items) :]
-
-
-def _at_threshold(gains: FloatArray, coins: BoolArray, threshold: float, delta: float) -> float:
-    said = gains >= threshold
-    return epsilon_bound(
-        int(said[coins].sum()), int(coins.sum()), int(said[~coins].sum()), int((~coins).sum()), delta=delta
-    )
+    return scored(alone(owner.name)) - scored(BASE)
 
 
 def _one_run(gains: FloatArray, coins: BoolArray, delta: float) -> float:
