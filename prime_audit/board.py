@@ -233,6 +233,8 @@ def _notes(record: Record, results: Sequence[Result]) -> tuple[str, ...]:
     if utility:
         questions, targets = _span(r.n for r in utility), _span(r.targets for r in utility)
         notes.append(f"Utility: {questions} questions of {targets} targets.")
+    if any(r.metric == "f1" for r in utility):
+        notes.append("f1: percentile intervals lean low: a resample may lack a class, which then counts 0.")
     if attacked:
         items, targets = _span(r.n for r in attacked), _span(r.targets for r in attacked)
         sharers = [r.member_sharers for r in attacked if r.member_sharers is not None]

@@ -104,8 +104,9 @@ def _points(record: Record, task: str) -> list[Point]:
 
 
 def _alpha(label: str, params: Mapping[str, Any]) -> float | None:
-    """Find the penalty a method ran with: in its parameters, else in its label."""
-    value = params.get("alpha", next(iter(re.findall(r"[:,]alpha=([^,+]+)", label)), None))
+    """Find the penalty a method ran with: in its parameters (``prime.alpha``), else in its label."""
+    name = re.split(r"[:+]", label)[0]
+    value = params.get(f"{name}.alpha", next(iter(re.findall(r"[:,]alpha=([^,+]+)", label)), None))
     try:
         return None if value is None else float(value)
     except ValueError:

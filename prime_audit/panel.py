@@ -10,13 +10,14 @@ from prime_audit.record import Leak, Record
 if TYPE_CHECKING:
     from rich.table import Table
 
-HEADERS = ("method", "game", "attack", "AUC", "best control", "over it", "p", "TPR@1%", "verdict")
+HEADERS = ("method", "game", "attack", "AUC", "best control", "over it", "p", "TPR", "ε ≥", "verdict")
 NOTES = (
-    "p: permutation test at the unit that was drawn, Holm-corrected over the attacks of a method and game. Over it: "
-    "the AUC minus the best control's, on the same draws. TPR@1%: mean TPR at 1 % FPR; – where "
-    "the non-members cannot carry it.",
-    "Verdicts follow the rule in prime_audit/audit/verdict.py: leaks, confounded (the sides differ, but no more than "
-    "a control that never asks the personalised model), no leak found, too few to say.",
+    "p: permutation test at the unit that was drawn, of the AUC minus the unmerged base's (paper: of the AUC), "
+    "Holm-corrected over the attacks of a method and game. Over it: the AUC minus the best control's, on the same "
+    "draws. TPR: mean TPR at 10, 1 and 0.1 % FPR; – where the non-members cannot carry it. ε ≥: lower bound on ε, and "
+    "the highest that as many guesses could show; – where members were not drawn at random.",
+    "Verdicts follow the rule in prime_audit/audit/verdict.py: leaks (only where membership was drawn at random), "
+    "confounded (the sides differ, and the game cannot say by what), no leak found, too few to say.",
 )
 _STYLES = {"leaks": "bold red", "confounded": "yellow", "no leak found": "green"}
 
@@ -36,7 +37,6 @@ def _cells(leak: Leak) -> tuple[str, ...]:
         if leak.over_control is None
         else f"{leak.over_control:+.3f}{_interval(leak.over_control_ci, '+')}"
     )
-    tpr = leak.tpr.get("0.01")
     return (
         leak.game,
         leak.attack,
@@ -44,9 +44,14 @@ def _cells(leak: Leak) -> tuple[str, ...]:
         (leak.best_control or "–").replace("_", " "),
         over,
         "–" if leak.p_adjusted is None else f"{leak.p_adjusted:.3f}",
-        "–" if tpr is None else f"{tpr:.3f}",
+        " ".join(map(_short, leak.tpr.values())),
+        "–" if leak.epsilon is None else f"{leak.epsilon:.2f} of {leak.epsilon_ceiling:.2f}",
         leak.verdict,
     )
+
+
+def _short(rate: float | None) -> str:
+    return "–" if rate is None else f"{rate:.2f}"
 
 
 def _interval(ci: tuple[float, float] | None, sign: str = "") -> str:
@@ -65,9 +70,14 @@ def _lines(leak: Leak) -> Iterable[str]:
             f"{leak.attack}, game {leak.game}: undefined for {leak.undefined} items, which count with their "
             "target's median (a target without a defined item is left out)"
         )
+    if leak.undefined_base:
+        yield f"{leak.attack}, game {leak.game}: undefined for {leak.undefined_base} items under the unmerged base"
     if leak.both_sides:
         total = leak.members + leak.others
-        yield f"game {leak.game}: {leak.both_sides} of {total} items have a text that stands on both sides"
+        yield (
+            f"game {leak.game}: {leak.both_sides} of {total} items are no clean members or non-members: their text "
+            "stands on the other side too, or was trained on all the same"
+        )
 
 
 def terminal(table: Sequence[tuple[str, ...]]) -> Table:
@@ -94,9 +104,10 @@ def terminal(table: Sequence[tuple[str, ...]]) -> Table:
 
 
 def _compact(cell: str) -> str:
-    """``0.582 [0.460, 0.694]`` as two short lines: intervals would not fit a hundred columns otherwise."""
+    """``0.582 [0.460, 0.694]`` and ``0.00 of 2.30`` as two short lines: a hundred columns hold no more."""
     figure, bracket, interval = cell.partition(" [")
-    return figure + ("\n" + interval.rstrip("]").replace("0.", ".").replace(", ", " ") if bracket else "")
+    lines = figure.replace(" of ", "\nof ")
+    return lines + ("\n" + interval.rstrip("]").replace("0.", ".").replace(", ", " ") if bracket else "")
 
 
 def markdown(table: Sequence[tuple[str, ...]]) -> str:

@@ -141,13 +141,14 @@ class Leak:
     auc: float
     """Mean over targets of the per-target AUC."""
     ci: tuple[float, float] | None
-    """Its interval, over sharers and targets."""
+    """Its interval: over sharers and targets; in the target game over targets; of one target, over her items."""
     verdict: str
     """leaks, no leak found, confounded, or too few to say: by the rule of prime_audit/audit/verdict.py."""
     why: str
     """The numbers that decided."""
     p: float | None
-    """One-sided permutation p at the unit that was randomised; null where nothing can be exchanged."""
+    """One-sided permutation p: where membership was drawn, of the AUC minus the unmerged base's, at the unit that was
+    drawn; where it was selected, of the AUC, by sharers. Null where nothing can be exchanged."""
     p_adjusted: float | None
     """After Holm's correction over the attacks of this method and game."""
     best_control: str | None
@@ -164,8 +165,11 @@ class Leak:
     """Non-member items scored, over all targets."""
     undefined: int
     """Items the attack said nothing of; they count with the median score."""
+    undefined_base: int
+    """Items the same score from the unmerged base said nothing of."""
     both_sides: int
-    """Items whose text stands on both sides of a target's game."""
+    """Members whose text is also a non-member's, and non-members whose text was trained on after all (by the target's
+    model or a merged sharer's adapter)."""
     epsilon: float | None = None
     """Empirical lower bound on ε (prime_audit/audit/bounds.py), 95 % confidence over the attacks of this method and
     game together; null where membership was selected, or there are too few people."""
@@ -175,16 +179,16 @@ class Leak:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one stage asked of the model (its seconds stand in times)."""
+    """What one stage asked of the models it used: base, encoder, profiler (its seconds stand in times)."""
 
     task: str
     """The task's name."""
     method: str | None
     """The method's label; null for what all methods share."""
     stage: str
-    """For instance adapt, share, embed, fit, answer, attack."""
+    """For instance embed, profiles, adapt, share, search, answer."""
     requests: int = 0
-    """Sequences sent through the model."""
+    """Sequences sent through a model."""
     prompt_tokens: int = 0
     """Tokens read."""
     new_tokens: int = 0
@@ -242,7 +246,7 @@ class Record:
     model: Model
     """The base model."""
     hardware: Mapping[str, Any]
-    """Device, processor and number of cores."""
+    """Device (cpu or cuda), its name, threads that torch computes with, and operating system."""
     results: tuple[Result, ...]
     """Every figure, one entry each; tasks, methods and metrics in the order asked for."""
     times: Times
@@ -252,13 +256,15 @@ class Record:
     leaks: tuple[Leak, ...] = ()
     """The panel beside every leakage figure, with its verdict."""
     community: Mapping[str, Any] = field(default_factory=dict)
-    """By task: the sharers with index, cluster, items and held-out counts, and similarities to targets."""
+    """By task: the sharers with index, cluster, items and held-out counts, the place of the PEFT adapter below the
+    cache folder (where it was trained), the accounted ε (where one was asked for); and similarities to targets."""
     costs: tuple[Cost, ...] = ()
     """What each stage asked of the model."""
     intervals: Intervals = field(default_factory=Intervals)
     """How every interval was made."""
     warnings: tuple[str, ...] = ()
-    """What a reader must know: inputs cut, items without a score, settings that differ from the paper's."""
+    """What a reader must know before believing the figures: records and items left out, texts cut, questions that
+    stand in other users' histories, what a game holds out, what sharers' ε does not cover, coins that fell alike."""
     schema: str = SCHEMA
     """Name and version of this format."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from prime_audit.community.build import Community
 from prime_audit.community.cautions import cautions, one_sided
 from prime_audit.community.held import Held, hold_back
 from prime_audit.community.profiles import plain_profile, written_profiles
+from prime_audit.community.sharers import bank_name
 from prime_audit.community.store import Store, content_key
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base, load_base, quiet_libraries
@@ -30,6 +32,7 @@ from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.sampling import Sampling
 from prime_audit.errors import UserError
 from prime_audit.folder import PREDICTIONS, SCORES, Run, RunFolder
+from prime_audit.lamp.check import shared_questions
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.readers import require_searchable
@@ -38,7 +41,7 @@ from prime_audit.lamp.tasks import TASKS, Task
 from prime_audit.ledger import Ledger
 from prime_audit.plan import REFERENCE, MethodSpec, Plan
 from prime_audit.play import rounds
-from prime_audit.plugins import Attack, Personal, Scene, load_attack
+from prime_audit.plugins import Attack, Personal, Scene, load_attack, models_of
 from prime_audit.record import Comparison, Data, Intervals, Leak, Model, Record, Result
 from prime_audit.seeds import seed_of
 from prime_audit.utility import Answers
@@ -136,13 +139,17 @@ class Readers:
 
     def __init__(self, plan: Plan, base: Base) -> None:
         limit = plan.settings.get("encoder_tokens")
+        # One account for all models: a stage's cost is what it asked of whichever model it used.
         self.encoder: Encoder = (
-            load_encoder(plan.encoder, plan.device, limit) if plan.encoder else base_encoder(base, limit)
+            load_encoder(plan.encoder, plan.device, limit, spent=base.spent)
+            if plan.encoder
+            else base_encoder(base, limit)
         )
         self.profiler: Engine | None = None
         if plan.profiler:
             # Nothing is adapted in it, so any causal model will do.
             writer = load_base(plan.profiler, targets=(), device=plan.device, dtype=plan.dtype)
+            writer.spent = base.spent
             self.profiler = Engine(writer, AdapterBank(writer), plan.settings.get("batch_tokens"))
 
 
@@ -231,9 +238,7 @@ class TaskRun:
         part = self._cores()[core].core
         stage = partial(self.ledger.stage, self.task.name, core, engine=self.engine)
         scene = Scene(self.task, self.engine, community, self.plan.settings, self.plan.seed, stage)
-        make = part.plugin.personalise
-        assert make is not None
-        made = make(scene, **part.values(self.plan.settings, self.task.name))
+        made = models_of(part.plugin, scene, part.values(self.plan.settings, self.task.name))
         missing = [u.id for u in community.targets if u.id not in made]
         if missing:
             raise UserError(
@@ -329,7 +334,13 @@ class TaskRun:
             )
         if data.defects:
             self.found.warnings.append(
-                f"{name}: {len(data.defects)} defective records in the data, the first: {data.defects[0]}"
+                f"{name}: {len(data.defects)} defective records in the data, the first: {data.defects[0]}; all are "
+                f"listed by prime-audit data check {shlex.quote(data.source)} --task {name}"
+            )
+        if shared := shared_questions(data):
+            self.found.warnings.append(
+                f"{name}: {shared} of {self.found.data[-1].queries} questions stand in other users' histories too "
+                "(their golds may differ): sharers may have trained on them"
             )
 
 
@@ -345,6 +356,7 @@ def _describe(community: Community) -> dict[str, Any]:
                 "heldout": len(s.heldout),
             }
             | ({"dp": asdict(g)} if (g := community.guarantee(s)) else {})
+            | ({"adapter": place} if (place := community.places.get(bank_name(s.user.id))) else {})
             for n, s in enumerate(community.sharers)
         ],
         "similarity": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +82,7 @@ def rows(task: Task, answers: Answers) -> list[Mapping[str, object]]:
     ]
 
 
-def _statistic(table: MetricTable, metric: str):  # type: ignore[no-untyped-def]
+def _statistic(table: MetricTable, metric: str) -> Callable[[np.ndarray], float]:
     count = len(table.columns[metric])
 
     def statistic(indices: np.ndarray) -> float:

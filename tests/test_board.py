@@ -9,13 +9,16 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from prime_audit import board, frontier
+from prime_audit.plan import parse_methods
 from prime_audit.record import Comparison, Data, Model, Record, Result, Times
+from prime_audit.settings import load_settings
 
 METRICS = {"LaMP-2": ("accuracy", "f1"), "LaMP-3": ("MAE", "RMSE"), "LaMP-4": ("rouge-1", "rouge-L")}
 METHODS = (
@@ -29,6 +32,14 @@ METHODS = (
     "prime:alpha=0.6+rag",
 )
 NOBODY = "merges nobody: no sharer is a member"
+
+
+def entry(method: str, task: str) -> dict[str, Any]:
+    """Return what a run writes under ``methods``; nothing of a method there is not."""
+    if method not in METHODS:
+        return {}
+    (spec,) = parse_methods(method)
+    return spec.values(load_settings("laptop"), task)
 
 
 def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METHODS) -> Record:
@@ -66,9 +77,7 @@ def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METH
                 comparisons.append(shift)
     data = tuple(Data(t, "world", "world", "a", "b", {"targets": 10}, 400, 330) for t in tasks)
     model = Model("mini", "c", 350_000, "float32")
-    labels: dict[str, dict[str, dict[str, float]]] = {
-        method: {task: {} for task in tasks} for method in methods
-    }
+    labels = {method: {task: entry(method, task) for task in tasks} for method in methods}
     command = f"prime-audit compare --methods {','.join(methods)}"
     times = Times("then", "now")
     return Record(
@@ -217,7 +226,8 @@ def test_series_and_alphas() -> None:
     assert frontier._series("prime:alpha=0.6") == "prime"
     assert frontier._series("perpcs+pag") == "perpcs+pag"
     assert frontier._alpha("prime:k=3,alpha=0.6+rag", {}) == 0.6
-    assert frontier._alpha("prime", {"alpha": 0.5}) == 0.5
+    assert frontier._alpha("prime", {"prime.alpha": 0.5}) == 0.5
+    assert frontier._alpha("prime+rag", {"prime.alpha": 0.5, "rag.k": 1}) == 0.5
     assert frontier._alpha("oppu", {}) is None
 
 
@@ -230,6 +240,22 @@ def test_a_sweep_is_joined_in_the_order_of_alpha() -> None:
     assert "prime:k=3" in names  # the sweep
     assert "prime:alpha=0.6+rag" in names  # alone: its whole label
     assert [p.method for p in panel.points if p.auc is None] == ["np", "rag", "oppu"]
+
+
+def test_a_sweep_has_its_default_point() -> None:
+    """``prime`` ran at alpha 0, which its label does not say."""
+    (panel,) = frontier.panels(invent(methods=("np", "prime", "prime:alpha=0.6", "prime:alpha=0.2")))
+    (sweep,) = frontier._sweeps([point for point in panel.points if point.auc])
+    assert [(point.method, point.alpha) for point in sweep] == [
+        ("prime", 0.0), ("prime:alpha=0.2", 0.2), ("prime:alpha=0.6", 0.6),
+    ]  # fmt: skip
+
+
+def test_tables_with_f1_say_how_its_interval_leans() -> None:
+    line = "f1: percentile intervals lean low: a resample may lack a class, which then counts 0."
+    for task, expected in (("LaMP-2", 1), ("LaMP-4", 0)):
+        assert board.markdown(invent((task,))).count(f"* {line}\n") == expected
+        assert shown(invent((task,)), width=120).count(line) == expected
 
 
 def test_a_record_without_leakage_or_results_still_draws() -> None:

@@ -1,0 +1,216 @@
+"""What a record tells of how its run came about: costs, where adapters lie, what a reader is warned of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prime_audit import Run, compare
+from prime_audit.community import build
+from prime_audit.engine.adapters import load_adapter
+from prime_audit.errors import UserError
+from prime_audit.lamp.readers import read
+from prime_audit.record import Cost
+
+METHOD = '''"""A uniform soup, as CONTRIBUTING has it."""
+import numpy as np
+
+from prime_audit.community.sharers import bank_name
+from prime_audit.engine.mixture import Mixture
+from prime_audit.plugins import Param, Personal, method
+
+
+@method(source="a test", params=(Param("k", "preset:prime.k", "most similar sharers merged"),))
+def personalise(scene, *, k):
+    """Give every target the mean of her k nearest sharers' updates."""
+    scene.community.ready()
+    made = {}
+    for user in scene.community.targets:
+        near = scene.community.nearest(user.id, k)
+        mixture = Mixture(tuple(bank_name(s) for s in near), np.full(len(near), 1 / len(near)))
+        made[user.id] = Personal(mixture, near)
+    return made
+'''
+
+
+def costs(run: Run) -> dict[tuple[str | None, str], Cost]:
+    return {(c.method, c.stage): c for c in run.record.costs}
+
+
+# -- costs -------------------------------------------------------------------------------------------------
+
+
+def test_embedding_and_profiles_are_counted_whoever_does_them(
+    quick: Callable[..., Run],
+    small_data: Callable[[str], Path],
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    data = read(small_data("LaMP-4"))
+    items = sum(len(u.history) for u in (*data.targets, *data.candidates))
+    own = costs(quick("pag"))
+    assert own[None, "embed"].requests == items
+    assert own[None, "embed"].prompt_tokens > items
+    others = {"encoder": str(model_folder("qwen2")), "profiler": "mini"}
+    theirs = costs(quick("pag", out=tmp_path / "theirs", **others))
+    assert theirs[None, "embed"].requests == items
+    assert theirs[None, "embed"].prompt_tokens != own[None, "embed"].prompt_tokens  # another tokenizer
+    written = theirs[None, "profiles"]
+    assert written.requests >= len(data.adapt) + len(data.targets)
+    assert written.prompt_tokens > 0
+    assert written.new_tokens > 0
+
+
+# -- where adapters lie ------------------------------------------------------------------------------------
+
+
+def test_the_record_says_where_sharers_adapters_lie(quick: Callable[..., Run], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    kept, none = quick("prime", cache=cache), quick("prime", out=tmp_path / "none")
+    sharers = kept.record.community["LaMP-4"]["sharers"]
+    assert sharers == none.record.community["LaMP-4"]["sharers"]
+    assert len({s["adapter"] for s in sharers}) == len(sharers) == 4
+    adapters = [load_adapter(cache / s["adapter"]) for s in sharers]
+    assert {a.rank for a in adapters} == {2}
+    entry = (cache / sharers[0]["adapter"]).parent
+    assert sorted(p.name for p in entry.iterdir()) == ["0000", "0001", "0002", "0003", "cost.json"]
+    bare = quick("rag", out=tmp_path / "rag", games="")
+    assert not any("adapter" in s for s in bare.record.community["LaMP-4"]["sharers"])
+
+
+def test_adapters_trained_by_other_code_are_not_read_back(
+    quick: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"cache": tmp_path / "cache", "games": ""}
+    first = quick("prime", **words).record.community["LaMP-4"]["sharers"][0]["adapter"]
+    again = quick("prime", **words, out=tmp_path / "again").record.community["LaMP-4"]["sharers"][0][
+        "adapter"
+    ]
+    monkeypatch.setattr(build, "engine_sha256", lambda: "another")
+    other = quick("prime", **words, out=tmp_path / "other").record.community["LaMP-4"]["sharers"][0][
+        "adapter"
+    ]
+    assert first == again != other
+
+
+def test_the_engines_hash_is_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = build.engine_sha256.__wrapped__()
+    (tmp_path / "train.py").write_text("pass\n")
+    monkeypatch.setattr(build.engine, "__file__", str(tmp_path / "__init__.py"))
+    one = build.engine_sha256.__wrapped__()
+    (tmp_path / "train.py").write_text("pass  # changed\n")
+    assert len({before, one, build.engine_sha256.__wrapped__()}) == 3
+
+
+# -- warnings ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spoilt(small_data: Callable[[str], Path], tmp_path: Path) -> Path:
+    """Return LaMP-2 data with two of six questions in a candidate's history, one in her own, and one bad item."""
+    import shutil
+
+    folder = tmp_path / "movie_tagging"
+    shutil.copytree(small_data("LaMP-2"), folder)
+    asked = [(u.id, q) for u in read(folder).targets for q in u.queries]
+    files = {name: json.loads((folder / name).read_text()) for name in ("user_anchor_candidate.json",)}
+    profile = files["user_anchor_candidate.json"][0]["profile"]
+    for place, (_, query) in enumerate(asked[:2]):
+        profile[place]["description"] = query.fields["description"].upper()
+    profile[2]["tag"] = "no tag of ours"
+    (folder / "user_anchor_candidate.json").write_text(json.dumps(files["user_anchor_candidate.json"]))
+    users = json.loads((folder / "test_100/user_test_100.json").read_text())
+    users[0]["profile"][0]["description"] = asked[0][1].fields["description"]
+    (folder / "test_100/user_test_100.json").write_text(json.dumps(users))
+    return folder
+
+
+def test_questions_that_sharers_may_have_seen_are_warned_of(spoilt: Path, tmp_path: Path) -> None:
+    words = {
+        "tasks": "LaMP-2",
+        "data": str(spoilt),
+        "overrides": ["clusters=4", "min_history=4"],
+        "games": "",
+    }
+    run = compare("rag", **words, out=tmp_path / "run", cache=None, quiet=True)
+    assert [w for w in run.record.warnings if "questions stand" in w] == [
+        "LaMP-2: 2 of 6 questions stand in other users' histories too (their golds may differ): sharers may have "
+        "trained on them"
+    ]
+    (defective,) = [w for w in run.record.warnings if "defective" in w]
+    assert defective.startswith("LaMP-2: 2 defective records in the data, the first: ")
+    assert defective.endswith(f"listed by prime-audit data check {spoilt} --task LaMP-2")
+    assert any("is also one of the user's questions" in d for d in run.record.data[0].first_defects)
+
+
+def test_the_check_says_so_too(say: Callable[..., Any], spoilt: Path) -> None:
+    said = say("data", "check", spoilt, "--task", "LaMP-2")
+    assert "targets' questions that stand in other users' histories too: 2 of 6" in said.out
+    assert said.out.count("is also one of the user's questions") == 1
+
+
+# -- methods that fail, and methods that are one -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "scene.community.ready()",
+            "raise KeyError('x')",
+            "method mine failed: KeyError: 'x'; see prime-audit doctor mine",
+        ),
+        (
+            "return made",
+            "return None",
+            "method mine must return {target id: Personal}; see prime-audit doctor mine",
+        ),
+        ("Personal(mixture, near)", "mixture", "method mine must return {target id: Personal}"),
+    ],
+)
+def test_a_methods_fault_is_one_line(
+    quick: Callable[..., Run], tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(METHOD.replace(old, new))
+    with pytest.raises(UserError) as fault:
+        quick("mine", plugins=[file])
+    assert message in str(fault.value)
+    assert "\n" not in str(fault.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_front_methods_fault_is_one_line(quick: Callable[..., Run], tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        '"""A test."""\nfrom prime_audit.plugins import method\n\n\n'
+        '@method(source="a test", augments=True)\ndef front(*, alone):\n    """X."""\n    return 1 / 0\n'
+    )
+    with pytest.raises(
+        UserError, match="method mine failed: ZeroDivisionError: division by zero; see prime-audit"
+    ):
+        quick("mine", plugins=[file])
+
+
+def test_the_method_of_contributing_plays_every_game(quick: Callable[..., Run], tmp_path: Path) -> None:
+    text = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
+    example = next(part for part in text.split("```python\n") if "Uniform soup" in part).partition("```")[0]
+    (tmp_path / "soup.py").write_text(example, encoding="utf-8")
+    run = quick("soup:k=3", plugins=[tmp_path / "soup.py"], games="paper,heldout,inclusion")
+    games = {
+        r.game for r in run.record.results if r.method == "soup:k=3" and r.metric == "auc" and not r.reason
+    }
+    assert "inclusion" in {r.game for r in run.record.results}
+    assert {"paper", "heldout"} <= games
+
+
+def test_one_core_under_two_labels_is_trained_once(quick: Callable[..., Run], tmp_path: Path) -> None:
+    run = quick("oppu,oppu:recipe=sharers")
+    assert run.record.spec["methods"] == ["np", "oppu"]
+    two = quick("oppu+rag,oppu:recipe=sharers+pag", out=tmp_path / "two")
+    assert two.record.spec["methods"] == ["np", "oppu+rag", "oppu:recipe=sharers+pag"]
+    assert len([c for c in two.record.costs if c.stage == "own adapters"]) == 1
