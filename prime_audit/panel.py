@@ -19,6 +19,8 @@ NOTES = (
     "Verdicts follow the rule in prime_audit/audit/verdict.py: leaks (only where membership was drawn at random), "
     "confounded (the sides differ, and the game cannot say by what), no leak found, too few to say.",
 )
+_WRAPPED = {"method": 6, "best control": 7, "verdict": 10}
+"""Columns whose words may stand on several lines of the terminal, and their least width; figures stay whole."""
 _STYLES = {"leaks": "bold red", "confounded": "yellow", "no leak found": "green"}
 
 
@@ -44,14 +46,14 @@ def _cells(leak: Leak) -> tuple[str, ...]:
         (leak.best_control or "–").replace("_", " "),
         over,
         "–" if leak.p_adjusted is None else f"{leak.p_adjusted:.3f}",
-        " ".join(map(_short, leak.tpr.values())),
+        " ".join(_short(rate) for rate in leak.tpr.values()),
         "–" if leak.epsilon is None else f"{leak.epsilon:.2f} of {leak.epsilon_ceiling:.2f}",
         leak.verdict,
     )
 
 
 def _short(rate: float | None) -> str:
-    return "–" if rate is None else f"{rate:.2f}"
+    return "–" if rate is None else f"{rate:.2f}".removeprefix("0")
 
 
 def _interval(ci: tuple[float, float] | None, sign: str = "") -> str:
@@ -95,9 +97,12 @@ def terminal(table: Sequence[tuple[str, ...]]) -> Table:
         title_justify="left",
     )
     for header in HEADERS:
-        made.add_column(header, overflow="fold")
+        made.add_column(
+            header, overflow="fold", no_wrap=header not in _WRAPPED, min_width=_WRAPPED.get(header)
+        )
     for row in table:
-        methods, *figures, word = (_compact(cell) for cell in row)
+        methods, *figures, tpr, bound, word = (_compact(cell) for cell in row)
+        figures += ["\n".join(tpr.rsplit(" ", 1)), bound.replace("of ", "/")]
         cells = [Text(methods.replace(", ", ",\n")), *map(Text, figures)]
         made.add_row(*cells, Text(word, style=_STYLES.get(word, "")))
     return made
