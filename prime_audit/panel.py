@@ -90,7 +90,7 @@ def terminal(table: Sequence[tuple[str, ...]]) -> Table:
 
     made = Table(
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
         pad_edge=False,
         show_edge=False,
         title="control panel",
