@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from prime_audit.audit.epsilon import epsilon_ceiling
+from prime_audit.audit.games import GAMES
 from prime_audit.audit.stored import Exam, read_exam
 from prime_audit.audit.trials import (
     Outcome,
@@ -35,14 +36,15 @@ from prime_audit.folder import load_run, write_atomic
 from prime_audit.plugins import load_attack
 from prime_audit.seeds import rng_of, seed_of
 
-GAMES = ("paper", "heldout")
+SIMULATED = ("paper", "heldout")
 ATTACKS = ("loss_mean", "minkpp", "lira_online", "rmia")
 """Attacks of the real pass: one of each kind of signal, the community's shadow models among them."""
 STRENGTHS = (0.03, 0.1, 0.3)
 """Standard deviations by which a planted leak raises a member's score."""
 NOTE = (
     f"Real pass: stored signals of a small run, labels drawn again, attacks {', '.join(ATTACKS)} (those the run stored "
-    "signals for). Tests: share of audits and attacks with p <= 0.05, uncorrected; verdicts: share of audits with any."
+    "signals for; in the inclusion game, which has no shadow models, lira_online says nothing). Tests: share of audits "
+    "and attacks with p <= 0.05, uncorrected; verdicts: share of audits with any. The paper's game never says leaks."
 )
 SHIFT = 0.5
 """Standard deviations of a selection shift, under every model."""
@@ -204,12 +206,12 @@ def _write(out: Path, found: Examination) -> None:
 
 
 def _nulls(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
-    for game in GAMES:
+    for game in SIMULATED:
         yield _simulated("null", game, count, seed)
     attacks = [load_attack(name) for name in ATTACKS]
     attacks = [a for a in attacks if not exam.lacking(a.needs, ["modules"])]
     source = f"real pass, {len(attacks)} attacks"
-    for game in (*GAMES, "inclusion"):
+    for game in (*SIMULATED, "inclusion"):
 
         def again(rng: np.random.Generator, own: int, game: str = game) -> list[Outcome]:
             return redrawn(exam, attacks, game, rng, own)
@@ -219,7 +221,7 @@ def _nulls(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
 
 
 def _leaks(count: int, seed: int) -> Iterable[Audits]:
-    for game in GAMES:
+    for game in SIMULATED:
         for strength in STRENGTHS:
             yield _simulated(f"leak {strength:g}", game, count, seed, strength=strength)
 
@@ -258,12 +260,15 @@ def _mechanisms(count: int, seed: int) -> list[Bounds]:
     rng, found = rng_of(seed, "calibrate", "mechanisms"), list[Bounds]()
     for epsilon in EPSILONS:
         plain = [randomised_response(epsilon, UNITS, rng) for _ in range(count)]
-        most = epsilon_ceiling(UNITS // 2, UNITS // 2)
-        found.append(summary("randomised response", "threshold", epsilon, plain, most))
+        found.append(summary("randomised response", "threshold", epsilon, plain, _most(0.0)))
         shifted = [gaussian_shift(epsilon, DELTA, UNITS, rng) for _ in range(count)]
-        most = epsilon_ceiling(UNITS // 2, UNITS // 2, delta=DELTA)
-        found.append(summary("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, most))
+        found.append(summary("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, _most(DELTA)))
     return found
+
+
+def _most(delta: float) -> float:
+    """Highest bound that ``UNITS`` bits could give, however many of them are 1."""
+    return max(epsilon_ceiling(n, UNITS - n, delta=delta) for n in range(1, UNITS))
 
 
 def summary(
@@ -310,7 +315,9 @@ def _exam(run: Path | None, seed: int) -> Exam:
 
 
 def _audit_row(a: Audits) -> tuple[str, ...]:
-    shares = (f"{100 * x:.1f} %" for x in (a.clustered, a.naive, a.leaks, a.confounded))
+    shares = [f"{100 * x:.1f} %" for x in (a.clustered, a.naive, a.leaks, a.confounded)]
+    if not GAMES[a.game].randomised:
+        shares[2] = "–"
     return (a.what, a.source, a.game, str(a.audits), *shares)
 
 

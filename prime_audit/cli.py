@@ -187,8 +187,8 @@ def prompts(as_json: bool, **options: Any) -> None:
     """Show what a method really sends: every prompt of a user, with its gold.
 
     Split query: a target's questions, or the questions by which a user adapts the base (whatever the method). Split
-    history: what trains or searches a user's model; of a sharer a run leaves the held-out items out. Where a run would
-    send something else, a note on stderr says so.
+    history: what trains or searches a user's model; of a sharer a run leaves the held-out items out, of
+    profile texts and fronts too. Where a profiler or a cap of the histories changes what is sent, a note on stderr says so.
     """
     from prime_audit.describe import user_prompts
 

@@ -124,8 +124,8 @@ def user_prompts(
 
     ``query``: a target's questions with what the method puts in front, or the questions of a user who adapts the base,
     as every method's base is trained on them. ``history``: the examples that train or search her model, which the
-    method does not change; of a sharer a run leaves the held-out items out. Profile texts are the data's or the
-    summary.
+    method does not change; of a sharer a run leaves the held-out items out, of profile texts and
+    fronts too. Profile texts are the data's or the summary.
     """
     from prime_audit.community.profiles import plain_profile
     from prime_audit.lamp.source import open_data

@@ -12,6 +12,7 @@ from prime_audit.audit.observed import Observed
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.stored import BEHIND, FIELDS
 from prime_audit.community.build import Community
+from prime_audit.community.sharers import singles
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import User
@@ -37,7 +38,9 @@ def make_pool(community: Community) -> Pool:
         words = {item.id: item.words for item in sharer.user.history}
         last = {e.id for e in community.last_examples(sharer.user, sharer.trained)}
         rng = rng_of(community.seed, "heldout game", owner)
-        some = set(rng.choice(sharer.trained, min(len(sharer.heldout), len(trained)), replace=False).tolist())
+        once = [item for item in singles(sharer.user) if item in trained]
+        count = min(len(sharer.heldout), len(once))
+        some = set(rng.choice(once, count, replace=False).tolist()) if count else set()
         drawn = some | set(sharer.heldout)
         plain = history_examples(community.task, sharer.user, augmented=False, items=drawn)
         for example in (*community.trained_examples(sharer), *plain):

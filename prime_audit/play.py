@@ -140,7 +140,7 @@ class Play:
         base = {d.target: scores_of(attack, plain[d.target]) for d in dealt}
         known = [d for d in dealt if not any(np.isnan(s[d.target]).all() for s in (raw, base))]
         items = sum(r.size for r in raw.values())
-        if not known:
+        if not known or (any(d.playable for d in dealt) and not any(d.playable for d in known)):
             raise Undefined(
                 f"the score is undefined for all {items} items, or for all under the unmerged base"
             )

@@ -37,6 +37,7 @@ class TargetLeakage(Leakage):
         self, community: Community, game: Game, attacks: Sequence[Attack], held: Mapping[str, Held]
     ) -> None:
         self._held = held if searchable(community.data) else {}
+        self._known_users = population(community) if self._held else []
         super().__init__(community, [game], attacks, self._make_pool(community))
 
     def ask(self, label: str, models: Mapping[str, Personal], front: Augment) -> Examined:
@@ -78,7 +79,7 @@ class TargetLeakage(Leakage):
             none,
             ~none,
             [[owner] if words[owner][e.item] in shown[owner] else [] for owner, e, _ in found],
-            texts_of(population(community)) if found else [],
+            texts_of(self._known_users),
         )
 
     def _examples(self, community: Community, held: Held, front: Augment) -> list[Example]:
@@ -100,7 +101,7 @@ class TargetLeakage(Leakage):
     def _crowd(self, target: str, front: Augment) -> list[str]:
         """Prompts of the known non-members behind the same fronts: else RMIA would compare with bare ones."""
         held = self._held[target]
-        crowd = population(self.community)[PREFIX:]
+        crowd = self._known_users[PREFIX:] if self._known() else []
         found = [self._behind(self.community, held, front, user, {e.item}) for user, e in crowd]
         return [own[0].prompt for own in found]
 

@@ -204,8 +204,10 @@ def test_the_method_of_contributing_plays_every_game(quick: Callable[..., Run], 
     games = {
         r.game for r in run.record.results if r.method == "soup:k=3" and r.metric == "auc" and not r.reason
     }
-    assert "inclusion" in {r.game for r in run.record.results}
     assert {"paper", "heldout"} <= games
+    why = {r.reason or "" for r in run.record.results if (r.method, r.game) == ("soup:k=3", "inclusion")}
+    assert why  # played, or all coins alike; but never refused
+    assert not [w for w in why if "merges nobody" in w or "did not include" in w]
 
 
 def test_one_core_under_two_labels_is_trained_once(quick: Callable[..., Run], tmp_path: Path) -> None:

@@ -127,13 +127,13 @@ def verdict(
         return Verdict("too few to say", thin)
     assert estimate.ci is not None
     assert tests.p is not None
-    figure = f"AUC {estimate.value:.3f}, p {tests.p:.3g}{_beside(against)}"
+    figure = f"AUC {estimate.value:.3f}, its p {tests.p:.3g}{_beside(against)}"
     if randomised and tests.p_gain is not None and tests.p_gain <= alpha:
         return Verdict("leaks", f"{figure}; p {tests.p_gain:.3g} for what it has over the unmerged base")
     if randomised and epsilon:
         return Verdict("leaks", f"{figure}; ε is at least {epsilon:.3g}")
     if tests.p <= alpha:
-        how = "but no more than under the unmerged base" if randomised else "and members were selected"
+        how = "not shown to be more than under the unmerged base" if randomised else "members were selected"
         return Verdict("confounded", f"{figure}: the sides differ, {how}")
     if tests.p_reversed is not None and tests.p_reversed <= alpha:
         return Verdict(

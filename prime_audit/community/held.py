@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from prime_audit.community.sharers import hold_out
+from prime_audit.community.sharers import hold_out, singles
 from prime_audit.lamp.data import Dataset, Item, User
 from prime_audit.seeds import rng_of
 
@@ -30,7 +30,7 @@ class Held:
 def hold_back(data: Dataset, share: float, seed: int) -> tuple[Dataset, dict[str, Held]]:
     """Take ``share`` of every target's history out, by her own random numbers; also return what was taken.
 
-    As ``hold_out`` of sharers: ⌊share·n⌋ items but at least one, and never the last one that remains.
+    As ``hold_out`` of sharers: ⌊share·n⌋ items but at least one, never all, and none that has a copy.
     """
     held = {user.id: _hold(user, share, seed) for user in data.targets}
     return replace(data, targets=tuple(h.shown for h in held.values())), held
@@ -40,8 +40,8 @@ def _hold(user: User, share: float, seed: int) -> Held:
     if len(user.history) < 2 or share <= 0:
         return Held(user, (), ())
     drawn = hold_out(user, 0, share, seed)
-    others = drawn.heldout if drawn.trained else drawn.heldout[:-1]
-    rest = [i.id for i in without(user, others)]
+    others = drawn.heldout
+    rest = [i for i in singles(user) if i not in set(others)]
     rng = rng_of(seed, "target game", user.id)
     some = set(rng.choice(len(rest), size=min(len(others), len(rest)), replace=False).tolist())
     return Held(user, tuple(i for n, i in enumerate(rest) if n in some), others)

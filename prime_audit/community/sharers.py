@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -62,28 +63,23 @@ def choose_sharers(
 def hold_out(user: User, cluster: int, share: float, seed: int) -> Sharer:
     """Draw the held-out items, ⌊share·n⌋ of them but at least one, by the user's own random numbers.
 
-    Items with the same words stay together: one of two copies would have been seen in training by the other. So there
-    may be fewer where copies do not fit in, more where there are none but many copies, and none where all are alike.
+    Only items whose words are hers once are drawn (``singles``): a copy's twin would have been seen in training, and
+    copies that share a side would not count as drawn apart. Where she has too few, fewer are held out; never all.
     """
-    copies: dict[str, list[str]] = {}
-    for item in user.history:
-        copies.setdefault(item.words, []).append(item.id)
+    able = singles(user)
     count = max(1, int(share * len(user.history))) if share > 0 else 0
-    drawn = set(_some(list(copies.values()), count, rng_of(seed, "heldout", user.id)))
+    count = min(count, len(able), len(user.history) - 1)
+    order = rng_of(seed, "heldout", user.id).permutation(len(able)).tolist()
+    drawn = {able[place] for place in order[:count]}
     ids = [item.id for item in user.history]
     return Sharer(user, cluster, tuple(i for i in ids if i not in drawn), tuple(i for i in ids if i in drawn))
 
 
-def _some(groups: Sequence[Sequence[str]], count: int, rng: np.random.Generator) -> list[str]:
-    """Take groups in random order while they fit into ``count``; at least the smallest, but never all of them."""
-    taken: list[str] = []
-    for place in rng.permutation(len(groups)).tolist():
-        if len(taken) + len(groups[place]) <= count:
-            taken += groups[place]
-    if count and not taken and len(groups) > 1:
-        sizes = [len(group) for group in groups]
-        taken += groups[sizes.index(min(sizes))]
-    return taken
+def singles(user: User) -> list[str]:
+    """List the items of a history that have no copy in it, oldest first: those a game may draw."""
+    words = {item.id: item.words for item in user.history}
+    often = Counter(words.values())
+    return [key for key, own in words.items() if often[own] == 1]
 
 
 def cosines(one: np.ndarray, many: np.ndarray) -> np.ndarray:

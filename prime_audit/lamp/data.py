@@ -26,7 +26,8 @@ class Item:
     @property
     def words(self) -> str:
         """All its fields' words: what near-duplicates share."""
-        return words_of(" ".join(self.fields.values()))
+        text = " ".join(self.fields.values())
+        return words_of(text) or text  # emoji alone are no copies of each other
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prime_audit.community.sharers import choose_sharers, cluster_users, cosines, hold_out
-from prime_audit.lamp.data import Item, User
+from prime_audit.audit.panels import Panel
+from prime_audit.audit.permutation import permutation_test
+from prime_audit.community.held import hold_back
+from prime_audit.community.sharers import choose_sharers, cluster_users, cosines, hold_out, singles
+from prime_audit.lamp.data import Dataset, Item, User
 
 
 def user(name: str, items: int) -> User:
@@ -58,3 +61,37 @@ def test_cosines() -> None:
     rng = np.random.default_rng(1)
     one, many = rng.normal(size=8), rng.normal(size=(5, 8))
     assert cosines(one, many) == pytest.approx(cosine_similarity(one[None], many)[0])
+
+
+@given(
+    st.lists(st.sampled_from("abcdefghij"), min_size=2, max_size=30), st.floats(0.05, 0.9), st.integers(0, 99)
+)
+def test_copies_are_in_no_game(texts: list[str], share: float, seed: int) -> None:
+    once = {f"i{n}" for n, t in enumerate(texts) if texts.count(t) == 1}
+    one = User("u", tuple(Item(f"i{n}", {"text": f"{t}!", "title": "x"}) for n, t in enumerate(texts)))
+    sharer = hold_out(one, 0, share, seed)
+    assert set(sharer.heldout) <= once == set(singles(one))
+    assert len(sharer.heldout) == min(max(1, int(share * len(texts))), len(once), len(texts) - 1)
+    assert sharer.trained  # always something
+    _, held = hold_back(Dataset("LaMP-4", "x", "world", (), (one,), ()), share, seed)
+    game = [*held["u"].members, *held["u"].others]
+    assert set(game) <= once
+    assert len(game) == len(set(game))
+
+
+def test_with_copies_the_test_of_nothing_holds_its_level() -> None:
+    rejected = []
+    for trial in range(200):
+        rng = np.random.default_rng(trial)
+        panels = []
+        for number in range(6):
+            texts = [f"w{n}" for n in range(10)] + [f"w{n}" for n in range(10, 15) for _ in range(2)]
+            one = User(f"u{number}", tuple(Item(f"i{n}", {"text": t}) for n, t in enumerate(texts)))
+            held = hold_back(Dataset("LaMP-4", "x", "world", (), (one,), ()), 0.2, trial)[1][one.id]
+            law = {t: float(rng.normal()) for t in texts}  # copies score alike
+            asked = [*held.members, *held.others]
+            scores = np.array([law[texts[int(i[1:])]] for i in asked])
+            members = np.array([i in held.members for i in asked])
+            panels.append(Panel(one.id, scores, [one.id] * len(asked), members))
+        rejected.append(permutation_test(panels, unit="item-within-sharer", n=199, seed=trial).p <= 0.05)
+    assert 0.01 <= np.mean(rejected) <= 0.09
