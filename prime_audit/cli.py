@@ -188,7 +188,8 @@ def prompts(as_json: bool, **options: Any) -> None:
 
     Split query: a target's questions, or the questions by which a user adapts the base (whatever the method). Split
     history: what trains or searches a user's model; of a sharer a run leaves the held-out items out, of
-    profile texts and fronts too. Where a profiler or a cap of the histories changes what is sent, a note on stderr says so.
+    profile texts and fronts too. Where a profiler or a cap of the histories changes what is sent, a note on stderr says
+    so.
     """
     from prime_audit.describe import user_prompts
 
