@@ -11,7 +11,7 @@ import numpy as np
 OPTIMIZERS = {"cma": "CMA", "ngopt": "NGOpt", "ngiohtuned": "NgIohTuned", "tbpsa": "TBPSA"}
 """Our word → nevergrad's registry name (paper, Figure 4)."""
 BOX = 1.5
-"""Merge weights lie in [−1.5, 1.5] (PROTOCOL §4)."""
+"""Merge weights lie in [−1.5, 1.5]."""
 
 
 class Search:

@@ -19,7 +19,7 @@ RECIPE = Param(
 )
 
 
-@method(source="Tan et al. 2024b (OPPU); PROTOCOL of PriME, Table 1", params=(RECIPE,))
+@method(source="Tan et al. 2024b (OPPU); as run in Kim, Shin and Kim 2025, Table 1", params=(RECIPE,))
 def personalise(scene: Scene, *, recipe: str) -> dict[str, Personal]:
     """Train one LoRA on each target's own history."""
     community = scene.community

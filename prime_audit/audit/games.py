@@ -64,7 +64,7 @@ def _nothing(target: str, reason: str) -> Dealt:
 
 
 def _paper(target: str, merged: Sequence[str], pool: Pool) -> Dealt:
-    """Set merged sharers' trained examples against all other sharers' (PROTOCOL §5)."""
+    """Set merged sharers' trained examples against all other sharers' (as published)."""
     if not merged:
         return _nothing(target, "merges nobody: no members")
     if set(merged) >= set(pool.owners):

@@ -63,7 +63,7 @@ def signals_of(
     """Take a game's rows out of a model's pass, with the other targets' models as shadow models.
 
     A module that contains an item's owner is an IN model for it, any other an OUT model, the base among them
-    (DESIGN: "a community LiRA"). Membership in the audited model decides nothing here.
+    (a community LiRA). Membership in the audited model decides nothing here.
     """
     rows = dealt.rows
     nll = {target: mean_nll(seen.logprobs) for target, seen in others.items()}

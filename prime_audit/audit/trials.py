@@ -2,7 +2,7 @@
 
 Simulated scores of target t's model for item i of sharer s: √c·u_s + √(1-c)·e_i + noise + d·[i is a member], with u, e
 standard normal and c the intra-sharer correlation; the unmerged base says the same without the last term. So half of
-the variance is the sharer's (PROTOCOL §5 simulates 0.5), shared by all her items and seen by all targets.
+the variance is the sharer's, shared by all her items and seen by all targets.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class Community:
     def gates(self) -> Gates:
         """Per-Pcs gates by bank name, trained on each sharer's own examples with her adapter frozen.
 
-        Without noise, also where the adapters have it: what is assembled by gates has no ε (PROTOCOL §4).
+        Without noise, also where the adapters have it: what is assembled by gates has no ε.
         """
         self.ready()
         self.gated = True
@@ -197,7 +197,7 @@ class Community:
         return self.user_examples(sharer.user, sharer.trained)
 
     def user_examples(self, user: User, only: Sequence[str] | None = None) -> list[Example]:
-        """Training examples of a user's items (``only`` these ids), plain and augmented (PROTOCOL §2)."""
+        """Training examples of a user's items (``only`` these ids), plain and augmented (Table 12)."""
         return history_examples(self.task, user, profile=self.profiles.get(user.id), items=only, pool=only)
 
     def last_examples(self, user: User, only: Sequence[str] | None = None) -> list[Example]:

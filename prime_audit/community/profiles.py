@@ -27,7 +27,7 @@ def plain_profile(task: Task, user: User) -> str:
 def written_profiles(
     task: Task, users: Sequence[User], writer: Engine, items: int, seed: int, tick: Tick = nothing
 ) -> dict[str, str]:
-    """Let an instruct model write each user's profile from ``items`` random history items (PROTOCOL §2).
+    """Let an instruct model write each user's profile from ``items`` random history items (Table 11).
 
     Sampled at temperature 0.6, top-k 10, top-p 0.9, at most 300 tokens; each user's draws are her own.
     """

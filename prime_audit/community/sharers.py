@@ -1,4 +1,4 @@
-"""Choosing who shares (PROTOCOL §3): one user of each cluster, with a part of her items held out."""
+"""Choosing who shares (the paper): one user of each cluster, with a part of her items held out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Per-Pcs assembly: merge weights chosen module by module while one forward pass goes on (PROTOCOL §4)."""
+"""Per-Pcs assembly: merge weights chosen module by module while one forward pass goes on (Tan et al. 2024a)."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class MixtureBranch:
     """A batch whose rows carry different mixtures of one rule: two thin products and a row-wise scaling.
 
     z = x·A_stackᵀ; ``delta`` scales z by the row's weights; ``factor`` sums z over adapters with the weights
-    and spreads the sum again by the weights (DESIGN, "the idea that makes it fast").
+    and spreads the sum again by the weights.
     """
 
     def __init__(self, bank: AdapterBank, mixtures: Sequence[Mixture]) -> None:

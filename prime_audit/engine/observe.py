@@ -46,7 +46,7 @@ def _numpy(values: Tensor) -> np.ndarray:
 
 
 def moments(logp: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of log p over the vocabulary (PROTOCOL §5, Min-K%++), from log p [n, vocabulary].
+    """Mean and deviation of log p over the vocabulary (for Min-K%++), from log p [n, vocabulary].
 
     In float32, counted from the likeliest token and σ² about the mean: the textbook difference of two sums loses
     the digits that matter where a distribution is nearly flat, and may fall below 0. Returns float64 [n]; σ ≥ 0.

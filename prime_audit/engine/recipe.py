@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LoraShape:
-    """The adapters' form (PROTOCOL §3)."""
+    """The adapters' form (Table 7)."""
 
     rank: int = 8
     alpha: float = 8.0
@@ -20,7 +20,7 @@ class LoraShape:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: Table 7 and PROTOCOL §3."""
+    """How to train: Table 7 of the paper."""
 
     batch: int
     lr: float

@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw tokens (PROTOCOL §3: temperature 0.1, top-p 0.9); ValueError out of range."""
+    """How to draw tokens (the paper: temperature 0.1, top-p 0.9); ValueError out of range."""
 
     temperature: float = 0.1
     """Divides the logits; above 0."""

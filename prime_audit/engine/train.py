@@ -1,7 +1,7 @@
 """Training many owners' adapters, or gates, in one pass over the shared frozen base.
 
 Rows of different owners share a batch; each owner keeps her own AdamW, gradient cut, schedule and step count,
-so that the result is the one she would have got alone (DESIGN, "the same way backwards").
+so that the result is the one she would have got alone.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def train_gates(
     tokens: int,
     tick: Tick = nothing,
 ) -> dict[str, tuple[Tensor, ...]]:
-    """Train Per-Pcs gates (PROTOCOL §4): per owner and site a vector g [d_in], her bank adapter frozen."""
+    """Train Per-Pcs gates (Tan et al. 2024a): per owner and site a vector g [d_in], her bank adapter frozen."""
     trainees = []
     for job in jobs:
         gates = [nn.Parameter(torch.zeros(site.d_in, device=base.device)) for site in base.sites]

@@ -70,7 +70,7 @@ class Defect:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One task's users by role (PROTOCOL: 25 % adapt the base model, targets are tested, the rest may share)."""
+    """One task's users by role (the paper: 25 % adapt the base model, targets are tested, the rest may share)."""
 
     task: str
     source: str

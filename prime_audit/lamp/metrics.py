@@ -1,4 +1,4 @@
-"""The benchmark's official metrics, to the last digit (PROTOCOL section 1, "Metric details").
+"""The benchmark's official metrics, to the last digit.
 
 Two deviations, both where the official code has no number to give: ROUGE is the plain mean over examples (the
 released code prints a bootstrap's median, which changes from run to run), and a rating that is not finite

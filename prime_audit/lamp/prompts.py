@@ -1,4 +1,4 @@
-"""Prompts and training examples, to the exact character (paper, Tables 11 and 12; PROTOCOL section 2).
+"""Prompts and training examples, to the exact character (paper, Tables 11 and 12, and the released code).
 
 Where neither says, the released Per-Pcs code decides: the retrieval query's text, retrieved items best first,
 and every field of an item cut, its gold too.

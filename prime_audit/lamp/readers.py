@@ -38,7 +38,7 @@ def read(
     queries: float = 0.2,
     strict: bool = False,
 ) -> Dataset:
-    """Read a data set in any layout (PROTOCOL section 1): official LaMP, Per-Pcs, OPPU or plain items.
+    """Read a data set in any layout: official LaMP, Per-Pcs, OPPU or plain items.
 
     Parameters
     ----------

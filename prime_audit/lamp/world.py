@@ -134,7 +134,7 @@ def tastes(task: str, *, seed: int = 0, users: int = 48, clusters: int = 6) -> l
 def write_world(
     task: str, out_dir: str | Path, *, seed: int = 0, layout: Layout = "perpcs", **sizes: Any
 ) -> Path:
-    """Write a world in a real layout (PROTOCOL section 1) and return the task's folder.
+    """Write a world in a real layout and return the task's folder.
 
     ``perpcs`` makes ``out_dir/<short name>/`` with its three user files and the targets' label file;
     ``official`` makes ``out_dir/<name>/dev_questions.json`` and ``dev_outputs.json``, one record a question.

@@ -1,4 +1,4 @@
-"""Each attack against an independent computation, written out from raw logits (PROTOCOL section 5)."""
+"""Each attack against an independent computation, written out from raw logits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def rows(*lists: Sequence[float]) -> list[np.ndarray]:
 NLL, NLL_BASE = -sum(LL) / 4, -sum(BASE_LL) / 4
 
 
-def test_protocol_vectors_of_mink_and_minkpp(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_worked_by_hand_of_mink_and_minkpp(monkeypatch: pytest.MonkeyPatch) -> None:
     import prime_attacks.mink
     import prime_attacks.minkpp
 

@@ -1,4 +1,4 @@
-"""AUC and TPR at a bounded FPR: PROTOCOL's vectors, brute force, and what must not change them."""
+"""AUC and TPR at a bounded FPR: vectors worked by hand, brute force, and what must not change them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEMBERS, OTHERS = [3, 2, 2, 1], [2, 1, 1, 0]
 sides = st.lists(st.integers(-20, 20), min_size=1, max_size=12)
 
 
-def test_protocol_vectors() -> None:
+def test_vectors_worked_by_hand() -> None:
     assert auc(MEMBERS, OTHERS) == 0.8125
     rates = [tpr_at_fpr(MEMBERS, OTHERS, fpr, allow_finer=True) for fpr in (0, 0.1, 0.25, 0.5)]
     assert rates == [0.25, 0.25, 0.75, 0.75]

@@ -62,7 +62,7 @@ def test_length_and_similarity() -> None:
 
 
 def test_length_confounds_sums_but_not_means() -> None:
-    # PROTOCOL section 5: one per-token law, Poisson 10 + 3 against 14 + 3 tokens.
+    # One per-token law, Poisson 10 + 3 against 14 + 3 tokens.
     rng = np.random.default_rng(0)
     short = [rng.normal(-2, 1, size=rng.poisson(10) + 3) for _ in range(400)]
     long = [rng.normal(-2, 1, size=rng.poisson(14) + 3) for _ in range(400)]

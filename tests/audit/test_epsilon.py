@@ -1,4 +1,4 @@
-"""ε bounds: PROTOCOL's vectors, defining equations, ceilings, and validity under a known ε."""
+"""ε bounds: vectors worked by hand, defining equations, ceilings, and validity under a known ε."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from prime_audit.audit.stats import (
 )
 
 
-def test_protocol_vectors() -> None:
+def test_vectors_worked_by_hand() -> None:
     assert epsilon_bound(90, 100, 10, 100) == pytest.approx(1.542152, abs=5e-7)
     assert epsilon_bound(6, 10, 5, 10) == 0.0
     assert one_run_epsilon(1000, 100, 80, 0.0) == pytest.approx(0.958392, abs=5e-7)

@@ -113,7 +113,7 @@ def test_too_few_sharers_for_two_halves() -> None:
 
 @pytest.mark.parametrize("alike", [0.0, 0.5])
 def test_null_audits_hardly_ever_find_an_epsilon_where_the_best_threshold_does(alike: float) -> None:
-    # PROTOCOL section 6: ε maximised over thresholds without correction "finds" ε > 0 in null audits; the more so
+    # ε maximised over thresholds without correction "finds" ε > 0 in null audits; the more so
     # where a sharer's items are alike and each is counted.
     rng, runs = np.random.default_rng(6), 200
     owner, split, greedy = np.repeat(np.arange(40), 10), 0, 0

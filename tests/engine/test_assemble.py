@@ -1,4 +1,4 @@
-"""Per-Pcs assembly against PROTOCOL §4 computed plainly: module by module, example by example, weights by hand."""
+"""Per-Pcs assembly computed plainly: module by module, example by example, weights by hand."""
 
 from __future__ import annotations
 
