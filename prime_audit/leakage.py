@@ -167,12 +167,12 @@ class Leakage:
 
         ``prompts`` and ``crowd`` stand in for the pool's own prompts of rows and of known non-members.
         """
-        pool, probes = self.pool, list[Probe]()
+        pool, probes, extras = self.pool, list[Probe](), self._extras()
         for row in range(len(pool)) if rows is None else rows:
             golds = [Continuation(pool.golds[row])]
-            if "lower_logprobs" in self._needs:
+            if "lower_logprobs" in extras:
                 golds.append(Continuation(pool.golds[row].lower()))
-            if "prefix_logprobs" in self._extras():
+            if "prefix_logprobs" in extras:
                 golds.append(Continuation(pool.golds[row], before=self._prefix()))
             prompt = (prompts or {}).get(row, pool.prompts[row])
             probes.append(Probe(prompt, mixture, tuple(golds)))

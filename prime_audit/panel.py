@@ -101,15 +101,15 @@ def terminal(table: Sequence[tuple[str, ...]]) -> Table:
             header, overflow="fold", no_wrap=header not in _WRAPPED, min_width=_WRAPPED.get(header)
         )
     for row in table:
-        methods, *figures, tpr, bound, word = (_compact(cell) for cell in row)
-        figures += ["\n".join(tpr.rsplit(" ", 1)), bound.replace("of ", "/")]
+        methods, *figures, tpr, bound, word = row
+        figures = [*map(_compact, figures), "\n".join(tpr.rsplit(" ", 1)), bound.replace(" of ", "\n/")]
         cells = [Text(methods.replace(", ", ",\n")), *map(Text, figures)]
         made.add_row(*cells, Text(word, style=_STYLES.get(word, "")))
     return made
 
 
 def _compact(cell: str) -> str:
-    """``0.582 [0.460, 0.694]`` and ``0.00 of 2.30`` as two short lines: a hundred columns hold no more."""
+    """``0.582 [0.460, 0.694]`` and ``bag of words`` as two short lines: a hundred columns hold no more."""
     figure, bracket, interval = cell.partition(" [")
     lines = figure.replace(" of ", "\nof ")
     return lines + ("\n" + interval.rstrip("]").replace("0.", ".").replace(", ", " ") if bracket else "")

@@ -54,7 +54,7 @@ def kind_of(game: str) -> Kind:
 def _round(player: Play, exam: Exam, one: Pass, game: Game, stage: Stage) -> Played:
     assert one.method is not None
     if one.why is not None:
-        return Played(game, one.method, {}, [], {}, {a.name: one.why for a in player.attacks}, [])
+        return Played.nothing(game, one.method, player.attacks, one.why)
     if one.kind == "inclusion":
         game = replace(game, deal=partial(by_coin, one.coins))
     seed = seed_of(exam.seed, "bootstrap", exam.task, game.name)
@@ -94,7 +94,7 @@ class Play:
         able = [d for d in dealt if d.reason is None]
         if not able:
             why = "; ".join(dict.fromkeys(d.reason or "" for d in dealt))
-            return Played(game, examined.method, {}, [], {}, {a.name: why for a in self.attacks}, [])
+            return Played.nothing(game, examined.method, self.attacks, why)
         signals = {d.target: self._signals(d, examined, base=False) for d in able}
         plain = {d.target: self._signals(d, examined, base=True) for d in able}
         scored, silent = [], dict[str, str]()
@@ -107,7 +107,7 @@ class Play:
         try:
             judged = judge(game, able, scored, seed=seed, draws=draws) if scored else []
         except Undefined as why:  # every target's coins fell alike
-            return Played(game, examined.method, {}, [], {}, {a.name: str(why) for a in self.attacks}, [])
+            return Played.nothing(game, examined.method, self.attacks, str(why))
         found = {s.attack: s for s in scored}
         return Played(game, examined.method, examined.merged, able, found, silent, judged)
 
@@ -235,6 +235,11 @@ class Played:
     silent: Mapping[str, str]
     """Attack → why it has no figure."""
     judged: Sequence[Judged]
+
+    @classmethod
+    def nothing(cls, game: Game, method: str, attacks: Sequence[Attack], why: str) -> Played:
+        """Return a game that says nothing of a method, with the same reason for every attack."""
+        return cls(game, method, {}, [], {}, {a.name: why for a in attacks}, [])
 
     def results(self, task: str, label: str) -> Iterator[Result]:
         """Yield the AUC and its controls of every attack, under a method's label."""

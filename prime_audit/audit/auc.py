@@ -13,6 +13,11 @@ FPRS = (0.1, 0.01, 0.001)
 """False-positive rates at which a TPR is reported, where the non-members can carry it."""
 
 
+def two_sided(members: BoolArray) -> bool:
+    """Whether both sides have an item."""
+    return bool(members.any() and not members.all())
+
+
 class Undefined(ValueError):  # noqa: N818 - it names a state of the data, not a fault
     """The data cannot carry the figure asked for; the message is the reason to report in its place."""
 

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from prime_audit.audit.auc import BoolArray, IntArray
+from prime_audit.audit.auc import BoolArray, IntArray, two_sided
 from prime_audit.audit.permutation import Unit
 from prime_audit.audit.pool import Pool
 
@@ -33,7 +33,7 @@ class Dealt:
     @property
     def playable(self) -> bool:
         """Whether both sides have an item."""
-        return bool(self.members.any() and not self.members.all())
+        return two_sided(self.members)
 
 
 @dataclass(frozen=True)

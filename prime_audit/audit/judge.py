@@ -96,17 +96,13 @@ class _Raw:
 
     auc: Permutation | None
     gain: Permutation | None
-
-    def deciding(self, *, randomised: bool) -> float | None:
-        test = self.gain if randomised else self.auc
-        return test.p if test else None
+    """The one that decides: of what the AUC has over the base's, where membership was drawn; else of the AUC."""
 
 
 def _test(game: Game, dealt: Sequence[Dealt], scored: Scored, seed: int) -> _Raw:
     own, base = _panels(dealt, scored.scores), scored.controls.get("base")
-    over = _permutation(game, own, seed, _panels(dealt, base)) if base else None
     raw = _permutation(game, own, seed)
-    return _Raw(raw, over or raw)
+    return _Raw(raw, _permutation(game, own, seed, _panels(dealt, base)) if base and game.randomised else raw)
 
 
 def _permutation(
@@ -174,8 +170,8 @@ def _judge(
         gaps.get("base"),
         against,
         {f"{fpr:g}": _tpr(own, fpr) for fpr in FPRS},
-        raw.deciding(randomised=game.randomised),
-        tests.p_gain if game.randomised else tests.p,
+        raw.gain.p if raw.gain else None,
+        tests.p_gain,
         scored.undefined,
         scored.undefined_base,
         said,

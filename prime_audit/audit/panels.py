@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, as_scores, auc, wins
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, as_scores, auc, two_sided, wins
 from prime_audit.audit.bootstrap import Estimate, percentile_interval
 
 _PATIENCE = 50
@@ -49,7 +49,7 @@ class Panel:
     @property
     def playable(self) -> bool:
         """Whether both sides have an item."""
-        return bool(self.members.any() and not self.members.all())
+        return two_sided(self.members)
 
     @classmethod
     def of_sharers(

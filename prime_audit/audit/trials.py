@@ -133,8 +133,8 @@ def redrawn(
         coins = {t: dict(zip(everybody, own, strict=True)) for t, own in thrown.items()}
         dealer, make = replace(dealer, deal=partial(by_coin, coins)), InclusionPlay
     player = make(pool, attacks, exam.similarity, base, ("length_only", "similarity_only"))
-    seen = {t: one.seen[t] for t in one.seen}
-    played = player.play(dealer, Examined(one.method, {t: merged[t] for t in seen}, seen), DRAWS, seed)
+    examined = Examined(one.method, {t: merged[t] for t in one.seen}, one.seen)
+    played = player.play(dealer, examined, DRAWS, seed)
     return [_outcome(found, played.dealt, played.scored[found.attack].scores) for found in played.judged]
 
 

@@ -88,7 +88,7 @@ class PValues:
     p_reversed: float | None
     """Of an AUC as low."""
     p_gain: float | None
-    """Of as much over the unmerged base's AUC (over ½, where there is no base)."""
+    """Of as much over the unmerged base's AUC (over ½, where there is no base, or nothing was drawn)."""
     floor: float = 0.0
     """The least corrected p the data could give: ``Permutation.floor`` times the number of attacks."""
 

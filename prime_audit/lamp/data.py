@@ -7,11 +7,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 
 def words_of(text: str) -> str:
     """Return a text's words in order, case and punctuation aside: near-duplicates are those with the same words."""
     return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def words_or_text(text: str) -> str:
+    """Return a text's words, or itself where it has none: two emoji are no copies of each other."""
+    return words_of(text) or text
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,10 @@ class Item:
     fields: Mapping[str, str]
     """The task's item fields (``tasks.TASKS[task].item_fields``), all strings, none empty."""
 
-    @property
+    @cached_property
     def words(self) -> str:
         """All its fields' words: what near-duplicates share."""
-        text = " ".join(self.fields.values())
-        return words_of(text) or text  # emoji alone are no copies of each other
+        return words_or_text(" ".join(self.fields.values()))
 
 
 @dataclass(frozen=True)

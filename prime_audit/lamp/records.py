@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prime_audit.errors import UserError
-from prime_audit.lamp.data import Defect, Item, Query, words_of
+from prime_audit.lamp.data import Defect, Item, Query, words_or_text
 from prime_audit.lamp.files import BadRecordError, type_name
 from prime_audit.lamp.tasks import Task
 
@@ -179,16 +179,12 @@ def asked_words(task: Task, query: Query) -> set[str]:
     texts = [query.fields.get(task.text_field, "")]
     # LaMP-7's questions show another wording than the item, whose text is the gold; a label is no item's text.
     texts += [] if task.labels else [query.gold]
-    return {_words(text) for text in texts if text}
+    return {words_or_text(text) for text in texts if text}
 
 
 def item_words(task: Task, item: Item) -> str:
     """Return the words of an item's text, to be looked for among :func:`asked_words`."""
-    return _words(item.fields[task.text_field])
-
-
-def _words(text: str) -> str:
-    return words_of(text) or text  # "!" and "?" have no word, and are not the same
+    return words_or_text(item.fields[task.text_field])
 
 
 def parse_outputs(outputs: Sequence[object], file: str, log: Log) -> dict[str, str | None]:
