@@ -21,6 +21,8 @@ from prime_audit.engine.mixture import Spent
 from prime_audit.errors import UserError, unknown
 
 MINI = Path(__file__).parent.parent / "assets" / "mini"
+KINDS = ("llama", "mistral", "qwen2")
+"""Architectures whose logits are the output layer's and nothing else, and whose packed rows are tested."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -111,6 +113,20 @@ class Base:
         if self._branch is None:
             return None
         return output + self._branch(site, args[0]).to(output.dtype)
+
+    def logits_at(self, ids: Tensor, rows: Sequence[int], columns: Sequence[int], **options: Any) -> Tensor:
+        """Logits at some places of a batch, [places, vocabulary]; the others never meet the output layer.
+
+        ``options`` go to the model (attention mask, positions); without any, rows are padded on the right.
+        """
+        if self.model.config.model_type in KINDS:
+            states = self.model.base_model(input_ids=ids, use_cache=False, **options)[0]
+            picked: Tensor = self.model.get_output_embeddings()(states[list(rows), list(columns)])
+            return picked
+        # What a model of another make does to its logits is its own affair.
+        first = min(columns)
+        out = self.model(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first, **options)
+        return out.logits[list(rows), [c - first for c in columns]]  # type: ignore[no-any-return]
 
     def aligned(self, adapter: Adapter) -> Adapter:
         """Put an adapter's sites in this base's order; ValueError where it was made for another model."""

@@ -8,6 +8,10 @@ from typing import TypeVar
 Tick = Callable[[int], None]
 """Called with the number of units just finished, for progress."""
 T = TypeVar("T")
+LIKE = 0.8
+"""A row shorter than this share of a batch's longest begins a batch of its own: padding is work for nothing."""
+WORTH = 1024
+"""Padded tokens below which a batch takes shorter rows all the same: a pass has a cost of its own."""
 
 
 def nothing(_: int) -> None:
@@ -19,19 +23,27 @@ def batches(
 ) -> Iterator[list[int]]:
     """Yield batches of indices of ``items``: one group each, near-equal lengths, ≤ ``tokens`` padded tokens.
 
-    Long rows come first: a batch too large for the memory fails at the start of a run, not at its end.
+    Long rows come first: a batch too large for the memory fails at the start of a run, not at its end. A single
+    row longer than ``tokens`` is a batch of its own.
     """
+    groups = [group(item) for item in items]
+    lengths = [length(item) for item in items]
     keys: dict[Hashable, int] = {}
-    for item in items:
-        keys.setdefault(group(item), len(keys))
-    order = sorted(range(len(items)), key=lambda i: (keys[group(items[i])], -length(items[i]), i))
+    for key in groups:
+        keys.setdefault(key, len(keys))
+    order = sorted(range(len(items)), key=lambda i: (keys[groups[i]], -lengths[i], i))
     batch: list[int] = []
     for i in order:
         if batch and (
-            group(items[i]) != group(items[batch[0]]) or (len(batch) + 1) * length(items[batch[0]]) > tokens
+            groups[i] != groups[batch[0]] or _full(len(batch), lengths[batch[0]], lengths[i], tokens)
         ):
             yield batch
             batch = []
         batch.append(i)
     if batch:
         yield batch
+
+
+def _full(rows: int, longest: int, next_row: int, tokens: int) -> bool:
+    """Whether a batch takes no further row, because of its size or because the row is too short for it."""
+    return (rows + 1) * longest > tokens or (next_row < LIKE * longest and rows * longest >= WORTH)

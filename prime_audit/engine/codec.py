@@ -131,6 +131,14 @@ def pad_left(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> t
     return ids, (torch.arange(width, device=device)[None] >= width - lengths[:, None]).long()
 
 
+def pad_right(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> Tensor:
+    """Stack ids, padding on the right, [n, t]: under causal attention no real token sees the padding, so that neither
+    mask nor positions are needed and the fast attention kernels stay in use.
+    """
+    width = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
+
+
 def positions(mask: Tensor | None) -> Tensor | None:
     """Rotary positions of left-padded rows: the first real token of each row is 0."""
     return None if mask is None else (mask.cumsum(-1) - 1).clamp(min=0)

@@ -12,10 +12,11 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from prime_audit.engine.base import Base
 from prime_audit.engine.branches import LoraBranch
+from prime_audit.engine.draws import Draws
 from prime_audit.engine.privacy import Guarantee, Privacy, account, require_one_example_an_item
 from prime_audit.engine.recipe import Job, Recipe, steps_of
 from prime_audit.engine.trainee import Trainee
@@ -37,71 +38,58 @@ def poisson_steps(public: int, count: int, recipe: Recipe, order: np.random.Gene
 class PrivateTrainee(Trainee):
     """An owner whose gradient is a noisy sum of clipped per-example gradients."""
 
-    def __init__(
-        self,
-        base: Base,
-        job: Job,
-        recipe: Recipe,
-        params: list[nn.Parameter],
-        seed: int,
-        privacy: Privacy,
-    ) -> None:
+    def __init__(self, base: Base, job: Job, recipe: Recipe, seed: int, privacy: Privacy) -> None:
         require_one_example_an_item(job)
-        super().__init__(base, job, recipe, params, seed, partial(poisson_steps, job.count))
+        super().__init__(base, job, recipe, seed, partial(poisson_steps, job.count))
         self.guarantee: Guarantee = account(job.count, recipe, privacy)
         self._noise = torch.Generator(base.device).manual_seed(seed_of(seed, job.owner, "privacy"))
 
-    def settle(self) -> None:
-        """Add the owner's own noise to the sum and divide by the *expected* batch: the true one is private."""
+    @staticmethod
+    def settle(group: Sequence[PrivateTrainee], grads: Sequence[Tensor], step: int) -> None:
+        """Make every owner's sum of a step private."""
+        for owner, trainee in enumerate(group):
+            if step < len(trainee.plan):
+                trainee.blur([g[owner] for g in grads])
+
+    def blur(self, sums: Sequence[Tensor]) -> None:
+        """Add the owner's own noise to the sums and divide by the *expected* batch: the true one is private."""
         g = self.guarantee
-        for p in self.params:
-            if not p.requires_grad:
-                continue
-            total = torch.zeros_like(p) if p.grad is None else p.grad  # a step may have drawn nobody
-            noise = torch.randn(p.shape, generator=self._noise, device=p.device, dtype=p.dtype)
-            p.grad = (total + g.noise * g.clip * noise) / g.batch
+        for total in sums:
+            noise = torch.randn(total.shape, generator=self._noise, device=total.device, dtype=total.dtype)
+            total.add_(noise, alpha=g.noise * g.clip).div_(g.batch)
 
 
 class PrivateBranch(LoraBranch):
-    """LoraBranch whose per-row copies keep their gradients, clipped and added up when the pass is over."""
+    """LoraBranch whose per-row copies are the leaves: each has its row's gradient, which is clipped and added up."""
 
     def __init__(
-        self,
-        base: Base,
-        owners: Sequence[int],
-        trainees: Sequence[PrivateTrainee],
-        lengths: Sequence[int],
-        scaling: float,
-        dropout: float,
+        self, params: Sequence[Tensor], rows: Tensor, scaling: float, draws: Draws | None, clip: float
     ) -> None:
-        super().__init__(base, owners, trainees, lengths, scaling, dropout)
-        self._private = trainees
-        self._leaves: dict[int, Tensor] = {}
+        super().__init__(params, rows, scaling, draws)
+        self._clip = clip
+        self._copies: dict[int, Tensor] = {}
 
     def _factor(self, place: int) -> Tensor:
-        trained = self._private[0].params[place].requires_grad
+        trained = self._params[place].requires_grad
         leaf = super()._factor(place).detach().requires_grad_(trained)
         if trained:
-            self._leaves[place] = leaf
+            self._copies[place] = leaf
         return leaf
 
-    def gradients(self) -> dict[int, Tensor]:
-        """Per factor (its place in ``params``), the gradient of each row alone: [rows, ...]."""
-        return {place: leaf.grad for place, leaf in self._leaves.items() if leaf.grad is not None}
+    def leaves(self) -> list[Tensor]:
+        """Return the rows' copies, by place."""
+        return [self._copies[place] for place in sorted(self._copies)]
 
-    def finish(self) -> None:
+    def collect(self, grads: Sequence[Tensor | None], into: Sequence[Tensor]) -> None:
         """Add each row's clipped gradient to its owner's; several passes of one step add up."""
-        grads = self.gradients()
-        bounds = torch.tensor(
-            [self._private[o].guarantee.clip for o in self._owners], device=self._rows.device
-        )
-        shares = clip_shares(list(grads.values()), bounds)
-        for number in dict.fromkeys(self._owners):  # one at a time: an owner's NaN stays her own
-            rows = (self._rows == number).nonzero()[:, 0]
-            for place, grad in grads.items():
-                param = self._private[number].params[place]
-                own = torch.tensordot(shares[rows].to(grad.dtype), grad[rows], 1)
-                param.grad = own if param.grad is None else param.grad + own
+        found = [g for g in grads if g is not None]
+        bounds = torch.full((len(self._rows),), self._clip, device=self._rows.device)
+        shares = clip_shares(found, bounds)
+        for owner in self._rows.unique().tolist():  # one at a time: an owner's NaN stays her own
+            rows = (self._rows == owner).nonzero()[:, 0]
+            for total, grad in zip(into, grads, strict=True):
+                if grad is not None:
+                    total[owner] += torch.tensordot(shares[rows].to(grad.dtype), grad[rows], 1)
 
 
 def clip_shares(grads: Sequence[Tensor], bounds: Tensor) -> Tensor:

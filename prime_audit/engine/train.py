@@ -1,13 +1,13 @@
 """Training many owners' adapters, or gates, in one pass over the shared frozen base.
 
-Rows of different owners share a batch; each owner keeps her own AdamW, gradient cut, schedule and step count,
-so that the result is the one she would have got alone.
+Rows of different owners share a pass, and one owner's rows may be spread over several: each owner keeps her own
+gradient cut, schedule, step count and dropout, so that the result is the one she would have got alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,25 +15,41 @@ from torch import Tensor, nn
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
-from prime_audit.engine.batches import Tick, nothing
+from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.branches import GateBranch, LoraBranch, TrainingBranch
-from prime_audit.engine.codec import Encoded, pad_left, positions
+from prime_audit.engine.codec import Encoded, pad_right
+from prime_audit.engine.draws import Draws, Visit
+from prime_audit.engine.memory import free_bytes, halving
 from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.private import PrivateBranch, PrivateTrainee
 from prime_audit.engine.recipe import Job as Job
 from prime_audit.engine.recipe import LoraShape as LoraShape
 from prime_audit.engine.recipe import Recipe as Recipe
 from prime_audit.engine.recipe import count_steps as count_steps
+from prime_audit.engine.stack import Stack, cut
 from prime_audit.engine.trainee import Trainee, fresh_lora
+from prime_audit.errors import UserError
 from prime_audit.seeds import seed_of
 
 T = TypeVar("T", bound=Trainee)
-Row = tuple[int, Encoded]
-"""(index among the step's trainees, example)."""
-BranchMaker = Callable[[Sequence[int], Sequence[T], Sequence[int]], TrainingBranch]
-"""(trainee index of each row, the step's trainees, tokens of each row) → the branch for one pass."""
+
+
+class Row(NamedTuple):
+    """One example of one step."""
+
+    owner: int
+    """Her index in the group."""
+    number: int
+    """The example's, among hers."""
+    example: Encoded
+
+
+BranchMaker = Callable[[Sequence[Tensor], Tensor, "Draws | None"], TrainingBranch]
+"""(stacked parameters, owner of each row, dropout) → the branch for one pass."""
 Weigher = Callable[[Sequence[Row]], list[float]]
 """A step's rows → what the loss of one gold token counts in each."""
+Settler = Callable[[Sequence[T], Sequence[Tensor], int], None]
+"""(group, gradients [owners, ...] a place, step) → the same gradients, made ready for AdamW in place."""
 
 
 def train_adapters(
@@ -56,35 +72,31 @@ def train_adapters(
     cut to ``privacy.clip`` (``recipe.clip`` has no say), and the owner's noise is added before AdamW sees it.
     """
     scaling = shape.alpha / shape.rank
-    params = [fresh_lora(base, shape, seed_of(seed, job.owner, "init")) for job in jobs]
-    trainees: Sequence[Trainee]
+
+    def start(owner: str) -> list[nn.Parameter]:
+        return fresh_lora(base, shape, seed_of(seed, owner, "init"))
+
+    loop = _Loop(base, start, recipe.weight_decay, tokens, tick, shape.dropout)
     if privacy:
-        trainees = private = [
-            PrivateTrainee(base, job, recipe, own, seed, privacy)
-            for job, own in zip(jobs, params, strict=True)
-        ]
+        private = [PrivateTrainee(base, job, recipe, seed, privacy) for job in jobs]
 
-        def cut_rows(
-            owners: Sequence[int], active: Sequence[PrivateTrainee], lengths: Sequence[int]
-        ) -> PrivateBranch:
-            return PrivateBranch(base, owners, active, lengths, scaling, shape.dropout)
+        def clipped(params: Sequence[Tensor], rows: Tensor, draws: Draws | None) -> PrivateBranch:
+            return PrivateBranch(params, rows, scaling, draws, privacy.clip)
 
-        _train(base, private, cut_rows, tokens, tick, _example_mean)
+        trained = loop.run(private, clipped, _example_mean, PrivateTrainee.settle)
     else:
-        trainees = plain = [
-            Trainee(base, job, recipe, own, seed) for job, own in zip(jobs, params, strict=True)
-        ]
+        plain = [Trainee(base, job, recipe, seed) for job in jobs]
 
-        def rows(owners: Sequence[int], active: Sequence[Trainee], lengths: Sequence[int]) -> LoraBranch:
-            return LoraBranch(base, owners, active, lengths, scaling, shape.dropout)
+        def beside(params: Sequence[Tensor], rows: Tensor, draws: Draws | None) -> LoraBranch:
+            return LoraBranch(params, rows, scaling, draws)
 
-        _train(base, plain, rows, tokens, tick)
-    return {t.owner: _adapter(base, t.params, scaling) for t in trainees}
+        trained = loop.run(plain, beside, _token_mean, _cut)
+    return {owner: _adapter(base, params, scaling) for owner, params in trained.items()}
 
 
 def _adapter(base: Base, params: Sequence[Tensor], scaling: float) -> Adapter:
     names = tuple(site.name for site in base.sites)
-    factors = tuple(p.detach().cpu() for p in params)
+    factors = tuple(p.cpu().clone() for p in params)
     return Adapter(names, factors[: len(names)], factors[len(names) :], scaling)
 
 
@@ -99,103 +111,151 @@ def train_gates(
     tick: Tick = nothing,
 ) -> dict[str, tuple[Tensor, ...]]:
     """Train Per-Pcs gates (Tan et al. 2024a): per owner and site a vector g [d_in], her bank adapter frozen."""
-    trainees = []
-    for job in jobs:
-        gates = [nn.Parameter(torch.zeros(site.d_in, device=base.device)) for site in base.sites]
-        trainees.append(Trainee(base, job, recipe, gates, seed))
 
-    def branch(owners: Sequence[int], active: Sequence[Trainee], lengths: Sequence[int]) -> GateBranch:
-        return GateBranch(bank, owners, active)
+    def start(_: str) -> list[nn.Parameter]:
+        return [nn.Parameter(torch.zeros(site.d_in, device=base.device)) for site in base.sites]
 
-    _train(base, trainees, branch, tokens, tick)
-    return {
-        job.owner: tuple(p.detach().cpu() for p in t.params) for job, t in zip(jobs, trainees, strict=True)
-    }
+    place = {job.owner: bank.names.index(job.owner) for job in jobs}
+    loop = _Loop(base, start, recipe.weight_decay, tokens, tick)
+    trainees = [Trainee(base, job, recipe, seed) for job in jobs]
+    found: dict[str, tuple[Tensor, ...]] = {}
+    for group in loop.groups(trainees):
+        names = [bank.names[place[t.owner]] for t in group]
+
+        def gated(
+            params: Sequence[Tensor], rows: Tensor, _: Draws | None, names: list[str] = names
+        ) -> GateBranch:
+            return GateBranch(bank, names, params, rows)
+
+        trained = loop.run_group(group, gated, _token_mean, _cut)
+        found |= {owner: tuple(p.cpu().clone() for p in params) for owner, params in trained.items()}
+    return {job.owner: found[job.owner] for job in jobs}
+
+
+def _cut(group: Sequence[Trainee], grads: Sequence[Tensor], _: int) -> None:
+    cut(grads, [t.clip for t in group])
 
 
 def _token_mean(rows: Sequence[Row]) -> list[float]:
     """1 / (gold tokens in the owner's batch): her loss is the mean over her batch's gold tokens."""
     total: dict[int, int] = {}
-    for owner, example in rows:
-        total[owner] = total.get(owner, 0) + example.gold
-    return [1.0 / total[owner] for owner, _ in rows]
+    for row in rows:
+        total[row.owner] = total.get(row.owner, 0) + row.example.gold
+    return [1.0 / total[row.owner] for row in rows]
 
 
 def _example_mean(rows: Sequence[Row]) -> list[float]:
     """1 / (gold tokens of the example): what one example does to the gradient must not depend on any other."""
-    return [1.0 / example.gold for _, example in rows]
+    return [1.0 / row.example.gold for row in rows]
 
 
-def _train(
-    base: Base,
-    trainees: Sequence[T],
-    branch: BranchMaker[T],
-    tokens: int,
-    tick: Tick,
-    weigh: Weigher = _token_mean,
-) -> None:
-    for group in _groups(trainees, tokens):
+class _Loop:
+    """The training loop: groups of owners, their steps, and each step's rows cut into passes of like length."""
+
+    def __init__(
+        self,
+        base: Base,
+        start: Callable[[str], list[nn.Parameter]],
+        weight_decay: float,
+        tokens: int,
+        tick: Tick,
+        dropout: float = 0.0,
+    ) -> None:
+        self._base, self._start, self._decay = base, start, weight_decay
+        self._tokens, self._tick, self._dropout = tokens, tick, dropout
+
+    def run(
+        self, trainees: Sequence[T], branch: BranchMaker, weigh: Weigher, settle: Settler[T]
+    ) -> dict[str, list[Tensor]]:
+        """Train everybody; owner → her parameters, in the order given."""
+        found: dict[str, list[Tensor]] = {}
+        for group in self.groups(trainees):
+            found |= self.run_group(group, branch, weigh, settle)
+        return {t.owner: found[t.owner] for t in trainees}
+
+    def groups(self, trainees: Sequence[T]) -> Iterator[Sequence[T]]:
+        """Owners trained side by side: as many as a quarter of the free memory holds, those of as many steps together."""
+        each = (
+            20 * sum(p.numel() for p in self._start("")) + 1
+        )  # parameter, gradient, two moments, a copy: 4 bytes each
+        many = max(1, free_bytes(self._base.device) // 4 // each)
+        ranked = sorted(trainees, key=lambda t: -len(t.plan))
+        for i in range(0, len(ranked), many):
+            yield ranked[i : i + many]
+
+    def run_group(
+        self, group: Sequence[T], branch: BranchMaker, weigh: Weigher, settle: Settler[T]
+    ) -> dict[str, list[Tensor]]:
+        """Train owners side by side; UserError where the training of one diverged."""
+        stack = Stack([self._start(t.owner) for t in group], self._decay)
         for step in range(max(len(t.plan) for t in group)):
-            active = [t for t in group if step < len(t.plan)]
-            rows = [(o, t.examples[i]) for o, t in enumerate(active) for i in t.plan[step]]
+            rows = [
+                Row(o, n, t.examples[n])
+                for o, t in enumerate(group)
+                if step < len(t.plan)
+                for n in t.plan[step]
+            ]
             weights = weigh(rows)
-            for part in _passes(rows, tokens):
-                _backward(base, active, [rows[i] for i in part], [weights[i] for i in part], branch)
-            for trainee in active:
-                trainee.step()
-            tick(len(active))
-        for trainee in group:
-            trainee.check()
+            for part in batches(
+                rows, group=lambda _: 0, length=lambda r: len(r.example.ids), tokens=self._tokens
+            ):
+
+                def one(some: Sequence[int], rows: list[Row] = rows, weights: list[float] = weights) -> None:
+                    chosen = [rows[i] for i in some]
+                    self._pass(stack, group, chosen, [weights[i] for i in some], step, branch)
+
+                halving(one, part, "one example of training")
+            settle(group, stack.grads, step)
+            stack.step([t.rate(step) for t in group])
+            self._tick(sum(step < len(t.plan) for t in group))
+        return {t.owner: _finite(t.owner, stack.of(o)) for o, t in enumerate(group)}
+
+    def _pass(
+        self,
+        stack: Stack,
+        group: Sequence[Trainee],
+        rows: Sequence[Row],
+        weights: Sequence[float],
+        step: int,
+        branch: BranchMaker,
+    ) -> None:
+        """Add the gradients of these rows to the stack's: all of them, or none where the memory gives out."""
+        base, examples = self._base, [row.example for row in rows]
+        draws = None
+        if self._dropout:
+            visits = [Visit(group[r.owner].dropout, step, r.number, len(r.example.ids)) for r in rows]
+            draws = Draws(visits, self._dropout, base.device)
+        beside = branch(stack.params, torch.tensor([r.owner for r in rows], device=base.device), draws)
+        loss = _loss(base, beside, examples, weights)
+        leaves = beside.leaves()
+        beside.collect(torch.autograd.grad(loss, leaves, allow_unused=True), stack.grads)
+        base.spent.requests += len(rows)
+        base.spent.prompt_tokens += sum(len(e.ids) for e in examples)
 
 
-def _groups(trainees: Sequence[T], tokens: int) -> Iterator[Sequence[T]]:
-    """Owners trained side by side: as many as fit one pass, at least one."""
-    width = max((len(e.ids) for t in trainees for e in t.examples), default=1)
-    batch = max((len(step) for t in trainees for step in t.plan), default=1)
-    many = max(1, tokens // (width * batch))
-    for i in range(0, len(trainees), many):
-        yield trainees[i : i + many]
-
-
-def _passes(rows: Sequence[Row], tokens: int) -> Iterator[list[int]]:
-    """Cut a step's rows into forward passes within the budget, in order (owners stay together)."""
-    part: list[int] = []
-    width = 0
-    for i, (_, example) in enumerate(rows):
-        if part and max(width, len(example.ids)) * (len(part) + 1) > tokens:
-            yield part
-            part, width = [], 0
-        part.append(i)
-        width = max(width, len(example.ids))
-    if part:
-        yield part
-
-
-def _backward(
-    base: Base,
-    active: Sequence[T],
-    rows: Sequence[Row],
-    weights: Sequence[float],
-    branch: BranchMaker[T],
-) -> None:
-    examples = [e for _, e in rows]
-    base.spent.requests += len(examples)
-    base.spent.prompt_tokens += sum(len(e.ids) for e in examples)
-    ids, mask = pad_left([e.ids for e in examples], base.codec.pad, base.device)
-    most = max(e.gold for e in examples)
-    beside = branch([o for o, _ in rows], active, [len(e.ids) for e in examples])
+def _loss(
+    base: Base, beside: TrainingBranch, examples: Sequence[Encoded], weights: Sequence[float]
+) -> Tensor:
+    """Weighted sum of the gold tokens' negative log-probabilities."""
+    ids = pad_right([e.ids for e in examples], base.codec.pad, base.device)
+    rows, columns = gold_places(examples)
     with base.mounted(beside):
-        out = base.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions(mask),
-            use_cache=False,
-            logits_to_keep=most + 1,
-        )
-    logits = out.logits[:, -most - 1 : -1].float()
-    nll = nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, -most:], reduction="none")
-    golds = torch.tensor([e.gold for e in examples], device=base.device)
-    is_gold = torch.arange(most, device=base.device)[None] >= most - golds[:, None]
-    scale = torch.tensor(weights, device=base.device)[:, None]
-    (nll * is_gold * scale).sum().backward()  # type: ignore[no-untyped-call]
-    beside.finish()
+        logits = base.logits_at(ids, rows, columns)
+    golds = torch.tensor([t for e in examples for t in e.ids[len(e.ids) - e.gold :]], device=base.device)
+    nll = nn.functional.cross_entropy(logits.float(), golds, reduction="none")
+    scale = [w for e, w in zip(examples, weights, strict=True) for _ in range(e.gold)]
+    return (nll * torch.tensor(scale, device=base.device)).sum()
+
+
+def gold_places(examples: Sequence[Encoded]) -> tuple[list[int], list[int]]:
+    """Row and column of each position that predicts a gold token, example after example, rows padded on the right."""
+    rows = [i for i, e in enumerate(examples) for _ in range(e.gold)]
+    columns = [c for e in examples for c in range(len(e.ids) - e.gold - 1, len(e.ids) - 1)]
+    return rows, columns
+
+
+def _finite(owner: str, params: list[Tensor]) -> list[Tensor]:
+    """Return parameters; UserError where training diverged: such an adapter would poison every mixture it enters."""
+    if not all(bool(p.isfinite().all()) for p in params):
+        raise UserError(f"training of {owner} diverged; give a lower rate, or --dtype float32 or bfloat16")
+    return params

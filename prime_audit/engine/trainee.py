@@ -1,9 +1,10 @@
-"""One owner in training: her parameters, optimizer, schedule, and which examples each of her steps takes."""
+"""One owner in training: her examples, her rates, and which examples each of her steps takes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from torch import nn
 
 from prime_audit.engine.base import Base
 from prime_audit.engine.recipe import Job, LoraShape, Recipe, steps_of
-from prime_audit.errors import UserError
 from prime_audit.seeds import rng_of, seed_of
 
 Planner = Callable[[int, Recipe, np.random.Generator], list[list[int]]]
@@ -32,47 +32,36 @@ class Trainee:
     """One owner: what the training loop knows of her; her result does not depend on who trains beside her."""
 
     def __init__(
-        self,
-        base: Base,
-        job: Job,
-        recipe: Recipe,
-        params: list[nn.Parameter],
-        seed: int,
-        planner: Planner = shuffled_epochs,
+        self, base: Base, job: Job, recipe: Recipe, seed: int, planner: Planner = shuffled_epochs
     ) -> None:
-        from transformers import get_scheduler
-
         if not job.examples:
             raise ValueError(f"{job.owner} has no examples to train on")
         self.owner = job.owner
         self.examples = [base.codec.example(prompt, gold) for prompt, gold in job.examples]
-        self.params = params
         self.clip = recipe.clip
-        self.dropout = torch.Generator(base.device).manual_seed(seed_of(seed, job.owner, "dropout"))
+        self.dropout = seed_of(seed, job.owner, "dropout") % 2**64
         self.plan = planner(len(self.examples), recipe, rng_of(seed, job.owner, "order"))
-        self.optimizer = torch.optim.AdamW(
-            params, recipe.lr, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
-        )
-        warm = math.ceil(recipe.warmup * len(self.plan))
-        self.schedule = get_scheduler(recipe.schedule, self.optimizer, warm, len(self.plan))
+        self.rates = rates(recipe, len(self.plan))
+        """Learning rate of each step."""
 
-    def step(self) -> None:
-        """Settle this owner's gradient, step, and move her schedule on."""
-        self.settle()
-        self.optimizer.step()
-        self.schedule.step()
-        self.optimizer.zero_grad()
+    def rate(self, step: int) -> float:
+        """Her rate at a step: 0 when her last is over."""
+        return self.rates[step] if step < len(self.rates) else 0.0
 
-    def settle(self) -> None:
-        """Cut the gradient of the whole batch."""
-        nn.utils.clip_grad_norm_(self.params, self.clip)
 
-    def check(self) -> None:
-        """Raise UserError where training diverged: such an adapter would poison every mixture it enters."""
-        if not all(bool(p.isfinite().all()) for p in self.params):
-            raise UserError(
-                f"training of {self.owner} diverged; give a lower rate, or --dtype float32 or bfloat16"
-            )
+@cache
+def rates(recipe: Recipe, steps: int) -> tuple[float, ...]:
+    """List the learning rate of each step, as transformers' scheduler has it."""
+    from transformers import get_scheduler
+
+    clock = torch.optim.SGD([torch.zeros(1)], recipe.lr)
+    schedule = get_scheduler(recipe.schedule, clock, math.ceil(recipe.warmup * steps), steps)
+    found = []
+    for _ in range(steps):
+        found.append(float(clock.param_groups[0]["lr"]))
+        clock.step()
+        schedule.step()
+    return tuple(found)
 
 
 def fresh_lora(base: Base, shape: LoraShape, seed: int) -> list[nn.Parameter]:

@@ -16,6 +16,7 @@ from prime_audit.engine.privacy import DELTA, ORDERS, Guarantee, Privacy, accoun
 from prime_audit.engine.private import PrivateBranch, PrivateTrainee, clip_shares, poisson_steps
 from prime_audit.engine.recipe import Job, LoraShape, Recipe, count_steps
 from prime_audit.engine.train import train_adapters
+from prime_audit.engine.stack import Stack
 from prime_audit.engine.trainee import fresh_lora
 from prime_audit.errors import UserError
 from prime_audit.seeds import rng_of, seed_of
@@ -57,39 +58,42 @@ def test_per_example_gradients_are_those_of_a_plain_loop(bench, pairs, worst, ki
     """Two owners in one pass; each row's gradient, and the clipped sum of each owner's rows."""
     b, clip = bench(kind), 0.05
     owners = ("ann", "bob")
-    trainees, seen = [], []
-    for owner in owners:
-        own = b.plain.adapters[owner]
-        params = [torch.nn.Parameter(t.clone().to(b.plain.device)) for t in (*own.A, *own.B)]
-        privacy = Privacy(math.inf, clip=clip)
-        trainees.append(PrivateTrainee(b.engine.base, job(owner, pairs), RECIPE, params, SEED, privacy))
+    stack = Stack(
+        [
+            [torch.nn.Parameter(t.clone().to(b.plain.device)) for t in (*own.A, *own.B)]
+            for own in map(b.plain.adapters.get, owners)
+        ],
+        0.0,
+    )
+    trainees = [PrivateTrainee(b.engine.base, job(o, pairs), RECIPE, SEED, Privacy(math.inf)) for o in owners]
+    seen: dict[int, list] = {}
 
     class Watched(PrivateBranch):
-        def finish(self):
-            grads = self.gradients()
-            seen.extend([grads[k][i].cpu().numpy() for k in range(24)] for i in range(len(self._owners)))
-            super().finish()
+        def collect(self, grads, into):
+            for i, owner in enumerate(self._rows.tolist()):
+                seen.setdefault(owner, []).append([g[i].cpu().numpy() for g in grads])
+            super().collect(grads, into)
 
-    def branch(rows, active, lengths):
-        return Watched(b.engine.base, rows, active, lengths, 2.0, 0.0)
+    def branch(params, rows, draws):
+        return Watched(params, rows, 2.0, draws, clip)
 
-    rows = [(o, e) for o in (0, 1) for e in trainees[o].examples]
+    rows = [room.Row(o, n, e) for o in (0, 1) for n, e in enumerate(trainees[o].examples)]
     weights = room._example_mean(rows)
-    for part in room._passes(rows, tokens):
-        chosen = [rows[i] for i in part]
-        room._backward(b.engine.base, trainees, chosen, [weights[i] for i in part], branch)
-    assert len(seen) == len(rows)
+    loop = room._Loop(b.engine.base, lambda _: [], 0.0, tokens, lambda _: None)
+    for part in [[i] for i in range(len(rows))] if tokens == 1 else [range(len(rows))]:
+        loop._pass(stack, trainees, [rows[i] for i in part], [weights[i] for i in part], 0, branch)
+    assert sum(map(len, seen.values())) == len(rows)
     for number, owner in enumerate(owners):
         model, params = plain(b, owner)
         grads = example_gradients(b, model, params, pairs)
         total = [np.zeros(p.shape) for p in params]
-        for ours, theirs in zip(seen[number * len(pairs) :], grads, strict=False):
+        for ours, theirs in zip(seen[number], grads, strict=True):
             theirs = [g.cpu().numpy() for g in theirs]
             assert worst(ours, theirs) < 1e-5
             length = math.sqrt(sum((g.astype(float) ** 2).sum() for g in theirs))
             assert length > clip  # or the test says nothing of clipping
             total = [t + g * min(1.0, clip / length) for t, g in zip(total, theirs, strict=True)]
-        assert worst([p.grad.cpu().numpy() for p in trainees[number].params], total) < 1e-5
+        assert worst([g[number].cpu().numpy() for g in stack.grads], total) < 1e-5
 
 
 def test_the_clipping_bound_holds_exactly():
@@ -109,10 +113,10 @@ def test_the_clipping_bound_holds_exactly():
 
 
 def settled(b, owner, privacy, recipe, pairs, grads=None):
-    params = fresh_lora(b.engine.base, SHAPE, 0)
-    trainee = PrivateTrainee(b.engine.base, job(owner, pairs), recipe, params, SEED, privacy)
-    trainee.settle()
-    return trainee, torch.cat([p.grad.flatten() for p in params]).cpu()
+    sums = [torch.zeros_like(p) for p in fresh_lora(b.engine.base, SHAPE, 0)]
+    trainee = PrivateTrainee(b.engine.base, job(owner, pairs), recipe, SEED, privacy)
+    trainee.blur(sums)
+    return trainee, torch.cat([s.detach().flatten() for s in sums]).cpu()
 
 
 def test_noise_has_the_accounted_deviation_and_is_the_owners_own(bench, pairs):

@@ -1,0 +1,49 @@
+"""Owners' parameters stacked, one tensor a place, with one AdamW for all: each owner as if she had her own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Stack:
+    """Per place a leaf [owners, ...]; AdamW is elementwise, so the stacked state is that of separate optimizers."""
+
+    def __init__(self, own: Sequence[Sequence[nn.Parameter]], weight_decay: float) -> None:
+        """``own``: per owner her parameters, one a place; a place is trained if the first owner's is."""
+        self.params = [
+            nn.Parameter(torch.stack([p.detach() for p in place]), requires_grad=place[0].requires_grad)
+            for place in zip(*own, strict=True)
+        ]
+        self.trained = [p for p in self.params if p.requires_grad]
+        self.grads = [torch.zeros_like(p) for p in self.trained]
+        """What the passes of a step have added up so far, [owners, ...] a trained place."""
+        self._adam = torch.optim.AdamW(self.trained, lr=1.0, betas=(0.9, 0.95), weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, rates: Sequence[float]) -> None:
+        """Move each owner by AdamW at her own rate (0: she stays as she is), and clear the gradients."""
+        before = [p.detach().clone() for p in self.trained]
+        for p, grad in zip(self.trained, self.grads, strict=True):
+            p.grad = grad
+        self._adam.step()
+        share = torch.tensor(list(rates), device=self.grads[0].device)
+        for p, old in zip(self.trained, before, strict=True):
+            # Both the decay and the step of AdamW are linear in the rate: a step of length 1, taken in part.
+            p.copy_(torch.lerp(old, p, share.view(-1, *[1] * (p.dim() - 1)).to(p.dtype)))
+        for grad in self.grads:
+            grad.zero_()
+
+    def of(self, owner: int) -> list[Tensor]:
+        """Return one owner's parameters, one a place."""
+        return [p.detach()[owner] for p in self.params]
+
+
+def cut(grads: Sequence[Tensor], clips: Sequence[float]) -> None:
+    """Cut each owner's gradient, over all places together, to her largest norm (torch's ``clip_grad_norm_``)."""
+    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in grads]).norm(dim=0)
+    shares = (torch.tensor(list(clips), device=norms.device) / (norms + 1e-6)).clamp(max=1.0)
+    for g in grads:
+        g.mul_(shares.view(-1, *[1] * (g.dim() - 1)).to(g.dtype))
