@@ -67,7 +67,7 @@ def observe_again(
     with ledger.showing():
         with ledger.stage(None, None, "load model", 0):
             base = base_of(plan)
-        if base.sha256() != record.model.sha256:
+        if base.loaded_sha256 != record.model.sha256:
             raise UserError(
                 f"model {plan.model} is not the run's: its weights have another sha256; restore the model of {run.path}"
             )
@@ -77,7 +77,7 @@ def observe_again(
             data = open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict)
             if data.sha256 != known[task]:
                 raise UserError(f"data {plan.data}: {task} has changed since the run {run.path}; restore it")
-            store = Store(cache, base.spent)
+            store = Store(cache, base.spent, base.codec.cuts)
             again = _Again(plan, TASKS[task], data, base, readers, store, ledger, Findings())
             again.rows = [row for row in rows if row["task"] == task]
             found[task] = again.examine().passes

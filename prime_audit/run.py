@@ -108,10 +108,21 @@ def _run(
     with ledger.showing():
         with ledger.stage(None, None, "load model", 0):
             base = base_of(plan)
-        model = Model(plan.model, base.sha256(), base.parameters(), str(base.dtype).removeprefix("torch."))
+        model = Model(
+            plan.model, base.loaded_sha256, base.parameters(), str(base.dtype).removeprefix("torch.")
+        )
         readers = Readers(plan, base)
         for task, data in datasets.items():
-            TaskRun(plan, TASKS[task], data, base, readers, Store(cache, base.spent), ledger, found).run()
+            TaskRun(
+                plan,
+                TASKS[task],
+                data,
+                base,
+                readers,
+                Store(cache, base.spent, base.codec.cuts),
+                ledger,
+                found,
+            ).run()
     record = Record(
         command=command,
         spec=plan.spec(),
@@ -168,7 +179,7 @@ class TaskRun:
 
     def run(self) -> None:
         """Build the community, personalise, examine, attack."""
-        cut = self.base.codec.cut
+        self.base.codec.cuts.texts.clear()
         community = self._prepare()
         personal = {core: self._personalise(community, core) for core in self._cores()}
         answers = {
@@ -176,7 +187,7 @@ class TaskRun:
         }
         self._score(answers)
         self._attack(community, personal)
-        self._note(community, self.base.codec.cut - cut)
+        self._note(community, self.base.codec.cut)
 
     def examine(self) -> Exam:
         """Do no more than what attacks are scored from: build, personalise, ask every model."""
@@ -198,7 +209,7 @@ class TaskRun:
         sampling = (
             Sampling(get("temperature"), get("top_p"), seed=self.plan.seed) if get("sampling") else None
         )
-        return Engine(self.base, AdapterBank(self.base), get("batch_tokens"), sampling)
+        return Engine(self.base, AdapterBank(self.base), get("batch_tokens"), sampling, self.store)
 
     def _community(self) -> Community:
         stage = partial(self.ledger.stage, self.task.name, None, engine=self.engine)
@@ -224,6 +235,7 @@ class TaskRun:
         writer = self.readers.profiler
         if writer is None:
             return {u.id: plain_profile(self.task, u) for u in users}
+        writer.keeper = self.store
         with community.stage("profiles", len(users)) as tick:
             return written_profiles(
                 self.task, users, writer, community.number("profile_items"), self.plan.seed, tick

@@ -11,6 +11,7 @@ import pytest
 
 from prime_audit import Run, compare
 from prime_audit.community import build
+from prime_audit.engine import memo
 from prime_audit.engine.adapters import load_adapter
 from prime_audit.errors import UserError
 from prime_audit.lamp.readers import read
@@ -98,12 +99,12 @@ def test_adapters_trained_by_other_code_are_not_read_back(
 
 
 def test_the_engines_hash_is_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = build.engine_sha256.__wrapped__()
+    before = memo.engine_sha256.__wrapped__()
     (tmp_path / "train.py").write_text("pass\n")
-    monkeypatch.setattr(build.engine, "__file__", str(tmp_path / "__init__.py"))
-    one = build.engine_sha256.__wrapped__()
+    monkeypatch.setattr(memo, "__file__", str(tmp_path / "memo.py"))
+    one = memo.engine_sha256.__wrapped__()
     (tmp_path / "train.py").write_text("pass  # changed\n")
-    assert len({before, one, build.engine_sha256.__wrapped__()}) == 3
+    assert len({before, one, memo.engine_sha256.__wrapped__()}) == 3
 
 
 # -- warnings ----------------------------------------------------------------------------------------------

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prime_audit import engine
 from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users, cosines
 from prime_audit.community.sharers import bank_name as bank_name
 from prime_audit.community.store import Gates, Store, content_key, place_of
 from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.memo import engine_sha256, key_of
 from prime_audit.engine.privacy import Guarantee, Privacy, account
 from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters, train_gates
 from prime_audit.errors import UserError
@@ -56,7 +54,6 @@ class Community:
     """Target → the only sharers she may merge, most similar first (the inclusion game); None: everybody."""
     places: dict[str, str] = field(default_factory=dict)
     """Owner of a trained adapter → where a cache keeps it, from its root; the same where there is no cache."""
-    _base_sha256: str = ""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -85,8 +82,10 @@ class Community:
         """Embed targets and candidates: the mean over each user's items (Eq. 4). Before the base is adapted."""
         users = [*self.targets, *self.data.candidates]
         texts = [[item_text(self.task, item) for item in user.history] for user in users]
-        with self.stage("embed", sum(map(len, texts))) as tick:
-            rows = self.encoder.embed([t for own in texts for t in own], tick)
+        flat = [t for own in texts for t in own]
+        with self.stage("embed", len(flat)) as tick:
+            key = key_of(self.engine.base, "embed", self.encoder.content(), flat)
+            rows = self.store.arrays(key, lambda: {"rows": self.encoder.embed(flat, tick)})["rows"]
         start = 0
         for user, own in zip(users, texts, strict=True):
             self._embeddings[user.id] = rows[start : start + len(own)].mean(0)
@@ -97,12 +96,10 @@ class Community:
         examples = [
             e for u in self.data.adapt for e in adaptation_examples(self.task, u, self.profiles.get(u.id))
         ]
-        before = self.engine.base.sha256()
         if examples:
             recipe = self._recipe("adaptation")
-            (adapter,) = self._train("adapt", [_job("base", examples)], recipe, before).values()
+            (adapter,) = self._train("adapt", [_job("base", examples)], recipe).values()
             self.engine.base.merge(adapter)
-        self._base_sha256 = self.engine.base.sha256()
 
     @cached_property
     def sharers(self) -> tuple[Sharer, ...]:
@@ -214,12 +211,11 @@ class Community:
         stage: str,
         jobs: Sequence[Job],
         recipe: Recipe,
-        base: str = "",
         lora: dict[str, Any] | None = None,
         privacy: Privacy | None = None,
     ) -> dict[str, Adapter]:
         shape = lora or self._lora()
-        more = {"lora": shape, "base": base or self._base_sha256} | _private(privacy)
+        more = {"lora": shape} | _private(privacy)
         key = self._key("adapters", jobs, recipe, more)
         self.places.update({job.owner: place_of(key, number) for number, job in enumerate(jobs)})
         with self.stage(stage, count_steps(jobs, recipe)) as tick:
@@ -243,13 +239,10 @@ class Community:
         import torch
 
         base = self.engine.base
-        for job in jobs:  # read back from the cache or not: texts longer than the context are counted
-            for prompt, gold in job.examples:
-                base.codec.example(prompt, gold)
         return content_key(
             {
                 "kind": kind,
-                "base": self._base_sha256,
+                "base": base.fingerprint,
                 "sites": [s.name for s in base.sites],
                 "context": base.codec.context,
                 "jobs": [[j.owner, j.examples] for j in jobs],
@@ -267,15 +260,6 @@ class Community:
 
     def _lora(self) -> dict[str, Any]:
         return {key: self.number(f"lora.{key}") for key in ("rank", "alpha", "dropout")}
-
-
-@cache
-def engine_sha256() -> str:
-    """Hash of the engine's source: an adapter trained by other code is another adapter."""
-    folder, digest = Path(engine.__file__).parent, hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _job(owner: str, examples: Sequence[Example]) -> Job:

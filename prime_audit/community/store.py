@@ -1,4 +1,4 @@
-"""What was trained once is not trained again: adapters and gates kept by the hash of all that decides them."""
+"""What was made once is not made again: adapters, gates, answers, signals, by the hash of all that decides them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prime_audit.engine.mixture import Spent
+import numpy as np
+
+from prime_audit.engine.mixture import Cuts, Spent
 from prime_audit.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,12 +51,12 @@ def _folder(number: int) -> str:
 class Store:
     """A cache folder; ``Store(None)`` keeps nothing. Entries are named by number, never by a user's id.
 
-    What a training asked of the model is kept with it and counted in ``spent`` again when it is read back: a
-    record says what its numbers took, whether or not an earlier run had already done part of it.
+    What making an entry asked of the model, and which texts lost their front in it, is kept with it and counted again
+    when it is read back: a record says what its numbers took, whether or not an earlier run had done part of it.
     """
 
-    def __init__(self, root: Path | None, spent: Spent) -> None:
-        self.root, self.spent = root, spent
+    def __init__(self, root: Path | None, spent: Spent, cuts: Cuts | None = None) -> None:
+        self.root, self.spent, self.cuts = root, spent, cuts or Cuts()
 
     def adapters(
         self, key: str, names: Sequence[str], train: Callable[[], dict[str, Adapter]], base_model: str = ""
@@ -92,6 +94,31 @@ class Store:
 
         return self._keep(key, train, save, load)
 
+    def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
+        """Return the texts under ``key``, likewise, as one JSON file."""
+
+        def save(made: list[str], folder: Path) -> None:
+            (folder / "texts.json").write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
+
+        def load(folder: Path) -> list[str]:
+            return [str(t) for t in json.loads((folder / "texts.json").read_text(encoding="utf-8"))]
+
+        return self._keep(key, make, save, load)
+
+    def arrays(self, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return the arrays under ``key``, likewise, as one safetensors file."""
+        from safetensors.numpy import load_file, save_file
+
+        def save(made: dict[str, np.ndarray], folder: Path) -> None:
+            save_file(
+                {k: np.ascontiguousarray(v) for k, v in made.items()}, str(folder / "arrays.safetensors")
+            )
+
+        def load(folder: Path) -> dict[str, np.ndarray]:
+            return dict(load_file(str(folder / "arrays.safetensors")))
+
+        return self._keep(key, make, save, load)
+
     def _keep(
         self, key: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]
     ) -> T:
@@ -101,17 +128,20 @@ class Store:
         if place.is_dir():
             try:
                 kept = load(place)
-                self.spent.add(Spent(**json.loads((place / _COST).read_text(encoding="utf-8"))))
+                account = json.loads((place / _COST).read_text(encoding="utf-8"))
+                self.spent.add(Spent(**account["spent"]))
+                self.cuts.texts.update(map(str, account["cut"]))
             except Exception as fault:  # safetensors, JSON and the disk each have their own
                 raise UserError(f"cache {place}: cannot be read ({fault}); delete this folder") from fault
             return kept
         before = replace(self.spent)
-        made = make()
-        cost = self.spent.since(before)
+        with self.cuts.noting() as cut:
+            made = make()
+        account = {"spent": asdict(self.spent.since(before)), "cut": sorted(cut)}
 
         def fill(folder: Path) -> None:
             save(made, folder)
-            (folder / _COST).write_text(json.dumps(asdict(cost)), encoding="utf-8")
+            (folder / _COST).write_text(json.dumps(account), encoding="utf-8")
 
         self._write(place, fill)
         return made

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from prime_audit.engine.bank import flatten_factors, mix_rows
+from prime_audit.engine.base import Branch
 from prime_audit.engine.batches import Tick, batches, nothing
-from prime_audit.engine.codec import Encoded, pad_left, positions
+from prime_audit.engine.codec import Encoded, gold_places, pad_right
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.memo import hash_of, key_of
 
 Gates = Mapping[str, tuple[Tensor, ...]]
 """Adapter name → one gate vector [d_in] per site."""
@@ -29,7 +31,6 @@ class Unit:
     """(prompt, gold) pairs."""
 
 
-@torch.inference_mode()
 def assemble(
     engine: Engine, units: Sequence[Unit], gates: Gates, top_k: int, tick: Tick = nothing
 ) -> list[np.ndarray]:
@@ -37,6 +38,23 @@ def assemble(
 
     Each unit is decided by its own examples alone; several share a pass. ``tick`` counts units.
     """
+    if engine.keeper is None:
+        return _assemble(engine, units, gates, top_k, tick)
+    known = {name: (engine.bank.hashes[name], hash_of(gate)) for name, gate in gates.items()}
+    asked = (([known[name] for name in unit.pool], unit.examples) for unit in units)
+    key = key_of(engine.base, "assemble", top_k, engine.batch_tokens, asked)
+
+    def make() -> dict[str, np.ndarray]:
+        return {f"{n:06d}": own for n, own in enumerate(_assemble(engine, units, gates, top_k, tick))}
+
+    found = engine.keeper.arrays(key, make)
+    return [found[f"{n:06d}"] for n in range(len(units))]
+
+
+@torch.inference_mode()
+def _assemble(
+    engine: Engine, units: Sequence[Unit], gates: Gates, top_k: int, tick: Tick
+) -> list[np.ndarray]:
     encoded = [[engine.base.codec.example(p, g) for p, g in unit.examples] for unit in units]
     weights: list[np.ndarray] = [np.zeros(0)] * len(units)
     many = max((len(unit.examples) for unit in units), default=1)
@@ -50,15 +68,9 @@ def assemble(
         rows = [e for i in part for e in encoded[i]]
         unit_of_row = [j for j, i in enumerate(part) for _ in encoded[i]]
         branch = _Assembly(engine, units[part[0]].pool, gates, rows, unit_of_row, top_k)
-        ids, mask = pad_left([e.ids for e in rows], engine.base.codec.pad, engine.base.device)
+        ids = pad_right([e.ids for e in rows], engine.base.codec.pad, engine.base.device)
         with engine.base.mounted(branch):
-            engine.base.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions(mask),
-                use_cache=False,
-                logits_to_keep=1,
-            )
+            engine.base.model.base_model(input_ids=ids, use_cache=False)
         engine.base.spent.requests += len(rows)
         engine.base.spent.prompt_tokens += sum(len(e.ids) for e in rows)
         table = (
@@ -70,7 +82,7 @@ def assemble(
     return weights
 
 
-class _Assembly:
+class _Assembly(Branch):
     """The branch that looks at each module's own input, picks its sharers, and goes on with them."""
 
     def __init__(
@@ -88,16 +100,12 @@ class _Assembly:
         """Site → weights [units, pool], for the sites passed so far (a model need not run them in order)."""
         device = engine.base.device
         width = max(len(e.ids) for e in rows)
-        golds = torch.tensor([e.gold for e in rows], device=device)[:, None]
-        column = torch.arange(width, device=device)[None]
-        predicts = ((column >= width - 1 - golds) & (column < width - 1)).float()
+        predicts = torch.zeros(len(rows), width, device=device)
+        predicts[gold_places(rows)] = 1.0
         self._mean = predicts / predicts.sum(1, keepdim=True)
         self._unit = torch.tensor(list(unit_of_row), device=device)
         self._share = torch.nn.functional.one_hot(self._unit).float()
         self._share = (self._share / self._share.sum(0)).T
-
-    def select(self, rows: Tensor) -> None:
-        raise NotImplementedError("assembly keeps its rows")
 
     def __call__(self, site: int, x: Tensor) -> Tensor:
         scores = self._share @ self._row_scores(site, x)

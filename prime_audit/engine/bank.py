@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from prime_audit.engine.adapters import Adapter, merge_adapters
-from prime_audit.engine.base import Base, Site
+from prime_audit.engine.base import Base, Branch, Site
+from prime_audit.engine.memo import hash_of
 from prime_audit.engine.mixture import Mixture as Mixture
 from prime_audit.engine.mixture import alone as alone
 
@@ -20,9 +22,12 @@ class AdapterBank:
     def __init__(self, base: Base) -> None:
         self.base = base
         self.names: list[str] = []
+        self.hashes: dict[str, str] = {}
+        """Adapter → hash of its factors as they came, whatever the bank's number format."""
         self.scaling = 1.0
         self._A: list[Tensor] = []
         self._B: list[Tensor] = []
+        self._last: tuple[tuple[str, ...], Stacked] | None = None
 
     def add(self, adapters: Mapping[str, Adapter]) -> None:
         """Append adapters; ValueError where a name is taken or an adapter does not fit the bank."""
@@ -33,6 +38,9 @@ class AdapterBank:
             fitting.append(self._fit(name, adapter, shape))
         self.scaling = shape[0] if shape else 1.0
         self.names += adapters
+        for name, adapter in zip(adapters, fitting, strict=True):
+            self.hashes[name] = hash_of([*adapter.A, *adapter.B])
+        self._last = None
         device, dtype = self.base.device, self.base.dtype
         for i in range(len(self.base.sites) if fitting else 0):
             a = torch.stack([o.A[i].to(device, dtype) for o in fitting])
@@ -57,6 +65,15 @@ class AdapterBank:
         rows = torch.tensor([self.names.index(n) for n in names], device=self.base.device)
         return self._A[site][rows], self._B[site][rows]
 
+    def stacked(self, names: tuple[str, ...]) -> Stacked:
+        """Return these adapters' factors as the mixtures' products want them; the last ones asked for are kept."""
+        if self._last is None or self._last[0] != names:
+            self._last = (
+                names,
+                Stacked.of([self.factors(i, names) for i in range(len(self.base.sites))], self.base),
+            )
+        return self._last[1]
+
     def adapter(self, mixture: Mixture) -> Adapter:
         """Write a mixture (not the empty one) out as one adapter: see :func:`merge_adapters`."""
         sites = tuple(site.name for site in self.base.sites)
@@ -71,6 +88,39 @@ class AdapterBank:
         return merge_adapters(parts, torch.tensor(per_site(mixture, self.base.sites)), mixture.rule)
 
 
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """Some adapters' factors, side by side."""
+
+    down: Mapping[int, Tensor]
+    """First site of those that read the same input → their A, one under the other: [sites · S · r, d_in]."""
+    place: Sequence[tuple[int, int]]
+    """Per site, the first site that reads the same input, and where its own rows begin."""
+    up: Sequence[Tensor]
+    """Per site, B: [d_out, S · r]."""
+
+    @classmethod
+    def of(cls, factors: Sequence[tuple[Tensor, Tensor]], base: Base) -> Stacked:
+        """Stack factors A [S, r, d_in] and B [S, d_out, r] of every site."""
+        flat = [flatten_factors(a, b) for a, b in factors]
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for i, site in enumerate(base.sites):
+            parent, _, kind = site.name.rpartition(".")
+            groups.setdefault((parent, kind in _TOGETHER or kind), []).append(i)
+        down, place = {}, {}
+        for sites in groups.values():
+            down[sites[0]] = torch.cat([flat[i][0] for i in sites])
+            start = 0
+            for i in sites:
+                place[i] = (sites[0], start)
+                start += len(flat[i][0])
+        return cls(down, [place[i] for i in range(len(flat))], [b for _, b in flat])
+
+
+_TOGETHER = ("q_proj", "k_proj", "v_proj")
+"""Projections of one attention that read the same input."""
+
+
 def per_site(mixture: Mixture, sites: Sequence[Site]) -> np.ndarray:
     """Spread a mixture's weights to [sites, k]."""
     weights = np.asarray(mixture.weights, dtype=np.float64)
@@ -83,46 +133,65 @@ def per_site(mixture: Mixture, sites: Sequence[Site]) -> np.ndarray:
     return weights[[site.layer for site in sites]]
 
 
-class MixtureBranch:
+class MixtureBranch(Branch):
     """A batch whose rows carry different mixtures of one rule: two thin products and a row-wise scaling.
 
     z = x·A_stackᵀ; ``delta`` scales z by the row's weights; ``factor`` sums z over adapters with the weights
-    and spreads the sum again by the weights.
+    and spreads the sum again by the weights. Projections that read the same x (q, k, v) share the first product.
     """
 
     def __init__(self, bank: AdapterBank, mixtures: Sequence[Mixture]) -> None:
         (self._rule,) = {m.rule for m in mixtures if m.names} or {"delta"}
         # Sorted: the sums' order, and so their last bit, is the same whoever shares the batch.
-        names = sorted({n for m in mixtures for n in m.names})
-        self._flat = [flatten_factors(*bank.factors(i, names)) for i in range(len(bank.base.sites))]
+        names = tuple(sorted({n for m in mixtures for n in m.names}))
+        self._stacked = bank.stacked(names)
         self._rank = bank.factors(0)[0].shape[1]
-        self._scaling = bank.scaling
-        table = np.zeros((len(bank.base.sites), len(mixtures), len(names)))
+        sites = bank.base.sites
+        table = np.zeros((len(sites), len(mixtures), len(names)))
         column = {name: j for j, name in enumerate(names)}
         for row, mixture in enumerate(mixtures):
-            table[:, row, [column[n] for n in mixture.names]] = per_site(mixture, bank.base.sites)
-        self._weights = torch.tensor(table, device=bank.base.device, dtype=torch.float32)
+            table[:, row, [column[n] for n in mixture.names]] = per_site(mixture, sites)
+        # The scaling goes with the weights: once under delta, where z is scaled once, and by roots under factor.
+        scaling = bank.scaling if self._rule == "delta" else np.sqrt(bank.scaling)
+        weights = torch.tensor(table * scaling, device=bank.base.device, dtype=torch.float32)
+        self._weights = weights.repeat_interleave(self._rank, -1) if self._rule == "delta" else weights
+        self._read: tuple[int, Tensor, Tensor] | None = None
 
     def select(self, rows: Tensor) -> None:
         """Keep only these rows of the batch."""
         self._weights = self._weights[:, rows]
+        self._read = None
 
     def __call__(self, site: int, x: Tensor) -> Tensor:
         """Return the mixtures' addition at a site."""
-        a, b = self._flat[site]
-        w = self._weights[site]
-        return mix_rows(x @ a.T, w, self._rank, self._rule) @ b.T * self._scaling
+        return self._mixed(site, x) @ self._stacked.up[site].T
+
+    def onto(self, site: int, x: Tensor, output: Tensor) -> Tensor:
+        """Add the mixtures' addition to a site's own output, in place."""
+        flat = output.view(-1, output.shape[-1])
+        flat.addmm_(self._mixed(site, x).flatten(0, 1), self._stacked.up[site].T)
+        return output
+
+    def _mixed(self, site: int, x: Tensor) -> Tensor:
+        return mix_rows(self._down(site, x), self._weights[site], self._rank, self._rule)
+
+    def _down(self, site: int, x: Tensor) -> Tensor:
+        first, start = self._stacked.place[site]
+        if self._read is None or self._read[0] != first or self._read[1] is not x:
+            self._read = (first, x, x @ self._stacked.down[first].T)
+        width = self._stacked.up[site].shape[1]
+        return self._read[2][..., start : start + width]
 
 
 def mix_rows(z: Tensor, w: Tensor, rank: int, rule: str) -> Tensor:
-    """Apply row weights w [n, S] to stacked projections z [n, t, S·r].
+    """Apply row weights to stacked projections z [n, t, S·r]: w is [n, S·r] for ``delta``, [n, S] for ``factor``.
 
     w is float32 whatever z is: rounded to bfloat16, the near-equal candidates of a search would be the same.
     """
     if rule == "delta":
-        return (z * w.repeat_interleave(rank, dim=-1)[:, None]).to(z.dtype)
+        return (z * w[:, None]).to(z.dtype)
     n, t, _ = z.shape
-    h = torch.einsum("ntsr,ns->ntr", z.view(n, t, -1, rank).to(w.dtype), w)
+    h = torch.einsum("ntsr,ns->ntr", z.reshape(n, t, -1, rank).to(w.dtype), w)
     return (w[:, None, :, None] * h[:, :, None, :]).reshape(n, t, -1).to(z.dtype)
 
 

@@ -8,15 +8,17 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.codec import Codec
+from prime_audit.engine.memo import hash_of
+from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.errors import UserError, unknown
 
@@ -38,16 +40,20 @@ class Site:
     d_out: int
 
 
-class Branch(Protocol):
+class Branch:
     """What runs beside every site: adds ``branch(i, x)`` to the output of site i."""
 
     def __call__(self, site: int, x: Tensor) -> Tensor:
         """Return the addition [rows, tokens, d_out] for the site's own input x [rows, tokens, d_in]."""
-        ...
+        raise NotImplementedError
+
+    def onto(self, site: int, x: Tensor, output: Tensor) -> Tensor:
+        """Return a site's output with the addition; it may be the same tensor, changed."""
+        return output + self(site, x).to(output.dtype)
 
     def select(self, rows: Tensor) -> None:
-        """Keep only these rows of the batch (int64 [n]), in this order."""
-        ...
+        """Keep only these rows of the batch (int64 [n]), in this order; rows leave in generation only."""
+        raise NotImplementedError(f"{type(self).__name__} keeps its rows")
 
 
 class Base:
@@ -57,6 +63,12 @@ class Base:
         self.model = model.eval().requires_grad_(False)
         self.name = name
         self.spent = Spent()
+        self.fits = {
+            "generate": Fit("one answer"),
+            "observe": Fit("one scored text"),
+            "train": Fit("one training example"),
+        }
+        """What memory allowed so far, by kind of work."""
         self.codec = Codec(tokenizer, context_length(model.config))
         if self.codec.eos >= model.get_input_embeddings().num_embeddings:
             raise UserError(
@@ -80,6 +92,7 @@ class Base:
         ]
         self._branch: Branch | None = None
         self._pristine: dict[str, Tensor] = {}
+        self._merged: list[str] = []
         for index, linear in enumerate(self._linears.values()):
             linear.register_forward_hook(partial(self._add_branch, index))
 
@@ -110,22 +123,26 @@ class Base:
     def _add_branch(
         self, site: int, module: nn.Module, args: tuple[Tensor, ...], output: Tensor
     ) -> Tensor | None:
-        if self._branch is None:
-            return None
-        return output + self._branch(site, args[0]).to(output.dtype)
+        return None if self._branch is None else self._branch.onto(site, args[0], output)
+
+    def room(self, tokens: int, *, cached: bool) -> int:
+        """Say how many padded tokens a batch may hold: ``tokens``, or fewer where the memory is too small for them."""
+        fit = tokens_that_fit(self.model.config, self.dtype.itemsize, self.device, cached=cached)
+        return min(tokens, fit)
 
     def logits_at(self, ids: Tensor, rows: Sequence[int], columns: Sequence[int], **options: Any) -> Tensor:
         """Logits at some places of a batch, [places, vocabulary]; the others never meet the output layer.
 
-        ``options`` go to the model (attention mask, positions); without any, rows are padded on the right.
+        ``options`` go to the model (mask, positions, cache); without any, rows are padded on the right.
         """
+        options.setdefault("use_cache", "past_key_values" in options)
         if self.model.config.model_type in KINDS:
-            states = self.model.base_model(input_ids=ids, use_cache=False, **options)[0]
+            states = self.model.base_model(input_ids=ids, **options)[0]
             picked: Tensor = self.model.get_output_embeddings()(states[list(rows), list(columns)])
             return picked
         # What a model of another make does to its logits is its own affair.
         first = min(columns)
-        out = self.model(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first, **options)
+        out = self.model(input_ids=ids, logits_to_keep=ids.shape[1] - first, **options)
         return out.logits[list(rows), [c - first for c in columns]]  # type: ignore[no-any-return]
 
     def aligned(self, adapter: Adapter) -> Adapter:
@@ -143,7 +160,9 @@ class Base:
     @torch.no_grad()
     def merge(self, adapter: Adapter) -> None:
         """Add an adapter to the weights themselves (base adaptation); :meth:`restore` undoes it exactly."""
+        _ = self.loaded_sha256
         adapter = self.aligned(adapter)
+        self._merged.append(f"{hash_of([*adapter.A, *adapter.B])} {adapter.scaling!r}")
         for (path, linear), a, b in zip(self._linears.items(), adapter.A, adapter.B, strict=True):
             self._pristine.setdefault(path, linear.weight.detach().cpu().clone())
             delta = adapter.scaling * (b.double() @ a.double())
@@ -157,6 +176,19 @@ class Base:
         for path, weight in self._pristine.items():
             self._linears[path].weight.copy_(weight)
         self._pristine.clear()
+        self._merged.clear()
+
+    @property
+    def fingerprint(self) -> str:
+        """Name the weights as they are: what was loaded, and what was merged into it since, in that order."""
+        return " ".join([self.loaded_sha256, *self._merged])
+
+    @cached_property
+    def loaded_sha256(self) -> str:
+        """Hash of the weights as loaded (see :meth:`sha256`); ask before anything is merged."""
+        if self._merged:
+            raise RuntimeError("the hash of the loaded weights was asked for when they were gone")
+        return self.sha256()
 
     def sha256(self) -> str:
         """Hash of every weight as held now, in name order: what the numbers were made with."""

@@ -47,3 +47,27 @@ def batches(
 def _full(rows: int, longest: int, next_row: int, tokens: int) -> bool:
     """Whether a batch takes no further row, because of its size or because the row is too short for it."""
     return (rows + 1) * longest > tokens or (next_row < LIKE * longest and rows * longest >= WORTH)
+
+
+def unite(
+    sets: Sequence[frozenset[str]], length: Callable[[int], int], tokens: int, most: int
+) -> dict[frozenset[str], frozenset[str]]:
+    """Put sets of adapters whose rows do not fill a batch into pools that do; returns set → pool.
+
+    A pool holds at most ``most`` adapters (a single set any number); the empty set, the bare base, stays alone. A
+    sequential optimizer asks one candidate a target: without pools her few rows would be a batch.
+    """
+    load: dict[frozenset[str], int] = {}
+    for i, names in enumerate(sets):
+        load[names] = load.get(names, 0) + length(i)
+    pools: list[tuple[frozenset[str], int, list[frozenset[str]]]] = []
+    for names in sorted(load, key=lambda s: (-load[s], sorted(s))):
+        fitting = [
+            p for p in pools if names and p[0] and p[1] + load[names] <= tokens and len(p[0] | names) <= most
+        ]
+        best = min(fitting, key=lambda p: len(p[0] | names), default=None)
+        if best is not None:
+            pools.remove(best)
+        union, held, inside = best or (names, 0, [])
+        pools.append((union | names, held + load[names], [*inside, names]))
+    return {names: union for union, _, inside in pools for names in inside}

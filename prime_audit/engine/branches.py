@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,34 +12,18 @@ from prime_audit.engine.base import Branch
 from prime_audit.engine.draws import Draws
 
 
-class TrainingBranch(Branch, Protocol):
-    """A branch with something to differentiate."""
-
-    def leaves(self) -> list[Tensor]:
-        """Return what the loss is differentiated by, once the forward pass is over."""
-        ...
-
-    def collect(self, grads: Sequence[Tensor | None], into: Sequence[Tensor]) -> None:
-        """Add the gradients of the leaves to the owners': per trained place, [owners, ...]."""
-        ...
-
-
-class _OwnersBranch:
+class TrainingBranch(Branch):
     """Each row through a slice of its owner's: parameters are stacked, [owners, ...] a place."""
 
     def __init__(self, params: Sequence[Tensor], rows: Tensor) -> None:
         self._params, self._rows = params, rows
 
-    def select(self, rows: Tensor) -> None:
-        """Refuse: rows leave in generation only."""
-        raise NotImplementedError("training keeps its rows")
-
     def leaves(self) -> list[Tensor]:
-        """Return the trained stacks."""
+        """Return what the loss is differentiated by, once the forward pass is over: the trained stacks."""
         return [p for p in self._params if p.requires_grad]
 
     def collect(self, grads: Sequence[Tensor | None], into: Sequence[Tensor]) -> None:
-        """Add them up; a stack that no row of the pass used has no gradient."""
+        """Add the leaves' gradients to the owners', [owners, ...] a trained place; None where no row used a stack."""
         for total, grad in zip(into, grads, strict=True):
             if grad is not None:
                 total.add_(grad)
@@ -50,7 +33,7 @@ class _OwnersBranch:
         return self._params[place][self._rows]
 
 
-class LoraBranch(_OwnersBranch):
+class LoraBranch(TrainingBranch):
     """Each row through its owner's A and B; ``params`` holds all A, then all B."""
 
     def __init__(self, params: Sequence[Tensor], rows: Tensor, scaling: float, draws: Draws | None) -> None:
@@ -68,7 +51,7 @@ class LoraBranch(_OwnersBranch):
         return torch.bmm(torch.bmm(x, a.transpose(1, 2)), b.transpose(1, 2) * self._scaling)
 
 
-class GateBranch(_OwnersBranch):
+class GateBranch(TrainingBranch):
     """Each row through its owner's frozen adapter, whose input is x·sigmoid(x·g); ``params`` holds g, one a site."""
 
     def __init__(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prime_audit.engine.mixture import Cuts
 from prime_audit.errors import UserError
 
 
@@ -38,14 +39,14 @@ class Codec:
         self.pad = self.eos  # padding is masked everywhere; a tokenizer's own may lie outside the vocabulary
         begin = tokenizer.bos_token_id
         self._begin = int(begin) if begin is not None else self.eos
-        self._seen: OrderedDict[tuple[str, str | None, int], Encoded] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str | None, int], tuple[Encoded, str]] = OrderedDict()
         self._held = 0
-        self._cut: set[bytes] = set()
+        self.cuts = Cuts()
 
     @property
     def cut(self) -> int:
         """Texts longer than the context so far, counted once each; they lost their front."""
-        return len(self._cut)
+        return len(self.cuts.texts)
 
     def prompt(self, text: str, room: int) -> Encoded:
         """Encode a bare prompt, leaving ``room`` tokens of the context; UserError where it has no more."""
@@ -65,21 +66,26 @@ class Codec:
 
     def _remember(self, prompt: str, gold: str | None, room: int) -> Encoded:
         key = (prompt, gold, room)
-        found = self._seen.get(key)
-        if found is not None:
+        if key in self._seen:
             self._seen.move_to_end(key)
-            return found
-        ids, target = self._encode(prompt, gold)
-        limit = self.context - room
-        if len(ids) > limit:  # a digest each: what was cut stays counted when its tokens are forgotten
-            self._cut.add(hashlib.blake2b(repr(key).encode(), digest_size=16).digest())
-        kept = self._fit(ids, limit)
-        found = Encoded(kept, min(target, len(kept) - 1))
-        self._seen[key] = found
-        self._held += len(kept)
-        while self._held > KEEP and len(self._seen) > 1:
-            self._held -= len(self._seen.popitem(last=False)[1].ids)
+        else:
+            self._seen[key] = self._new(key)
+            self._held += len(self._seen[key][0].ids)
+            while self._held > KEEP and len(self._seen) > 1:
+                self._held -= len(self._seen.popitem(last=False)[1][0].ids)
+        found, cut = self._seen[key]
+        if cut:
+            self.cuts.texts.add(cut)
         return found
+
+    def _new(self, key: tuple[str, str | None, int]) -> tuple[Encoded, str]:
+        """Encode a text; with its digest where it lost its front: that stays counted when its tokens are forgotten."""
+        prompt, gold, room = key
+        ids, target = self._encode(prompt, gold)
+        kept = self._fit(ids, self.context - room)
+        lost = len(kept) < len(ids)
+        digest = hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest() if lost else ""
+        return Encoded(kept, min(target, len(kept) - 1)), digest
 
     def _encode(self, prompt: str, gold: str | None) -> tuple[list[int], int]:
         """Return all tokens, and how many of the last are gold ones."""
@@ -137,6 +143,13 @@ def pad_right(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> 
     """
     width = max(len(row) for row in rows)
     return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
+
+
+def gold_places(examples: Sequence[Encoded]) -> tuple[list[int], list[int]]:
+    """Row and column of each position that predicts a gold token, example after example, rows padded on the right."""
+    rows = [i for i, e in enumerate(examples) for _ in range(e.gold)]
+    columns = [c for e in examples for c in range(len(e.ids) - e.gold - 1, len(e.ids) - 1)]
+    return rows, columns
 
 
 def positions(mask: Tensor | None) -> Tensor | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from prime_audit.engine.base import Base, from_pretrained, load_tokenizer, pick_device, resolve_model
 from prime_audit.engine.batches import Tick, batches, nothing
+from prime_audit.engine.memo import hash_of
 from prime_audit.engine.mixture import Spent
 
 
@@ -23,12 +25,22 @@ class Encoder:
         limit: int = 512,
         batch_tokens: int = 16384,
         spent: Spent | None = None,
+        identity: Callable[[], str] | None = None,
         **options: Any,
     ) -> None:
         self.body, self.tokenizer, self.limit, self.batch_tokens = body, tokenizer, limit, batch_tokens
         self.spent = Spent() if spent is None else spent
         """The account that its work is counted in."""
-        self._options = options
+        self._identity, self._options = identity, options
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the model's own weights; of a base that is adapted later, ask :meth:`content`."""
+        return hash_of(tensor for _, tensor in sorted(self.body.state_dict().items()))
+
+    def content(self) -> tuple[str, int, int]:
+        """All but the texts that decides an embedding."""
+        return (self._identity() if self._identity else self.sha256), self.limit, self.batch_tokens
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], tick: Tick = nothing) -> np.ndarray:
@@ -64,7 +76,9 @@ class Encoder:
 def base_encoder(base: Base, limit: int = 512, batch_tokens: int = 16384) -> Encoder:
     """Use the base's own body, without the output layer and the key-value cache."""
     limit, body = min(limit, base.codec.context), base.model.base_model
-    return Encoder(body, base.codec.tokenizer, limit, batch_tokens, base.spent, use_cache=False)
+    return Encoder(
+        body, base.codec.tokenizer, limit, batch_tokens, base.spent, lambda: base.fingerprint, use_cache=False
+    )
 
 
 def load_encoder(

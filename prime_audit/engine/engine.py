@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,10 @@ import torch
 
 from prime_audit.engine.bank import AdapterBank, MixtureBranch
 from prime_audit.engine.base import Base
-from prime_audit.engine.batches import Tick, batches, nothing
-from prime_audit.engine.codec import Encoded, pad_left, positions
+from prime_audit.engine.batches import Tick, batches, nothing, unite
+from prime_audit.engine.codec import Encoded
+from prime_audit.engine.decode import decode
+from prime_audit.engine.memo import Keeper, key_of, pack, unpack
 from prime_audit.engine.mixture import BASE as BASE
 from prime_audit.engine.mixture import Continuation as Continuation
 from prime_audit.engine.mixture import Mixture
@@ -19,8 +21,11 @@ from prime_audit.engine.mixture import Observation as Observation
 from prime_audit.engine.mixture import Probe as Probe
 from prime_audit.engine.mixture import Request as Request
 from prime_audit.engine.observe import Plan, read
-from prime_audit.engine.sampling import Sampling, choose, uniforms
+from prime_audit.engine.sampling import Sampling, uniforms
 from prime_audit.engine.tree import reach
+
+UNITED = 0.25
+"""Cost that small sets of adapters may add to each other by sharing a batch, as a share of the base's own."""
 
 
 @dataclass
@@ -33,21 +38,45 @@ class Engine:
     """Padded tokens a batch may hold."""
     sampling: Sampling | None = None
     """None: greedy decoding."""
+    keeper: Keeper | None = None
+    """Where answers are kept between runs; None: nowhere."""
 
-    @torch.inference_mode()
     def generate(self, requests: Sequence[Request], max_new: int, tick: Tick = nothing) -> list[str]:
         """Answer each request with at most ``max_new`` tokens; the stripped texts, in the order asked.
 
         Raises ValueError where sampling is asked for and a request has no key.
         """
-        encoded = [self.base.codec.prompt(r.prompt, max_new) for r in requests]
+        if self.keeper is None:
+            return self._generate(requests, max_new, tick)
+        drawn = self.sampling is not None
+        asked = ((r.prompt, self._content(r.mixture), r.key if drawn else ()) for r in requests)
+        key = key_of(self.base, "generate", max_new, self.batch_tokens, self.sampling, asked)
+        progress = _Progress(tick)
+        texts = self.keeper.texts(key, lambda: self._generate(requests, max_new, progress))
+        progress.finish(len(requests))
+        return texts
+
+    @torch.inference_mode()
+    def _generate(self, requests: Sequence[Request], max_new: int, tick: Tick) -> list[str]:
+        prompts = [self.base.codec.prompt(r.prompt, max_new) for r in requests]
         answers = [""] * len(requests)
-        for batch in self._plan([r.mixture for r in requests], [e.ids for e in encoded], extra=max_new):
-            rows = self._decode([requests[i] for i in batch], [encoded[i] for i in batch], max_new)
-            for i, ids in zip(batch, rows, strict=True):
+
+        def length(i: int) -> int:
+            return len(prompts[i].ids) + max_new
+
+        def work(part: Sequence[int]) -> None:
+            rows = self._decode([requests[i] for i in part], [prompts[i] for i in part], max_new)
+            for i, ids in zip(part, rows, strict=True):
                 answers[i] = self.base.codec.decode(ids)
                 self.base.spent.new_tokens += len(ids)
-            tick(len(batch))
+            tick(len(part))
+
+        exact = self._exact(max(map(length, range(len(requests))), default=0))
+        kinds = [len(p.ids) for p in prompts] if exact else None
+        self._count(p.ids for p in prompts)
+        room = self.base.room(self.batch_tokens, cached=True)
+        for batch in self._plan([r.mixture for r in requests], length, room, kinds):
+            self.base.fits["generate"].run(work, batch, length)
         return answers
 
     def score(self, requests: Sequence[Request], tick: Tick = nothing) -> list[np.ndarray]:
@@ -55,7 +84,6 @@ class Engine:
         probes = [Probe(r.prompt, r.mixture, (Continuation(_gold(r)),)) for r in requests]
         return [seen.logprobs[0] for seen in self.observe(probes, tick=tick)]
 
-    @torch.inference_mode()
     def observe(
         self, probes: Sequence[Probe], moments: bool = False, tick: Tick = nothing
     ) -> list[Observation]:
@@ -63,91 +91,106 @@ class Engine:
 
         Each number is what the continuation would get alone, in a batch of one. ``tick`` counts probes.
         """
+        if self.keeper is None:
+            return self._observe(probes, moments, tick)
+        asked = ((p.prompt, self._content(p.mixture), p.golds) for p in probes)
+        key = key_of(self.base, "observe", moments, self.batch_tokens, asked)
+        progress = _Progress(tick)
+        found = self.keeper.arrays(key, lambda: pack(self._observe(probes, moments, progress)))
+        progress.finish(len(probes))
+        return unpack(found)
+
+    def _content(self, mixture: Mixture) -> tuple[object, ...]:
+        """All that a mixture is, the adapters by what is in them."""
+        named = tuple(self.bank.hashes[name] for name in mixture.names)
+        return mixture.rule, named, tuple(np.ravel(mixture.weights).tolist()), mixture.weights.shape
+
+    @torch.inference_mode()
+    def _observe(self, probes: Sequence[Probe], moments: bool, tick: Tick) -> list[Observation]:
         plan = Plan(self.base.codec, reach(self.base.model.config))
         planned = [plan.rows(p.prompt, p.golds) for p in probes]
         rows = [(i, n, tree) for i, (trees, _) in enumerate(planned) for n, tree in enumerate(trees)]
-        mixtures, found = [probes[i].mixture for i, _, _ in rows], dict[tuple[int, int], Observation]()
-        for batch in self._plan(mixtures, [tree.ids for _, _, tree in rows], [t.plain for _, _, t in rows]):
-            part = [rows[k] for k in batch]
-            with self.base.mounted(self._branch([mixtures[k] for k in batch])):
+        found: dict[tuple[int, int], Observation] = {}
+
+        def length(k: int) -> int:
+            return len(rows[k][2].ids)
+
+        def work(part: Sequence[int]) -> None:
+            chosen = [rows[k] for k in part]
+            with self.base.mounted(self._branch([probes[i].mixture for i, _, _ in chosen])):
                 seen = read(
-                    self.base, [tree for _, _, tree in part], [moments and n == 0 for _, n, _ in part]
+                    self.base, [tree for _, _, tree in chosen], [moments and n == 0 for _, n, _ in chosen]
                 )
-            found |= {(i, n): one for (i, n, _), one in zip(part, seen, strict=True)}
-            tick(sum(n == 0 for _, n, _ in part))
+            found.update({(i, n): one for (i, n, _), one in zip(chosen, seen, strict=True)})
+            tick(sum(n == 0 for _, n, _ in chosen))
+
+        self._count(tree.ids for _, _, tree in rows)
+        room = self.base.room(self.batch_tokens, cached=False)
+        mixtures, kinds = [probes[i].mixture for i, _, _ in rows], [tree.plain for _, _, tree in rows]
+        for batch in self._plan(mixtures, length, room, kinds):
+            self.base.fits["observe"].run(work, batch, length)
         return [
             Observation(tuple(found[i, n].logprobs[j] for n, j in spots), found[i, 0].mu, found[i, 0].sigma)
             for i, (_, spots) in enumerate(planned)
         ]
 
+    def _count(self, rows: Iterable[Sequence[int]]) -> None:
+        for row in rows:
+            self.base.spent.requests += 1
+            self.base.spent.prompt_tokens += len(row)
+
+    def _exact(self, longest: int) -> bool:
+        """Whether rows of a batch must have one length: a window would count the holes behind shorter prompts."""
+        window = reach(self.base.model.config)
+        return window is not None and longest > window
+
     def _plan(
         self,
         mixtures: Sequence[Mixture],
-        rows: Sequence[Sequence[int]],
-        kinds: Sequence[bool] | None = None,
-        extra: int = 0,
-    ) -> list[list[int]]:
-        """Batches of one rule, one set of adapters and one kind, so that no row pays for another's sharers."""
-        self.base.spent.requests += len(rows)
-        self.base.spent.prompt_tokens += sum(map(len, rows))
-        return list(
-            batches(
-                range(len(rows)),
-                group=lambda i: (mixtures[i].rule, frozenset(mixtures[i].names), kinds and kinds[i]),
-                length=lambda i: len(rows[i]) + extra,
-                tokens=self.batch_tokens,
-            )
+        length: Callable[[int], int],
+        tokens: int,
+        kinds: Sequence[int] | None = None,
+    ) -> Iterator[list[int]]:
+        """Batches of one rule, one pool of adapters and one kind, so that no row pays for many others' sharers."""
+        pools = unite([frozenset(m.names) for m in mixtures], length, tokens, self._most())
+        return batches(
+            range(len(mixtures)),
+            group=lambda i: (mixtures[i].rule, pools[frozenset(mixtures[i].names)], kinds and kinds[i]),
+            length=length,
+            tokens=tokens,
         )
+
+    def _most(self) -> int:
+        """Count the adapters that a batch may hold when small sets share it (``UNITED``)."""
+        if not self.bank.names:
+            return 0
+        one = sum(x.numel() for ab in map(self.bank.factors, range(len(self.base.sites))) for x in ab)
+        return int(UNITED * self.base.parameters() // (one / len(self.bank.names)))
 
     def _branch(self, mixtures: Sequence[Mixture]) -> MixtureBranch | None:
         return MixtureBranch(self.bank, mixtures) if mixtures[0].names else None
 
     def _decode(
-        self, requests: Sequence[Request], encoded: Sequence[Encoded], max_new: int
+        self, requests: Sequence[Request], prompts: Sequence[Encoded], max_new: int
     ) -> list[list[int]]:
-        """Decode one batch; finished rows leave it, so that the slowest row does not hold the others."""
-        from transformers import DynamicCache
-
         branch = self._branch([r.mixture for r in requests])
-        stops = torch.tensor(self.base.stops, device=self.base.device)
         noise = uniforms(self.sampling, [r.key for r in requests], max_new, self.base.device)
-        ids, mask = pad_left([e.ids for e in encoded], self.base.codec.pad, self.base.device)
-        cache, rows = (
-            DynamicCache(config=self.base.model.config),
-            torch.arange(len(requests), device=ids.device),
-        )
-        place = positions(mask)
-        answers: list[list[int]] = [[] for _ in requests]
-        with self.base.mounted(branch):
-            for step in range(max_new):
-                out = self.base.model(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    position_ids=place,
-                    past_key_values=cache,
-                    logits_to_keep=1,
-                )
-                token = choose(
-                    out.logits[:, -1], self.sampling, noise[rows, step] if noise is not None else None
-                )
-                going = ~torch.isin(token, stops)
-                for row, t in zip(rows[going].tolist(), token[going].tolist(), strict=True):
-                    answers[row].append(t)
-                if not going.any():
-                    break
-                if not going.all():
-                    keep = going.nonzero()[:, 0]
-                    cache.batch_select_indices(keep)
-                    rows, token = rows[keep], token[keep]
-                    mask = mask[keep] if mask is not None else None
-                    place = place[keep] if place is not None else None
-                    if branch is not None:
-                        branch.select(keep)
-                ids = token[:, None]
-                if mask is not None and place is not None:
-                    mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-                    place = place[:, -1:] + 1
-        return answers
+        return decode(self.base, branch, prompts, max_new, self.sampling, noise)
+
+
+class _Progress:
+    """Counts on, and what was not counted because it was known already at the end."""
+
+    def __init__(self, tick: Tick) -> None:
+        self._tick, self._done = tick, 0
+
+    def __call__(self, done: int) -> None:
+        self._done += done
+        self._tick(done)
+
+    def finish(self, total: int) -> None:
+        if self._done < total:
+            self._tick(total - self._done)
 
 
 def _gold(request: Request) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import psutil
 import torch
 
 from prime_audit.errors import UserError
@@ -16,18 +18,7 @@ def free_bytes(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         # What torch holds and does not use can be had again without asking the device.
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
-    return _available() or 4 << 30
-
-
-def _available() -> int:
-    """Available memory of the machine by /proc/meminfo, 0 where there is none; a container's limit bounds it."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123 - a file that is no file
-            found = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        pages = getattr(os, "sysconf", None)
-        found = pages("SC_AVPHYS_PAGES") * pages("SC_PAGE_SIZE") if pages else 0
-    return found
+    return int(psutil.virtual_memory().available)
 
 
 def out_of_memory(fault: BaseException) -> bool:
@@ -37,24 +28,81 @@ def out_of_memory(fault: BaseException) -> bool:
     return isinstance(fault, RuntimeError) and "DefaultCPUAllocator" in str(fault)
 
 
-def halving(run: Callable[[Sequence[int]], None], part: Sequence[int], what: str) -> int:
-    """Run a batch; where the memory gives out, run its halves, and so on. Returns the rows of its largest part.
+@dataclass
+class Fit:
+    """Runs batches of one kind of work; what does not fit is halved, and no later batch is larger than what did."""
 
-    ``run`` has to leave nothing behind where it fails. Raises UserError where even one row does not fit.
-    """
-    try:
-        run(part)
-        return len(part)
-    except (RuntimeError, MemoryError) as fault:
-        if not out_of_memory(fault):
-            raise
-        if len(part) == 1:
-            raise UserError(
-                f"out of memory: {what} does not fit; give --set context=N with a smaller N, a smaller model, "
-                "or --dtype bfloat16"
-            ) from fault
-    # Outside the handler: the fault's traceback would hold the failed batch's tensors.
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    what: str
+    """The work on one row, in words."""
+    most: int | None = None
+    """Padded tokens of the largest batch that is tried; None: nothing has failed yet."""
+    halved: int = 0
+    """How often the memory gave out."""
+
+    def run(
+        self, work: Callable[[Sequence[int]], None], batch: Sequence[int], length: Callable[[int], int]
+    ) -> None:
+        """Do ``work`` on a batch's rows, in parts where it has to be; ``work`` must leave nothing where it fails.
+
+        ``length``: padded tokens of a row. Raises UserError where even one row does not fit.
+        """
+        waiting = [list(batch)]
+        while waiting:
+            part = waiting.pop()
+            size = len(part) * max(map(length, part))
+            if len(part) > 1 and self.most is not None and size > self.most:
+                waiting += _halves(part)
+            elif not self._done(work, part):
+                self.halved += 1
+                self.most = min(size // 2, self.most or size)
+                waiting += _halves(part)
+
+    def _done(self, work: Callable[[Sequence[int]], None], part: Sequence[int]) -> bool:
+        try:
+            work(part)
+            return True
+        except (RuntimeError, MemoryError) as fault:
+            if not out_of_memory(fault):
+                raise
+            if len(part) == 1:
+                raise UserError(
+                    f"out of memory: {self.what} does not fit; lower --set context=N, take a smaller model, or "
+                    "--dtype bfloat16"
+                ) from fault
+        # Outside the handler: the fault's traceback would hold the failed batch's tensors.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return False
+
+
+def _halves(part: list[int]) -> list[list[int]]:
+    """Cut a batch in two, its first rows last: they are popped first."""
     half = (len(part) + 1) // 2
-    return max(halving(run, part[:half], what), halving(run, part[half:], what))
+    return [part[half:], part[:half]]
+
+
+SHARE = 0.8
+"""Of the free memory, what a batch may be planned to take: estimates leave something out."""
+
+
+def tokens_that_fit(config: Any, item: int, device: torch.device, *, cached: bool) -> int:
+    """Count the padded tokens of a batch that the free memory holds, by the model's shape.
+
+    ``item``: bytes of a number; ``cached``: keys and values of all layers are kept (generation), else one layer's
+    states and, for scoring, logits of a quarter of the tokens in float32.
+    """
+    each = kv_bytes(config, item) if cached else config.vocab_size * 12 // 4
+    return max(1, int(SHARE * free_bytes(device)) // (each + state_bytes(config, item)))
+
+
+def kv_bytes(config: Any, item: int) -> int:
+    """Bytes of one token's keys and values in all layers."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * width * item)
+
+
+def state_bytes(config: Any, item: int) -> int:
+    """Bytes of one token's states at a layer's widest: the residual, its norm, q k v, and the MLP's inside."""
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    return int((6 * config.hidden_size + 3 * inner) * item)

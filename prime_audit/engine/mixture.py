@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -106,3 +108,19 @@ class Spent:
             self.prompt_tokens - before.prompt_tokens,
             self.new_tokens - before.new_tokens,
         )
+
+
+class Cuts:
+    """Digests of the texts that were longer than the context."""
+
+    def __init__(self) -> None:
+        self.texts: set[str] = set()
+
+    @contextmanager
+    def noting(self) -> Iterator[set[str]]:
+        """Yield the set of what is cut in the body, whether or not it had been cut before."""
+        before, self.texts = self.texts, set()
+        try:
+            yield self.texts
+        finally:
+            self.texts = before | self.texts

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prime_audit.engine.base import Base
-from prime_audit.engine.codec import Codec, pad_left, positions
+from prime_audit.engine.codec import Codec, gold_places, pad_right
 from prime_audit.engine.mixture import Continuation, Observation
 from prime_audit.engine.tree import Tree, plant, tree_logits
 
@@ -61,19 +61,9 @@ def moments(logp: Tensor) -> tuple[Tensor, Tensor]:
 
 def _plain_logits(base: Base, trees: Sequence[Tree]) -> Tensor:
     """Logits that predict the gold tokens of plain rows, [gold tokens, vocabulary], row after row."""
-    ids, mask = pad_left([tree.ids for tree in trees], base.codec.pad, base.device)
-    golds = torch.tensor([tree.rows[0].gold for tree in trees], device=base.device)
-    most = int(golds.max())
-    out = base.model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions(mask),
-        use_cache=False,
-        logits_to_keep=most + 1,
-    )
-    is_gold = torch.arange(most, device=base.device)[None] >= most - golds[:, None]
-    picked: Tensor = out.logits[:, -most - 1 : -1][is_gold]
-    return picked
+    examples = [tree.rows[0] for tree in trees]
+    ids = pad_right([e.ids for e in examples], base.codec.pad, base.device)
+    return base.logits_at(ids, *gold_places(examples))
 
 
 class Plan:

@@ -85,7 +85,7 @@ class PrivateBranch(LoraBranch):
         found = [g for g in grads if g is not None]
         bounds = torch.full((len(self._rows),), self._clip, device=self._rows.device)
         shares = clip_shares(found, bounds)
-        for owner in self._rows.unique().tolist():  # one at a time: an owner's NaN stays her own
+        for owner in sorted(set(self._rows.tolist())):  # one at a time: an owner's NaN stays her own
             rows = (self._rows == owner).nonzero()[:, 0]
             for total, grad in zip(into, grads, strict=True):
                 if grad is not None:

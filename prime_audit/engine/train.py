@@ -17,9 +17,9 @@ from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.branches import GateBranch, LoraBranch, TrainingBranch
-from prime_audit.engine.codec import Encoded, pad_right
+from prime_audit.engine.codec import Encoded, gold_places, pad_right
 from prime_audit.engine.draws import Draws, Visit
-from prime_audit.engine.memory import free_bytes, halving
+from prime_audit.engine.memory import free_bytes
 from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.private import PrivateBranch, PrivateTrainee
 from prime_audit.engine.recipe import Job as Job
@@ -174,10 +174,9 @@ class _Loop:
         return {t.owner: found[t.owner] for t in trainees}
 
     def groups(self, trainees: Sequence[T]) -> Iterator[Sequence[T]]:
-        """Owners trained side by side: as many as a quarter of the free memory holds, those of as many steps together."""
-        each = (
-            20 * sum(p.numel() for p in self._start("")) + 1
-        )  # parameter, gradient, two moments, a copy: 4 bytes each
+        """Owners trained side by side: as many as a quarter of the free memory holds, longest plans first."""
+        # Parameter, gradient, two moments and a copy, of 4 bytes each.
+        each = 20 * sum(p.numel() for p in self._start("")) + 1
         many = max(1, free_bytes(self._base.device) // 4 // each)
         ranked = sorted(trainees, key=lambda t: -len(t.plan))
         for i in range(0, len(ranked), many):
@@ -189,26 +188,28 @@ class _Loop:
         """Train owners side by side; UserError where the training of one diverged."""
         stack = Stack([self._start(t.owner) for t in group], self._decay)
         for step in range(max(len(t.plan) for t in group)):
-            rows = [
-                Row(o, n, t.examples[n])
-                for o, t in enumerate(group)
-                if step < len(t.plan)
-                for n in t.plan[step]
-            ]
-            weights = weigh(rows)
-            for part in batches(
-                rows, group=lambda _: 0, length=lambda r: len(r.example.ids), tokens=self._tokens
-            ):
-
-                def one(some: Sequence[int], rows: list[Row] = rows, weights: list[float] = weights) -> None:
-                    chosen = [rows[i] for i in some]
-                    self._pass(stack, group, chosen, [weights[i] for i in some], step, branch)
-
-                halving(one, part, "one example of training")
+            self._step(stack, group, step, branch, weigh)
             settle(group, stack.grads, step)
             stack.step([t.rate(step) for t in group])
             self._tick(sum(step < len(t.plan) for t in group))
         return {t.owner: _finite(t.owner, stack.of(o)) for o, t in enumerate(group)}
+
+    def _step(
+        self, stack: Stack, group: Sequence[Trainee], step: int, branch: BranchMaker, weigh: Weigher
+    ) -> None:
+        """Add up the gradients of a step's rows, in passes of like length."""
+        active = [(o, t) for o, t in enumerate(group) if step < len(t.plan)]
+        rows = [Row(o, n, t.examples[n]) for o, t in active for n in t.plan[step]]
+        weights = weigh(rows)
+
+        def length(i: int) -> int:
+            return len(rows[i].example.ids)
+
+        def work(part: Sequence[int]) -> None:
+            self._pass(stack, group, [rows[i] for i in part], [weights[i] for i in part], step, branch)
+
+        for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=self._tokens):
+            self._base.fits["train"].run(work, part, length)
 
     def _pass(
         self,
@@ -245,13 +246,6 @@ def _loss(
     nll = nn.functional.cross_entropy(logits.float(), golds, reduction="none")
     scale = [w for e, w in zip(examples, weights, strict=True) for _ in range(e.gold)]
     return (nll * torch.tensor(scale, device=base.device)).sum()
-
-
-def gold_places(examples: Sequence[Encoded]) -> tuple[list[int], list[int]]:
-    """Row and column of each position that predicts a gold token, example after example, rows padded on the right."""
-    rows = [i for i, e in enumerate(examples) for _ in range(e.gold)]
-    columns = [c for e in examples for c in range(len(e.ids) - e.gold - 1, len(e.ids) - 1)]
-    return rows, columns
 
 
 def _finite(owner: str, params: list[Tensor]) -> list[Tensor]:

@@ -14,11 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prime_audit.engine.base import Base
+from prime_audit.engine.base import KINDS, Base
 from prime_audit.engine.codec import Encoded, pad_left
-
-KINDS = ("llama", "mistral", "qwen2")
-"""Architectures whose packed rows are tested against plain ones; any other reads its continuations apart."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +101,6 @@ def tree_logits(base: Base, trees: Sequence[Tree]) -> Tensor:
     sees &= torch.ones(width, width, dtype=torch.bool, device=base.device).tril()
     mask = torch.zeros(sees.shape, dtype=base.dtype, device=base.device)
     mask.masked_fill_(~sees, torch.finfo(base.dtype).min)
-    states = base.model.model(
-        input_ids=ids, attention_mask=mask[:, None], position_ids=places, use_cache=False
-    )[0]
     rows = [i for i, tree in enumerate(trees) for _ in tree.sources()]
     columns = [n + t for n, tree in zip(blank, trees, strict=True) for t in tree.sources()]
-    logits: Tensor = base.model.lm_head(states[rows, columns])
-    return logits
+    return base.logits_at(ids, rows, columns, attention_mask=mask[:, None], position_ids=places)

@@ -15,8 +15,8 @@ from prime_audit.engine import train as room
 from prime_audit.engine.privacy import DELTA, ORDERS, Guarantee, Privacy, account
 from prime_audit.engine.private import PrivateBranch, PrivateTrainee, clip_shares, poisson_steps
 from prime_audit.engine.recipe import Job, LoraShape, Recipe, count_steps
-from prime_audit.engine.train import train_adapters
 from prime_audit.engine.stack import Stack
+from prime_audit.engine.train import train_adapters
 from prime_audit.engine.trainee import fresh_lora
 from prime_audit.errors import UserError
 from prime_audit.seeds import rng_of, seed_of

@@ -1,0 +1,125 @@
+"""Decoding one batch: prompts read at once without padding's cost, answers written into a cache that grows in place.
+
+Rows are padded on the right, so that the prompts are read by the fast causal kernels without a mask; the holes this
+leaves between a short prompt and its answer are masked while the answer grows. Nothing is read back from the device
+but how many rows are still going, and on a GPU only now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from prime_audit.engine.base import Base, Branch
+from prime_audit.engine.codec import Encoded, pad_right
+from prime_audit.engine.kvcache import growing_cache
+from prime_audit.engine.sampling import Sampling, choose
+
+if TYPE_CHECKING:
+    from transformers import Cache
+
+LOOK = {"cpu": 1}
+"""Steps between two looks at how many rows have ended; a look makes the host wait for the device."""
+LEAVE = 0.125
+"""Share of rows that have to be done before they leave: moving the others' keys and values costs about a step."""
+
+
+def decode(
+    base: Base,
+    branch: Branch | None,
+    prompts: Sequence[Encoded],
+    max_new: int,
+    sampling: Sampling | None,
+    noise: Tensor | None,
+) -> list[list[int]]:
+    """Answer each prompt with at most ``max_new`` tokens, ends left out; ``noise``: [rows, max_new] where sampled."""
+    with base.mounted(branch):
+        return _Decoding(base, branch, prompts, max_new, sampling, noise).run()
+
+
+class _Decoding:
+    def __init__(
+        self,
+        base: Base,
+        branch: Branch | None,
+        prompts: Sequence[Encoded],
+        max_new: int,
+        sampling: Sampling | None,
+        noise: Tensor | None,
+    ) -> None:
+        self._base, self._branch, self._sampling, self._noise = base, branch, sampling, noise
+        device = base.device
+        self._stops = torch.tensor(base.stops, device=device)
+        self._max_new, self._look = max_new, LOOK.get(device.type, 8)
+        self._ids = pad_right([p.ids for p in prompts], base.codec.pad, device)
+        self._lengths = torch.tensor([len(p.ids) for p in prompts], device=device)
+        self._last = [len(p.ids) - 1 for p in prompts]
+        count, width = self._ids.shape
+        self._mask = _holes(self._lengths, width, max_new) if min(self._last) + 1 < width else None
+        self._rows = torch.arange(count, device=device)
+        self._done = torch.zeros(count, dtype=torch.bool, device=device)
+        self._answers = torch.full((count, max_new), base.stops[0], device=device)
+        self._cache: Cache = growing_cache(base.model.config, max_new)
+
+    def run(self) -> list[list[int]]:
+        """Read the prompts, then write token after token until every row has ended."""
+        for step in range(self._max_new):
+            logits = self._read() if step == 0 else self._write(step)
+            noise = None if self._noise is None else self._noise[self._rows, step]
+            self._token = choose(logits, self._sampling, noise)
+            self._answers[self._rows, step] = self._token
+            self._done |= torch.isin(self._token, self._stops)
+            if (step + 1) % self._look == 0 and not self._leave():
+                break
+        stops = set(self._base.stops)
+        return [_until(row, stops) for row in self._answers.tolist()]
+
+    def _read(self) -> Tensor:
+        rows = range(len(self._last))
+        return self._base.logits_at(self._ids, rows, self._last, past_key_values=self._cache)
+
+    def _write(self, step: int) -> Tensor:
+        """Logits after the last token, which stands at the end of the cache, behind its row's hole."""
+        options: dict[str, Any] = {}
+        if self._mask is not None:
+            width = self._ids.shape[1] + step
+            options["attention_mask"] = self._mask[..., :width]
+        places = (self._lengths + (step - 1))[:, None]
+        out = self._base.model(
+            input_ids=self._token[:, None],
+            position_ids=places,
+            past_key_values=self._cache,
+            use_cache=True,
+            **options,
+        )
+        return out.logits[:, -1]  # type: ignore[no-any-return]
+
+    def _leave(self) -> bool:
+        """Let rows that are done go, if they are many; False where none is left."""
+        ended = int(self._done.sum())
+        if ended == len(self._rows):
+            return False
+        if ended >= LEAVE * len(self._rows):
+            keep = (~self._done).nonzero()[:, 0]
+            self._cache.batch_select_indices(keep)
+            self._rows, self._token, self._lengths = self._rows[keep], self._token[keep], self._lengths[keep]
+            self._done = self._done[keep]
+            self._mask = None if self._mask is None else self._mask[keep]
+            if self._branch is not None:
+                self._branch.select(keep)
+        return True
+
+
+def _holes(lengths: Tensor, width: int, max_new: int) -> Tensor:
+    """Mark what each row's new tokens see, bool [rows, 1, 1, width + max_new]: all but its prompt's padding."""
+    column = torch.arange(width + max_new, device=lengths.device)[None]
+    return ((column < lengths[:, None]) | (column >= width))[:, None, None]
+
+
+def _until(row: Sequence[int], stops: set[int]) -> list[int]:
+    """Cut an answer at its first end."""
+    end = next((n for n, token in enumerate(row) if token in stops), len(row))
+    return list(row[:end])

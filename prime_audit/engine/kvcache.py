@@ -1,0 +1,64 @@
+"""A key-value cache that grows in place: transformers' own is copied as a whole at every token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values [rows, heads, room, d], of which the first ``filled`` columns are in use."""
+
+    room = 32
+    """Columns made at a time, beyond what is needed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._filled = 0
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append columns and return all in use, as views."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = self._larger(key_states), self._larger(value_states)
+            self._filled = key_states.shape[-2]
+            return key_states, value_states
+        more = key_states.shape[-2]
+        if self._filled + more > self.keys.shape[-2]:
+            self.keys, self.values = (
+                self._larger(t[..., : self._filled, :]) for t in (self.keys, self.values)
+            )
+        self.keys[..., self._filled : self._filled + more, :] = key_states
+        self.values[..., self._filled : self._filled + more, :] = value_states
+        self._filled += more
+        return self.keys[..., : self._filled, :], self.values[..., : self._filled, :]
+
+    def get_seq_length(self) -> int:
+        """Count the columns in use."""
+        return self._filled
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep only these rows."""
+        self.keys, self.values = self.keys[indices], self.values[indices]
+
+    def _larger(self, states: Tensor) -> Tensor:
+        *front, columns, width = states.shape
+        made = torch.empty((*front, columns + self.room, width), dtype=states.dtype, device=states.device)
+        made[..., :columns, :] = states
+        return made
+
+
+def growing_cache(config: Any, max_new: int) -> Cache:
+    """Return a cache for answers of up to ``max_new`` tokens; layers of a kind of their own keep transformers' own."""
+    cache = DynamicCache(config=config)
+    if any(type(layer) is not DynamicLayer for layer in cache.layers) or not cache.layers:
+        return cache
+    layers = [GrowingLayer() for _ in cache.layers]
+    for layer in layers:
+        layer.room = min(max_new, GrowingLayer.room)
+    return Cache(layers=layers)

@@ -1,0 +1,113 @@
+"""What the engine was asked once it is not asked again: answers kept by the content of the question.
+
+A question is everything that decides its answer: the base's weights, the adapters' numbers, mixtures, texts, sampling,
+the batch's budget, the engine's own code, torch, device and number format. So a search is replayed from what is kept,
+a method that asks the same as another is answered at once, and a changed method asks anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+
+from prime_audit.engine.mixture import Observation
+
+if TYPE_CHECKING:
+    from prime_audit.engine.base import Base
+
+T = TypeVar("T")
+Arrays = dict[str, np.ndarray]
+
+
+class Keeper(Protocol):
+    """Where answers are kept between runs."""
+
+    def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
+        """Return the texts kept under ``key``, or make and keep them."""
+        ...
+
+    def arrays(self, key: str, make: Callable[[], Arrays]) -> Arrays:
+        """Return the arrays kept under ``key``, likewise."""
+        ...
+
+
+def key_of(base: Base, kind: str, *asked: Any) -> str:
+    """Hash a question about the base as it is now; ``asked`` is nested tuples of words and numbers, or iterables."""
+    import torch
+
+    digest = hashlib.sha256()
+    where = (
+        torch.__version__,
+        base.device.type,
+        str(base.dtype),
+        torch.get_num_threads(),
+        base.codec.context,
+    )
+    for part in (kind, engine_sha256(), base.fingerprint, where, *asked):
+        for piece in part if isinstance(part, Iterable) and not isinstance(part, str | tuple) else (part,):
+            digest.update(repr(piece).encode() + b"\0")
+        digest.update(b"\1")
+    return digest.hexdigest()
+
+
+@cache
+def engine_sha256() -> str:
+    """Hash of the engine's source: what other code made is something else."""
+    folder, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def hash_of(tensors: Iterable[Any]) -> str:
+    """Hash of tensors' numbers, shapes and types, in their order."""
+    import torch
+
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+# -- ragged rows as flat arrays ------------------------------------------------------------------------------
+
+
+def pack(found: Sequence[Observation]) -> Arrays:
+    """Flatten observations: values and where each row begins."""
+    rows = [row for o in found for row in o.logprobs]
+    packed = {"many": np.array([len(o.logprobs) for o in found], dtype=np.int64), **_flat("logprobs", rows)}
+    for name in ("mu", "sigma"):
+        own = [getattr(o, name) for o in found]
+        if any(v is not None for v in own):
+            packed |= _flat(name, [np.zeros(0) if v is None else v for v in own])
+            packed[f"{name}.known"] = np.array([v is not None for v in own])
+    return packed
+
+
+def unpack(packed: Arrays) -> list[Observation]:
+    """Read :func:`pack`'s arrays back."""
+    rows = iter(_rows(packed, "logprobs"))
+    logprobs = [tuple(next(rows) for _ in range(n)) for n in packed["many"].tolist()]
+    moments = [
+        [v if known else None for v, known in zip(_rows(packed, n), packed[f"{n}.known"], strict=True)]
+        if n in packed
+        else [None] * len(logprobs)
+        for n in ("mu", "sigma")
+    ]
+    return [Observation(*own) for own in zip(logprobs, *moments, strict=True)]
+
+
+def _flat(name: str, rows: Sequence[np.ndarray]) -> Arrays:
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    return {name: np.concatenate([np.zeros(0), *rows]), f"{name}.lengths": lengths}
+
+
+def _rows(packed: Arrays, name: str) -> list[np.ndarray]:
+    ends = np.cumsum(packed[f"{name}.lengths"])
+    return np.split(packed[name], ends[:-1]) if len(ends) else []
