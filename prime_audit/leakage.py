@@ -12,6 +12,7 @@ from prime_audit.audit.games import Game
 from prime_audit.audit.observed import Observed
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.stored import BEHIND, FIELDS
+from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.community.build import Community
 from prime_audit.community.sharers import singles
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe
@@ -53,7 +54,14 @@ def make_pool(community: Community) -> Pool:
     owners, prompts, golds, twins_of, *marks = list(zip(*rows.values(), strict=True)) or [()] * 7
     of_training, of_last, of_draw = (np.array(mark, dtype=np.bool_) for mark in marks)
     known = texts_of(population(community)) if able else []
-    return Pool(owners, list(rows), prompts, golds, of_training, of_last, of_draw, twins_of, known)
+    others = sampled(
+        strata_of(owners, of_last),
+        [user.id for user in community.data.targets],
+        community.number("nonmember_items"),
+        seed=community.seed,
+        task=community.task.name,
+    )
+    return Pool(owners, list(rows), prompts, golds, of_training, of_last, of_draw, twins_of, known, others)
 
 
 def _trainers(community: Community) -> dict[str, set[str]]:
@@ -91,7 +99,8 @@ class Leakage:
     stage = "signals"
     """What a pass over the pool is called in the run's account."""
     shadows = True
-    """Whether a target's model is also asked what others' games deal: it is a shadow model of theirs."""
+    """Whether a target's model is also asked what others' games deal, as a shadow model of theirs; where non-members
+    are sampled, it is one for what it is asked anyway."""
 
     def __init__(
         self,
@@ -121,10 +130,10 @@ class Leakage:
         return Examined(method, merged, {t: seen[t] if t in seen else self.see_base() for t in able})
 
     def _rows_for(self, target: str, merged: Sequence[str]) -> IntArray:
-        """Rows that a target's model is asked for: all where it is a shadow of others, else what she is dealt."""
+        """Rows that a target's model is asked for: all that others may be dealt, or what she is dealt."""
         dealt = [game.deal(target, merged, self.pool) for game in self.games]
         own = [d.rows for d in dealt if d.reason is None]
-        if own and self.shadows:
+        if own and self.shadows and not self.pool.sampled:
             return np.arange(len(self.pool))
         return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *own]))
 

@@ -95,7 +95,7 @@ class Play:
         if not able:
             why = "; ".join(dict.fromkeys(d.reason or "" for d in dealt))
             return Played.nothing(game, examined.method, self.attacks, why)
-        shadows = self._shadows(examined)
+        shadows = self._shadows(examined, able)
         signals = {d.target: self._signals(d, examined, shadows, base=False) for d in able}
         plain = {d.target: self._signals(d, examined, shadows, base=True) for d in able}
         scored, silent = [], dict[str, str]()
@@ -127,9 +127,15 @@ class Play:
             np.array([near[owner] for owner in dealt.owners]),
         )
 
-    def _shadows(self, examined: Examined) -> dict[str, Shadow]:
-        """All targets' models, which a community LiRA takes as each other's IN and OUT models; the base comes apart."""
-        return {target: Shadow.of(seen) for target, seen in examined.seen.items()}
+    def _shadows(self, examined: Examined, dealt: Sequence[Dealt]) -> dict[str, Shadow]:
+        """All targets' models, which a community LiRA takes as each other's IN and OUT models; the base comes apart.
+
+        Where non-members are sampled, a model counts for what this game dealt its target alone: by what other games
+        asked of it, trained items would have more OUT models than held-out ones, and a score could tell them by that.
+        """
+        if not self.pool.sampled:
+            return {target: Shadow.of(seen) for target, seen in examined.seen.items()}
+        return {d.target: Shadow.of(examined.seen[d.target], d.rows) for d in dealt}
 
     def _score(
         self,
@@ -185,7 +191,7 @@ class Play:
 class InclusionPlay(Play):
     """The inclusion game: whole sharers are members, by coin."""
 
-    def _shadows(self, examined: Examined) -> dict[str, Shadow]:
+    def _shadows(self, examined: Examined, dealt: Sequence[Dealt]) -> dict[str, Shadow]:
         """None: other targets' models tell other coins, and a score that reads coins breaks test and bound."""
         return {}
 
@@ -200,7 +206,7 @@ class InclusionPlay(Play):
 class TargetPlay(Play):
     """The target game: every target's own items, under her whole system."""
 
-    def _shadows(self, examined: Examined) -> dict[str, Shadow]:
+    def _shadows(self, examined: Examined, dealt: Sequence[Dealt]) -> dict[str, Shadow]:
         """None: other targets' systems are not asked for her items."""
         return {}
 
