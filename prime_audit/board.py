@@ -241,7 +241,24 @@ def _notes(record: Record, results: Sequence[Result]) -> tuple[str, ...]:
         members = f", members from {_span(sharers)} sharers" if sharers else ""
         how = f"game {attacked[0].game}, attack {attacked[0].attack}"
         notes.append(f"Leakage: {how}; {items} scored items of {targets} targets{members}.")
+        notes += _sampling(record, attacked)
     return tuple(notes)
+
+
+def _sampling(record: Record, attacked: Sequence[Result]) -> list[str]:
+    """Tell of the paper's game that its non-members are a sample, and how many items stand on each side."""
+    shown = attacked[0]
+    each = record.spec.get("settings", {}).get(shown.task, {}).get("nonmember_items", 0)
+    if not each or shown.game != "paper":
+        return []
+    leaks = [x for x in record.leaks if (x.task, x.game, x.attack) == (shown.task, shown.game, shown.attack)]
+    sides = (
+        f"; {_span(x.members for x in leaks)} member items, {_span(x.others for x in leaks)} non-member items"
+        if leaks
+        else ""
+    )
+    seed = record.seeds.get("run")
+    return [f"Non-members sampled: {each} of each other sharer's items (all of fewer), seed {seed}{sides}."]
 
 
 def _span(numbers: Iterable[int]) -> str:

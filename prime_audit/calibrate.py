@@ -292,6 +292,11 @@ def _exam(run: Path | None, seed: int) -> Exam:
         for task in found.record.spec["tasks"]:
             exam = read_exam(found.path, task)
             if any(p.method is not None and p.kind == "modules" and p.seen for p in exam.passes):
+                if exam.pool("modules").sampled:
+                    raise UserError(
+                        f"--run {run}: its non-members are sampled, so labels cannot be drawn again; give a run "
+                        "with nonmember_items=0"
+                    )
                 return exam
         raise UserError(f"--run {run}: no method of it merges sharers; give a run with prime or perpcs")
     from prime_audit.api import compare

@@ -52,9 +52,13 @@ class Draw:
 
 
 class InclusionLeakage(Leakage):
-    """The inclusion game on one core's models, on the sharers' pool and the base's pass of the other games."""
+    """The inclusion game on one core's models, on the sharers' pool and the base's pass of the other games.
+
+    Shadow models would tell other targets' coins, so there are none, and each is asked for her candidates' items alone.
+    """
 
     stage = "signals (inclusion)"
+    shadows = False
 
     def __init__(self, community: Community, game: Game, attacks: Sequence[Attack], modules: Leakage) -> None:
         super().__init__(community, [game], attacks, modules.pool)

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from prime_audit.audit.auc import IntArray
 from prime_audit.audit.games import Game
 from prime_audit.audit.observed import Observed
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.stored import BEHIND, FIELDS
+from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.community.build import Community
 from prime_audit.community.sharers import singles
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe
@@ -52,7 +54,14 @@ def make_pool(community: Community) -> Pool:
     owners, prompts, golds, twins_of, *marks = list(zip(*rows.values(), strict=True)) or [()] * 7
     of_training, of_last, of_draw = (np.array(mark, dtype=np.bool_) for mark in marks)
     known = texts_of(population(community)) if able else []
-    return Pool(owners, list(rows), prompts, golds, of_training, of_last, of_draw, twins_of, known)
+    others = sampled(
+        strata_of(owners, of_last),
+        [user.id for user in community.data.targets],
+        community.number("nonmember_items"),
+        seed=community.seed,
+        task=community.task.name,
+    )
+    return Pool(owners, list(rows), prompts, golds, of_training, of_last, of_draw, twins_of, known, others)
 
 
 def _trainers(community: Community) -> dict[str, set[str]]:
@@ -89,6 +98,9 @@ class Leakage:
 
     stage = "signals"
     """What a pass over the pool is called in the run's account."""
+    shadows = True
+    """Whether a target's model is also asked what others' games deal, as a shadow model of theirs; where non-members
+    are sampled, it is one for what it is asked anyway."""
 
     def __init__(
         self,
@@ -103,17 +115,27 @@ class Leakage:
         self._needs = {need for attack in attacks for need in attack.needs} | {"logprobs"}
 
     def examine(self, method: str, models: Mapping[str, Personal]) -> Examined:
-        """Run every model that some game can be played on over the pool, once."""
+        """Ask every model that some game can be played on, once, for what the games need of it."""
         merged = {target: tuple(p.sharers) for target, p in models.items()}
         self._require_known(method, merged)
-        able = [t for t in models if any(g.deal(t, merged[t], self.pool).reason is None for g in self.games)]
+        rows = {target: self._rows_for(target, merged[target]) for target in models}
+        able = [target for target in models if rows[target].size]
         if able:
             self.see_base()
         rest = [t for t in able if models[t].mixture.names]
-        asked = [self._probes(models[t].mixture) for t in rest]
-        seen = dict(zip(rest, self._observe(f"{method} · {self.stage}", asked) if rest else [], strict=True))
+        asked = [self._probes(models[t].mixture, rows[t].tolist()) for t in rest]
+        found = self._observe(f"{method} · {self.stage}", asked) if rest else []
+        seen = {t: own.spread(rows[t], len(self.pool)) for t, own in zip(rest, found, strict=True)}
         # A target whose model merges nobody has the base's, which was asked already.
         return Examined(method, merged, {t: seen[t] if t in seen else self.see_base() for t in able})
+
+    def _rows_for(self, target: str, merged: Sequence[str]) -> IntArray:
+        """Rows that a target's model is asked for: all that others may be dealt, or what she is dealt."""
+        dealt = [game.deal(target, merged, self.pool) for game in self.games]
+        own = [d.rows for d in dealt if d.reason is None]
+        if own and self.shadows and not self.pool.sampled:
+            return np.arange(len(self.pool))
+        return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *own]))
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.controls import CONTROLS, bag_of_words_between, both_sides
 from prime_audit.audit.games import GAMES, Dealt, Game, by_coin
 from prime_audit.audit.judge import Judged, Scored, judge
-from prime_audit.audit.observed import Observed, signals_of
+from prime_audit.audit.observed import Observed, Shadow, signals_of
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals, settle
 from prime_audit.audit.stored import Exam, Kind, Pass
@@ -95,8 +95,9 @@ class Play:
         if not able:
             why = "; ".join(dict.fromkeys(d.reason or "" for d in dealt))
             return Played.nothing(game, examined.method, self.attacks, why)
-        signals = {d.target: self._signals(d, examined, base=False) for d in able}
-        plain = {d.target: self._signals(d, examined, base=True) for d in able}
+        shadows = self._shadows(examined, able)
+        signals = {d.target: self._signals(d, examined, shadows, base=False) for d in able}
+        plain = {d.target: self._signals(d, examined, shadows, base=True) for d in able}
         scored, silent = [], dict[str, str]()
         for attack in self.attacks:
             try:
@@ -111,22 +112,30 @@ class Play:
         found = {s.attack: s for s in scored}
         return Played(game, examined.method, examined.merged, able, found, silent, judged)
 
-    def _signals(self, dealt: Dealt, examined: Examined, *, base: bool) -> Signals:
+    def _signals(
+        self, dealt: Dealt, examined: Examined, shadows: Mapping[str, Shadow], *, base: bool
+    ) -> Signals:
         assert self.base is not None
         near = self.similarity[dealt.target]
         return signals_of(
             self.base if base else examined.seen[dealt.target],
             self.base,
-            self._shadows(examined, dealt.target),
+            {target: shadow for target, shadow in shadows.items() if target != dealt.target},
             examined.merged,
             self.pool,
             dealt,
             np.array([near[owner] for owner in dealt.owners]),
         )
 
-    def _shadows(self, examined: Examined, target: str) -> dict[str, Observed]:
-        """Other targets' models, which a community LiRA takes as IN and OUT models; the base comes by itself."""
-        return {t: seen for t, seen in examined.seen.items() if t != target}
+    def _shadows(self, examined: Examined, dealt: Sequence[Dealt]) -> dict[str, Shadow]:
+        """All targets' models, which a community LiRA takes as each other's IN and OUT models; the base comes apart.
+
+        Where non-members are sampled, a model counts for what this game dealt its target alone: by what other games
+        asked of it, trained items would have more OUT models than held-out ones, and a score could tell them by that.
+        """
+        if not self.pool.sampled:
+            return {target: Shadow.of(seen) for target, seen in examined.seen.items()}
+        return {d.target: Shadow.of(examined.seen[d.target], d.rows) for d in dealt}
 
     def _score(
         self,
@@ -182,7 +191,7 @@ class Play:
 class InclusionPlay(Play):
     """The inclusion game: whole sharers are members, by coin."""
 
-    def _shadows(self, examined: Examined, target: str) -> dict[str, Observed]:
+    def _shadows(self, examined: Examined, dealt: Sequence[Dealt]) -> dict[str, Shadow]:
         """None: other targets' models tell other coins, and a score that reads coins breaks test and bound."""
         return {}
 
@@ -197,15 +206,17 @@ class InclusionPlay(Play):
 class TargetPlay(Play):
     """The target game: every target's own items, under her whole system."""
 
-    def _shadows(self, examined: Examined, target: str) -> dict[str, Observed]:
+    def _shadows(self, examined: Examined, dealt: Sequence[Dealt]) -> dict[str, Shadow]:
         """None: other targets' systems are not asked for her items."""
         return {}
 
-    def _signals(self, dealt: Dealt, examined: Examined, *, base: bool) -> Signals:
+    def _signals(
+        self, dealt: Dealt, examined: Examined, shadows: Mapping[str, Shadow], *, base: bool
+    ) -> Signals:
         assert self.base is not None
         floor = self.base
         own = floor if base else examined.seen[dealt.target]
-        return signals_of(own, floor, {}, {}, self.pool, dealt, np.ones(len(dealt.rows)))
+        return signals_of(own, floor, shadows, {}, self.pool, dealt, np.ones(len(dealt.rows)))
 
     def _control_of(self, name: str, dealt: Dealt, signals: Signals) -> FloatArray:
         if name == "similarity_only":

@@ -116,7 +116,12 @@ def _require_same(exam: Exam, passes: Sequence[Pass], tolerance: float) -> None:
                 f"{exam.task}: {one.method} makes other models now than in the run; compare again"
             )
         for target, seen in one.seen.items():
-            pairs = zip(seen.logprobs, later.seen[target].logprobs, strict=True)
+            pairs = list(zip(seen.logprobs, later.seen[target].logprobs, strict=True))
+            if any(a.size != b.size for a, b in pairs):
+                raise UserError(
+                    f"{exam.task}: {one.method or 'the base'} is asked for other items now than in the run: other "
+                    "libraries? compare again"
+                )
             gap = max((float(np.abs(a - b).max(initial=0.0)) for a, b in pairs), default=0.0)
             if not gap <= tolerance:
                 raise UserError(

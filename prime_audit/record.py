@@ -148,7 +148,8 @@ class Leak:
     """The numbers that decided."""
     p: float | None
     """One-sided permutation p: where membership was drawn, of the AUC minus the unmerged base's, at the unit that was
-    drawn; where it was selected, of the AUC, by sharers. Null where nothing can be exchanged."""
+    drawn; where it was selected, of the AUC, by sharers (where non-members are sampled, over as many of the members'
+    items). Null where nothing can be exchanged."""
     p_adjusted: float | None
     """After Holm's correction over the attacks of this method and game."""
     best_control: str | None

@@ -27,6 +27,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "adapt_share": (0, 0.99),
     "min_history": (0, math.inf),
     "heldout": (0, 0.99),
+    "nonmember_items": (0, math.inf),
     "temperature": (1e-3, math.inf),
     "top_p": (1e-6, 1),
     "lora.alpha": (1e-9, math.inf),

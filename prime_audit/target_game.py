@@ -11,15 +11,12 @@ question with an answer, which ought to be no.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from prime_audit.audit.auc import FloatArray, IntArray
+from prime_audit.audit.auc import IntArray
 from prime_audit.audit.games import Game
-from prime_audit.audit.observed import Observed
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import ABSENT, Rows
 from prime_audit.community.build import Community
 from prime_audit.community.held import Held
 from prime_audit.lamp.data import User
@@ -56,7 +53,7 @@ class TargetLeakage(Leakage):
             for t in rest
         ]
         seen = self._observe(f"{label} · signals (target)", asked) if rest else []
-        spread = {t: _spread(o, rows[t], len(self.pool)) for t, o in zip(rest, seen, strict=True)}
+        spread = {t: o.spread(rows[t], len(self.pool)) for t, o in zip(rest, seen, strict=True)}
         return Examined(label, merged, dict.fromkeys(bare, base) | spread)
 
     # -- what is asked -----------------------------------------------------------------------------------
@@ -111,18 +108,3 @@ class TargetLeakage(Leakage):
     def _prompts(self, target: str, front: Augment) -> dict[int, str]:
         examples = self._examples(self.community, self._held[target], front)
         return {int(r): e.prompt for r, e in zip(self._rows(target), examples, strict=True)}
-
-
-def _spread(seen: Observed, rows: IntArray, total: int) -> Observed:
-    """Put a model's items at their rows of the pool; the other rows, which it was not asked for, stay empty."""
-
-    def place(values: Rows) -> Rows:
-        if values is ABSENT:
-            return ABSENT
-        full: list[FloatArray] = [np.zeros(0)] * total
-        for row, value in zip(rows.tolist(), values, strict=True):
-            full[row] = value
-        return full
-
-    fields = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs")
-    return replace(seen, **{name: place(getattr(seen, name)) for name in fields})

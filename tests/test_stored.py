@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -51,10 +51,38 @@ def exam(seed: int = 0, *, moments: bool = False, rest: bool = False) -> Exam:
     return Exam("LaMP-2", 7, {"sharers": pool}, {"t0": {"a": 0.1, ODD: 1 / 3}}, [base, own, idle, coins])
 
 
+def gaps() -> Exam:
+    """Return an exam whose models were asked for some rows alone."""
+    made = exam(moments=True, rest=True)
+    base, own, *rest = made.passes
+    drawn = {"t0": np.array([0, 2]), ODD: np.array([], dtype=np.int64)}
+    every = np.array([0, 1, 3])
+    seen = {
+        t: replace(s, **{f: [getattr(s, f)[r] for r in every] for f in FIELDS[:5]}).spread(every, ROWS)
+        for t, s in own.seen.items()
+    }
+    pool = replace(made.pools["sharers"], sampled=drawn)
+    return replace(made, pools={"sharers": pool}, passes=[base, replace(own, seen=seen), *rest])
+
+
+def test_rows_that_a_model_was_not_asked_for_stay_so(tmp_path: Path) -> None:
+    made = gaps()
+    write_exam(tmp_path, made)
+    again = read_exam(tmp_path, "LaMP-2")
+    same(again, made)
+    assert [len(row) for row in again.passes[1].seen["t0"].lower_logprobs] == [4, 2, 0, 6]
+    assert again.pools["sharers"].sampled[ODD].dtype == np.int64
+    grown = add_fields(tmp_path, again, made.passes, [])
+    same(read_exam(tmp_path, "LaMP-2"), grown)
+
+
 def same(one: Exam, other: Exam) -> None:
     assert (one.task, one.seed, one.similarity) == (other.task, other.seed, other.similarity)
     for field in fields(Pool):
-        a, b = (list(getattr(e.pools["sharers"], field.name)) for e in (one, other))
+        if field.name == "sampled":
+            a, b = ({t: r.tolist() for t, r in e.pools["sharers"].sampled.items()} for e in (one, other))
+        else:
+            a, b = (list(getattr(e.pools["sharers"], field.name)) for e in (one, other))
         assert a == b
     for p, q in zip(one.passes, other.passes, strict=True):
         assert (p.key, list(p.labels), p.merged, p.coins, p.why) == (

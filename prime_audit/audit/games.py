@@ -6,7 +6,7 @@ A game that says nothing of a model gives a reason instead of members: never an 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -29,6 +29,9 @@ class Dealt:
     """Whose item it is, [items]."""
     reason: str | None = None
     """Why the game says nothing of this target's model; None where it can be played."""
+    even: BoolArray | None = None
+    """Where one side is sampled: items that were drawn as that side's were, [items], which a permutation test may
+    exchange; None where all are in play."""
 
     @property
     def playable(self) -> bool:
@@ -64,13 +67,19 @@ def _nothing(target: str, reason: str) -> Dealt:
 
 
 def _paper(target: str, merged: Sequence[str], pool: Pool) -> Dealt:
-    """Set merged sharers' trained examples against all other sharers' (as published)."""
+    """Set merged sharers' trained examples against all other sharers' (as published), or a sample of theirs."""
     if not merged:
         return _nothing(target, "merges nobody: no members")
     if set(merged) >= set(pool.owners):
         return _nothing(target, "merges every sharer: no non-members")
     rows = np.flatnonzero(pool.last)
-    return _dealt(target, pool, rows, _of(pool, rows, merged))
+    members = _of(pool, rows, merged)
+    if not pool.sampled:
+        return _dealt(target, pool, rows, members)
+    drawn = np.isin(rows, pool.sampled[target])
+    kept = members | drawn
+    found = _dealt(target, pool, rows[kept], members[kept])
+    return replace(found, even=drawn[kept]) if found.reason is None else found
 
 
 def _heldout(target: str, merged: Sequence[str], pool: Pool) -> Dealt:

@@ -100,9 +100,23 @@ class _Raw:
 
 
 def _test(game: Game, dealt: Sequence[Dealt], scored: Scored, seed: int) -> _Raw:
-    own, base = _panels(dealt, scored.scores), scored.controls.get("base")
+    own, base = evenly(dealt, scored.scores), scored.controls.get("base")
     raw = _permutation(game, own, seed)
-    return _Raw(raw, _permutation(game, own, seed, _panels(dealt, base)) if base and game.randomised else raw)
+    return _Raw(raw, _permutation(game, own, seed, evenly(dealt, base)) if base and game.randomised else raw)
+
+
+def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Panel]:
+    """Panels of what may be exchanged: a member with all her items is no match for one of whom few were drawn.
+
+    Her figure is steadier, or less so, whatever membership carries: with all her items the test rejects too seldom.
+    """
+    return [
+        panel
+        if d.even is None
+        else Panel(d.target, panel.scores[d.even], np.asarray(d.owners)[d.even].tolist(), d.members[d.even])
+        for d in dealt
+        for panel in _panels([d], scores)
+    ]
 
 
 def _permutation(

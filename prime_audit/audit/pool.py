@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from prime_audit.audit.auc import BoolArray
+from prime_audit.audit.auc import BoolArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,10 @@ class Pool:
     where such an item stands in the history that methods see), [rows]."""
     population: Sequence[tuple[str, str]] = ()
     """(prompt, gold) of users who share nothing and are no targets: known non-members, disjoint from the rows."""
+
+    sampled: Mapping[str, IntArray] = field(default_factory=dict)
+    """Target → the rows of ``last`` that were drawn for her, some of every sharer (``strata.sampled``): of whom she
+    does not merge, no others are in her paper game. Empty where nothing is sampled."""
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -4,8 +4,9 @@
 and by method the files with their sha256 and its own. ``signals/<task>.<sha256>.safetensors`` hold the numbers, named
 by their content, so that two processes that add signals cannot overwrite each other's; ids and labels never become
 paths. Ragged rows are flattened: ``logprobs`` is float64 [all tokens of all models], and
-``logprobs.offsets``, int64 [models · items + 1], says where each item begins, models in the order of ``models``. The
-same signals give the same bytes. A later pass for signals that were not asked for adds files; only the pool's changes.
+``logprobs.offsets``, int64 [models · items + 1], says where each item begins, models in the order of ``models``; an
+item that a model was not asked for is empty. The same signals give the same bytes. A later pass for signals that were
+not asked for adds files; only the pool's changes.
 """
 
 from __future__ import annotations
@@ -176,7 +177,9 @@ def _digest(content: Mapping[str, Any]) -> str:
 def _pool_json(pool: Pool) -> dict[str, Any]:
     marks = {name: getattr(pool, name).astype(int).tolist() for name in ("trained", "last", "drawn")}
     texts = {name: list(getattr(pool, name)) for name in ("owners", "ids", "prompts", "golds", "twins")}
-    return {**texts, **marks, "population": [list(pair) for pair in pool.population]}
+    sampled = {target: rows.tolist() for target, rows in pool.sampled.items()}
+    others = {"sampled": sampled} if sampled else {}
+    return {**texts, **marks, "population": [list(pair) for pair in pool.population], **others}
 
 
 def _pass_json(one: Pass, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -229,7 +232,9 @@ def _read_pool(folder: Path, task: str) -> dict[str, Any]:
 def _pool(content: Mapping[str, Any]) -> Pool:
     marks: dict[str, Any] = {n: np.array(content[n], dtype=np.bool_) for n in ("trained", "last", "drawn")}
     texts = {n: content[n] for n in ("owners", "ids", "prompts", "golds", "twins")}
-    return Pool(**texts, **marks, population=[(prompt, gold) for prompt, gold in content["population"]])
+    population = [(prompt, gold) for prompt, gold in content["population"]]
+    sampled = {t: np.array(rows, dtype=np.int64) for t, rows in content.get("sampled", {}).items()}
+    return Pool(**texts, **marks, population=population, sampled=sampled)
 
 
 def _pass(folder: Path, content: Mapping[str, Any], pools: Mapping[str, Pool]) -> Pass:

@@ -19,11 +19,13 @@ from scipy.stats import norm
 from prime_audit.audit.auc import BoolArray, FloatArray
 from prime_audit.audit.epsilon import epsilon_bound
 from prime_audit.audit.games import GAMES, Dealt, Game, by_coin
-from prime_audit.audit.judge import Judged, Scored, judge
+from prime_audit.audit.intervals import auc_interval
+from prime_audit.audit.judge import Judged, Scored, evenly, judge
 from prime_audit.audit.panels import Panel
-from prime_audit.audit.permutation import naive_item_p
+from prime_audit.audit.permutation import naive_item_p, permutation_test
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.stored import Exam
+from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.play import Examined, InclusionPlay, Play
 from prime_audit.plugins import Attack
 
@@ -99,6 +101,65 @@ def simulated(game: str, rng: np.random.Generator, strength: float = 0.0, shift:
         scores[name] = plain + NOISE * rng.normal(size=rows.size) + strength * members
         base[name], lengths[name], similarity[name] = plain, length[rows], near[owner[rows]]
     return _trial(game, dealt, scores, base, lengths, similarity)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A simulated paper game of which some of each other sharer's items are scored."""
+
+    others: int
+    """Non-member items scored, over all targets."""
+    width: float
+    """Width of the 95 % interval over sharers and targets."""
+    p: float
+    """Permutation test by sharer."""
+
+
+def sampling(
+    sizes: Sequence[int],
+    rng: np.random.Generator,
+    *,
+    correlation: float,
+    sharers: int = 40,
+    merged: int = 3,
+    items: int = 40,
+    targets: int = 20,
+    relabellings: int = 0,
+) -> dict[int, Sampling]:
+    """Simulate one null audit of the paper's game, and judge it by samples of the same scores.
+
+    Parameters
+    ----------
+    sizes
+        Items drawn of each other sharer; 0: all.
+    rng
+        Decides everything.
+    correlation
+        Share of an item score's variance that is its sharer's.
+    sharers, merged, items, targets
+        Sharers, how many of them each target merges, items of each, and targets.
+    relabellings
+        Of the permutation test; 0: none, and p is NaN.
+    """
+    owner = np.repeat(np.arange(sharers), items)
+    score = rng.normal(size=sharers)[owner] * math.sqrt(correlation)
+    score += rng.normal(size=owner.size) * math.sqrt(1 - correlation)
+    every, names = np.ones(owner.size, dtype=np.bool_), [f"s{s}" for s in owner.tolist()]
+    said = {f"t{t}": score + NOISE * rng.normal(size=owner.size) for t in range(targets)}
+    near = {t: [f"s{s}" for s in rng.choice(sharers, merged, replace=False).tolist()] for t in said}
+    pool = Pool(names, names, names, names, every, every, ~every, [()] * owner.size)
+    seed, found = int(rng.integers(1 << 31)), dict[int, Sampling]()
+    for each in sizes:
+        drawn = sampled(strata_of(names, every), said, each, seed=seed, task="simulated")
+        dealt = [GAMES["paper"].deal(t, near[t], replace(pool, sampled=drawn)) for t in said]
+        panels = [Panel(d.target, said[d.target][d.rows], d.owners, d.members) for d in dealt]
+        low, high = auc_interval(panels, n=DRAWS, seed=seed).estimate.ci or (math.nan, math.nan)
+        p = math.nan
+        if relabellings:
+            even = evenly(dealt, {d.target: said[d.target][d.rows] for d in dealt})
+            p = permutation_test(even, unit="sharer", n=relabellings, seed=seed).p
+        found[each] = Sampling(sum(int((~d.members).sum()) for d in dealt), high - low, p)
+    return found
 
 
 def _trained_again(pool: Pool, rng: np.random.Generator) -> Pool:
