@@ -100,8 +100,8 @@ class Stage:
     """2 in training."""
 
 
-def stages(task: str, sizes: Sizes, methods: int = 1) -> list[Stage]:
-    """Count the tokens of a ``--preset paper`` run of PriME and Per-Pcs on one task."""
+def stages(task: str, sizes: Sizes) -> list[Stage]:
+    """Count the tokens of a ``--preset paper`` run of PriME and Per-Pcs on one task, whose game scores every sharer's items."""
     settings = load_settings("paper", [])
 
     def number(key: str) -> Any:

@@ -47,14 +47,19 @@ def search(room: Room, tmp_path: Path, request: pytest.FixtureRequest) -> Search
 
 def agree(search: Search, ours: list[list[str]], theirs: list[str]) -> None:
     """Compare the last candidate's answers: equal in fp32; in bf16 results depend on the batch."""
-    share = same(ours[-1], theirs)
+    share = same(ours[-1][: len(theirs)], theirs)
     assert share == 1 or not search.room.exact, f"only {share:.0%} of the answers are the same"
     assert len(set(theirs)) > 1
 
 
 def test_released_schedule(search: Search, side_by_side: SideBySide, request: pytest.FixtureRequest) -> None:
-    """Both sum the factors, as the released code does; answers are cut at their end before they are compared."""
+    """Both sum the factors, as the released code does; answers are cut at their end before they are compared.
+
+    Timed on the first batches of 8 and scaled to the history: its batches are independent of each other. That counts
+    the copying of the adapters more than once.
+    """
     room, last = search.room, search.weights[-1]
+    first = search.prompts[: 24 if room.cuda else 16]
     folders = search.folders | {"mix": next(iter(search.folders.values()))}
     model = rivals.load_peft(room.plain, folders)
     model.set_adapter("mix")
@@ -71,8 +76,9 @@ def test_released_schedule(search: Search, side_by_side: SideBySide, request: py
             Side("ours (factor)", lambda: search.ours("factor"), len(search.weights)),
             Side(
                 "released schedule",
-                lambda: released(search.prompts),
-                warm=lambda: released(search.prompts[:8]),
+                lambda: released(first),
+                len(first) / len(search.prompts),
+                warm=lambda: released(first[:8]),
             ),
             unit="candidate",
         )

@@ -35,15 +35,17 @@ def keyed(adapter: Adapter) -> dict[str, torch.Tensor]:
 def test_sharers(side_by_side: SideBySide, room: Room) -> None:
     """The paper's recipe, one epoch: batch 8, dropout 0.05, AdamW, cosine; nobody's result depends on the others."""
     owners = (8 if room.base.parameters() > 1e9 else 40) if room.full else 3
-    work = jobs(room, "LaMP-2", owners, (24 if room.big else 60) if room.full else 6)
+    work = jobs(room, "LaMP-2", owners, 32 if room.full else 6)
+    few, how = work[: max(2, owners // 4)], recipe(room)
     sides = [
-        Side("ours, side by side", lambda: ours(room, work, LORA, recipe(room)), owners),
-        Side("PEFT one by one", lambda: theirs(room, work, LORA, recipe(room)), owners),
+        Side("ours, side by side", lambda: ours(room, work, LORA, how), owners),
         Side(
-            "ours, one by one",
-            lambda: [ours(room, [job], LORA, recipe(room)) for job in work],
+            "PEFT one by one",
+            lambda: theirs(room, work, LORA, how),
             owners,
+            lambda: theirs(room, few, LORA, how),
         ),
+        Side("ours, one by one", lambda: [ours(room, [job], LORA, how) for job in few], len(few)),
     ]
     title = f"training {owners} sharers, {len(work[0].examples)} examples each"
     stacked, peft, _ = side_by_side(title, *sides, unit="sharer", training=True)
