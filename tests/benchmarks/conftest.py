@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--shape", default="mini", choices=SHAPES, help="the model: mini, or random weights of a shape"
     )
+    group.addoption("--threads", type=int, default=0, help="CPU threads of timed runs; 0: all cores")
     group.addoption("--rounds", type=int, default=5, help="how often each side is timed")
 
 
@@ -50,10 +51,11 @@ def board(pytestconfig: pytest.Config, benchmark: Any) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _threads(benchmark: Any) -> Iterator[None]:
+def _threads(benchmark: Any, pytestconfig: pytest.Config) -> Iterator[None]:
     """Time with all cores, as a user's torch does; smoke tests run on one."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if benchmark.disabled else os.cpu_count() or 1)
+    asked = option(pytestconfig, "threads", 0) or os.cpu_count() or 1
+    torch.set_num_threads(1 if benchmark.disabled else asked)
     yield
     torch.set_num_threads(before)
 

@@ -30,17 +30,20 @@ def test_modules(side_by_side: SideBySide, room: Room, tmp_path: Path) -> None:
 
     model = rivals.load_peft(room.plain, save_all(adapters, tmp_path))
 
-    def theirs() -> list[np.ndarray]:
+    def theirs(count: int) -> list[np.ndarray]:
         return [
             s
-            for own, w in zip(chosen, weights, strict=True)
+            for own, w in zip(chosen[:count], weights[:count], strict=True)
             for s in rivals.peft_module(model, room.tokenizer, own, w, pairs, 16)
         ]
 
     try:
         title = f"scoring {modules} modules on {people} sharers, {each} items each"
         found, plain = side_by_side(
-            title, Side("ours", ours, modules), Side("PEFT one by one", theirs, modules), unit="module"
+            title,
+            Side("ours", ours, modules),
+            Side("PEFT one by one", lambda: theirs(modules), modules, lambda: theirs(2)),
+            unit="module",
         )
     finally:
         model.unload()
