@@ -101,7 +101,7 @@ class Stage:
 
 
 def stages(task: str, sizes: Sizes) -> list[Stage]:
-    """Count the tokens of a ``--preset paper`` run of PriME and Per-Pcs on one task, whose game scores every sharer's items."""
+    """Count the tokens of a ``--preset paper`` run of PriME and Per-Pcs on one task; its game scores all sharers."""
     settings = load_settings("paper", [])
 
     def number(key: str) -> Any:
