@@ -55,35 +55,7 @@ def adapted(base: Base) -> Engine:
     return engine
 
 
-CANDIDATES = np.random.default_rng(0).uniform(-1.5, 1.5, (5, len(NAMES)))  # one population of CMA
-
-
-@pytest.mark.benchmark(group="five candidates on a history of 32")
-@pytest.mark.parametrize("way", ["one batch of mixtures", "one PEFT merge at a time"])
-def test_population(benchmark: Any, engine: Engine, way: str) -> None:
-    def batch() -> None:
-        mixtures = [Mixture(NAMES, w) for w in CANDIDATES]
-        engine.score([Request(p, m, gold="fantasy") for m in mixtures for p in PROMPTS])
-
-    if way == "one batch of mixtures":
-        benchmark.pedantic(batch, **ROUNDS)
-        return
-
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(r=8, lora_alpha=8, target_modules=list(TARGETS), init_lora_weights=False)
-    model = get_peft_model(engine.base.model, config, adapter_name=NAMES[0])
-    for name in NAMES[1:]:
-        model.add_adapter(name, config)
-
-    def one_at_a_time() -> None:
-        for weights in CANDIDATES:
-            model.add_weighted_adapter(list(NAMES), weights.tolist(), "mix", combination_type="cat")
-            model.set_adapter("mix")
-            engine.score([Request(p, gold="fantasy") for p in PROMPTS])
-            model.delete_adapter("mix")
-
-    benchmark.pedantic(one_at_a_time, **ROUNDS)
+WEIGHTS = np.random.default_rng(0).uniform(-1.5, 1.5, len(NAMES))
 
 
 @pytest.mark.benchmark(group="32 answers of unequal length")
@@ -127,7 +99,7 @@ def test_signals(benchmark: Any, monkeypatch: pytest.MonkeyPatch, way: str) -> N
     task, users = TASKS["LaMP-2"], world("LaMP-2").candidates
     items = [e for user in users[:3] for e in history_examples(task, user)][:96]
     prefix = " ".join(e.gold for e in history_examples(task, users[5], augmented=False)[:4])
-    mixture = Mixture(NAMES, CANDIDATES[0])
+    mixture = Mixture(NAMES, WEIGHTS)
     if way == "all signals, rows apart":
         monkeypatch.setattr(room, "reach", lambda _: 0)
     probes = []
@@ -152,17 +124,3 @@ def test_private_training(benchmark: Any, engine: Engine, way: str) -> None:
         train_adapters(engine.base, jobs, LoraShape(), recipe, seed=0, tokens=4096, privacy=privacy)
 
     benchmark.pedantic(train, **ROUNDS)
-
-
-@pytest.mark.benchmark(group="twelve owners' adapters")
-@pytest.mark.parametrize("way", ["stacked", "one owner at a time"])
-def test_training(benchmark: Any, engine: Engine, way: str) -> None:
-    jobs = [Job(f"u{i}", tuple((p, "fantasy") for p in PROMPTS[i : i + 8])) for i in range(12)]
-    recipe = Recipe(batch=4, lr=1e-3, epochs=1)
-
-    def train(groups: list[list[Job]]) -> None:
-        for group in groups:
-            train_adapters(engine.base, group, LoraShape(), recipe, seed=0, tokens=4096)
-
-    groups = [jobs] if way == "stacked" else [[job] for job in jobs]
-    benchmark.pedantic(train, (groups,), **ROUNDS)
