@@ -6,11 +6,14 @@ import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prime_audit.community.store import default_cache
 from prime_audit.folder import Run
 from prime_audit.plan import make_plan
+
+if TYPE_CHECKING:
+    from prime_audit.forecast import Forecast
 
 
 def compare(
@@ -43,12 +46,31 @@ def compare(
     UserError
         For whatever the caller can mend, in one line.
     """
-    plan = make_plan(methods=methods, **options)
+    decided = make_plan(methods=methods, **options)
     from prime_audit.run import run
 
     folder = Path(out) if out else Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
-    kept = default_cache() if cache == "default" else Path(cache) if cache else None
-    return run(plan, folder, command_line(methods, options), cache=kept, quiet=quiet)
+    return run(decided, folder, command_line(methods, options), cache=_folder(cache), quiet=quiet)
+
+
+def plan(
+    methods: str | Sequence[str] = "prime,perpcs", *, cache: str | Path | None = "default", **options: Any
+) -> Forecast:
+    """Say what :func:`compare` would do with the same words, and predict its time and memory.
+
+    Raises
+    ------
+    UserError
+        As the run itself would.
+    """
+    decided = make_plan(methods=methods, **options)
+    from prime_audit.forecast import forecast
+
+    return forecast(decided, _folder(cache))
+
+
+def _folder(cache: str | Path | None) -> Path | None:
+    return default_cache() if cache == "default" else Path(cache) if cache else None
 
 
 def command_line(methods: str | Sequence[str], options: dict[str, Any]) -> str:

@@ -18,7 +18,9 @@ from prime_audit.options import (
     plugin_option,
     seed_option,
     task_option,
+    with_cache,
     with_presets,
+    with_run,
 )
 
 
@@ -54,34 +56,9 @@ def _one_line(message: str) -> str:
 
 
 @cli.command()
-@click.option(
-    "--methods", default="prime,perpcs", show_default=True, help="For instance np,rag,prime:alpha=0.6+rag."
-)
-@click.option(
-    "--tasks", metavar="T,…", help="Tasks; by default LaMP-2,LaMP-4 of the world, or what the data holds."
-)
-@click.option("--attacks", default="loss", show_default=True, help="Membership-inference attacks.")
-@click.option("--games", default="paper,heldout", show_default=True, help="Membership games (list games).")
-@click.option(
-    "--sharer-dp", metavar="epsilon=E[,delta=D][,clip=C]", help="Train sharers' adapters with DP-SGD."
-)
-@data_option
-@click.option("--model", help="'mini', a Hugging Face folder or a hub id.  [default: the preset's]")
-@click.option(
-    "--encoder", help="Model for user embeddings; '' uses the base's own states.  [default: the preset's]"
-)
-@click.option(
-    "--profiler", help="Instruct model that writes PAG's profiles; '' summarises.  [default: the preset's]"
-)
-@with_presets
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
-@seed_option
-@plugin_option
-@click.option("--strict", is_flag=True, help="Make any defect in the data an error.")
+@with_run
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/TIME]")
-@click.option("--cache", type=click.Path(path_type=Path), help="Where trained adapters are kept.")
-@click.option("--no-cache", is_flag=True, help="Keep no trained adapters.")
+@with_cache
 @json_option
 def compare(out: Path | None, cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
     """Run methods through one harness: utility, leakage, controls, frontier."""
@@ -89,6 +66,27 @@ def compare(out: Path | None, cache: Path | None, no_cache: bool, as_json: bool,
 
     finished = run(out=out, cache=None if no_cache else (cache or "default"), **options)
     show_run(finished, as_json)
+
+
+@cli.command()
+@with_run
+@with_cache
+@json_option
+def plan(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
+    """Say what compare would do with the same words: its stages, what is kept, time and memory.
+
+    The run is rehearsed: everything is done but what models do, which is counted, at speeds measured on this machine
+    once. Nothing is written but those.
+    """
+    from prime_audit.api import plan as predict
+    from prime_audit.forecast import dumped, headline, lines
+
+    found = predict(cache=None if no_cache else (cache or "default"), **options)
+    if as_json:
+        click.echo(dumped(found))
+        return
+    print_table(list(lines(found)), ["task", "method", "stage", "requests", "tokens", "kept", "seconds"])
+    click.echo(headline(found))
 
 
 @cli.command()

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from prime_audit.options import json_option, plugin_option, seed_option
+from prime_audit.options import json_option, plugin_option, seed_option, with_cache
 
 
 @click.command()
@@ -16,8 +16,7 @@ from prime_audit.options import json_option, plugin_option, seed_option
 @click.option("--games", metavar="G,…", help="Games of the run.  [default: all it played]")
 @plugin_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: RUN/attacks-HASH]")
-@click.option("--cache", type=click.Path(path_type=Path), help="Where trained adapters are kept.")
-@click.option("--no-cache", is_flag=True, help="Keep no trained adapters.")
+@with_cache
 @json_option
 def attack(run: Path, cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
     """Score attacks on a finished run's stored signals; its record stays as it is.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,8 +40,64 @@ preset_options = (
 )
 
 
+run_options = (
+    click.option(
+        "--methods",
+        default="prime,perpcs",
+        show_default=True,
+        help="For instance np,rag,prime:alpha=0.6+rag.",
+    ),
+    click.option(
+        "--tasks", metavar="T,…", help="Tasks; by default LaMP-2,LaMP-4 of the world, or what the data holds."
+    ),
+    click.option("--attacks", default="loss", show_default=True, help="Membership-inference attacks."),
+    click.option(
+        "--games", default="paper,heldout", show_default=True, help="Membership games (list games)."
+    ),
+    click.option(
+        "--sharer-dp", metavar="epsilon=E[,delta=D][,clip=C]", help="Train sharers' adapters with DP-SGD."
+    ),
+    data_option,
+    click.option("--model", help="'mini', a Hugging Face folder or a hub id.  [default: the preset's]"),
+    click.option(
+        "--encoder",
+        help="Model for user embeddings; '' uses the base's own states.  [default: the preset's]",
+    ),
+    click.option(
+        "--profiler",
+        help="Instruct model that writes PAG's profiles; '' summarises.  [default: the preset's]",
+    ),
+    *preset_options,
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+    click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."),
+    seed_option,
+    plugin_option,
+    click.option("--strict", is_flag=True, help="Make any defect in the data an error."),
+)
+cache_options = (
+    click.option(
+        "--cache", type=click.Path(path_type=Path), help="Where what was trained and answered is kept."
+    ),
+    click.option("--no-cache", is_flag=True, help="Keep nothing, and read nothing kept."),
+)
+
+
+def with_run(command: F) -> F:
+    """Add all that decides a run."""
+    return _with(run_options, command)
+
+
+def with_cache(command: F) -> F:
+    """Add ``--cache`` and ``--no-cache``."""
+    return _with(cache_options, command)
+
+
 def with_presets(command: F) -> F:
     """Add ``--preset`` and ``--set``."""
-    for option in reversed(preset_options):
+    return _with(preset_options, command)
+
+
+def _with(options: Sequence[Callable[[F], F]], command: F) -> F:
+    for option in reversed(options):
         command = option(command)
     return command

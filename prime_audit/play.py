@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.controls import CONTROLS, bag_of_words_between, both_sides
 from prime_audit.audit.games import GAMES, Dealt, Game, by_coin
-from prime_audit.audit.judge import Judged, Scored, judge
+from prime_audit.audit.judge import PERMUTATIONS, Judged, Scored, judge
 from prime_audit.audit.observed import Observed, Shadow, signals_of
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals, settle
@@ -26,11 +26,25 @@ from prime_audit.seeds import seed_of
 
 Rounds = Iterator[tuple["Played", Pool, Sequence[str]]]
 """Games as they were played, each with its pool and the methods it is a figure of."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often a game's figures are drawn again."""
+
+    draws: int = Intervals().draws
+    """Bootstrap resamples."""
+    permutations: int = PERMUTATIONS
+
+
+ALL = Effort()
 Stage = Callable[[str, str], AbstractContextManager[object]]
 """(method, name) → a stage of the run's account."""
 
 
-def rounds(exam: Exam, games: Sequence[str], attacks: Sequence[Attack], stage: Stage) -> Rounds:
+def rounds(
+    exam: Exam, games: Sequence[str], attacks: Sequence[Attack], stage: Stage, effort: Effort = ALL
+) -> Rounds:
     """Play ``games`` (names) with ``attacks`` on everything that a task's exam holds.
 
     What is attacked is the module, so a game counts for every method that deploys it; the target game asks whole
@@ -43,7 +57,7 @@ def rounds(exam: Exam, games: Sequence[str], attacks: Sequence[Attack], stage: S
     }
     for one in exam.passes:
         for game in (GAMES[name] for name in games if kind_of(name) == one.kind and one.method is not None):
-            yield _round(players[one.kind], exam, one, game, stage), exam.pool(one.kind), one.labels
+            yield _round(players[one.kind], exam, one, game, stage, effort), exam.pool(one.kind), one.labels
 
 
 def kind_of(game: str) -> Kind:
@@ -51,7 +65,7 @@ def kind_of(game: str) -> Kind:
     return "inclusion" if game == "inclusion" else "target" if game == "target" else "modules"
 
 
-def _round(player: Play, exam: Exam, one: Pass, game: Game, stage: Stage) -> Played:
+def _round(player: Play, exam: Exam, one: Pass, game: Game, stage: Stage, effort: Effort) -> Played:
     assert one.method is not None
     if one.why is not None:
         return Played.nothing(game, one.method, player.attacks, one.why)
@@ -59,7 +73,7 @@ def _round(player: Play, exam: Exam, one: Pass, game: Game, stage: Stage) -> Pla
         game = replace(game, deal=partial(by_coin, one.coins))
     seed = seed_of(exam.seed, "bootstrap", exam.task, game.name)
     with stage(one.method, f"game {game.name}"):
-        return player.play(game, Examined(one.method, one.merged, one.seen), Intervals().draws, seed)
+        return player.play(game, Examined(one.method, one.merged, one.seen), effort, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +100,8 @@ class Play:
     ) -> None:
         self.pool, self.attacks, self.similarity, self.base = pool, attacks, similarity, base
         self.controls = controls
-        self._words: dict[bytes, FloatArray] = {}
 
-    def play(self, game: Game, examined: Examined, draws: int, seed: int) -> Played:
+    def play(self, game: Game, examined: Examined, effort: Effort, seed: int) -> Played:
         """Play one game on one method's models with every attack."""
         dealt = [game.deal(t, merged, self.pool) for t, merged in examined.merged.items()]
         able = [d for d in dealt if d.reason is None]
@@ -106,7 +119,7 @@ class Play:
             except Undefined as why:
                 silent[attack.name] = str(why)
         try:
-            judged = judge(game, able, scored, seed=seed, draws=draws) if scored else []
+            judged = judge(game, able, scored, seed=seed, **asdict(effort)) if scored else []
         except Undefined as why:  # every target's coins fell alike
             return Played.nothing(game, examined.method, self.attacks, str(why))
         found = {s.attack: s for s in scored}
@@ -177,15 +190,12 @@ class Play:
 
     def _control_of(self, name: str, dealt: Dealt, signals: Signals) -> FloatArray:
         if name == "bag_of_words":
-            return self._words_of(dealt, signals)
+            return settle(self._words_of(dealt, signals))[0]
         return settle(CONTROLS[name].score(signals))[0]
 
     def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
-        """Classify by words, once for each way of dealing: targets with the same sharers share it."""
-        key = dealt.rows.tobytes() + dealt.members.tobytes()
-        if key not in self._words:
-            self._words[key] = settle(CONTROLS["bag_of_words"].score(signals))[0]
-        return self._words[key]
+        """Classify by words."""
+        return CONTROLS["bag_of_words"].score(signals)
 
 
 class InclusionPlay(Play):
@@ -197,10 +207,7 @@ class InclusionPlay(Play):
 
     def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
         """Classify by words with whole sharers held apart: her other items would tell her coin."""
-        key = dealt.rows.tobytes() + dealt.members.tobytes()
-        if key not in self._words:
-            self._words[key] = settle(bag_of_words_between(signals, dealt.owners))[0]
-        return self._words[key]
+        return bag_of_words_between(signals, dealt.owners)
 
 
 class TargetPlay(Play):
@@ -225,11 +232,9 @@ class TargetPlay(Play):
 
     def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
         """Classify all targets' items by words together: one target's are too few to learn from."""
-        if b"" not in self._words:
-            pool = self.pool
-            everything = Signals(prompts=pool.prompts, texts=pool.golds, members=pool.trained)
-            self._words[b""] = settle(CONTROLS["bag_of_words"].score(everything))[0]
-        return self._words[b""][dealt.rows]
+        pool = self.pool
+        everything = Signals(prompts=pool.prompts, texts=pool.golds, members=pool.trained)
+        return settle(CONTROLS["bag_of_words"].score(everything))[0][dealt.rows]
 
 
 @dataclass(frozen=True, eq=False)

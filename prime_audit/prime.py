@@ -127,6 +127,11 @@ class _Judge:
             texts = iter(self._texts(requests, slots, tick))
         self._sharers = {h.target: [next(texts) for _ in h.sharers] for h in hunts}
 
+    @property
+    def draws(self) -> bool:
+        """Whether answers are sampled."""
+        return self._scene.engine.sampling is not None
+
     def evaluate(self, candidates: Sequence[tuple[_Hunt, np.ndarray, str]]) -> list[dict[str, Any]]:
         """Return a trace entry for each (target's search, weights, name among the search's candidates).
 
@@ -153,14 +158,15 @@ class _Judge:
 
     def _requests(self, ask: Sequence[tuple[_Hunt, Mixture, str]]) -> tuple[list[Request], list[list[int]]]:
         """List what to ask, and which answer is each example's; a prompt that comes twice is asked once when greedy."""
-        engine, requests, slots = self._scene.engine, list[Request](), list[list[int]]()
+        requests, slots = list[Request](), list[list[int]]()
         for hunt, mixture, name in ask:
             seen: dict[str, int] = {}
             slots.append([])
             for example in hunt.examples:
-                if engine.sampling is not None or example.prompt not in seen:
+                if self.draws or example.prompt not in seen:
                     seen[example.prompt] = len(requests)
-                    requests.append(Request(example.prompt, mixture, key=(hunt.target, name, example.id)))
+                    key = (hunt.target, name, example.id)
+                    requests.append(Request(example.prompt, mixture, example.gold, key))
                 slots[-1].append(seen[example.prompt])
         return requests, slots
 
@@ -173,12 +179,21 @@ class _Judge:
 
 def _best(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:
     """Evaluate the recommendation; deploy the best point evaluated, the earliest of equals."""
-    last = judge.evaluate([(h, h.search.recommendation(), "recommended") for h in hunts])
+    points = [h.search.recommendation() for h in hunts]
+    # Often it is a point of the search, whose answers are known; where they are drawn, they are drawn anew.
+    known = [None if judge.draws else _seen(h, w) for h, w in zip(hunts, points, strict=True)]
+    fresh = [(h, w, "recommended") for h, w, k in zip(hunts, points, known, strict=True) if k is None]
+    found = iter(judge.evaluate(fresh) if fresh else [])
     chosen = []
-    for hunt, entry in zip(hunts, last, strict=True):
+    for hunt, entry in ((h, k or next(found)) for h, k in zip(hunts, known, strict=True)):
         best = max([*hunt.trace, entry], key=lambda e: e["objective"])
         chosen.append(_personal(hunt, np.array(best["weights"]), entry, best))
     return chosen
+
+
+def _seen(hunt: _Hunt, weights: np.ndarray) -> dict[str, Any] | None:
+    """Return the entry of a point that the search has evaluated; None where it has not."""
+    return next((e for e in hunt.trace if e["weights"] == weights.tolist()), None)
 
 
 def _recommended(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:

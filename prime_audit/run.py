@@ -40,7 +40,7 @@ from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import TASKS, Task
 from prime_audit.ledger import Ledger
 from prime_audit.plan import REFERENCE, MethodSpec, Plan
-from prime_audit.play import rounds
+from prime_audit.play import ALL, Effort, rounds
 from prime_audit.plugins import Attack, Personal, Scene, load_attack, models_of
 from prime_audit.record import Comparison, Data, Intervals, Leak, Model, Record, Result
 from prime_audit.seeds import seed_of
@@ -79,12 +79,7 @@ def run(plan: Plan, out: Path, command: str, *, cache: Path | None = None, quiet
 
     Raises UserError for whatever the user can mend: data, model, a folder that holds another run.
     """
-    datasets = {
-        task: open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict) for task in plan.tasks
-    }
-    if any(m.core.plugin.name != REFERENCE for m in plan.methods):
-        for data in datasets.values():
-            require_searchable(data)
+    datasets = open_all(plan)
     # Everything that decides the numbers: the same folder is not taken up for other data under the same path.
     decided = {
         **plan.spec(),
@@ -95,6 +90,17 @@ def run(plan: Plan, out: Path, command: str, *, cache: Path | None = None, quiet
         return _run(plan, datasets, folder, command, cache, quiet)
 
 
+def open_all(plan: Plan) -> dict[str, Dataset]:
+    """Read the data of every task of a plan; UserError where its methods cannot be run on them."""
+    datasets = {
+        task: open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict) for task in plan.tasks
+    }
+    if any(m.core.plugin.name != REFERENCE for m in plan.methods):
+        for data in datasets.values():
+            require_searchable(data)
+    return datasets
+
+
 def _run(
     plan: Plan,
     datasets: Mapping[str, Dataset],
@@ -103,26 +109,44 @@ def _run(
     cache: Path | None,
     quiet: bool,
 ) -> Run:
-    quiet_libraries()
-    ledger, found = Ledger(quiet), Findings()
+    ledger = Ledger(quiet)
     with ledger.showing():
-        with ledger.stage(None, None, "load model", 0):
-            base = base_of(plan)
-        model = Model(
-            plan.model, base.loaded_sha256, base.parameters(), str(base.dtype).removeprefix("torch.")
-        )
+        base = loaded(plan, ledger)
+        store = Store(cache, base.spent, base.codec.cuts)
         readers = Readers(plan, base)
-        for task, data in datasets.items():
-            TaskRun(
-                plan,
-                TASKS[task],
-                data,
-                base,
-                readers,
-                Store(cache, base.spent, base.codec.cuts),
-                ledger,
-                found,
-            ).run()
+        record, found = perform(plan, datasets, base, readers, store, ledger, command)
+    write(folder, record, found)
+    return Run(folder.path, record)
+
+
+def loaded(plan: Plan, ledger: Ledger) -> Base:
+    """Load a plan's base model, as a stage of its own."""
+    quiet_libraries()
+    with ledger.stage(None, None, "load model", 0):
+        base = base_of(plan)
+        _ = base.loaded_sha256
+    return base
+
+
+def perform(
+    plan: Plan,
+    datasets: Mapping[str, Dataset],
+    base: Base,
+    readers: Readers,
+    store: Store,
+    ledger: Ledger,
+    command: str,
+    kind: type[TaskRun] | None = None,
+) -> tuple[Record, Findings]:
+    """Run every task of a plan (by a ``kind`` of task run, where it is rehearsed); return all that was found."""
+    found = Findings()
+    for task, data in datasets.items():
+        (kind or TaskRun)(plan, TASKS[task], data, base, readers, store, ledger, found).run()
+    halved = {fit.what: fit.halved for fit in base.fits.values() if fit.halved}
+    found.warnings += [
+        f"the memory gave out {n} times while batches of more than {what} were tried; they were halved"
+        for what, n in halved.items()
+    ]
     record = Record(
         command=command,
         spec=plan.spec(),
@@ -130,7 +154,9 @@ def _run(
         seeds={"run": plan.seed},
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         data=tuple(found.data),
-        model=model,
+        model=Model(
+            plan.model, base.loaded_sha256, base.parameters(), str(base.dtype).removeprefix("torch.")
+        ),
         hardware=_hardware(base),
         results=tuple(found.results),
         comparisons=tuple(found.comparisons),
@@ -141,27 +167,27 @@ def _run(
         warnings=tuple(found.warnings),
         times=ledger.times(),
     )
-    _write(folder, record, found)
-    return Run(folder.path, record)
+    return record, found
 
 
 class Readers:
     """The models beside the base: the encoder, and the profiler where one is named."""
 
     def __init__(self, plan: Plan, base: Base) -> None:
-        limit = plan.settings.get("encoder_tokens")
+        limit, tokens = plan.settings.get("encoder_tokens"), plan.settings.get("read_tokens")
         # One account for all models: a stage's cost is what it asked of whichever model it used.
         self.encoder: Encoder = (
-            load_encoder(plan.encoder, plan.device, limit, spent=base.spent)
+            load_encoder(plan.encoder, plan.device, limit, tokens, base.spent)
             if plan.encoder
-            else base_encoder(base, limit)
+            else base_encoder(base, limit, tokens)
         )
         self.profiler: Engine | None = None
         if plan.profiler:
             # Nothing is adapted in it, so any causal model will do.
             writer = load_base(plan.profiler, targets=(), device=plan.device, dtype=plan.dtype)
             writer.spent = base.spent
-            self.profiler = Engine(writer, AdapterBank(writer), plan.settings.get("batch_tokens"))
+            room = plan.settings.get("batch_tokens")
+            self.profiler = Engine(writer, AdapterBank(writer), room, read_tokens=tokens)
 
 
 @dataclass
@@ -209,7 +235,8 @@ class TaskRun:
         sampling = (
             Sampling(get("temperature"), get("top_p"), seed=self.plan.seed) if get("sampling") else None
         )
-        return Engine(self.base, AdapterBank(self.base), get("batch_tokens"), sampling, self.store)
+        bank, tokens = AdapterBank(self.base), get("read_tokens")
+        return Engine(self.base, bank, get("batch_tokens"), sampling, self.store, tokens)
 
     def _community(self) -> Community:
         stage = partial(self.ledger.stage, self.task.name, None, engine=self.engine)
@@ -281,7 +308,7 @@ class TaskRun:
                 self.task, user, k=front.k, profile=community.profiles[user.id] if front.profile else None
             )
         ]
-        requests = [Request(e.prompt, personal[u].mixture, key=(spec.label, u, e.id)) for u, e in asked]
+        requests = [Request(e.prompt, personal[u].mixture, e.gold, (spec.label, u, e.id)) for u, e in asked]
         with self.ledger.stage(self.task.name, spec.label, "answer", len(requests), self.engine) as tick:
             texts = self.engine.generate(requests, community.number("max_new"), tick)
         return Answers(
@@ -305,12 +332,14 @@ class TaskRun:
         return arena.observe(personal)
 
     def _attack(self, community: Community, personal: Mapping[str, dict[str, Personal]]) -> None:
-        exam = self._examine(community, personal)
+        self._play(self._examine(community, personal))
+
+    def _play(self, exam: Exam, effort: Effort = ALL) -> None:
         self.found.exams.append(exam)
         coins = next((p.coins for p in exam.passes if p.coins), {})
         self.found.warnings += [f"{self.task.name}: {line}" for line in one_sided(coins)]
         stage = partial(self.ledger.stage, self.task.name, total=0)
-        for played, pool, labels in rounds(exam, self.plan.games, self._attacks(), stage):
+        for played, pool, labels in rounds(exam, self.plan.games, self._attacks(), stage, effort):
             self.found.scores += played.rows(self.task.name, pool)
             for label in labels:
                 self.found.results += played.results(self.task.name, label)
@@ -401,7 +430,8 @@ def _hardware(base: Base) -> dict[str, Any]:
     }
 
 
-def _write(folder: RunFolder, record: Record, found: Findings) -> None:
+def write(folder: RunFolder, record: Record, found: Findings) -> None:
+    """Write all of a run into its folder, the record last."""
     from prime_audit.board import render_all
 
     folder.write_jsonl(PREDICTIONS, found.predictions)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from prime_audit.audit.auc import Undefined
-from prime_audit.audit.bootstrap import bootstrap_ci, paired_difference
+from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.bootstrap import percentile_interval, resample_counts
 from prime_audit.lamp.metrics import MetricTable, metric_table
 from prime_audit.lamp.tasks import Task
-from prime_audit.record import Comparison, Result
+from prime_audit.record import Comparison, Intervals, Result
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +29,10 @@ class Answers:
 
 def results(task: Task, answers: Answers, seed: int, draws: int) -> list[Result]:
     """Score the answers, pooled over targets; the interval resamples targets."""
-    table, found = metric_table(task, answers.golds, answers.predictions), []
+    table, drawn = _table(task, answers), _Drawn.of(answers, seed, draws)
+    found = []
     for metric in task.metrics:
-        ci, reason = None, None
-        try:
-            ci = bootstrap_ci(_statistic(table, metric), answers.targets, n=draws, seed=seed)
-        except Undefined as why:
-            reason = str(why)
+        ci, reason = drawn.interval(lambda weights, metric=metric: table.resampled(metric, weights))  # type: ignore[misc]
         found.append(
             Result(
                 task.name,
@@ -53,25 +51,23 @@ def results(task: Task, answers: Answers, seed: int, draws: int) -> list[Result]
 
 def comparisons(task: Task, answers: Answers, reference: Answers, seed: int, draws: int) -> list[Comparison]:
     """Subtract the reference, on the same questions and the same resamples."""
-    own = metric_table(task, answers.golds, answers.predictions)
-    other = metric_table(task, reference.golds, reference.predictions)
-    found = []
-    for metric in task.metrics:
-        first, second = _statistic(own, metric), _statistic(other, metric)
-        gap = paired_difference(first, second, answers.targets, n=draws, seed=seed)
-        found.append(
-            Comparison(
-                task.name,
-                answers.method,
-                reference.method,
-                metric,
-                gap.value,
-                gap.ci,
-                len(answers.golds),
-                gap.reason,
-            )
+    own, other = _table(task, answers), _table(task, reference)
+    drawn = _Drawn.of(answers, seed, draws)
+
+    def gap(metric: str) -> Callable[[FloatArray], FloatArray]:
+        return lambda weights: own.resampled(metric, weights) - other.resampled(metric, weights)
+
+    return [
+        Comparison(
+            task.name,
+            answers.method,
+            reference.method,
+            metric,
+            own.value(metric) - other.value(metric),
+            *_with_count(drawn.interval(gap(metric)), len(answers.golds)),
         )
-    return found
+        for metric in task.metrics
+    ]
 
 
 def rows(task: Task, answers: Answers) -> list[Mapping[str, object]]:
@@ -82,11 +78,38 @@ def rows(task: Task, answers: Answers) -> list[Mapping[str, object]]:
     ]
 
 
-def _statistic(table: MetricTable, metric: str) -> Callable[[np.ndarray], float]:
-    count = len(table.columns[metric])
+def _table(task: Task, answers: Answers) -> MetricTable:
+    return metric_table(task, answers.golds, answers.predictions)
 
-    def statistic(indices: np.ndarray) -> float:
-        weights = np.bincount(indices, minlength=count).astype(np.float64)
-        return float(table.resampled(metric, weights[None])[0])
 
-    return statistic
+Limits = tuple[tuple[float, float] | None, str | None]
+"""(interval, None), or (None, why there is none)."""
+
+
+def _with_count(limits: Limits, n: int) -> tuple[tuple[float, float] | None, int, str | None]:
+    return limits[0], n, limits[1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Resamples of the targets, the same for every method and metric."""
+
+    weights: FloatArray
+    """How often each question comes in each draw, [draws, questions]; empty without two targets."""
+    reason: str | None
+
+    @classmethod
+    def of(cls, answers: Answers, seed: int, draws: int) -> _Drawn:
+        if (distinct := len(set(answers.targets))) < 2:
+            return cls(np.zeros((0, 0)), f"an interval over users needs at least two of them, not {distinct}")
+        return cls(_counts(tuple(answers.targets), draws, seed), None)
+
+    def interval(self, figures: Callable[[FloatArray], FloatArray]) -> Limits:
+        if self.reason is not None:
+            return None, self.reason
+        return percentile_interval(figures(self.weights), Intervals().level), None
+
+
+@lru_cache(maxsize=4)
+def _counts(targets: tuple[str, ...], draws: int, seed: int) -> FloatArray:
+    return resample_counts(targets, n=draws, seed=seed)

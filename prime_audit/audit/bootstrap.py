@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prime_audit.audit.auc import IntArray, Undefined
+from prime_audit.audit.auc import FloatArray, IntArray, Undefined
 
 Statistic = Callable[[IntArray], float]
 """A figure of the items at these indices; an index may come several times, or not at all."""
@@ -59,6 +59,13 @@ def resamples(groups: Sequence[str], *, n: int, seed: int) -> Iterator[IntArray]
     rng = np.random.default_rng(seed)
     for _ in range(n):
         yield np.concatenate([members[code] for code in rng.integers(count, size=count)])
+
+
+def resample_counts(groups: Sequence[str], *, n: int, seed: int) -> FloatArray:
+    """Say how often each item comes in each of :func:`resamples`' draws: float64 [n, items]."""
+    return np.stack(
+        [np.bincount(i, minlength=len(groups)) for i in resamples(groups, n=n, seed=seed)]
+    ).astype(float)
 
 
 def bootstrap_ci(

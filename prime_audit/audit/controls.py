@@ -8,8 +8,10 @@ The fourth control, ``base``, is not here: it is the attack itself on the unmerg
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,16 +52,25 @@ def bag_of_words(signals: Signals) -> FloatArray:
     FloatArray
         [items]; all NaN where a side has fewer than two items, or a training fold holds no word.
     """
+    members = np.asarray(signals.members, dtype=np.bool_)
+    return _out_of_fold(_texts(signals), members.tobytes()).copy()
+
+
+def _texts(signals: Signals) -> tuple[str, ...]:
+    return tuple(f"{front}\n{gold}" for front, gold in zip(signals.prompts, signals.texts, strict=True))
+
+
+@lru_cache(maxsize=1024)  # targets that merge the same sharers, and methods, play on the same items
+def _out_of_fold(texts: tuple[str, ...], sides: bytes) -> FloatArray:
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-    members = np.asarray(signals.members, dtype=np.bool_)
-    texts = [f"{front}\n{gold}" for front, gold in zip(signals.prompts, signals.texts, strict=True)]
+    members = np.frombuffer(sides, dtype=np.bool_)
     rarer = int(min(members.sum(), (~members).sum()))
     if rarer < 2:
         return np.full(members.size, np.nan)
     folds = StratifiedKFold(min(FOLDS, rarer), shuffle=True, random_state=FOLD_SEED)
     try:
-        scores = cross_val_predict(_classifier(), texts, members, cv=folds, method="decision_function")
+        scores = cross_val_predict(_classifier(), list(texts), members, cv=folds, method="decision_function")
     except ValueError as fault:
         if "empty vocabulary" not in str(fault):
             raise
@@ -78,8 +89,13 @@ def bag_of_words_between(signals: Signals, owners: Sequence[str]) -> FloatArray:
     FloatArray
         [items]; NaN for owners without whom one side is empty.
     """
-    members, who = np.asarray(signals.members, dtype=np.bool_), np.asarray(owners, dtype=np.str_)
-    texts = [f"{front}\n{gold}" for front, gold in zip(signals.prompts, signals.texts, strict=True)]
+    members = np.asarray(signals.members, dtype=np.bool_)
+    return _without_owner(_texts(signals), members.tobytes(), tuple(owners)).copy()
+
+
+@lru_cache(maxsize=1024)
+def _without_owner(texts: tuple[str, ...], sides: bytes, owners: tuple[str, ...]) -> FloatArray:
+    members, who = np.frombuffer(sides, dtype=np.bool_), np.asarray(owners, dtype=np.str_)
     scores = np.full(members.size, np.nan)
     for owner in sorted(set(owners)):
         rest = np.flatnonzero(who != owner)
@@ -106,13 +122,19 @@ def similarity_only(signals: Signals) -> FloatArray:
     return np.asarray(signals.similarity, dtype=np.float64)
 
 
+@lru_cache(maxsize=100_000)
+def _words(text: str) -> list[str]:
+    """Cut a text into lower-case words, once: every fold of every target's game reads the same texts."""
+    return re.findall(r"(?u)\w+", text.lower())
+
+
 def _classifier() -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     return make_pipeline(
-        TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True),
+        TfidfVectorizer(analyzer=_words, sublinear_tf=True),
         LogisticRegression(class_weight="balanced", max_iter=1000),
     )
 

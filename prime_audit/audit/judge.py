@@ -68,7 +68,13 @@ class Judged:
 
 
 def judge(
-    game: Game, dealt: Sequence[Dealt], scored: Sequence[Scored], *, seed: int, draws: int
+    game: Game,
+    dealt: Sequence[Dealt],
+    scored: Sequence[Scored],
+    *,
+    seed: int,
+    draws: int,
+    permutations: int = PERMUTATIONS,
 ) -> list[Judged]:
     """Judge the attacks of one game and method together; ``dealt`` holds the playable targets and their owners.
 
@@ -82,7 +88,7 @@ def judge(
     if game.whole:
         scored = [_whole(dealt, one) for one in scored]
         dealt = [by_sharer(d, np.zeros(len(d.owners)))[0] for d in dealt]
-    tested = [_test(game, dealt, one, seed) for one in scored]
+    tested = [_test(game, dealt, one, seed, permutations) for one in scored]
     tests = _corrected(tested)
     return [
         _judge(game, dealt, one, raw, test, len(scored), seed, draws)
@@ -99,10 +105,12 @@ class _Raw:
     """The one that decides: of what the AUC has over the base's, where membership was drawn; else of the AUC."""
 
 
-def _test(game: Game, dealt: Sequence[Dealt], scored: Scored, seed: int) -> _Raw:
+def _test(game: Game, dealt: Sequence[Dealt], scored: Scored, seed: int, n: int) -> _Raw:
     own, base = evenly(dealt, scored.scores), scored.controls.get("base")
-    raw = _permutation(game, own, seed)
-    return _Raw(raw, _permutation(game, own, seed, evenly(dealt, base)) if base and game.randomised else raw)
+    raw = _permutation(game, own, seed, n)
+    return _Raw(
+        raw, _permutation(game, own, seed, n, evenly(dealt, base)) if base and game.randomised else raw
+    )
 
 
 def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Panel]:
@@ -120,11 +128,11 @@ def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Pan
 
 
 def _permutation(
-    game: Game, panels: Sequence[Panel], seed: int, minus: Sequence[Panel] | None = None
+    game: Game, panels: Sequence[Panel], seed: int, n: int, minus: Sequence[Panel] | None = None
 ) -> Permutation | None:
     """Test a game's AUC, or what it has over ``minus``; None where no relabelling differs from the data."""
     try:
-        return permutation_test(panels, unit=game.unit, n=PERMUTATIONS, seed=seed, minus=minus)
+        return permutation_test(panels, unit=game.unit, n=n, seed=seed, minus=minus)
     except Undefined:
         return None
 

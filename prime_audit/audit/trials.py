@@ -26,7 +26,7 @@ from prime_audit.audit.permutation import naive_item_p, permutation_test
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.stored import Exam
 from prime_audit.audit.strata import sampled, strata_of
-from prime_audit.play import Examined, InclusionPlay, Play
+from prime_audit.play import Effort, Examined, InclusionPlay, Play
 from prime_audit.plugins import Attack
 
 SHARERS, TARGETS, MERGED, ITEMS = 16, 8, 4, 12
@@ -195,7 +195,7 @@ def redrawn(
         dealer, make = replace(dealer, deal=partial(by_coin, coins)), InclusionPlay
     player = make(pool, attacks, exam.similarity, base, ("length_only", "similarity_only"))
     examined = Examined(one.method, {t: merged[t] for t in one.seen}, one.seen)
-    played = player.play(dealer, examined, DRAWS, seed)
+    played = player.play(dealer, examined, Effort(DRAWS), seed)
     return [_outcome(found, played.dealt, played.scored[found.attack].scores) for found in played.judged]
 
 

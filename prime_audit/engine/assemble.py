@@ -42,7 +42,7 @@ def assemble(
         return _assemble(engine, units, gates, top_k, tick)
     known = {name: (engine.bank.hashes[name], hash_of(gate)) for name, gate in gates.items()}
     asked = (([known[name] for name in unit.pool], unit.examples) for unit in units)
-    key = key_of(engine.base, "assemble", top_k, engine.batch_tokens, asked)
+    key = key_of(engine.base, "assemble", top_k, engine.read_tokens, asked)
 
     def make() -> dict[str, np.ndarray]:
         return {f"{n:06d}": own for n, own in enumerate(_assemble(engine, units, gates, top_k, tick))}
@@ -62,23 +62,36 @@ def _assemble(
         range(len(units)),
         group=lambda i: units[i].pool,
         length=lambda i: many * max(len(e.ids) for e in encoded[i]),
-        tokens=engine.batch_tokens,
+        tokens=engine.read_tokens,
     )
     for part in plan:
         rows = [e for i in part for e in encoded[i]]
+        engine.base.spent.requests += len(rows)
+        engine.base.spent.prompt_tokens += sum(len(e.ids) for e in rows)
+        if engine.base.rehearsal is not None:
+            engine.base.rehearsal.count("assemble", len(rows) * max(len(e.ids) for e in rows))
+            for i in part:
+                weights[i] = _even(engine, units[i].pool, top_k)
+            tick(len(part))
+            continue
         unit_of_row = [j for j, i in enumerate(part) for _ in encoded[i]]
         branch = _Assembly(engine, units[part[0]].pool, gates, rows, unit_of_row, top_k)
         ids = pad_right([e.ids for e in rows], engine.base.codec.pad, engine.base.device)
         with engine.base.mounted(branch):
             engine.base.model.base_model(input_ids=ids, use_cache=False)
-        engine.base.spent.requests += len(rows)
-        engine.base.spent.prompt_tokens += sum(len(e.ids) for e in rows)
         table = (
             torch.stack([branch.chosen[i] for i in range(len(engine.base.sites))], 1).double().cpu().numpy()
         )
         for j, i in enumerate(part):
             weights[i] = table[j]
         tick(len(part))
+    return weights
+
+
+def _even(engine: Engine, pool: Sequence[str], top_k: int) -> np.ndarray:
+    """Return the weights of a rehearsal: the pool's first, in equal parts."""
+    weights = np.zeros((len(engine.base.sites), len(pool)))
+    weights[:, :top_k] = 1 / min(top_k, len(pool))
     return weights
 
 

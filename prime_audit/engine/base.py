@@ -20,6 +20,7 @@ from prime_audit.engine.codec import Codec
 from prime_audit.engine.memo import hash_of
 from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
+from prime_audit.engine.rehearsal import Rehearsal
 from prime_audit.errors import UserError, unknown
 
 MINI = Path(__file__).parent.parent / "assets" / "mini"
@@ -69,6 +70,8 @@ class Base:
             "train": Fit("one training example"),
         }
         """What memory allowed so far, by kind of work."""
+        self.rehearsal: Rehearsal | None = None
+        """Where set, nothing is computed, only counted."""
         self.codec = Codec(tokenizer, context_length(model.config))
         if self.codec.eos >= model.get_input_embeddings().num_embeddings:
             raise UserError(

@@ -7,19 +7,17 @@ but how many rows are still going, and on a GPU only now and then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from prime_audit.engine.base import Base, Branch
 from prime_audit.engine.codec import Encoded, pad_right
-from prime_audit.engine.kvcache import growing_cache
+from prime_audit.engine.kvcache import growing_cache, joined
 from prime_audit.engine.sampling import Sampling, choose
-
-if TYPE_CHECKING:
-    from transformers import Cache
 
 LOOK = {"cpu": 1}
 """Steps between two looks at how many rows have ended; a look makes the host wait for the device."""
@@ -27,30 +25,39 @@ LEAVE = 0.125
 """Share of rows that have to be done before they leave: moving the others' keys and values costs about a step."""
 
 
+BranchOf = Callable[[Sequence[int]], "Branch | None"]
+"""Rows of the batch → the branch for them, in this order."""
+
+
 def decode(
     base: Base,
-    branch: Branch | None,
+    branch_of: BranchOf,
     prompts: Sequence[Encoded],
     max_new: int,
     sampling: Sampling | None,
     noise: Tensor | None,
+    read_tokens: int,
 ) -> list[list[int]]:
-    """Answer each prompt with at most ``max_new`` tokens, ends left out; ``noise``: [rows, max_new] where sampled."""
-    with base.mounted(branch):
-        return _Decoding(base, branch, prompts, max_new, sampling, noise).run()
+    """Answer each prompt with at most ``max_new`` tokens, ends left out; ``noise``: [rows, max_new] where sampled.
+
+    Prompts are read in parts of ``read_tokens`` padded tokens: what is best for reading is too few rows for writing.
+    """
+    return _Decoding(base, branch_of, prompts, max_new, sampling, noise, read_tokens).run()
 
 
 class _Decoding:
     def __init__(
         self,
         base: Base,
-        branch: Branch | None,
+        branch_of: BranchOf,
         prompts: Sequence[Encoded],
         max_new: int,
         sampling: Sampling | None,
         noise: Tensor | None,
+        read_tokens: int,
     ) -> None:
-        self._base, self._branch, self._sampling, self._noise = base, branch, sampling, noise
+        self._base, self._sampling, self._noise = base, sampling, noise
+        self._branch_of, self._read_tokens = branch_of, read_tokens
         device = base.device
         self._stops = torch.tensor(base.stops, device=device)
         self._max_new, self._look = max_new, LOOK.get(device.type, 8)
@@ -62,24 +69,45 @@ class _Decoding:
         self._rows = torch.arange(count, device=device)
         self._done = torch.zeros(count, dtype=torch.bool, device=device)
         self._answers = torch.full((count, max_new), base.stops[0], device=device)
-        self._cache: Cache = growing_cache(base.model.config, max_new)
 
     def run(self) -> list[list[int]]:
         """Read the prompts, then write token after token until every row has ended."""
+        logits = self._read()
+        self._branch = self._branch_of(range(len(self._last)))
+        with self._base.mounted(self._branch):
+            self._go_on(logits)
+        stops = set(self._base.stops)
+        return [_until(row, stops) for row in self._answers.tolist()]
+
+    def _go_on(self, logits: Tensor) -> None:
         for step in range(self._max_new):
-            logits = self._read() if step == 0 else self._write(step)
+            if step:
+                logits = self._write(step)
             noise = None if self._noise is None else self._noise[self._rows, step]
             self._token = choose(logits, self._sampling, noise)
             self._answers[self._rows, step] = self._token
             self._done |= torch.isin(self._token, self._stops)
             if (step + 1) % self._look == 0 and not self._leave():
                 break
-        stops = set(self._base.stops)
-        return [_until(row, stops) for row in self._answers.tolist()]
 
     def _read(self) -> Tensor:
-        rows = range(len(self._last))
-        return self._base.logits_at(self._ids, rows, self._last, past_key_values=self._cache)
+        """Fill the cache with the prompts; logits after each one's last token."""
+        width, found, caches = self._ids.shape[1], list[Tensor](), list[Cache]()
+        many = max(1, self._read_tokens // width)
+        for start in range(0, len(self._last), many):
+            rows = range(start, min(start + many, len(self._last)))
+            caches.append(growing_cache(self._base.model.config, self._max_new))
+            with self._base.mounted(self._branch_of(rows)):
+                found.append(
+                    self._base.logits_at(
+                        self._ids[rows.start : rows.stop],
+                        range(len(rows)),
+                        self._last[rows.start : rows.stop],
+                        past_key_values=caches[-1],
+                    )
+                )
+        self._cache = joined(caches)
+        return torch.cat(found)
 
     def _write(self, step: int) -> Tensor:
         """Logits after the last token, which stands at the end of the cache, behind its row's hole."""

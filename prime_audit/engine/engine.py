@@ -21,6 +21,7 @@ from prime_audit.engine.mixture import Observation as Observation
 from prime_audit.engine.mixture import Probe as Probe
 from prime_audit.engine.mixture import Request as Request
 from prime_audit.engine.observe import Plan, read
+from prime_audit.engine.rehearsal import Rehearsal, made_up
 from prime_audit.engine.sampling import Sampling, uniforms
 from prime_audit.engine.tree import reach
 
@@ -35,11 +36,13 @@ class Engine:
     base: Base
     bank: AdapterBank
     batch_tokens: int = 16384
-    """Padded tokens a batch may hold."""
+    """Padded tokens, answers included, that a batch of generation may hold."""
     sampling: Sampling | None = None
     """None: greedy decoding."""
     keeper: Keeper | None = None
     """Where answers are kept between runs; None: nowhere."""
+    read_tokens: int = 4096
+    """Padded tokens read in one pass: of scored texts, and of prompts in a batch of generation."""
 
     def generate(self, requests: Sequence[Request], max_new: int, tick: Tick = nothing) -> list[str]:
         """Answer each request with at most ``max_new`` tokens; the stripped texts, in the order asked.
@@ -50,7 +53,9 @@ class Engine:
             return self._generate(requests, max_new, tick)
         drawn = self.sampling is not None
         asked = ((r.prompt, self._content(r.mixture), r.key if drawn else ()) for r in requests)
-        key = key_of(self.base, "generate", max_new, self.batch_tokens, self.sampling, asked)
+        key = key_of(
+            self.base, "generate", max_new, self.batch_tokens, self.read_tokens, self.sampling, asked
+        )
         progress = _Progress(tick)
         texts = self.keeper.texts(key, lambda: self._generate(requests, max_new, progress))
         progress.finish(len(requests))
@@ -94,7 +99,7 @@ class Engine:
         if self.keeper is None:
             return self._observe(probes, moments, tick)
         asked = ((p.prompt, self._content(p.mixture), p.golds) for p in probes)
-        key = key_of(self.base, "observe", moments, self.batch_tokens, asked)
+        key = key_of(self.base, "observe", moments, self.read_tokens, asked)
         progress = _Progress(tick)
         found = self.keeper.arrays(key, lambda: pack(self._observe(probes, moments, progress)))
         progress.finish(len(probes))
@@ -117,15 +122,21 @@ class Engine:
 
         def work(part: Sequence[int]) -> None:
             chosen = [rows[k] for k in part]
-            with self.base.mounted(self._branch([probes[i].mixture for i, _, _ in chosen])):
-                seen = read(
-                    self.base, [tree for _, _, tree in chosen], [moments and n == 0 for _, n, _ in chosen]
-                )
+            trees, wanted = [tree for _, _, tree in chosen], [moments and n == 0 for _, n, _ in chosen]
+            if self.base.rehearsal is not None:
+                self.base.rehearsal.count("read", len(part) * max(map(length, part)))
+                seen = [
+                    made_up([row.ids[len(row.ids) - row.gold :] for row in tree.rows], want)
+                    for tree, want in zip(trees, wanted, strict=True)
+                ]
+            else:
+                with self.base.mounted(self._branch([probes[i].mixture for i, _, _ in chosen])):
+                    seen = read(self.base, trees, wanted)
             found.update({(i, n): one for (i, n, _), one in zip(chosen, seen, strict=True)})
             tick(sum(n == 0 for _, n, _ in chosen))
 
         self._count(tree.ids for _, _, tree in rows)
-        room = self.base.room(self.batch_tokens, cached=False)
+        room = self.base.room(self.read_tokens, cached=False)
         mixtures, kinds = [probes[i].mixture for i, _, _ in rows], [tree.plain for _, _, tree in rows]
         for batch in self._plan(mixtures, length, room, kinds):
             self.base.fits["observe"].run(work, batch, length)
@@ -173,9 +184,25 @@ class Engine:
     def _decode(
         self, requests: Sequence[Request], prompts: Sequence[Encoded], max_new: int
     ) -> list[list[int]]:
-        branch = self._branch([r.mixture for r in requests])
+        if self.base.rehearsal is not None:
+            return self._rehearse(self.base.rehearsal, requests, prompts, max_new)
+        mixtures = [r.mixture for r in requests]
         noise = uniforms(self.sampling, [r.key for r in requests], max_new, self.base.device)
-        return decode(self.base, branch, prompts, max_new, self.sampling, noise)
+
+        def branch_of(rows: Sequence[int]) -> MixtureBranch | None:
+            return self._branch([mixtures[i] for i in rows])
+
+        return decode(self.base, branch_of, prompts, max_new, self.sampling, noise, self.read_tokens)
+
+    def _rehearse(
+        self, rehearsal: Rehearsal, requests: Sequence[Request], prompts: Sequence[Encoded], max_new: int
+    ) -> list[list[int]]:
+        """Answer with the golds: a model that has learnt its task writes about as much as they hold."""
+        golds = [self.base.codec.example(r.prompt, r.gold or "") for r in requests]
+        rows = [list(g.ids[len(g.ids) - g.gold : -1])[:max_new] for g in golds]
+        width = max(len(p.ids) for p in prompts)
+        rehearsal.decode(width, [min(len(row) + 1, max_new) for row in rows], max_new)
+        return rows
 
 
 class _Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -62,3 +63,16 @@ def growing_cache(config: Any, max_new: int) -> Cache:
     for layer in layers:
         layer.room = min(max_new, GrowingLayer.room)
     return Cache(layers=layers)
+
+
+def joined(caches: Sequence[Cache]) -> Cache:
+    """Put caches of equally long rows under each other; they are used up, layer after layer."""
+    first = caches[0]
+    for number, layer in enumerate(first.layers if len(caches) > 1 else ()):
+        layer.keys, layer.values = (
+            torch.cat([getattr(cache.layers[number], name) for cache in caches])
+            for name in ("keys", "values")
+        )
+        for cache in caches[1:]:
+            cache.layers[number].keys = cache.layers[number].values = None
+    return first

@@ -106,3 +106,13 @@ def state_bytes(config: Any, item: int) -> int:
     """Bytes of one token's states at a layer's widest: the residual, its norm, q k v, and the MLP's inside."""
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     return int((6 * config.hidden_size + 3 * inner) * item)
+
+
+def training_bytes(config: Any, item: int) -> int:
+    """Bytes of one token's states that a training pass keeps for its gradients, in all layers, by what autograd saves.
+
+    Of each layer: the residual and its norms, q k v and their rotated forms, the attention's output, the MLP's gate, up
+    and product, and the inputs of the adapters after dropout.
+    """
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    return int(config.num_hidden_layers * (16 * config.hidden_size + 5 * inner) * item)

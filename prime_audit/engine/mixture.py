@@ -44,7 +44,7 @@ class Request:
     prompt: str
     mixture: Mixture = BASE
     gold: str | None = None
-    """The answer to score; generation ignores it."""
+    """The answer to score; generation ignores it, and a rehearsal takes its length for the answer's."""
     key: tuple[str, ...] = ()
     """Names this request among all (user, candidate, item): decides its random numbers when sampling."""
 

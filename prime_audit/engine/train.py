@@ -116,7 +116,7 @@ def train_gates(
         return [nn.Parameter(torch.zeros(site.d_in, device=base.device)) for site in base.sites]
 
     place = {job.owner: bank.names.index(job.owner) for job in jobs}
-    loop = _Loop(base, start, recipe.weight_decay, tokens, tick)
+    loop = _Loop(base, start, recipe.weight_decay, tokens, tick, kind="gates")
     trainees = [Trainee(base, job, recipe, seed) for job in jobs]
     found: dict[str, tuple[Tensor, ...]] = {}
     for group in loop.groups(trainees):
@@ -160,7 +160,9 @@ class _Loop:
         tokens: int,
         tick: Tick,
         dropout: float = 0.0,
+        kind: str = "train",
     ) -> None:
+        self._kind = kind
         self._base, self._start, self._decay = base, start, weight_decay
         self._tokens, self._tick, self._dropout = tokens, tick, dropout
 
@@ -189,8 +191,11 @@ class _Loop:
         stack = Stack([self._start(t.owner) for t in group], self._decay)
         for step in range(max(len(t.plan) for t in group)):
             self._step(stack, group, step, branch, weigh)
-            settle(group, stack.grads, step)
-            stack.step([t.rate(step) for t in group])
+            if self._base.rehearsal is not None:
+                self._base.rehearsal.count("step", len(group))
+            else:
+                settle(group, stack.grads, step)
+                stack.step([t.rate(step) for t in group])
             self._tick(sum(step < len(t.plan) for t in group))
         return {t.owner: _finite(t.owner, stack.of(o)) for o, t in enumerate(group)}
 
@@ -222,6 +227,11 @@ class _Loop:
     ) -> None:
         """Add the gradients of these rows to the stack's: all of them, or none where the memory gives out."""
         base, examples = self._base, [row.example for row in rows]
+        base.spent.requests += len(rows)
+        base.spent.prompt_tokens += sum(len(e.ids) for e in examples)
+        if base.rehearsal is not None:
+            base.rehearsal.count(self._kind, len(examples) * max(len(e.ids) for e in examples))
+            return
         draws = None
         if self._dropout:
             visits = [Visit(group[r.owner].dropout, step, r.number, len(r.example.ids)) for r in rows]
@@ -230,8 +240,6 @@ class _Loop:
         loss = _loss(base, beside, examples, weights)
         leaves = beside.leaves()
         beside.collect(torch.autograd.grad(loss, leaves, allow_unused=True), stack.grads)
-        base.spent.requests += len(rows)
-        base.spent.prompt_tokens += sum(len(e.ids) for e in examples)
 
 
 def _loss(

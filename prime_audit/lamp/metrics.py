@@ -87,8 +87,12 @@ def utility(task: Task, golds: Sequence[str], preds: Sequence[str], *, search: b
     return total if task.higher_is_better else -total
 
 
+@functools.lru_cache(maxsize=200_000)
 def rouge(gold: str, pred: str) -> tuple[float, float]:
-    """Return ROUGE-1's and ROUGE-L's F-measure, bit-equal to ``rouge_score`` without stemmer."""
+    """Return ROUGE-1's and ROUGE-L's F-measure, bit-equal to ``rouge_score`` without stemmer; remembered.
+
+    A search writes the same answer to the same item again and again.
+    """
     from rapidfuzz.distance import LCSseq
 
     gold_words, pred_words = _words(gold.strip()), _words(pred.strip())

@@ -94,7 +94,7 @@ def test_a_unit_does_not_depend_on_who_shares_its_pass(bench, units, worst):
     together = assemble(b.engine, units, gates, 3, ticks.append)
     assert sum(ticks) == len(units)
     assert len(ticks) == 2  # one pass a pool
-    b.engine.batch_tokens = 1
+    b.engine.read_tokens = 1
     assert worst(together, assemble(b.engine, units, gates, 3)) < 1e-5
     assert worst(together, [assemble(b.engine, [u], gates, 3)[0] for u in units]) < 1e-5
 

@@ -89,7 +89,7 @@ def test_small_batches_and_other_rows_change_nothing(bench, pairs):
     b = bench()
     requests = [Request(p, m) for p, _ in pairs for m in (Mixture(), alone("ann"), alone("bob"))]
     together = b.engine.generate(requests, NEW)
-    b.engine.batch_tokens = 1
+    b.engine.batch_tokens = b.engine.read_tokens = 1
     ticks: list[int] = []
     assert b.engine.generate(requests, NEW, ticks.append) == together
     assert ticks == [1] * len(requests)

@@ -84,7 +84,7 @@ def test_neither_batch_nor_padding_matters(bench, pairs, worst, kind):
     ):
         assert worst(flat(together), flat(other)) < 1e-5
         assert worst([o.sigma for o in together], [o.sigma for o in other]) < 1e-5
-    b.engine.batch_tokens = 1
+    b.engine.read_tokens = 1
     assert worst(flat(together), flat(b.engine.observe(asked))) < 1e-5
 
 

@@ -26,7 +26,7 @@ def test_score_does_not_depend_on_batch_or_padding(bench, pairs, worst, kind):
     together = b.engine.score(requests)
     assert worst(together, [b.engine.score([r])[0] for r in requests]) < 1e-5
     assert worst(together, b.engine.score(requests[::-1])[::-1]) < 1e-5
-    b.engine.batch_tokens = 1
+    b.engine.read_tokens = 1
     assert worst(together, b.engine.score(requests)) < 1e-5
 
 

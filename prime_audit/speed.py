@@ -1,0 +1,163 @@
+"""How fast this machine runs this model: a few passes of each kind of work, timed once and kept."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from prime_audit.engine.assemble import Unit, assemble
+from prime_audit.engine.bank import AdapterBank
+from prime_audit.engine.base import Base
+from prime_audit.engine.embed import Encoder
+from prime_audit.engine.engine import Engine
+from prime_audit.engine.memo import key_of
+from prime_audit.engine.mixture import Mixture, Request
+from prime_audit.engine.recipe import Job, LoraShape, Recipe
+from prime_audit.engine.rehearsal import Line
+from prime_audit.engine.stack import Stack
+from prime_audit.engine.train import train_adapters, train_gates
+from prime_audit.engine.trainee import fresh_lora
+from prime_audit.folder import write_atomic
+
+NAMES = ("a", "b", "c")
+ROUNDS = 3
+SMALL, LARGE = 4, 32
+"""Rows of the two passes that a line is drawn through."""
+WRITTEN = (8, 96)
+"""Rows of the two generations that are timed, each of ``STEPS`` tokens more than one."""
+STEPS, PASSES = 8, 3
+
+
+def speeds(
+    base: Base, encoder: Encoder, texts: Sequence[str], lora: LoraShape, cache: Path | None
+) -> Mapping[str, Line]:
+    """Return seconds by kind of work (``rehearsal.KINDS``), from the cache where they were measured before.
+
+    ``texts``: prompts as the run will ask them, at least one; their typical length decides at what size is measured.
+    """
+    path = (
+        cache / "speeds" / f"{key_of(base, 'speeds', _machine(base), repr(lora), encoder.content())}.json"
+        if cache
+        else None
+    )
+    if path is not None and path.is_file():
+        return {kind: Line(*own) for kind, own in json.loads(path.read_text(encoding="utf-8")).items()}
+    found = _Probe(base, encoder, texts, lora).measure()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, [json.dumps({kind: [own.start, own.each] for kind, own in found.items()})])
+    return found
+
+
+def _machine(base: Base) -> tuple[str, ...]:
+    name = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else platform.processor()
+    return platform.node(), name
+
+
+def _a_pass(line: Line) -> Line:
+    """One of the passes that were timed together."""
+    return Line(line.start / PASSES, line.each / PASSES)
+
+
+class _Probe:
+    """Times the engine's own calls on random adapters."""
+
+    def __init__(self, base: Base, encoder: Encoder, texts: Sequence[str], lora: LoraShape) -> None:
+        ranked = sorted(texts, key=len)
+        self._text = ranked[len(ranked) // 2]
+        self._base, self._encoder, self._lora = base, encoder, lora
+        jobs = [self._job(name, 1) for name in NAMES]
+        still = Recipe(batch=1, lr=0.0, steps=1)
+        self._adapters = train_adapters(base, jobs, lora, still, seed=0, tokens=1 << 20)
+        self._engine = Engine(base, AdapterBank(base), 1 << 20)
+        self._engine.bank.add(self._adapters)
+        self._tokens = len(base.codec.example(self._text, "gold").ids)
+
+    def measure(self) -> dict[str, Line]:
+        """Measure every kind of work."""
+        t = self._tokens
+        read = self._line(self._read, t)
+        # Training is timed with its optimizer steps; what those take apart is counted apart.
+        train, gates = (_a_pass(self._line(w, n * t)) for w, n in ((self._train, 1), (self._gates, 0.75)))
+        return {
+            "read": read,
+            "write": self._writing(read),
+            "train": train,
+            "gates": gates,
+            "step": self._steps(),
+            "assemble": self._line(self._assemble, t),
+            "embed": self._line(self._embed, min(t, self._encoder.limit)),
+        }
+
+    def _writing(self, read: Line) -> Line:
+        """Time a step of decoding: what is left of a generation when its prompts are read."""
+        stops, self._base.stops = self._base.stops, (-1,)  # no token ends an answer
+        try:
+            whole = [_seconds(lambda rows=rows: self._write(rows)) for rows in WRITTEN]  # type: ignore[misc]
+        finally:
+            self._base.stops = stops
+        first, last = (
+            (rows, max(0.0, took - read.seconds(rows * self._tokens)) / STEPS)
+            for rows, took in zip(WRITTEN, whole, strict=True)
+        )
+        return Line.through(first, last)
+
+    def _line(self, work: Callable[[int], None], units: float) -> Line:
+        small, large = (_seconds(lambda rows=rows: work(rows)) for rows in (SMALL, LARGE))  # type: ignore[misc]
+        return Line.through((SMALL * units, small), (LARGE * units, large))
+
+    def _mixtures(self, rows: int) -> list[Mixture]:
+        rng = np.random.default_rng(0)
+        return [Mixture(NAMES, rng.uniform(-1, 1, len(NAMES))) for _ in range(rows)]
+
+    def _read(self, rows: int) -> None:
+        self._engine.score([Request(self._text, m, gold="gold") for m in self._mixtures(rows)])
+
+    def _write(self, rows: int) -> None:
+        requests = [Request(self._text, m) for m in self._mixtures(rows)]
+        self._engine.generate(requests, STEPS + 1)
+
+    def _steps(self) -> Line:
+        """Time an optimizer step of one owner and of three."""
+        stacks = {n: Stack([fresh_lora(self._base, self._lora, 0)] * n, 0.0) for n in (1, len(NAMES))}
+        one, many = (_seconds(lambda s=s, n=n: s.step([0.0] * n)) for n, s in stacks.items())  # type: ignore[misc]
+        return Line.through((1, one), (len(NAMES), many))
+
+    def _train(self, rows: int) -> None:
+        jobs = [self._job(f"{n}", rows // 4) for n in range(4)]
+        still = Recipe(batch=rows // 4, lr=0.0, steps=PASSES)
+        train_adapters(self._base, jobs, self._lora, still, seed=0, tokens=1 << 20)
+
+    def _gates(self, rows: int) -> None:
+        jobs = [self._job(name, rows // 4) for name in NAMES]
+        still = Recipe(batch=rows // 4, lr=0.0, steps=PASSES)
+        train_gates(self._base, self._engine.bank, jobs, still, seed=0, tokens=1 << 20)
+
+    def _assemble(self, rows: int) -> None:
+        gates = {n: tuple(torch.zeros(s.d_in) for s in self._base.sites) for n in NAMES}
+        assemble(self._engine, [Unit("u", NAMES, ((self._text, "gold"),) * rows)], gates, 1)
+
+    def _embed(self, rows: int) -> None:
+        self._encoder.embed([self._text] * rows)
+
+    def _job(self, name: str, rows: int) -> Job:
+        return Job(name, ((self._text, "gold"),) * rows)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    """Median of a few rounds, after one that warms up."""
+    taken = []
+    for _ in range(ROUNDS + 1):
+        start = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - start)
+    return float(median(taken[1:]))
