@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.codec import Codec
+from prime_audit.engine.lastlayer import LastLayer, Places
 from prime_audit.engine.memo import hash_of
 from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
@@ -93,6 +94,11 @@ class Base:
             Site(path, _layer(path), linear.in_features, linear.out_features)
             for path, linear in self._linears.items()
         ]
+        self._last = (
+            LastLayer(model.base_model.layers[-1])
+            if model.config.model_type in KINDS
+            else None
+        )
         self._branch: Branch | None = None
         self._pristine: dict[str, Tensor] = {}
         self._merged: list[str] = []
@@ -139,9 +145,11 @@ class Base:
         ``options`` go to the model (mask, positions, cache); without any, rows are padded on the right.
         """
         options.setdefault("use_cache", "past_key_values" in options)
-        if self.model.config.model_type in KINDS:
-            states = self.model.base_model(input_ids=ids, **options)[0]
-            picked: Tensor = self.model.get_output_embeddings()(states[list(rows), list(columns)])
+        if self._last is not None and self.model.config._attn_implementation == "sdpa":
+            places = Places.of(len(ids), rows, columns, ids.device)
+            with self._last.only(places):
+                states = self.model.base_model(input_ids=ids, **options)[0]
+            picked: Tensor = self.model.get_output_embeddings()(states[places.flat])
             return picked
         # What a model of another make does to its logits is its own affair.
         first = min(columns)

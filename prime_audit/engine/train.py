@@ -234,7 +234,10 @@ class _Loop:
             return
         draws = None
         if self._dropout:
-            visits = [Visit(group[r.owner].dropout, step, r.number, len(r.example.ids)) for r in rows]
+            visits = [
+                Visit(group[r.owner].dropout, step, r.number, len(r.example.ids), r.example.gold)
+                for r in rows
+            ]
             draws = Draws(visits, self._dropout, base.device)
         beside = branch(stack.params, torch.tensor([r.owner for r in rows], device=base.device), draws)
         loss = _loss(base, beside, examples, weights)

@@ -18,7 +18,7 @@ from prime_audit.audit.permutation import permutation_test
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.audit.trials import sampling, trials
-from prime_audit.play import Examined, Play
+from prime_audit.play import Effort, Examined, Play
 from prime_audit.plugins import load_attack
 
 COUNTS = st.dictionaries(st.text(max_size=3), st.integers(1, 9), min_size=1, max_size=5)
@@ -136,7 +136,7 @@ def judged(some: Pool, attack: str = "loss") -> tuple[dict[str, float | None], i
     asked = {t: GAMES["paper"].deal(t, merged, some).rows for t, merged in MERGED.items()}
     seen = {t: observed(n, asked[t]) for n, t in enumerate(MERGED)}
     played = Play(some, [load_attack(attack)], NEAR, observed(9)).play(
-        GAMES["paper"], Examined("m", MERGED, seen), draws=20, seed=0
+        GAMES["paper"], Examined("m", MERGED, seen), effort=Effort(20, 99), seed=0
     )
     (leak,) = played.leaks("T", "m", some)
     return dict(leak.tpr), leak.others, leak.p
