@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.codec import Codec
+from prime_audit.engine.fused import fuse
 from prime_audit.engine.lastlayer import LastLayer, Places
 from prime_audit.engine.memo import hash_of
 from prime_audit.engine.memory import Fit, tokens_that_fit
@@ -94,11 +95,8 @@ class Base:
             Site(path, _layer(path), linear.in_features, linear.out_features)
             for path, linear in self._linears.items()
         ]
-        self._last = (
-            LastLayer(model.base_model.layers[-1])
-            if model.config.model_type in KINDS
-            else None
-        )
+        fuse(self.model)
+        self._last = LastLayer(model.base_model.layers[-1]) if model.config.model_type in KINDS else None
         self._branch: Branch | None = None
         self._pristine: dict[str, Tensor] = {}
         self._merged: list[str] = []

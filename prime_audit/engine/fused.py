@@ -1,0 +1,81 @@
+"""Pieces of a decoder layer that transformers writes in many small steps, in one or two.
+
+On a CPU a norm written out takes as long as a matrix product of a small model; fused it takes a tenth. Same formulas,
+other rounding in the last bit. Tested against the originals through every parity test of the engine.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm")
+MLPS = ("LlamaMLP", "MistralMLP", "Qwen2MLP")
+
+SILU = ("SiLU", "SiLUActivation")
+
+
+def fuse(model: nn.Module) -> None:
+    """Replace the forward passes of norms and MLPs in place; modules of other makes stay as they are."""
+    for module in model.modules():
+        kind = type(module).__name__
+        if kind in NORMS:
+            module.forward = partial(_norm, module)
+        elif kind in MLPS and type(module.act_fn).__name__ in SILU:
+            module.forward = partial(_mlp, module)
+
+
+def _norm(module: Any, x: Tensor) -> Tensor:
+    if x.requires_grad:
+        return _RMSNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-any-return,no-untyped-call]
+    return nn.functional.rms_norm(x, x.shape[-1:], module.weight, module.variance_epsilon)
+
+
+def _mlp(module: Any, x: Tensor) -> Tensor:
+    gate, up = module.gate_proj(x), module.up_proj(x)
+    if gate.requires_grad:
+        inner = _GatedSiLU.apply(gate, up)  # type: ignore[no-untyped-call]
+    else:
+        inner = nn.functional.silu(gate, inplace=True).mul_(up)
+    return module.down_proj(inner)  # type: ignore[no-any-return]
+
+
+class _RMSNorm(torch.autograd.Function):
+    """x / √(mean x² + ε) · w, w frozen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        wide = x.float()
+        share = torch.rsqrt(
+            torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_() / x.shape[-1] + eps
+        )
+        ctx.save_for_backward(x, share, weight)
+        return (wide * share).to(x.dtype) * weight
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        x, share, weight = ctx.saved_tensors
+        normed, grad = x.float() * share, (grads[0] * weight).float()
+        along = torch.einsum("...d,...d->...", grad, normed)[..., None] / x.shape[-1]
+        return grad.sub_(normed.mul_(along)).mul_(share).to(x.dtype), None, None
+
+
+class _GatedSiLU(torch.autograd.Function):
+    """silu(gate) · up."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return nn.functional.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = ctx.saved_tensors
+        opened = torch.sigmoid(gate)
+        by_up = gate * opened
+        # d silu = σ (1 + g (1 − σ)) = σ + silu (1 − σ)
+        by_gate = torch.addcmul(opened + by_up, by_up, opened, value=-1)
+        return by_gate.mul_(up).mul_(grads[0]), by_up.mul_(grads[0])
