@@ -55,36 +55,37 @@ def assemble(
 def _assemble(
     engine: Engine, units: Sequence[Unit], gates: Gates, top_k: int, tick: Tick
 ) -> list[np.ndarray]:
-    encoded = [[engine.base.codec.example(p, g) for p, g in unit.examples] for unit in units]
+    base = engine.base
+    encoded = [[base.codec.example(p, g) for p, g in unit.examples] for unit in units]
     weights: list[np.ndarray] = [np.zeros(0)] * len(units)
     many = max((len(unit.examples) for unit in units), default=1)
-    plan = batches(
-        range(len(units)),
-        group=lambda i: units[i].pool,
-        length=lambda i: many * max(len(e.ids) for e in encoded[i]),
-        tokens=engine.read_tokens,
-    )
-    for part in plan:
+
+    def length(i: int) -> int:
+        return many * max(len(e.ids) for e in encoded[i])
+
+    def work(part: Sequence[int]) -> None:
         rows = [e for i in part for e in encoded[i]]
-        engine.base.spent.requests += len(rows)
-        engine.base.spent.prompt_tokens += sum(len(e.ids) for e in rows)
-        if engine.base.rehearsal is not None:
-            engine.base.rehearsal.count("assemble", len(rows) * max(len(e.ids) for e in rows))
-            for i in part:
-                weights[i] = _even(engine, units[i].pool, top_k)
-            tick(len(part))
-            continue
-        unit_of_row = [j for j, i in enumerate(part) for _ in encoded[i]]
-        branch = _Assembly(engine, units[part[0]].pool, gates, rows, unit_of_row, top_k)
-        ids = pad_right([e.ids for e in rows], engine.base.codec.pad, engine.base.device)
-        with engine.base.mounted(branch):
-            engine.base.model.base_model(input_ids=ids, use_cache=False)
-        table = (
-            torch.stack([branch.chosen[i] for i in range(len(engine.base.sites))], 1).double().cpu().numpy()
-        )
-        for j, i in enumerate(part):
-            weights[i] = table[j]
+        if base.rehearsal is not None:
+            base.rehearsal.count("assemble", len(rows) * max(len(e.ids) for e in rows))
+            chosen = np.stack([_even(engine, units[i].pool, top_k) for i in part])
+        else:
+            unit_of_row = [j for j, i in enumerate(part) for _ in encoded[i]]
+            branch = _Assembly(engine, units[part[0]].pool, gates, rows, unit_of_row, top_k)
+            with base.mounted(branch):
+                base.model.base_model(
+                    input_ids=pad_right([e.ids for e in rows], base.codec.pad, base.device), use_cache=False
+                )
+            sites = range(len(base.sites))
+            chosen = torch.stack([branch.chosen[i] for i in sites], 1).double().cpu().numpy()
+        for i, own in zip(part, chosen, strict=True):
+            weights[i] = own
+        base.spent.requests += len(rows)
+        base.spent.prompt_tokens += sum(len(e.ids) for e in rows)
         tick(len(part))
+
+    plan = batches(range(len(units)), group=lambda i: units[i].pool, length=length, tokens=engine.read_tokens)
+    for part in plan:
+        base.fits["observe"].run(work, part, length)
     return weights
 
 
@@ -112,16 +113,17 @@ class _Assembly(Branch):
         self.chosen: dict[int, Tensor] = {}
         """Site → weights [units, pool], for the sites passed so far (a model need not run them in order)."""
         device = engine.base.device
-        width = max(len(e.ids) for e in rows)
-        predicts = torch.zeros(len(rows), width, device=device)
-        predicts[gold_places(rows)] = 1.0
-        self._mean = predicts / predicts.sum(1, keepdim=True)
+        self._places = gold_places(rows)
         self._unit = torch.tensor(list(unit_of_row), device=device)
-        self._share = torch.nn.functional.one_hot(self._unit).float()
-        self._share = (self._share / self._share.sum(0)).T
+        # What one gold position counts in its unit: an example's positions together as much as another example's.
+        each = [1 / (e.gold * unit_of_row.count(u)) for u, e in zip(unit_of_row, rows, strict=True)]
+        of_place = torch.tensor(self._places[0], device=device)
+        counted = torch.tensor(each, device=device, dtype=torch.float32)[of_place]
+        self._share = torch.zeros(max(unit_of_row) + 1, len(of_place), device=device)
+        self._share[self._unit[of_place], torch.arange(len(of_place), device=device)] = counted
 
     def __call__(self, site: int, x: Tensor) -> Tensor:
-        scores = self._share @ self._row_scores(site, x)
+        scores = self._share @ self._scores(site, x[self._places])
         top, who = scores.sort(dim=-1, descending=True, stable=True)  # of equal scores the pool's first
         top, who = top[:, : self._top], who[:, : self._top]
         weights = torch.zeros_like(scores).scatter(-1, who, torch.softmax(top, -1))
@@ -132,9 +134,9 @@ class _Assembly(Branch):
             mix_rows(x @ flat_a.T, weights[self._unit], a.shape[1], "factor") @ flat_b.T * self._bank.scaling
         )
 
-    def _row_scores(self, site: int, x: Tensor) -> Tensor:
-        """[rows, pool]: mean over gold positions of ⟨LN(x), LN(g)⟩/√d."""
+    def _scores(self, site: int, x: Tensor) -> Tensor:
+        """⟨LN(x), LN(g)⟩/√d of inputs x [places, d] with every gate of the pool, [places, pool]."""
         d = x.shape[-1]
         gates = torch.stack([self._gates[name][site] for name in self._pool]).to(x.device)
         normal = [torch.nn.functional.layer_norm(t.float(), (d,), eps=1e-5) for t in (x, gates)]
-        return torch.einsum("nts,nt->ns", normal[0] @ normal[1].T, self._mean) / math.sqrt(d)
+        return normal[0] @ normal[1].T / math.sqrt(d)

@@ -19,12 +19,17 @@ def nothing(_: int) -> None:
 
 
 def batches(
-    items: Sequence[T], *, group: Callable[[T], Hashable], length: Callable[[T], int], tokens: int
+    items: Sequence[T],
+    *,
+    group: Callable[[T], Hashable],
+    length: Callable[[T], int],
+    tokens: int,
+    like: float = LIKE,
 ) -> Iterator[list[int]]:
     """Yield batches of indices of ``items``: one group each, near-equal lengths, ≤ ``tokens`` padded tokens.
 
     Long rows come first: a batch too large for the memory fails at the start of a run, not at its end. A single
-    row longer than ``tokens`` is a batch of its own.
+    row longer than ``tokens`` is a batch of its own. ``like`` 0 takes rows of any length together.
     """
     groups = [group(item) for item in items]
     lengths = [length(item) for item in items]
@@ -35,7 +40,7 @@ def batches(
     batch: list[int] = []
     for i in order:
         if batch and (
-            groups[i] != groups[batch[0]] or _full(len(batch), lengths[batch[0]], lengths[i], tokens)
+            groups[i] != groups[batch[0]] or _full(len(batch), lengths[batch[0]], lengths[i], tokens, like)
         ):
             yield batch
             batch = []
@@ -44,9 +49,9 @@ def batches(
         yield batch
 
 
-def _full(rows: int, longest: int, next_row: int, tokens: int) -> bool:
+def _full(rows: int, longest: int, next_row: int, tokens: int, like: float) -> bool:
     """Whether a batch takes no further row, because of its size or because the row is too short for it."""
-    return (rows + 1) * longest > tokens or (next_row < LIKE * longest and rows * longest >= WORTH)
+    return (rows + 1) * longest > tokens or (next_row < like * longest and rows * longest >= WORTH)
 
 
 def unite(

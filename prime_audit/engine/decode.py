@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import Cache
 
 from prime_audit.engine.base import Base, Branch
+from prime_audit.engine.batches import batches
 from prime_audit.engine.codec import Encoded, pad_right
 from prime_audit.engine.kvcache import growing_cache, joined
 from prime_audit.engine.sampling import Sampling, choose
@@ -92,22 +93,27 @@ class _Decoding:
 
     def _read(self) -> Tensor:
         """Fill the cache with the prompts; logits after each one's last token."""
-        width, found, caches = self._ids.shape[1], list[Tensor](), list[Cache]()
-        many = max(1, self._read_tokens // width)
-        for start in range(0, len(self._last), many):
-            rows = range(start, min(start + many, len(self._last)))
+        found, caches, order = list[Tensor](), list[Cache](), list[int]()
+        for rows in batches(
+            range(len(self._last)),
+            group=lambda _: 0,
+            length=lambda i: self._last[i] + 1,
+            tokens=self._read_tokens,
+        ):
+            last = [self._last[i] for i in rows]
             caches.append(growing_cache(self._base.model.config, self._max_new))
             with self._base.mounted(self._branch_of(rows)):
                 found.append(
                     self._base.logits_at(
-                        self._ids[rows.start : rows.stop],
-                        range(len(rows)),
-                        self._last[rows.start : rows.stop],
-                        past_key_values=caches[-1],
+                        self._ids[rows, : max(last) + 1], range(len(rows)), last, past_key_values=caches[-1]
                     )
                 )
+            order += rows
         self._cache = joined(caches)
-        return torch.cat(found)
+        back = torch.tensor(order, device=self._ids.device).argsort()
+        if order != sorted(order):
+            self._cache.batch_select_indices(back)
+        return torch.cat(found)[back]
 
     def _write(self, step: int) -> Tensor:
         """Logits after the last token, which stands at the end of the cache, behind its row's hole."""

@@ -10,7 +10,7 @@ import torch
 
 from prime_audit.engine.bank import AdapterBank, MixtureBranch
 from prime_audit.engine.base import Base
-from prime_audit.engine.batches import Tick, batches, nothing, unite
+from prime_audit.engine.batches import LIKE, Tick, batches, nothing, unite
 from prime_audit.engine.codec import Encoded
 from prime_audit.engine.decode import decode
 from prime_audit.engine.memo import Keeper, key_of, pack, unpack
@@ -80,7 +80,8 @@ class Engine:
         kinds = [len(p.ids) for p in prompts] if exact else None
         self._count(p.ids for p in prompts)
         room = self.base.room(self.batch_tokens, cached=True)
-        for batch in self._plan([r.mixture for r in requests], length, room, kinds):
+        # Writing wants many rows; prompts of unlike length are read apart (``decode``).
+        for batch in self._plan([r.mixture for r in requests], length, room, kinds, like=0.0):
             self.base.fits["generate"].run(work, batch, length)
         return answers
 
@@ -161,6 +162,7 @@ class Engine:
         length: Callable[[int], int],
         tokens: int,
         kinds: Sequence[int] | None = None,
+        like: float = LIKE,
     ) -> Iterator[list[int]]:
         """Batches of one rule, one pool of adapters and one kind, so that no row pays for many others' sharers."""
         pools = unite([frozenset(m.names) for m in mixtures], length, tokens, self._most())
@@ -169,6 +171,7 @@ class Engine:
             group=lambda i: (mixtures[i].rule, pools[frozenset(mixtures[i].names)], kinds and kinds[i]),
             length=length,
             tokens=tokens,
+            like=like,
         )
 
     def _most(self) -> int:

@@ -37,10 +37,8 @@ def _norm(module: Any, x: Tensor) -> Tensor:
 def _mlp(module: Any, x: Tensor) -> Tensor:
     gate, up = module.gate_proj(x), module.up_proj(x)
     if gate.requires_grad:
-        inner = _GatedSiLU.apply(gate, up)  # type: ignore[no-untyped-call]
-    else:
-        inner = nn.functional.silu(gate, inplace=True).mul_(up)
-    return module.down_proj(inner)  # type: ignore[no-any-return]
+        return module.down_proj(_GatedSiLU.apply(gate, up))  # type: ignore[no-any-return,no-untyped-call]
+    return module.down_proj(nn.functional.silu(gate, inplace=True).mul_(up))  # type: ignore[no-any-return]
 
 
 class _RMSNorm(torch.autograd.Function):

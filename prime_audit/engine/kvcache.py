@@ -39,6 +39,10 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         self._filled += more
         return self.keys[..., : self._filled, :], self.values[..., : self._filled, :]
 
+    def fill(self, columns: int) -> None:
+        """Say how many columns are in use, where the tensors were replaced."""
+        self._filled = columns
+
     def get_seq_length(self) -> int:
         """Count the columns in use."""
         return self._filled
@@ -66,13 +70,24 @@ def growing_cache(config: Any, max_new: int) -> Cache:
 
 
 def joined(caches: Sequence[Cache]) -> Cache:
-    """Put caches of equally long rows under each other; they are used up, layer after layer."""
+    """Put caches under each other, shorter rows padded on the right; they are used up, layer after layer."""
     first = caches[0]
     for number, layer in enumerate(first.layers if len(caches) > 1 else ()):
+        parts = [cache.layers[number] for cache in caches]
+        growing = isinstance(layer, GrowingLayer)  # any other kind comes with rows of one length only
+        columns = max(part.get_seq_length() if growing else part.keys.shape[-2] for part in parts)
         layer.keys, layer.values = (
-            torch.cat([getattr(cache.layers[number], name) for cache in caches])
-            for name in ("keys", "values")
+            torch.cat([_wide(getattr(part, name), columns) for part in parts]) for name in ("keys", "values")
         )
-        for cache in caches[1:]:
-            cache.layers[number].keys = cache.layers[number].values = None
+        if growing:
+            layer.fill(columns)
+        for part in parts[1:]:
+            part.keys = part.values = None
     return first
+
+
+def _wide(states: Tensor, columns: int) -> Tensor:
+    """Cut or pad [rows, heads, room, d] to so many columns."""
+    if states.shape[-2] >= columns:
+        return states[..., :columns, :]
+    return torch.nn.functional.pad(states, (0, 0, 0, columns - states.shape[-2]))
