@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prime_audit.api import compare as compare
-    from prime_audit.api import plan as plan
+    from prime_audit.api import predict as predict
     from prime_audit.folder import Run as Run
     from prime_audit.folder import load_run as load_run
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__", "compare", "load_run", "plan"]
+__all__ = ["Run", "__version__", "compare", "load_run", "predict"]
 _HOMES = {
     "compare": "prime_audit.api",
-    "plan": "prime_audit.api",
+    "predict": "prime_audit.api",
     "Run": "prime_audit.folder",
     "load_run": "prime_audit.folder",
 }

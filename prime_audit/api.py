@@ -53,7 +53,7 @@ def compare(
     return run(decided, folder, command_line(methods, options), cache=_folder(cache), quiet=quiet)
 
 
-def plan(
+def predict(
     methods: str | Sequence[str] = "prime,perpcs", *, cache: str | Path | None = "default", **options: Any
 ) -> Forecast:
     """Say what :func:`compare` would do with the same words, and predict its time and memory.

@@ -78,7 +78,7 @@ def plan(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> N
     The run is rehearsed: everything is done but what models do, which is counted, at speeds measured on this machine
     once. Nothing is written but those.
     """
-    from prime_audit.api import plan as predict
+    from prime_audit.api import predict
     from prime_audit.forecast import dumped, headline, lines
 
     found = predict(cache=None if no_cache else (cache or "default"), **options)

@@ -57,7 +57,7 @@ class Work:
     tokens: int
     """Tokens read or written, padding apart."""
     kept: str
-    """Whether what models are asked is kept from an earlier run: ``yes``, ``part`` or ``no``; – where nothing is asked."""
+    """Whether what models are asked is kept from an earlier run: yes, part or no; – where they are asked nothing."""
     seconds: float
     """Predicted."""
 

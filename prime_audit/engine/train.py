@@ -227,11 +227,23 @@ class _Loop:
     ) -> None:
         """Add the gradients of these rows to the stack's: all of them, or none where the memory gives out."""
         base, examples = self._base, [row.example for row in rows]
-        base.spent.requests += len(rows)
-        base.spent.prompt_tokens += sum(len(e.ids) for e in examples)
         if base.rehearsal is not None:
             base.rehearsal.count(self._kind, len(examples) * max(len(e.ids) for e in examples))
-            return
+        else:
+            self._differentiate(stack, group, rows, weights, step, branch)
+        base.spent.requests += len(rows)
+        base.spent.prompt_tokens += sum(len(e.ids) for e in examples)
+
+    def _differentiate(
+        self,
+        stack: Stack,
+        group: Sequence[Trainee],
+        rows: Sequence[Row],
+        weights: Sequence[float],
+        step: int,
+        branch: BranchMaker,
+    ) -> None:
+        base, examples = self._base, [row.example for row in rows]
         draws = None
         if self._dropout:
             visits = [
