@@ -23,7 +23,7 @@ class AdapterBank:
         self.base = base
         self.names: list[str] = []
         self.hashes: dict[str, str] = {}
-        """Adapter → hash of its factors as they came, whatever the bank's number format."""
+        """Adapter → hash of its factors as they came, whatever the bank's number format, and its scaling."""
         self.scaling = 1.0
         self._A: list[Tensor] = []
         self._B: list[Tensor] = []
@@ -39,7 +39,7 @@ class AdapterBank:
         self.scaling = shape[0] if shape else 1.0
         self.names += adapters
         for name, adapter in zip(adapters, fitting, strict=True):
-            self.hashes[name] = hash_of([*adapter.A, *adapter.B])
+            self.hashes[name] = f"{hash_of([*adapter.A, *adapter.B])} {adapter.scaling!r}"
         self._last = None
         device, dtype = self.base.device, self.base.dtype
         for i in range(len(self.base.sites) if fitting else 0):

@@ -189,8 +189,8 @@ class Base:
 
     @property
     def fingerprint(self) -> str:
-        """Name the weights as they are: what was loaded, and what was merged into it since, in that order."""
-        return " ".join([self.loaded_sha256, *self._merged])
+        """Name the model as it is: the weights loaded, its tokens and ends, and what was merged since, in that order."""
+        return " ".join([self.loaded_sha256, self.codec.content, repr(self.stops), *self._merged])
 
     @cached_property
     def loaded_sha256(self) -> str:

@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -42,6 +43,14 @@ class Codec:
         self._seen: OrderedDict[tuple[str, str | None, int], tuple[Encoded, str]] = OrderedDict()
         self._held = 0
         self.cuts = Cuts()
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of all that decides which tokens a text is: the same weights may come with another tokenizer."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        rules = backend.to_str() if backend is not None else repr(sorted(self.tokenizer.get_vocab().items()))
+        special = repr((type(self.tokenizer).__name__, self._begin, self.eos))
+        return hashlib.sha256((rules + special).encode()).hexdigest()
 
     @property
     def cut(self) -> int:

@@ -48,7 +48,8 @@ def key_of(base: Base, kind: str, *asked: Any) -> str:
         torch.get_num_threads(),
         base.codec.context,
     )
-    for part in (kind, engine_sha256(), base.fingerprint, where, *asked):
+    sites = tuple(site.name for site in base.sites)
+    for part in (kind, engine_sha256(), base.fingerprint, where, sites, *asked):
         for piece in part if isinstance(part, Iterable) and not isinstance(part, str | tuple) else (part,):
             digest.update(repr(piece).encode() + b"\0")
         digest.update(b"\1")

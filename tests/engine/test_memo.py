@@ -71,6 +71,10 @@ def test_whatever_decides_an_answer_makes_another_question(kept, pairs, monkeypa
     assert ask()
     kept.engine.base.restore()
     assert not ask()
+    stops = kept.engine.base.stops
+    kept.engine.base.stops = (*stops, 9)
+    assert ask()
+    kept.engine.base.stops = stops
     monkeypatch.setattr("prime_audit.engine.memo.engine_sha256", lambda: "other code")
     assert ask()
 
