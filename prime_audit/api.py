@@ -33,7 +33,7 @@ def compare(
     out
         The run's folder; by default ``runs/`` and the time.
     cache
-        Where trained adapters are kept; None keeps none.
+        Where what models were asked is kept; None keeps nothing.
     quiet
         No progress.
     options
@@ -54,9 +54,15 @@ def compare(
 
 
 def predict(
-    methods: str | Sequence[str] = "prime,perpcs", *, cache: str | Path | None = "default", **options: Any
+    methods: str | Sequence[str] = "prime,perpcs",
+    *,
+    cache: str | Path | None = "default",
+    start_up: float = 0.0,
+    **options: Any,
 ) -> Forecast:
     """Say what :func:`compare` would do with the same words, and predict its time and memory.
+
+    ``start_up``: seconds to count for the start of a process of its own.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def predict(
     decided = make_plan(methods=methods, **options)
     from prime_audit.forecast import forecast
 
-    return forecast(decided, _folder(cache))
+    return forecast(decided, _folder(cache), start_up)
 
 
 def _folder(cache: str | Path | None) -> Path | None:

@@ -78,10 +78,15 @@ def plan(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> N
     The run is rehearsed: everything is done but what models do, which is counted, at speeds measured on this machine
     once. Nothing is written but those.
     """
+    import time
+
+    import psutil
+
     from prime_audit.api import predict
     from prime_audit.forecast import dumped, headline, lines
 
-    found = predict(cache=None if no_cache else (cache or "default"), **options)
+    begun = time.time() - psutil.Process().create_time()  # what any command's start takes, imports included
+    found = predict(cache=None if no_cache else (cache or "default"), start_up=begun, **options)
     if as_json:
         click.echo(dumped(found))
         return

@@ -80,8 +80,10 @@ class Forecast:
         return asdict(self)
 
 
-def forecast(plan: Plan, cache: Path | None) -> Forecast:
+def forecast(plan: Plan, cache: Path | None, start_up: float = 0.0) -> Forecast:
     """Predict a run's time and memory; nothing is written but the speeds, which are kept in the cache.
+
+    ``start_up``: seconds that a process of its own takes before it begins.
 
     Raises UserError as the run itself would, for data, names and models.
     """
@@ -89,16 +91,14 @@ def forecast(plan: Plan, cache: Path | None) -> Forecast:
     datasets = open_all(plan)
     base = loaded(plan, ledger)
     readers = Readers(plan, base)
-    begun = psutil.Process().create_time()
-    startup = time.time() - begun - sum(w.seconds for w in ledger.work)
     rehearsal = _ready(plan, datasets, base, readers, cache)
     ledger.rehearsal, ledger.store = rehearsal, _Kept(cache, base.spent, base.codec.cuts)
-    start, shared = time.perf_counter(), ledger.told
+    start, shared = time.perf_counter(), ledger.spent
     record, found = perform(plan, datasets, base, readers, ledger.store, ledger, "plan", _Rehearsed)
     with tempfile.TemporaryDirectory() as folder:
         write(RunFolder.create(Path(folder) / "run", content_key(plan.spec())), record, found)
     between = time.perf_counter() - start - (ledger.spent - shared)
-    ledger.work.append(Work(None, None, "start, metrics and report", 0, 0, "–", round(startup + between, 3)))
+    ledger.work.append(Work(None, None, "start, metrics and report", 0, 0, "–", round(start_up + between, 3)))
     host, device = _memory(base, readers, rehearsal)
     total = sum(w.seconds for w in ledger.work)
     return Forecast(tuple(ledger.work), round(total, 1), host, device)
@@ -117,9 +117,9 @@ def _ready(
     lora = LoraShape(**{key: plan.settings.get(f"lora.{key}") for key in ("rank", "alpha", "dropout")})
     spent, fits = base.spent, base.fits
     base.spent, base.fits = replace(spent), {name: replace(fit) for name, fit in fits.items()}
-    found = Rehearsal(
-        speeds(base, readers.encoder, texts[:: 1 + len(texts) // SAMPLE] or ["text"], lora, cache)
-    )
+    prompts = texts[:: 1 + len(texts) // SAMPLE] or ["text"]
+    room = min(plan.settings.get(f"{kind}_tokens") for kind in ("read", "train"))
+    found = Rehearsal(speeds(base, readers.encoder, prompts, lora, room, cache))
     base.spent, base.fits = spent, fits
     base.rehearsal = readers.encoder.rehearsal = found
     if readers.profiler:
@@ -155,11 +155,6 @@ class _Clock(Ledger):
     work: list[Work] = field(default_factory=list)
     spent: float = 0.0
     """Seconds that stages took here."""
-
-    @property
-    def told(self) -> float:
-        """Seconds that stages took so far."""
-        return self.spent
 
     @contextmanager
     def stage(

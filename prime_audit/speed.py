@@ -29,27 +29,27 @@ from prime_audit.folder import write_atomic
 NAMES = ("a", "b", "c")
 ROUNDS = 3
 SMALL, LARGE = 4, 32
-"""Rows of the two passes that a line is drawn through."""
+"""Rows of the two passes that a line is drawn through, fewer where a run's passes are smaller."""
 WRITTEN = (8, 96)
 """Rows of the two generations that are timed, each of ``STEPS`` tokens more than one."""
 STEPS, PASSES = 8, 3
 
 
 def speeds(
-    base: Base, encoder: Encoder, texts: Sequence[str], lora: LoraShape, cache: Path | None
+    base: Base, encoder: Encoder, texts: Sequence[str], lora: LoraShape, room: int, cache: Path | None
 ) -> Mapping[str, Line]:
     """Return seconds by kind of work (``rehearsal.KINDS``), from the cache where they were measured before.
 
-    ``texts``: prompts as the run will ask them, at least one; their typical length decides at what size is measured.
+    ``texts``: prompts as the run will ask them, at least one; at their typical length it is measured, in passes of at
+    most ``room`` padded tokens.
     """
-    path = (
-        cache / "speeds" / f"{key_of(base, 'speeds', _machine(base), repr(lora), encoder.content())}.json"
-        if cache
-        else None
-    )
+    text = sorted(texts, key=len)[len(texts) // 2]
+    size = len(base.codec.example(text, "gold").ids)
+    key = key_of(base, "speeds", _machine(base), repr(lora), encoder.content(), size, room)
+    path = cache / "speeds" / f"{key}.json" if cache else None
     if path is not None and path.is_file():
         return {kind: Line(*own) for kind, own in json.loads(path.read_text(encoding="utf-8")).items()}
-    found = _Probe(base, encoder, texts, lora).measure()
+    found = _Probe(base, encoder, text, lora, room).measure()
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, [json.dumps({kind: [own.start, own.each] for kind, own in found.items()})])
@@ -69,16 +69,15 @@ def _a_pass(line: Line) -> Line:
 class _Probe:
     """Times the engine's own calls on random adapters."""
 
-    def __init__(self, base: Base, encoder: Encoder, texts: Sequence[str], lora: LoraShape) -> None:
-        ranked = sorted(texts, key=len)
-        self._text = ranked[len(ranked) // 2]
-        self._base, self._encoder, self._lora = base, encoder, lora
+    def __init__(self, base: Base, encoder: Encoder, text: str, lora: LoraShape, room: int) -> None:
+        self._base, self._encoder, self._lora, self._text = base, encoder, lora, text
+        self._tokens = len(base.codec.example(text, "gold").ids)
+        self._large = max(2 * SMALL, 4 * (min(LARGE, room // self._tokens) // 4))
         jobs = [self._job(name, 1) for name in NAMES]
         still = Recipe(batch=1, lr=0.0, steps=1)
-        self._adapters = train_adapters(base, jobs, lora, still, seed=0, tokens=1 << 20)
-        self._engine = Engine(base, AdapterBank(base), 1 << 20)
+        self._adapters = train_adapters(base, jobs, lora, still, seed=0, tokens=room)
+        self._engine = Engine(base, AdapterBank(base), 1 << 20, read_tokens=self._large * self._tokens)
         self._engine.bank.add(self._adapters)
-        self._tokens = len(base.codec.example(self._text, "gold").ids)
 
     def measure(self) -> dict[str, Line]:
         """Measure every kind of work."""
@@ -110,8 +109,8 @@ class _Probe:
         return Line.through(first, last)
 
     def _line(self, work: Callable[[int], None], units: float) -> Line:
-        small, large = (_seconds(lambda rows=rows: work(rows)) for rows in (SMALL, LARGE))  # type: ignore[misc]
-        return Line.through((SMALL * units, small), (LARGE * units, large))
+        small, large = (_seconds(lambda rows=rows: work(rows)) for rows in (SMALL, self._large))  # type: ignore[misc]
+        return Line.through((SMALL * units, small), (self._large * units, large))
 
     def _mixtures(self, rows: int) -> list[Mixture]:
         rng = np.random.default_rng(0)

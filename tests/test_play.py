@@ -53,7 +53,7 @@ def included(coins: dict[str, dict[str, bool]]) -> Examined:
 def play_coins(coins: dict[str, dict[str, bool]], attack: Attack) -> Any:
     game = replace(GAMES["inclusion"], deal=partial(by_coin, coins))
     return InclusionPlay(pool(), [attack], NEAR, observed(9)).play(
-        game, included(coins), effort=Effort(20, 99), seed=0
+        game, included(coins), effort=Effort(20), seed=0
     )
 
 
@@ -102,7 +102,7 @@ def test_a_non_member_that_was_trained_on_after_all_is_counted() -> None:
     counts = []
     for some in (None, twins):
         player = Play(pool(trained, some), [load_attack("loss")], NEAR, observed(9))
-        played = player.play(GAMES["heldout"], Examined("m", merged, SEEN), effort=Effort(20, 99), seed=0)
+        played = player.play(GAMES["heldout"], Examined("m", merged, SEEN), effort=Effort(20), seed=0)
         (leak,) = played.leaks("T", "m", player.pool)
         counts.append(leak.both_sides)
     assert counts == [0, 2 * 3]
@@ -119,7 +119,7 @@ def test_a_score_unknown_under_the_base_is_counted_and_decides_nothing() -> None
 
     player = Play(pool(trained), [Attack("some", "", "", ("logprobs",), score)], NEAR, base)
     merged = {"t": ("a", "b", "c", "d")}
-    played = player.play(GAMES["heldout"], Examined("m", merged, {"t": own}), effort=Effort(20, 99), seed=0)
+    played = player.play(GAMES["heldout"], Examined("m", merged, {"t": own}), effort=Effort(20), seed=0)
     (leak,) = played.leaks("T", "m", player.pool)
     assert (leak.undefined, leak.undefined_base) == (0, 9)
     assert leak.verdict == "too few to say"
@@ -141,7 +141,7 @@ def test_without_known_non_members_recall_is_undefined_not_a_half() -> None:
     leakage = Leakage(community, [GAMES["paper"]], [attack], pool())  # type: ignore[arg-type]
     base = leakage.see_base()
     played = Play(pool(), [attack], NEAR, base).play(
-        GAMES["paper"], Examined("m", {"t": ("a",)}, {"t": base}), effort=Effort(20, 99), seed=0
+        GAMES["paper"], Examined("m", {"t": ("a",)}, {"t": base}), effort=Effort(20), seed=0
     )
     assert "undefined for all" in played.silent["recall"]
 
@@ -169,7 +169,7 @@ def test_what_says_nothing_of_one_target_is_left_out_with_her_alone() -> None:
     player = Play(whole, attacks, near, passes["base"])
     merged = {"t": tuple("abc"), "u": tuple("abd")}
     played = player.play(
-        GAMES["heldout"], Examined("m", merged, {n: passes[n] for n in names}), draws=50, seed=0
+        GAMES["heldout"], Examined("m", merged, {n: passes[n] for n in names}), effort=Effort(50), seed=0
     )
     results = {r.attack: r for r in played.results("T", "m") if r.metric == "auc"}
     assert (results["some"].targets, results["loss"].targets) == (1, 2)

@@ -83,7 +83,12 @@ def _assemble(
         base.spent.prompt_tokens += sum(len(e.ids) for e in rows)
         tick(len(part))
 
-    plan = batches(range(len(units)), group=lambda i: units[i].pool, length=length, tokens=engine.read_tokens)
+    plan = batches(
+        range(len(units)),
+        group=lambda i: units[i].pool,
+        length=length,
+        tokens=base.room(engine.read_tokens, "read"),
+    )
     for part in plan:
         base.fits["observe"].run(work, part, length)
     return weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -132,9 +133,9 @@ class Base:
     ) -> Tensor | None:
         return None if self._branch is None else self._branch.onto(site, args[0], output)
 
-    def room(self, tokens: int, *, cached: bool) -> int:
+    def room(self, tokens: int, kind: str) -> int:
         """Say how many padded tokens a batch may hold: ``tokens``, or fewer where the memory is too small for them."""
-        fit = tokens_that_fit(self.model.config, self.dtype.itemsize, self.device, cached=cached)
+        fit = tokens_that_fit(self.model.config, self.dtype.itemsize, self.device, kind)
         return min(tokens, fit)
 
     def logits_at(self, ids: Tensor, rows: Sequence[int], columns: Sequence[int], **options: Any) -> Tensor:
@@ -189,8 +190,9 @@ class Base:
 
     @property
     def fingerprint(self) -> str:
-        """Name the model as it is: the weights loaded, its tokens and ends, and what was merged since, in that order."""
-        return " ".join([self.loaded_sha256, self.codec.content, repr(self.stops), *self._merged])
+        """Name the model as it is: weights loaded, tokens, ends, and what was merged since, in that order."""
+        parts = [self.loaded_sha256, config_sha256(self.model.config), self.codec.content, repr(self.stops)]
+        return " ".join([*parts, *self._merged])
 
     @cached_property
     def loaded_sha256(self) -> str:
@@ -210,6 +212,17 @@ class Base:
     def parameters(self) -> int:
         """Count the weights."""
         return sum(p.numel() for p in self.model.parameters())
+
+
+def config_sha256(config: Any) -> str:
+    """Hash what a configuration says of the computation (rotations, windows, kernels), and transformers' version."""
+    import transformers
+
+    said = {
+        k: v for k, v in config.to_diff_dict().items() if k not in ("_name_or_path", "transformers_version")
+    }
+    told = json.dumps(said, sort_keys=True, default=str) + str(config._attn_implementation)
+    return hashlib.sha256((told + transformers.__version__).encode()).hexdigest()
 
 
 def context_length(config: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +49,12 @@ class Codec:
     def content(self) -> str:
         """Hash of all that decides which tokens a text is: the same weights may come with another tokenizer."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        rules = backend.to_str() if backend is not None else repr(sorted(self.tokenizer.get_vocab().items()))
+        if backend is not None:
+            # Truncation and padding are as the last caller set them, for a call of its own.
+            known = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
+            rules = json.dumps(known, sort_keys=True)
+        else:
+            rules = repr(sorted(self.tokenizer.get_vocab().items()))
         special = repr((type(self.tokenizer).__name__, self._begin, self.eos))
         return hashlib.sha256((rules + special).encode()).hexdigest()
 
@@ -132,18 +138,10 @@ def _end(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id)
 
 
-def pad_left(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Stack ids, padding on the left: (ids [n, t], mask [n, t]); the mask is None where nothing is padded.
-
-    Padding on the left ends every row at the same column, so the gold tokens of all rows are the last ones
-    and the output layer runs on those columns only.
-    """
+def pad_left(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> Tensor:
+    """Stack ids, padding on the left, [n, t]; whoever asks masks the padding."""
     width = max(len(row) for row in rows)
-    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=device)
-    if all(len(row) == width for row in rows):
-        return ids, None
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    return ids, (torch.arange(width, device=device)[None] >= width - lengths[:, None]).long()
+    return torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=device)
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> Tensor:
@@ -159,8 +157,3 @@ def gold_places(examples: Sequence[Encoded]) -> tuple[list[int], list[int]]:
     rows = [i for i, e in enumerate(examples) for _ in range(e.gold)]
     columns = [c for e in examples for c in range(len(e.ids) - e.gold - 1, len(e.ids) - 1)]
     return rows, columns
-
-
-def positions(mask: Tensor | None) -> Tensor | None:
-    """Rotary positions of left-padded rows: the first real token of each row is 0."""
-    return None if mask is None else (mask.cumsum(-1) - 1).clamp(min=0)

@@ -9,9 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from prime_audit.engine.base import Base, from_pretrained, load_tokenizer, pick_device, resolve_model
+from prime_audit.engine.base import (
+    Base,
+    config_sha256,
+    from_pretrained,
+    load_tokenizer,
+    pick_device,
+    resolve_model,
+)
 from prime_audit.engine.batches import Tick, batches, nothing
+from prime_audit.engine.codec import Codec
 from prime_audit.engine.memo import hash_of
+from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.rehearsal import Rehearsal, made_up_embedding
 
@@ -33,13 +42,15 @@ class Encoder:
         self.spent = Spent() if spent is None else spent
         """The account that its work is counted in."""
         self._identity, self._options = identity, options
+        self._fit = Fit("one embedded text")
         self.rehearsal: Rehearsal | None = None
         """Where set, nothing is computed, only counted."""
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the model's own weights; of a base that is adapted later, ask :meth:`content`."""
-        return hash_of(tensor for _, tensor in sorted(self.body.state_dict().items()))
+        """Hash of the model's own weights, configuration and tokens; of a base, ask :meth:`content`."""
+        weights = hash_of(tensor for _, tensor in sorted(self.body.state_dict().items()))
+        return f"{weights} {config_sha256(self.body.config)} {Codec(self.tokenizer, self.limit).content}"
 
     def content(self) -> tuple[str, int, int]:
         """All but the texts that decides an embedding."""
@@ -56,30 +67,33 @@ class Encoder:
         self.spent.requests += len(rows)
         self.spent.prompt_tokens += sum(map(len, rows))
         out: list[np.ndarray] = [np.zeros(0)] * len(rows)
-        device = next(self.body.parameters()).device
-        plan = batches(
-            range(len(rows)), group=lambda _: 0, length=lambda i: len(rows[i]), tokens=self.batch_tokens
-        )
-        for part in plan:
-            width = max(len(rows[i]) for i in part)
-            if self.rehearsal is not None:
-                self.rehearsal.count("embed", width * len(part))
-                for i in part:
-                    out[i] = made_up_embedding(texts[i], self.body.config.hidden_size)
-                tick(len(part))
-                continue
-            ids = torch.tensor([rows[i] + [pad] * (width - len(rows[i])) for i in part], device=device)
-            mask = torch.tensor(
-                [[1] * len(rows[i]) + [0] * (width - len(rows[i])) for i in part], device=device
-            )
-            states = (
-                self.body(input_ids=ids, attention_mask=mask, **self._options)[0].double() * mask[..., None]
-            )
-            means = (states.sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
-            for row, i in enumerate(part):
-                out[i] = means[row]
+
+        def work(part: Sequence[int]) -> None:
+            for i, mean in zip(
+                part, self._means([rows[i] for i in part], [texts[i] for i in part], pad), strict=True
+            ):
+                out[i] = mean
             tick(len(part))
+
+        def length(i: int) -> int:
+            return len(rows[i])
+
+        for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=self.batch_tokens):
+            self._fit.run(work, part, length)
         return np.stack(out)
+
+    def _means(self, rows: Sequence[list[int]], texts: Sequence[str], pad: int) -> np.ndarray:
+        """Embed one batch."""
+        width = max(map(len, rows))
+        if self.rehearsal is not None:
+            self.rehearsal.count("embed", width * len(rows))
+            return np.stack([made_up_embedding(text, self.body.config.hidden_size) for text in texts])
+        device = next(self.body.parameters()).device
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+        states = self.body(input_ids=ids, attention_mask=mask, **self._options)[0].double() * mask[..., None]
+        means: np.ndarray = (states.sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
+        return means
 
 
 def base_encoder(base: Base, limit: int = 512, batch_tokens: int = 16384) -> Encoder:

@@ -79,7 +79,7 @@ class Engine:
         exact = self._exact(max(map(length, range(len(requests))), default=0))
         kinds = [len(p.ids) for p in prompts] if exact else None
         self._count(p.ids for p in prompts)
-        room = self.base.room(self.batch_tokens, cached=True)
+        room = self.base.room(self.batch_tokens, "generate")
         # Writing wants many rows; prompts of unlike length are read apart (``decode``).
         for batch in self._plan([r.mixture for r in requests], length, room, kinds, like=0.0):
             self.base.fits["generate"].run(work, batch, length)
@@ -137,7 +137,7 @@ class Engine:
             tick(sum(n == 0 for _, n, _ in chosen))
 
         self._count(tree.ids for _, _, tree in rows)
-        room = self.base.room(self.read_tokens, cached=False)
+        room = self.base.room(self.read_tokens, "read")
         mixtures, kinds = [probes[i].mixture for i, _, _ in rows], [tree.plain for _, _, tree in rows]
         for batch in self._plan(mixtures, length, room, kinds):
             self.base.fits["observe"].run(work, batch, length)
@@ -152,7 +152,9 @@ class Engine:
             self.base.spent.prompt_tokens += len(row)
 
     def _exact(self, longest: int) -> bool:
-        """Whether rows of a batch must have one length: a window would count the holes behind shorter prompts."""
+        """Whether rows of a batch must have one length: only sdpa hides holes by this mask; a window counts them."""
+        if self.base.model.config._attn_implementation != "sdpa":
+            return True
         window = reach(self.base.model.config)
         return window is not None and longest > window
 

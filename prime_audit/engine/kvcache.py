@@ -74,10 +74,16 @@ def joined(caches: Sequence[Cache]) -> Cache:
     first = caches[0]
     for number, layer in enumerate(first.layers if len(caches) > 1 else ()):
         parts = [cache.layers[number] for cache in caches]
-        growing = isinstance(layer, GrowingLayer)  # any other kind comes with rows of one length only
-        columns = max(part.get_seq_length() if growing else part.keys.shape[-2] for part in parts)
+        growing = isinstance(
+            layer, GrowingLayer
+        )  # any other kind comes with its longest rows first, and no holes
+        used = [part.get_seq_length() if growing else part.keys.shape[-2] for part in parts]
+        columns = max(used)
         layer.keys, layer.values = (
-            torch.cat([_wide(getattr(part, name), columns) for part in parts]) for name in ("keys", "values")
+            torch.cat(
+                [_wide(getattr(part, name)[..., :n, :], columns) for part, n in zip(parts, used, strict=True)]
+            )
+            for name in ("keys", "values")
         )
         if growing:
             layer.fill(columns)
@@ -87,7 +93,5 @@ def joined(caches: Sequence[Cache]) -> Cache:
 
 
 def _wide(states: Tensor, columns: int) -> Tensor:
-    """Cut or pad [rows, heads, room, d] to so many columns."""
-    if states.shape[-2] >= columns:
-        return states[..., :columns, :]
+    """Pad [rows, heads, used, d] with zeros to so many columns: a mask hides them, and hides no NaN."""
     return torch.nn.functional.pad(states, (0, 0, 0, columns - states.shape[-2]))

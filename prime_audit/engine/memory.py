@@ -85,13 +85,18 @@ SHARE = 0.8
 """Of the free memory, what a batch may be planned to take: estimates leave something out."""
 
 
-def tokens_that_fit(config: Any, item: int, device: torch.device, *, cached: bool) -> int:
+def tokens_that_fit(config: Any, item: int, device: torch.device, kind: str) -> int:
     """Count the padded tokens of a batch that the free memory holds, by the model's shape.
 
-    ``item``: bytes of a number; ``cached``: keys and values of all layers are kept (generation), else one layer's
-    states and, for scoring, logits of a quarter of the tokens in float32.
+    ``item``: bytes of a number. ``kind``: ``generate`` keeps keys and values of all layers, ``read`` one layer's states
+    and logits of a quarter of the tokens in float32, ``train`` what gradients need. Where this is the tighter bound,
+    batches, and so the last bits of results, depend on the memory that is free.
     """
-    each = kv_bytes(config, item) if cached else config.vocab_size * 12 // 4
+    each: int = {
+        "generate": kv_bytes(config, item),
+        "read": config.vocab_size * 12 // 4,
+        "train": training_bytes(config, item),
+    }[kind]
     return max(1, int(SHARE * free_bytes(device)) // (each + state_bytes(config, item)))
 
 

@@ -85,11 +85,16 @@ class PrivateBranch(LoraBranch):
         found = [g for g in grads if g is not None]
         bounds = torch.full((len(self._rows),), self._clip, device=self._rows.device)
         shares = clip_shares(found, bounds)
+        sums = []
         for owner in sorted(set(self._rows.tolist())):  # one at a time: an owner's NaN stays her own
             rows = (self._rows == owner).nonzero()[:, 0]
-            for total, grad in zip(into, grads, strict=True):
-                if grad is not None:
-                    total[owner] += torch.tensordot(shares[rows].to(grad.dtype), grad[rows], 1)
+            sums += [
+                (total[owner], torch.tensordot(shares[rows].to(grad.dtype), grad[rows], 1))
+                for total, grad in zip(into, grads, strict=True)
+                if grad is not None
+            ]
+        for total, own in sums:  # all or none: where the memory gives out above, nothing was added twice
+            total.add_(own)
 
 
 def clip_shares(grads: Sequence[Tensor], bounds: Tensor) -> Tensor:

@@ -213,7 +213,8 @@ class _Loop:
         def work(part: Sequence[int]) -> None:
             self._pass(stack, group, [rows[i] for i in part], [weights[i] for i in part], step, branch)
 
-        for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=self._tokens):
+        room = self._base.room(self._tokens, "train")
+        for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=room):
             self._base.fits["train"].run(work, part, length)
 
     def _pass(

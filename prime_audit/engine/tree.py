@@ -88,7 +88,7 @@ def tree_logits(base: Base, trees: Sequence[Tree]) -> Tensor:
     The branch has to be mounted. Positions that predict no gold token never meet the output layer.
     """
     width = max(len(tree.ids) for tree in trees)
-    ids, _ = pad_left([tree.ids for tree in trees], base.codec.pad, base.device)
+    ids = pad_left([tree.ids for tree in trees], base.codec.pad, base.device)
     blank = [width - len(tree.ids) for tree in trees]
     whose, places = (
         torch.tensor(rows, device=base.device)

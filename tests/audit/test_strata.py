@@ -136,7 +136,7 @@ def judged(some: Pool, attack: str = "loss") -> tuple[dict[str, float | None], i
     asked = {t: GAMES["paper"].deal(t, merged, some).rows for t, merged in MERGED.items()}
     seen = {t: observed(n, asked[t]) for n, t in enumerate(MERGED)}
     played = Play(some, [load_attack(attack)], NEAR, observed(9)).play(
-        GAMES["paper"], Examined("m", MERGED, seen), effort=Effort(20, 99), seed=0
+        GAMES["paper"], Examined("m", MERGED, seen), effort=Effort(20), seed=0
     )
     (leak,) = played.leaks("T", "m", some)
     return dict(leak.tpr), leak.others, leak.p

@@ -56,7 +56,8 @@ def grow(
     power = exponent(list(runs), times)
     benchmark.extra_info["exponent"] = power
     board.append(f"{title} {[*runs]}: {' '.join(f'{t:.3g}' for t in times)} s, exponent {power:.3f}")
-    assert asked[min(runs)] * max(runs) == asked[max(runs)] * min(runs)
+    # A search whose recommendation is a point it has seen does not ask it again: one candidate more or less.
+    assert asked[max(runs)] / asked[min(runs)] == pytest.approx(max(runs) / min(runs), rel=1 / min(runs))
 
 
 @pytest.mark.parametrize("axis", SMALLEST)

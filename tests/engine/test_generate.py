@@ -179,3 +179,17 @@ def test_random_numbers_depend_on_seed_and_key_alone():
 def test_numbers_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match="temperature > 0"):
         Sampling(**bad)
+
+
+def test_prompts_read_in_parts_of_unlike_length(bench, pairs, monkeypatch):
+    """Whatever stood in memory before: columns that a shorter part does not use must not be seen."""
+    b = bench()
+    requests = [Request(p * n, alone(name)) for p, _ in pairs for n in (1, 3) for name in ("ann", "bob")]
+    whole = b.engine.generate(requests, NEW)
+
+    def spoilt(*shape, **options):
+        return torch.full(shape[0], float("nan"), **options)
+
+    monkeypatch.setattr("prime_audit.engine.kvcache.torch.empty", spoilt)
+    b.engine.read_tokens = 40
+    assert b.engine.generate(requests, NEW) == whole

@@ -105,9 +105,10 @@ def test_sizes_are_computed_from_the_models_shape(bench):
     cache = base.model(torch.tensor([[1, 2, 3, 4]]).to(base.device), use_cache=True).past_key_values
     held = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))
     assert kv_bytes(config, 4) * 4 == held
-    some = tokens_that_fit(config, 4, base.device, cached=True)
-    assert some > tokens_that_fit(config, 8, base.device, cached=True) > 0
-    assert base.room(7, cached=True) == 7
+    for kind in ("generate", "read", "train"):
+        some = tokens_that_fit(config, 4, base.device, kind)
+        assert some > tokens_that_fit(config, 8, base.device, kind) > 0
+        assert base.room(7, kind) == 7
 
 
 @pytest.mark.gpu
