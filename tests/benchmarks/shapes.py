@@ -105,7 +105,7 @@ class Room:
     def tokens(self) -> tuple[int, int]:
         """Padded tokens of a batch of generation or scoring, and of a training pass: what fits beside the weights."""
         if not self.cuda:
-            return 16384, 4096
+            return 65536, 4096
         return (65536, 8192) if self.base.parameters() > 1e9 else (262144, 131072)
 
     def sync(self) -> None:
