@@ -30,23 +30,12 @@ BranchOf = Callable[[Sequence[int]], "Branch | None"]
 """Rows of the batch → the branch for them, in this order."""
 
 
-def decode(
-    base: Base,
-    branch_of: BranchOf,
-    prompts: Sequence[Encoded],
-    max_new: int,
-    sampling: Sampling | None,
-    noise: Tensor | None,
-    read_tokens: int,
-) -> list[list[int]]:
-    """Answer each prompt with at most ``max_new`` tokens, ends left out; ``noise``: [rows, max_new] where sampled.
+class Decoding:
+    """Answers each prompt with at most ``max_new`` tokens, ends left out; ``noise``: [rows, max_new] where sampled.
 
     Prompts are read in parts of ``read_tokens`` padded tokens: what is best for reading is too few rows for writing.
     """
-    return _Decoding(base, branch_of, prompts, max_new, sampling, noise, read_tokens).run()
 
-
-class _Decoding:
     def __init__(
         self,
         base: Base,

@@ -12,7 +12,7 @@ from prime_audit.engine.bank import AdapterBank, MixtureBranch
 from prime_audit.engine.base import Base
 from prime_audit.engine.batches import LIKE, Tick, batches, nothing, unite
 from prime_audit.engine.codec import Encoded
-from prime_audit.engine.decode import decode
+from prime_audit.engine.decode import Decoding
 from prime_audit.engine.memo import Keeper, key_of, pack, unpack
 from prime_audit.engine.mixture import BASE as BASE
 from prime_audit.engine.mixture import Continuation as Continuation
@@ -197,7 +197,7 @@ class Engine:
         def branch_of(rows: Sequence[int]) -> MixtureBranch | None:
             return self._branch([mixtures[i] for i in rows])
 
-        return decode(self.base, branch_of, prompts, max_new, self.sampling, noise, self.read_tokens)
+        return Decoding(self.base, branch_of, prompts, max_new, self.sampling, noise, self.read_tokens).run()
 
     def _rehearse(
         self, rehearsal: Rehearsal, requests: Sequence[Request], prompts: Sequence[Encoded], max_new: int

@@ -231,31 +231,20 @@ class _Loop:
         if base.rehearsal is not None:
             base.rehearsal.count(self._kind, len(examples) * max(len(e.ids) for e in examples))
         else:
-            self._differentiate(stack, group, rows, weights, step, branch)
+            owners = torch.tensor([row.owner for row in rows], device=base.device)
+            beside = branch(stack.params, owners, self._draws(group, rows, step))
+            loss = _loss(base, beside, examples, weights)
+            beside.collect(torch.autograd.grad(loss, beside.leaves(), allow_unused=True), stack.grads)
         base.spent.requests += len(rows)
         base.spent.prompt_tokens += sum(len(e.ids) for e in examples)
 
-    def _differentiate(
-        self,
-        stack: Stack,
-        group: Sequence[Trainee],
-        rows: Sequence[Row],
-        weights: Sequence[float],
-        step: int,
-        branch: BranchMaker,
-    ) -> None:
-        base, examples = self._base, [row.example for row in rows]
-        draws = None
-        if self._dropout:
-            visits = [
-                Visit(group[r.owner].dropout, step, r.number, len(r.example.ids), r.example.gold)
-                for r in rows
-            ]
-            draws = Draws(visits, self._dropout, base.device)
-        beside = branch(stack.params, torch.tensor([r.owner for r in rows], device=base.device), draws)
-        loss = _loss(base, beside, examples, weights)
-        leaves = beside.leaves()
-        beside.collect(torch.autograd.grad(loss, leaves, allow_unused=True), stack.grads)
+    def _draws(self, group: Sequence[Trainee], rows: Sequence[Row], step: int) -> Draws | None:
+        if not self._dropout:
+            return None
+        visits = [
+            Visit(group[r.owner].dropout, step, r.number, len(r.example.ids), r.example.gold) for r in rows
+        ]
+        return Draws(visits, self._dropout, self._base.device)
 
 
 def _loss(
