@@ -1,0 +1,1 @@
+"""Leaderboards: committed records in, tables, frontiers and pages out; nothing here needs torch."""
