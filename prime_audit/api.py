@@ -37,9 +37,9 @@ def compare(
     quiet
         No progress.
     options
-        Further words of the command: ``tasks``, ``attacks``, ``games``, ``data``, ``model``, ``encoder``, ``profiler``,
-        ``preset``, ``overrides`` (``["clusters=10"]``), ``device``, ``dtype``, ``seed``, ``plugins``, ``strict``,
-        ``sharer_dp`` (``"epsilon=8"``: sharers' adapters are trained with DP-SGD).
+        Further words of the command: ``tasks``, ``attacks``, ``games``, ``against``, ``data``, ``model``,
+        ``encoder``, ``profiler``, ``preset``, ``overrides`` (``["clusters=10"]``), ``device``, ``dtype``, ``seed``,
+        ``plugins``, ``strict``, ``sharer_dp`` (``"epsilon=8"``: sharers' adapters are trained with DP-SGD).
 
     Raises
     ------
@@ -91,7 +91,10 @@ def command_line(methods: str | Sequence[str], options: dict[str, Any]) -> str:
             words += ["--strict"] if value else []
         elif value is not None:
             option = f"--{key.replace('_', '-')}"
-            words += [option, _joined(value) if key in ("tasks", "attacks", "games") else str(value)]
+            words += [
+                option,
+                _joined(value) if key in ("tasks", "attacks", "games", "against") else str(value),
+            ]
     return shlex.join(words)
 
 

@@ -159,7 +159,7 @@ def csv(record: Record) -> str:
 def _comparison(record: Record, r: Result) -> Comparison | None:
     """Find the difference that belongs to a result."""
     key = (r.task, r.method, r.metric, r.game, r.attack)
-    return next(
+    return next(  # the first is np's; others stand in the record
         (c for c in record.comparisons if (c.task, c.method, c.metric, c.game, c.attack) == key), None
     )
 

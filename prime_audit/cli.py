@@ -11,6 +11,7 @@ import click
 
 from prime_audit import __version__
 from prime_audit.cli_audit import attack, calibrate
+from prime_audit.cli_leaderboard import leaderboard
 from prime_audit.errors import UserError
 from prime_audit.options import (
     data_option,
@@ -244,6 +245,7 @@ def merge(adapters: tuple[Path, ...], weights: str, rule: str, out: Path) -> Non
 
 cli.add_command(attack)
 cli.add_command(calibrate)
+cli.add_command(leaderboard)
 
 
 @cli.group()

@@ -43,7 +43,7 @@ class RunFolder:
         """
         marker = out / _MARKER
         if marker.exists():
-            mine = _read_json(marker).get("hash") == record_hash
+            mine = read_json(marker).get("hash") == record_hash
         else:
             mine = not any((out / name).exists() for name in (RECORD, PREDICTIONS, SCORES))
         if not mine:
@@ -125,7 +125,7 @@ def load_run(path: str | Path) -> Run:
     file = given / RECORD if given.is_dir() else given
     if given.is_dir() and not file.exists():
         raise UserError(f"{given} has no {RECORD}: name the --out folder of a finished run")
-    return Run(file.parent, record_from_json(_read_json(file), str(file)))
+    return Run(file.parent, record_from_json(read_json(file), str(file)))
 
 
 def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> None:
@@ -167,7 +167,8 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of one JSON object; UserError where it cannot be read, or holds anything else."""
     try:
         content = _parse(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -72,10 +72,15 @@ class Panel:
 
 def draw(record: Record) -> dict[str, bytes]:
     """Draw the frontier -> ``{"svg": …, "png": …}``; equal records give equal bytes (for one matplotlib)."""
+    return draw_panels(panels(record), record.intervals.level)
+
+
+def draw_panels(all_panels: Sequence[Panel], level: float) -> dict[str, bytes]:
+    """Draw panels whose intervals cover ``level`` -> ``{"svg": …, "png": …}``."""
     import matplotlib
 
     with matplotlib.rc_context(dict(_STYLE)):
-        figure = _figure(panels(record), record)
+        figure = _figure(all_panels, level)
         return {"svg": _save(figure, "svg", {"Date": None}), "png": _save(figure, "png", {"Software": None})}
 
 
@@ -88,19 +93,28 @@ def panels(record: Record) -> tuple[Panel, ...]:
 
 def _points(record: Record, task: str) -> list[Point]:
     results = [r for r in record.results if r.task == task]
+    params = {method: by_task.get(task, {}) for method, by_task in record.methods.items()}
+    return points(results, board.leakage(record, task), params)
+
+
+def points(
+    results: Sequence[Result],
+    shown: tuple[str | None, str | None],
+    params: Mapping[str, Mapping[str, Any]],
+) -> list[Point]:
+    """Pair one task's first metric with the AUC of the (game, attack) ``shown``; ``params``: by method, in force."""
     metric = next((r.metric for r in results if not board.is_leakage(r.metric)), None)
-    shown = board.leakage(record, task)
     attacked = {
         (r.method, r.metric): r for r in results if (r.game, r.attack) == shown and r.value is not None
     }
-    points = []
+    found = []
     for r in results:
         if r.metric == metric and r.value is not None:
             base = attacked.get((r.method, board.BASE))
             auc = attacked.get((r.method, board.AUC))
-            alpha = _alpha(r.method, record.methods.get(r.method, {}).get(task, {}))
-            points.append(Point(r.method, _series(r.method), alpha, r, auc, base))
-    return points
+            alpha = _alpha(r.method, params.get(r.method, {}))
+            found.append(Point(r.method, _series(r.method), alpha, r, auc, base))
+    return found
 
 
 def _alpha(label: str, params: Mapping[str, Any]) -> float | None:
@@ -127,13 +141,13 @@ def _save(figure: Figure, form: str, metadata: dict[str, None]) -> bytes:
     return stream.getvalue()
 
 
-def _figure(all_panels: Sequence[Panel], record: Record) -> Figure:
+def _figure(all_panels: Sequence[Panel], level: float) -> Figure:
     from matplotlib.figure import Figure
 
     looks = _looks(all_panels)
     across = min(3, len(all_panels)) or 1
     down = -(-len(all_panels) // across) or 1
-    handles, labels = _legend(looks, _names(all_panels), record)
+    handles, labels = _legend(looks, _names(all_panels), level)
     width = max(across * _PANEL_WIDTH, 4.8)
     longest = 0.45 + _LEGEND_CHARACTER * max(map(len, labels))
     columns = max(1, min(2 * across, int(width / longest)))
@@ -356,9 +370,7 @@ def _sweeps(points: Sequence[Point]) -> list[list[Point]]:
     return found
 
 
-def _legend(
-    looks: Mapping[str, Look], names: Sequence[str], record: Record
-) -> tuple[list[Artist], list[str]]:
+def _legend(looks: Mapping[str, Look], names: Sequence[str], level: float) -> tuple[list[Artist], list[str]]:
     from matplotlib.lines import Line2D
 
     handles: list[Artist] = [
@@ -370,5 +382,5 @@ def _legend(
     return [*handles, ring, bar], [
         *names,
         "same items, unmerged base",
-        f"{record.intervals.level:.0%} interval",
+        f"{level:.0%} interval",
     ]

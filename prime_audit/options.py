@@ -57,6 +57,12 @@ run_options = (
     click.option(
         "--sharer-dp", metavar="epsilon=E[,delta=D][,clip=C]", help="Train sharers' adapters with DP-SGD."
     ),
+    click.option(
+        "--against",
+        default="np",
+        show_default=True,
+        help="Methods that the others are compared with, paired.",
+    ),
     data_option,
     click.option("--model", help="'mini', a Hugging Face folder or a hub id.  [default: the preset's]"),
     click.option(

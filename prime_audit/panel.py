@@ -29,11 +29,12 @@ def rows(record: Record, task: str) -> list[tuple[str, ...]]:
     merged: dict[tuple[str, ...], list[str]] = {}
     for leak in record.leaks:
         if leak.task == task:
-            merged.setdefault(_cells(leak), []).append(leak.method)
-    return [(", ".join(methods), *cells) for cells, methods in merged.items()]
+            merged.setdefault(cells(leak), []).append(leak.method)
+    return [(", ".join(methods), *texts) for texts, methods in merged.items()]
 
 
-def _cells(leak: Leak) -> tuple[str, ...]:
+def cells(leak: Leak) -> tuple[str, ...]:
+    """Return what the panel shows of a figure, without its method."""
     over = (
         "–"
         if leak.over_control is None

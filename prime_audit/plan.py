@@ -106,6 +106,8 @@ class Plan:
     strict: bool = False
     sharer_dp: Privacy | None = None
     """What sharers' adapters are to satisfy; None: trained without noise."""
+    against: tuple[str, ...] = (REFERENCE,)
+    """Labels of the methods whose utility is subtracted from every other's; the reference first."""
 
     def spec(self) -> dict[str, Any]:
         """All that decides the numbers, as plain JSON."""
@@ -127,6 +129,7 @@ class Plan:
             "settings": {task: self.settings.for_task(task) for task in self.tasks},
             "plugins": [p.name for p in self.plugins],
             "sharer_dp": asdict(self.sharer_dp) if self.sharer_dp else None,
+            "against": list(self.against),
         }
 
 
@@ -148,6 +151,7 @@ def make_plan(
     plugins: Iterable[str | Path] = (),
     strict: bool = False,
     sharer_dp: str | None = None,
+    against: str | Sequence[str] = REFERENCE,
 ) -> Plan:
     """Check every name and number and decide the run; UserError for anything unknown.
 
@@ -181,7 +185,20 @@ def make_plan(
         files,
         strict,
         None if sharer_dp is None else parse_privacy(sharer_dp, "--sharer-dp"),
+        _baselines(against, specs, files),
     )
+
+
+def _baselines(
+    against: str | Sequence[str], specs: Sequence[MethodSpec], files: Iterable[Path]
+) -> tuple[str, ...]:
+    """Read the labels that others are compared with; each must be run."""
+    run = {s.label for s in specs}
+    asked = [s.label for s in parse_methods(",".join([REFERENCE, *words(against)]), files)]
+    for label in asked:
+        if label not in run:
+            raise unknown("method to compare with (--against)", label, run)
+    return tuple(asked)
 
 
 def _tasks(text: str | Sequence[str]) -> tuple[str, ...]:

@@ -266,6 +266,11 @@ class Record:
     warnings: tuple[str, ...] = ()
     """What a reader must know before believing the figures: records and items left out, texts cut, questions that
     stand in other users' histories, what a game holds out, what sharers' ε does not cover, coins that fell alike."""
+    code: Mapping[str, Any] = field(default_factory=dict)
+    """The prime-audit that ran: version, sha256 of its sources, commit, and dirty (whether files that decide numbers
+    differ from that commit); commit and dirty are null outside a checkout."""
+    plugins: Mapping[str, Any] = field(default_factory=dict)
+    """By ``method NAME`` and ``attack NAME``: the plugin's version and origin; of a one-off file, its sha256."""
     schema: str = SCHEMA
     """Name and version of this format."""
 

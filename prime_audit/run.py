@@ -42,6 +42,7 @@ from prime_audit.ledger import Ledger
 from prime_audit.plan import REFERENCE, MethodSpec, Plan
 from prime_audit.play import ALL, Effort, rounds
 from prime_audit.plugins import Attack, Personal, Scene, load_attack, models_of
+from prime_audit.provenance import code, plugins_of
 from prime_audit.record import Comparison, Data, Intervals, Leak, Model, Record, Result
 from prime_audit.seeds import seed_of
 from prime_audit.utility import Answers
@@ -165,9 +166,17 @@ def perform(
         costs=tuple(ledger.costs),
         intervals=Intervals(),
         warnings=tuple(found.warnings),
+        code=code(),
+        plugins=_plugins(plan),
         times=ledger.times(),
     )
     return record, found
+
+
+def _plugins(plan: Plan) -> dict[str, Any]:
+    methods = {part.plugin.name: part.plugin for spec in plan.methods for part in spec.parts}
+    attacks = [load_attack(name, plan.plugins) for name in plan.attacks]
+    return plugins_of(methods.values(), attacks, plan.plugins)
 
 
 class Readers:
@@ -320,8 +329,9 @@ class TaskRun:
         for label, own in answers.items():
             self.found.results += utility.results(self.task, own, seed, draws)
             self.found.predictions += utility.rows(self.task, own)
-            if label != REFERENCE:
-                self.found.comparisons += utility.comparisons(self.task, own, answers[REFERENCE], seed, draws)
+            for other in self.plan.against:
+                if label not in (REFERENCE, other):
+                    self.found.comparisons += utility.comparisons(self.task, own, answers[other], seed, draws)
 
     def _attacks(self) -> list[Attack]:
         return [load_attack(name, self.plan.plugins) for name in self.plan.attacks]

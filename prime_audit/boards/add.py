@@ -1,0 +1,73 @@
+"""Filing a run on a board, and telling two boards or runs apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from prime_audit.boards.admission import require_admissible
+from prime_audit.boards.config import Board
+from prime_audit.boards.filed import Filed, dumped, parts, place, read_filed, same_figures
+from prime_audit.boards.sheet import Sheet
+from prime_audit.boards.tables import number
+from prime_audit.errors import UserError
+from prime_audit.folder import load_run, write_atomic
+from prime_audit.record import Record
+
+
+def add(run: Path, board: Board, methods: tuple[str, ...] = ()) -> list[Path]:
+    """File a run's methods (all, or those named) on a board; return the records that are new.
+
+    Raises
+    ------
+    UserError
+        Where the board refuses one of them: then nothing is filed.
+    """
+    if board.kind != "measured":
+        raise UserError(f"leaderboard {board.name} holds reported figures: runs are filed on measured boards")
+    record = load_run(run).record
+    for name in methods:
+        if name not in record.methods:
+            raise UserError(f"{run} has no method {name!r}: it has {', '.join(record.methods)}")
+    here = {f.path: f for f in read_filed(board.folder)}
+    fresh = [
+        Filed(place(p), p) for p in parts(_anonymous(record)) if not methods or set(p.methods) <= {*methods}
+    ]
+    for one in fresh:
+        if one.path in here and not same_figures(one.record, here[one.path].record):
+            raise UserError(
+                f"{board.folder / one.path} holds other figures of the same specification: records are never "
+                "changed; raise the plugin's version, or find out why the numbers differ"
+            )
+    new = [f for f in fresh if f.path not in here]
+    require_admissible(board, [*here.values(), *new])
+    for one in new:
+        (board.folder / one.path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(board.folder / one.path, [dumped(one.record)])
+    return [board.folder / one.path for one in new]
+
+
+def _anonymous(record: Record) -> Record:
+    """Take folders of the filer's machine out of what is published: only the last part of a path stays."""
+    from dataclasses import replace
+
+    def name(source: str) -> str:
+        return Path(source).name if Path(source).is_absolute() else source
+
+    data = tuple(replace(d, source=name(d.source), first_defects=()) for d in record.data)
+    spec = {**record.spec, "data": name(str(record.spec.get("data", "")))}
+    return replace(record, data=data, spec=spec)
+
+
+def differences(one: Sheet, other: Sheet) -> Iterator[tuple[str, str, str, str, str, str, str]]:
+    """Yield task, method, metric, game, attack, and both values of every figure that is not the same."""
+    left = {(f.task, f.method, f.metric, f.game or "", f.attack or ""): f for f in one.figures}
+    right = {(f.task, f.method, f.metric, f.game or "", f.attack or ""): f for f in other.figures}
+    for key in [*left, *(k for k in right if k not in left)]:
+        a, b = left.get(key), right.get(key)
+        if (a.value if a else None) != (b.value if b else None):
+            yield *key, _shown(a.value if a else None), _shown(b.value if b else None)
+
+
+def _shown(value: float | None) -> str:
+    return "—" if value is None else number(value)

@@ -1,0 +1,132 @@
+"""A leaderboard is a pure function of its committed files: build writes it, check only compares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from prime_audit.boards import export, outlook, page, tables
+from prime_audit.boards.admission import require_admissible
+from prime_audit.boards.config import FILE, Board, read_board
+from prime_audit.boards.filed import RECORDS, read_filed
+from prime_audit.boards.gather import sheet_of_board
+from prime_audit.boards.sheet import Sheet
+from prime_audit.errors import UserError
+from prime_audit.folder import read_json, write_atomic
+
+HOME = Path("leaderboards")
+"""Where boards lie, seen from the checkout."""
+SOURCES = "sources.json"
+"""The generated list of the files that a board was built from, with their hashes."""
+INPUTS = (FILE, "cells.json", "claims.json")
+
+
+def boards(home: Path, names: tuple[str, ...] = ()) -> list[Board]:
+    """Read the boards below ``home``: those named, or all."""
+    found = sorted(p.parent for p in home.glob(f"*/{FILE}"))
+    if not found:
+        raise UserError(
+            f"{home} holds no leaderboard (a folder with a {FILE}): run in the checkout, or give --home"
+        )
+    known = [p.name for p in found]
+    for name in names:
+        if name not in known:
+            raise UserError(f"no leaderboard {name!r} in {home}: there are {', '.join(known)}")
+    return [read_board(p) for p in found if not names or p.name in names]
+
+
+def sheet(board: Board) -> Sheet:
+    """Gather what a board shows; UserError where its files are broken or not admissible."""
+    if board.kind == "reported":
+        from prime_audit.boards import reported
+
+        return reported.sheet(board.folder)
+    filed = read_filed(board.folder)
+    require_admissible(board, filed)
+    return sheet_of_board(board, filed)
+
+
+def rendered(board: Board) -> dict[str, str]:
+    """Render all generated files of a board in memory -> name: text. Nothing is written."""
+    shown = sheet(board)
+    files = {
+        "table.md": tables.markdown(shown),
+        "table.csv": export.csv(shown),
+        "table.tex": export.tex(shown),
+        "table.json": export.as_json(shown),
+        "frontier.json": outlook.data(shown),
+        "frontier.svg": outlook.picture(shown),
+        "index.html": page.render(shown),
+        SOURCES: _sources(board),
+    }
+    if board.kind == "reported":
+        from prime_audit.boards import claims
+
+        files |= claims.rendered(board.folder)
+    return files
+
+
+def build(board: Board) -> list[Path]:
+    """Write a board's generated files; return those that changed."""
+    changed = []
+    for name, text in rendered(board).items():
+        path = board.folder / name
+        if not path.is_file() or path.read_bytes() != text.encode():
+            write_atomic(path, [text])
+            changed.append(path)
+    return changed
+
+
+def drift(board: Board) -> Iterator[str]:
+    """Compare a board's files with what they should be, in memory; yield one line a file that differs."""
+    yield from _changed_sources(board)
+    fresh = rendered(board)
+    for name, text in fresh.items():
+        path = board.folder / name
+        if not path.is_file():
+            yield f"{path} is missing: run prime-audit leaderboard build"
+        elif path.read_bytes() != text.encode():
+            yield f"{path} is not what its records give{_where(path.read_bytes(), text.encode())}: build it again"
+    known = {*fresh, *INPUTS, RECORDS, "README.md"}
+    for path in sorted(board.folder.iterdir()):
+        if path.name not in known:
+            yield f"{path} belongs to no leaderboard: take it away"
+
+
+def _where(old: bytes, new: bytes) -> str:
+    lines = zip(old.splitlines(), new.splitlines(), strict=False)
+    first = next((n for n, (a, b) in enumerate(lines, start=1) if a != b), None)
+    return f" (line {first})" if first else ""
+
+
+def _inputs(board: Board) -> list[Path]:
+    own = [board.folder / name for name in INPUTS if (board.folder / name).is_file()]
+    return own + sorted((board.folder / RECORDS).glob("*/*.json"), key=lambda p: p.as_posix())
+
+
+def _hashes(board: Board) -> dict[str, str]:
+    return {
+        path.relative_to(board.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in _inputs(board)
+    }
+
+
+def _sources(board: Board) -> str:
+    return json.dumps(_hashes(board), indent=1, sort_keys=True) + "\n"
+
+
+def _changed_sources(board: Board) -> Iterator[str]:
+    """Name the inputs that are not those the committed tables were built from."""
+    path = board.folder / SOURCES
+    if not path.is_file():
+        return
+    then: Mapping[str, object] = read_json(path)
+    now = _hashes(board)
+    for name in sorted({*then, *now}):
+        if name not in now:
+            yield f"{board.folder / name} is missing: restore it, or build again without it"
+        elif then.get(name) != now[name]:
+            what = "is new" if name not in then else "was changed"
+            yield f"{board.folder / name} {what} since the tables were built: restore it, or build again"

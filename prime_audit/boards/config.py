@@ -1,0 +1,102 @@
+"""A leaderboard's own file, ``board.toml``: what it holds, what a run must have been, what every row must have."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from prime_audit.errors import UserError, unknown
+from prime_audit.lamp.tasks import TASKS
+
+FILE = "board.toml"
+KINDS = ("measured", "reported")
+DIRECTIONS = {"higher": True, "lower": False, "half": None}
+"""How a column is read: larger is better, smaller is better, or ½ is (an AUC: no order)."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """One leaderboard's rules."""
+
+    folder: Path
+    """Where it lies."""
+    name: str
+    """Its folder's name."""
+    title: str
+    """One line."""
+    kind: str = "measured"
+    """``measured``: filed records of runs; ``reported``: a publication's figures."""
+    about: tuple[str, ...] = ()
+    """Paragraphs shown above the table."""
+    command: str = ""
+    """What makes one of its runs, with ``{seed}`` in the seed's place."""
+    model: str = ""
+    """The base model."""
+    tasks: tuple[str, ...] = ()
+    """Its tasks, in order."""
+    methods: tuple[str, ...] = ()
+    """Required rows, in order; further methods may be filed and come behind them."""
+    games: tuple[str, ...] = ()
+    """Membership games every run must have played."""
+    attacks: tuple[str, ...] = ()
+    """Attacks every run must have scored."""
+    seeds: int = 1
+    """Least number of seeds behind a figure."""
+    columns: Mapping[str, str] | None = None
+    """Metric → direction (higher, lower, half); metrics not named are not shown."""
+    run: Mapping[str, Any] | None = None
+    """What every run's specification must say: data, model, preset, overrides. Anything else is a limited run."""
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self.folder / FILE
+
+
+def read_board(folder: Path) -> Board:
+    """Read ``folder``/board.toml; UserError where it is absent, broken, or says what no board can mean."""
+    path = folder / FILE
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; a leaderboard is a folder with a {FILE}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no TOML ({error}); mend it") from None
+    board = _built(folder, content)
+    _require_sound(board)
+    return board
+
+
+def _built(folder: Path, content: Mapping[str, Any]) -> Board:
+    known = {f.name for f in fields(Board)} - {"folder"}
+    path = folder / FILE
+    for key in content:
+        if key not in known:
+            raise UserError(f"{path}: {unknown('entry', key, known)}")
+    for key in ("name", "title"):
+        if not isinstance(content.get(key), str):
+            raise UserError(f"{path}: lacks {key}; write {key} = '…'")
+    lists = ("about", "tasks", "methods", "games", "attacks")
+    for key, kind in {**dict.fromkeys(lists, list), "seeds": int, "columns": dict, "run": dict}.items():
+        if key in content and not isinstance(content[key], kind):
+            raise UserError(f"{path}: {key} is no {kind.__name__}; mend it")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    return Board(folder, **values)
+
+
+def _require_sound(board: Board) -> None:
+    if board.name != board.folder.resolve().name:
+        raise UserError(
+            f"{board.path}: name is {board.name!r}, its folder's is {board.folder.resolve().name!r}"
+        )
+    if board.kind not in KINDS:
+        raise UserError(f"{board.path}: {unknown('kind', board.kind, KINDS)}")
+    for task in board.tasks if board.kind == "measured" else ():
+        if task not in TASKS:
+            raise UserError(f"{board.path}: {unknown('task', task, TASKS)}")
+    for metric, direction in (board.columns or {}).items():
+        if direction not in DIRECTIONS:
+            raise UserError(f"{board.path}: columns.{metric}: {unknown('direction', direction, DIRECTIONS)}")

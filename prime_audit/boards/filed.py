@@ -1,0 +1,150 @@
+"""Filed records: one method's part of one run, named by the hash of all that decides it; never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from prime_audit.errors import UserError
+from prime_audit.folder import read_json
+from prime_audit.record import Record, record_from_json
+
+RECORDS = "records"
+NOT_DECIDING = ("methods", "plugins", "device", "batch_tokens", "read_tokens", "train_tokens", "against")
+"""Entries of a specification that change a method's figures in the last bits at most: no part of a run's id."""
+
+
+@dataclass(frozen=True)
+class Filed:
+    """A record on a board."""
+
+    path: Path
+    """Relative to the board's folder: records/METHOD/ID.json."""
+    record: Record
+    """One method's part of a run."""
+
+    @property
+    def method(self) -> str:
+        """Its label."""
+        return next(iter(self.record.methods))
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.path.stem
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.record.seeds["run"]
+
+
+def parts(record: Record) -> Iterator[Record]:
+    """Cut a run's record into one a method: its figures, and all that describes the run."""
+    for label, params in record.methods.items():
+        yield replace(
+            record,
+            methods={label: params},
+            results=tuple(r for r in record.results if r.method == label),
+            comparisons=tuple(c for c in record.comparisons if c.method == label),
+            leaks=tuple(x for x in record.leaks if x.method == label),
+            costs=tuple(c for c in record.costs if c.method in (None, label)),
+            community={},  # who shares is the run's, not the method's, and may name people
+        )
+
+
+def run_id(part: Record) -> str:
+    """Hash what decides one method's figures: specification, parameters, data, model, plugins -> 16 hex digits."""
+    spec = {k: v for k, v in part.spec.items() if k not in NOT_DECIDING}
+    spec["settings"] = {
+        task: {k: v for k, v in settings.items() if k not in NOT_DECIDING}
+        for task, settings in part.spec.get("settings", {}).items()
+    }
+    decided = {
+        "spec": spec,
+        "methods": part.methods,
+        "data": {d.task: [d.sha256, d.split_sha256] for d in part.data},
+        "model": part.model.sha256,
+        "plugins": {k: v for k, v in part.plugins.items() if _concerns(k, part)},
+    }
+    text = json.dumps(decided, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _concerns(plugin: str, part: Record) -> bool:
+    """Whether a plugin decides this method's figures: every attack, and the method's own parts."""
+    kind, _, name = plugin.partition(" ")
+    return kind == "attack" or name in own_parts(next(iter(part.methods)))
+
+
+def own_parts(label: str) -> list[str]:
+    """``prime:alpha=0.6+rag`` -> ``["prime", "rag"]``."""
+    return [part.partition(":")[0] for part in re.split(r"\+(?=[A-Za-z_])", label)]
+
+
+def folder_of(label: str) -> str:
+    """Name a method's folder: its label, where that is a plain name; else made plain, with a hash to keep it one's own.
+
+    No label becomes a path: what is not a letter, digit, ``=``, ``,`` or ``-`` is an underscore.
+    """
+    plain = re.sub(r"[^A-Za-z0-9=,.-]+", "_", label)[:60].strip("._-") or "method"
+    return plain if plain == label else f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+
+
+def place(part: Record) -> Path:
+    """Say where a part is filed, relative to its board."""
+    return Path(RECORDS) / folder_of(next(iter(part.methods))) / f"{run_id(part)}.json"
+
+
+def dumped(part: Record) -> str:
+    """Write a filed record: JSON, a line an entry, so that a change shows as one."""
+    content = part.to_json()
+    lines = [f"{json.dumps(key)}: {_lines(value)}" for key, value in content.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _lines(value: Any) -> str:
+    if isinstance(value, list | tuple) and value:
+        return "[\n" + ",\n".join(_line(entry) for entry in value) + "\n]"
+    return _line(value)
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_filed(folder: Path) -> list[Filed]:
+    """Read all records of a board, in the order of their paths.
+
+    Raises
+    ------
+    UserError
+        Where one is broken, holds more or less than one method, or lies under another name than its content's.
+    """
+    found = []
+    for path in sorted((folder / RECORDS).glob("*/*.json"), key=lambda p: p.as_posix()):
+        record = record_from_json(read_json(path), str(path))
+        if len(record.methods) != 1:
+            raise UserError(f"{path} holds {len(record.methods)} methods: file runs by leaderboard add")
+        if (due := place(record)) != path.relative_to(folder):
+            raise UserError(f"{path} was changed, or is misplaced: its content belongs to {due.as_posix()}")
+        found.append(Filed(due, record))
+    for path in sorted((folder / RECORDS).rglob("*")):
+        if path.is_file() and path.relative_to(folder) not in {f.path for f in found}:
+            raise UserError(f"{path} is no record: only records/METHOD/ID.json belong there; take it away")
+    return found
+
+
+def same_figures(one: Record, other: Record) -> bool:
+    """Whether two records of one id tell the same, clock and machine apart."""
+    return _told(one) == _told(other)
+
+
+def _told(record: Record) -> Mapping[str, Any]:
+    content = record.to_json()
+    return {key: content[key] for key in ("results", "comparisons", "leaks")}

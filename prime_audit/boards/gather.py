@@ -1,0 +1,217 @@
+"""From filed records to what a board shows: figures over seeds, ranks, gaps with their reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from prime_audit.boards.config import DIRECTIONS, Board
+from prime_audit.boards.filed import Filed
+from prime_audit.boards.pooling import Seen, pooled
+from prime_audit.boards.sheet import Figure, Sheet, Source
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.plan import REFERENCE
+from prime_audit.record import Comparison, Result
+
+Key = tuple[str, str, str, str | None, str | None]
+"""(task, method, metric, game, attack): one cell."""
+NOTES = (
+    "A figure is the mean over seeds. Its 95 % interval holds for users and seeds both: users' variance from each "
+    "run's bootstrap over users (leakage: over sharers and targets), seeds' from how far their values lie apart "
+    "(prime_audit/boards/pooling.py).",
+    "Place: the best and the worst place that the intervals allow; methods whose intervals overlap share places. An "
+    "AUC is not ranked: ½ is chance, and distance from ½ in either direction is signal.",
+    "Δ np is the method minus the non-personalised model on the same questions of each seed.",
+    "AUC base is the same score from the unmerged base: what is there before any model is personalised. AUC − base is "
+    "what merging adds.",
+    "— is no zero: the reason stands beside it, and no average runs over it.",
+)
+
+
+def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
+    """Gather all records of a measured board."""
+    methods = list(dict.fromkeys([*board.methods, *(f.method for f in filed)]))
+    order = {m: i for i, m in enumerate(methods)}
+    filed = sorted(filed, key=lambda f: (order[f.method], f.seed, f.id))
+    figures = _ranked(_figures(board, filed, methods))
+    return Sheet(
+        board.name,
+        board.title,
+        board.about,
+        f"prime-audit leaderboard build --board {board.name}",
+        board.model,
+        board.tasks,
+        {m: _told_of(m, filed) for m in methods},
+        tuple(figures),
+        tuple((leak, f.id) for f in filed for leak in f.record.leaks),
+        {f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
+        (*NOTES, *_sizes(filed), *_how(board, filed)),
+        tuple(dict.fromkeys(f"{w}" for f in filed for w in f.record.warnings)),
+    )
+
+
+def _told_of(method: str, filed: Iterable[Filed]) -> dict[str, Any]:
+    """Tell of a method what its records say: parameters by task, and its plugins' versions."""
+    own = [f.record for f in filed if f.method == method]
+    if not own:
+        return {}
+    versions = {name: told.get("version") for record in own for name, told in record.plugins.items()}
+    return {"parameters": own[0].methods[method], "versions": versions}
+
+
+def _sizes(filed: Sequence[Filed]) -> list[str]:
+    lines = dict[str, set[tuple[int, int, int]]]()
+    for one in filed:
+        for data in one.record.data:
+            lines.setdefault(data.task, set()).add((one.seed, data.queries, data.users.get("targets", 0)))
+    return [
+        f"{task}: " + "; ".join(f"seed {s}: {q} questions of {t} targets" for s, q, t in sorted(seen)) + "."
+        for task, seen in sorted(lines.items())
+    ]
+
+
+def _how(board: Board, filed: Sequence[Filed]) -> list[str]:
+    """Tell how its runs are made, and from which code they were."""
+    lines = [f"A run of this board: {board.command}"] if board.command else []
+    codes = {(c.get("version"), c.get("commit")) for f in filed if (c := f.record.code)}
+    if codes:
+        lines.append(
+            "Code: " + "; ".join(sorted(f"prime-audit {v}, commit {c or 'unknown'}" for v, c in codes)) + "."
+        )
+    return lines
+
+
+def _figures(board: Board, filed: Sequence[Filed], methods: Sequence[str]) -> list[Figure]:
+    """Make every cell: what is filed, and where a required one is not, why."""
+    cells: dict[Key, list[tuple[Filed, Result]]] = {}
+    for one in filed:
+        for r in one.record.results:
+            if board.columns is None or r.metric in board.columns:
+                cells.setdefault((r.task, r.method, r.metric, r.game, r.attack), []).append((one, r))
+    keys = _columns(board, cells)
+    return [
+        _figure(board, (task, method, *column), cells.get((task, method, *column), []))
+        for task in board.tasks
+        for method in methods
+        for column in keys[task]
+    ]
+
+
+def _columns(board: Board, cells: Iterable[Key]) -> dict[str, list[tuple[str, str | None, str | None]]]:
+    """List each task's columns: its metrics, then every game and attack with AUC and controls."""
+    columns: dict[str, dict[tuple[str, str | None, str | None], None]] = {
+        task: dict.fromkeys((m, None, None) for m in TASKS[task].metrics if m in (board.columns or (m,)))
+        for task in board.tasks
+    }
+    asked = [(m, g, a) for g in board.games for a in board.attacks for m in board.columns or () if "auc" in m]
+    for task in board.tasks:
+        columns[task].update(dict.fromkeys(asked))
+    for task, _, *column in cells:
+        columns[task][tuple(column)] = None  # type: ignore[index]
+    return {task: list(found) for task, found in columns.items()}
+
+
+def _figure(board: Board, key: Key, seen: Sequence[tuple[Filed, Result]]) -> Figure:
+    task, method, metric, game, attack = key
+    direction = DIRECTIONS[(board.columns or {}).get(metric, "half")]
+    empty = Figure(task, method, metric, None, None, higher_is_better=direction, game=game, attack=attack)
+    if not seen:
+        return replace(empty, reason="no run filed")
+    empty = replace(empty, sources=tuple(f.id for f, _ in seen))
+    first = seen[0][1]
+    if lacking := [(f, r) for f, r in seen if r.value is None]:
+        return replace(empty, reason=_reason(lacking))
+    if len(seen) < board.seeds:
+        return replace(empty, reason=f"{len(seen)} of {board.seeds} seeds filed")
+    value, ci = pooled([Seen(_value(r), r.ci, _split(f, task)) for f, r in seen])
+    difference, difference_ci, baseline = _difference(seen)
+    return replace(
+        empty,
+        value=value,
+        ci=ci,
+        n=first.n,
+        targets=first.targets,
+        higher_is_better=first.higher_is_better,
+        reason=None if ci else "; ".join(dict.fromkeys(r.reason for _, r in seen if r.reason)) or None,
+        difference=difference,
+        difference_ci=difference_ci,
+        baseline=baseline,
+        seeds=tuple(_value(r) for _, r in seen),
+    )
+
+
+def _value(result: Result) -> float:
+    assert result.value is not None
+    return result.value
+
+
+def _reason(lacking: Sequence[tuple[Filed, Result]]) -> str:
+    """Say why there is no figure; which seeds, where it is not all of them that say so."""
+    reasons = dict.fromkeys(r.reason or "no figure" for _, r in lacking)
+    if len(reasons) == 1:
+        return next(iter(reasons))
+    return "; ".join(f"seed {f.seed}: {r.reason or 'no figure'}" for f, r in lacking)
+
+
+def _split(one: Filed, task: str) -> str:
+    return next(d.split_sha256 for d in one.record.data if d.task == task)
+
+
+def _difference(
+    seen: Sequence[tuple[Filed, Result]],
+) -> tuple[float | None, tuple[float, float] | None, str | None]:
+    """Pool the differences to np, or of an AUC to the unmerged base."""
+    found = []
+    for one, result in seen:
+        c = _comparison(one.record.comparisons, result)
+        if c is None or c.difference is None:
+            return None, None, None
+        found.append((c, Seen(c.difference, c.ci, _split(one, result.task))))
+    return *pooled([s for _, s in found]), found[0][0].baseline
+
+
+def _comparison(comparisons: Iterable[Comparison], r: Result) -> Comparison | None:
+    wanted = "base" if r.game else REFERENCE
+    key = (r.metric, r.task, r.game, r.attack, wanted)
+    return next((c for c in comparisons if (c.metric, c.task, c.game, c.attack, c.baseline) == key), None)
+
+
+def _ranked(figures: Sequence[Figure]) -> list[Figure]:
+    columns: dict[Any, list[Figure]] = {}
+    for f in figures:
+        columns.setdefault((f.task, f.metric, f.game, f.attack), []).append(f)
+    return [
+        replace(f, rank=places(f, columns[f.task, f.metric, f.game, f.attack]))
+        if f.value is not None and f.higher_is_better is not None
+        else f
+        for f in figures
+    ]
+
+
+def places(figure: Figure, column: Sequence[Figure]) -> tuple[int, int]:
+    """Return the best and worst place of a figure in its column that the intervals allow, from 1.
+
+    A method is surely better where its whole interval lies beyond the other's; a figure without one is a point.
+    """
+    sign = 1.0 if figure.higher_is_better else -1.0
+    own_low, own_high = _bounds(figure, sign)
+    others = [_bounds(f, sign) for f in column if f.value is not None and f is not figure]
+    better = sum(low > own_high for low, _ in others)
+    worse = sum(high < own_low for _, high in others)
+    return 1 + better, 1 + len(others) - worse
+
+
+def _bounds(figure: Figure, sign: float) -> tuple[float, float]:
+    assert figure.value is not None
+    low, high = sorted(sign * x for x in (figure.ci or (figure.value, figure.value)))
+    return low, high
+
+
+def methods_shown(sheet: Sheet, task: str) -> Mapping[str, list[Figure]]:
+    """Group a task's figures by method, in the sheet's order."""
+    found: dict[str, list[Figure]] = {m: [] for m in sheet.methods}
+    for f in sheet.figures:
+        if f.task == task:
+            found[f.method].append(f)
+    return found

@@ -1,0 +1,97 @@
+"""A board's frontiers: utility against leakage, as a picture and as data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from prime_audit import frontier
+from prime_audit.boards.sheet import Figure, Sheet
+from prime_audit.record import Intervals, Result
+
+
+def picture(sheet: Sheet) -> str:
+    """Draw every task's frontier in the first game and attack that has a figure -> SVG."""
+    panels = tuple(frontier.Panel(task, tuple(_points(sheet, task))) for task in sheet.tasks)
+    return frontier.draw_panels(panels, Intervals().level)["svg"].decode()
+
+
+def data(sheet: Sheet) -> str:
+    """List every frontier's points as JSON: by task, metric, game and attack, dominated points marked."""
+    found = [
+        {"task": task, "metric": metric, "game": game, "attack": attack, "points": points}
+        for task in sheet.tasks
+        for metric in _metrics(sheet, task)
+        for game, attack in _leakages(sheet, task)
+        if (points := _pairs(sheet, task, metric, game, attack))
+    ]
+    lines = [json.dumps(f, ensure_ascii=False, allow_nan=False) for f in found]
+    return '{"schema": "prime-audit/frontier/1", "frontiers": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
+def _points(sheet: Sheet, task: str) -> list[frontier.Point]:
+    figures = [f for f in sheet.figures if f.task == task]
+    shown = next(
+        ((f.game, f.attack) for f in figures if f.metric == "auc" and f.value is not None), (None, None)
+    )
+    params = {m: told.get("parameters", {}).get(task, {}) for m, told in sheet.methods.items()}
+    return frontier.points([_result(f) for f in figures], shown, params)
+
+
+def _result(f: Figure) -> Result:
+    return Result(
+        *(f.task, f.method, f.metric, f.value, f.ci, f.n),
+        higher_is_better=f.higher_is_better,
+        reason=f.reason,
+        targets=f.targets,
+        game=f.game,
+        attack=f.attack,
+    )
+
+
+def _metrics(sheet: Sheet, task: str) -> list[str]:
+    return list(dict.fromkeys(f.metric for f in sheet.figures if f.task == task and f.game is None))
+
+
+def _leakages(sheet: Sheet, task: str) -> list[tuple[str, str]]:
+    seen = ((f.game, f.attack) for f in sheet.figures if f.task == task and f.metric == "auc")
+    return list(dict.fromkeys((g, a) for g, a in seen if g is not None and a is not None))
+
+
+def _pairs(sheet: Sheet, task: str, metric: str, game: str, attack: str) -> list[dict[str, Any]]:
+    here = [f for f in sheet.figures if f.task == task and f.value is not None]
+    utility = {f.method: f for f in here if f.metric == metric and f.game is None}
+    leak = {f.method: f for f in here if (f.metric, f.game, f.attack) == ("auc", game, attack)}
+    base = {f.method: f.value for f in here if (f.metric, f.game, f.attack) == ("auc_base", game, attack)}
+    pairs = [(utility[m], leak[m]) for m in utility if m in leak]
+    return [
+        {
+            "method": u.method,
+            "utility": u.value,
+            "utility_ci": u.ci,
+            "auc": a.value,
+            "auc_ci": a.ci,
+            "auc_base": base.get(u.method),
+            "dominated": dominated(u, a, pairs),
+            "records": list(dict.fromkeys([*u.sources, *a.sources])),
+        }
+        for u, a in pairs
+    ]
+
+
+def dominated(utility: Figure, auc: Figure, pairs: Sequence[tuple[Figure, Figure]]) -> bool:
+    """Whether another method is as useful and as close to ½, and better in one of both."""
+    own = _goodness(utility), -_distance(auc)
+    others = [(_goodness(u), -_distance(a)) for u, a in pairs if u is not utility]
+    return any(g >= own[0] and d >= own[1] and (g, d) != own for g, d in others)
+
+
+def _goodness(f: Figure) -> float:
+    assert f.value is not None
+    return -f.value if f.higher_is_better is False else f.value
+
+
+def _distance(f: Figure) -> float:
+    assert f.value is not None
+    return abs(f.value - 0.5)

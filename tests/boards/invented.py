@@ -1,0 +1,143 @@
+"""Invented runs of true specification, and a board that takes them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prime_audit import provenance
+from prime_audit.folder import RunFolder
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.plan import make_plan
+from prime_audit.plugins import load_attack
+from prime_audit.record import Comparison, Data, Leak, Model, Record, Result, Times
+
+METHODS = ("np", "perpcs", "prime", "prime:alpha=0.6+rag")
+BOARD = """
+name = "toy"
+title = "A toy board"
+about = ["Invented <b>figures</b>."]
+command = "prime-audit compare --seed {seed}"
+model = "mini"
+tasks = ["LaMP-2", "LaMP-3"]
+methods = ["np", "perpcs", "prime", "oppu"]
+games = ["paper"]
+attacks = ["loss"]
+seeds = 2
+
+[columns]
+accuracy = "higher"
+f1 = "higher"
+MAE = "lower"
+RMSE = "lower"
+auc = "half"
+auc_base = "half"
+
+[run]
+data = "world"
+model = "mini"
+preset = "laptop"
+[run.set]
+targets = 4
+"""
+
+
+def board_at(home: Path, text: str = BOARD) -> Path:
+    """Write a board's folder below ``home``."""
+    folder = home / "toy"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "board.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def run_record(
+    seed: int = 0,
+    methods: Sequence[str] = METHODS,
+    tasks: Sequence[str] = ("LaMP-2", "LaMP-3"),
+    **changes: Any,
+) -> Record:
+    """Make a run's record: true plan, invented figures that depend on the seed."""
+    plan = make_plan(
+        methods=",".join(methods), tasks=tasks, games="paper", overrides=["targets=4"], seed=seed
+    )
+    parts = {part.plugin.name: part.plugin for spec in plan.methods for part in spec.parts}
+    rng = np.random.default_rng(seed)
+    results, comparisons, leaks = list[Result](), list[Comparison](), list[Leak]()
+    for task in tasks:
+        for spec in plan.methods:
+            results += _utility(task, spec.label, rng)
+            comparisons += _gaps(task, spec.label, rng)
+            results += _leakage(task, spec.label, rng)
+            leaks += _panel(task, spec.label, results)
+    record = Record(
+        command="prime-audit compare …",
+        spec=plan.spec(),
+        methods={m.label: {t: m.values(plan.settings, t) for t in tasks} for m in plan.methods},
+        seeds={"run": seed},
+        versions={"prime-audit": "0"},
+        data=tuple(_data(task, seed) for task in tasks),
+        model=Model("mini", "c" * 64, 1, "float32"),
+        hardware={"device": "cpu"},
+        results=tuple(results),
+        times=Times("then", "now"),
+        comparisons=tuple(comparisons),
+        leaks=tuple(leaks),
+        code={"version": "0", "sha256": "0" * 64, "commit": "0" * 40, "dirty": False},
+        plugins=provenance.plugins_of(parts.values(), [load_attack("loss")], ()),
+    )
+    return replace(record, **changes)
+
+
+def _data(task: str, seed: int) -> Data:
+    split = hashlib.sha256(f"{task} {seed}".encode()).hexdigest()
+    return Data(task, "world", "world", split[::-1], split, {"targets": 4}, 99, 36)
+
+
+def _utility(task: str, method: str, rng: np.random.Generator) -> list[Result]:
+    found = []
+    for metric in TASKS[task].metrics:
+        value = round(float(rng.uniform(0.3, 0.6)), 4)
+        ci = (value - 0.05, value + 0.05)
+        higher = TASKS[task].higher_is_better
+        found.append(Result(task, method, metric, value, ci, 36, higher_is_better=higher, targets=4))
+    return found
+
+
+def _gaps(task: str, method: str, rng: np.random.Generator) -> list[Comparison]:
+    if method == "np":
+        return []
+    gaps = [(metric, float(rng.uniform(-0.1, 0.1))) for metric in TASKS[task].metrics]
+    return [Comparison(task, method, "np", metric, g, (g - 0.1, g + 0.1), 36) for metric, g in gaps]
+
+
+def _leakage(task: str, method: str, rng: np.random.Generator) -> list[Result]:
+    where = {"game": "paper", "attack": "loss"}
+    if method == "np":
+        return [
+            Result(task, method, m, None, None, 0, reason="merges nobody", **where)
+            for m in ("auc", "auc_base")
+        ]
+    values = [("auc", float(rng.uniform(0.4, 0.6))), ("auc_base", 0.48)]
+    return [
+        Result(task, method, m, v, (v - 0.1, v + 0.1), 400, targets=4, member_sharers=3, **where)
+        for m, v in values
+    ]
+
+
+def _panel(task: str, method: str, results: Sequence[Result]) -> list[Leak]:
+    auc = [r for r in results if (r.task, r.method, r.metric) == (task, method, "auc")][-1]
+    if auc.value is None:
+        return []
+    head = (task, method, "paper", "loss", auc.value, auc.ci, "confounded", "because", 0.03, 0.03)
+    return [Leak(*head, "bag_of_words", -0.2, (-0.3, -0.1), {"0.1": 0.2, "0.01": None}, 40, 360, 0, 0, 0)]
+
+
+def run_at(folder: Path, record: Record) -> Path:
+    """Write a run's folder."""
+    RunFolder.create(folder, "run").write_record(record)
+    return folder
