@@ -131,7 +131,8 @@ def claims_markdown(results: Sequence[ClaimResult]) -> str:
     rows = [_row(r) for r in results]
     counts = ", ".join(f"{sum(r.verdict is v for r in results)} {v.value}" for v in Verdict)
     parts = [
-        f"{len(results)} checks: {counts}.",
+        "# Which claims follow from the printed numbers",
+        f"{len({r.id for r in results})} claims, {len(results)} checks: {counts}.",
         "*Holds*: from the cells as printed. *Holds within rounding*: not from the printed digits, but from numbers "
         "that round to them. A claim with an AUC in it stands twice: as the paper reads an AUC, and by its distance "
         "from ½, which is what an attacker who may turn the score round has.",

@@ -46,7 +46,8 @@ class Finding:
 class Unit:
     """One thing that a quantifier counts."""
 
-    group: tuple[Any, ...]
+    group: str
+    """The group it is counted in; empty where there is one."""
     verdict: Verdict
     text: str
 
@@ -97,7 +98,7 @@ def _compare(says: Mapping[str, Any], look: Look) -> Finding:
     )
     per = says.get("per", ())
     found = [(RELATIONS[relation](look, p), p) for p in pairs]
-    units = [Unit(keys(p.ours, per), v, f"{p}{_equal(v)}") for v, p in found]
+    units = [Unit(_group(p.ours, per), v, f"{p}{_equal(v)}") for v, p in found]
     return _quantified(units, says["quantifier"], relation, look)
 
 
@@ -110,7 +111,7 @@ def _tradeoff(says: Mapping[str, Any], look: Look) -> Finding:
         found = [(look.better(pair), pair) for pair in pairs]
         verdict = _threshold([v for v, _ in found], len(found))
         against = "; ".join(f"{pair}{_equal(v)}" for v, pair in found if v is not Verdict.HOLDS)
-        units.append(Unit(keys(pairs[0].ours, says.get("per", ())), verdict, against))
+        units.append(Unit(_group(pairs[0].ours, says.get("per", ())), verdict, against))
     return _quantified(units, says["quantifier"], "better in every metric", look)
 
 
@@ -126,10 +127,10 @@ def _gains(says: Mapping[str, Any], look: Look) -> Finding:
         for other, against in theirs:
             if keys(pair.ours, by) == keys(other.ours, by):
                 if span is None or against is None:
-                    units.append(Unit((), Verdict.UNKNOWN, f"{pair}; {other}"))
+                    units.append(Unit("", Verdict.UNKNOWN, f"{pair}; {other}"))
                     continue
                 text = f"{_percent(span)} ({pair}), {_percent(against)} ({other})"
-                units.append(Unit((), _larger(*((span, against) if larger else (against, span))), text))
+                units.append(Unit("", _larger(*((span, against) if larger else (against, span))), text))
     return _quantified(units, says["quantifier"], f"{says['relation']} gain", look)
 
 
@@ -153,7 +154,7 @@ def _marks(says: Mapping[str, Any], look: Look) -> Finding:
                 right = len({c.value for c in above}) == (0 if cell.mark == "bold" else 1)
                 better = ", ".join(f"{c.place} {shown(c)}" for c in above) or "nothing"
                 text = f"{cell.source} {shown(cell)} is {cell.mark}; better: {better}"
-                units.append(Unit((), Verdict.HOLDS if right else Verdict.FAILS, text))
+                units.append(Unit("", Verdict.HOLDS if right else Verdict.FAILS, text))
     found = _quantified(units, "all", "rightly marked", look)
     return Finding(
         found.verdict,
@@ -185,7 +186,7 @@ def _quantified(units: Sequence[Unit], quantifier: str | int, relation: str, loo
     """Count the units that hold, group by group; the worst group decides."""
     if isinstance(quantifier, bool) or not (quantifier in _WORDS or isinstance(quantifier, int)):
         raise UserError(f"{look.where}: {unknown('quantifier', str(quantifier), (*_WORDS, 'a number'))}")
-    groups: dict[tuple[Any, ...], list[Unit]] = {}
+    groups: dict[str, list[Unit]] = {}
     for unit in units:
         groups.setdefault(unit.group, []).append(unit)
     if not groups:
@@ -194,7 +195,7 @@ def _quantified(units: Sequence[Unit], quantifier: str | int, relation: str, loo
     for group, own in groups.items():
         need = {"all": len(own), "most": len(own) // 2 + 1, "some": 1}.get(str(quantifier), quantifier)
         verdicts.append(_threshold([u.verdict for u in own], int(need)))
-        told.append(_counted(own, " ".join(map(str, group))))
+        told.append(_counted(own, group))
         exact = sum(u.verdict is Verdict.HOLDS for u in own)
         if quantifier in ("all", "most") or exact < int(need):  # of "some", what failed tells nothing
             against += [u.text for u in own if u.verdict is not Verdict.HOLDS]
@@ -203,6 +204,11 @@ def _quantified(units: Sequence[Unit], quantifier: str | int, relation: str, loo
     each = f" in each of {len(groups)} groups" if len(groups) > 1 else f" of {len(units)}"
     rounding = f"{ties} not decided by the printed digits" if ties else ""
     return Finding(_worst(verdicts), f"{relation}: {word}{each}", "; ".join(told), rounding, tuple(against))
+
+
+def _group(cell: Cell, per: Sequence[str]) -> str:
+    """``Table 2 LaMP-4``."""
+    return " ".join(f"Table {cell.table}" if name == "table" else str(getattr(cell, name)) for name in per)
 
 
 def _threshold(verdicts: Sequence[Verdict], need: int) -> Verdict:
