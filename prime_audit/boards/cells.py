@@ -1,0 +1,236 @@
+"""A publication's tables as data: ``cells.json``, one row a printed cell, read and checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from prime_audit.boards.entries import flat, object_in, read_object
+from prime_audit.errors import UserError, unknown
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.plan import REFERENCE, MethodSpec, parse_methods
+from prime_audit.settings import load_settings
+
+FILE = "cells.json"
+SCHEMA = "prime-audit/reported/1"
+AUC = "auc"
+MARKS = ("bold", "underline")
+DECIMALS = 3
+"""Digits behind the point of every printed cell; a cell stands for all that rounds to it."""
+_TEXTS = ("table", "row", "column", "task", "metric", "method")
+_KEYS = (*_TEXTS, "variant", "value", "stderr", "mark", "reading")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the publication."""
+
+    model: str
+    """The base model, in the publication's words."""
+    title: str
+    """From its caption."""
+    marks: str
+    """What could be read of its bold and underlined cells."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Where the cells come from."""
+
+    cite: str
+    """The reference, one line."""
+    href: str
+    """Its address."""
+    targets: int
+    """Targets behind every figure."""
+    game: str
+    """The membership game of its AUCs."""
+    attack: str
+    """The score of its AUCs."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed cell."""
+
+    table: str
+    """Number of its table, with the letter of its part: 6a."""
+    row: str
+    """Its line, in the publication's words."""
+    column: str
+    """Its column, in the publication's words."""
+    model: str
+    """The base model."""
+    task: str
+    """A task's name."""
+    metric: str
+    """One of the task's metrics, or auc."""
+    method: str
+    """prime-audit's label."""
+    value: float | None
+    """As printed; None where it could not be read, and then reading says why."""
+    variant: str | None = None
+    """What sets it apart from the label's own cell: other profiles, a mean of runs."""
+    stderr: float | None = None
+    """Its standard error, as printed."""
+    mark: str | None = None
+    """bold or underline, where it can be read; None says nothing (see the table's marks)."""
+    reading: str | None = None
+    """How a doubtful cell was read, or why it could not be."""
+
+    @property
+    def place(self) -> str:
+        """``LaMP-2 Acc, PriME +RAG``: where it stands in its table."""
+        return f"{self.row}, {self.column}"
+
+    @property
+    def source(self) -> str:
+        """``Table 1, LaMP-2 Acc, PriME +RAG``: where it is printed."""
+        return f"Table {self.table}, {self.place}"
+
+    @property
+    def higher_is_better(self) -> bool | None:
+        """Direction of the metric; None for an AUC, which is best at ½."""
+        return None if self.metric == AUC else TASKS[self.task].higher_is_better
+
+    @property
+    def spec(self) -> MethodSpec:
+        """The method, parsed."""
+        return _spec(self.method)
+
+    @property
+    def core(self) -> str:
+        """The first word of the label: prime, perpcs, oppu, np, rag, pag."""
+        return re.split(r"[:+]", self.method)[0]
+
+    @property
+    def front(self) -> str:
+        """What goes in front of the prompt: rag, pag, or nothing."""
+        return "+".join(part.plugin.name for part in self.spec.fronts)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """All parameters in force under the preset ``paper``: ``{"prime.alpha": 0.2, …}``."""
+        return {
+            f"{name}.{key}": value for name, own in _in_force(self.method, self.task) for key, value in own
+        }
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The parameters that the label names."""
+        named = {f"{p.plugin.name}.{key}" for p in self.spec.parts for key, _ in p.given}
+        return {key: value for key, value in self.params.items() if key in named}
+
+    @property
+    def same(self) -> tuple[Any, ...]:
+        """Equal for cells of one row: model, task, variant, and the method however it is labelled."""
+        return (self.model, self.task, self.variant, frozenset(_in_force(self.method, self.task)))
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A publication's tables."""
+
+    path: Path
+    """The file they were read from."""
+    publication: Publication
+    tables: Mapping[str, Table]
+    """By number, in their order."""
+    cells: tuple[Cell, ...]
+    """In the order of the file."""
+
+
+@cache
+def _spec(label: str) -> MethodSpec:
+    specs = parse_methods(label)
+    if len(specs) != 1:
+        raise UserError(f"method {label!r} is no single label; write for instance prime:alpha=0.2+rag")
+    return specs[0]
+
+
+@cache
+def _in_force(label: str, task: str) -> tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]:
+    """Return (plugin, (parameter, value) …) of every part, the preset's numbers filled in."""
+    settings = load_settings("paper")
+    return tuple((p.plugin.name, tuple(p.values(settings, task).items())) for p in _spec(label).parts)
+
+
+def read_cells(path: Path) -> Reported:
+    """Read ``path`` (a ``cells.json``).
+
+    Raises
+    ------
+    UserError
+        Where the file is absent or broken, or a row says what no cell can mean; it names the row, counted from 1.
+    """
+    content = read_object(path, SCHEMA)
+    publication = flat(Publication, content.get("publication"), f"{path}: publication")
+    tables = {
+        name: flat(Table, entry, f"{path}: table {name}")
+        for name, entry in object_in(content.get("tables"), f"{path}: tables").items()
+    }
+    rows = content.get("cells")
+    if not isinstance(rows, list) or not rows:
+        raise UserError(f"{path}: lacks cells; give a list of rows")
+    cells: list[Cell] = []
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        cell = _cell(row, tables, f"{path}: row {number}")
+        if (first := seen.setdefault(cell.source, number)) != number:
+            raise UserError(f"{path}: row {number}: {cell.source} stands in row {first} already; drop one")
+        cells.append(cell)
+    return Reported(path, publication, tables, tuple(cells))
+
+
+def _cell(row: Any, tables: Mapping[str, Table], where: str) -> Cell:
+    for key in object_in(row, where):
+        if key not in _KEYS:
+            raise UserError(f"{where}: {unknown('entry', key, _KEYS)}")
+    for key in (*_TEXTS, "variant", "mark", "reading"):
+        required = key in _TEXTS
+        if not (isinstance(row.get(key), str) and row[key]) and (required or row.get(key) is not None):
+            raise UserError(f"{where}: {key} is no text; mend it")
+    if row["table"] not in tables:
+        raise UserError(f"{where}: {unknown('table', row['table'], tables)}")
+    if row["task"] not in TASKS:
+        raise UserError(f"{where}: {unknown('task', row['task'], TASKS)}")
+    metrics = (*TASKS[row["task"]].metrics, AUC)
+    if row["metric"] not in metrics:
+        raise UserError(f"{where}: {unknown('metric', row['metric'], metrics)}")
+    if row.get("mark") not in (None, *MARKS):
+        raise UserError(f"{where}: {unknown('mark', row['mark'], MARKS)}")
+    value, stderr = (_number(row.get(key), row["metric"], f"{where}: {key}") for key in ("value", "stderr"))
+    if value is None and not row.get("reading"):
+        raise UserError(f"{where}: has no value and no reading; say in reading why it could not be read")
+    cell = Cell(**{**row, "model": tables[row["table"]].model, "value": value, "stderr": stderr})
+    _require_method(cell, where)
+    return cell
+
+
+def _require_method(cell: Cell, where: str) -> None:
+    try:
+        spec, _ = cell.spec, cell.params  # the second refuses parameters there are not
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    # np+rag and rag are one method; a file that says both would split its row.
+    if spec.label != cell.method:
+        raise UserError(f"{where}: method {cell.method!r} is labelled {spec.label!r}; write that")
+    if cell.method == REFERENCE and cell.metric == AUC:
+        raise UserError(f"{where}: {REFERENCE} merges nobody and has no AUC; correct the method")
+
+
+def _number(value: Any, metric: str, where: str) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise UserError(f"{where} is no number; mend it")
+    # Errors have no upper bound worth naming: ratings run from 1 to 5, so an error is 4 at most.
+    if not 0 <= value <= (4 if metric in ("MAE", "RMSE") else 1):
+        raise UserError(f"{where} {value:g} lies outside what {metric} can be; correct it")
+    if round(value, DECIMALS) != value:
+        raise UserError(f"{where} {value!r} has more than {DECIMALS} decimals; give it as printed")
+    return float(value)

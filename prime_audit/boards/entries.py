@@ -1,0 +1,46 @@
+"""JSON that people write by hand for a board, read strictly: every message says where and what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+from prime_audit.errors import UserError, unknown
+
+
+def read_object(path: Path, schema: str) -> dict[str, Any]:
+    """Read a file of one JSON object of this schema, without NaN; UserError where it is anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; restore it") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON ({str(error)[:80]}); mend it") from None
+    if not isinstance(content, dict) or content.get("schema") != schema:
+        raise UserError(f"{path}: schema is not {schema!r}; give such a file")
+    return content
+
+
+def flat(cls: type[Any], content: Any, where: str) -> Any:
+    """Build a dataclass of texts and whole numbers from a JSON object with exactly its fields."""
+    names: dict[str, str] = cls.__annotations__
+    entry = object_in(content, where)
+    for key in entry:
+        if key not in names:
+            raise UserError(f"{where}: {unknown('entry', key, names)}")
+    for key, kind in names.items():
+        if type(entry.get(key)).__name__ != kind:
+            raise UserError(f"{where}: {key} is no {kind}; mend it")
+    return cls(**entry)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def object_in(content: Any, where: str) -> dict[str, Any]:
+    """Return ``content`` where it is a JSON object; UserError where it is not."""
+    if not isinstance(content, dict):
+        raise UserError(f"{where}: is no JSON object; mend it")
+    return content

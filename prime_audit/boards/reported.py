@@ -1,0 +1,207 @@
+"""A publication's cells as a sheet: one tab a task and base model, one row a method, every figure with its tables."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from prime_audit.boards.cells import AUC, DECIMALS, FILE, Cell, Reported, read_cells
+from prime_audit.boards.sheet import Figure, Sheet, Source
+from prime_audit.errors import UserError
+from prime_audit.lamp.tasks import TASKS
+
+BOARD = "board.toml"
+_TEXTS = ("name", "title", "model")
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One thing that tables print with different values."""
+
+    cells: tuple[Cell, ...]
+    """All cells that print it, in the order of the file."""
+
+    def __str__(self) -> str:
+        """``perpcs, LaMP-2 · Llama-2-7b, accuracy: 0.363 (Tables 1, 4), 0.369 (Table 2)``."""
+        first, by_value = self.cells[0], dict[float | None, list[str]]()
+        for cell in self.cells:
+            by_value.setdefault(cell.value, []).append(cell.table)
+        values = ", ".join(
+            f"{value:.3f} (Table{'s' if len(tables) > 1 else ''} {', '.join(tables)})"
+            for value, tables in by_value.items()
+        )
+        return f"{first.method}, {tab(first)}, {first.metric}: {values}"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One method of one tab, from one table or several that agree."""
+
+    label: str
+    cells: Mapping[str, tuple[Cell, ...]]
+    """Metric → the cells that print it."""
+
+
+def sheet(folder: Path) -> Sheet:
+    """Read ``folder``'s board.toml and cells.json into what is shown; UserError where either is broken."""
+    board = _board(folder)
+    reported = read_cells(folder / FILE)
+    rows = _rows(reported)
+    figures = [f for name, own in rows.items() for f in _figures(name, own, reported)]
+    labels = dict.fromkeys(row.label for own in rows.values() for row in own)
+    return Sheet(
+        board["name"],
+        board["title"],
+        tuple(board.get("about", ())),
+        f"prime-audit leaderboard build --board {board['name']}",
+        board["model"],
+        tuple(rows),
+        {label: {"parameters": _parameters(label, rows)} for label in labels},
+        tuple(figures),
+        sources={f"Table {t}": Source(f"Table {t}", reported.publication.href) for t in reported.tables},
+        notes=_notes(reported),
+        warnings=tuple(_warnings(reported)),
+    )
+
+
+def tab(cell: Cell) -> str:
+    """``LaMP-2 · Llama-2-7b``: the tab that a cell belongs to."""
+    return f"{cell.task} · {cell.model}"
+
+
+def disagreements(reported: Reported) -> tuple[Disagreement, ...]:
+    """List what two tables print with different values: one model, task, method, variant and metric."""
+    groups: dict[Any, list[Cell]] = {}
+    for cell in reported.cells:
+        if cell.value is not None:
+            groups.setdefault((cell.same, cell.metric), []).append(cell)
+    return tuple(Disagreement(tuple(own)) for own in groups.values() if len({c.value for c in own}) > 1)
+
+
+def _board(folder: Path) -> dict[str, Any]:
+    path = folder / BOARD
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; a leaderboard is a folder with a {BOARD}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no TOML ({error}); mend it") from None
+    for key in _TEXTS:
+        if not isinstance(content.get(key), str):
+            raise UserError(f"{path}: lacks {key}; write {key} = '…'")
+    about = content.get("about", [])
+    if not isinstance(about, list) or not all(isinstance(line, str) for line in about):
+        raise UserError(f"{path}: about is no list of texts; mend it")
+    return content
+
+
+def _rows(reported: Reported) -> dict[str, list[_Row]]:
+    """Gather each tab's rows; a table's line joins the row of its method where they agree in all they share."""
+    lines: dict[Any, dict[str, Cell]] = {}
+    for cell in reported.cells:
+        lines.setdefault((cell.same, cell.table), {})[cell.metric] = cell
+    rows: dict[str, dict[Any, list[_Row]]] = {}
+    for (same, _), line in lines.items():
+        first = next(iter(line.values()))
+        known = rows.setdefault(tab(first), {}).setdefault(same, [])
+        for place, row in enumerate(known):
+            if all(_agree(line[m], row.cells.get(m, ())) for m in line):
+                known[place] = _joined(row, line)
+                break
+        else:
+            known.append(_joined(_Row(_label(first, bool(known)), {}), line))
+    return {name: [row for own in found.values() for row in own] for name, found in rows.items()}
+
+
+def _agree(cell: Cell, others: Sequence[Cell]) -> bool:
+    return all(cell.value == other.value for other in others)
+
+
+def _joined(row: _Row, line: Mapping[str, Cell]) -> _Row:
+    return _Row(row.label, {**row.cells, **{m: (*row.cells.get(m, ()), c) for m, c in line.items()}})
+
+
+def _label(cell: Cell, disputed: bool) -> str:
+    brackets = [text for text in (cell.variant, f"Table {cell.table}" if disputed else None) if text]
+    return f"{cell.method} ({', '.join(brackets)})" if brackets else cell.method
+
+
+def _parameters(label: str, rows: Mapping[str, Sequence[_Row]]) -> dict[str, dict[str, Any]]:
+    """Collect by tab the parameters that any of a row's tables names."""
+    own = {name: [row for row in found if row.label == label] for name, found in rows.items()}
+    return {
+        name: {
+            k: v for row in found for cells in row.cells.values() for c in cells for k, v in c.given.items()
+        }
+        for name, found in own.items()
+        if found
+    }
+
+
+def _figures(name: str, rows: Sequence[_Row], reported: Reported) -> list[Figure]:
+    """Make a tab's figures: a row's metrics in the task's order, the AUC last where any row has one."""
+    task = next(iter(rows[0].cells.values()))[0].task
+    metrics = [*TASKS[task].metrics, *([AUC] if any(AUC in row.cells for row in rows) else [])]
+    figures = [_figure(name, task, row, metric, reported) for row in rows for metric in metrics]
+    return [replace(f, rank=_place(f, figures)) for f in figures]
+
+
+def _figure(name: str, task: str, row: _Row, metric: str, reported: Reported) -> Figure:
+    cells = row.cells.get(metric, ())
+    leakage, said = metric == AUC, reported.publication
+    return Figure(
+        name,
+        row.label,
+        metric,
+        cells[0].value if cells else None,
+        targets=said.targets if cells else 0,
+        higher_is_better=None if leakage else TASKS[task].higher_is_better,
+        reason="; ".join(dict.fromkeys(_remarks(cells))) or None if cells else "not reported",
+        game=said.game if leakage else None,
+        attack=said.attack if leakage else None,
+        sources=tuple(f"Table {c.table}" for c in cells),
+        seeds=tuple(c.value for c in cells if c.value is not None),
+    )
+
+
+def _remarks(cells: Iterable[Cell]) -> Iterable[str]:
+    for cell in cells:
+        if cell.stderr is not None:
+            yield f"printed with ± {cell.stderr:.3f} (standard error)"
+        if cell.reading:
+            yield cell.reading
+
+
+def _place(figure: Figure, column: Sequence[Figure]) -> tuple[int, int] | None:
+    """Return the best and worst place by printed values, from 1: equal prints share theirs."""
+    if figure.value is None or figure.higher_is_better is None:
+        return None
+    sign = 1 if figure.higher_is_better else -1
+    values = [sign * f.value for f in column if f.metric == figure.metric and f.value is not None]
+    own = sign * figure.value
+    return 1 + sum(v > own for v in values), sum(v >= own for v in values)
+
+
+def _notes(reported: Reported) -> tuple[str, ...]:
+    said = reported.publication
+    return (
+        f"Reported, not measured here ({said.cite}): every figure stands as printed, with {DECIMALS} decimals, and "
+        "names its tables.",
+        "A row is one method. Where a later table prints other values for it, that table's row stands beside it under "
+        "its number. Other brackets: not the method as such, but a mean of several runs, or other profiles.",
+        "Place: by the printed value, equal prints share one. No intervals are printed, so no place is sure.",
+        f"AUC: game {said.game}, attack {said.attack}. ½ is chance, and distance from ½ in either direction is signal; "
+        "it has no place. What the unmerged base would give is not reported: what merging adds cannot be told.",
+    )
+
+
+def _warnings(reported: Reported) -> Iterable[str]:
+    for found in disagreements(reported):
+        yield f"Tables disagree: {found}."
+    for cell in reported.cells:
+        if cell.reading:
+            value = "no value" if cell.value is None else f"{cell.value:.3f}"
+            yield f"Read with doubt: {cell.source}, {value}. {cell.reading}"

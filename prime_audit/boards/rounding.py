@@ -1,0 +1,86 @@
+"""What printed numbers can tell: a number printed to three decimals stands for all that rounds to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+
+from prime_audit.boards.cells import DECIMALS
+
+_HALF = Fraction(1, 2 * 10**DECIMALS)
+
+
+class Verdict(Enum):
+    """What became of a claim."""
+
+    HOLDS = "holds"
+    """From the cells as printed."""
+    ROUNDING = "holds within rounding"
+    """Not from the cells as printed, but for some numbers that round to them."""
+    FAILS = "does not hold"
+    UNKNOWN = "cannot be checked"
+
+    @property
+    def holds(self) -> bool | None:
+        """True, False, or None where it cannot be checked."""
+        return {Verdict.FAILS: False, Verdict.UNKNOWN: None}.get(self, True)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A number as printed, and the closed range that it stands for; exact."""
+
+    low: Fraction
+    mid: Fraction
+    """As printed."""
+    high: Fraction
+
+
+def printed(value: float) -> Span:
+    """Return the range of a cell: half a unit of its last digit to either side, not below 0."""
+    mid = Fraction(str(value))
+    return Span(max(Fraction(0), mid - _HALF), mid, mid + _HALF)
+
+
+def distance_from_half(auc: Span) -> Span:
+    """Return how far an AUC lies from ½, in either direction: an attacker may turn a score round."""
+    ends = sorted(abs(x - Fraction(1, 2)) for x in (auc.low, auc.high))
+    inside = auc.low <= Fraction(1, 2) <= auc.high
+    return Span(Fraction(0) if inside else ends[0], abs(auc.mid - Fraction(1, 2)), ends[1])
+
+
+def gain(ours: Span, theirs: Span, higher_is_better: bool) -> Span | None:
+    """Return the relative improvement of ours over theirs, percent of theirs; None over zero.
+
+    Where lower is better it is the relative reduction. Both fall and rise with each number, so the ends of the range
+    are made of the ends of the two.
+    """
+    if theirs.low <= 0:
+        return None
+    sign = 1 if higher_is_better else -1
+    ends = sorted(sign * (a / b - 1) * 100 for a, b in ((ours.low, theirs.high), (ours.high, theirs.low)))
+    return Span(ends[0], sign * (ours.mid / theirs.mid - 1) * 100, ends[1])
+
+
+def agrees(stated: str, computed: Span | None) -> Verdict:
+    """Compare a stated percentage, with as many decimals as it states, with a computed one."""
+    if computed is None:
+        return Verdict.UNKNOWN
+    exponent = Decimal(stated).as_tuple().exponent
+    assert isinstance(exponent, int)
+    unit = Fraction(1, 2) * Fraction(10) ** exponent
+    low, high = Fraction(stated) - unit, Fraction(stated) + unit
+    if low <= computed.mid <= high:
+        return Verdict.HOLDS
+    return Verdict.ROUNDING if computed.low <= high and low <= computed.high else Verdict.FAILS
+
+
+def better(ours: Span, theirs: Span, higher_is_better: bool) -> Verdict:
+    """Tell whether ours is better; equal prints may hide a difference either way.
+
+    Prints that differ decide: rounding keeps order.
+    """
+    margin = (ours.mid - theirs.mid) * (1 if higher_is_better else -1)
+    return Verdict.HOLDS if margin > 0 else Verdict.ROUNDING if margin == 0 else Verdict.FAILS
