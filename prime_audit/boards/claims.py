@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from prime_audit.boards.claim_rows import FILE, Claim, read_claims
 from prime_audit.boards.rounding import Verdict
 from prime_audit.boards.selection import DISTANCE, LOWER, Look
 from prime_audit.boards.statements import KINDS, Finding
+from prime_audit.boards.tables import escape
 
 _NONE = "–"
 
@@ -143,11 +142,11 @@ def claims_markdown(results: Sequence[ClaimResult]) -> str:
 
 
 def _row(r: ClaimResult) -> list[str]:
-    quote = f"“{_escaped(r.quote)}” (`{r.id}`)"
-    where = _escaped(r.place) + (f"; {r.reading}" if r.reading else "")
+    quote = f"“{escape(r.quote)}” (`{r.id}`)"
+    where = escape(r.place) + (f"; {r.reading}" if r.reading else "")
     verdict = f"**{r.verdict.value}**" if r.verdict is Verdict.FAILS else r.verdict.value
-    computed = _escaped(f"{r.computed}; {r.rounding}" if r.rounding else r.computed)
-    return [quote, where, verdict, _escaped(r.stated), computed, str(len(r.counterexamples) or _NONE)]
+    computed = escape(f"{r.computed}; {r.rounding}" if r.rounding else r.computed)
+    return [quote, where, verdict, escape(r.stated), computed, str(len(r.counterexamples) or _NONE)]
 
 
 def _notes(results: Sequence[ClaimResult]) -> Iterable[str]:
@@ -157,13 +156,8 @@ def _notes(results: Sequence[ClaimResult]) -> Iterable[str]:
     for claim in dict.fromkeys(r.id for r in results):
         own = [r for r in results if r.id == claim]
         if own[0].note or any(r.counterexamples for r in own):
-            lines.append(f"* `{claim}`" + (f": {_escaped(own[0].note)}" if own[0].note else ""))
+            lines.append(f"* `{claim}`" + (f": {escape(own[0].note)}" if own[0].note else ""))
         for r in own:
             under = f"{r.reading}: " if r.reading else ""
-            lines += [f"    * {under}{_escaped(text)}" for text in r.counterexamples]
+            lines += [f"    * {under}{escape(text)}" for text in r.counterexamples]
     yield "\n".join(lines)
-
-
-def _escaped(text: str) -> str:
-    """Keep text from being markup in Markdown."""
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(text, quote=False))

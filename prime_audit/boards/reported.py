@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from prime_audit.boards.cells import AUC, DECIMALS, FILE, Cell, Reported, read_cells
+from prime_audit.boards.config import read_board
+from prime_audit.boards.gather import places
 from prime_audit.boards.sheet import Figure, Sheet, Source
-from prime_audit.errors import UserError
 from prime_audit.lamp.tasks import TASKS
-
-BOARD = "board.toml"
-_TEXTS = ("name", "title", "model")
 
 
 @dataclass(frozen=True)
@@ -47,17 +44,17 @@ class _Row:
 
 def sheet(folder: Path) -> Sheet:
     """Read ``folder``'s board.toml and cells.json into what is shown; UserError where either is broken."""
-    board = _board(folder)
+    board = read_board(folder)
     reported = read_cells(folder / FILE)
     rows = _rows(reported)
     figures = [f for name, own in rows.items() for f in _figures(name, own, reported)]
     labels = dict.fromkeys(row.label for own in rows.values() for row in own)
     return Sheet(
-        board["name"],
-        board["title"],
-        tuple(board.get("about", ())),
+        board.name,
+        board.title,
+        board.about,
         f"prime-audit leaderboard build --board {board['name']}",
-        board["model"],
+        board.model,
         tuple(rows),
         {label: {"parameters": _parameters(label, rows)} for label in labels},
         tuple(figures),
@@ -79,23 +76,6 @@ def disagreements(reported: Reported) -> tuple[Disagreement, ...]:
         if cell.value is not None:
             groups.setdefault((cell.same, cell.metric), []).append(cell)
     return tuple(Disagreement(tuple(own)) for own in groups.values() if len({c.value for c in own}) > 1)
-
-
-def _board(folder: Path) -> dict[str, Any]:
-    path = folder / BOARD
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; a leaderboard is a folder with a {BOARD}") from None
-    except ValueError as error:
-        raise UserError(f"{path} is no TOML ({error}); mend it") from None
-    for key in _TEXTS:
-        if not isinstance(content.get(key), str):
-            raise UserError(f"{path}: lacks {key}; write {key} = '…'")
-    about = content.get("about", [])
-    if not isinstance(about, list) or not all(isinstance(line, str) for line in about):
-        raise UserError(f"{path}: about is no list of texts; mend it")
-    return content
 
 
 def _rows(reported: Reported) -> dict[str, list[_Row]]:
@@ -146,7 +126,12 @@ def _figures(name: str, rows: Sequence[_Row], reported: Reported) -> list[Figure
     task = next(iter(rows[0].cells.values()))[0].task
     metrics = [*TASKS[task].metrics, *([AUC] if any(AUC in row.cells for row in rows) else [])]
     figures = [_figure(name, task, row, metric, reported) for row in rows for metric in metrics]
-    return [replace(f, rank=_place(f, figures)) for f in figures]
+    return [
+        replace(f, rank=places(f, [g for g in figures if g.metric == f.metric]))
+        if f.value is not None and f.higher_is_better is not None
+        else f
+        for f in figures
+    ]
 
 
 def _figure(name: str, task: str, row: _Row, metric: str, reported: Reported) -> Figure:
@@ -173,16 +158,6 @@ def _remarks(cells: Iterable[Cell]) -> Iterable[str]:
             yield f"printed with ± {cell.stderr:.3f} (standard error)"
         if cell.reading:
             yield cell.reading
-
-
-def _place(figure: Figure, column: Sequence[Figure]) -> tuple[int, int] | None:
-    """Return the best and worst place by printed values, from 1: equal prints share theirs."""
-    if figure.value is None or figure.higher_is_better is None:
-        return None
-    sign = 1 if figure.higher_is_better else -1
-    values = [sign * f.value for f in column if f.metric == figure.metric and f.value is not None]
-    own = sign * figure.value
-    return 1 + sum(v > own for v in values), sum(v >= own for v in values)
 
 
 def _notes(reported: Reported) -> tuple[str, ...]:

@@ -77,6 +77,8 @@ def _utility(sheet: Sheet, task: str) -> str:
     titles = [t for c in heads for t in (title(c, sheet), "Δ np", "place")]
     rows = []
     for method, figures in methods_shown(sheet, task).items():
+        if not figures:
+            continue
         by_column = {(f.metric, f.game, f.attack): f for f in figures}
         cells = [t for c in heads for t in _trio(by_column.get(c), sheet)]
         rows.append([code(method), *cells, _records(figures, sheet)])
@@ -107,11 +109,11 @@ def _linked(text: str, figure: Figure, sheet: Sheet) -> str:
 
 
 def _records(figures: Sequence[Figure], sheet: Sheet) -> str:
-    ids = dict.fromkeys(s for f in figures for s in f.sources if s in sheet.sources)
-    seeds = [(sheet.sources[i].seed, sheet.sources[i].href) for i in ids]
-    return (
-        ", ".join(f"[{'record' if seed is None else f'seed {seed}'}]({href})" for seed, href in seeds) or NONE
-    )
+    """Link every record behind a row: by its seed, a reported table by its name."""
+    ids = dict.fromkeys(i for f in figures for i in f.sources if i in sheet.sources)
+    sources = [sheet.sources[i] for i in ids]
+    names = [s.id if s.seed is None else f"seed {s.seed}" for s in sources]
+    return ", ".join(f"[{escape(n)}]({s.href})" for n, s in zip(names, sources, strict=True)) or NONE
 
 
 def _leakage(sheet: Sheet, task: str) -> list[str]:

@@ -18,7 +18,7 @@ from . import hunt
 from .shapes import Room, candidates
 from .side_by_side import exponent, sweep
 
-SMALLEST = {"targets": 4, "candidates": 5, "history": 12}
+SMALLEST = {"targets": 4, "candidates": 5, "history": 6}
 TINY = {"targets": 1, "candidates": 5, "history": 2}
 
 
