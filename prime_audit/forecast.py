@@ -212,7 +212,7 @@ class _Rehearsed(TaskRun):
 
     def _again(self, exam: Exam, effort: Effort) -> None:
         stage = partial(self.ledger.stage, self.task.name, total=0)
-        for _ in rounds(exam, self.plan.games, self._attacks(), stage, effort):
+        for _ in rounds(exam, self.plan.games, self._attacks(), stage, effort, self.store):
             pass
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prime_audit.audit.auc import FloatArray, Undefined
-from prime_audit.audit.controls import CONTROLS, bag_of_words_between, both_sides
+from prime_audit.audit.controls import CONTROLS, bag_of_words, bag_of_words_between, both_sides
 from prime_audit.audit.games import GAMES, Dealt, Game, by_coin
 from prime_audit.audit.judge import PERMUTATIONS, Judged, Scored, judge
 from prime_audit.audit.observed import Observed, Shadow, signals_of
@@ -23,6 +24,9 @@ from prime_audit.audit.stored import Exam, Kind, Pass
 from prime_audit.plugins import Attack, scores_of
 from prime_audit.record import Comparison, Intervals, Leak, Result
 from prime_audit.seeds import seed_of
+
+if TYPE_CHECKING:
+    from prime_audit.engine.memo import Keeper
 
 Rounds = Iterator[tuple["Played", Pool, Sequence[str]]]
 """Games as they were played, each with its pool and the methods it is a figure of."""
@@ -43,16 +47,21 @@ Stage = Callable[[str, str], AbstractContextManager[object]]
 
 
 def rounds(
-    exam: Exam, games: Sequence[str], attacks: Sequence[Attack], stage: Stage, effort: Effort = ALL
+    exam: Exam,
+    games: Sequence[str],
+    attacks: Sequence[Attack],
+    stage: Stage,
+    effort: Effort = ALL,
+    keeper: Keeper | None = None,
 ) -> Rounds:
     """Play ``games`` (names) with ``attacks`` on everything that a task's exam holds.
 
     What is attacked is the module, so a game counts for every method that deploys it; the target game asks whole
-    systems, and counts for its own method.
+    systems, and counts for its own method. ``keeper`` keeps the classifiers' scores of the bag-of-words control.
     """
     makers = {"modules": Play, "inclusion": InclusionPlay, "target": TargetPlay}
     players = {
-        kind: makers[kind](exam.pool(kind), attacks, exam.similarity, exam.base(kind))
+        kind: makers[kind](exam.pool(kind), attacks, exam.similarity, exam.base(kind), keeper=keeper)
         for kind in {p.kind for p in exam.passes}
     }
     for one in exam.passes:
@@ -97,9 +106,10 @@ class Play:
         similarity: Mapping[str, Mapping[str, float]],
         base: Observed | None,
         controls: Sequence[str] = tuple(CONTROLS),
+        keeper: Keeper | None = None,
     ) -> None:
         self.pool, self.attacks, self.similarity, self.base = pool, attacks, similarity, base
-        self.controls = controls
+        self.controls, self.keeper = controls, keeper
 
     def play(self, game: Game, examined: Examined, effort: Effort, seed: int) -> Played:
         """Play one game on one method's models with every attack."""
@@ -195,7 +205,7 @@ class Play:
 
     def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
         """Classify by words."""
-        return CONTROLS["bag_of_words"].score(signals)
+        return bag_of_words(signals, self.keeper)
 
 
 class InclusionPlay(Play):
@@ -207,7 +217,7 @@ class InclusionPlay(Play):
 
     def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
         """Classify by words with whole sharers held apart: her other items would tell her coin."""
-        return bag_of_words_between(signals, dealt.owners)
+        return bag_of_words_between(signals, dealt.owners, self.keeper)
 
 
 class TargetPlay(Play):
@@ -234,7 +244,7 @@ class TargetPlay(Play):
         """Classify all targets' items by words together: one target's are too few to learn from."""
         pool = self.pool
         everything = Signals(prompts=pool.prompts, texts=pool.golds, members=pool.trained)
-        return settle(CONTROLS["bag_of_words"].score(everything))[0][dealt.rows]
+        return settle(bag_of_words(everything, self.keeper))[0][dealt.rows]
 
 
 @dataclass(frozen=True, eq=False)

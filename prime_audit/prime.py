@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from prime_audit.lamp.data import User
 from prime_audit.lamp.metrics import utility
 from prime_audit.lamp.prompts import Example
 from prime_audit.plugins import Param, Personal, Scene, method
-from prime_audit.search import OPTIMIZERS, Search
+from prime_audit.search import OPTIMIZERS, Found, Search, searched
 from prime_audit.seeds import rng_of, seed_of
 
 PARAMS = (
@@ -69,37 +70,31 @@ def personalise(
         if not (examples := _drawn(scene, user, share)):
             continue
         dimension = len(nearest[user.id]) * layers
-        search = Search(optimizer, dimension, budget, seed_of(scene.seed, "prime", scene.task.name, user.id))
-        hunts.append(_Hunt(user.id, nearest[user.id], examples, search, layers, merge))
-    judge = _Judge(scene, alpha, hunts)
-    with scene.stage("search", len(hunts) * budget) as tick:
-        while active := [h for h in hunts if not h.search.done]:
-            asked = [(h, h.search.ask()) for h in active]
-            named = [
-                (h, w, f"candidate {len(h.trace) + n}") for h, points in asked for n, w in enumerate(points)
-            ]
-            scored = judge.evaluate(named)
-            for h, points in asked:
-                h.search.tell([p["objective"] for p in scored[: len(points)]])
-                h.trace += scored[: len(points)]
-                scored = scored[len(points) :]
-                tick(len(points))
+        start = (optimizer, dimension, budget, seed_of(scene.seed, "prime", scene.task.name, user.id))
+        hunts.append(_Hunt(user.id, nearest[user.id], examples, start, layers, merge))
+    judge, total = _Judge(scene, alpha, hunts), len(hunts) * budget
+    with scene.stage("search", total) as tick:
+        found = searched(scene.engine, judge.asked(hunts), total, partial(_search, judge, hunts), tick)
+    for h, one in zip(hunts, found, strict=True):
+        h.trace, h.recommendation = one.trace, one.recommendation
     deploy = _best if select == "best" else _recommended
     return {h.target: p for h, p in zip(hunts, deploy(judge, hunts), strict=True)}
 
 
 @dataclass(eq=False)
 class _Hunt:
-    """One target's search under way."""
+    """One target's search."""
 
     target: str
     sharers: tuple[str, ...]
     examples: list[Example]
-    search: Search
+    start: tuple[str, int, int, int]
+    """Optimizer, dimension, budget, seed."""
     layers: int
     rule: str
     trace: list[dict[str, Any]] = field(default_factory=list)
-    """Per candidate: weights, utility, similarity to each sharer, objective."""
+    """What it found (``Found``)."""
+    recommendation: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def mixture(self, weights: np.ndarray) -> Mixture:
         """Turn a candidate, float [k] or [layers·k], into a mixture over the bank."""
@@ -113,6 +108,26 @@ def _drawn(scene: Scene, user: User, share: float) -> list[Example]:
     count = min(len(examples), max(1, round(share * len(examples))))
     rng = rng_of(scene.seed, "prime share", scene.task.name, user.id)
     return [examples[i] for i in sorted(rng.choice(len(examples), size=count, replace=False))]
+
+
+def _search(judge: _Judge, hunts: Sequence[_Hunt], tick: Tick) -> list[Found]:
+    """Search for all targets in step."""
+    traces = {h.target: list[dict[str, Any]]() for h in hunts}
+    running = [(h, Search(*h.start)) for h in hunts]
+    while active := [(h, search) for h, search in running if not search.done]:
+        asked = [(h, search, search.ask()) for h, search in active]
+        named = [
+            (h, w, f"candidate {len(traces[h.target]) + n}")
+            for h, _, points in asked
+            for n, w in enumerate(points)
+        ]
+        scored = judge.evaluate(named)
+        for h, search, points in asked:
+            search.tell([p["objective"] for p in scored[: len(points)]])
+            traces[h.target] += scored[: len(points)]
+            scored = scored[len(points) :]
+            tick(len(points))
+    return [Found(traces[h.target], search.recommendation()) for h, search in running]
 
 
 class _Judge:
@@ -131,6 +146,17 @@ class _Judge:
     def draws(self) -> bool:
         """Whether answers are sampled."""
         return self._scene.engine.sampling is not None
+
+    def asked(self, hunts: Sequence[_Hunt]) -> Iterator[tuple[object, ...]]:
+        """Yield all that decides what searches find but the base and the code; adapters by what is in them."""
+        engine = self._scene.engine
+        yield self._scene.task.name, self._alpha, self._max_new
+        yield engine.batch_tokens, engine.read_tokens, engine.sampling
+        for h in hunts:
+            yield h.target, *h.start, h.layers, h.rule
+            yield tuple(engine.bank.hashes[bank_name(s)] for s in h.sharers)
+            yield tuple((e.id, e.prompt, e.gold) for e in h.examples)
+            yield tuple(map(tuple, self._sharers[h.target]))
 
     def evaluate(self, candidates: Sequence[tuple[_Hunt, np.ndarray, str]]) -> list[dict[str, Any]]:
         """Return a trace entry for each (target's search, weights, name among the search's candidates).
@@ -179,7 +205,7 @@ class _Judge:
 
 def _best(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:
     """Evaluate the recommendation; deploy the best point evaluated, the earliest of equals."""
-    points = [h.search.recommendation() for h in hunts]
+    points = [h.recommendation for h in hunts]
     # Often it is a point of the search, whose answers are known; where they are drawn, they are drawn anew.
     known = [None if judge.draws else _seen(h, w) for h, w in zip(hunts, points, strict=True)]
     fresh = [(h, w, "recommended") for h, w, k in zip(hunts, points, known, strict=True) if k is None]
@@ -201,7 +227,7 @@ def _recommended(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:
     chosen = []
     for hunt, base in zip(hunts, judge.base(hunts), strict=True):
         best = max(hunt.trace, key=lambda e: e["objective"])
-        recommended = {"weights": hunt.search.recommendation().tolist()}
+        recommended = {"weights": hunt.recommendation.tolist()}
         if base > best["objective"]:
             chosen.append(
                 Personal(BASE, (), {"sharers": list(hunt.sharers), "base": base, "trace": hunt.trace})

@@ -349,7 +349,8 @@ class TaskRun:
         coins = next((p.coins for p in exam.passes if p.coins), {})
         self.found.warnings += [f"{self.task.name}: {line}" for line in one_sided(coins)]
         stage = partial(self.ledger.stage, self.task.name, total=0)
-        for played, pool, labels in rounds(exam, self.plan.games, self._attacks(), stage, effort):
+        games, attacks = self.plan.games, self._attacks()
+        for played, pool, labels in rounds(exam, games, attacks, stage, effort, self.store):
             self.found.scores += played.rows(self.task.name, pool)
             for label in labels:
                 self.found.results += played.results(self.task.name, label)

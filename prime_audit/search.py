@@ -1,17 +1,33 @@
-"""Gradient-free search over merge weights: nevergrad, asked in whole populations where that changes nothing."""
+"""Gradient-free search over merge weights: nevergrad, asked in whole populations where that changes nothing.
+
+What it found is kept by the content of all that decides it, so that a known search is not replayed point by point.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from prime_audit.community.store import code_sha256
+from prime_audit.engine.batches import Tick
+from prime_audit.engine.memo import Arrays, key_of
+
+if TYPE_CHECKING:
+    from prime_audit.engine.engine import Engine
 
 OPTIMIZERS = {"cma": "CMA", "ngopt": "NGOpt", "ngiohtuned": "NgIohTuned", "tbpsa": "TBPSA"}
 """Our word → nevergrad's registry name (paper, Figure 4)."""
 BOX = 1.5
 """Merge weights lie in [−1.5, 1.5]."""
+CODE = ("prime.py", "search.py", "lamp/metrics.py", "lamp/tasks.py")
+LIBRARIES = ("nevergrad", "cma", "numpy", "scipy", "scikit-learn", "rapidfuzz", "rouge-score")
+"""What decides a search beside what is asked of the model: points come from it, and objectives."""
+ENTRY = ("weights", "utility", "similarity", "objective")
+"""Fields of a trace's entries."""
 
 
 class Search:
@@ -76,3 +92,60 @@ class Search:
             size = inner.popsize  # it may resize the generation after every fifth
             return int(min(size.llambda - len(inner.children), 5 * size.llambda - len(size._loss_record)) - 1)
         return 0
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What one target's search found."""
+
+    trace: list[dict[str, Any]]
+    """Per candidate: weights, utility, similarity to each sharer, objective."""
+    recommendation: np.ndarray
+    """The point the optimizer recommends, float64 [d]."""
+
+
+def searched(
+    engine: Engine,
+    asked: Iterable[tuple[object, ...]],
+    total: int,
+    search: Callable[[Tick], list[Found]],
+    tick: Tick,
+) -> list[Found]:
+    """Search, or read back what was found, one a target; ``asked`` is all that decides it but the model and the code.
+
+    ``tick`` counts the ``total`` candidates either way.
+    """
+    if engine.keeper is None or not total:
+        return search(tick)
+    left = total
+
+    def count(done: int) -> None:
+        nonlocal left
+        left -= done
+        tick(done)
+
+    key = key_of(engine.base, "search", code_sha256(CODE, LIBRARIES), asked)
+    found = _unpacked(engine.keeper.arrays(key, lambda: _packed(search(count))))
+    if left:
+        tick(left)
+    return found
+
+
+def _packed(found: Sequence[Found]) -> Arrays:
+    return {
+        f"{number:04d}.{name}": np.array(column, dtype=np.float64)
+        for number, one in enumerate(found)
+        for name, column in [
+            *((name, [entry[name] for entry in one.trace]) for name in ENTRY),
+            ("recommendation", one.recommendation),
+        ]
+    }
+
+
+def _unpacked(arrays: Arrays) -> list[Found]:
+    found = []
+    for number in range(len(arrays) // (len(ENTRY) + 1)):
+        columns = [arrays[f"{number:04d}.{name}"].tolist() for name in ENTRY]
+        trace = [dict(zip(ENTRY, row, strict=True)) for row in zip(*columns, strict=True)]
+        found.append(Found(trace, arrays[f"{number:04d}.recommendation"]))
+    return found

@@ -20,7 +20,7 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world import world
 
 Say = Callable[..., Any]
-HEAVY = "torch transformers peft nevergrad sklearn matplotlib pyarrow"
+HEAVY = "torch transformers peft nevergrad sklearn matplotlib pyarrow scipy.stats nltk"
 
 
 def loaded(code: str) -> set[str]:
@@ -40,6 +40,11 @@ def command(*words: object) -> str:
 
 
 # -- speed and weight --------------------------------------------------------------------------------------
+
+
+def test_scoring_and_playing_load_no_more_than_they_use() -> None:
+    code = "import prime_audit.play, prime_audit.prime; from prime_audit.lamp.metrics import rouge; rouge('a b', 'b')"
+    assert loaded(code) == set()
 
 
 def test_help_comes_at_once() -> None:

@@ -283,6 +283,28 @@ def test_the_same_seed_gives_the_same_record_whatever_the_cache(
     assert list(other.scores()) != list(plain.scores())
 
 
+def test_a_warm_run_asks_searches_and_fits_nothing(
+    quick: Callable[..., Run],
+    tmp_path: Path,
+    content: Callable[[Run], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = {"cache": tmp_path / "cache", "games": "paper,heldout,inclusion,target", "sets": ["context=60"]}
+    cold = quick("perpcs,prime:select=recommended", out=tmp_path / "cold", **words)
+    assert [w for w in cold.record.warnings if "longer than the model's context" in w]
+    for name in (
+        "prime.Search",
+        "audit.controls._classifier",
+        "community.build.cluster_users",
+        "engine.engine.Engine._generate",
+        "engine.engine.Engine._observe",
+    ):
+        monkeypatch.setattr(f"prime_audit.{name}", lambda *_, name=name: pytest.fail(f"{name} was needed"))
+    warm = quick("perpcs,prime:select=recommended", out=tmp_path / "warm", **words)
+    assert content(cold) == content(warm)
+    assert list(cold.scores()) == list(warm.scores())
+
+
 def test_sampling_can_be_made_again(
     quick: Callable[..., Run], tmp_path: Path, content: Callable[[Run], dict[str, Any]]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, root_mean_squared_error
 
 from prime_audit.community.build import Community
-from prime_audit.engine.mixture import Request
+from prime_audit.community.store import Store
+from prime_audit.engine.mixture import Mixture, Request, Spent
 from prime_audit.engine.sampling import Sampling
 from prime_audit.errors import UserError
 from prime_audit.lamp.prompts import Example
@@ -43,6 +45,7 @@ class Answering:
 
     def __init__(self, task: Task, layers: int = 3, sampling: bool = False) -> None:
         self.task, self.base = task, SimpleNamespace(layers=layers)
+        self.keeper: Any = None
         self.sampling = Sampling() if sampling else None
         self.requests: list[Request] = []
 
@@ -271,3 +274,113 @@ def test_more_sharers_than_there_are_is_refused() -> None:
     )
     with pytest.raises(UserError, match=r"LaMP-2: 5 sharers asked for, but the community has 4; lower k"):
         Community.nearest(few, "t1", 5)  # type: ignore[arg-type]
+
+
+# -- what was searched once is not searched again --------------------------------------------------------------
+
+
+def keeping(folder: Path, task: str = "LaMP-4", **words: Any) -> Scene:
+    """Return a scene whose engine keeps what it finds, as far as a key asks of it."""
+    where = scene(task, **words)
+    engine: Any = where.engine
+    engine.keeper = Store(folder, Spent())
+    engine.base.device, engine.base.dtype = SimpleNamespace(type="cpu"), "float32"
+    engine.base.codec, engine.base.sites = SimpleNamespace(context=99), ()
+    engine.base.fingerprint = "some weights"
+    engine.batch_tokens, engine.read_tokens = 64, 32
+    engine.bank = SimpleNamespace(hashes={f"sharer:{s}": f"numbers of {s}" for s in SHARERS})
+    return where
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("searched again")
+
+
+@pytest.mark.parametrize("select", ["best", "recommended"])
+@pytest.mark.parametrize("sampling", [False, True])
+@pytest.mark.parametrize(
+    ("optimizer", "granularity"), [("cma", "layer"), ("ngopt", "module"), ("tbpsa", "module")]
+)
+def test_a_search_read_back_is_the_search(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    optimizer: str,
+    granularity: str,
+    sampling: bool,
+    select: str,
+) -> None:
+    words = {"optimizer": optimizer, "granularity": granularity, "select": select}
+    plain = prime(scene("LaMP-4", sampling=sampling), **words)
+    cold = prime(keeping(tmp_path, sampling=sampling), **words)
+    monkeypatch.setattr("prime_audit.prime.Search", refuse)
+    warm = prime(keeping(tmp_path, sampling=sampling), **words)
+    for target, one in plain.items():
+        for other in (cold[target], warm[target]):
+            assert repr(other.notes) == repr(one.notes)
+            assert (other.sharers, other.mixture.names) == (one.sharers, one.mixture.names)
+            np.testing.assert_array_equal(other.mixture.weights, one.mixture.weights)
+
+
+def changed(what: str, where: Scene, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Change one thing that decides a search; return the method's parameters that it is changed by."""
+    engine: Any = where.engine
+    community: Any = where.community
+    own = community.last_examples
+    match what:
+        case "adapter":
+            engine.bank.hashes["sharer:s2"] = "others"
+        case "gold":
+            community.last_examples = lambda u: [
+                Example(e.id, e.prompt, "no", e.item, e.kind) for e in own(u)
+            ]
+        case "prompt":
+            community.last_examples = lambda u: [Example(e.id, "", e.gold, e.item, e.kind) for e in own(u)]
+        case "batches":
+            engine.batch_tokens = 65
+        case "base":
+            engine.base.fingerprint = "other weights"
+        case "code":
+            monkeypatch.setattr("prime_audit.search.code_sha256", lambda *_: "other code")
+        case "sharers' answers":
+            monkeypatch.setattr("prime_audit.prime.alone", lambda name: Mixture((name,), np.full(1, 2.0)))
+        case _:
+            key, _, value = what.partition("=")
+            return {key: float(value) if "." in value else int(value) if value.isdigit() else value}
+    return {}
+
+
+CHANGES = (
+    *("alpha=0.25", "optimizer=tbpsa", "budget=8", "k=2", "share=0.5", "granularity=layer", "merge=factor"),
+    *("adapter", "gold", "prompt", "batches", "base", "code", "sharers' answers"),
+)
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_whatever_decides_a_search_makes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    prime(keeping(tmp_path))
+    monkeypatch.setattr("prime_audit.prime.Search", refuse)
+    prime(keeping(tmp_path), select="recommended")  # what is deployed of it is decided afterwards
+    where = keeping(tmp_path)
+    words = changed(what, where, monkeypatch)
+    with pytest.raises(AssertionError, match="searched again"):
+        prime(where, **words)
+
+
+@pytest.mark.parametrize("words", [{"seed": 1}, {"sampling": True}, {"targets": ("t1",)}, {"task": "LaMP-5"}])
+def test_whatever_decides_a_run_makes_another_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: dict[str, Any]
+) -> None:
+    prime(keeping(tmp_path))
+    monkeypatch.setattr("prime_audit.prime.Search", refuse)
+    with pytest.raises(AssertionError, match="searched again"):
+        prime(keeping(tmp_path, **words))
+
+
+def test_a_damaged_search_is_one_line_and_never_read(tmp_path: Path) -> None:
+    prime(keeping(tmp_path))
+    (file,) = tmp_path.rglob("arrays.safetensors")
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(UserError, match=r"cannot be read .*; delete this folder"):
+        prime(keeping(tmp_path))

@@ -114,6 +114,12 @@ def wins(members: FloatArray, others: FloatArray) -> FloatArray:
     return (below + not_above) / 2.0
 
 
+def midranks(scores: FloatArray) -> FloatArray:
+    """Rank scores from 1, equal ones all with the mean of their places -> [len(scores)]."""
+    _, which, often = np.unique(scores, return_inverse=True, return_counts=True)
+    return (np.cumsum(often) - (often - 1) / 2)[which]
+
+
 def _both_sides(members: ArrayLike, others: ArrayLike) -> tuple[FloatArray, FloatArray]:
     inside, outside = as_scores(members), as_scores(others)
     if not inside.size or not outside.size:

@@ -8,18 +8,23 @@ The fourth control, ``base``, is not here: it is the attack itself on the unmerg
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from prime_audit.audit.auc import BoolArray, FloatArray
 from prime_audit.audit.signals import Signals
+from prime_audit.community.store import code_sha256, content_key
 from prime_audit.lamp.data import words_of
+
+if TYPE_CHECKING:
+    from prime_audit.engine.memo import Keeper
 
 FOLDS = 5
 """Cross-validation folds of the bag-of-words classifier; fewer where a side has fewer items."""
@@ -39,32 +44,67 @@ class Control:
     """Signals to scores [items], higher = member; NaN where undefined."""
 
 
-def bag_of_words(signals: Signals) -> FloatArray:
+def bag_of_words(signals: Signals, keeper: Keeper | None = None) -> FloatArray:
     """Out-of-fold log-odds of membership from the words alone: TF-IDF and logistic regression.
 
     It reads what the attacker's model reads, prompt and gold, but never asks the model. Folds are stratified by
     membership and drawn over items, not sharers: another item of the same sharer may be in training, so where
     whole sharers are members it also measures how well a sharer is known by her words. That is meant: it is the
-    shift an attack could exploit. The vocabulary and its weights come from the training folds only.
+    shift an attack could exploit. The vocabulary and its weights come from the training folds only. A ``keeper`` keeps
+    the scores between runs.
 
     Returns
     -------
     FloatArray
         [items]; all NaN where a side has fewer than two items, or a training fold holds no word.
     """
-    members = np.asarray(signals.members, dtype=np.bool_)
-    return _out_of_fold(_texts(signals), members.tobytes()).copy()
+    return _scored(signals, None, keeper)
 
 
-def _texts(signals: Signals) -> tuple[str, ...]:
-    return tuple(f"{front}\n{gold}" for front, gold in zip(signals.prompts, signals.texts, strict=True))
+def bag_of_words_between(signals: Signals, owners: Sequence[str], keeper: Keeper | None = None) -> FloatArray:
+    """``bag_of_words`` with whole owners left out of training in turn: for games whose members are sharers by coin.
+
+    There another item of the same sharer carries the same coin, so a fold that split her would be told the answer.
+    With few owners it lies below ½ where the words tell nothing: who is left out makes her own side the rarer one.
+
+    Returns
+    -------
+    FloatArray
+        [items]; NaN for owners without whom one side is empty.
+    """
+    return _scored(signals, tuple(owners), keeper)
+
+
+def _scored(signals: Signals, owners: tuple[str, ...] | None, keeper: Any) -> FloatArray:
+    texts = tuple(f"{front}\n{gold}" for front, gold in zip(signals.prompts, signals.texts, strict=True))
+    return _kept(texts, np.asarray(signals.members, dtype=np.bool_).tobytes(), owners, keeper).copy()
 
 
 @lru_cache(maxsize=1024)  # targets that merge the same sharers, and methods, play on the same items
-def _out_of_fold(texts: tuple[str, ...], sides: bytes) -> FloatArray:
+def _kept(texts: tuple[str, ...], sides: bytes, owners: tuple[str, ...] | None, keeper: Any) -> FloatArray:
+    """Score, or read back what was scored from the same texts and sides by the same code."""
+    members = np.frombuffer(sides, dtype=np.bool_)
+
+    def score() -> FloatArray:
+        return _out_of_fold(texts, members) if owners is None else _without_owner(texts, members, owners)
+
+    if keeper is None:
+        return score()
+    asked = {
+        "kind": "bag of words",
+        "texts": texts,
+        "members": members.tolist(),
+        "owners": owners,
+        "code": code_sha256(("audit/controls.py",), ("scikit-learn", "scipy", "numpy")),
+        "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),  # long sums are split among them
+    }
+    found: FloatArray = keeper.arrays(content_key(asked), lambda: {"scores": score()})["scores"]
+    return found
+
+
+def _out_of_fold(texts: Sequence[str], members: BoolArray) -> FloatArray:
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-    members = np.frombuffer(sides, dtype=np.bool_)
     rarer = int(min(members.sum(), (~members).sum()))
     if rarer < 2:
         return np.full(members.size, np.nan)
@@ -78,24 +118,8 @@ def _out_of_fold(texts: tuple[str, ...], sides: bytes) -> FloatArray:
     return np.asarray(scores, dtype=np.float64)
 
 
-def bag_of_words_between(signals: Signals, owners: Sequence[str]) -> FloatArray:
-    """``bag_of_words`` with whole owners left out of training in turn: for games whose members are sharers by coin.
-
-    There another item of the same sharer carries the same coin, so a fold that split her would be told the answer.
-    With few owners it lies below ½ where the words tell nothing: who is left out makes her own side the rarer one.
-
-    Returns
-    -------
-    FloatArray
-        [items]; NaN for owners without whom one side is empty.
-    """
-    members = np.asarray(signals.members, dtype=np.bool_)
-    return _without_owner(_texts(signals), members.tobytes(), tuple(owners)).copy()
-
-
-@lru_cache(maxsize=1024)
-def _without_owner(texts: tuple[str, ...], sides: bytes, owners: tuple[str, ...]) -> FloatArray:
-    members, who = np.frombuffer(sides, dtype=np.bool_), np.asarray(owners, dtype=np.str_)
+def _without_owner(texts: Sequence[str], members: BoolArray, owners: Sequence[str]) -> FloatArray:
+    who = np.asarray(owners, dtype=np.str_)
     scores = np.full(members.size, np.nan)
     for owner in sorted(set(owners)):
         rest = np.flatnonzero(who != owner)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import beta, binom
+from scipy.special import betainc, betaincinv
 
 from prime_audit.audit.auc import Undefined
 
@@ -39,8 +39,8 @@ def clopper_pearson(successes: int, n: int, alpha: float = 0.05) -> tuple[float,
         raise Undefined("a proportion of no trials")
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} trials")
-    lower = 0.0 if successes == 0 else float(beta.ppf(alpha / 2, successes, n - successes + 1))
-    upper = 1.0 if successes == n else float(beta.ppf(1 - alpha / 2, successes + 1, n - successes))
+    lower = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, alpha / 2))
+    upper = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - alpha / 2))
     return lower, upper
 
 
@@ -121,9 +121,11 @@ def one_run_p_value(m: int, r: int, v: int, epsilon: float, delta: float = 0.0) 
     P[v - i <= Bin(r, q) < v] / i.
     """
     q = 1.0 / (1.0 + math.exp(-epsilon))
-    tail = float(binom.sf(v - 1, r, q))
+    tail = float(betainc(v, r - v + 1, q)) if v else 1.0
     if delta == 0.0 or v == 0:
         return min(1.0, tail)
+    from scipy.stats import binom  # its package takes a second to import, and no run asks for a δ
+
     below = np.cumsum(binom.pmf(np.arange(v - 1, -1, -1), r, q))
     steepest = float(np.max(below / np.arange(1, v + 1)))
     return min(1.0, tail + 2 * m * delta * steepest)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from prime_audit.audit.auc import FloatArray, Undefined, tpr_at_fpr, wins
 from prime_audit.audit.bootstrap import percentile_interval
@@ -119,7 +119,7 @@ def _over_items(sets: Sequence[Sequence[Panel]], level: float) -> AucEstimate:
     if min(beaten.size, beaten_by.size) < 2:
         return _estimate(sets[0], [panel], [value], None, "an interval needs two items on each side")
     variance = beaten.var(ddof=1) / beaten.size + beaten_by.var(ddof=1) / beaten_by.size
-    reach = float(norm.ppf((1 + level) / 2) * np.sqrt(variance))
+    reach = float(ndtri((1 + level) / 2) * np.sqrt(variance))
     least = 0.0 if len(parts) == 1 else -1.0
     return _estimate(sets[0], [panel], [value], (max(least, value - reach), min(1.0, value + reach)), None)
 

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.special import ndtr
 
-from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, midranks
 from prime_audit.audit.panels import Panel, same_game
 
 Unit = Literal["item-within-sharer", "sharer"]
@@ -130,13 +130,13 @@ def naive_item_p(panels: Sequence[Panel]) -> float:
         raise Undefined("no target has both members and non-members")
     for panel in playable:
         inside, total = int(panel.members.sum()), panel.members.size
-        ranks = rankdata(panel.scores)
+        ranks = midranks(panel.scores)
         pairs = inside * (total - inside)
         excess += (ranks[panel.members].sum() - inside * (inside + 1) / 2) / pairs - 0.5
         _, ties = np.unique(panel.scores, return_counts=True)
         tied = float((ties.astype(np.float64) ** 3 - ties).sum()) / (total * (total - 1))
         variance += (total + 1 - tied) / (12 * pairs)
-    return float(norm.sf(excess / math.sqrt(variance))) if variance > 0 else 1.0
+    return float(ndtr(-excess / math.sqrt(variance))) if variance > 0 else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -233,7 +233,7 @@ def _by_item(panels: Sequence[Panel], names: Sequence[Sequence[Hashable]]) -> li
             units = own[order]
             key = (sharer, tuple(str(listed[i]) for i in order.tolist()))
             blocks.append(_Block(key, panel.members[units], units, np.arange(own.size)))
-        tables.append(_Table(rankdata(panel.scores), np.ones(panel.scores.size), blocks))
+        tables.append(_Table(midranks(panel.scores), np.ones(panel.scores.size), blocks))
     return tables
 
 
@@ -259,7 +259,7 @@ def _by_sharer(panels: Sequence[Panel], _names: Sequence[Sequence[Hashable]]) ->
         block = _Block(
             tuple(pool), np.array(flags), np.arange(len(sharers)), np.array([place[s] for s in sharers])
         )
-        ranks = rankdata(panel.scores)
+        ranks = midranks(panel.scores)
         sums = np.array([ranks[own[s]].sum() for s in sharers])
         tables.append(_Table(sums, np.array([float(own[s].size) for s in sharers]), [block]))
     return tables

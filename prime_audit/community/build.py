@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 
 from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users, cosines
 from prime_audit.community.sharers import bank_name as bank_name
-from prime_audit.community.store import Gates, Store, content_key, place_of
+from prime_audit.community.store import Gates, Store, code_sha256, content_key, place_of
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.memo import engine_sha256, key_of
 from prime_audit.engine.privacy import Guarantee, Privacy, account
@@ -55,6 +56,8 @@ class Community:
     places: dict[str, str] = field(default_factory=dict)
     """Owner of a trained adapter → where a cache keeps it, from its root; the same where there is no cache."""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
+    _examples: dict[tuple[object, ...], tuple[User, list[Example]]] = field(default_factory=dict)
+    """Written once: games, methods and trainings ask for the same users'."""
 
     @property
     def targets(self) -> tuple[User, ...]:
@@ -107,16 +110,22 @@ class Community:
         users = [u for u in self.data.candidates if u.history]
         if not users:
             return ()
-        clusters = cluster_users(
-            np.stack([self._embeddings[u.id] for u in users]), self.number("clusters"), self.seed
-        )
         return choose_sharers(
             users,
-            clusters,
+            self._clusters(np.stack([self._embeddings[u.id] for u in users])),
             min_history=self.number("min_history"),
             heldout=self.number("heldout"),
             seed=self.seed,
         )
+
+    def _clusters(self, embeddings: np.ndarray) -> np.ndarray:
+        """Cluster users by their embeddings, float64 [users, d] -> int [users]."""
+        count, seed = self.number("clusters"), self.seed
+        asked = (embeddings.shape, str(embeddings.dtype), count, seed)
+        numbers = hashlib.sha256(embeddings.tobytes()).hexdigest()
+        code = code_sha256(("community/sharers.py",), ("scikit-learn", "numpy", "scipy"))
+        key = key_of(self.engine.base, "clusters", code, numbers, asked)
+        return self.store.arrays(key, lambda: {"own": cluster_users(embeddings, count, seed)})["own"]
 
     def similarity(self, target: str) -> np.ndarray:
         """Cosine of a target with every sharer, float64 [sharers]."""
@@ -195,7 +204,12 @@ class Community:
 
     def user_examples(self, user: User, only: Sequence[str] | None = None) -> list[Example]:
         """Training examples of a user's items (``only`` these ids), plain and augmented (Table 12)."""
-        return history_examples(self.task, user, profile=self.profiles.get(user.id), items=only, pool=only)
+        profile = self.profiles.get(user.id)
+        key = (id(user), profile, None if only is None else frozenset(only))
+        if key not in self._examples:
+            found = history_examples(self.task, user, profile=profile, items=only, pool=only)
+            self._examples[key] = (user, found)  # she is held, so that no other user gets her id()
+        return list(self._examples[key][1])
 
     def last_examples(self, user: User, only: Sequence[str] | None = None) -> list[Example]:
         """List the examples of a user's last items (``last_items``), as searches and the paper's game use them."""

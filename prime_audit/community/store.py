@@ -1,4 +1,4 @@
-"""What was made once is not made again: adapters, gates, answers, signals, by the hash of all that decides them."""
+"""What was made once is not made again: adapters, answers, signals, searches, by the hash of all that decides them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 Gates = dict[str, "tuple[Tensor, ...]"]
 T = TypeVar("T")
 _COST = "cost.json"
+_PACKAGE = Path(__file__).parents[1]
 
 
 def default_cache() -> Path:
@@ -37,6 +40,17 @@ def default_cache() -> Path:
 def content_key(what: Mapping[str, Any]) -> str:
     """Hash of plain JSON data."""
     return hashlib.sha256(json.dumps(what, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@cache
+def code_sha256(files: tuple[str, ...], libraries: tuple[str, ...]) -> str:
+    """Hash of the package's source ``files`` and of libraries' versions: what other code made is something else."""
+    digest = hashlib.sha256()
+    for name in files:
+        digest.update(name.encode() + b"\0" + (_PACKAGE / name).read_bytes() + b"\0")
+    for name in libraries:
+        digest.update(f"{name} {version(name)}\0".encode())
+    return digest.hexdigest()
 
 
 def place_of(key: str, number: int) -> str:
@@ -135,9 +149,10 @@ class Store:
                 raise UserError(f"cache {place}: cannot be read ({fault}); delete this folder") from fault
             return kept
         before = replace(self.spent)
-        with self.cuts.noting() as cut:
+        with self.cuts.noting():
             made = make()
-        account = {"spent": asdict(self.spent.since(before)), "cut": sorted(cut)}
+            cut = sorted(self.cuts.texts)  # what was kept and read back on the way has its own share in it
+        account = {"spent": asdict(self.spent.since(before)), "cut": cut}
 
         def fill(folder: Path) -> None:
             save(made, folder)

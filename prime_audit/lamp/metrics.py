@@ -163,15 +163,10 @@ def _generation_columns(_task: Task, golds: Sequence[str], preds: Sequence[str])
 
 @functools.lru_cache(maxsize=200_000)
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(_tokenizer()(text))
+    # Not ``rouge_score.tokenizers``, whose stemmer brings in all of nltk: this is what it calls where there is none.
+    from rouge_score.tokenize import tokenize
 
-
-@functools.cache
-def _tokenizer() -> Callable[[str], list[str]]:
-    from rouge_score.tokenizers import DefaultTokenizer
-
-    tokenize: Callable[[str], list[str]] = DefaultTokenizer(use_stemmer=False).tokenize
-    return tokenize
+    return tuple(tokenize(text, None))
 
 
 def _f_measure(shared: int, pred_words: int, gold_words: int) -> float:

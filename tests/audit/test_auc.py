@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 
+from prime_audit.audit.auc import midranks
 from prime_audit.audit.stats import Undefined, auc, null_auc_sd, target_auc, tpr_at_fpr
 
 MEMBERS, OTHERS = [3, 2, 2, 1], [2, 1, 1, 0]
@@ -86,3 +88,8 @@ def test_null_sd_matches_simulation() -> None:
     rng = np.random.default_rng(0)
     simulated = np.std([auc(rng.normal(size=20), rng.normal(size=30)) for _ in range(2000)])
     assert null_auc_sd(20, 30) == pytest.approx(simulated, rel=0.06)
+
+
+@given(st.lists(st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 1e-300, 2.0, np.inf]), min_size=1, max_size=20))
+def test_midranks_are_those_of_scipy(scores: list[float]) -> None:
+    assert midranks(np.array(scores)).tolist() == rankdata(scores).tolist()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from prime_audit.audit import controls
 from prime_audit.audit.auc import auc
-from prime_audit.audit.controls import CONTROLS, both_sides
+from prime_audit.audit.controls import CONTROLS, bag_of_words, bag_of_words_between, both_sides
 from prime_audit.audit.signals import Signals
+from prime_audit.community.store import Store
+from prime_audit.engine.mixture import Spent
+from prime_audit.errors import UserError
 
 WORDS = ["rain", "sun", "snow", "wind", "fog", "hail", "storm", "mist"]
 
@@ -53,6 +59,47 @@ def test_bag_of_words_is_the_same_every_time() -> None:
 def test_bag_of_words_is_undefined_without_material(texts: list[str], members: list[bool]) -> None:
     signals = Signals(prompts=[""] * len(texts), texts=texts, members=np.array(members))
     assert np.isnan(CONTROLS["bag_of_words"].score(signals)).all()
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_scores_that_are_kept_are_the_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: bool
+) -> None:
+    signals, members = items(2, 0.5, size=24)
+    owners = [f"u{n % 4}" for n in range(24)]
+
+    def score(store: Store | None, own: Signals = signals, who: list[str] = owners) -> np.ndarray:
+        return bag_of_words_between(own, who, store) if between else bag_of_words(own, store)
+
+    def fresh() -> Store:  # remembered within a process by store
+        return Store(tmp_path, Spent())
+
+    plain, cold = score(None), score(fresh())
+    monkeypatch.setattr(controls, "_classifier", lambda: pytest.fail("fitted again"))
+    np.testing.assert_array_equal(score(fresh()), plain)
+    np.testing.assert_array_equal(cold, plain)
+    prompts, golds = ["other words", *signals.prompts[1:]], signals.texts
+    for other in (
+        Signals(prompts=prompts, texts=golds, members=members),
+        Signals(prompts=signals.prompts, texts=golds, members=~members),
+    ):
+        with pytest.raises(BaseException, match="fitted again"):
+            score(fresh(), other)
+    if between:
+        with pytest.raises(BaseException, match="fitted again"):
+            score(fresh(), who=["u1", *owners[1:]])
+    monkeypatch.setattr(controls, "code_sha256", lambda *_: "other code")
+    with pytest.raises(BaseException, match="fitted again"):
+        score(fresh())
+
+
+def test_kept_scores_that_are_damaged_are_one_line(tmp_path: Path) -> None:
+    signals, _ = items(3, 0.5, size=24)
+    bag_of_words(signals, Store(tmp_path, Spent()))
+    (file,) = tmp_path.rglob("arrays.safetensors")
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(UserError, match=r"cannot be read .*; delete this folder"):
+        bag_of_words(signals, Store(tmp_path, Spent()))
 
 
 def test_length_and_similarity() -> None:

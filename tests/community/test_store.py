@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from prime_audit.community.store import Store, content_key, default_cache
+from prime_audit.community.store import Store, code_sha256, content_key, default_cache
 from prime_audit.engine.adapters import Adapter
-from prime_audit.engine.base import Spent
+from prime_audit.engine.mixture import Cuts, Spent
 from prime_audit.errors import UserError
 
 
@@ -94,3 +94,37 @@ def test_the_caches_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def test_keys_depend_on_content_and_not_on_order() -> None:
     assert content_key({"a": 1, "b": [1, "ü"]}) == content_key({"b": [1, "ü"], "a": 1})
     assert content_key({"a": 1}) != content_key({"a": 2})
+
+
+def test_what_is_kept_within_what_is_kept_is_counted_with_it(tmp_path: Path) -> None:
+    def ask(store: Store, key: str) -> list[str]:
+        def make() -> list[str]:
+            store.spent.requests += 1
+            store.cuts.texts.add(key)
+            return [key]
+
+        return store.texts(key * 64, make)
+
+    def account(folder: Path, *keys: str) -> tuple[int, set[str]]:
+        store = Store(folder, Spent(), Cuts())
+        store.texts("o" * 64, lambda: [text for key in keys for text in ask(store, key)])
+        return store.spent.requests, store.cuts.texts
+
+    ask(Store(tmp_path, Spent()), "b")  # one of them was known beforehand
+    cold, warm = (account(tmp_path, "a", "b", "c") for _ in range(2))
+    assert cold == warm == (3, {"a", "b", "c"})
+
+
+def test_the_codes_hash_is_of_its_source_and_of_its_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (("a.py", "1"), ("b.py", "2")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("prime_audit.community.store._PACKAGE", tmp_path)
+    of = code_sha256.__wrapped__
+    seen = {of(("a.py", "b.py"), ()), of(("a.py",), ()), of(("a.py",), ("numpy",)), of(("a.py",), ("scipy",))}
+    (tmp_path / "a.py").write_text("2")
+    seen.add(of(("a.py",), ()))
+    monkeypatch.setattr("prime_audit.community.store.version", lambda name: "0")
+    seen.add(of(("a.py",), ("numpy",)))
+    assert len(seen) == 6
