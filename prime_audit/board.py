@@ -32,14 +32,18 @@ _CSV_COLUMNS = (
     *("task", "method", "metric", "game", "attack", "value", "lo", "hi", "n", "targets"),
     *("baseline", "difference", "difference_lo", "difference_hi", "reason"),
 )
-_READING = (
-    "Utility pools the questions of all targets; **bold** is the best value of a column, <u>underlined</u> "
-    "the second best, as displayed. An interval says more than the rank.",
+READING = (
     "Δ np is the method minus the non-personalised model on the same questions and the same resamples.",
     "AUC is the attack's, per target, averaged over targets: ½ is chance, and distance from ½ in *either* "
     "direction is signal. It is not ranked: members are chosen by similarity, so part of it is there before "
     "any model is personalised. That part is AUC base (the same score from the unmerged base); "
     "AUC − base is what merging adds.",
+)
+"""How to read a difference and an AUC, in Markdown."""
+_READING = (
+    "Utility pools the questions of all targets; **bold** is the best value of a column, <u>underlined</u> "
+    "the second best, as displayed. An interval says more than the rank.",
+    *READING,
     "n/a is no 0.5: a method that merges nobody has no members.",
 )
 
@@ -97,11 +101,14 @@ def is_leakage(metric: str) -> bool:
 
 
 def render_all(record: Record, folder: Path) -> None:
-    """Write table.md, table.csv, frontier.svg and frontier.png into ``folder``, each whole or not at all."""
+    """Write table.md, table.csv, index.html, frontier.svg and frontier.png into ``folder``, each whole or not at all."""
     from prime_audit import frontier  # matplotlib takes half a second to import
+    from prime_audit.boards import page
+    from prime_audit.boards.from_record import sheet_of
 
     write_atomic(folder / "table.md", [markdown(record)])
     write_atomic(folder / "table.csv", [csv(record)])
+    write_atomic(folder / "index.html", [page.render(sheet_of(record, "run"))])
     for form, content in frontier.draw(record).items():
         write_atomic(folder / f"frontier.{form}", [content])
 
@@ -280,7 +287,7 @@ def _mark(place: int) -> str:
     return str(place).translate(_SUPERSCRIPTS)
 
 
-def _number(value: float, signed: bool) -> str:
+def number(value: float, signed: bool) -> str:
     """Three decimals, a true minus sign, no sign on zero."""
     text = f"{value:+.3f}" if signed else f"{value:.3f}"
     return text[1:] if float(text) == 0.0 and text[0] in "+-" else text.replace("-", "−")
@@ -290,7 +297,7 @@ def _main(cell: Cell, reasons: list[str]) -> str:
     mark = _mark(reasons.index(cell.reason) + 1) if cell.reason else ""
     if cell.value is None:
         return f"n/a{mark}" if cell.reason else "–"
-    return _number(cell.value, cell.signed) + mark
+    return number(cell.value, cell.signed) + mark
 
 
 def _markdown_table(table: Table) -> str:
@@ -301,7 +308,7 @@ def _markdown_table(table: Table) -> str:
 
     def show(cell: Cell) -> str:
         main = styles[cell.rank].format(_main(cell, reasons))
-        return f"{main} [{', '.join(_number(x, cell.signed) for x in cell.ci)}]" if cell.ci else main
+        return f"{main} [{', '.join(number(x, cell.signed) for x in cell.ci)}]" if cell.ci else main
 
     lines = [
         [f"`{m}`".replace("|", "\\|"), *map(show, line)]
@@ -372,7 +379,7 @@ def _short_interval(cell: Cell) -> str:
     if cell.ci is None:
         return ""
     if max(map(abs, cell.ci)) < 1:
-        low, high = (_number(x, cell.signed).replace("0.", ".", 1) for x in cell.ci)
+        low, high = (number(x, cell.signed).replace("0.", ".", 1) for x in cell.ci)
     else:
         low, high = (f"{x:{'+' if cell.signed else ''}.2f}".replace("-", "−") for x in cell.ci)
     return f"{low} {high}" if cell.signed else f"{low}–{high}"

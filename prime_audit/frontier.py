@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prime_audit import board
+from prime_audit.boards.series import COLOURS, MARKERS, alpha_of, series_of
 from prime_audit.record import Record, Result
 
 if TYPE_CHECKING:
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = ("#000000", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#56B4E9", "#8A8A8A")
-"""Okabe and Ito's palette (told apart with any colour vision); a grey for its yellow, too faint on white."""
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<")
-"""One more than colours, so that a pair comes again only after 72 methods."""
 _GREY = "#767676"
 _STYLE: Mapping[Any, Any] = {
     "font.size": 8.0,
@@ -112,27 +108,9 @@ def points(
         if r.metric == metric and r.value is not None:
             base = attacked.get((r.method, board.BASE))
             auc = attacked.get((r.method, board.AUC))
-            alpha = _alpha(r.method, params.get(r.method, {}))
-            found.append(Point(r.method, _series(r.method), alpha, r, auc, base))
+            alpha = alpha_of(r.method, params.get(r.method, {}))
+            found.append(Point(r.method, series_of(r.method), alpha, r, auc, base))
     return found
-
-
-def _alpha(label: str, params: Mapping[str, Any]) -> float | None:
-    """Find the penalty a method ran with: in its parameters (``prime.alpha``), else in its label."""
-    name = re.split(r"[:+]", label)[0]
-    value = params.get(f"{name}.alpha", next(iter(re.findall(r"[:,]alpha=([^,+]+)", label)), None))
-    try:
-        return None if value is None else float(value)
-    except ValueError:
-        return None
-
-
-def _series(label: str) -> str:
-    """``prime:alpha=0.6,k=3+rag`` -> ``prime:k=3+rag``."""
-    name, colon, rest = label.partition(":")
-    params, plus, suffix = rest.partition("+")
-    kept = [p for p in params.split(",") if p and not p.startswith("alpha=")]
-    return name + (colon + ",".join(kept) if kept else "") + plus + suffix
 
 
 def _save(figure: Figure, form: str, metadata: dict[str, None]) -> bytes:
@@ -187,7 +165,7 @@ def _looks(all_panels: Sequence[Panel]) -> dict[str, Look]:
     """One colour and marker a series, the same in every panel."""
     series = dict.fromkeys(point.series for panel in all_panels for point in panel.points)
     return {
-        name: {"color": _COLOURS[i % len(_COLOURS)], "marker": _MARKERS[i % len(_MARKERS)]}
+        name: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
         for i, name in enumerate(series)
     }
 

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from prime_audit import board, frontier
+from prime_audit.boards.series import alpha_of, series_of
 from prime_audit.plan import parse_methods
 from prime_audit.record import Comparison, Data, Model, Record, Result, Times
 from prime_audit.settings import load_settings
@@ -190,7 +191,7 @@ def test_csv_holds_every_figure_in_full() -> None:
 
 
 def test_numbers() -> None:
-    assert [board._number(x, True) for x in (0.0004, -0.0004, -0.5, 0.5)] == [
+    assert [board.number(x, True) for x in (0.0004, -0.0004, -0.5, 0.5)] == [
         "0.000",
         "0.000",
         "−0.500",
@@ -221,14 +222,14 @@ def test_svg_keeps_text_and_escapes_it() -> None:
 
 
 def test_series_and_alphas() -> None:
-    assert frontier._series("prime:alpha=0.6,k=3+rag") == "prime:k=3+rag"
-    assert frontier._series("prime:k=3,alpha=0.6") == "prime:k=3"
-    assert frontier._series("prime:alpha=0.6") == "prime"
-    assert frontier._series("perpcs+pag") == "perpcs+pag"
-    assert frontier._alpha("prime:k=3,alpha=0.6+rag", {}) == 0.6
-    assert frontier._alpha("prime", {"prime.alpha": 0.5}) == 0.5
-    assert frontier._alpha("prime+rag", {"prime.alpha": 0.5, "rag.k": 1}) == 0.5
-    assert frontier._alpha("oppu", {}) is None
+    assert series_of("prime:alpha=0.6,k=3+rag") == "prime:k=3+rag"
+    assert series_of("prime:k=3,alpha=0.6") == "prime:k=3"
+    assert series_of("prime:alpha=0.6") == "prime"
+    assert series_of("perpcs+pag") == "perpcs+pag"
+    assert alpha_of("prime:k=3,alpha=0.6+rag", {}) == 0.6
+    assert alpha_of("prime", {"prime.alpha": 0.5}) == 0.5
+    assert alpha_of("prime+rag", {"prime.alpha": 0.5, "rag.k": 1}) == 0.5
+    assert alpha_of("oppu", {}) is None
 
 
 def test_a_sweep_is_joined_in_the_order_of_alpha() -> None:

@@ -53,7 +53,7 @@ def sheet(folder: Path) -> Sheet:
         board.name,
         board.title,
         board.about,
-        f"prime-audit leaderboard build --board {board['name']}",
+        f"prime-audit leaderboard build --board {board.name}",
         board.model,
         tuple(rows),
         {label: {"parameters": _parameters(label, rows)} for label in labels},

@@ -1,0 +1,263 @@
+// The frontier, drawn by ECharts: utility upwards, leakage across, methods without members in a strip at the left.
+let chart = null;
+let drawn = { merged: [], alone: [], order: [] };
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** A colour of the stylesheet as the page has it now, light or dark. */
+function colour(name) {
+  const probe = byId("chart-said");
+  probe.style.color = `var(--${name})`;
+  const found = getComputedStyle(probe).color;
+  probe.style.color = "";
+  return found;
+}
+
+function drawChart() {
+  const task = data.tasks[state.task];
+  const box = byId("chart");
+  byId("frontier").hidden = !task.utility.length;
+  if (!task.utility.length) return;
+  chart ??= echarts.init(box, null, { renderer: "svg" });
+  const found = pointsOf(task);
+  const byPlace = (a, b) => (a.x.value ?? -1) - (b.x.value ?? -1) || a.row - b.row;
+  drawn = { ...found, order: [...found.alone, ...found.merged].sort(byPlace) };
+  chart.setOption(optionOf(task, found, box.clientWidth < 520), { notMerge: true });
+  drawLegend(task);
+  describe(task, found);
+}
+
+function describe(task, found) {
+  const best = found.merged.filter((p) => !p.dominated).map((p) => p.label);
+  const notes = [];
+  if (best.length) notes.push(`No other mark is at least as useful and as near to chance: ${best.join(", ")}. The rest is dimmed.`);
+  else notes.push("No method has members in this game.");
+  if (found.alone.length) notes.push(`Without a leakage figure (left strip): ${found.alone.map((p) => p.label).join(", ")}.`);
+  if (found.unmeasured.length) notes.push(`Not drawn, no ${found.column.metric}: ${found.unmeasured.map((p) => p.label).join(", ")}.`);
+  byId("chart-note").textContent = notes.join(" ");
+  byId("chart").setAttribute("aria-label", `${task.name}: ${found.column.metric} against ${leakName(found)}. ${notes.join(" ")}`);
+}
+
+const leakName = (found) => (found.compared ? columnOf(groupOf(data.tasks[state.task]).columns, "auc", true).title : "AUC");
+
+function optionOf(task, found, narrow) {
+  const ink = { text: colour("ink"), soft: colour("soft"), line: colour("line"), page: colour("card"), strip: colour("strip") };
+  const y = axisOver(drawnValues(found.merged, found.alone, "y", []));
+  const around = found.compared ? [-0.05, 0.05] : [0.45, 0.55];
+  const x = axisOver(drawnValues(found.merged, [], "x", around));
+  const strip = found.alone.length ? Math.min((narrow ? 16 : 26) * found.alone.length + 24, box().clientWidth * 0.3) : 0;
+  const left = narrow ? 44 : 56;
+  const grids = [
+    { left, width: strip, top: 34, bottom: 54, show: strip > 0, backgroundColor: ink.strip, borderWidth: 0 },
+    { left: left + strip + (strip ? 12 : 0), right: 16, top: 34, bottom: 54 },
+  ];
+  return {
+    animation: !calm.matches,
+    animationDuration: 250,
+    animationDurationUpdate: 250,
+    textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: ink.text },
+    grid: grids,
+    xAxis: [
+      stripAxis(found, ink, strip),
+      { ...valueAxis(x, ink, 1), name: xName(found, narrow), nameLocation: "middle", nameGap: 30, splitLine: { show: false } },
+    ],
+    yAxis: [
+      { ...valueAxis(y, ink, 0), name: yName(found), nameLocation: found.column.better < 0 ? "start" : "end", nameGap: 12,
+        nameTextStyle: { align: "left", color: ink.text, padding: [0, 0, 0, 6 - left] }, inverse: found.column.better < 0 },
+      { ...valueAxis(y, ink, 1), axisLabel: { show: false }, inverse: found.column.better < 0 },
+    ],
+    tooltip: { trigger: "item", confine: true, formatter: tip, backgroundColor: ink.page, borderColor: ink.line,
+      textStyle: { color: ink.text, fontSize: 13 }, extraCssText: "max-width:22rem;white-space:normal" },
+    series: [marks(found.merged, 1, ink, narrow), marks(found.alone, 0, ink, narrow), ...bars(found, ink), ...lines(found, ink)],
+  };
+}
+
+const box = () => byId("chart");
+const drawnValues = (merged, alone, axis, values) => {
+  const spans = [...merged, ...alone].flatMap((p) => spanOf(p[axis]));
+  return spans.length || values.length ? [...values, ...spans] : [0, 1];
+};
+const yName = (found) => `${found.column.metric} (${{ 1: "higher is better", "-1": "lower is better, axis inverted", 0: "no direction" }[found.column.better]})`;
+const xName = (found, narrow) => {
+  const chance = found.compared ? "0: merging adds nothing" : narrow ? "½ = chance" : "½ = chance; nearer to it leaks less";
+  return `${found.compared ? leakName(found) : "membership AUC"} (${chance})`;
+};
+
+function valueAxis(range, ink, gridIndex) {
+  const digits = range.digits;
+  return {
+    type: "value", gridIndex, min: range.min, max: range.max, interval: range.interval,
+    axisLine: { show: false }, axisTick: { show: false }, splitLine: { lineStyle: { color: ink.line } },
+    axisLabel: { color: ink.soft, formatter: (v) => number(v, false, digits), hideOverlap: true }, nameTextStyle: { color: ink.text },
+  };
+}
+
+function stripAxis(found, ink, strip) {
+  return { type: "value", gridIndex: 0, min: -0.7, max: Math.max(found.alone.length, 1) - 0.3, show: true,
+    axisLine: { show: false }, axisTick: { show: false }, axisLabel: { show: false }, splitLine: { show: false },
+    name: strip ? "no AUC" : "", nameLocation: "middle", nameGap: 12, nameTextStyle: { color: ink.soft } };
+}
+
+function marks(points, axis, ink, narrow) {
+  return {
+    type: "scatter", xAxisIndex: axis, yAxisIndex: axis, symbolSize: narrow ? 11 : 13, z: 4,
+    data: points.map((p, place) => ({ value: [axis ? p.x.value : place, p.y.value], ...lookOf(p, ink), label: labelOf(p, axis, ink) })),
+    labelLayout: { hideOverlap: true },
+    emphasis: { scale: 1.5, label: { show: false } },
+  };
+}
+
+const paint = (series, ink) => (series.colour === "#000000" ? ink.text : series.colour);
+
+function lookOf(p, ink) {
+  const series = data.series[p.series];
+  const itemStyle = { color: paint(series, ink), borderColor: ink.page, borderWidth: 1, opacity: p.dominated ? 0.3 : 1 };
+  return { symbol: `path://${MARKERS[series.marker]}`, itemStyle };
+}
+
+function labelOf(p, axis, ink) {
+  const swept = sweepsOf(drawn.merged).some((sweep) => sweep.includes(p));
+  const show = axis === 1 && (swept || !p.dominated);
+  const said = swept ? `α ${p.alpha}` : p.label;
+  return { show, position: "top", distance: 5, formatter: () => said, color: ink.text, fontSize: 11, opacity: p.dominated ? 0.6 : 1 };
+}
+
+/** Intervals of all points, across and upright. */
+function bars(found, ink) {
+  if (!state.bars) return [];
+  const bar = (points, axis) => ({
+    type: "custom", xAxisIndex: axis, yAxisIndex: axis, silent: true, clip: true, z: 2,
+    data: points.map((p, place) => [axis ? p.x.value : place, p.y.value]),
+    renderItem: (params, api) => {
+      const p = points[params.dataIndex];
+      if (!p) return null;
+      const x = axis ? p.x.value : params.dataIndex;
+      const line = ([x1, y1], [x2, y2]) => ({
+        type: "line", shape: { x1, y1, x2, y2 },
+        style: { stroke: paint(data.series[p.series], ink), lineWidth: 1.2, opacity: p.dominated ? 0.15 : 0.5 },
+      });
+      const at = (a, b) => api.coord([a, b]);
+      const upright = p.y.lo === null ? [] : [line(at(x, p.y.lo), at(x, p.y.hi))];
+      const across = axis === 0 || p.x.lo === null ? [] : [line(at(p.x.lo, p.y.value), at(p.x.hi, p.y.value))];
+      return { type: "group", children: [...upright, ...across] };
+    },
+  });
+  return [bar(found.merged, 1), bar(found.alone, 0)];
+}
+
+/** The sweeps' lines, and chance. */
+function lines(found, ink) {
+  const chance = {
+    silent: true, symbol: "none", animation: false, lineStyle: { color: ink.soft, type: [5, 4], width: 1.2 },
+    label: { formatter: found.compared ? "nothing added" : "chance", color: ink.soft, position: "end", distance: 4 },
+    data: [{ xAxis: found.chance }],
+  };
+  const line = { type: "line", xAxisIndex: 1, yAxisIndex: 1, silent: true, symbol: "none", z: 3 };
+  const sweeps = sweepsOf(found.merged).map((sweep) => ({
+    ...line, data: sweep.map((p) => [p.x.value, p.y.value]),
+    lineStyle: { color: paint(data.series[sweep[0].series], ink), width: 1.5 },
+  }));
+  return [{ ...line, data: [], markLine: chance }, ...sweeps];
+}
+
+/** What a mark says: built of nodes, so that no text of others is read as markup. */
+function tip({ seriesIndex, dataIndex }) {
+  const p = (seriesIndex === 0 ? drawn.merged : drawn.alone)[dataIndex];
+  return p ? el("div", { class: "tip" }, el("strong", {}, p.label), ...tipLines(p).map((line) => el("div", {}, line))) : "";
+}
+
+function tipLines(p) {
+  const task = data.tasks[state.task];
+  const group = groupOf(task);
+  const base = cellOf(columnOf(group?.columns, "auc_base"), p.row);
+  const f = figure(p.utility);
+  const lines = [`${drawn.column.metric} ${number(f.value)} ${interval(f.lo, f.hi)}`];
+  if (p.leakage && p.leakage.value !== null) {
+    lines.push(`AUC ${number(p.leakage.value)} ${interval(p.leakage.lo, p.leakage.hi)}`);
+    if (base && base.value !== null) lines.push(`AUC base ${number(base.value)} ${interval(base.lo, base.hi)}`);
+    const added = figure(p.leakage, true);
+    if (added.value !== null) lines.push(`AUC − ${words(p.leakage.baseline)} ${number(added.value, true)} ${interval(added.lo, added.hi, true)}`);
+    const said = verdicts(group.leaks[p.row]);
+    if (said) lines.push(`verdict: ${said}`);
+  } else lines.push(`AUC — ${p.leakage ? words(p.leakage.reason) ?? "" : "not reported"}`);
+  if (p.dominated) lines.push("dominated: another is as useful and as near to chance, and better in one");
+  if (task.params[p.row].length) lines.push(task.params[p.row].map(words).join(", "));
+  return [...lines, recordsLine(p)];
+}
+
+function recordsLine(p) {
+  const sets = [p.utility, p.leakage].filter((c) => c && c.records !== null).flatMap((c) => data.sets[c.records]);
+  const ids = [...new Set(sets)].map((place) => data.records[place].id);
+  return ids.length ? `record: ${ids.slice(0, 3).join(", ")}${ids.length > 3 ? ` and ${ids.length - 3} more` : ""}` : "";
+}
+
+const markOf = (row) => {
+  const merged = drawn.merged.findIndex((p) => p.row === row);
+  if (merged >= 0) return { seriesIndex: 0, dataIndex: merged };
+  const alone = drawn.alone.findIndex((p) => p.row === row);
+  return alone >= 0 ? { seriesIndex: 1, dataIndex: alone } : null;
+};
+
+/** Show which mark a table's row is. */
+function lightUp(row, on) {
+  const mark = markOf(row);
+  if (chart && mark) chart.dispatchAction({ type: on ? "highlight" : "downplay", ...mark });
+}
+
+/** Arrow keys on the chart: from mark to mark, in the order of their leakage. */
+function walkChart(event) {
+  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+  const { order } = drawn;
+  if (event.key === "Escape") return leaveMark();
+  if (event.key === "Enter" && state.mark !== null) return openDetail(state.task, state.mark, null);
+  if (!step || !order.length) return undefined;
+  event.preventDefault();
+  const here = order.findIndex((p) => p.row === state.mark);
+  const next = order[here < 0 ? (step > 0 ? 0 : order.length - 1) : (here + step + order.length) % order.length];
+  leaveMark();
+  state.mark = next.row;
+  lightUp(next.row, true);
+  chart.dispatchAction({ type: "showTip", ...markOf(next.row) });
+  byId("chart-said").textContent = [next.label, ...tipLines(next)].join("; ");
+  return undefined;
+}
+
+function leaveMark() {
+  if (state.mark !== null) lightUp(state.mark, false);
+  state.mark = null;
+  chart?.dispatchAction({ type: "hideTip" });
+}
+
+function drawLegend(task) {
+  const present = [...new Set(task.methods.map((method) => data.series_of[method]))];
+  const items = present.map((place) => {
+    const on = !state.hidden.has(place);
+    const button = el("button", { type: "button", "aria-pressed": String(on), "data-series": place }, marker(data.series[place]), data.series[place].name);
+    button.addEventListener("click", () => {
+      state.hidden[on ? "add" : "delete"](place);
+      drawChart();
+      byId("legend").querySelector(`[data-series="${place}"]`).focus();
+    });
+    return el("li", {}, button);
+  });
+  byId("legend").replaceChildren(...items);
+}
+
+function startChart() {
+  const field = box();
+  field.addEventListener("keydown", walkChart);
+  field.addEventListener("blur", leaveMark);
+  drawChart();
+  if (!chart) return;
+  chart.on("click", ({ seriesIndex, dataIndex }) => {
+    const p = (seriesIndex === 0 ? drawn.merged : drawn.alone)[dataIndex];
+    if (p) openDetail(state.task, p.row, null);
+  });
+  let width = field.clientWidth;
+  new ResizeObserver(() => {
+    if (field.clientWidth === width) return;
+    width = field.clientWidth;
+    chart.resize();
+    drawChart();
+  }).observe(field);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawChart);
+}

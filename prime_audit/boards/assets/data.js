@@ -1,0 +1,81 @@
+// The sheet as Python packed it, unpacked; and how numbers are written. The texts of others only ever become text nodes.
+const data = JSON.parse(document.getElementById("data").textContent);
+const unpack = (fields, row) => Object.fromEntries(fields.map((name, i) => [name, row[i] ?? null]));
+const cells = data.cells.map((row) => unpack(data.cell_fields, row));
+const leaks = data.leaks.map((row) => unpack(data.leak_fields, row));
+const words = (place) => (place === null ? null : data.texts[place]);
+const cellOf = (column, row) => (column && column.cells[row] !== null ? cells[column.cells[row]] : null);
+const groupOf = (task) =>
+  task.groups.find((g) => g.game === state.game && g.attack === state.attack) ?? task.groups[0] ?? null;
+const columnOf = (columns, metric, compared = false) =>
+  (columns ?? []).find((c) => c.metric === metric && c.compared === compared) ?? null;
+
+/** Three decimals, a true minus sign, no sign on zero: as the tables in files. */
+function number(value, signed = false, digits = 3) {
+  const text = Math.abs(value).toFixed(digits);
+  if (Number(text) === 0) return text;
+  return (value < 0 ? "−" : signed ? "+" : "") + text;
+}
+
+const known = (value, ...form) => (value === null || value === undefined ? "–" : number(value, ...form));
+const interval = (lo, hi, signed) => (lo === null ? "" : `[${number(lo, signed)}, ${number(hi, signed)}]`);
+
+/** What a column shows of a cell: its value or its difference. */
+function figure(cell, compared) {
+  if (!cell) return { value: null, lo: null, hi: null };
+  return compared
+    ? { value: cell.difference, lo: cell.difference_lo, hi: cell.difference_hi }
+    : { value: cell.value, lo: cell.lo, hi: cell.hi };
+}
+
+/** Verdicts of several records as one line: "leaks", or "leaks 2/3, confounded 1/3". */
+function verdicts(panel) {
+  const counted = new Map();
+  for (const [leak] of panel) counted.set(leaks[leak].verdict, (counted.get(leaks[leak].verdict) ?? 0) + 1);
+  return [...counted].map(([w, n]) => words(w) + (counted.size > 1 ? ` ${n}/${panel.length}` : "")).join(", ");
+}
+
+function el(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+  return made;
+}
+
+const byId = (id) => document.getElementById(id);
+
+/** A record as a link, or as text where its place is no address a page may link to. */
+function recordLink(place) {
+  const { id, href, seed } = data.records[place];
+  const said = seed === null ? id : `${id} (seed ${seed})`;
+  return href === null ? el("span", {}, said) : el("a", { href }, said);
+}
+
+// Markers by matplotlib's letters, in a box of 20 by 20; the static frontier uses the same.
+const MARKERS = {
+  o: "M10 2a8 8 0 1 0 0.001 0z",
+  s: "M3 3h14v14h-14z",
+  "^": "M10 2l8.5 15h-17z",
+  D: "M10 1l9 9-9 9-9-9z",
+  v: "M10 18l8.5-15h-17z",
+  P: "M7 2h6v5h5v6h-5v5h-6v-5h-5v-6h5z",
+  X: "M5.5 1.5L10 6l4.5-4.5 4 4L14 10l4.5 4.5-4 4L10 14l-4.5 4.5-4-4L6 10 1.5 5.5z",
+  p: "M10 1.5l8.5 6.2-3.2 10h-10.6l-3.2-10z",
+  "<": "M2 10l15-8.5v17z",
+};
+
+/** A series' marker as a small picture beside its name. */
+function marker(series) {
+  const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+  svg.setAttribute("viewBox", "0 0 20 20");
+  svg.setAttribute("class", "marker");
+  svg.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", MARKERS[series.marker]);
+  // Black is the text's own colour: white where the page is dark.
+  path.setAttribute("fill", series.colour === "#000000" ? "currentColor" : series.colour);
+  svg.append(path);
+  return svg;
+}
