@@ -62,9 +62,9 @@ def rendered(board: Board) -> dict[str, str]:
         SOURCES: _sources(board),
     }
     if board.kind == "reported":
-        from prime_audit.boards import claims
+        from prime_audit.boards.claims import rendered as claims_of
 
-        files |= claims.rendered(board.folder)
+        files |= claims_of(board.folder)
     return files
 
 
