@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from prime_audit.lamp.prompts import Example
 from prime_audit.plugins import Param, Personal, Scene, method
 from prime_audit.search import OPTIMIZERS, Found, Search, searched
 from prime_audit.seeds import rng_of, seed_of
+from prime_audit.trim import DENSITY, Trim, united
 
 PARAMS = (
     Param("alpha", 0.0, "privacy coefficient of Eq. 8: how much resembling the merged sharers costs"),
@@ -44,6 +45,16 @@ PARAMS = (
         "recommendation unevaluated, or the base where it is strictly better than the best point seen",
         ("best", "recommended"),
     ),
+    Param(
+        "trim",
+        "none",
+        "what is merged: the sharers' adapters, or these trimmed; ties: the largest entries of what merge sums "
+        "(updates or factors); dare: random entries of the factors, scaled up",
+        ("none", "ties", "dare"),
+    ),
+    Param(
+        "density", 0.0, "share of entries that trim keeps; 0 means 0.2 for ties, 0.5 for dare", bounds=(0, 1)
+    ),
 )
 
 
@@ -59,11 +70,14 @@ def personalise(
     granularity: str,
     merge: str,
     select: str,
+    trim: str,
+    density: float,
 ) -> dict[str, Personal]:
     """Search each target's merge weights on her own history; all targets' candidates share the batches."""
     community = scene.community
     nearest = {user.id: community.nearest(user.id, k) for user in community.targets}
     community.ready()
+    names = _names(scene, [s for near in nearest.values() for s in near], trim, density, merge)
     layers = scene.engine.base.layers if granularity == "layer" else 1
     hunts = []
     for user in community.targets:
@@ -71,7 +85,8 @@ def personalise(
             continue
         dimension = len(nearest[user.id]) * layers
         start = (optimizer, dimension, budget, seed_of(scene.seed, "prime", scene.task.name, user.id))
-        hunts.append(_Hunt(user.id, nearest[user.id], examples, start, layers, merge))
+        merged = tuple(names[s] for s in nearest[user.id])
+        hunts.append(_Hunt(user.id, nearest[user.id], merged, examples, start, layers, merge))
     judge, total = _Judge(scene, alpha, hunts), len(hunts) * budget
     with scene.stage("search", total) as tick:
         found = searched(scene.engine, judge.asked(hunts), total, partial(_search, judge, hunts), tick)
@@ -87,6 +102,8 @@ class _Hunt:
 
     target: str
     sharers: tuple[str, ...]
+    names: tuple[str, ...]
+    """What is merged of each sharer: her adapter in the bank, or that trimmed."""
     examples: list[Example]
     start: tuple[str, int, int, int]
     """Optimizer, dimension, budget, seed."""
@@ -99,7 +116,17 @@ class _Hunt:
     def mixture(self, weights: np.ndarray) -> Mixture:
         """Turn a candidate, float [k] or [layers·k], into a mixture over the bank."""
         table = weights if self.layers == 1 else weights.reshape(self.layers, -1)
-        return Mixture(tuple(bank_name(s) for s in self.sharers), table, self.rule)
+        return Mixture(self.names, table, self.rule)
+
+
+def _names(scene: Scene, sharers: Iterable[str], trim: str, density: float, merge: str) -> dict[str, str]:
+    """Return sharer → the adapter of hers that is searched over, in the bank."""
+    if trim == "none":
+        return {s: bank_name(s) for s in sharers}
+    # What she answers herself (``_Judge``) stays hers: the penalty is for resembling her, not what was left of her.
+    how = Trim(trim, density or DENSITY[trim], merge if trim == "ties" else "factor")
+    made = united(scene, ({s} for s in sharers), how)
+    return {s: made[frozenset({s})][0] for s in sharers}
 
 
 def _drawn(scene: Scene, user: User, share: float) -> list[Example]:
@@ -154,7 +181,7 @@ class _Judge:
         yield engine.batch_tokens, engine.read_tokens, engine.sampling
         for h in hunts:
             yield h.target, *h.start, h.layers, h.rule
-            yield tuple(engine.bank.hashes[bank_name(s)] for s in h.sharers)
+            yield tuple(engine.bank.hashes[name] for name in h.names)
             yield tuple((e.id, e.prompt, e.gold) for e in h.examples)
             yield tuple(map(tuple, self._sharers[h.target]))
 

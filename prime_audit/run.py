@@ -304,6 +304,7 @@ class TaskRun:
                     "weights": np.asarray(p.mixture.weights).tolist(),
                     "notes": dict(p.notes),
                 }
+                | ({"made_of": of} if (of := _made_of(self.engine.bank, p)) else {})
                 | ({"game": game} if game else {})
             )
         return dict(made)
@@ -394,6 +395,11 @@ class TaskRun:
                 f"{name}: {shared} of {self.found.data[-1].queries} questions stand in other users' histories too "
                 "(their golds may differ): sharers may have trained on them"
             )
+
+
+def _made_of(bank: AdapterBank, personal: Personal) -> dict[str, list[str]]:
+    """Tell what a model's adapters were made of, those that were."""
+    return {n: list(bank.made_of[n]) for n in personal.mixture.names if n in bank.made_of}
 
 
 def _describe(community: Community) -> dict[str, Any]:
