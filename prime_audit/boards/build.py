@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from prime_audit.boards import export, outlook, page, tables
+from prime_audit.boards import export, findings, outlook, page, tables
 from prime_audit.boards.admission import require_admissible
 from prime_audit.boards.config import FILE, Board, read_board
-from prime_audit.boards.filed import RECORDS, read_filed
+from prime_audit.boards.filed import RECORDS, Filed, read_filed
 from prime_audit.boards.gather import sheet_of_board
 from prime_audit.boards.sheet import Sheet
 from prime_audit.errors import UserError
@@ -37,20 +37,21 @@ def boards(home: Path, names: tuple[str, ...] = ()) -> list[Board]:
     return [read_board(p) for p in found if not names or p.name in names]
 
 
-def sheet(board: Board) -> Sheet:
+def sheet(board: Board, filed: Sequence[Filed] | None = None) -> Sheet:
     """Gather what a board shows; UserError where its files are broken or not admissible."""
     if board.kind == "reported":
         from prime_audit.boards import reported
 
         return reported.sheet(board.folder)
-    filed = read_filed(board.folder)
+    filed = read_filed(board.folder) if filed is None else filed
     require_admissible(board, filed)
     return sheet_of_board(board, filed)
 
 
 def rendered(board: Board) -> dict[str, str]:
     """Render all generated files of a board in memory -> name: text. Nothing is written."""
-    shown = sheet(board)
+    filed = read_filed(board.folder)
+    shown = sheet(board, filed)
     files = {
         "table.md": tables.markdown(shown),
         "table.csv": export.csv(shown),
@@ -65,6 +66,8 @@ def rendered(board: Board) -> dict[str, str]:
         from prime_audit.boards.claims import rendered as claims_of
 
         files |= claims_of(board.folder)
+    if board.findings:
+        files["findings.md"] = findings.markdown(board, filed, shown)
     return files
 
 

@@ -18,6 +18,18 @@ DIRECTIONS = {"higher": True, "lower": False, "half": None}
 
 
 @dataclass(frozen=True)
+class Expected:
+    """A claim in words that a measured board can say something of: pairs of methods, the first the better."""
+
+    quote: str
+    """The paper's words."""
+    pairs: tuple[tuple[str, str], ...]
+    """(method, against) labels."""
+    of: str = "utility"
+    """``utility``: every metric; ``auc``: every game and attack."""
+
+
+@dataclass(frozen=True)
 class Board:
     """One leaderboard's rules."""
 
@@ -47,6 +59,8 @@ class Board:
     """Least number of seeds behind a figure."""
     columns: Mapping[str, str] | None = None
     """Metric → direction (higher, lower, half); metrics not named are not shown."""
+    findings: tuple[Expected, ...] = ()
+    """Claims of the paper that its records are asked about."""
     run: Mapping[str, Any] | None = None
     """What every run's specification must say: data, model, preset, overrides. Anything else is a limited run."""
 
@@ -79,12 +93,25 @@ def _built(folder: Path, content: Mapping[str, Any]) -> Board:
     for key in ("name", "title"):
         if not isinstance(content.get(key), str):
             raise UserError(f"{path}: lacks {key}; write {key} = '…'")
-    lists = ("about", "tasks", "methods", "games", "attacks")
+    lists = ("about", "tasks", "methods", "games", "attacks", "findings")
     for key, kind in {**dict.fromkeys(lists, list), "seeds": int, "columns": dict, "run": dict}.items():
         if key in content and not isinstance(content[key], kind):
             raise UserError(f"{path}: {key} is no {kind.__name__}; mend it")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    values["findings"] = tuple(_expected(path, claim) for claim in content.get("findings", ()))
     return Board(folder, **values)
+
+
+def _expected(path: Path, claim: Any) -> Expected:
+    try:
+        found = Expected(claim["quote"], tuple((a, b) for a, b in claim["pairs"]), claim.get("of", "utility"))
+    except (KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{path}: a finding is quote = '…', pairs = [[method, against], …]; mend it"
+        ) from None
+    if found.of not in ("utility", "auc"):
+        raise UserError(f"{path}: {unknown('figure of a finding', found.of, ('utility', 'auc'))}")
+    return found
 
 
 def _require_sound(board: Board) -> None:

@@ -62,7 +62,7 @@ def _glance(sheet: Sheet) -> str:
     for method in sheet.methods:
         found = [cells.get((task, method, c)) for task, c in heads]
         rows.append([code(method), *(_first(f) if f else NONE for f in found)])
-    return _table(rows, ["method", *(f"{task} {title(c, sheet)}" for task, c in heads)])
+    return table(rows, ["method", *(f"{task} {title(c, sheet)}" for task, c in heads)])
 
 
 def _first(figure: Figure) -> str:
@@ -82,7 +82,7 @@ def _utility(sheet: Sheet, task: str) -> str:
         by_column = {(f.metric, f.game, f.attack): f for f in figures}
         cells = [t for c in heads for t in _trio(by_column.get(c), sheet)]
         rows.append([code(method), *cells, _records(figures, sheet)])
-    return _table(rows, ["method", *titles, "records"])
+    return table(rows, ["method", *titles, "records"])
 
 
 def _trio(figure: Figure | None, sheet: Sheet) -> list[str]:
@@ -135,7 +135,7 @@ def _leakage(sheet: Sheet, task: str) -> list[str]:
                 rows.append([code(method), cells[0], _gap(auc) if auc else NONE, *cells[1:]])
         heading = f"### Leakage: game `{game}`, attack `{attack}`"
         titles = [title(own[0], sheet), "AUC − base", *(title(c, sheet) for c in own[1:])]
-        parts += [heading, _table(rows, ["method", *titles]) if rows else "No method has a figure."]
+        parts += [heading, table(rows, ["method", *titles]) if rows else "No method has a figure."]
     return parts
 
 
@@ -163,7 +163,7 @@ def _judged(sheet: Sheet, task: str) -> list[str]:
     if not rows:
         return []
     lines = [[", ".join(map(code, methods)), *map(escape, cells)] for cells, methods in rows.items()]
-    return ["### Control panel", _table(lines, [panel.HEADERS[0], "seed", *panel.HEADERS[1:]])]
+    return ["### Control panel", table(lines, [panel.HEADERS[0], "seed", *panel.HEADERS[1:]])]
 
 
 def code(text: str) -> str:
@@ -176,7 +176,8 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(text, quote=False))
 
 
-def _table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    """Set rows of Markdown as a table, figures to the right."""
     from tabulate import tabulate
 
     align = ["left", *["right"] * (len(headers) - 1)]
