@@ -207,7 +207,7 @@ def test_render_all_is_deterministic(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         board.render_all(record, tmp_path / name)
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
-    assert files == ["frontier.png", "frontier.svg", "table.csv", "table.md"]
+    assert files == ["frontier.png", "frontier.svg", "index.html", "table.csv", "table.md"]
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
