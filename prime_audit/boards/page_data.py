@@ -12,6 +12,8 @@ from prime_audit.boards.series import COLOURS, MARKERS, alpha_of, series_of
 from prime_audit.boards.sheet import Figure, Sheet
 from prime_audit.record import Leak
 
+PARAMETERS = "parameters"
+"""Where a sheet's methods keep their parameters."""
 CELL = (
     *("value", "lo", "hi", "n", "targets", "reason", "difference", "difference_lo", "difference_hi"),
     *("baseline", "best", "worst", "records", "seeds"),
@@ -77,7 +79,7 @@ class Packer:
             "name": view.task,
             "methods": [list(self.sheet.methods).index(m) for m in view.methods],
             "params": [self._lines(own) for own in params],
-            "said": [self._lines(notes_of(x, self.sheet.tasks)) for x in said],
+            "said": [self._lines(notes_of(x)) for x in said],
             "alpha": [alpha_of(m, own) for m, own in zip(view.methods, params, strict=True)],
             "utility": [self._column(column) for column in view.utility],
             "groups": [self._group(group) for group in view.groups],
@@ -159,17 +161,14 @@ class Packer:
         }
 
 
-def params_of(said: Mapping[str, Any], task: str) -> Mapping[str, Any]:
-    """Return a method's parameters on a task, from what a sheet says of it."""
-    own = said.get(task)
-    return own if isinstance(own, Mapping) else {}
+def params_of(told: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    """Return a method's parameters on a task, from what a sheet tells of it."""
+    return dict(told.get(PARAMETERS, {}).get(task, {}))
 
 
-def notes_of(said: Mapping[str, Any], tasks: Sequence[str]) -> Mapping[str, Any]:
-    """Return what a sheet says of a method on all tasks alike: versions, for instance."""
-    return {
-        name: value for name, value in said.items() if name not in tasks or not isinstance(value, Mapping)
-    }
+def notes_of(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a sheet tells of a method on all tasks alike: versions, for instance."""
+    return {name: value for name, value in told.items() if name != PARAMETERS}
 
 
 def _plain(value: Any) -> str:

@@ -85,7 +85,7 @@ def test_every_result_is_a_figure_with_its_difference(record: Record) -> None:
 def test_the_rest_of_the_record(record: Record) -> None:
     sheet = sheet_of(record, "first")
     assert sheet.tasks == ("LaMP-2", "LaMP-4")
-    assert sheet.methods == record.methods
+    assert sheet.methods == {method: {"parameters": told} for method, told in record.methods.items()}
     assert sheet.leaks == ((LEAK, "first"),)
     assert sheet.sources == {"first": Source("first", "record.json", 3)}
     assert sheet.command == record.command
@@ -93,6 +93,12 @@ def test_the_rest_of_the_record(record: Record) -> None:
     assert sheet.warnings[1].startswith("LaMP-4: game paper: 4 of 30 items")
     assert sum(note.startswith("Intervals: 95 %") for note in sheet.notes) == 1  # both tasks agree
     assert not any("*" in line or "<u>" in line for line in sheet.about)  # no Markdown on a page
+
+
+def test_of_two_baselines_the_first_is_shown(record: Record) -> None:
+    other = replace(record.comparisons[0], baseline="rag", difference=0.7)
+    sheet = sheet_of(replace(record, comparisons=(*record.comparisons, other)), "first")
+    assert {f.baseline for f in sheet.figures} == {None, "np", "base"}
 
 
 def test_methods_that_the_record_does_not_describe_are_shown_all_the_same(record: Record) -> None:

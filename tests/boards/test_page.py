@@ -183,7 +183,7 @@ def test_the_same_sheet_gives_the_same_bytes_in_any_process() -> None:
         "import hashlib; from prime_audit.boards import page; from prime_audit.boards.sheet import *\n"
         "f = tuple(Figure(t, m, 'auc', .5, game=g, attack='loss', reason=m + g, sources=(m,)) "
         "for t in ('A', 'B') for m in ('x', 'y') for g in ('p', 'q'))\n"
-        "s = Sheet('n', 't', (), 'c', 'm', ('A', 'B'), {'x': {'A': {'k': 1}}, 'y': {}}, f,"
+        "s = Sheet('n', 't', (), 'c', 'm', ('A', 'B'), {'x': {'parameters': {'A': {'k': 1}}}, 'y': {}}, f,"
         " sources={m: Source(m, m) for m in 'xy'})\n"
         "print(hashlib.sha256(page.render(s).encode()).hexdigest())"
     )
