@@ -101,7 +101,7 @@ def is_leakage(metric: str) -> bool:
 
 
 def render_all(record: Record, folder: Path) -> None:
-    """Write the tables, the page and the frontier into ``folder``, each file whole or not at all."""
+    """Write tables, frontier and index.html into ``folder``, each whole or not at all."""
     from prime_audit import frontier  # matplotlib takes half a second to import
     from prime_audit.boards import page
     from prime_audit.boards.from_record import sheet_of
