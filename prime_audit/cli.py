@@ -316,7 +316,9 @@ def show_run(run: Any, as_json: bool) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print(terminal(run.record))
-    console.print(f"Everything in {run.path}: record.json, table.md, frontier.svg", highlight=False)
+    console.print(
+        f"Everything in {run.path}: record.json, index.html, table.md, frontier.svg", highlight=False
+    )
 
 
 def print_table(rows: list[list[Any]], headers: list[str]) -> None:

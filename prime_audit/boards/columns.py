@@ -29,8 +29,8 @@ class Column:
     @property
     def better(self) -> int:
         """1 where higher is better, −1 where lower is, 0 where neither is."""
-        directions = {c.higher_is_better for c in self.cells if c} - {None}
-        return {frozenset({True}): 1, frozenset({False}): -1}.get(frozenset(directions), 0)
+        directions = {c.higher_is_better for c in self.cells if c and c.higher_is_better is not None}
+        return 0 if len(directions) != 1 else 1 if directions == {True} else -1
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,10 @@ def _check(sheet: Sheet) -> None:
         if key in seen:
             raise ValueError(f"two figures of {' '.join(map(str, key))}")
         seen.add(key)
-    for named in (*sheet.figures, *(leak for leak, _ in sheet.leaks)):
-        if named.task not in sheet.tasks or named.method not in sheet.methods:
-            raise ValueError(f"the sheet has no task {named.task} or no method {named.method}")
+    named = {(f.task, f.method) for f in sheet.figures} | {(x.task, x.method) for x, _ in sheet.leaks}
+    for task, method in sorted(named):
+        if task not in sheet.tasks or method not in sheet.methods:
+            raise ValueError(f"the sheet has no task {task} or no method {method}")
 
 
 def _view(
@@ -98,15 +99,24 @@ def _view(
 ) -> TaskView:
     present = {f.method for f in figures}
     methods = tuple(m for m in sheet.methods if m in present)
-    utility = [f for f in figures if not is_leakage(f.metric)]
-    attacked = [f for f in figures if is_leakage(f.metric)]
-    judged = [(game, attack) for of_task, _, game, attack in leaks if of_task == task]
+    attacked: dict[tuple[str | None, str | None], list[Figure]] = {}
+    for f in figures:
+        if _of_a_game(f):
+            attacked.setdefault((f.game, f.attack), []).append(f)
+    for of_task, _, *group in leaks:
+        if of_task == task:
+            attacked.setdefault((group[0], group[1]), [])
     groups = []
-    for game, attack in dict.fromkeys([*((f.game, f.attack) for f in attacked), *judged]):
-        own = [f for f in attacked if (f.game, f.attack) == (game, attack)]
+    for (game, attack), own in attacked.items():
         panels = tuple(tuple(leaks.get((task, m, str(game), str(attack)), ())) for m in methods)
         groups.append(_group(game, attack, own, methods, panels))
+    utility = [f for f in figures if not _of_a_game(f)]
     return TaskView(task, methods, tuple(_utility(utility, methods)), tuple(groups))
+
+
+def _of_a_game(figure: Figure) -> bool:
+    """Whether a figure is of leakage: by its metric, or because a game was played for it."""
+    return is_leakage(figure.metric) or figure.game is not None
 
 
 def _utility(figures: Sequence[Figure], methods: Sequence[str]) -> Iterable[Column]:

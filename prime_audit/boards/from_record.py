@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prime_audit import board, panel
+from prime_audit.boards.page_data import PARAMETERS
 from prime_audit.boards.sheet import Figure, Sheet, Source
 from prime_audit.folder import RECORD
 from prime_audit.record import Comparison, Record, Result
@@ -19,7 +20,9 @@ _MISSING = "— is no 0.5: a method that merges nobody has no members."
 
 def sheet_of(record: Record, name: str) -> Sheet:
     """Arrange one run's record as a sheet that lies beside its ``record.json``; ``name`` stands for the run."""
-    compared = {(c.task, c.method, c.metric, c.game, c.attack): c for c in record.comparisons}
+    compared: dict[tuple[str | None, ...], Comparison] = {}
+    for c in record.comparisons:  # of several the first is shown, as in the tables
+        compared.setdefault((c.task, c.method, c.metric, c.game, c.attack), c)
     tasks = tuple(dict.fromkeys(r.task for r in record.results))
     methods = dict.fromkeys([*record.methods, *(r.method for r in record.results)])
     return Sheet(
@@ -29,7 +32,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         command=record.command,
         model=record.model.name,
         tasks=tasks,
-        methods={method: record.methods.get(method, {}) for method in methods},
+        methods={method: {PARAMETERS: record.methods.get(method, {})} for method in methods},
         figures=tuple(
             _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name)
             for r in record.results

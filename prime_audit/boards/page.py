@@ -11,11 +11,12 @@ from importlib.resources import files
 from string import Template
 
 from prime_audit.boards.columns import views
-from prime_audit.boards.page_data import Packer, dump, link
+from prime_audit.boards.page_data import Packer
 from prime_audit.boards.page_table import section
+from prime_audit.boards.page_text import dump, link
 from prime_audit.boards.sheet import Sheet
 
-SCRIPTS = ("data.js", "table.js", "detail.js", "points.js", "chart.js", "page.js")
+SCRIPTS = ("data.js", "table.js", "detail.js", "points.js", "chart.js", "marks.js", "page.js")
 """In this order they are one script."""
 LIBRARY = "echarts/echarts.min.js"
 
@@ -124,9 +125,8 @@ def _records(data: dict[str, object]) -> str:
         if len(members) > 1
     )
     several = f"<noscript><p>Behind one figure:</p><ul>\n{together}\n</ul></noscript>" if together else ""
-    return (
-        '<ul class="record-list">\n' + "\n".join(f"<li>{line}</li>" for line in said) + f"\n</ul>\n{several}"
-    )
+    items = "\n".join(f"<li>{line}</li>" for line in said)
+    return f'<ul class="record-list">\n{items}\n</ul>\n{several}'
 
 
 def _record(id: str, href: str | None, seed: int | None) -> str:

@@ -3,55 +3,29 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from prime_audit.boards.columns import Column, Group, Judged, TaskView
+from prime_audit.boards.page_text import gapped, link, thousandths
 from prime_audit.boards.series import COLOURS, MARKERS, alpha_of, series_of
 from prime_audit.boards.sheet import Figure, Sheet
 from prime_audit.record import Leak
 
+PARAMETERS = "parameters"
+"""Where a sheet's methods keep their parameters."""
 CELL = (
     *("value", "lo", "hi", "n", "targets", "reason", "difference", "difference_lo", "difference_hi"),
     *("baseline", "best", "worst", "records", "seeds"),
 )
-"""Fields of a figure in their order; of the texts and record sets, their place in ``texts`` and ``sets``."""
+"""Fields of a figure in their order: numbers in thousandths, texts and sets of records by their place."""
 LEAK = (
-    *("auc", "lo", "hi", "verdict", "why", "p", "p_adjusted", "control", "over", "over_lo", "over_hi"),
-    *(
-        "limits",
-        "tpr",
-        "members",
-        "others",
-        "undefined",
-        "undefined_base",
-        "both_sides",
-        "epsilon",
-        "ceiling",
-    ),
+    *("auc", "lo", "hi", "verdict", "why", "told", "p", "p_adjusted"),
+    *("control", "over", "over_lo", "over_hi", "tpr", "epsilon", "ceiling", "sizes"),
 )
-"""Fields of a control panel in their order."""
-_ADDRESS = re.compile(r"https://[^\s<>\"'`\\\x00-\x20]+")
-
-
-def link(href: str) -> str | None:
-    """Return an address a page may link to: https, or a path relative to the page; else None.
-
-    The characters of a path that an address reserves are quoted.
-    """
-    if _ADDRESS.fullmatch(href):
-        return href
-    first = href.split("/", 1)[0]
-    if not first or ":" in first or "\\" in href or any(ord(c) < 32 for c in href):
-        return None
-    return quote(href, safe="/:=+,@~!'()*;&", errors="replace")
-
-
-def shown(value: float | None, digits: int = 3) -> float | None:
-    """Round to what is displayed, so that two programs cannot display one number in two ways."""
-    return None if value is None else float(f"{value:.{digits}f}") + 0.0
+"""Fields of a control panel in their order; ``why`` is the place of a text with gaps, ``told`` what fills them."""
+SIZES = ("limits", "members", "others", "undefined", "undefined_base", "both_sides")
+"""What many control panels have in common: FPR limits, and counts of items."""
 
 
 class Places:
@@ -74,7 +48,7 @@ class Packer:
 
     def __init__(self, sheet: Sheet) -> None:
         self.sheet = sheet
-        self.texts, self.cells, self.leaks, self.records, self.sets = (Places() for _ in range(5))
+        self.texts, self.cells, self.leaks, self.sizes, self.records, self.sets = (Places() for _ in range(6))
         self.records_of_sheet = [self.records.of(id) for id in sheet.sources]
 
     def pack(self, views: Sequence[TaskView]) -> dict[str, Any]:
@@ -85,29 +59,28 @@ class Packer:
         return {
             "cell_fields": CELL,
             "leak_fields": LEAK,
+            "size_fields": SIZES,
             "methods": methods,
             "series_of": [series.index(series_of(m)) for m in methods],
             "series": [_look(name, place, methods) for place, name in enumerate(series)],
             "tasks": tasks,
             "cells": [_trimmed(cell) for cell in self.cells.all()],
             "leaks": self.leaks.all(),
+            "sizes": self.sizes.all(),
             "sets": self.sets.all(),
             "records": [self._record(id) for id in self.records.all()],
             "texts": self.texts.all(),
         }
 
     def _task(self, view: TaskView) -> dict[str, Any]:
-        notes = [self.sheet.methods[m] for m in view.methods]
+        said = [self.sheet.methods[m] for m in view.methods]
+        params = [params_of(x, view.task) for x in said]
         return {
             "name": view.task,
             "methods": [list(self.sheet.methods).index(m) for m in view.methods],
-            "params": [
-                [self.texts.of(line) for line in params(said, view.task, self.sheet.tasks)] for said in notes
-            ],
-            "alpha": [
-                alpha_of(m, said.get(view.task, {}) if isinstance(said.get(view.task, {}), Mapping) else {})
-                for m, said in zip(view.methods, notes, strict=True)
-            ],
+            "params": [self._lines(own) for own in params],
+            "said": [self._lines(notes_of(x)) for x in said],
+            "alpha": [alpha_of(m, own) for m, own in zip(view.methods, params, strict=True)],
             "utility": [self._column(column) for column in view.utility],
             "groups": [self._group(group) for group in view.groups],
         }
@@ -122,28 +95,30 @@ class Packer:
         }
 
     def _column(self, column: Column) -> dict[str, Any]:
-        return {
+        head = {
             "metric": column.metric,
             "title": column.title,
             "compared": column.compared,
             "better": column.better,
-            "cells": [None if f is None else self.cells.of(self._figure(f)) for f in column.cells],
         }
+        if column.compared:  # of the same cells as the column of the metric's values
+            return head
+        return head | {"cells": [None if f is None else self.cells.of(self._figure(f)) for f in column.cells]}
 
     def _figure(self, f: Figure) -> tuple[Any, ...]:
         """Pack a figure in the order of ``CELL``."""
         return (
-            shown(f.value),
-            *map(shown, f.ci or (None, None)),
+            thousandths(f.value),
+            *map(thousandths, f.ci or (None, None)),
             f.n,
             f.targets,
             self._text(f.reason),
-            shown(f.difference),
-            *map(shown, f.difference_ci or (None, None)),
+            thousandths(f.difference),
+            *map(thousandths, f.difference_ci or (None, None)),
             self._text(f.baseline),
             *(f.rank or (None, None)),
             self.records_behind(f.sources),
-            tuple(map(shown, f.seeds)) if len(f.seeds) > 1 else None,
+            tuple(map(thousandths, f.seeds)) if len(f.seeds) > 1 else None,
         )
 
     def _judged(self, judged: Judged) -> tuple[int, int]:
@@ -152,17 +127,26 @@ class Packer:
 
     def _leak(self, x: Leak) -> tuple[Any, ...]:
         """Pack a control panel in the order of ``LEAK``."""
+        own, over = x.ci or (None, None), x.over_control_ci or (None, None)
+        named = dict(zip("abcdefgh", (x.auc, *own, x.p, x.p_adjusted, x.over_control, *over), strict=True))
+        why, told = gapped(x.why, named)
+        sizes = (" ".join(x.tpr), x.members, x.others, x.undefined, x.undefined_base, x.both_sides)
         return (
-            *(shown(x.auc), *map(shown, x.ci or (None, None)), self._text(x.verdict), self._text(x.why)),
-            *(shown(x.p), shown(x.p_adjusted), self._text((x.best_control or "–").replace("_", " "))),
-            *(shown(x.over_control), *map(shown, x.over_control_ci or (None, None))),
-            *(self._text(" ".join(x.tpr)), tuple(map(shown, x.tpr.values()))),
-            *(x.members, x.others, x.undefined, x.undefined_base, x.both_sides),
-            *(shown(x.epsilon, 2), shown(x.epsilon_ceiling, 2)),
+            *map(thousandths, (x.auc, *own)),
+            *(self._text(x.verdict), self._text(why), told),
+            *map(thousandths, (x.p, x.p_adjusted)),
+            self._text((x.best_control or "–").replace("_", " ")),
+            *map(thousandths, (x.over_control, *over)),
+            tuple(map(thousandths, x.tpr.values())),
+            *(thousandths(x.epsilon, 2), thousandths(x.epsilon_ceiling, 2)),
+            self.sizes.of(sizes),
         )
 
     def _text(self, text: str | None) -> int | None:
         return None if text is None else self.texts.of(text)
+
+    def _lines(self, said: Mapping[str, Any]) -> list[int]:
+        return [self.texts.of(f"{name} = {_plain(value)}") for name, value in said.items()]
 
     def records_behind(self, ids: Sequence[str]) -> int | None:
         """Return the place of a set of records; None for none."""
@@ -177,12 +161,14 @@ class Packer:
         }
 
 
-def params(said: Mapping[str, Any], task: str, tasks: Iterable[str]) -> list[str]:
-    """Write what a sheet says of a method on a task as lines ``name = value``; other tasks' parameters are left out."""
-    own = said.get(task, {})
-    lines = dict(own) if isinstance(own, Mapping) else {task: own}
-    lines |= {key: value for key, value in said.items() if key not in tasks}
-    return [f"{name} = {_plain(value)}" for name, value in lines.items()]
+def params_of(told: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    """Return a method's parameters on a task, from what a sheet tells of it."""
+    return dict(told.get(PARAMETERS, {}).get(task, {}))
+
+
+def notes_of(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a sheet tells of a method on all tasks alike: versions, for instance."""
+    return {name: value for name, value in told.items() if name != PARAMETERS}
 
 
 def _plain(value: Any) -> str:
@@ -203,11 +189,3 @@ def _trimmed(cell: Sequence[Any]) -> list[Any]:
     """Leave out the Nones at the end."""
     known = [place for place, value in enumerate(cell) if value is not None]
     return list(cell[: known[-1] + 1]) if known else []
-
-
-def dump(data: Mapping[str, Any]) -> str:
-    """Write JSON that can stand in a script element: no text of it ends the element or starts another."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04X}")
-    return text

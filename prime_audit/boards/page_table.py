@@ -8,7 +8,7 @@ from html import escape
 
 from prime_audit.board import number
 from prime_audit.boards.columns import Column, Group, Judged, TaskView
-from prime_audit.boards.page_data import shown
+from prime_audit.boards.page_text import thousandths
 from prime_audit.boards.sheet import Figure
 
 Href = Callable[[Sequence[str]], str | None]
@@ -22,9 +22,8 @@ def section(place: int, view: TaskView, href: Href) -> str:
     """
     group = view.groups[0] if view.groups else None
     columns = [*view.utility, *(group.columns if group else ())]
-    reasons = list(
-        dict.fromkeys(r for i in range(len(view.methods)) for c in columns if (r := _reason(c, i)))
-    )
+    found = (_reason(c, i) for i in range(len(view.methods)) for c in columns)
+    reasons = list(dict.fromkeys(reason for reason in found if reason))
     heads = "".join(f'<th scope="col">{escape(title)}</th>' for title in ["method", *_titles(columns, group)])
     rows = "\n".join(_row(view, i, columns, group, reasons, href) for i in range(len(view.methods)))
     notes = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
@@ -69,7 +68,7 @@ def _verdict(panel: Sequence[Judged]) -> str:
     """Write the verdicts of one or several records: leaks, or leaks 2/3, confounded 1/3."""
     counted = Counter(leak.verdict for leak, _ in panel)
     several = len(counted) > 1
-    said = [f"{word} {n}/{len(panel)}" if several else word for word, n in counted.items()]
+    said = [f"{word} {n}/{len(panel)}" if several else word for word, n in counted.most_common()]
     return ", ".join(said) or "—"
 
 
@@ -90,7 +89,7 @@ def _reason(column: Column, place: int) -> str | None:
 def _cell(column: Column, place: int, reasons: Sequence[str], href: Href) -> str:
     f, value, ci = _figure(column, place)
     reason, address = _reason(column, place), href(f.sources) if f else None
-    text = "—" if value is None else number(shown(value) or 0.0, column.compared)
+    text = "—" if value is None else _number(value, column)
     main = f'<span class="v">{text}</span>'
     if address:
         main = f'<a href="{escape(address)}">{main}</a>'
@@ -100,6 +99,11 @@ def _cell(column: Column, place: int, reasons: Sequence[str], href: Href) -> str
         best, worst = f.rank
         main += f'<span class="rank">{best if best == worst else f"{best}–{worst}"}.</span>'
     if ci and value is not None:
-        limits = ", ".join(number(shown(x) or 0.0, column.compared) for x in ci)
+        limits = ", ".join(_number(x, column) for x in ci)
         main += f'<span class="ci">[{limits}]</span>'
     return main
+
+
+def _number(value: float, column: Column) -> str:
+    """Write a figure as the page's script does, from its thousandths."""
+    return number((thousandths(value) or 0) / 1000, column.compared)

@@ -78,7 +78,7 @@ class Sheet:
     tasks: tuple[str, ...]
     """Tasks in their order."""
     methods: Mapping[str, Mapping[str, Any]]
-    """Label → what the page says of it: parameters by task, versions; in their order."""
+    """Label → what is told of it, in their order: ``parameters`` by task; by other names what holds for all."""
     figures: tuple[Figure, ...]
     """Every figure."""
     leaks: tuple[tuple[Leak, str], ...] = ()

@@ -12,7 +12,8 @@ function colour(name) {
   return found;
 }
 
-function drawChart() {
+/** Draw what is chosen; moved marks glide, unless the page itself changed its form. */
+function drawChart(moving = true) {
   const task = data.tasks[state.task];
   const box = byId("chart");
   byId("frontier").hidden = !task.utility.length;
@@ -21,7 +22,8 @@ function drawChart() {
   const found = pointsOf(task);
   const byPlace = (a, b) => (a.x.value ?? -1) - (b.x.value ?? -1) || a.row - b.row;
   drawn = { ...found, order: [...found.alone, ...found.merged].sort(byPlace) };
-  chart.setOption(optionOf(task, found, box.clientWidth < 520), { notMerge: true });
+  const option = optionOf(task, found, box.clientWidth < 520);
+  chart.setOption({ ...option, animation: moving && !calm.matches }, { notMerge: true });
   drawLegend(task);
   describe(task, found);
 }
@@ -29,7 +31,7 @@ function drawChart() {
 function describe(task, found) {
   const best = found.merged.filter((p) => !p.dominated).map((p) => p.label);
   const notes = [];
-  if (best.length) notes.push(`No other mark is at least as useful and as near to chance: ${best.join(", ")}. The rest is dimmed.`);
+  if (best.length) notes.push(`No other mark is as useful and as near to ${nought(found)}: ${best.join(", ")}. The rest is dimmed.`);
   else notes.push("No method has members in this game.");
   if (found.alone.length) notes.push(`Without a leakage figure (left strip): ${found.alone.map((p) => p.label).join(", ")}.`);
   if (found.unmeasured.length) notes.push(`Not drawn, no ${found.column.metric}: ${found.unmeasured.map((p) => p.label).join(", ")}.`);
@@ -37,6 +39,7 @@ function describe(task, found) {
   byId("chart").setAttribute("aria-label", `${task.name}: ${found.column.metric} against ${leakName(found)}. ${notes.join(" ")}`);
 }
 
+const nought = (found) => (found.compared ? "0" : "chance");
 const leakName = (found) => (found.compared ? columnOf(groupOf(data.tasks[state.task]).columns, "auc", true).title : "AUC");
 
 function optionOf(task, found, narrow) {
@@ -51,7 +54,6 @@ function optionOf(task, found, narrow) {
     { left: left + strip + (strip ? 12 : 0), right: 16, top: 34, bottom: 54 },
   ];
   return {
-    animation: !calm.matches,
     animationDuration: 250,
     animationDurationUpdate: 250,
     textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: ink.text },
@@ -61,7 +63,7 @@ function optionOf(task, found, narrow) {
       { ...valueAxis(x, ink, 1), name: xName(found, narrow), nameLocation: "middle", nameGap: 30, splitLine: { show: false } },
     ],
     yAxis: [
-      { ...valueAxis(y, ink, 0), name: yName(found), nameLocation: found.column.better < 0 ? "start" : "end", nameGap: 12,
+      { ...valueAxis(y, ink, 0), name: yName(found, narrow), nameLocation: found.column.better < 0 ? "start" : "end", nameGap: 12,
         nameTextStyle: { align: "left", color: ink.text, padding: [0, 0, 0, 6 - left] }, inverse: found.column.better < 0 },
       { ...valueAxis(y, ink, 1), axisLabel: { show: false }, inverse: found.column.better < 0 },
     ],
@@ -76,7 +78,8 @@ const drawnValues = (merged, alone, axis, values) => {
   const spans = [...merged, ...alone].flatMap((p) => spanOf(p[axis]));
   return spans.length || values.length ? [...values, ...spans] : [0, 1];
 };
-const yName = (found) => `${found.column.metric} (${{ 1: "higher is better", "-1": "lower is better, axis inverted", 0: "no direction" }[found.column.better]})`;
+const WAYS = { 1: ["↑ better", "↑ better"], "-1": ["↑ better (lower values)", "↑ better"], 0: ["", ""] };
+const yName = (found, narrow) => `${found.column.metric} ${WAYS[found.column.better][narrow ? 1 : 0]}`;
 const xName = (found, narrow) => {
   const chance = found.compared ? "0: merging adds nothing" : narrow ? "½ = chance" : "½ = chance; nearer to it leaks less";
   return `${found.compared ? leakName(found) : "membership AUC"} (${chance})`;
@@ -110,7 +113,7 @@ const paint = (series, ink) => (series.colour === "#000000" ? ink.text : series.
 
 function lookOf(p, ink) {
   const series = data.series[p.series];
-  const itemStyle = { color: paint(series, ink), borderColor: ink.page, borderWidth: 1, opacity: p.dominated ? 0.3 : 1 };
+  const itemStyle = { color: paint(series, ink), borderColor: ink.page, borderWidth: 1, opacity: p.dominated ? 0.4 : 1 };
   return { symbol: `path://${MARKERS[series.marker]}`, itemStyle };
 }
 
@@ -133,7 +136,7 @@ function bars(found, ink) {
       const x = axis ? p.x.value : params.dataIndex;
       const line = ([x1, y1], [x2, y2]) => ({
         type: "line", shape: { x1, y1, x2, y2 },
-        style: { stroke: paint(data.series[p.series], ink), lineWidth: 1.2, opacity: p.dominated ? 0.15 : 0.5 },
+        style: { stroke: paint(data.series[p.series], ink), lineWidth: 1.2, opacity: p.dominated ? 0.2 : 0.6 },
       });
       const at = (a, b) => api.coord([a, b]);
       const upright = p.y.lo === null ? [] : [line(at(x, p.y.lo), at(x, p.y.hi))];
@@ -148,7 +151,7 @@ function bars(found, ink) {
 function lines(found, ink) {
   const chance = {
     silent: true, symbol: "none", animation: false, lineStyle: { color: ink.soft, type: [5, 4], width: 1.2 },
-    label: { formatter: found.compared ? "nothing added" : "chance", color: ink.soft, position: "end", distance: 4 },
+    label: { formatter: found.compared ? "nothing added" : "chance", color: ink.soft, position: found.column.better < 0 ? "start" : "end", distance: 4 },
     data: [{ xAxis: found.chance }],
   };
   const line = { type: "line", xAxisIndex: 1, yAxisIndex: 1, silent: true, symbol: "none", z: 3 };
@@ -157,89 +160,6 @@ function lines(found, ink) {
     lineStyle: { color: paint(data.series[sweep[0].series], ink), width: 1.5 },
   }));
   return [{ ...line, data: [], markLine: chance }, ...sweeps];
-}
-
-/** What a mark says: built of nodes, so that no text of others is read as markup. */
-function tip({ seriesIndex, dataIndex }) {
-  const p = (seriesIndex === 0 ? drawn.merged : drawn.alone)[dataIndex];
-  return p ? el("div", { class: "tip" }, el("strong", {}, p.label), ...tipLines(p).map((line) => el("div", {}, line))) : "";
-}
-
-function tipLines(p) {
-  const task = data.tasks[state.task];
-  const group = groupOf(task);
-  const base = cellOf(columnOf(group?.columns, "auc_base"), p.row);
-  const f = figure(p.utility);
-  const lines = [`${drawn.column.metric} ${number(f.value)} ${interval(f.lo, f.hi)}`];
-  if (p.leakage && p.leakage.value !== null) {
-    lines.push(`AUC ${number(p.leakage.value)} ${interval(p.leakage.lo, p.leakage.hi)}`);
-    if (base && base.value !== null) lines.push(`AUC base ${number(base.value)} ${interval(base.lo, base.hi)}`);
-    const added = figure(p.leakage, true);
-    if (added.value !== null) lines.push(`AUC − ${words(p.leakage.baseline)} ${number(added.value, true)} ${interval(added.lo, added.hi, true)}`);
-    const said = verdicts(group.leaks[p.row]);
-    if (said) lines.push(`verdict: ${said}`);
-  } else lines.push(`AUC — ${p.leakage ? words(p.leakage.reason) ?? "" : "not reported"}`);
-  if (p.dominated) lines.push("dominated: another is as useful and as near to chance, and better in one");
-  if (task.params[p.row].length) lines.push(task.params[p.row].map(words).join(", "));
-  return [...lines, recordsLine(p)];
-}
-
-function recordsLine(p) {
-  const sets = [p.utility, p.leakage].filter((c) => c && c.records !== null).flatMap((c) => data.sets[c.records]);
-  const ids = [...new Set(sets)].map((place) => data.records[place].id);
-  return ids.length ? `record: ${ids.slice(0, 3).join(", ")}${ids.length > 3 ? ` and ${ids.length - 3} more` : ""}` : "";
-}
-
-const markOf = (row) => {
-  const merged = drawn.merged.findIndex((p) => p.row === row);
-  if (merged >= 0) return { seriesIndex: 0, dataIndex: merged };
-  const alone = drawn.alone.findIndex((p) => p.row === row);
-  return alone >= 0 ? { seriesIndex: 1, dataIndex: alone } : null;
-};
-
-/** Show which mark a table's row is. */
-function lightUp(row, on) {
-  const mark = markOf(row);
-  if (chart && mark) chart.dispatchAction({ type: on ? "highlight" : "downplay", ...mark });
-}
-
-/** Arrow keys on the chart: from mark to mark, in the order of their leakage. */
-function walkChart(event) {
-  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-  const { order } = drawn;
-  if (event.key === "Escape") return leaveMark();
-  if (event.key === "Enter" && state.mark !== null) return openDetail(state.task, state.mark, null);
-  if (!step || !order.length) return undefined;
-  event.preventDefault();
-  const here = order.findIndex((p) => p.row === state.mark);
-  const next = order[here < 0 ? (step > 0 ? 0 : order.length - 1) : (here + step + order.length) % order.length];
-  leaveMark();
-  state.mark = next.row;
-  lightUp(next.row, true);
-  chart.dispatchAction({ type: "showTip", ...markOf(next.row) });
-  byId("chart-said").textContent = [next.label, ...tipLines(next)].join("; ");
-  return undefined;
-}
-
-function leaveMark() {
-  if (state.mark !== null) lightUp(state.mark, false);
-  state.mark = null;
-  chart?.dispatchAction({ type: "hideTip" });
-}
-
-function drawLegend(task) {
-  const present = [...new Set(task.methods.map((method) => data.series_of[method]))];
-  const items = present.map((place) => {
-    const on = !state.hidden.has(place);
-    const button = el("button", { type: "button", "aria-pressed": String(on), "data-series": place }, marker(data.series[place]), data.series[place].name);
-    button.addEventListener("click", () => {
-      state.hidden[on ? "add" : "delete"](place);
-      drawChart();
-      byId("legend").querySelector(`[data-series="${place}"]`).focus();
-    });
-    return el("li", {}, button);
-  });
-  byId("legend").replaceChildren(...items);
 }
 
 function startChart() {
@@ -252,12 +172,12 @@ function startChart() {
     const p = (seriesIndex === 0 ? drawn.merged : drawn.alone)[dataIndex];
     if (p) openDetail(state.task, p.row, null);
   });
-  let width = field.clientWidth;
+  let size = `${field.clientWidth} ${field.clientHeight}`;
   new ResizeObserver(() => {
-    if (field.clientWidth === width) return;
-    width = field.clientWidth;
+    if (size === `${field.clientWidth} ${field.clientHeight}`) return;
+    size = `${field.clientWidth} ${field.clientHeight}`;
     chart.resize();
-    drawChart();
+    drawChart(false);
   }).observe(field);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawChart);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawChart(false));
 }

@@ -1,12 +1,42 @@
 // The sheet as Python packed it, unpacked; and how numbers are written. The texts of others only ever become text nodes.
 const data = JSON.parse(document.getElementById("data").textContent);
 const unpack = (fields, row) => Object.fromEntries(fields.map((name, i) => [name, row[i] ?? null]));
-const cells = data.cells.map((row) => unpack(data.cell_fields, row));
-const leaks = data.leaks.map((row) => unpack(data.leak_fields, row));
 const words = (place) => (place === null ? null : data.texts[place]);
+
+/** Numbers come in thousandths, rounded as they are displayed. */
+const CELL_NUMBERS = ["value", "lo", "hi", "difference", "difference_lo", "difference_hi", "seeds"];
+const LEAK_NUMBERS = ["auc", "lo", "hi", "p", "p_adjusted", "over", "over_lo", "over_hi", "tpr", "epsilon", "ceiling"];
+const whole = (x) => (Array.isArray(x) ? x.map(whole) : x === null ? null : x / 1000);
+function measured(thing, names) {
+  for (const name of names) thing[name] = whole(thing[name]);
+  return thing;
+}
+
+const cells = data.cells.map((row) => measured(unpack(data.cell_fields, row), CELL_NUMBERS));
+const leaks = data.leaks.map((row) => {
+  const leak = measured(unpack(data.leak_fields, row), LEAK_NUMBERS);
+  return Object.assign(leak, unpack(data.size_fields, data.sizes[leak.sizes]), { why: filled(words(leak.why), leak) });
+});
+for (const columns of data.tasks.flatMap((task) => [task.utility, ...task.groups.map((group) => group.columns)]))
+  for (const column of columns)
+    column.cells ??= columns.find((other) => other.metric === column.metric && other.cells).cells;
+
+/** A sentence whose numbers were taken out, with them: those of the panel by letter, the others in their order. */
+function filled(text, leak) {
+  const named = ["auc", "lo", "hi", "p", "p_adjusted", "over", "over_lo", "over_hi"];
+  const told = leak.told.split(" ").values();
+  return text.replace(/\x00|\x01([a-h])/gi, (_, letter) => {
+    if (!letter) return told.next().value;
+    const small = letter.toLowerCase();
+    const value = leak[named["abcdefgh".indexOf(small)]];
+    return (letter === small || value < 0 ? "" : "+") + value.toFixed(3);
+  });
+}
+
 const cellOf = (column, row) => (column && column.cells[row] !== null ? cells[column.cells[row]] : null);
 const groupOf = (task) =>
-  task.groups.find((g) => g.game === state.game && g.attack === state.attack) ?? task.groups[0] ?? null;
+  task.groups.find((g) => g.game === state.game && g.attack === state.attack) ??
+  task.groups.find((g) => g.game === state.game) ?? task.groups[0] ?? null;
 const columnOf = (columns, metric, compared = false) =>
   (columns ?? []).find((c) => c.metric === metric && c.compared === compared) ?? null;
 
@@ -28,11 +58,12 @@ function figure(cell, compared) {
     : { value: cell.value, lo: cell.lo, hi: cell.hi };
 }
 
-/** Verdicts of several records as one line: "leaks", or "leaks 2/3, confounded 1/3". */
+/** Verdicts of several records as one line, the most frequent first: "leaks", or "leaks 2/3, confounded 1/3". */
 function verdicts(panel) {
   const counted = new Map();
   for (const [leak] of panel) counted.set(leaks[leak].verdict, (counted.get(leaks[leak].verdict) ?? 0) + 1);
-  return [...counted].map(([w, n]) => words(w) + (counted.size > 1 ? ` ${n}/${panel.length}` : "")).join(", ");
+  const ordered = [...counted].sort((a, b) => b[1] - a[1]);
+  return ordered.map(([word, n]) => words(word) + (counted.size > 1 ? ` ${n}/${panel.length}` : "")).join(", ");
 }
 
 function el(tag, attributes = {}, ...children) {

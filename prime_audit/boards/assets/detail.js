@@ -28,7 +28,8 @@ function figurePart(column, row) {
   }
   if (cell.reason !== null) lines.push(["note", words(cell.reason)]);
   if (cell.best !== null) lines.push(["place", `${rank(cell)} (places that the intervals allow)`]);
-  if (cell.n) lines.push(["from", `${cell.n.toLocaleString("en")} of ${cell.targets} targets`]);
+  const asked = column.metric.startsWith("auc") ? "scored items" : "questions";
+  if (cell.n) lines.push(["from", `${cell.n.toLocaleString("en")} ${asked} of ${cell.targets} targets`]);
   return [title, terms(lines), recordList(cell)];
 }
 
@@ -52,7 +53,8 @@ function leakageParts(task, row) {
   const auc = columnOf(group.columns, "auc");
   if (auc) parts.push(...figurePart(auc, row).slice(1));
   const base = columnOf(group.columns, "auc_base");
-  const controls = [base, ...group.controls].filter((c) => c && cellOf(c, row));
+  const same = (cell) => cell.value === null && cell.reason === (auc && cellOf(auc, row)?.reason);
+  const controls = [base, ...group.controls].filter((c) => c && cellOf(c, row) && !same(cellOf(c, row)));
   if (controls.length) parts.push(el("h4", {}, "What reads no personalised model"));
   parts.push(terms(controls.map((c) => {
     const cell = cellOf(c, row);
@@ -62,7 +64,8 @@ function leakageParts(task, row) {
 }
 
 function panelPart(task, row, chosen) {
-  const judged = task.groups.flatMap((group) => group.leaks[row].map(([leak, record]) => [group, leaks[leak], record]));
+  const groups = [...task.groups].sort((a, b) => (b === chosen) - (a === chosen));
+  const judged = groups.flatMap((group) => group.leaks[row].map(([leak, record]) => [group, leaks[leak], record]));
   const title = el("h3", {}, "Control panel");
   if (!judged.length) return [title, el("p", {}, "No attack was judged on this method.")];
   const head = el("tr", {}, ...PANEL.map((name) => el("th", { scope: "col" }, name)));
@@ -73,7 +76,7 @@ function panelPart(task, row, chosen) {
 
 function panelRows(group, leak, record, chosen) {
   const ci = (lo, hi, signed) => el("span", { class: "ci" }, interval(lo, hi, signed));
-  const limits = words(leak.limits).split(" ");
+  const limits = leak.limits.split(" ");
   const rates = limits.map((limit, i) => `${known(leak.tpr[i], false, 2)} at ${Number((100 * limit).toFixed(4))} %`);
   const bound = leak.epsilon === null ? "–" : `${number(leak.epsilon, false, 2)} of ${known(leak.ceiling, false, 2)}`;
   const cells = [
@@ -81,21 +84,21 @@ function panelRows(group, leak, record, chosen) {
     [known(leak.over, true), ci(leak.over_lo, leak.over_hi, true)],
     [known(leak.p_adjusted), el("span", { class: "ci" }, leak.p === null ? "" : `alone ${number(leak.p)}`)],
     rates.map((rate) => el("span", { class: "line" }, rate)), [bound],
-    [el("span", { class: `v ${VERDICT_CLASS[words(leak.verdict)] ?? ""}` }, words(leak.verdict))], [recordLink(record)],
+    [el("span", { class: `v ${gravity(words(leak.verdict))}` }, words(leak.verdict))], [recordLink(record)],
   ];
   const classes = chosen ? "chosen" : null;
   const sizes = `${leak.members.toLocaleString("en")} member and ${leak.others.toLocaleString("en")} other items`;
   const odd = [["undefined", "undefined"], ["undefined_base", "undefined under the base"], ["both_sides", "on both sides"]];
   const counted = odd.filter(([field]) => leak[field]).map(([field, said]) => `${leak[field]} ${said}`);
-  const why = `${words(leak.why)}. ${[sizes, ...counted].join("; ")}.`;
+  const why = `${leak.why}. ${[sizes, ...counted].join("; ")}.`;
   return [
     el("tr", { class: classes }, ...cells.map((parts) => el("td", {}, ...parts))),
-    el("tr", { class: `why ${classes ?? ""}` }, el("td", { colspan: PANEL.length }, why)),
+    el("tr", { class: `why ${classes ?? ""}` }, el("td", { colspan: PANEL.length }, el("div", {}, why))),
   ];
 }
 
 function parameterPart(task, row) {
-  const lines = task.params[row].map(words);
+  const lines = [...task.params[row], ...task.said[row]].map(words);
   if (!lines.length) return [];
   return [el("h3", {}, "Parameters"), el("ul", { class: "params" }, ...lines.map((line) => el("li", {}, el("code", {}, line))))];
 }

@@ -78,18 +78,9 @@ function fill(id, options, chosen) {
   byId(id).disabled = pairs.length < 2;
 }
 
-function chooseGame(game) {
-  const { groups } = data.tasks[state.task];
-  const same = groups.find((g) => g.game === game && g.attack === state.attack);
-  const group = same ?? groups.find((g) => g.game === game);
-  [state.game, state.attack] = [group.game, group.attack];
-  settle();
-  draw();
-}
-
 function listen() {
-  byId("game").addEventListener("change", (event) => chooseGame(event.target.value));
   const on = (id, event, set) => byId(id).addEventListener(event, ({ target }) => { set(target); settle(); draw(); });
+  on("game", "change", (target) => (state.game = target.value));
   on("attack", "change", (target) => (state.attack = target.value));
   on("metric", "change", (target) => (state.metric = target.value));
   on("leakage", "change", (target) => (state.leakage = target.value));
@@ -143,7 +134,7 @@ function startTheme() {
     const next = THEMES[(THEMES.indexOf(document.documentElement.dataset.theme ?? "auto") + 1) % THEMES.length];
     setTheme(next);
     try { localStorage.setItem("prime-audit-theme", next); } catch { /* as above */ }
-    drawChart();
+    drawChart(false);
   });
   byId("theme").hidden = false;
 }
@@ -174,13 +165,13 @@ function startPrint() {
     before.folded.forEach((part) => (part.open = true));
     data.tasks.forEach((_, place) => drawTable(place));
     chart?.resize({ width: PAPER });
-    drawChart();
+    drawChart(false);
   });
   addEventListener("afterprint", () => {
     setTheme(before.theme);
     before.folded.forEach((part) => (part.open = false));
     chart?.resize({ width: "auto" });
-    drawChart();
+    drawChart(false);
   });
 }
 

@@ -1,6 +1,8 @@
 // One task's table: sorted, filtered, walked by arrow keys. Each figure is a button that opens what stands behind it.
 const VERDICT = "verdict";
-const VERDICT_CLASS = { leaks: "leaks", confounded: "confounded", "no leak found": "none-found" };
+/** The class of the gravest verdict that a text names. */
+const gravity = (said) =>
+  [["leaks", "leaks"], ["confounded", "confounded"], ["no leak found", "none-found"]].find(([word]) => said.includes(word))?.[1] ?? "";
 const keyOf = (column) => `${column.metric}${column.compared ? "/difference" : ""}`;
 
 /** Columns of a task as shown: utility, leakage of the chosen game and attack, its verdict. */
@@ -85,7 +87,7 @@ function headCell(key, title, better, of) {
   const button = el("button", { type: "button", "data-key": key, title: of && `${title}, of ${of}` }, title);
   button.append(el("span", { class: "arrow", "aria-hidden": "true" }, arrow));
   button.addEventListener("click", () => sortBy(key, better));
-  return el("th", { scope: "col", "aria-sort": sorted }, button);
+  return el("th", { scope: "col", "aria-sort": sorted, class: key === VERDICT ? "word" : null }, button);
 }
 
 /** Best first, then the other way round, then as reported. */
@@ -101,7 +103,7 @@ function sortBy(key, better) {
 function rowOf(task, place, row, columns, reasons) {
   const method = task.methods[row];
   const open = (column) => () => openDetail(place, row, column);
-  const name = el("button", { type: "button", "data-at": `${row} method` }, data.methods[method]);
+  const name = el("button", { type: "button", "data-at": `${row} method` }, ...broken(data.methods[method]));
   name.addEventListener("click", open(null));
   const head = el("th", { scope: "row" }, el("span", { class: "method" }, marker(data.series[data.series_of[method]]), name));
   const made = el("tr", { "data-row": row }, head, ...columns.map((column) => {
@@ -115,10 +117,13 @@ function rowOf(task, place, row, columns, reasons) {
   return made;
 }
 
+/** A label that may break before its suffixes and after its parameters, not within a word. */
+const broken = (label) => label.split(/(?=\+)|(?<=[:,])/).flatMap((piece, i) => (i ? [el("wbr"), piece] : [piece]));
+
 function fillCell(button, column, row, task, reasons) {
   if (column.metric === VERDICT) {
     const said = verdicts(groupOf(task).leaks[row]);
-    button.append(el("span", { class: `v ${VERDICT_CLASS[said] ?? ""}` }, said || "—"));
+    button.append(el("span", { class: `v ${gravity(said)}` }, said || "—"));
     return;
   }
   const cell = cellOf(column, row);
@@ -127,7 +132,7 @@ function fillCell(button, column, row, task, reasons) {
   if (reason) button.title = reason;
   button.append(el("span", { class: "v" }, value === null ? "—" : number(value, column.compared)));
   if (reason) button.append(el("sup", {}, String(reasons.indexOf(reason) + 1)));
-  if (!column.compared && cell?.best !== null && cell) button.append(el("span", { class: "rank" }, rank(cell)));
+  if (!column.compared && cell?.best !== null && cell) button.append(el("span", { class: "rank", title: "places that the intervals allow" }, rank(cell)));
   if (lo !== null && value !== null) button.append(el("span", { class: "ci" }, interval(lo, hi, column.compared)));
 }
 
@@ -138,9 +143,7 @@ function rove(table) {
   const buttons = [...table.tBodies[0].querySelectorAll("button")];
   const last = buttons.find((button) => button.dataset.at === state.at) ?? buttons[0];
   for (const button of buttons) button.tabIndex = button === last ? 0 : -1;
-  table.tBodies[0].onfocus = null;
   table.tBodies[0].onkeydown = (event) => walk(event, table);
-  table.tBodies[0].onfocusin = null;
 }
 
 function walk(event, table) {

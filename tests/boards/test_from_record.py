@@ -1,0 +1,123 @@
+"""A run's record as a sheet: nothing is lost, and the run's folder gets its page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prime_audit import board
+from prime_audit.boards.from_record import sheet_of
+from prime_audit.boards.sheet import Sheet, Source
+from prime_audit.record import Comparison, Data, Leak, Model, Record, Result, Times
+
+REASON = "merges nobody: no members"
+LEAK = Leak(
+    *(
+        "LaMP-4",
+        "prime",
+        "paper",
+        "loss",
+        0.53,
+        (0.4, 0.6),
+        "no leak found",
+        "above 0.600 excluded",
+        0.2,
+        0.4,
+    ),
+    *("bag_of_words", -0.3, (-0.4, -0.2), {"0.1": 0.1}, 10, 20, 0, 0, 4),
+)
+
+
+@pytest.fixture
+def record() -> Record:
+    """Two methods on two tasks; np merges nobody."""
+    results, comparisons = [], []
+    for task in ("LaMP-2", "LaMP-4"):
+        metric = "accuracy" if task == "LaMP-2" else "rouge-1"
+        for method, value in (("np", 0.4), ("prime", 0.5)):
+            ci = (value - 0.1, value + 0.1)
+            results.append(Result(task, method, metric, value, ci, 50, higher_is_better=True, targets=7))
+            auc = None if method == "np" else 0.53
+            leak = Result(task, method, "auc", auc, None, 99, reason=REASON, game="paper", attack="loss")
+            results += [leak, replace(leak, metric="auc_base")]
+        comparisons.append(Comparison(task, "prime", "np", metric, 0.1, (0.05, 0.15), 50))
+        comparisons.append(
+            Comparison(task, "prime", "base", "auc", 0.02, (0.0, 0.04), 99, game="paper", attack="loss")
+        )
+    data = tuple(Data(task, "world", "world", "", "", {}, 0, 50) for task in ("LaMP-2", "LaMP-4"))
+    return Record(
+        command="prime-audit compare --methods prime",
+        spec={},
+        methods={"np": {}, "prime": {"LaMP-2": {"prime.alpha": 0.6}, "LaMP-4": {"prime.alpha": 0.2}}},
+        seeds={"run": 3},
+        versions={},
+        data=data,
+        model=Model("mini", "", 1, "float32"),
+        hardware={},
+        results=tuple(results),
+        comparisons=tuple(comparisons),
+        leaks=(LEAK,),
+        warnings=("3 texts were cut",),
+        times=Times("", ""),
+    )
+
+
+def test_every_result_is_a_figure_with_its_difference(record: Record) -> None:
+    sheet = sheet_of(record, "first")
+    assert len(sheet.figures) == len(record.results)
+    for figure, result in zip(sheet.figures, record.results, strict=True):
+        for name in ("task", "method", "metric", "value", "ci", "n", "targets", "game", "attack", "reason"):
+            assert getattr(figure, name) == getattr(result, name)
+        assert figure.higher_is_better == result.higher_is_better
+        assert figure.sources == ("first",)
+    of_prime = {(f.task, f.metric): f for f in sheet.figures if f.method == "prime"}
+    assert (of_prime["LaMP-4", "rouge-1"].difference, of_prime["LaMP-4", "rouge-1"].baseline) == (0.1, "np")
+    assert (of_prime["LaMP-2", "auc"].difference_ci, of_prime["LaMP-2", "auc"].baseline) == (
+        (0.0, 0.04),
+        "base",
+    )
+    assert of_prime["LaMP-2", "auc_base"].difference is None
+
+
+def test_the_rest_of_the_record(record: Record) -> None:
+    sheet = sheet_of(record, "first")
+    assert sheet.tasks == ("LaMP-2", "LaMP-4")
+    assert sheet.methods == {method: {"parameters": told} for method, told in record.methods.items()}
+    assert sheet.leaks == ((LEAK, "first"),)
+    assert sheet.sources == {"first": Source("first", "record.json", 3)}
+    assert sheet.command == record.command
+    assert sheet.warnings[0] == "3 texts were cut"
+    assert sheet.warnings[1].startswith("LaMP-4: game paper: 4 of 30 items")
+    assert sum(note.startswith("Intervals: 95 %") for note in sheet.notes) == 1  # both tasks agree
+    assert not any("*" in line or "<u>" in line for line in sheet.about)  # no Markdown on a page
+
+
+def test_of_two_baselines_the_first_is_shown(record: Record) -> None:
+    other = replace(record.comparisons[0], baseline="rag", difference=0.7)
+    sheet = sheet_of(replace(record, comparisons=(*record.comparisons, other)), "first")
+    assert {f.baseline for f in sheet.figures} == {None, "np", "base"}
+
+
+def test_methods_that_the_record_does_not_describe_are_shown_all_the_same(record: Record) -> None:
+    sheet = sheet_of(replace(record, methods={}), "first")
+    assert list(sheet.methods) == ["np", "prime"]
+
+
+def test_a_runs_folder_gets_its_page(record: Record, tmp_path: Path) -> None:
+    board.render_all(record, tmp_path)
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert 'href="record.json"' in html
+    assert record.command in html
+    start = html.index('id="data">') + len('id="data">')
+    data = json.loads(html[start : html.index("</script>", start)])
+    assert [task["name"] for task in data["tasks"]] == ["LaMP-2", "LaMP-4"]
+    assert data["tasks"][0]["alpha"] == [None, 0.6]
+
+
+def test_a_record_without_results_has_an_empty_sheet(record: Record) -> None:
+    sheet = sheet_of(replace(record, results=(), comparisons=(), leaks=()), "first")
+    assert isinstance(sheet, Sheet)
+    assert sheet.figures == ()

@@ -1,0 +1,349 @@
+"""The page of a sheet, read as text: what it holds, what it may load, what becomes of hostile texts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prime_audit.boards import page
+from prime_audit.boards.page_text import GAP, SAME, dump, gapped, link, thousandths
+from prime_audit.boards.sheet import Figure, Sheet, Source
+
+EVIL = "<script>alert(1)</script>"
+
+
+class Reader(HTMLParser):
+    """Elements, their attributes and texts, as a browser would find them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open = [""]
+        self.rows: list[list[str]] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "input", "img", "br"):
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("th", "td"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._open:
+            while self._open.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        self.texts.setdefault(self._open[-1], []).append(data)
+        if {"th", "td"} & set(self._open):
+            self.rows[-1][-1] += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def html(sheet: Sheet) -> str:
+    return page.render(sheet)
+
+
+@pytest.fixture(scope="module")
+def read(html: str) -> Reader:
+    return Reader(html)
+
+
+def data_of(read: Reader) -> dict[str, Any]:
+    return dict(json.loads(next(text for text in read.texts["script"] if text.startswith("{"))))
+
+
+# -- texts of others ----------------------------------------------------------------------------------------
+
+
+def test_hostile_texts_stay_texts(read: Reader, html: str, sheet: Sheet) -> None:
+    assert len(read.all("script")) == 3  # data, library, own: none came in by a label, reason or title
+    assert not read.all("img")
+    assert not [a for _, attributes in read.elements for a in attributes if a.startswith("on")]
+    assert sheet.title in "".join(read.texts["h1"])
+    assert any(EVIL in text for text in read.texts["th"])
+    assert any("onerror" in text for text in read.texts["li"])
+    assert EVIL in data_of(read)["methods"]
+    assert html.count("</script>") == 3
+
+
+@given(st.text())
+def test_any_text_comes_back_from_the_data_and_ends_no_element(text: str) -> None:
+    written = dump({"said": text})
+    assert not set("<>&\u2028\u2029") & set(written)
+    assert json.loads(written) == {"said": text}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_any_label_and_reason_is_read_back_as_text(text: str) -> None:
+    figure = Figure("T", text, "accuracy", None, reason=text, higher_is_better=True)
+    read = Reader(page.render(Sheet("n", text, (text,), text, text, ("T",), {text: {}}, (figure,))))
+    assert len(read.all("script")) == 3
+    assert text in read.rows[-1]
+    assert "".join(read.texts["h1"]) == text
+    assert text in read.texts["li"]
+
+
+@pytest.mark.parametrize(
+    ("href", "expected"),
+    [
+        ("record.json", "record.json"),
+        ("records/prime:alpha=0.6+rag/a b.json", "records/prime:alpha=0.6+rag/a%20b.json"),
+        ("../x/<y>#z?.json", "../x/%3Cy%3E%23z%3F.json"),
+        ("https://example.org/a?b=1&c=2", "https://example.org/a?b=1&c=2"),
+        ("http://example.org/", None),
+        ("javascript:alert(1)", None),
+        ("JaVaScRiPt:alert(1)", None),
+        ("java\tscript:alert(1)", None),
+        ("data:text/html,x", None),
+        ("//example.org/x", None),
+        ("/etc/passwd", None),
+        ("\\\\host\\x", None),
+        ("https://a b", None),
+        ('https://a"onclick=x', None),
+        ("", None),
+    ],
+)
+def test_only_https_and_relative_addresses_become_links(href: str, expected: str | None) -> None:
+    assert link(href) == expected
+
+
+def test_links_lead_to_the_records(read: Reader, sheet: Sheet) -> None:
+    hrefs = [a["href"] or "" for a in read.all("a")]
+    assert all(re.match(r"https://|records/|#", href) for href in hrefs)
+    assert "records/m2/run%201.json" in hrefs
+    assert "https://example.org/paper?table=1&row=2" in hrefs
+    anchors = {attributes.get("id") for _, attributes in read.elements}
+    assert {href[1:] for href in hrefs if href.startswith("#")} <= anchors  # several records: their list
+    assert any("run-6-0 (seed 0)" in text for text in read.texts["li"])  # no link for a script
+
+
+# -- one file, nothing loaded ----------------------------------------------------------------------------------
+
+
+def test_nothing_is_loaded_from_anywhere(read: Reader) -> None:
+    assert not [tag for tag, attributes in read.elements if "src" in attributes or "srcset" in attributes]
+    assert [a["href"] for a in read.all("link")] == ["data:,"]
+    style = "".join(read.texts["style"])
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_policy_allows_these_scripts_and_this_style_alone(read: Reader) -> None:
+    (policy,) = [m["content"] for m in read.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    run = [text for text in read.texts["script"] if not text.startswith("{")]
+
+    def sha(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    assert rules["script-src"].split() == [sha(text) for text in run]
+    assert rules["style-src"].split() == [sha("".join(read.texts["style"]))]
+    assert "unsafe" not in policy
+    assert not [attributes for _, attributes in read.elements if "style" in attributes]
+
+
+def test_the_vendored_library_is_the_one_its_readme_names() -> None:
+    folder = files("prime_audit.boards").joinpath("assets", "echarts")
+    (named,) = re.findall(r"`([0-9a-f]{64})`", folder.joinpath("README.md").read_text(encoding="utf-8"))
+    content = folder.joinpath("echarts.min.js").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == named
+    assert b"</script" not in content.lower()
+    for licence in ("LICENSE", "NOTICE", "LICENSE-zrender", "LICENSE-d3", "LICENSE-tslib"):
+        assert folder.joinpath(licence).read_text(encoding="utf-8").strip()
+
+
+def test_the_same_sheet_gives_the_same_bytes_in_any_process() -> None:
+    code = (
+        "import hashlib; from prime_audit.boards import page; from prime_audit.boards.sheet import *\n"
+        "f = tuple(Figure(t, m, 'auc', .5, game=g, attack='loss', reason=m + g, sources=(m,)) "
+        "for t in ('A', 'B') for m in ('x', 'y') for g in ('p', 'q'))\n"
+        "s = Sheet('n', 't', (), 'c', 'm', ('A', 'B'), {'x': {'parameters': {'A': {'k': 1}}}, 'y': {}}, f,"
+        " sources={m: Source(m, m) for m in 'xy'})\n"
+        "print(hashlib.sha256(page.render(s).encode()).hexdigest())"
+    )
+
+    def run(**more: str) -> str:
+        env = os.environ | more
+        return subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+        ).stdout
+
+    first = run(PYTHONHASHSEED="1", LC_ALL="C", TZ="UTC")
+    assert first == run(PYTHONHASHSEED="2", LC_ALL="C.UTF-8", TZ="Asia/Tokyo")
+
+
+def test_rendering_needs_no_torch_and_no_matplotlib() -> None:
+    heavy = "{'torch', 'matplotlib', 'rich', 'transformers'}"
+    code = f"import sys, prime_audit.boards.page, prime_audit.boards.from_record; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_large_board_stays_below_two_megabytes() -> None:
+    """25 methods, 6 tasks, 4 games, 5 attacks, no two figures alike."""
+    rng = random.Random(0)
+    methods, tasks = [f"method-{i}:alpha={i}" for i in range(25)], [f"T{i}" for i in range(6)]
+    found = []
+    for task in tasks:
+        for m in methods:
+            common: dict[str, Any] = {"n": 126, "targets": 14, "sources": (m,)}
+            found.append(Figure(task, m, "accuracy", rng.random(), (rng.random(), rng.random()), **common))
+            for game in ("paper", "heldout", "inclusion", "target"):
+                for attack in ("loss", "zlib", "mink", "ratio", "lira"):
+                    for metric in ("auc", "auc_base", "auc_bag_of_words", "auc_length_only"):
+                        value = rng.random()
+                        f = Figure(
+                            task, m, metric, value, (value / 2, value), game=game, attack=attack, **common
+                        )
+                        found.append(f)
+    sources = {m: Source(m, f"records/{m}.json", 0) for m in methods}
+    known: dict[str, dict[str, Any]] = {m: {} for m in methods}
+    big = Sheet("n", "t", (), "c", "m", tuple(tasks), known, tuple(found), sources=sources)
+    assert len(page.render(big).encode()) < 2_000_000
+
+
+# -- what it shows --------------------------------------------------------------------------------------------
+
+
+def test_every_figure_and_panel_is_in_the_data(read: Reader, sheet: Sheet) -> None:
+    data = data_of(read)
+    found = {}
+    for task in data["tasks"]:
+        groups = [(None, None, task["utility"])]
+        groups += [(g["game"], g["attack"], g["columns"] + g["controls"]) for g in task["groups"]]
+        for game, attack, columns in groups:
+            for column in (c for c in columns if not c["compared"]):
+                for row, cell in enumerate(column["cells"]):
+                    method = data["methods"][task["methods"][row]]
+                    found[task["name"], method, column["metric"], game, attack] = data["cells"][cell]
+    assert len(found) == len(sheet.figures)
+    names = data["cell_fields"]
+    for f in sheet.figures:
+        cell = dict(zip(names, found[f.task, f.method, f.metric, f.game, f.attack], strict=False))
+        assert cell["value"] == (None if f.value is None else round(1000 * f.value))
+        expected = [None, None] if f.ci is None else [round(1000 * x) for x in f.ci]
+        assert [cell["lo"], cell["hi"]] == expected
+        assert cell.get("difference") == (None if f.difference is None else round(1000 * f.difference))
+        records = [data["records"][i]["id"] for i in data["sets"][cell["records"]]]
+        assert tuple(records) == f.sources
+        assert f.reason is None or data["texts"][cell["reason"]] == f.reason
+    panels = [panel for t in data["tasks"] for g in t["groups"] for row in g["leaks"] for panel in row]
+    assert len(panels) == len(sheet.leaks)
+
+
+def test_without_javascript_the_tables_are_there(read: Reader) -> None:
+    sections = [a for a in read.all("section") if a.get("class") == "task"]
+    assert len(sections) == 2
+    assert not [a for a in sections if "hidden" in a]
+    head, np_row, *_, evil = read.rows[:8]
+    assert head == [
+        "method",
+        "accuracy ↑",
+        "Δ np",
+        "f1 ↑",
+        "Δ np",
+        "AUC",
+        "AUC base",
+        "AUC − base",
+        "verdict",
+    ]
+    assert np_row == ["np", "0.4501–2.[0.400, 0.490]", "—", "0.4001–2.[0.350, 0.440]", "—", *["—1"] * 3, "—"]
+    assert evil[0] == EVIL
+    assert evil[1:3] == ["0.4006–8.[0.350, 0.440]", "−0.050[−0.070, −0.020]"]
+    assert evil[5:] == [
+        "0.660[0.600, 0.720]",
+        "0.450[0.400, 0.500]",
+        "+0.210[+0.170, +0.250]",
+        "no leak found",
+    ]
+    assert read.rows[8][1:3] == ["MAE ↓", "Δ np"]
+
+
+def test_a_figure_of_a_game_stands_with_it_whatever_its_metric(sheet: Sheet) -> None:
+    auc = next(f for f in sheet.figures if f.metric == "auc" and f.value is not None)
+    games = tuple(
+        replace(auc, metric="tpr", game=game, value=v) for game, v in (("paper", 0.1), ("heldout", 0.2))
+    )
+    (task,) = data_of(Reader(page.render(replace(sheet, figures=games, leaks=()))))["tasks"]
+    assert task["utility"] == []
+    assert [[c["metric"] for c in group["controls"]] for group in task["groups"]] == [["tpr"], ["tpr"]]
+
+
+def test_verdicts_of_several_records_are_counted(sheet: Sheet) -> None:
+    (first, source), *_ = sheet.leaks
+    more = [(replace(first, verdict=word), source) for word in ("leaks", "leaks", "confounded")]
+    read = Reader(page.render(replace(sheet, leaks=tuple(more))))
+    row = next(row for row in read.rows if row[0] == first.method)
+    assert row[-1] == "leaks 2/3, confounded 1/3"
+
+
+def test_a_sheet_without_figures_is_a_page() -> None:
+    read = Reader(page.render(Sheet("n", "empty", (), "", "m", (), {}, ())))
+    assert "".join(read.texts["h1"]) == "empty"
+    assert data_of(read)["tasks"] == []
+
+
+def test_what_cannot_be_shown_is_an_error(sheet: Sheet) -> None:
+    one = sheet.figures[0]
+    for figures, said in (
+        ((one, one), "two figures of LaMP-2 np accuracy"),
+        ((replace(one, method="unheard"),), "no method unheard"),
+        ((replace(one, task="LaMP-9"),), "no task LaMP-9"),
+        ((replace(one, value=float("nan")),), "nan"),
+        ((replace(one, ci=(0.0, float("inf"))),), "inf"),
+    ):
+        with pytest.raises((ValueError, KeyError), match=said):
+            page.render(replace(sheet, figures=figures, leaks=()))
+
+
+# -- numbers --------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(-1e6, 1e6))
+def test_thousandths_are_the_displayed_number(value: float) -> None:
+    number = thousandths(value)
+    assert number is not None
+    assert number / 1000 == float(f"{value:.3f}")
+
+
+PARTS = st.sampled_from(["AUC ", "0.572", "-0.271", "+0.019", "-0.000", "1.2345", ", p 0.007", " [", "§"])
+
+
+@given(st.lists(PARTS).map("".join), st.sampled_from([0.572, -0.271, 0.019, -0.0, None]))
+def test_a_sentence_comes_back_from_its_gaps(why: str, value: float | None) -> None:
+    text, told = gapped(why, {"a": value})
+    rest = iter(told.split(" "))
+
+    def fill(found: re.Match[str]) -> str:
+        if found[0] == GAP:
+            return next(rest)
+        assert value is not None
+        return f"{value:+.3f}" if found[0] == SAME + "A" else f"{value:.3f}"
+
+    assert re.sub(f"{GAP}|{SAME}.", fill, text) == why
