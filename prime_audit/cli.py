@@ -331,7 +331,7 @@ def print_table(rows: list[list[Any]], headers: list[str]) -> None:
     Console(width=None if sys.stdout.isatty() else 100).print(table, markup=False)
 
 
-def _listing(what: str, plugins: tuple[Path, ...]) -> list[dict[str, str]]:
+def _listing(what: str, plugins: tuple[Path, ...]) -> list[dict[str, Any]]:
     from prime_audit.lamp.tasks import TASKS
     from prime_audit.plugins import available
     from prime_audit.settings import presets
@@ -349,7 +349,9 @@ def _listing(what: str, plugins: tuple[Path, ...]) -> list[dict[str, str]]:
     if what == "presets":
         return [{"preset": p} for p in presets()]
     found = available("method" if what == "methods" else "attack", plugins)
-    return [{what[:-1]: p.name, "what": p.summary, "from": p.origin} for p in found.values()]
+    return [
+        {what[:-1]: p.name, "what": p.summary, "from": p.origin, "version": p.version} for p in found.values()
+    ]
 
 
 def _print_report(report: Any) -> None:

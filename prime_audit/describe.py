@@ -53,7 +53,7 @@ def _method(method: Method, settings: Settings) -> str:
     from tabulate import tabulate
 
     kind = "method of the prompt; joins any other with +" if method.augment else "method"
-    lines = [f"{method.name}: {method.summary}", f"kind: {kind}", f"source: {method.source}"]
+    lines = [f"{method.name}: {method.summary}", f"kind: {kind}", *_origin(method)]
     if method.params:
         values = {task: read_params(method, {}, settings, task) for task in TASKS}
         rows = [
@@ -74,6 +74,8 @@ def _shown(values: Mapping[str, Any]) -> str:
     if len(set(values.values())) > 1:
         return ", ".join(f"{task} {value}" for task, value in values.items())
     value = next(iter(values.values()))
+    if isinstance(value, bool):
+        return str(value).lower()  # as it is typed
     return "" if value is None else str(value)
 
 
@@ -83,9 +85,13 @@ def _attack(attack: Attack) -> str:
             f"{attack.name}: {attack.summary}",
             "kind: attack; scores are higher for members",
             f"needs: {', '.join(attack.needs)}",
-            f"source: {attack.source}",
+            *_origin(attack),
         ]
     )
+
+
+def _origin(plugin: Method | Attack) -> list[str]:
+    return [f"source: {plugin.source}", f"version: {plugin.version}"]
 
 
 def _task(task: Task) -> str:

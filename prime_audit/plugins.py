@@ -104,6 +104,8 @@ class Method:
     """(scene, **params) → one Personal per target id; None for a method of the prompt alone."""
     augment: Callable[..., Augment] | None
     """(alone, **params) → what goes in front; None for a method of the model alone."""
+    version: int = 1
+    """Raised when its numbers change: leaderboards refuse records of an older version."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ class Attack:
     score: Callable[[Signals], np.ndarray]
     people: bool = False
     """Whether it scores people, each of whose items has her score: it says nothing where items are members."""
+    version: int = 1
+    """Raised when its numbers change: leaderboards refuse records of an older version."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +135,16 @@ class Listed:
     """The distribution or file it comes from."""
     summary: str
     """First line of its docstring."""
+    version: int | None
+    """As written in its mark; None where the file cannot be read, or no number stands there."""
 
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def method(*, source: str, params: Sequence[Param] = (), augments: bool = False) -> Callable[[F], F]:
+def method(
+    *, source: str, params: Sequence[Param] = (), augments: bool = False, version: int = 1
+) -> Callable[[F], F]:
     """Mark the file's function as a method: ``personalise(scene, **params)``, or ``augment(alone, **params)``."""
 
     def mark(function: F) -> F:
@@ -145,18 +153,19 @@ def method(*, source: str, params: Sequence[Param] = (), augments: bool = False)
             if augments
             else {"augment": None, "personalise": function}
         )
-        function.plugin = Method("", _first_line(function.__doc__), source, tuple(params), **roles)  # type: ignore[attr-defined]
+        summary = _first_line(function.__doc__)
+        function.plugin = Method("", summary, source, tuple(params), **roles, version=version)  # type: ignore[attr-defined]
         return function
 
     return mark
 
 
-def attack(*, source: str, needs: Sequence[str], people: bool = False) -> Callable[[F], F]:
+def attack(*, source: str, needs: Sequence[str], people: bool = False, version: int = 1) -> Callable[[F], F]:
     """Mark the file's function as an attack: ``score(signals) -> float array [items]``, higher = member."""
 
     def mark(function: F) -> F:
         summary = _first_line(function.__doc__)
-        function.plugin = Attack("", summary, source, tuple(needs), function, people)  # type: ignore[attr-defined]
+        function.plugin = Attack("", summary, source, tuple(needs), function, people, version)  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -341,7 +350,7 @@ def _from_entry_points(kind: Kind) -> tuple[Listed, ...]:
     for entry in importlib.metadata.entry_points(group=f"prime_audit.{kind}s"):
         origin = entry.dist.name if entry.dist else entry.value
         for module, path in _modules(entry.value):
-            found.append(Listed(module.rpartition(".")[2], module, origin, _docline(path)))
+            found.append(Listed(module.rpartition(".")[2], module, origin, *_said(path)))
     return tuple(found)
 
 
@@ -370,15 +379,28 @@ def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
         if not marks:
             raise UserError(f"--plugin {path}: marks no function with @method(...) or @attack(...); mark one")
         if kind in marks:
-            found.append(Listed(path.stem, str(path), str(path), _docline(path)))
+            found.append(Listed(path.stem, str(path), str(path), *_said(path)))
     return found
 
 
-def _docline(path: Path) -> str:
+def _said(path: Path) -> tuple[str, int | None]:
+    """Read a file's summary and its mark's version, without running it."""
     try:
-        return _first_line(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))))
+        tree = ast.parse(path.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError) as fault:
-        return f"(cannot be read: {type(fault).__name__})"
+        return f"(cannot be read: {type(fault).__name__})", None
+    return _first_line(ast.get_docstring(tree)), _version(tree)
+
+
+def _version(tree: ast.Module) -> int | None:
+    """Return the ``version`` of the first mark in a file; 1 where the mark has none."""
+    marks = [m for f in tree.body if isinstance(f, ast.FunctionDef) for m in f.decorator_list]
+    for mark in marks:
+        if isinstance(mark, ast.Call) and re.search(r"\b(method|attack)$", ast.unparse(mark.func)):
+            given = next((k.value for k in mark.keywords if k.arg == "version"), ast.Constant(1))
+            value = given.value if isinstance(given, ast.Constant) else None
+            return value if type(value) is int else None
+    return None
 
 
 def _first_line(doc: str | None) -> str:
