@@ -40,7 +40,7 @@ def _table(found: Found, model: str) -> Table:
 
 
 def _row(found: Found, model: str, task: str, game: str, variant: Variant) -> tuple[Cell, ...]:
-    auc = usual.pooled(found.results(model, variant, task, AUC, game))
+    auc = usual.figure_of(found, model, variant, task, AUC, game)
     over = usual.over_base(found, model, variant, task, game)
     leak = _leak(found, model, task, game, variant)
     if leak is None:
@@ -59,8 +59,8 @@ def _panel(found: Found, model: str, task: str) -> figures.Panel:
     marks = []
     for game in found.study.games:
         for v in found.study.variants:
-            auc = usual.pooled(found.results(model, v, task, AUC, game))
-            base = usual.pooled(found.results(model, v, task, BASE, game))
+            auc = usual.figure_of(found, model, v, task, AUC, game)
+            base = usual.figure_of(found, model, v, task, BASE, game)
             if auc.value is not None:
                 label = f"{game}: {v.key}"
                 marks.append(figures.Mark(label, game, None, auc.value, auc.ci, base.value))

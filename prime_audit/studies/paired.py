@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, Undefined
-from prime_audit.audit.bootstrap import percentile_interval, resample_counts
+from prime_audit.audit.bootstrap import Estimate, percentile_interval, resample_counts
 from prime_audit.audit.panels import Panel, mean_auc_difference, same_game, target_auc
 from prime_audit.audit.permutation import holm
 from prime_audit.lamp.metrics import MetricTable
@@ -102,14 +102,26 @@ def utility_test(first: Side, second: Side, metric: str, *, seed: int) -> Test:
         return found
 
     value, p, exact = _swap_test(gaps, names.size, seed)
-    ci, reason = None, None
-    if names.size < 2:
-        reason = f"an interval over users needs at least two of them, not {names.size}"
-    else:
-        counts = resample_counts(first.users, n=Intervals().draws, seed=seed)
-        draws = first.resampled(metric, counts) - second.resampled(metric, counts)
-        ci = percentile_interval(draws, Intervals().level)
+    ci, reason = _interval(
+        first.users, lambda w: first.resampled(metric, w) - second.resampled(metric, w), seed
+    )
     return Test("", "", metric, "", "", value, ci, p, p, names.size, exact, reason)
+
+
+def pooled(side: Side, metric: str, *, seed: int) -> Estimate:
+    """Return a pooled metric of one variant, with its interval over users."""
+    value = float(side.resampled(metric, np.ones((1, len(side.users))))[0])
+    return Estimate(value, *_interval(side.users, lambda w: side.resampled(metric, w), seed))
+
+
+def _interval(
+    users: Sequence[str], figures: Callable[[FloatArray], FloatArray], seed: int
+) -> tuple[tuple[float, float] | None, str | None]:
+    """Return an interval over users, or why there is none; ``figures``: weights [draws, questions] → [draws]."""
+    if (distinct := len(set(users))) < 2:
+        return None, f"an interval over users needs at least two of them, not {distinct}"
+    draws = figures(resample_counts(users, n=Intervals().draws, seed=seed))
+    return percentile_interval(draws, Intervals().level), None
 
 
 def auc_test(first: Sequence[Panel], second: Sequence[Panel], *, seed: int) -> Test:

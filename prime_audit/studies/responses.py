@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-
-from prime_audit.audit.bootstrap import percentile_interval, resample_counts
 from prime_audit.lamp.metrics import metric_table
 from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.source import open_data
-from prime_audit.lamp.tasks import TASKS
-from prime_audit.record import Intervals
+from prime_audit.lamp.tasks import TASKS, Task
 from prime_audit.seeds import rng_of, seed_of
 from prime_audit.studies import figures, usual
-from prime_audit.studies.paired import Side, Test, corrected
+from prime_audit.studies.paired import Test, corrected, pooled
 from prime_audit.studies.pairs import side, utility_tests
 from prime_audit.studies.spec import Found, Report, Study, Variant
 from prime_audit.studies.tables import Cell, Table
@@ -24,129 +22,128 @@ EXAMPLES = 5
 NEAREST = Variant("Top sim.", "nearest")
 """The nearest sharer alone: her adapter, whole."""
 LIKE = "{} with top sim."
+"""Name of a metric whose references are the nearest sharer's answers."""
 
 
 def report(found: Found) -> Report:
-    """Make a table of similarities and one of answers for each model, and test the pairs on the similarity."""
+    """Make a table of likeness and one of answers for each model, and test the pairs on the likeness."""
     tables, tests, panels = list[Table](), list[Test](), list[figures.Panel]()
     for model in found.models:
-        alike = [
-            (task, v, side(found, model, v, task, _theirs(found, model, task)))
-            for task in found.plan.tasks
-            for v in found.study.variants
-            if v != NEAREST
-        ]
-        tables += [_similarities(found, model, alike), _answers(found, model)]
-        tests += _tests(found, model)
-        panels += [_panel(found, model, task, alike) for task in found.plan.tasks]
-    drawing = figures.dots(panels, len(found.plan.tasks))
+        tasks = [_Answered(found, model, TASKS[name]) for name in found.plan.tasks]
+        tables += [_likeness(tasks), _answers(tasks)]
+        tests += [test for task in tasks for test in task.tests()]
+        panels += [_panel(task) for task in tasks]
     more = "The questions shown are drawn by the seed, one a target, not chosen."
+    drawing = figures.dots(panels, len(found.plan.tasks))
     return Report(tuple(tables), corrected(tests), drawing, (*usual.notes(found), more))
 
 
-def _theirs(found: Found, model: str, task: str) -> list[str]:
-    """Return the nearest sharers' answers, in the order of the questions."""
-    return [row["prediction"] for row in found.answers(model, NEAREST, task)[0]]
+@dataclass(frozen=True)
+class _Answered:
+    """One task's answers under one model."""
+
+    found: Found
+    model: str
+    task: Task
+
+    @property
+    def variants(self) -> list[Variant]:
+        """List what is set beside the nearest sharer."""
+        return [v for v in self.found.study.variants if v != NEAREST]
+
+    def rows(self, variant: Variant) -> list[dict[str, Any]]:
+        """Return a variant's rows of ``predictions.jsonl``."""
+        return self.found.answers(self.model, variant, self.task.name)[0]
+
+    def theirs(self) -> list[str]:
+        """Return the nearest sharers' answers, in the order of the questions."""
+        return [row["prediction"] for row in self.rows(NEAREST)]
+
+    def like(self, variant: Variant, metric: str) -> Cell:
+        """Score a variant's answers with the nearest sharers' in the golds' place."""
+        own = side(self.found, self.model, variant, self.task.name, self.theirs())
+        estimate = pooled(own, metric, seed=seed_of(self.found.plan.seed, "bootstrap", self.task.name))
+        return Cell(estimate.value, estimate.ci, reason=estimate.reason)
+
+    def same(self, variant: Variant) -> Cell:
+        """Return the share of answers that are the nearest sharer's word for word."""
+        pairs = zip(self.rows(variant), self.theirs(), strict=True)
+        equal = [row["prediction"].strip() == text.strip() for row, text in pairs]
+        return Cell(sum(equal) / len(equal))
+
+    def tests(self) -> Iterator[Test]:
+        """Test the study's pairs on the likeness."""
+        study, theirs = self.found.study, self.theirs()
+        for first, second in study.pairs:
+            pair = study.variant(first), study.variant(second)
+            yield from utility_tests(self.found, self.model, self.task.name, *pair, theirs, LIKE)
+
+    def prompts(self) -> dict[str, str]:
+        """Question's id → what every source was asked."""
+        plan = self.found.plan
+        data = open_data(plan.data, self.task.name, plan.seed, plan.settings, strict=plan.strict)
+        return {e.id: e.prompt for user in data.targets for e in query_examples(self.task, user)}
+
+    def drawn(self) -> list[int]:
+        """Draw targets, and of each one question: places among all questions."""
+        rng = rng_of(self.found.plan.seed, "responses", self.task.name)
+        asked = [row["target"] for row in self.rows(NEAREST)]
+        people = list(dict.fromkeys(asked))
+        some = rng.choice(len(people), size=min(EXAMPLES, len(people)), replace=False)
+        own = [[n for n, target in enumerate(asked) if target == people[i]] for i in sorted(some.tolist())]
+        return [int(rng.choice(places)) for places in own]
 
 
-def _tests(found: Found, model: str) -> Iterator[Test]:
-    for task in found.plan.tasks:
-        for first, second in found.study.pairs:
-            pair = found.study.variant(first), found.study.variant(second)
-            yield from utility_tests(found, model, task, *pair, _theirs(found, model, task), LIKE)
-
-
-def _similarities(found: Found, model: str, alike: Sequence[tuple[str, Variant, Side]]) -> Table:
-    """Tabulate how like the nearest sharer's the answers are, how many are the same, and how good they are."""
+def _likeness(tasks: Sequence[_Answered]) -> Table:
+    """Tabulate how like the nearest sharers' the answers are, how many are the same, and how good they are."""
     labels, rows = [], []
-    heads = _heads(found)
-    for task, variant, own in alike:
-        labels.append((task, variant.key))
-        metrics = TASKS[task].metrics
-        figures_ = [usual.pooled(found.results(model, variant, task, m)) for m in metrics]
-        rows.append(
-            (*(_cell(found, task, own, m) for m in metrics), _same(found, model, task, variant), *figures_)
-        )
-    return Table(_title(found, model, "likeness"), ("Task", "Source"), heads, tuple(labels), tuple(rows))
+    for own in tasks:
+        for v in own.variants:
+            labels.append((own.task.name, v.key))
+            good = [usual.figure_of(own.found, own.model, v, own.task.name, m) for m in own.task.metrics]
+            rows.append((*(own.like(v, m) for m in own.task.metrics), own.same(v), *good))
+    kinds = list(dict.fromkeys(own.task.metrics for own in tasks))
+    names = [" / ".join(usual.SHORT.get(metrics[i], metrics[i]) for metrics in kinds) for i in range(2)]
+    beside = [("With Top sim.", name) for name in (*names, "same")]
+    heads = (*beside, *(("With the gold", name) for name in names))
+    return Table(_title(tasks[0], "likeness"), ("Task", "Source"), heads, tuple(labels), tuple(rows))
 
 
-def _heads(found: Found) -> tuple[tuple[str, str], ...]:
-    kinds = {TASKS[task].metrics: TASKS[task].higher_is_better for task in found.plan.tasks}
-    names = [" / ".join(usual.SHORT.get(m[i], m[i]) for m in kinds) for i in range(2)]
-    like = [("With the nearest sharer's", n) for n in names]
-    return (*like, ("With the nearest sharer's", "the same"), *(("With the gold", n) for n in names))
-
-
-def _title(found: Found, model: str, what: str) -> str:
-    return f"{usual.title(found, model)}: {what}"
-
-
-def _cell(found: Found, task: str, own: Side, metric: str) -> Cell:
-    """Make the cell of a metric whose references are the nearest sharer's answers."""
-    value = own.tables[0].value(metric)
-    if len(set(own.users)) < 2:
-        return Cell(value)
-    counts = resample_counts(own.users, n=Intervals().draws, seed=seed_of(found.plan.seed, "bootstrap", task))
-    return Cell(value, percentile_interval(own.resampled(metric, counts), Intervals().level))
-
-
-def _same(found: Found, model: str, task: str, variant: Variant) -> Cell:
-    """Make the cell of the share of answers that are the nearest sharer's word for word."""
-    own = [row["prediction"].strip() for row in found.answers(model, variant, task)[0]]
-    return Cell(
-        float(np.mean([a == b.strip() for a, b in zip(own, _theirs(found, model, task), strict=True)]))
-    )
-
-
-def _answers(found: Found, model: str) -> Table:
-    """Show the answers to some questions, as Tables 3 and 8 do."""
+def _answers(tasks: Sequence[_Answered]) -> Table:
+    """Show the answers to some questions, as Tables 3 and 8 do, each with its likeness to the nearest sharer's."""
     labels, rows = [], []
-    for task in found.plan.tasks:
-        prompts = _prompts(found, task)
-        theirs = found.answers(model, NEAREST, task)[0]
-        for n in _drawn(found.plan.seed, task, [row["target"] for row in theirs]):
+    for own in tasks:
+        prompts, theirs = own.prompts(), own.rows(NEAREST)
+        for n in own.drawn():
             texts = {"Prompt": prompts[theirs[n]["id"]], "Gold": theirs[n]["gold"]}
-            texts |= {v.key: found.answers(model, v, task)[0][n]["prediction"] for v in found.study.variants}
+            texts |= {v.key: own.rows(v)[n]["prediction"] for v in own.found.study.variants}
             for source, text in texts.items():
-                labels.append((f"{task} {theirs[n]['id']}", source))
-                like = Cell() if source in ("Prompt", NEAREST.key) else Cell(_like(task, theirs[n], text))
+                labels.append((f"{own.task.name} {theirs[n]['id']}", source))
+                plain = source in ("Prompt", NEAREST.key)
+                like = Cell() if plain else Cell(_alike(own.task, theirs[n]["prediction"], text))
                 rows.append((Cell(text=text), like))
-    heads = (("", "Output"), ("", "likeness with Top sim."))
-    return Table(_title(found, model, "answers"), ("Question", "Source"), heads, tuple(labels), tuple(rows))
+    heads = (("", "Output"), ("", "Likeness"))
+    return Table(_title(tasks[0], "answers"), ("Question", "Source"), heads, tuple(labels), tuple(rows))
 
 
-def _drawn(seed: int, task: str, targets: Sequence[str]) -> list[int]:
-    """Draw targets, and of each one question: places among all questions, whose targets are given."""
-    rng = rng_of(seed, "responses", task)
-    people = list(dict.fromkeys(targets))
-    some = rng.choice(len(people), size=min(EXAMPLES, len(people)), replace=False)
-    own = [[n for n, target in enumerate(targets) if target == people[i]] for i in sorted(some.tolist())]
-    return [int(rng.choice(places)) for places in own]
+def _title(own: _Answered, what: str) -> str:
+    return f"{usual.title(own.found, own.model)}: {what}"
 
 
-def _like(task: str, theirs: dict[str, str], text: str) -> float:
-    return metric_table(TASKS[task], [theirs["prediction"]], [text]).value(TASKS[task].metrics[0])
+def _alike(task: Task, theirs: str, text: str) -> float:
+    """Score one answer with another in the gold's place, by the task's first metric."""
+    return metric_table(task, [theirs], [text]).value(task.metrics[0])
 
 
-def _prompts(found: Found, task: str) -> dict[str, str]:
-    """Question's id → what every source was asked."""
-    plan = found.plan
-    data = open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict)
-    return {e.id: e.prompt for user in data.targets for e in query_examples(TASKS[task], user)}
-
-
-def _panel(found: Found, model: str, task: str, alike: Sequence[tuple[str, Variant, Side]]) -> figures.Panel:
-    metric = TASKS[task].metrics[0]
+def _panel(own: _Answered) -> figures.Panel:
+    metric = own.task.metrics[0]
     marks = []
-    for own_task, variant, own in alike:
-        if own_task == task:
-            cell = _cell(found, task, own, metric)
-            assert cell.value is not None
-            marks.append(figures.Mark(variant.key, variant.key[:5], None, cell.value, cell.ci))
-    name = usual.heading(found, task, model)
-    return figures.Panel(
-        name, f"{usual.SHORT.get(metric, metric)} with the nearest sharer's answer", tuple(marks)
-    )
+    for v in own.variants:
+        like = own.like(v, metric)
+        assert like.value is not None
+        marks.append(figures.Mark(v.key, v.method.partition(":")[0], None, like.value, like.ci))
+    name = usual.heading(own.found, own.task.name, own.model)
+    return figures.Panel(name, f"{usual.SHORT.get(metric, metric)} with Top sim.", tuple(marks))
 
 
 STUDY = Study(
@@ -160,6 +157,9 @@ STUDY = Study(
         NEAREST,
     ),
     pairs=(("α=2", "α=0"), ("α=5", "α=0"), ("α=0", "Per-Pcs")),
-    about=("Top sim. is the most similar sharer's own adapter, asked the target's question.",),
+    about=(
+        "Top sim. is the most similar sharer's own adapter, asked the target's question. Likeness is the task's metric "
+        "with Top sim.'s answer in the gold's place.",
+    ),
     report=report,
 )

@@ -15,6 +15,7 @@ from typing import Any
 
 from prime_audit.api import compare, option_words
 from prime_audit.community.store import content_key
+from prime_audit.errors import UserError
 from prime_audit.folder import Run, RunFolder, write_atomic
 from prime_audit.plan import Plan, default_tasks, make_plan
 from prime_audit.studies import tables as forms
@@ -95,7 +96,15 @@ def study(
 
 def _plan(asked: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]) -> Plan:
     """Decide one run, so that what is wrong with a later one is said before the first."""
-    return make_plan(**_run_words(asked, model, overrides, words))
+    plan = make_plan(**_run_words(asked, model, overrides, words))
+    labels = {m.label for m in plan.methods}
+    for variant in asked.variants:
+        if variant.method not in labels:
+            raise UserError(
+                f"study {asked.name}: {variant.method} is the same as another of its methods under these settings; "
+                "leave out the --set that makes it so"
+            )
+    return plan
 
 
 def _run_words(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from prime_audit.board import AUC
 from prime_audit.folder import Run
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan import REFERENCE
-from prime_audit.record import Comparison, Intervals, Result
+from prime_audit.record import Comparison, Intervals
 from prime_audit.studies import figures
 from prime_audit.studies.paired import corrected
 from prime_audit.studies.pairs import tests_of
@@ -82,9 +82,9 @@ def _measures(found: Found, model: str, task: str) -> Iterator[tuple[str, str, l
     study = found.study
     for metric in TASKS[task].metrics:
         name = SHORT.get(metric, metric) + ARROWS[TASKS[task].higher_is_better]
-        yield metric, name, [pooled(found.results(model, v, task, metric)) for v in study.variants]
+        yield metric, name, [figure_of(found, model, v, task, metric) for v in study.variants]
     for game in study.games:
-        own = [pooled(found.results(model, v, task, AUC, game)) for v in study.variants]
+        own = [figure_of(found, model, v, task, AUC, game) for v in study.variants]
         named = "" if len(study.games) == 1 else f" ({game})"
         yield AUC, f"AUC{named}", own
         yield AUC, f"AUC − base{named}", [over_base(found, model, v, task, game) for v in study.variants]
@@ -95,8 +95,9 @@ def _ordered(cells: list[Cell], task: str, metric: str) -> list[Cell]:
     return ranked(cells, None if metric == AUC else TASKS[task].higher_is_better)
 
 
-def pooled(results: Sequence[Result]) -> Cell:
+def figure_of(found: Found, model: str, variant: Variant, task: str, metric: str, game: str = "") -> Cell:
     """Make a cell of one run's figure with its interval, or of several runs' mean with its standard error."""
+    results = found.results(model, variant, task, metric, game)
     if len(results) == 1:
         (r,) = results
         return Cell(r.value, r.ci, reason=r.reason)
@@ -164,7 +165,7 @@ def figure(found: Found) -> dict[str, bytes]:
 
 def panel(found: Found, model: str, task: str, metric: str) -> figures.Panel:
     """Gather what is drawn of one metric of one task."""
-    marks = {v.key: _mark(v, pooled(found.results(model, v, task, metric))) for v in found.study.variants}
+    marks = {v.key: _mark(v, figure_of(found, model, v, task, metric)) for v in found.study.variants}
     references = {key: marks.pop(key).value for key in found.study.reference}
     if references:
         best = max if TASKS[task].higher_is_better else min
@@ -172,7 +173,7 @@ def panel(found: Found, model: str, task: str, metric: str) -> figures.Panel:
         lines = {f"best of {', '.join(references)}" if len(references) > 1 else key: references[key]}
     else:
         plain = Variant("", REFERENCE, runs=found.study.variants[0].runs)
-        lines = {"non-personalised": _mark(plain, pooled(found.results(model, plain, task, metric))).value}
+        lines = {"non-personalised": _mark(plain, figure_of(found, model, plain, task, metric)).value}
     measured = SHORT.get(metric, metric) + ARROWS[TASKS[task].higher_is_better]
     return figures.Panel(
         heading(found, task, model), measured, tuple(marks.values()), lines, found.study.axis

@@ -161,6 +161,12 @@ def test_what_is_wrong_is_one_line(say: Callable[..., Any], tmp_path: Path) -> N
     assert not (tmp_path / "s").exists()
 
 
+def test_settings_that_make_two_variants_one_are_refused(say: Callable[..., Any], tmp_path: Path) -> None:
+    said = say("study", "loras", "--set", "prime.granularity=layer", "--out", tmp_path / "s")
+    assert said.code == 2
+    assert "prime:k=1,granularity=layer is the same as another of its methods" in said.err
+
+
 def test_a_later_runs_fault_is_told_before_the_first_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
