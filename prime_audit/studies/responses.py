@@ -21,7 +21,7 @@ EXAMPLES = 5
 """Targets of whom the answers to a question are shown, of each task and model."""
 NEAREST = Variant("Top sim.", "nearest")
 """The nearest sharer alone: her adapter, whole."""
-LIKE = "{} with top sim."
+LIKE = "{} with Top sim."
 """Name of a metric whose references are the nearest sharer's answers."""
 
 
