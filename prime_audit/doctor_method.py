@@ -193,9 +193,13 @@ def _members(models: Sequence[dict[str, Any]]) -> Check:
     for model in models:
         weights = np.atleast_2d(np.asarray(model["weights"], dtype=np.float64))
         inside = {n for n, w in zip(model["adapters"], weights.T, strict=True) if np.any(w)}
+        inside |= {n for name in inside for n in model.get("made_of", {}).get(name, ())}
         merged = {n.removeprefix("sharer:") for n in inside if n.startswith("sharer:")}
         if odd := sorted(set(model["sharers"]) ^ merged):
             which = "declared, with no weight" if odd[0] in model["sharers"] else "merged, not declared"
             found = f"target {model['target']}: sharer {odd[0]} is {which}"
-            return Check("members", False, found, "Personal.sharers are those whose adapters have weight")
+            remedy = (
+                "Personal.sharers are those whose adapters have weight (bank.add(…, made_of=…) says whose)"
+            )
+            return Check("members", False, found, remedy)
     return Check("members", True, "declared sharers are those whose adapters have weight")

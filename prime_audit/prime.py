@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from prime_audit.lamp.prompts import Example
 from prime_audit.plugins import Param, Personal, Scene, method
 from prime_audit.search import OPTIMIZERS, Search
 from prime_audit.seeds import rng_of, seed_of
+from prime_audit.trim import DENSITY, Trim, united
 
 PARAMS = (
     Param("alpha", 0.0, "privacy coefficient of Eq. 8: how much resembling the merged sharers costs"),
@@ -43,6 +44,16 @@ PARAMS = (
         "recommendation unevaluated, or the base where it is strictly better than the best point seen",
         ("best", "recommended"),
     ),
+    Param(
+        "trim",
+        "none",
+        "what is merged: the sharers' adapters, or these trimmed; ties: the largest entries of what merge sums "
+        "(updates or factors); dare: random entries of the factors, scaled up",
+        ("none", "ties", "dare"),
+    ),
+    Param(
+        "density", 0.0, "share of entries that trim keeps; 0 means 0.2 for ties, 0.5 for dare", bounds=(0, 1)
+    ),
 )
 
 
@@ -58,11 +69,14 @@ def personalise(
     granularity: str,
     merge: str,
     select: str,
+    trim: str,
+    density: float,
 ) -> dict[str, Personal]:
     """Search each target's merge weights on her own history; all targets' candidates share the batches."""
     community = scene.community
     nearest = {user.id: community.nearest(user.id, k) for user in community.targets}
     community.ready()
+    names = _names(scene, [s for near in nearest.values() for s in near], trim, density, merge)
     layers = scene.engine.base.layers if granularity == "layer" else 1
     hunts = []
     for user in community.targets:
@@ -70,7 +84,8 @@ def personalise(
             continue
         dimension = len(nearest[user.id]) * layers
         search = Search(optimizer, dimension, budget, seed_of(scene.seed, "prime", scene.task.name, user.id))
-        hunts.append(_Hunt(user.id, nearest[user.id], examples, search, layers, merge))
+        merged = tuple(names[s] for s in nearest[user.id])
+        hunts.append(_Hunt(user.id, nearest[user.id], merged, examples, search, layers, merge))
     judge = _Judge(scene, alpha, hunts)
     with scene.stage("search", len(hunts) * budget) as tick:
         while active := [h for h in hunts if not h.search.done]:
@@ -94,6 +109,8 @@ class _Hunt:
 
     target: str
     sharers: tuple[str, ...]
+    names: tuple[str, ...]
+    """What is merged of each sharer: her adapter in the bank, or that trimmed."""
     examples: list[Example]
     search: Search
     layers: int
@@ -104,7 +121,17 @@ class _Hunt:
     def mixture(self, weights: np.ndarray) -> Mixture:
         """Turn a candidate, float [k] or [layers·k], into a mixture over the bank."""
         table = weights if self.layers == 1 else weights.reshape(self.layers, -1)
-        return Mixture(tuple(bank_name(s) for s in self.sharers), table, self.rule)
+        return Mixture(self.names, table, self.rule)
+
+
+def _names(scene: Scene, sharers: Iterable[str], trim: str, density: float, merge: str) -> dict[str, str]:
+    """Return sharer → the adapter of hers that is searched over, in the bank."""
+    if trim == "none":
+        return {s: bank_name(s) for s in sharers}
+    # What she answers herself (``_Judge``) stays hers: the penalty is for resembling her, not what was left of her.
+    how = Trim(trim, density or DENSITY[trim], merge if trim == "ties" else "factor")
+    made = united(scene, ({s} for s in sharers), how)
+    return {s: made[frozenset({s})][0] for s in sharers}
 
 
 def _drawn(scene: Scene, user: User, share: float) -> list[Example]:

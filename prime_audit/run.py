@@ -297,6 +297,7 @@ class TaskRun:
                     "weights": np.asarray(p.mixture.weights).tolist(),
                     "notes": dict(p.notes),
                 }
+                | ({"made_of": of} if (of := _made_of(self.engine.bank, p)) else {})
                 | ({"game": game} if game else {})
             )
         return dict(made)
@@ -390,6 +391,11 @@ class TaskRun:
 def _decode_seed(seed: int, again: int) -> int:
     """Seed of what sampled decoding draws; ``again`` numbers its repetitions, all else the same."""
     return seed_of(seed, "decode", str(again)) if again else seed
+
+
+def _made_of(bank: AdapterBank, personal: Personal) -> dict[str, list[str]]:
+    """Tell what a model's adapters were made of, those that were."""
+    return {n: list(bank.made_of[n]) for n in personal.mixture.names if n in bank.made_of}
 
 
 def _describe(community: Community) -> dict[str, Any]:

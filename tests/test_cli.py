@@ -101,7 +101,7 @@ def test_no_words_is_help(say: Say) -> None:
 @pytest.mark.parametrize(
     ("what", "some"),
     [
-        ("methods", {"np", "rag", "pag", "oppu", "perpcs", "prime"}),
+        ("methods", {"np", "rag", "pag", "oppu", "perpcs", "prime", "soup", "nearest", "ties", "dare"}),
         ("attacks", {"loss"}),
         ("tasks", set(TASKS)),
         ("presets", {"laptop", "paper"}),
@@ -121,7 +121,9 @@ def test_lists(say: Say, what: str, some: set[str]) -> None:
     [
         ("prime", ["alpha", "optimizer", "ngiohtuned", "tbpsa", "Algorithm 1"]),
         ("rag", ["joins any other with +"]),
-        ("loss", ["scores are higher for members", "needs: logprobs"]),
+        ("loss", ["scores are higher for members", "needs: logprobs", "version: 1"]),
+        ("ties", ["Yadav et al. 2023", "version: 1", "density", "0.2"]),
+        ("dare", ["Yu et al. 2024", "elect        false"]),
         ("LaMP-3", ["MAE and RMSE", "labels: 1, 2, 3, 4, 5", "Review: {text} Score:"]),
         ("movie_tagging", ["LaMP-2"]),
         ("settings", ["clusters", "prime.budget", "LaMP-7"]),

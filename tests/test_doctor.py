@@ -179,7 +179,7 @@ def test_methods_of_the_prompt_are_well(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["np", "oppu", "perpcs", "prime"])
+@pytest.mark.parametrize("name", ["np", "oppu", "perpcs", "prime", "soup", "nearest", "ties", "dare"])
 def test_methods_in_the_box_are_well(name: str) -> None:
     checks = examine(name)
     assert [c.line() for c in checks if not c.ok] == []
@@ -218,6 +218,25 @@ def test_what_is_wrong_with_a_method_is_named(
     assert list(found) == ([check] if check else [])
     if check:
         assert message in found[check].line()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("told", "message"), [(True, None), (False, "is declared, with no weight")])
+def test_adapters_made_of_sharers_say_of_whose(tmp_path: Path, told: bool, message: str | None) -> None:
+    old = "return {target: Personal(alone(bank_name(s)), (s,)) for target, s in near.items()}"
+    new = (
+        "made = united(scene, ({s} for s in near.values()), Trim('ties', 0.5, 'factor'))\n"
+        f"    if not {told}: scene.engine.bank.made_of.clear()\n"
+        "    return {t: Personal(alone(made[frozenset({s})][0]), (s,)) for t, s in near.items()}"
+    )
+    file = tmp_path / "mine.py"
+    text = METHOD.replace(old, new).replace("\n\n\n", "\nfrom prime_audit.trim import Trim, united\n\n\n", 1)
+    file.write_text(text, encoding="utf-8")
+    found = failed(examine("mine", [file]))
+    assert list(found) == (["members"] if message else [])
+    if message:
+        assert message in found["members"].line()
+        assert "bank.add(…, made_of=…)" in found["members"].line()
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ def test_parameters_come_from_the_preset_by_task() -> None:
     assert spec.values(paper, "LaMP-2") == {
         "prime.alpha": 0.6, "prime.optimizer": "cma", "prime.budget": 30, "prime.k": 3, "prime.share": 0.6,
         "prime.granularity": "module", "prime.merge": "delta", "prime.select": "best",
+        "prime.trim": "none", "prime.density": 0.0,
     }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def test_a_third_partys_package_is_found_and_runs(
     tmp_path: Path, small_data: Callable[[str], Path], small: Sequence[str], llama_folder: Path
 ) -> None:
     root = install(tmp_path / "site", "acme-attacks", {"acme.py": ATTACK, "_helper.py": "raise SystemExit"})
-    install(root, "acme-methods", {"nearest.py": METHOD}, "methods")
+    install(root, "acme-methods", {"closest.py": METHOD}, "methods")
     listed = json.loads(command("list", "attacks", "--json", path=root).stdout)
     found = {row["attack"]: (row["from"], row["what"]) for row in listed}
     assert found["acme"] == ("acme-attacks", "Mean log-probability of the gold tokens.")
@@ -77,13 +77,13 @@ def test_a_third_partys_package_is_found_and_runs(
     assert "_helper" not in found
     sets = [word for pair in small for word in ("--set", pair)]
     done = command(
-        *("compare", "--methods", "nearest:rank=2", "--attacks", "loss,acme", "--no-cache", *sets),
+        *("compare", "--methods", "closest:rank=2", "--attacks", "loss,acme", "--no-cache", *sets),
         *("--data", small_data("LaMP-3"), "--model", llama_folder, "--out", tmp_path / "run"),
         path=root,
     )
     assert done.returncode == 0, done.stderr
     record = load_run(tmp_path / "run").record
-    own = [r for r in record.results if (r.method, r.metric) == ("nearest:rank=2", "auc")]
+    own = [r for r in record.results if (r.method, r.metric) == ("closest:rank=2", "auc")]
     aucs = {(r.game, r.attack): r.value for r in own}
     assert set(aucs) == {(game, attack) for game in ("paper", "heldout") for attack in ("loss", "acme")}
     assert None not in aucs.values()
@@ -133,12 +133,41 @@ def test_a_file_serves_as_a_plugin(tmp_path: Path) -> None:
     file.write_text(ATTACK, encoding="utf-8")
     loaded = load_attack("mean", [file])
     assert (loaded.name, loaded.needs, loaded.source) == ("mean", ("logprobs",), "a test")
+    assert (loaded.version, available("attack", [file])["mean"].version) == (1, 1)
     assert "mean" not in available("method", [file])
     assert "mean" not in available("attack")
-    both = tmp_path / "nearest.py"
+    both = tmp_path / "closest.py"
     both.write_text(METHOD.replace("@method", "@prime_audit.plugins.method").replace("import", "import", 1))
     both.write_text("import prime_audit.plugins\n" + both.read_text())
-    assert load_method("nearest", [both]).params[0].name == "rank"
+    assert load_method("closest", [both]).params[0].name == "rank"
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        (ATTACK.replace('"a test"', '"a test", version=3'), 3),
+        (METHOD.replace('"a test"', '"a test", version=3'), 3),
+        (
+            METHOD.replace("@method(", "@plugins.method(version=3, ").replace(
+                "import Param",
+                "import method\nfrom prime_audit import plugins\nfrom prime_audit.plugins import Param",
+            ),
+            3,
+        ),
+        ("N = 3\n" + ATTACK.replace('"a test"', '"a test", version=N'), None),  # known when it is run only
+    ],
+)
+def test_a_plugins_version_is_listed_and_loaded(
+    tmp_path: Path, say: Callable[..., Any], text: str, listed: int | None
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(text, encoding="utf-8")
+    kind = "method" if "method(" in text else "attack"
+    loaded = load_method("mine", [file]) if kind == "method" else load_attack("mine", [file])
+    assert loaded.version == 3
+    rows = json.loads(say("list", f"{kind}s", "--plugin", file, "--json").out)
+    assert {row[kind]: row["version"] for row in rows}["mine"] == listed
+    assert "version: 3" in say("describe", "mine", "--plugin", file).out
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from prime_audit.lamp.prompts import Example
 from prime_audit.lamp.tasks import TASKS, Task
 from prime_audit.plugins import Personal, Scene, load_method
 from prime_audit.settings import load_settings
+from prime_audit.trim import Trim
 
 SHARERS = ("s1", "s2", "s3", "s4")
 WORDS = ("rain", "again", "so", "no", "football", "today")
@@ -30,7 +31,7 @@ def answer(task: Task, weights: np.ndarray, names: Sequence[str], prompt: str) -
     """Stand in for the model: a deterministic answer that changes with the weights and the prompt."""
     # One sharer alone counts by her place, so that sharers differ from each other.
     table = np.asarray(weights, dtype=np.float64).reshape(-1, max(len(names), 1))
-    places = [1 + SHARERS.index(name.removeprefix("sharer:")) for name in names]
+    places = [1 + SHARERS.index(name.partition(":")[2]) for name in names]
     pull = float(sum((row * places).sum() for row in table if names))
     place = int(np.floor(3 * pull + len(prompt) + sum(map(ord, prompt))))
     if task.kind == "generation":
@@ -96,7 +97,7 @@ def scene(
 def prime(where: Scene, **changed: Any) -> dict[str, Personal]:
     values: dict[str, Any] = {
         "alpha": 0.5, "optimizer": "cma", "budget": 9, "k": 3, "share": 0.7,
-        "granularity": "module", "merge": "delta", "select": "best",
+        "granularity": "module", "merge": "delta", "select": "best", "trim": "none", "density": 0.0,
     }  # fmt: skip
     personalise = load_method("prime").personalise
     assert personalise is not None
@@ -259,6 +260,33 @@ def test_a_prompt_that_comes_twice_is_answered_once_when_greedy() -> None:
     prime(where, share=1.0)
     keys = [(*r.key[:2], r.prompt) for r in where.engine.requests]  # type: ignore[attr-defined]
     assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("given", "trim"),
+    [
+        ({"trim": "ties"}, Trim("ties", 0.2, "delta")),
+        ({"trim": "ties", "merge": "factor"}, Trim("ties", 0.2, "factor")),
+        ({"trim": "dare"}, Trim("dare", 0.5, "factor")),
+        ({"trim": "dare", "merge": "factor", "density": 0.3}, Trim("dare", 0.3, "factor")),
+    ],
+)
+def test_what_is_trimmed_is_searched_over_and_sharers_answer_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], trim: Trim
+) -> None:
+    def united(_: Scene, sets: Any, how: Trim) -> dict[frozenset[str], tuple[str, ...]]:
+        assert how == trim
+        return {frozenset(one): (f"trimmed:{min(one)}",) for one in sets}
+
+    monkeypatch.setattr("prime_audit.prime.united", united)
+    where = scene("LaMP-4")
+    made = prime(where, **given)
+    for personal in made.values():
+        assert personal.mixture.names == tuple(f"trimmed:{s}" for s in personal.sharers)
+    asked = {(r.key[1], r.mixture.names) for r in where.engine.requests}  # type: ignore[attr-defined]
+    whole = {names for what, names in asked if what.startswith("sharer ")}
+    assert whole == {(f"sharer:{s}",) for s in SHARERS}
+    assert all(n.startswith("trimmed:") for what, names in asked if "sharer " not in what for n in names)
 
 
 def test_more_sharers_than_there_are_is_refused() -> None:

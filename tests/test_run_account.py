@@ -199,14 +199,14 @@ def test_a_front_methods_fault_is_one_line(quick: Callable[..., Run], tmp_path: 
 
 def test_the_method_of_contributing_plays_every_game(quick: Callable[..., Run], tmp_path: Path) -> None:
     text = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
-    example = next(part for part in text.split("```python\n") if "Uniform soup" in part).partition("```")[0]
-    (tmp_path / "soup.py").write_text(example, encoding="utf-8")
-    run = quick("soup:k=3", plugins=[tmp_path / "soup.py"], games="paper,heldout,inclusion")
+    example = next(part for part in text.split("```python\n") if "Halving soup" in part).partition("```")[0]
+    (tmp_path / "halving.py").write_text(example, encoding="utf-8")
+    run = quick("halving:k=3", plugins=[tmp_path / "halving.py"], games="paper,heldout,inclusion")
     games = {
-        r.game for r in run.record.results if r.method == "soup:k=3" and r.metric == "auc" and not r.reason
+        r.game for r in run.record.results if r.method == "halving:k=3" and r.metric == "auc" and not r.reason
     }
     assert {"paper", "heldout"} <= games
-    why = {r.reason or "" for r in run.record.results if (r.method, r.game) == ("soup:k=3", "inclusion")}
+    why = {r.reason or "" for r in run.record.results if (r.method, r.game) == ("halving:k=3", "inclusion")}
     assert why  # played, or all coins alike; but never refused
     assert not [w for w in why if "merges nobody" in w or "did not include" in w]
 

@@ -25,9 +25,7 @@ def personalise(scene: Scene, *, top_k: int, batch: int, n_sim: int) -> dict[str
     from prime_audit.engine.assemble import assemble
 
     community = scene.community
-    pools = {
-        u.id: community.nearest(u.id, n_sim or max(1, len(community.sharers))) for u in community.targets
-    }
+    pools = {u.id: community.nearest(u.id, n_sim) for u in community.targets}
     gates = community.gates()
     units = [unit for user in community.targets for unit in _units(scene, user.id, pools[user.id], batch)]
     with scene.stage("assemble", len(units)) as tick:

@@ -127,10 +127,11 @@ class Community:
     def nearest(self, target: str, k: int) -> tuple[str, ...]:
         """Ids of the k sharers most similar to a target, most similar first (Eq. 5); UserError if there are fewer.
 
-        Where a draw decides whom she may merge (``including``), all of those, whatever k.
+        With k = 0 all sharers. Where a draw decides whom she may merge (``including``), all of those, whatever k.
         """
         if self.included is not None:
             return self.included[target]
+        k = k or max(1, len(self.sharers))
         if k > len(self.sharers):
             raise UserError(
                 f"{self.task.name}: {k} sharers asked for, but the community has {len(self.sharers)}; lower k, raise "

@@ -24,20 +24,33 @@ class AdapterBank:
         self.names: list[str] = []
         self.hashes: dict[str, str] = {}
         """Adapter → hash of its factors as they came, whatever the bank's number format, and its scaling."""
+        self.made_of: dict[str, tuple[str, ...]] = {}
+        """Adapter that was made of others, not trained → those others."""
         self.scaling = 1.0
         self._A: list[Tensor] = []
         self._B: list[Tensor] = []
         self._last: tuple[tuple[str, ...], Stacked] | None = None
 
-    def add(self, adapters: Mapping[str, Adapter]) -> None:
-        """Append adapters; ValueError where a name is taken or an adapter does not fit the bank."""
-        shape = (self.scaling, self._A[0].shape[1]) if self._A else None
+    @property
+    def rank(self) -> int:
+        """Rank r of every adapter; IndexError while there is none."""
+        return int(self._A[0].shape[1])
+
+    def add(
+        self, adapters: Mapping[str, Adapter], made_of: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """Append adapters; ValueError where a name is taken or an adapter does not fit the bank.
+
+        ``made_of`` names for an adapter that was made of others these others: whoever has weight in a model.
+        """
+        shape = (self.scaling, self.rank) if self._A else None
         fitting = []
         for name, adapter in adapters.items():
             shape = shape or (adapter.scaling, adapter.rank)
             fitting.append(self._fit(name, adapter, shape))
         self.scaling = shape[0] if shape else 1.0
         self.names += adapters
+        self.made_of |= {name: tuple(others) for name, others in (made_of or {}).items()}
         for name, adapter in zip(adapters, fitting, strict=True):
             self.hashes[name] = f"{hash_of([*adapter.A, *adapter.B])} {adapter.scaling!r}"
         self._last = None
@@ -145,7 +158,7 @@ class MixtureBranch(Branch):
         # Sorted: the sums' order, and so their last bit, is the same whoever shares the batch.
         names = tuple(sorted({n for m in mixtures for n in m.names}))
         self._stacked = bank.stacked(names)
-        self._rank = bank.factors(0)[0].shape[1]
+        self._rank = bank.rank
         sites = bank.base.sites
         table = np.zeros((len(sites), len(mixtures), len(names)))
         column = {name: j for j, name in enumerate(names)}

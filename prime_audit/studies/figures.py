@@ -26,7 +26,7 @@ ACROSS = 3
 _LETTER, _LINE = 0.062, 0.185
 """Inches that a letter and a line of text take."""
 _WIDE, _HIGH = 2.35, 1.9
-"""Inches of a panel's axes."""
+"""Inches of a panel's axes; the only one of a row may be wider."""
 _ABOVE, _BELOW = 0.32, 0.5
 """Inches above and below a panel's axes."""
 _DOTTED: Mapping[str, Any] = {"color": _GREY, "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
@@ -232,6 +232,7 @@ def _sheet(
     left, between, high = sizes
     longest = max(map(len, handles), default=1)
     width = max(left + across * _WIDE + (across - 1) * between + 0.2, 4.0)
+    wide = (width - left - (across - 1) * between - 0.2) / across
     columns = max(1, min(len(handles), int((width - 0.3) / (0.55 + _LETTER * longest))))
     legend = _LINE * -(-len(handles) // columns) + 0.1 if handles else 0.0
     row = _ABOVE + high + _BELOW
@@ -241,9 +242,9 @@ def _sheet(
     figure.legend(list(handles.values()), list(handles), bbox_to_anchor=(0.5, legend / 2 / height), **look)
     places = []
     for n in range(count):
-        x = left + (n % across) * (_WIDE + between)
+        x = left + (n % across) * (wide + between)
         y = height - (n // across) * row - _ABOVE - high
-        places.append((x / width, y / height, _WIDE / width, high / height))
+        places.append((x / width, y / height, wide / width, high / height))
     return figure, places
 
 

@@ -14,7 +14,6 @@ import pytest
 from prime_audit.errors import UserError
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan import Plan, make_plan
-from prime_audit.plugins import available
 from prime_audit.studies.catalog import STUDIES
 from prime_audit.studies.run import study
 from prime_audit.studies.spec import Study
@@ -84,8 +83,6 @@ def plan_of(asked: Study, overrides: tuple[str, ...]) -> Plan:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_each_study_expands_to_its_plan(name: str) -> None:
     asked, (tasks, methods) = STUDIES[name], EXPECTED[name]
-    if "nearest" in methods and "nearest" not in available("method"):
-        pytest.skip("the method nearest is not installed")
     for overrides in asked.runs.values():
         plan = plan_of(asked, overrides)
         assert plan.tasks == tuple(tasks.split())

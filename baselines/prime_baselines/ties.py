@@ -1,0 +1,42 @@
+"""TIES-Merging: the most similar sharers' updates trimmed, and averaged where they have the elected sign."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from prime_audit.engine.mixture import Mixture
+from prime_audit.plugins import Param, Personal, Scene, method
+from prime_audit.trim import DENSITY, Trim, united
+
+PARAMS = (
+    Param("k", "preset:prime.k", "most similar sharers merged; 0 means all", bounds=(0, math.inf)),
+    Param("density", DENSITY["ties"], "share of each matrix' entries kept, the largest", bounds=(1e-6, 1)),
+    Param("scale", 1.0, "λ: the merged update's weight, above 0", bounds=(1e-6, math.inf)),
+    Param(
+        "space",
+        "delta",
+        "delta: signs are elected for updates ΔW = BA, and the merge is put back to low rank (PEFT's ties_svd); "
+        "factor: for A and B each (PEFT's ties), though sharers' A begin at unlike random numbers",
+        ("delta", "factor"),
+    ),
+    Param(
+        "rank",
+        0,
+        "rank left in delta space, rounded up to a multiple of the adapters'; 0 means k times theirs",
+        bounds=(0, math.inf),
+    ),
+)
+
+
+@method(source="Yadav et al. 2023 (TIES-Merging); trimmed matrix by matrix, as PEFT does", params=PARAMS)
+def personalise(
+    scene: Scene, *, k: int, density: float, scale: float, space: str, rank: int
+) -> dict[str, Personal]:
+    """Merge each target's nearest sharers by TIES; targets with the same sharers have the same adapter."""
+    scene.community.ready()
+    near = {user.id: scene.community.nearest(user.id, k) for user in scene.community.targets}
+    merged = united(scene, near.values(), Trim("ties", density, space), rank)
+    names = {target: merged[frozenset(own)] for target, own in near.items()}
+    return {t: Personal(Mixture(names[t], np.full(len(names[t]), scale)), near[t]) for t in near}
