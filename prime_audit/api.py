@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,12 @@ def _folder(cache: str | Path | None) -> Path | None:
 
 def command_line(methods: str | Sequence[str], options: dict[str, Any]) -> str:
     """Write the command that makes the run again, without its output folder."""
-    words = ["prime-audit", "compare", "--methods", _joined(methods)]
+    return shlex.join(["prime-audit", "compare", "--methods", _joined(methods), *option_words(options)])
+
+
+def option_words(options: Mapping[str, Any]) -> list[str]:
+    """Write options as the words of a command; None and empty ones are left out."""
+    words: list[str] = []
     for key, value in options.items():
         if key == "overrides":
             words += [w for pair in value for w in ("--set", pair)]
@@ -95,7 +100,7 @@ def command_line(methods: str | Sequence[str], options: dict[str, Any]) -> str:
                 option,
                 _joined(value) if key in ("tasks", "attacks", "games", "against") else str(value),
             ]
-    return shlex.join(words)
+    return words
 
 
 def _joined(value: str | Sequence[str]) -> str:

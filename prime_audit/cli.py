@@ -12,6 +12,7 @@ import click
 from prime_audit import __version__
 from prime_audit.cli_audit import attack, calibrate
 from prime_audit.cli_leaderboard import leaderboard
+from prime_audit.cli_study import study
 from prime_audit.errors import UserError
 from prime_audit.options import (
     data_option,
@@ -106,7 +107,7 @@ def show(run: Path, as_json: bool) -> None:
 
 
 @cli.command(name="list")
-@click.argument("what", type=click.Choice(["methods", "attacks", "games", "tasks", "presets"]))
+@click.argument("what", type=click.Choice(["methods", "attacks", "games", "tasks", "presets", "studies"]))
 @plugin_option
 @json_option
 def list_(what: str, plugins: tuple[Path, ...], as_json: bool) -> None:
@@ -246,6 +247,7 @@ def merge(adapters: tuple[Path, ...], weights: str, rule: str, out: Path) -> Non
 cli.add_command(attack)
 cli.add_command(calibrate)
 cli.add_command(leaderboard)
+cli.add_command(study)
 
 
 @cli.group()
@@ -344,6 +346,10 @@ def _listing(what: str, plugins: tuple[Path, ...]) -> list[dict[str, Any]]:
         from prime_audit.audit.games import GAMES
 
         return [{"game": g.name, "what": g.summary} for g in GAMES.values()]
+    if what == "studies":
+        from prime_audit.cli_study import listed
+
+        return listed()
     if what == "presets":
         return [{"preset": p} for p in presets()]
     found = available("method" if what == "methods" else "attack", plugins)

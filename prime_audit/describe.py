@@ -133,7 +133,7 @@ def user_prompts(
     method does not change; of a sharer a run leaves the held-out items out, of profile texts and
     fronts too. Profile texts are the data's or the summary.
     """
-    from prime_audit.community.profiles import plain_profile
+    from prime_audit.community.profiles import plain_profile, shown_profile
     from prime_audit.lamp.source import open_data
     from prime_audit.plan import default_tasks, parse_methods
 
@@ -151,16 +151,17 @@ def user_prompts(
     if found is None:
         raise unknown("user who asks" if split == "query" else "user", user, [u.id for u in people])
     front, profile = specs[0].augment(settings, row.name), plain_profile(row, found)
+    shown = shown_profile(row, found, {found.id: profile}, front)
     examples: list[Example]
     if split == "history":
         examples = history_examples(row, found, profile=profile)
     elif found in dataset.adapt:
         examples = adaptation_examples(row, found, profile)
     else:
-        examples = query_examples(row, found, k=front.k, profile=profile if front.profile else None)
-    shown = any(profile in e.prompt for e in examples)
+        examples = query_examples(row, found, k=front.k, profile=shown)
+    profiled = any(profile in e.prompt for e in examples)
     rows = [{"id": e.id, "prompt": e.prompt, "gold": e.gold} for e in examples]
-    return Prompts(rows, _notes(dataset, settings, shown))
+    return Prompts(rows, _notes(dataset, settings, profiled))
 
 
 def _notes(data: Dataset, settings: Settings, profiled: bool) -> list[str]:

@@ -40,6 +40,29 @@ preset_options = (
 )
 
 
+attack_option = click.option(
+    "--attacks", default="loss", show_default=True, help="Membership-inference attacks."
+)
+dp_option = click.option(
+    "--sharer-dp", metavar="epsilon=E[,delta=D][,clip=C]", help="Train sharers' adapters with DP-SGD."
+)
+reader_options = (
+    click.option(
+        "--encoder",
+        help="Model for user embeddings; '' uses the base's own states.  [default: the preset's]",
+    ),
+    click.option(
+        "--profiler",
+        help="Instruct model that writes PAG's profiles; '' summarises.  [default: the preset's]",
+    ),
+)
+machine_options = (
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+    click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."),
+    seed_option,
+    plugin_option,
+    click.option("--strict", is_flag=True, help="Make any defect in the data an error."),
+)
 run_options = (
     click.option(
         "--methods",
@@ -50,13 +73,11 @@ run_options = (
     click.option(
         "--tasks", metavar="T,…", help="Tasks; by default LaMP-2,LaMP-4 of the world, or what the data holds."
     ),
-    click.option("--attacks", default="loss", show_default=True, help="Membership-inference attacks."),
+    attack_option,
     click.option(
         "--games", default="paper,heldout", show_default=True, help="Membership games (list games)."
     ),
-    click.option(
-        "--sharer-dp", metavar="epsilon=E[,delta=D][,clip=C]", help="Train sharers' adapters with DP-SGD."
-    ),
+    dp_option,
     click.option(
         "--against",
         default="np",
@@ -65,20 +86,26 @@ run_options = (
     ),
     data_option,
     click.option("--model", help="'mini', a Hugging Face folder or a hub id.  [default: the preset's]"),
-    click.option(
-        "--encoder",
-        help="Model for user embeddings; '' uses the base's own states.  [default: the preset's]",
-    ),
-    click.option(
-        "--profiler",
-        help="Instruct model that writes PAG's profiles; '' summarises.  [default: the preset's]",
-    ),
+    *reader_options,
     *preset_options,
-    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
-    click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."),
-    seed_option,
-    plugin_option,
-    click.option("--strict", is_flag=True, help="Make any defect in the data an error."),
+    *machine_options,
+)
+study_options = (
+    click.option(
+        "--tasks", metavar="T,…", help="Tasks; by default the paper's, of the world, or what the data holds."
+    ),
+    attack_option,
+    dp_option,
+    data_option,
+    click.option(
+        "--model",
+        "models",
+        multiple=True,
+        help="A base model, as compare takes it; several: one table each.  [default: the study's or the preset's]",
+    ),
+    *reader_options,
+    *preset_options,
+    *machine_options,
 )
 cache_options = (
     click.option(
@@ -91,6 +118,11 @@ cache_options = (
 def with_run(command: F) -> F:
     """Add all that decides a run."""
     return _with(run_options, command)
+
+
+def with_study(command: F) -> F:
+    """Add all that decides a study, but its name."""
+    return _with(study_options, command)
 
 
 def with_cache(command: F) -> F:

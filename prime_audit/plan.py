@@ -71,7 +71,8 @@ class MethodSpec:
         """Decide what goes in front of a task's prompts: the most items, and the profile if any part wants it."""
         alone = self.core.plugin.name == REFERENCE and len(self.fronts) == 1
         made = [front_of(p.plugin, p.values(settings, task), alone=alone) for p in self.fronts]
-        return Augment(max((a.k for a in made), default=0), any(a.profile for a in made))
+        wordings = [a.wording for a in made if a.profile]
+        return Augment(max((a.k for a in made), default=0), bool(wordings), *wordings[:1])
 
     def values(self, settings: Settings, task: str) -> dict[str, Any]:
         """All parameters of all parts: ``{"prime.alpha": 0.6, "rag.k": 1}``."""

@@ -63,6 +63,8 @@ class Augment:
     """Retrieved history items."""
     profile: bool = False
     """Whether the profile text stands in front."""
+    wording: str = "given"
+    """``given``: the text that the run found or made; ``reworded``: the summary by counting, in other words."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from prime_audit.audit.stored import Exam, write_exam
 from prime_audit.community.build import Community
 from prime_audit.community.cautions import cautions, one_sided
 from prime_audit.community.held import Held, hold_back
-from prime_audit.community.profiles import plain_profile, written_profiles
+from prime_audit.community.profiles import plain_profile, shown_profile, written_profiles
 from prime_audit.community.sharers import bank_name
 from prime_audit.community.store import Store, content_key
 from prime_audit.engine.bank import AdapterBank
@@ -242,7 +242,9 @@ class TaskRun:
     def _engine(self) -> Engine:
         get = partial(self.plan.settings.get, task=self.task.name)
         sampling = (
-            Sampling(get("temperature"), get("top_p"), seed=self.plan.seed) if get("sampling") else None
+            Sampling(get("temperature"), get("top_p"), seed=_decode_seed(self.plan.seed, get("decode_seed")))
+            if get("sampling")
+            else None
         )
         bank, tokens = AdapterBank(self.base), get("read_tokens")
         return Engine(self.base, bank, get("batch_tokens"), sampling, self.store, tokens)
@@ -315,7 +317,7 @@ class TaskRun:
             (user.id, example)
             for user in community.targets
             for example in query_examples(
-                self.task, user, k=front.k, profile=community.profiles[user.id] if front.profile else None
+                self.task, user, k=front.k, profile=shown_profile(self.task, user, community.profiles, front)
             )
         ]
         requests = [Request(e.prompt, personal[u].mixture, e.gold, (spec.label, u, e.id)) for u, e in asked]
@@ -395,6 +397,11 @@ class TaskRun:
                 f"{name}: {shared} of {self.found.data[-1].queries} questions stand in other users' histories too "
                 "(their golds may differ): sharers may have trained on them"
             )
+
+
+def _decode_seed(seed: int, again: int) -> int:
+    """Seed of what sampled decoding draws; ``again`` numbers its repetitions, all else the same."""
+    return seed_of(seed, "decode", str(again)) if again else seed
 
 
 def _made_of(bank: AdapterBank, personal: Personal) -> dict[str, list[str]]:

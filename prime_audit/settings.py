@@ -30,6 +30,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "nonmember_items": (0, math.inf),
     "temperature": (1e-3, math.inf),
     "top_p": (1e-6, 1),
+    "decode_seed": (0, math.inf),
     "lora.alpha": (1e-9, math.inf),
     "lora.dropout": (0, 0.99),
     "perpcs.n_sim": (0, math.inf),

@@ -19,6 +19,7 @@ from prime_audit.audit.games import Game
 from prime_audit.audit.pool import Pool
 from prime_audit.community.build import Community
 from prime_audit.community.held import Held
+from prime_audit.community.profiles import shown_profile
 from prime_audit.lamp.data import User
 from prime_audit.lamp.prompts import Example, item_examples
 from prime_audit.lamp.readers import searchable
@@ -92,7 +93,7 @@ class TargetLeakage(Leakage):
             items,
             store=held.shown.history,
             k=front.k,
-            profile=community.profiles[held.user.id] if front.profile else None,
+            profile=shown_profile(community.task, held.shown, community.profiles, front),
         )
 
     def _crowd(self, target: str, front: Augment) -> list[str]:

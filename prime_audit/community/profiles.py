@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prime_audit.engine.batches import Tick, nothing
 from prime_audit.engine.mixture import Request
 from prime_audit.lamp.data import User
-from prime_audit.lamp.profiles import summary_profile
+from prime_audit.lamp.profiles import REWORDED, summary_profile
 from prime_audit.lamp.prompts import profile_request
 from prime_audit.lamp.tasks import Task
 from prime_audit.seeds import rng_of, seed_of
 
 if TYPE_CHECKING:
     from prime_audit.engine.engine import Engine
+    from prime_audit.plugins import Augment
 
 MAX_NEW = 300
 
@@ -22,6 +23,16 @@ MAX_NEW = 300
 def plain_profile(task: Task, user: User) -> str:
     """Return the profile text the data brings, or the summary of the user's history."""
     return user.profile or summary_profile(task, user.history)
+
+
+def shown_profile(task: Task, user: User, texts: Mapping[str, str], front: Augment) -> str | None:
+    """Return the profile text that ``front`` puts before a user's prompts; None where it puts none.
+
+    ``user``: with the history that methods see; ``texts``: user id → her given text.
+    """
+    if not front.profile:
+        return None
+    return texts[user.id] if front.wording == "given" else summary_profile(task, user.history, REWORDED)
 
 
 def written_profiles(

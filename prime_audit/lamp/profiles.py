@@ -6,6 +6,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from prime_audit.lamp.data import Item
 from prime_audit.lamp.tasks import Task
@@ -23,36 +24,86 @@ with would you your
 _STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
-def summary_profile(task: Task, history: Sequence[Item]) -> str:
+@dataclass(frozen=True)
+class Wording:
+    """How a summary says what it counted; two wordings say the same, and write labels alike."""
+
+    none: str
+    """Of an empty history."""
+    tag: str
+    """``{tag}``."""
+    side: str
+    """One side of a rating's middle: ``{side}``, ``{score}``."""
+    score: str
+    """Where no side has a score: ``{score}``."""
+    topics: str
+    """``{words}``."""
+    length: str
+    """``{noun}``, ``{typical}``, ``{low}``, ``{high}``."""
+    case: tuple[str, str]
+    """In title case, in sentence case."""
+    habit: str
+    """``{share}``, ``{mark}``."""
+    words: str
+    """Follows the others: ``{words}``."""
+
+
+PLAIN = Wording(
+    none="no history",
+    tag="most popular tag: {tag}",
+    side="most common {side} score: {score}",
+    score="most common score: {score}",
+    topics="research interests and topics: {words}",
+    length="{noun} of about {typical} words ({low} to {high})",
+    case=("in title case", "in sentence case"),
+    habit="{share} with {mark}",
+    words="; frequent words: {words}",
+)
+"""The form that Table 11 demands of LaMP-2 and LaMP-3."""
+REWORDED = Wording(
+    none="nothing is known of this user",
+    tag="The tag that this user gives more often than any other is {tag}.",
+    side="a {side} review usually comes with the score {score}",
+    score="a review usually comes with the score {score}",
+    topics="This author keeps writing about {words}.",
+    length="The {noun} are between {low} and {high} words long, typically {typical}",
+    case=("their main words are capitalised", "only their first word is capitalised"),
+    habit="{mark} stands in {share} of them",
+    words=". Some words come again and again: {words}.",
+)
+"""What ``PLAIN`` says, in other words; nothing is added, nothing is left out."""
+
+
+def summary_profile(task: Task, history: Sequence[Item], wording: Wording = PLAIN) -> str:
     """Summarise a history by counting; deterministic, for when no model writes profiles.
 
     LaMP-2 and LaMP-3 answer in the form that Table 11 demands; the others name the interests or the style
     that it asks for: frequent words, typical length, capitals and closing punctuation.
     """
     if not history:
-        return "no history"
+        return wording.none
     golds = [item.fields.get(task.gold_field, item.fields[task.text_field]).strip() for item in history]
     if task.kind == "rating":
-        return _scores(golds)
+        return _scores(golds, wording)
     if task.labels and task.gold_field in task.item_fields:
-        return f"most popular tag: {_most_common(golds, task.labels)}"
+        return wording.tag.format(tag=_most_common(golds, task.labels))
     if task.name == "LaMP-1":
         texts = [
             item.fields[name] for item in history for name in ("title", "citation") if name in item.fields
         ]
-        return f"research interests and topics: {', '.join(_frequent_words(texts))}"
-    return _style(task.gold_field, golds)
+        return wording.topics.format(words=", ".join(_frequent_words(texts)))
+    return _style(task.gold_field, golds, wording)
 
 
-def _scores(golds: Sequence[str]) -> str:
+def _scores(golds: Sequence[str], wording: Wording) -> str:
     """Name the commonest score above and below the middle; a side without scores is left out."""
     scale = ("1", "2", "3", "4", "5")
     parts = []
     for side, scores in (("positive", scale[3:]), ("negative", scale[:2])):
         given = [gold for gold in golds if gold in scores]
         if given:
-            parts.append(f"most common {side} score: {_most_common(given, scores)}")
-    return ", ".join(parts) or f"most common score: {_most_common(golds, scale)}"
+            parts.append(wording.side.format(side=side, score=_most_common(given, scores)))
+    return ", ".join(parts) or wording.score.format(score=_most_common(golds, scale))
 
 
 def _most_common(golds: Iterable[str], labels: Sequence[str]) -> str:
@@ -60,18 +111,18 @@ def _most_common(golds: Iterable[str], labels: Sequence[str]) -> str:
     return max(labels, key=lambda label: counts[label])  # of equal counts the first label
 
 
-def _style(name: str, golds: Sequence[str]) -> str:
+def _style(name: str, golds: Sequence[str], wording: Wording) -> str:
     lengths = [len(gold.split()) for gold in golds]
-    noun = "tweets" if name == "text" else "titles"
-    parts = [f"{noun} of about {round(statistics.median(lengths))} words ({min(lengths)} to {max(lengths)})"]
+    noun, typical = "tweets" if name == "text" else "titles", round(statistics.median(lengths))
+    parts = [wording.length.format(noun=noun, typical=typical, low=min(lengths), high=max(lengths))]
     titled = sum(_share(word[:1].isupper() for word in _long_words(gold)) > 0.8 for gold in golds)
-    parts.append("in title case" if 2 * titled > len(golds) else "in sentence case")
+    parts.append(wording.case[0 if 2 * titled > len(golds) else 1])
     for mark, habit in (("?", "a question"), ("!", "an exclamation"), (":", "a colon"), ("#", "a hashtag")):
         share = _share(mark in gold for gold in golds)
         if share >= 0.1:
-            parts.append(f"{share:.0%} with {habit}")
+            parts.append(wording.habit.format(share=f"{share:.0%}", mark=habit))
     words = _frequent_words(golds)
-    return ", ".join(parts) + (f"; frequent words: {', '.join(words)}" if words else "")
+    return ", ".join(parts) + (wording.words.format(words=", ".join(words)) if words else "")
 
 
 def _share(marks: Iterable[bool]) -> float:

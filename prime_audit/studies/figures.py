@@ -1,0 +1,254 @@
+"""Figures of studies, as SVG and PNG: dots with intervals, lines over a number, and the frontier of runs.
+
+Equal figures give equal bytes (for one matplotlib): places are fixed, not solved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from prime_audit import frontier as _frontier
+from prime_audit.frontier import _COLOURS, _GREY, _MARKERS, _STYLE, _save
+from prime_audit.record import Intervals, Record
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INTERVAL = f"{Intervals().level:.0%} interval"
+"""What the bars of a figure are."""
+ACROSS = 3
+"""Most panels side by side."""
+_LETTER, _LINE = 0.062, 0.185
+"""Inches that a letter and a line of text take."""
+_WIDE, _HIGH = 2.35, 1.9
+"""Inches of a panel's axes; the only one of a row may be wider."""
+_ABOVE, _BELOW = 0.32, 0.5
+"""Inches above and below a panel's axes."""
+_DOTTED: Mapping[str, Any] = {"color": _GREY, "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
+"""How what stands through a whole panel is drawn."""
+_TICK: Mapping[str, Any] = {"color": "#404040", "marker": "|", "markersize": 10.0, "markeredgewidth": 1.3}
+"""How a mark's second figure is drawn."""
+Look = Mapping[str, Any]
+"""Keywords of matplotlib: colours, marker and line of a group."""
+Place = tuple[float, float, float, float]
+"""Left, bottom, width and height, as parts of a figure's."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One figure to draw."""
+
+    label: str
+    """What stands at its row, in a figure of dots."""
+    group: str
+    """Decides its colour; behind a comma, what is drawn hollow and dashed: ``PriME, layer``."""
+    x: float | None
+    """Its place, in a figure of lines."""
+    value: float
+    bar: tuple[float, float] | None = None
+    """Ends of the bar through it."""
+    base: float | None = None
+    """A second figure of the same row, drawn as an upright stroke."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One axes."""
+
+    title: str
+    measured: str
+    """Title of the axis of the values."""
+    marks: tuple[Mark, ...]
+    """In the order shown."""
+    lines: Mapping[str, float] = field(default_factory=dict)
+    """What stands through the whole panel: name → value."""
+    axis: str = ""
+    """Title of the other axis, in a figure of lines."""
+
+
+def frontier(records: Sequence[tuple[Record, Mapping[str, str]]]) -> dict[str, bytes]:
+    """Draw utility against leakage, a panel a task of each record; with each, its tasks' headings."""
+    first = records[0][0]
+    results = [replace(r, task=headings[r.task]) for record, headings in records for r in record.results]
+    methods = {
+        method: {headings[task]: values for _, headings in records for task, values in own.items()}
+        for method, own in first.methods.items()
+    }
+    return _frontier.draw(replace(first, results=tuple(results), methods=methods))
+
+
+def dots(panels: Sequence[Panel], across: int, bars: str = INTERVAL, second: str = "") -> dict[str, bytes]:
+    """Draw a row a mark, values to the right; ``bars`` and ``second`` say what bars and strokes are."""
+    return _drawn(lambda: _dots(panels, min(across, ACROSS), bars, second))
+
+
+def lines(panels: Sequence[Panel], across: int, bars: str = INTERVAL) -> dict[str, bytes]:
+    """Draw values over a number, a line a group."""
+    return _drawn(lambda: _lines(panels, min(across, ACROSS), bars))
+
+
+def _drawn(make: Callable[[], Figure]) -> dict[str, bytes]:
+    import matplotlib
+
+    with matplotlib.rc_context(dict(_STYLE)):
+        figure = make()
+        return {"svg": _save(figure, "svg", {"Date": None}), "png": _save(figure, "png", {"Software": None})}
+
+
+# -- dots --------------------------------------------------------------------------------------------------
+
+
+def _dots(panels: Sequence[Panel], across: int, bars: str, second: str) -> Figure:
+    groups = {m.label: m.group for p in panels for m in p.marks}
+    rows = _rows(groups)
+    left = 0.25 + _LETTER * max(map(len, rows))
+    high = _LINE * (1 - min(rows.values())) + 0.1
+    figure, places = _sheet(len(panels), across, (left, 0.36, high), _handles(panels, bars, second))
+    looks = _looks(panels)
+    for place, (panel, spot) in enumerate(zip(panels, places, strict=True)):
+        axes = figure.add_axes(spot)
+        for mark in panel.marks:
+            _dot(axes, mark, rows[mark.label], looks[mark.group])
+        for value in panel.lines.values():
+            axes.axvline(value, zorder=0, **_DOTTED)
+        axes.set_yticks(list(rows.values()), list(rows) if place % across == 0 else [""] * len(rows))
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_ylim(min(rows.values()) - 0.7, 0.7)
+        axes.locator_params(axis="x", nbins=4)
+        axes.grid(axis="y", color="#EEEEEE", linewidth=0.6)
+        axes.set_axisbelow(True)
+        _dress(axes, panel.title, panel.measured, "")
+    return figure
+
+
+def _rows(groups: Mapping[str, str]) -> dict[str, float]:
+    """Place each label (of a group) at its height, the first at 0; between groups there is room."""
+    rows, height, before = dict[str, float](), 0.0, next(iter(groups.values()))
+    for label, group in groups.items():
+        height -= (1.0 if rows else 0.0) + (0.5 if group != before else 0.0)
+        rows[label], before = height, group
+    return rows
+
+
+def _dot(axes: Axes, mark: Mark, row: float, look: Look) -> None:
+    if mark.bar:
+        axes.plot(mark.bar, [row, row], color=look["color"], linewidth=1.2, alpha=0.45, zorder=2)
+    if mark.base is not None:
+        axes.plot([mark.base], [row], linestyle="none", zorder=3, **_TICK)
+    axes.plot([mark.value], [row], zorder=4, markersize=5.5, **{**look, "linestyle": "none"})
+
+
+# -- lines -------------------------------------------------------------------------------------------------
+
+
+def _lines(panels: Sequence[Panel], across: int, bars: str) -> Figure:
+    from matplotlib.lines import Line2D
+
+    looks = _looks(panels)
+    handles: dict[str, Artist] = {
+        group: Line2D([], [], linewidth=1.1, markersize=5.0, **look) for group, look in looks.items()
+    }
+    figure, places = _sheet(
+        len(panels), across, (0.65, 0.6, _HIGH), {**handles, **_handles(panels, bars, "")}
+    )
+    for panel, spot in zip(panels, places, strict=True):
+        axes = figure.add_axes(spot)
+        ticks = sorted({m.x for m in panel.marks if m.x is not None})
+        step = min((b - a for a, b in pairwise(ticks)), default=1.0)
+        for number, (group, look) in enumerate(looks.items()):
+            # Side by side, lest intervals cover each other.
+            shift = 0.07 * step * (number - (len(looks) - 1) / 2)
+            _line(axes, [m for m in panel.marks if m.group == group], shift, look)
+        for value in panel.lines.values():
+            axes.axhline(value, zorder=0, **_DOTTED)
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.set_xlim(ticks[0] - 0.35 * step, ticks[-1] + 0.35 * step)
+        axes.locator_params(axis="y", nbins=5)
+        _dress(axes, panel.title, panel.axis, panel.measured)
+    return figure
+
+
+def _line(axes: Axes, marks: Sequence[Mark], shift: float, look: Look) -> None:
+    xs = [m.x + shift for m in marks if m.x is not None]
+    for x, mark in zip(xs, marks, strict=True):
+        if mark.bar:
+            axes.plot([x, x], mark.bar, color=look["color"], linewidth=0.8, alpha=0.4, zorder=1)
+    axes.plot(xs, [m.value for m in marks], linewidth=1.1, markersize=5.0, zorder=3, **look)
+
+
+# -- what both share ---------------------------------------------------------------------------------------
+
+
+def _looks(panels: Sequence[Panel]) -> dict[str, Look]:
+    """One look a group: colour and marker by what stands before its comma; behind one, hollow and dashed."""
+    groups = list(dict.fromkeys(m.group for p in panels for m in p.marks))
+    stems = list(dict.fromkeys(_stem(group) for group in groups))
+    looks: dict[str, Look] = {}
+    for group in groups:
+        place, second = stems.index(_stem(group)), _stem(group) in {_stem(g) for g in looks}
+        colour = _COLOURS[(place + 1) % len(_COLOURS)]
+        looks[group] = {
+            "color": colour,
+            "marker": _MARKERS[place % len(_MARKERS)],
+            "markerfacecolor": "white" if second else colour,
+            "markeredgecolor": colour if second else "white",
+            "markeredgewidth": 0.9 if second else 0.5,
+            "linestyle": (0, (4, 2)) if second else "-",
+        }
+    return looks
+
+
+def _stem(group: str) -> str:
+    return group.partition(",")[0]
+
+
+def _handles(panels: Sequence[Panel], bars: str, second: str) -> dict[str, Artist]:
+    """Make the legend's entries for lines through panels, second figures and bars, where there are any."""
+    from matplotlib.lines import Line2D
+
+    handles: dict[str, Artist] = {name: Line2D([], [], **_DOTTED) for p in panels for name in p.lines}
+    if any(m.base is not None for p in panels for m in p.marks):
+        handles[second] = Line2D([], [], linestyle="none", **_TICK)
+    if any(m.bar for p in panels for m in p.marks):
+        handles[bars] = Line2D([], [], color=_GREY, linewidth=1.0)
+    return handles
+
+
+def _sheet(
+    count: int, across: int, sizes: tuple[float, float, float], handles: Mapping[str, Artist]
+) -> tuple[Figure, list[Place]]:
+    """Make a figure with its legend, and the places of its panels.
+
+    ``sizes``: inches before a row's first panel, between panels, and of a panel's height.
+    """
+    from matplotlib.figure import Figure
+
+    left, between, high = sizes
+    longest = max(map(len, handles), default=1)
+    width = max(left + across * _WIDE + (across - 1) * between + 0.2, 4.0)
+    wide = (width - left - (across - 1) * between - 0.2) / across
+    columns = max(1, min(len(handles), int((width - 0.3) / (0.55 + _LETTER * longest))))
+    legend = _LINE * -(-len(handles) // columns) + 0.1 if handles else 0.0
+    row = _ABOVE + high + _BELOW
+    height = -(-count // across) * row + legend
+    figure = Figure(figsize=(width, height))
+    look: dict[str, Any] = {"loc": "center", "frameon": False, "fontsize": 7.5, "ncols": columns}
+    figure.legend(list(handles.values()), list(handles), bbox_to_anchor=(0.5, legend / 2 / height), **look)
+    places = []
+    for n in range(count):
+        x = left + (n % across) * (wide + between)
+        y = height - (n // across) * row - _ABOVE - high
+        places.append((x / width, y / height, wide / width, high / height))
+    return figure, places
+
+
+def _dress(axes: Axes, title: str, below: str, beside: str) -> None:
+    axes.set_title(title, loc="left", fontweight="bold", fontsize=9)
+    axes.set_xlabel(below)
+    axes.set_ylabel(beside)

@@ -1,0 +1,165 @@
+"""The study ``responses``: what is answered at growing α, beside the nearest sharer's own answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prime_audit.lamp.metrics import metric_table
+from prime_audit.lamp.prompts import query_examples
+from prime_audit.lamp.source import open_data
+from prime_audit.lamp.tasks import TASKS, Task
+from prime_audit.seeds import rng_of, seed_of
+from prime_audit.studies import figures, usual
+from prime_audit.studies.paired import Test, corrected, pooled
+from prime_audit.studies.pairs import side, utility_tests
+from prime_audit.studies.spec import Found, Report, Study, Variant
+from prime_audit.studies.tables import Cell, Table
+
+EXAMPLES = 5
+"""Targets of whom the answers to a question are shown, of each task and model."""
+NEAREST = Variant("Top sim.", "nearest")
+"""The nearest sharer alone: her adapter, whole."""
+LIKE = "{} with Top sim."
+"""Name of a metric whose references are the nearest sharer's answers."""
+
+
+def report(found: Found) -> Report:
+    """Make a table of likeness and one of answers for each model, and test the pairs on the likeness."""
+    tables, tests, panels = list[Table](), list[Test](), list[figures.Panel]()
+    for model in found.models:
+        tasks = [_Answered(found, model, TASKS[name]) for name in found.plan.tasks]
+        tables += [_likeness(tasks), _answers(tasks)]
+        tests += [test for task in tasks for test in task.tests()]
+        panels += [_panel(task) for task in tasks]
+    more = "The questions shown are drawn by the seed, one a target, not chosen."
+    drawing = figures.dots(panels, len(found.plan.tasks))
+    return Report(tuple(tables), corrected(tests), drawing, (*usual.notes(found), more))
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """One task's answers under one model."""
+
+    found: Found
+    model: str
+    task: Task
+
+    @property
+    def variants(self) -> list[Variant]:
+        """List what is set beside the nearest sharer."""
+        return [v for v in self.found.study.variants if v != NEAREST]
+
+    def rows(self, variant: Variant) -> list[dict[str, Any]]:
+        """Return a variant's rows of ``predictions.jsonl``."""
+        return self.found.answers(self.model, variant, self.task.name)[0]
+
+    def theirs(self) -> list[str]:
+        """Return the nearest sharers' answers, in the order of the questions."""
+        return [row["prediction"] for row in self.rows(NEAREST)]
+
+    def like(self, variant: Variant, metric: str) -> Cell:
+        """Score a variant's answers with the nearest sharers' in the golds' place."""
+        own = side(self.found, self.model, variant, self.task.name, self.theirs())
+        estimate = pooled(own, metric, seed=seed_of(self.found.plan.seed, "bootstrap", self.task.name))
+        return Cell(estimate.value, estimate.ci, reason=estimate.reason)
+
+    def same(self, variant: Variant) -> Cell:
+        """Return the share of answers that are the nearest sharer's word for word."""
+        pairs = zip(self.rows(variant), self.theirs(), strict=True)
+        equal = [row["prediction"].strip() == text.strip() for row, text in pairs]
+        return Cell(sum(equal) / len(equal))
+
+    def tests(self) -> Iterator[Test]:
+        """Test the study's pairs on the likeness."""
+        study, theirs = self.found.study, self.theirs()
+        for first, second in study.pairs:
+            pair = study.variant(first), study.variant(second)
+            yield from utility_tests(self.found, self.model, self.task.name, *pair, theirs, LIKE)
+
+    def prompts(self) -> dict[str, str]:
+        """Question's id → what every source was asked."""
+        plan = self.found.plan
+        data = open_data(plan.data, self.task.name, plan.seed, plan.settings, strict=plan.strict)
+        return {e.id: e.prompt for user in data.targets for e in query_examples(self.task, user)}
+
+    def drawn(self) -> list[int]:
+        """Draw targets, and of each one question: places among all questions."""
+        rng = rng_of(self.found.plan.seed, "responses", self.task.name)
+        asked = [row["target"] for row in self.rows(NEAREST)]
+        people = list(dict.fromkeys(asked))
+        some = rng.choice(len(people), size=min(EXAMPLES, len(people)), replace=False)
+        own = [[n for n, target in enumerate(asked) if target == people[i]] for i in sorted(some.tolist())]
+        return [int(rng.choice(places)) for places in own]
+
+
+def _likeness(tasks: Sequence[_Answered]) -> Table:
+    """Tabulate how like the nearest sharers' the answers are, how many are the same, and how good they are."""
+    labels, rows = [], []
+    for own in tasks:
+        for v in own.variants:
+            labels.append((own.task.name, v.key))
+            good = [usual.figure_of(own.found, own.model, v, own.task.name, m) for m in own.task.metrics]
+            rows.append((*(own.like(v, m) for m in own.task.metrics), own.same(v), *good))
+    kinds = list(dict.fromkeys(own.task.metrics for own in tasks))
+    names = [" / ".join(usual.SHORT.get(metrics[i], metrics[i]) for metrics in kinds) for i in range(2)]
+    beside = [("With Top sim.", name) for name in (*names, "same")]
+    heads = (*beside, *(("With the gold", name) for name in names))
+    return Table(_title(tasks[0], "likeness"), ("Task", "Source"), heads, tuple(labels), tuple(rows))
+
+
+def _answers(tasks: Sequence[_Answered]) -> Table:
+    """Show the answers to some questions, as Tables 3 and 8 do, each with its likeness to the nearest sharer's."""
+    labels, rows = [], []
+    for own in tasks:
+        prompts, theirs = own.prompts(), own.rows(NEAREST)
+        for n in own.drawn():
+            texts = {"Prompt": prompts[theirs[n]["id"]], "Gold": theirs[n]["gold"]}
+            texts |= {v.key: own.rows(v)[n]["prediction"] for v in own.found.study.variants}
+            for source, text in texts.items():
+                labels.append((f"{own.task.name} {theirs[n]['id']}", source))
+                plain = source in ("Prompt", NEAREST.key)
+                like = Cell() if plain else Cell(_alike(own.task, theirs[n]["prediction"], text))
+                rows.append((Cell(text=text), like))
+    heads = (("", "Output"), ("", "Likeness"))
+    return Table(_title(tasks[0], "answers"), ("Question", "Source"), heads, tuple(labels), tuple(rows))
+
+
+def _title(own: _Answered, what: str) -> str:
+    return f"{usual.title(own.found, own.model)}: {what}"
+
+
+def _alike(task: Task, theirs: str, text: str) -> float:
+    """Score one answer with another in the gold's place, by the task's first metric."""
+    return metric_table(task, [theirs], [text]).value(task.metrics[0])
+
+
+def _panel(own: _Answered) -> figures.Panel:
+    metric = own.task.metrics[0]
+    marks = []
+    for v in own.variants:
+        like = own.like(v, metric)
+        assert like.value is not None
+        marks.append(figures.Mark(v.key, v.method.partition(":")[0], None, like.value, like.ci))
+    name = usual.heading(own.found, own.task.name, own.model)
+    return figures.Panel(name, f"{usual.SHORT.get(metric, metric)} with Top sim.", tuple(marks))
+
+
+STUDY = Study(
+    name="responses",
+    title="How far growing α takes the answers from the nearest sharer's own",
+    answers="Tables 3 and 8",
+    tasks=("LaMP-4",),
+    variants=(
+        Variant("Per-Pcs", "perpcs"),
+        *(Variant(f"α={a}", f"prime:alpha={a}") for a in ("0", "2", "5")),
+        NEAREST,
+    ),
+    pairs=(("α=2", "α=0"), ("α=5", "α=0"), ("α=0", "Per-Pcs")),
+    about=(
+        "Top sim. is the most similar sharer's own adapter, asked the target's question. Likeness is the task's metric "
+        "with Top sim.'s answer in the gold's place.",
+    ),
+    report=report,
+)

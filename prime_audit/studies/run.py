@@ -1,0 +1,279 @@
+"""Running a study: its ``compare`` runs, one cache for all; then its tables, tests and figure, in a folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prime_audit.api import compare, option_words
+from prime_audit.community.store import content_key
+from prime_audit.errors import UserError
+from prime_audit.folder import Run, RunFolder, write_atomic
+from prime_audit.plan import Plan, default_tasks, make_plan
+from prime_audit.studies import tables as forms
+from prime_audit.studies.catalog import find_study
+from prime_audit.studies.paired import Test
+from prime_audit.studies.spec import Found, Report, Study
+from prime_audit.studies.usual import report as usual_report
+
+SCHEMA = "prime-audit/study/1"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished study."""
+
+    path: Path
+    """Its folder."""
+    study: Study
+    """What was asked."""
+    report: Report
+    """What was found."""
+    content: Mapping[str, Any]
+    """Its ``study.json``."""
+
+
+def study(
+    name: str,
+    *,
+    models: Sequence[str] = (),
+    tasks: str | Sequence[str] | None = None,
+    data: str = "world",
+    preset: str = "laptop",
+    overrides: Sequence[str] = (),
+    out: str | Path | None = None,
+    cache: str | Path | None = "default",
+    quiet: bool = False,
+    **options: Any,
+) -> Finished:
+    """Run a study and write its folder.
+
+    Parameters
+    ----------
+    name
+        One of ``catalog.STUDIES``.
+    models
+        Base models, one table each; by default the study's for this preset, else the preset's.
+    tasks
+        By default the paper's of this study on the built-in world, else the one that the data hold.
+    out
+        The study's folder; by default ``studies/NAME-TIME``.
+    cache
+        As of ``compare``; with None the runs share one that is taken away at the end.
+    data, preset, overrides, quiet, options
+        As of ``compare``; methods and games are the study's.
+
+    Raises
+    ------
+    UserError
+        For whatever the caller can mend, in one line, before anything is run where that can be known.
+    """
+    asked = find_study(name)
+    chosen = tasks if tasks is not None else asked.tasks if data == "world" else default_tasks(data)
+    words = {"tasks": chosen, "data": data, "preset": preset, **options}
+    plans = {
+        (plan.model, run): plan
+        for model in models or asked.models.get(preset) or (None,)
+        for run, own in asked.runs.items()
+        for plan in [_plan(asked, model, [*overrides, *own], words)]
+    }
+    command = _command(name, models, {**words, "tasks": tasks, "overrides": overrides})
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    place = Path(out) if out else Path("studies") / f"{name}-{now}"
+    key = content_key({"study": name, "plans": [plan.spec() for plan in plans.values()]})
+    with RunFolder.claimed(place, key) as folder, _shared(cache) as kept:
+        found = Found(asked, plans, _runs(asked, plans, words, overrides, folder.path, kept, quiet))
+        return _written(found, command, folder)
+
+
+def _plan(asked: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]) -> Plan:
+    """Decide one run, so that what is wrong with a later one is said before the first."""
+    plan = make_plan(**_run_words(asked, model, overrides, words))
+    labels = {m.label for m in plan.methods}
+    for variant in asked.variants:
+        if variant.method not in labels:
+            raise UserError(
+                f"study {asked.name}: {variant.method} is the same as another of its methods under these settings; "
+                "leave out the --set that makes it so"
+            )
+    return plan
+
+
+def _run_words(
+    asked: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]
+) -> dict[str, Any]:
+    methods = [v.method for v in asked.variants]
+    games = list(asked.games)
+    return {"methods": methods, "games": games, "model": model, "overrides": list(overrides), **words}
+
+
+@contextmanager
+def _shared(cache: str | Path | None) -> Iterator[str | Path]:
+    """Yield the cache of all runs: where none is to be kept, one for as long as the study takes."""
+    if cache is not None:
+        yield cache
+        return
+    with tempfile.TemporaryDirectory(prefix="prime-audit-") as folder:
+        yield folder
+
+
+def _runs(
+    asked: Study,
+    plans: Mapping[tuple[str, str], Plan],
+    words: Mapping[str, Any],
+    overrides: Sequence[str],
+    folder: Path,
+    cache: str | Path,
+    quiet: bool,
+) -> dict[tuple[str, str], Run]:
+    done: dict[tuple[str, str], Run] = {}
+    for (model, name), place in _folders(plans).items():
+        if len(plans) > 1 and not quiet:
+            print(f"run {len(done) + 1} of {len(plans)}: {name}, model {model}", file=sys.stderr, flush=True)
+        own = _run_words(asked, model, [*overrides, *asked.runs[name]], words)
+        done[model, name] = compare(**own, out=folder / place, cache=cache, quiet=quiet)
+    return done
+
+
+def _folders(plans: Mapping[tuple[str, str], Plan]) -> dict[tuple[str, str], str]:
+    """Name each run's folder below the study's: a model's name, which may be anything, becomes a number."""
+    models = list(dict.fromkeys(model for model, _ in plans))
+    numbers = {model: f"model-{n}/" if len(models) > 1 else "" for n, model in enumerate(models, start=1)}
+    return {(model, name): f"runs/{numbers[model]}{name}" for model, name in plans}
+
+
+def _command(name: str, models: Sequence[str], options: Mapping[str, Any]) -> str:
+    """Write the command that makes the study again, without its output folder."""
+    named = [word for model in models for word in ("--model", model)]
+    return shlex.join(["prime-audit", "study", name, *named, *option_words(options)])
+
+
+def _written(found: Found, command: str, folder: RunFolder) -> Finished:
+    """Make the report and write the study's own files, ``study.json`` last."""
+    report = (found.study.report or usual_report)(found)
+    content = _content(found, report, command)
+    write_atomic(folder.path / "table.md", [_page(found, report, command)])
+    write_atomic(folder.path / "table.csv", [forms.csv(report.tables)])
+    write_atomic(folder.path / "table.tex", [_latex(found, report, command)])
+    for form, drawn in report.figure.items():
+        write_atomic(folder.path / f"figure.{form}", [drawn])
+    folder.write_json("study.json", content)
+    return Finished(folder.path, found.study, report, content)
+
+
+def _content(found: Found, report: Report, command: str) -> dict[str, Any]:
+    """Gather ``study.json``: a function of the specification alone, no clock in it."""
+    asked, places = found.study, _folders(found.plans)
+    variants = [{**asdict(v), "key": v.key} for v in asked.variants]
+    content = {
+        "schema": SCHEMA,
+        "name": asked.name,
+        "title": asked.title,
+        "answers": asked.answers,
+        "command": command,
+        "spec": {
+            "tasks": found.plan.tasks,
+            "models": found.models,
+            "data": found.plan.data,
+            "preset": found.plan.settings.preset,
+            "seed": found.plan.seed,
+            "games": asked.games,
+            "attacks": found.plan.attacks,
+            "variants": variants,
+            "pairs": asked.pairs,
+        },
+        "runs": [
+            {
+                "model": model,
+                "name": name,
+                "folder": places[model, name],
+                "settings": asked.runs[name],
+                "command": run.record.command,
+            }
+            for (model, name), run in found.runs.items()
+        ],
+        "tables": [asdict(t) for t in report.tables],
+        "tests": [asdict(t) for t in report.tests],
+        "about": asked.about,
+        "notes": report.notes,
+        "warnings": _warnings(found),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False))  # tuples become lists
+    return plain
+
+
+def _warnings(found: Found) -> list[str]:
+    return list(dict.fromkeys(line for run in found.runs.values() for line in run.record.warnings))
+
+
+def _page(found: Found, report: Report, command: str) -> str:
+    asked, text = found.study, forms.markdown_text
+    lines = [f"# {asked.title} ({asked.answers})", f"To make this again:\n\n```sh\n{command}\n```"]
+    for table in report.tables:
+        lines += [f"## {text(table.title)}", forms.markdown(table)]
+        lines += [_bullets(remarks)] if (remarks := forms.remarks(table)) else []
+    lines += ["![The study's figure](figure.svg)", *_tested(report.tests)]
+    lines += ["## How to read this", _bullets([*asked.about, *report.notes])]
+    if warnings := _warnings(found):
+        lines += ["## Warnings", _bullets(warnings)]
+    return "\n\n".join(lines) + "\n"
+
+
+def _tested(tests: Sequence[Test]) -> list[str]:
+    """Tabulate the tests for Markdown, with what they are."""
+    if not tests:
+        return []
+    how = "every swap enumerated" if all(t.exact for t in tests) else "9,999 swaps drawn where users are many"
+    about = (
+        f"Two-sided p by swapping, user by user, all that the two methods answered her ({how}; of an AUC, target by "
+        f"target: targets share sharers, so read its interval too); by Holm over the study's {len(tests)} tests. "
+        "Intervals: bootstrap over users; of an AUC over sharers and targets."
+    )
+    return ["## Paired tests over users", forms.markdown(test_table(tests)), about]
+
+
+def test_table(tests: Sequence[Test]) -> forms.Table:
+    """Arrange tests as a table."""
+    many = len({t.model for t in tests}) > 1
+    cell = forms.Cell
+    rows = [
+        (
+            cell(text=t.first),
+            cell(text=t.second),
+            cell(t.difference, t.ci, signed=True),
+            cell(text=f"{t.p:.4f}"),
+            cell(text=f"{t.p_adjusted:.4f}"),
+            cell(text=str(t.users)),
+        )
+        for t in tests
+    ]
+    labels = [
+        ((t.model,) if many else ()) + (t.task, t.metric + (f" ({t.game})" if t.game else "")) for t in tests
+    ]
+    heads = tuple(("", h) for h in ("method", "minus", "difference", "p", "p (Holm)", "users"))
+    stub = ("model",) * many + ("task", "metric")
+    return forms.Table("", stub, heads, tuple(labels), tuple(rows))
+
+
+test_table.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it for its name
+
+
+def _latex(found: Found, report: Report, command: str) -> str:
+    lines = [f"% {line}" for line in (f"{found.study.title} ({found.study.answers})", command)]
+    lines.append("% packages: booktabs; LuaLaTeX or XeLaTeX where texts have letters beyond ASCII")
+    for table in report.tables:
+        about = [forms.plain(table.title), *forms.remarks(table)]
+        lines += ["", *(f"% {line}" for line in about), forms.latex(table)]
+    return "\n".join(lines) + "\n"
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"* {forms.markdown_text(line)}" for line in lines)

@@ -1,0 +1,150 @@
+"""A study, declared: which methods it runs and how, what it sets side by side, what it draws; and what it found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from prime_audit.folder import Run
+
+if TYPE_CHECKING:
+    from prime_audit.plan import Plan
+    from prime_audit.record import Result
+    from prime_audit.studies.paired import Test
+    from prime_audit.studies.tables import Table
+
+ONCE: Mapping[str, tuple[str, ...]] = {"run": ()}
+"""The runs of a study that is one ``compare``."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row or column of a study's table: a method, as some of the study's runs ran it."""
+
+    name: str
+    """As shown: ``+RAG``, ``α = 0.2``."""
+    method: str
+    """Its label, in the form that a record gives it."""
+    group: str = ""
+    """What several of them share, one colour in a figure; of two that differ behind a comma (``PriME, layer``) the
+    second is drawn hollow and dashed."""
+    x: float | None = None
+    """Its place on the axis of a figure of lines."""
+    runs: tuple[str, ...] = ("run",)
+    """Which of the study's runs it is read from; of several, the mean is shown with its standard error."""
+
+    @property
+    def key(self) -> str:
+        """What pairs and references call it: group and name."""
+        return f"{self.group} {self.name}".strip()
+
+    @property
+    def core(self) -> str:
+        """The label of its module, which is what most games attack."""
+        return re.split(r"\+(?=[A-Za-z_])", self.method)[0]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study; ``report`` stands in where the usual tables, tests and figure do not fit."""
+
+    name: str
+    """The word of the command."""
+    title: str
+    """One line: what is asked."""
+    answers: str
+    """The tables and figures of the paper that it answers; ``new`` where there is none."""
+    tasks: tuple[str, ...]
+    """The paper's, run on the built-in world unless others are named."""
+    variants: tuple[Variant, ...]
+    """In the order shown."""
+    pairs: tuple[tuple[str, str], ...]
+    """Keys of what is tested: first minus second, over the same users."""
+    about: tuple[str, ...] = ()
+    """How to read it, and what it cannot say."""
+    form: Literal["across", "down"] = "down"
+    """Variants ``across`` as columns (Table 1), or ``down`` as rows (Table 2)."""
+    figure: Literal["dots", "lines", "frontier"] = "dots"
+    """What is drawn."""
+    axis: str = ""
+    """Title of the axis of a figure of lines."""
+    reference: tuple[str, ...] = ()
+    """Keys whose best value is a dotted line in a figure of lines."""
+    games: tuple[str, ...] = ()
+    """Membership games played; none where only utility is asked."""
+    runs: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: ONCE)
+    """Name of each run → the settings (``KEY=VALUE``) that make it differ."""
+    models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Preset → its models in this study; by default the preset's one."""
+    report: Callable[[Found], Report] | None = None
+    """Makes tables, tests and figure; None: ``usual.report``."""
+
+    def variant(self, key: str) -> Variant:
+        """Find a variant by its key."""
+        return next(v for v in self.variants if v.key == key)
+
+
+@dataclass(frozen=True)
+class Found:
+    """All runs of a study, finished."""
+
+    study: Study
+    plans: Mapping[tuple[str, str], Plan]
+    """(model, run's name) → what was decided; tasks, seed and data are the same in all."""
+    runs: Mapping[tuple[str, str], Run]
+    """(model, run's name) → the run."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Models, in the order asked for."""
+        return tuple(dict.fromkeys(model for model, _ in self.runs))
+
+    @property
+    def plan(self) -> Plan:
+        """The first run's."""
+        return next(iter(self.plans.values()))
+
+    def first(self, model: str) -> Run:
+        """Return a model's first run."""
+        return next(run for (name, _), run in self.runs.items() if name == model)
+
+    def of(self, model: str, variant: Variant) -> list[Run]:
+        """List the runs that a variant is read from."""
+        return [self.runs[model, name] for name in variant.runs]
+
+    def results(self, model: str, variant: Variant, task: str, metric: str, game: str = "") -> list[Result]:
+        """Return a variant's figure, one entry a run; ``game`` for a leakage metric (the first attack's)."""
+        attack = self.plan.attacks[0] if game else None
+        wanted = (task, variant.method, metric, game or None, attack)
+        return [
+            next(r for r in run.record.results if (r.task, r.method, r.metric, r.game, r.attack) == wanted)
+            for run in self.of(model, variant)
+        ]
+
+    def answers(self, model: str, variant: Variant, task: str) -> list[list[dict[str, Any]]]:
+        """Return a variant's rows of ``predictions.jsonl``, one list a run, in the order of the questions."""
+        return [self._predictions[model, name][task, variant.method] for name in variant.runs]
+
+    @cached_property
+    def _predictions(self) -> dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]]]]:
+        found: dict[tuple[str, str], dict[tuple[str, str], list[dict[str, Any]]]] = {}
+        for key, run in self.runs.items():
+            own = found.setdefault(key, {})
+            for row in run.predictions():
+                own.setdefault((row["task"], row["method"]), []).append(row)
+        return found
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study shows."""
+
+    tables: tuple[Table, ...]
+    tests: tuple[Test, ...]
+    figure: Mapping[str, bytes]
+    """``svg`` and ``png``."""
+    notes: tuple[str, ...] = ()
+    """What the figures rest on, beside the study's ``about``."""

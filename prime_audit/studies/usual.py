@@ -1,0 +1,186 @@
+"""What most studies show: a table of every variant's metrics, the declared pairs tested, one figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from prime_audit.board import AUC
+from prime_audit.folder import Run
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.plan import REFERENCE
+from prime_audit.record import Comparison, Intervals
+from prime_audit.studies import figures
+from prime_audit.studies.paired import corrected
+from prime_audit.studies.pairs import tests_of
+from prime_audit.studies.spec import Found, Report, Variant
+from prime_audit.studies.tables import Cell, Table, ranked
+
+SHORT = {"accuracy": "Acc", "f1": "F1", "rouge-1": "R-1", "rouge-L": "R-L"}
+"""The paper's names of metrics."""
+ARROWS = {True: " ↑", False: " ↓"}
+
+
+def report(found: Found) -> Report:
+    """Make the usual report."""
+    tests = corrected(tests_of(found))
+    return Report(tables(found), tests, figure(found), notes(found))
+
+
+# -- tables ------------------------------------------------------------------------------------------------
+
+
+def tables(found: Found) -> tuple[Table, ...]:
+    """Arrange the variants' figures in the study's form, one table a model."""
+    make = _across if found.study.form == "across" else _down
+    return tuple(make(found, model, title(found, model)) for model in found.models)
+
+
+def title(found: Found, model: str) -> str:
+    """Name a model's table as the paper does, ``(a) NAME``; the name alone where there is one."""
+    return model if len(found.models) == 1 else f"{letter(found, model)} {model}"
+
+
+def heading(found: Found, task: str, model: str) -> str:
+    """Name a figure's panel: the task, and of several models the letter and the last part of the name."""
+    short = model.rstrip("/").rpartition("/")[2]
+    return task if len(found.models) == 1 else f"{task} {letter(found, model)} {short}"
+
+
+def letter(found: Found, model: str) -> str:
+    """Return a model's letter in brackets."""
+    return f"({chr(ord('a') + found.models.index(model))})"
+
+
+def _across(found: Found, model: str, name: str) -> Table:
+    """Table 1's form: a row a task and metric, a column a variant."""
+    labels, cells = [], []
+    for task in found.plan.tasks:
+        for metric, head, own in _measures(found, model, task):
+            labels.append((task, head))
+            cells.append(tuple(_ordered(own, task, metric)))
+    heads = tuple((v.group, v.name) for v in found.study.variants)
+    return Table(name, ("Task", "Metric"), heads, tuple(labels), tuple(cells))
+
+
+def _down(found: Found, model: str, name: str) -> Table:
+    """Table 2's form: a row a variant, a column a task's metric."""
+    heads, columns = [], []
+    for task in found.plan.tasks:
+        for metric, head, own in _measures(found, model, task):
+            heads.append((task, head))
+            columns.append(_ordered(own, task, metric))
+    grouped = any(v.group for v in found.study.variants)
+    labels = tuple((v.group, v.name) if grouped else (v.name,) for v in found.study.variants)
+    return Table(name, ("",) * (1 + grouped), tuple(heads), labels, tuple(zip(*columns, strict=True)))
+
+
+def _measures(found: Found, model: str, task: str) -> Iterator[tuple[str, str, list[Cell]]]:
+    """Yield what a task is measured by: the metric, its title, and every variant's cell."""
+    study = found.study
+    for metric in TASKS[task].metrics:
+        name = SHORT.get(metric, metric) + ARROWS[TASKS[task].higher_is_better]
+        yield metric, name, [figure_of(found, model, v, task, metric) for v in study.variants]
+    for game in study.games:
+        own = [figure_of(found, model, v, task, AUC, game) for v in study.variants]
+        named = "" if len(study.games) == 1 else f" ({game})"
+        yield AUC, f"AUC{named}", own
+        yield AUC, f"AUC − base{named}", [over_base(found, model, v, task, game) for v in study.variants]
+
+
+def _ordered(cells: list[Cell], task: str, metric: str) -> list[Cell]:
+    """Rank the cells of a metric; an AUC is not ranked: distance from ½ in either direction is signal."""
+    return ranked(cells, None if metric == AUC else TASKS[task].higher_is_better)
+
+
+def figure_of(found: Found, model: str, variant: Variant, task: str, metric: str, game: str = "") -> Cell:
+    """Make a cell of one run's figure with its interval, or of several runs' mean with its standard error."""
+    results = found.results(model, variant, task, metric, game)
+    if len(results) == 1:
+        (r,) = results
+        return Cell(r.value, r.ci, reason=r.reason)
+    values = [r.value for r in results if r.value is not None]
+    if len(values) < len(results):
+        return Cell(reason=next(r.reason for r in results if r.value is None))
+    return Cell(float(np.mean(values)), error=float(np.std(values, ddof=1) / math.sqrt(len(values))))
+
+
+def over_base(found: Found, model: str, variant: Variant, task: str, game: str) -> Cell:
+    """Make the cell of what a variant's AUC has over the unmerged base's of the same items."""
+    c = compared(found.of(model, variant)[0], task, variant.method, game, found.plan.attacks[0])
+    return Cell(c.difference, c.ci, signed=True, reason=c.reason) if c else Cell(signed=True)
+
+
+def compared(run: Run, task: str, method: str, game: str, attack: str) -> Comparison | None:
+    """Find a run's AUC minus the unmerged base's; None where the game says nothing of the method."""
+    wanted = (task, method, AUC, game, attack)
+    return next(
+        (c for c in run.record.comparisons if (c.task, c.method, c.metric, c.game, c.attack) == wanted), None
+    )
+
+
+def notes(found: Found) -> tuple[str, ...]:
+    """Say what the figures rest on."""
+    first = next(iter(found.runs.values())).record
+    level, draws = f"{Intervals().level:.0%}", Intervals().draws
+    sizes = [f"{d.task} {d.queries} questions of {d.users['targets']} targets" for d in first.data]
+    lines = [f"Metrics pool the questions of all targets: {', '.join(sizes)}; seed {found.plan.seed}."]
+    if any(len(v.runs) > 1 for v in found.study.variants):
+        lines.append("±: standard error over the repetitions, which share targets, data and models.")
+    lines.append(f"Intervals: {level} bootstrap percentiles over targets, {draws} draws.")
+    if found.study.games:
+        lines.append(
+            f"AUC: attack {found.plan.attacks[0]}, game {', '.join(found.study.games)}; not ranked: distance from ½ in "
+            "either direction is signal, and part of it is there before anything is merged. AUC − base is what "
+            "merging adds; both intervals resample sharers and targets."
+        )
+    return tuple(lines)
+
+
+# -- figure ------------------------------------------------------------------------------------------------
+
+
+def figure(found: Found) -> dict[str, bytes]:
+    """Draw what the study declares: of lines both metrics, of dots the first."""
+    if found.study.figure == "frontier":
+        return figures.frontier(
+            [
+                (found.first(model).record, {task: heading(found, task, model) for task in found.plan.tasks})
+                for model in found.models
+            ]
+        )
+    rows = 2 if found.study.figure == "lines" else 1
+    panels = [
+        panel(found, model, task, TASKS[task].metrics[row])
+        for model in found.models
+        for row in range(rows)
+        for task in found.plan.tasks
+    ]
+    make = figures.lines if found.study.figure == "lines" else figures.dots
+    repeated = any(len(v.runs) > 1 for v in found.study.variants)
+    return make(panels, len(found.plan.tasks), "± standard error" if repeated else figures.INTERVAL)
+
+
+def panel(found: Found, model: str, task: str, metric: str) -> figures.Panel:
+    """Gather what is drawn of one metric of one task."""
+    marks = {v.key: _mark(v, figure_of(found, model, v, task, metric)) for v in found.study.variants}
+    references = {key: marks.pop(key).value for key in found.study.reference}
+    if references:
+        best = max if TASKS[task].higher_is_better else min
+        key = best(references, key=lambda key: references[key])
+        lines = {f"best of {', '.join(references)}" if len(references) > 1 else key: references[key]}
+    else:
+        plain = Variant("", REFERENCE, runs=found.study.variants[0].runs)
+        lines = {"non-personalised": _mark(plain, figure_of(found, model, plain, task, metric)).value}
+    measured = SHORT.get(metric, metric) + ARROWS[TASKS[task].higher_is_better]
+    return figures.Panel(
+        heading(found, task, model), measured, tuple(marks.values()), lines, found.study.axis
+    )
+
+
+def _mark(variant: Variant, cell: Cell) -> figures.Mark:
+    assert cell.value is not None, f"{variant.key} has no figure"
+    around = None if cell.error is None else (cell.value - cell.error, cell.value + cell.error)
+    return figures.Mark(variant.key, variant.group, variant.x, cell.value, cell.ci or around)
