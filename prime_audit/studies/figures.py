@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from prime_audit import frontier as _frontier
-from prime_audit.frontier import _COLOURS, _GREY, _MARKERS, _STYLE, _save
+from prime_audit.frontier import _GREY, _STYLE, COLOURS, MARKERS, _save
 from prime_audit.record import Intervals, Record
 
 if TYPE_CHECKING:
@@ -192,10 +192,10 @@ def _looks(panels: Sequence[Panel]) -> dict[str, Look]:
     looks: dict[str, Look] = {}
     for group in groups:
         place, second = stems.index(_stem(group)), _stem(group) in {_stem(g) for g in looks}
-        colour = _COLOURS[(place + 1) % len(_COLOURS)]
+        colour = COLOURS[(place + 1) % len(COLOURS)]
         looks[group] = {
             "color": colour,
-            "marker": _MARKERS[place % len(_MARKERS)],
+            "marker": MARKERS[place % len(MARKERS)],
             "markerfacecolor": "white" if second else colour,
             "markeredgecolor": colour if second else "white",
             "markeredgewidth": 0.9 if second else 0.5,
