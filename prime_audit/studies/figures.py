@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from prime_audit import frontier as _frontier
-from prime_audit.frontier import _GREY, _STYLE, COLOURS, MARKERS, _save
+from prime_audit.boards.series import COLOURS, MARKERS
+from prime_audit.frontier import _GREY, _STYLE, _save
 from prime_audit.record import Intervals, Record
 
 if TYPE_CHECKING:

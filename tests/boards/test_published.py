@@ -1,0 +1,18 @@
+"""The boards that are published in this checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prime_audit.boards.build import boards, drift
+
+HOME = Path(__file__).parents[2] / "leaderboards"
+
+
+@pytest.mark.skipif(not HOME.is_dir(), reason="not a checkout: no leaderboards here")
+def test_every_published_board_is_what_its_records_give() -> None:
+    found = boards(HOME)
+    assert {"paper", "world", "lamp"} <= {b.name for b in found}
+    assert [line for board in found for line in drift(board)] == []
