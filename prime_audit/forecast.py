@@ -32,7 +32,8 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.ledger import Ledger
 from prime_audit.plan import Plan
 from prime_audit.play import ALL, Effort, rounds
-from prime_audit.run import Readers, TaskRun, loaded, open_all, perform, write
+from prime_audit.readers import Readers, loaded
+from prime_audit.run import TaskRun, open_all, perform, write
 from prime_audit.speed import speeds
 
 T = TypeVar("T")

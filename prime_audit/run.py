@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from prime_audit import utility
 from prime_audit.arena import Arena
@@ -26,8 +24,7 @@ from prime_audit.community.profiles import plain_profile, shown_profile, written
 from prime_audit.community.sharers import bank_name
 from prime_audit.community.store import Store, content_key
 from prime_audit.engine.bank import AdapterBank
-from prime_audit.engine.base import Base, load_base, quiet_libraries
-from prime_audit.engine.embed import Encoder, base_encoder, load_encoder
+from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.sampling import Sampling
 from prime_audit.errors import UserError
@@ -43,6 +40,7 @@ from prime_audit.plan import REFERENCE, MethodSpec, Plan
 from prime_audit.play import ALL, Effort, rounds
 from prime_audit.plugins import Attack, Personal, Scene, load_attack, models_of
 from prime_audit.provenance import code, plugins_of
+from prime_audit.readers import Readers, hardware, loaded
 from prime_audit.record import Comparison, Data, Intervals, Leak, Model, Record, Result
 from prime_audit.seeds import seed_of
 from prime_audit.utility import Answers
@@ -120,15 +118,6 @@ def _run(
     return Run(folder.path, record)
 
 
-def loaded(plan: Plan, ledger: Ledger) -> Base:
-    """Load a plan's base model, as a stage of its own."""
-    quiet_libraries()
-    with ledger.stage(None, None, "load model", 0):
-        base = base_of(plan)
-        _ = base.loaded_sha256
-    return base
-
-
 def perform(
     plan: Plan,
     datasets: Mapping[str, Dataset],
@@ -158,7 +147,7 @@ def perform(
         model=Model(
             plan.model, base.loaded_sha256, base.parameters(), str(base.dtype).removeprefix("torch.")
         ),
-        hardware=_hardware(base),
+        hardware=hardware(base),
         results=tuple(found.results),
         comparisons=tuple(found.comparisons),
         leaks=tuple(found.leaks),
@@ -177,26 +166,6 @@ def _plugins(plan: Plan) -> dict[str, Any]:
     methods = {part.plugin.name: part.plugin for spec in plan.methods for part in spec.parts}
     attacks = [load_attack(name, plan.plugins) for name in plan.attacks]
     return plugins_of(methods.values(), attacks, plan.plugins)
-
-
-class Readers:
-    """The models beside the base: the encoder, and the profiler where one is named."""
-
-    def __init__(self, plan: Plan, base: Base) -> None:
-        limit, tokens = plan.settings.get("encoder_tokens"), plan.settings.get("read_tokens")
-        # One account for all models: a stage's cost is what it asked of whichever model it used.
-        self.encoder: Encoder = (
-            load_encoder(plan.encoder, plan.device, limit, tokens, base.spent)
-            if plan.encoder
-            else base_encoder(base, limit, tokens)
-        )
-        self.profiler: Engine | None = None
-        if plan.profiler:
-            # Nothing is adapted in it, so any causal model will do.
-            writer = load_base(plan.profiler, targets=(), device=plan.device, dtype=plan.dtype)
-            writer.spent = base.spent
-            room = plan.settings.get("batch_tokens")
-            self.profiler = Engine(writer, AdapterBank(writer), room, read_tokens=tokens)
 
 
 @dataclass
@@ -429,28 +398,6 @@ def _describe(community: Community) -> dict[str, Any]:
         }
         if community.sharers
         else {},
-    }
-
-
-def base_of(plan: Plan) -> Base:
-    """Load the base model that a plan names."""
-    get = plan.settings.get
-    return load_base(
-        plan.model, targets=get("lora.modules"), device=plan.device, dtype=plan.dtype, context=get("context")
-    )
-
-
-def _hardware(base: Base) -> dict[str, Any]:
-    device = (
-        torch.cuda.get_device_name(base.device)
-        if base.device.type == "cuda"
-        else platform.processor() or platform.machine()
-    )
-    return {
-        "device": base.device.type,
-        "name": device,
-        "threads": torch.get_num_threads(),
-        "system": sys.platform,
     }
 
 
