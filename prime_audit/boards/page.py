@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
@@ -19,6 +20,8 @@ from prime_audit.boards.sheet import Sheet
 SCRIPTS = ("data.js", "table.js", "detail.js", "points.js", "chart.js", "marks.js", "page.js")
 """In this order they are one script."""
 LIBRARY = "echarts/echarts.min.js"
+_FEW = 4
+"""Warnings that stand unfolded."""
 
 
 def render(sheet: Sheet) -> str:
@@ -51,10 +54,10 @@ def render(sheet: Sheet) -> str:
         lead=_paragraphs(sheet.about[:1]),
         model=escape(sheet.model),
         command=_command(sheet.command),
-        warnings=_list(sheet.warnings, "warnings"),
+        warnings=_warnings(sheet.warnings),
         sections="\n".join(section(place, view, href) for place, view in enumerate(shown)),
         about=_folded("How to read this page", _paragraphs(sheet.about[1:]), "about"),
-        notes=_folded("What the figures rest on", _list(sheet.notes, "notes"), "notes"),
+        notes=_folded("What the figures rest on", _list(sheet.notes), "notes"),
         records=_folded("Records", _records(data), "records-all"),
         data=dump(data),
         style=style,
@@ -89,13 +92,27 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
+def _told(line: str) -> str:
+    """Escape a line; what stands between backticks is code, as in the files beside the page."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(line))
+
+
 def _paragraphs(lines: Iterable[str]) -> str:
-    return "\n".join(f"<p>{escape(line)}</p>" for line in lines)
+    return "\n".join(f"<p>{_told(line)}</p>" for line in lines)
 
 
-def _list(lines: Iterable[str], kind: str) -> str:
-    items = "\n".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<ul class="{kind}">\n{items}\n</ul>' if items else ""
+def _list(lines: Iterable[str]) -> str:
+    items = "\n".join(f"<li>{_told(line)}</li>" for line in lines)
+    return f"<ul>\n{items}\n</ul>" if items else ""
+
+
+def _warnings(lines: Sequence[str]) -> str:
+    """Few are shown, many are folded: the figures should be in sight."""
+    if len(lines) > _FEW:
+        return _folded(
+            f"{len(lines)} warnings to read before believing the figures", _list(lines), "warnings"
+        )
+    return f'<div class="warnings">{_list(lines)}</div>' if lines else ""
 
 
 def _folded(title: str, content: str, kind: str) -> str:

@@ -98,8 +98,10 @@ def sheet() -> Sheet:
         model="mini",
         tasks=tuple(UTILITY),
         methods={
-            m: {task: {"prime.k": 3} if "prime" in m else {} for task in UTILITY}
-            | {"versions": {"core": "1"}}
+            m: {
+                "parameters": {task: {"prime.k": 3} if "prime" in m else {} for task in UTILITY},
+                "versions": {"core": "1"},
+            }
             for m in METHODS
         },
         figures=found,

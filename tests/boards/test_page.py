@@ -253,6 +253,8 @@ def test_every_figure_and_panel_is_in_the_data(read: Reader, sheet: Sheet) -> No
         records = [data["records"][i]["id"] for i in data["sets"][cell["records"]]]
         assert tuple(records) == f.sources
         assert f.reason is None or data["texts"][cell["reason"]] == f.reason
+    prime = data["tasks"][1]["params"][3]
+    assert [data["texts"][i] for i in prime] == ["prime.k = 3"]
     panels = [panel for t in data["tasks"] for g in t["groups"] for row in g["leaks"] for panel in row]
     assert len(panels) == len(sheet.leaks)
 
@@ -301,6 +303,14 @@ def test_verdicts_of_several_records_are_counted(sheet: Sheet) -> None:
     read = Reader(page.render(replace(sheet, leaks=tuple(more))))
     row = next(row for row in read.rows if row[0] == first.method)
     assert row[-1] == "leaks 2/3, confounded 1/3"
+
+
+def test_many_warnings_are_folded_and_code_is_code(sheet: Sheet) -> None:
+    few = page.render(replace(sheet, warnings=("of `mini` <b>",) * 4))
+    assert '<div class="warnings"><ul>\n<li>of <code>mini</code> &lt;b&gt;</li>' in few
+    many = page.render(replace(sheet, warnings=tuple(f"warning {i}" for i in range(5))))
+    assert '<details class="warnings"><summary>5 warnings' in many
+    assert all(f"<li>warning {i}</li>" in many for i in range(5))
 
 
 def test_a_sheet_without_figures_is_a_page() -> None:

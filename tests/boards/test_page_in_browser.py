@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,30 @@ def test_an_address_brings_its_choice_back(browser: Browser) -> None:
     assert browser.methods() == ["prime:alpha=0.6", "prime:alpha=0.2"]
     browser.open("#task=none&game=none&q=&sort=none")  # whatever it says, the page stands
     assert len(browser.methods()) == 7
+
+
+def test_without_leakage_utility_is_drawn_alone_and_without_figures_nothing(
+    browser: Browser, sheet: Sheet
+) -> None:
+    plain = tuple(f for f in sheet.figures if f.game is None)
+    none = tuple(replace(f, value=None, ci=None, reason="no run filed") for f in plain if f.task == "LaMP-3")
+    first = tuple(f for f in plain if f.task == "LaMP-2")
+    browser.file.write_text(page.render(replace(sheet, figures=(*first, *none), leaks=())), encoding="utf-8")
+    browser.open()
+    assert len(browser.until(lambda: browser.all("#chart path[transform]"))) == 7
+    assert "chance" not in browser.texts("#chart text")
+    assert browser.one("#chart-note").text == "No leakage was reported on this task."
+    assert not browser.one("#game").is_displayed()
+    browser.one("#tab-1").click()
+    assert not browser.one("#chart").is_displayed()
+    assert browser.one("#chart-note").text.startswith(
+        "No leakage was reported on this task. Not drawn, no MAE: np,"
+    )
+    assert browser.texts("#task-1 .footnotes li") == ["no run filed"]
+    browser.one("#tab-0").click()
+    browser.until(lambda: browser.one("#chart svg").size["width"] > 900)
+    browser.one("#filter").send_keys("nobody")
+    assert browser.one("#legend").is_displayed()  # the reader hid them: she gets what brings them back
 
 
 def test_sweep_lines_intervals_and_the_legend(browser: Browser) -> None:

@@ -17,23 +17,31 @@ function drawChart(moving = true) {
   const task = data.tasks[state.task];
   const box = byId("chart");
   byId("frontier").hidden = !task.utility.length;
-  if (!task.utility.length) return;
+  if (!task.utility.length) return undefined;
   chart ??= echarts.init(box, null, { renderer: "svg" });
   const found = pointsOf(task);
   const byPlace = (a, b) => (a.x.value ?? -1) - (b.x.value ?? -1) || a.row - b.row;
   drawn = { ...found, order: [...found.alone, ...found.merged].sort(byPlace) };
+  const drawable = found.merged.length + found.alone.length > 0;
+  box.hidden = byId("axes").hidden = byId("legend").hidden = byId("chart-help").hidden = !drawable && !filtered();
+  if (box.hidden) return describe(task, found);
   const option = optionOf(task, found, box.clientWidth < 520);
   chart.setOption({ ...option, animation: moving && !calm.matches }, { notMerge: true });
   drawLegend(task);
-  describe(task, found);
+  return describe(task, found);
 }
+
+/** Whether the reader has hidden something: then an empty chart is hers, and she needs its legend. */
+const filtered = () => state.query.trim() !== "" || state.hidden.size > 0;
 
 function describe(task, found) {
   const best = found.merged.filter((p) => !p.dominated).map((p) => p.label);
   const notes = [];
   if (best.length) notes.push(`No other mark is as useful and as near to ${nought(found)}: ${best.join(", ")}. The rest is dimmed.`);
-  else notes.push("No method has members in this game.");
-  if (found.alone.length) notes.push(`Without a leakage figure (left strip): ${found.alone.map((p) => p.label).join(", ")}.`);
+  else if (!task.groups.length) notes.push("No leakage was reported on this task.");
+  else if (found.alone.length) notes.push("No method shown has a leakage figure in this game.");
+  else if (!filtered()) notes.push("There is nothing to draw yet.");
+  if (best.length && found.alone.length) notes.push(`Without a leakage figure (left strip): ${found.alone.map((p) => p.label).join(", ")}.`);
   if (found.unmeasured.length) notes.push(`Not drawn, no ${found.column.metric}: ${found.unmeasured.map((p) => p.label).join(", ")}.`);
   byId("chart-note").textContent = notes.join(" ");
   byId("chart").setAttribute("aria-label", `${task.name}: ${found.column.metric} against ${leakName(found)}. ${notes.join(" ")}`);
@@ -47,12 +55,13 @@ function optionOf(task, found, narrow) {
   const y = axisOver(drawnValues(found.merged, found.alone, "y", []));
   const around = found.compared ? [-0.05, 0.05] : [0.45, 0.55];
   const x = axisOver(drawnValues(found.merged, [], "x", around));
-  const strip = found.alone.length ? Math.min((narrow ? 16 : 26) * found.alone.length + 24, box().clientWidth * 0.3) : 0;
   const left = narrow ? 44 : 56;
+  const strip = stripWidth(found, narrow, box().clientWidth - left - 16);
   const grids = [
     { left, width: strip, top: 34, bottom: 54, show: strip > 0, backgroundColor: ink.strip, borderWidth: 0 },
     { left: left + strip + (strip ? 12 : 0), right: 16, top: 34, bottom: 54 },
   ];
+  const show = found.merged.length > 0 || !strip;
   return {
     animationDuration: 250,
     animationDurationUpdate: 250,
@@ -60,17 +69,23 @@ function optionOf(task, found, narrow) {
     grid: grids,
     xAxis: [
       stripAxis(found, ink, strip),
-      { ...valueAxis(x, ink, 1), name: xName(found, narrow), nameLocation: "middle", nameGap: 30, splitLine: { show: false } },
+      { ...valueAxis(x, ink, 1), show, name: xName(found, narrow), nameLocation: "middle", nameGap: 30, splitLine: { show: false } },
     ],
     yAxis: [
       { ...valueAxis(y, ink, 0), name: yName(found, narrow), nameLocation: found.column.better < 0 ? "start" : "end", nameGap: 12,
         nameTextStyle: { align: "left", color: ink.text, padding: [0, 0, 0, 6 - left] }, inverse: found.column.better < 0 },
-      { ...valueAxis(y, ink, 1), axisLabel: { show: false }, inverse: found.column.better < 0 },
+      { ...valueAxis(y, ink, 1), show, axisLabel: { show: false }, inverse: found.column.better < 0 },
     ],
     tooltip: { trigger: "item", confine: true, formatter: tip, backgroundColor: ink.page, borderColor: ink.line,
       textStyle: { color: ink.text, fontSize: 13 }, extraCssText: "max-width:22rem;white-space:normal" },
-    series: [marks(found.merged, 1, ink, narrow), marks(found.alone, 0, ink, narrow), ...bars(found, ink), ...lines(found, ink)],
+    series: [marks(found.merged, 1, ink, narrow), marks(found.alone, 0, ink, narrow), ...bars(found, ink), ...(show ? lines(found, ink) : [])],
   };
+}
+
+/** The strip is as wide as its marks need; where no mark has a leakage figure, all is strip. */
+function stripWidth(found, narrow, room) {
+  if (!found.merged.length && found.alone.length) return room;
+  return found.alone.length ? Math.min((narrow ? 16 : 26) * found.alone.length + 24, room * 0.33) : 0;
 }
 
 const box = () => byId("chart");
@@ -119,7 +134,7 @@ function lookOf(p, ink) {
 
 function labelOf(p, axis, ink) {
   const swept = sweepsOf(drawn.merged).some((sweep) => sweep.includes(p));
-  const show = axis === 1 && (swept || !p.dominated);
+  const show = !drawn.merged.length || (axis === 1 && (swept || !p.dominated));
   const said = swept ? `α ${p.alpha}` : p.label;
   return { show, position: "top", distance: 5, formatter: () => said, color: ink.text, fontSize: 11, opacity: p.dominated ? 0.6 : 1 };
 }

@@ -29,7 +29,8 @@ function figurePart(column, row) {
   if (cell.reason !== null) lines.push(["note", words(cell.reason)]);
   if (cell.best !== null) lines.push(["place", `${rank(cell)} (places that the intervals allow)`]);
   const asked = column.metric.startsWith("auc") ? "scored items" : "questions";
-  if (cell.n) lines.push(["from", `${cell.n.toLocaleString("en")} ${asked} of ${cell.targets} targets`]);
+  const of = cell.targets ? ` of ${cell.targets} targets` : "";
+  if (cell.n) lines.push(["from", `${cell.n.toLocaleString("en")} ${asked}${of}`]);
   return [title, terms(lines), recordList(cell)];
 }
 

@@ -66,6 +66,7 @@ function settle() {
   fill("attack", unique(task.groups.filter((g) => g.game === state.game).map((g) => g.attack)), state.attack);
   fill("metric", metrics, state.metric);
   fill("leakage", added ? [["auc", "AUC"], ["difference", added.title]] : [["auc", "AUC"]], state.leakage);
+  for (const id of ["game", "attack"]) byId(id).parentElement.hidden = !task.groups.some((g) => g.game !== null);
   byId("bars").checked = state.bars;
   byId("filter").value = state.query;
 }
