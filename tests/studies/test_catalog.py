@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan import Plan, make_plan
 from prime_audit.studies.catalog import STUDIES
 from prime_audit.studies.run import study
-from prime_audit.studies.spec import Study
+from prime_audit.studies.spec import Study, Variant
 
 PRIME = "prime:alpha=0"
 FRONTS = ("", "+rag:k=1", "+pag:k=1")
@@ -108,6 +109,17 @@ def test_pairs_and_references_name_variants(asked: Study) -> None:
     assert set(asked.tasks) <= set(TASKS)
     if asked.figure == "lines":
         assert all((v.x is None) == (v.key in asked.reference) for v in asked.variants)
+
+
+def test_the_example_of_contributing_is_a_study() -> None:
+    text = Path(__file__).parents[2].joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(TOP_K = .*?)```", text, re.DOTALL)
+    assert code
+    made: dict[str, Any] = {"Study": Study, "Variant": Variant}
+    exec(code[1], made)
+    plan = plan_of(made["TOP_K"], ())
+    assert [m.label for m in plan.methods] == ["np", *(f"perpcs:top_k={k}" for k in (1, 2, 3))]
+    test_pairs_and_references_name_variants(made["TOP_K"])
 
 
 def test_decoding_repeats_nothing_but_decoding() -> None:
