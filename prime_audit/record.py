@@ -303,7 +303,7 @@ def _build(cls: type[_T], content: Any, where: str) -> _T:
     """Build dataclass ``cls`` from its JSON form, or say which entry is at fault."""
     if not isinstance(content, Mapping):
         raise UserError(f"{where}: expected an object; the record is damaged, run again")
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable, whatever its objects are
     values = {
         f.name: _convert(hints[f.name], content[f.name], f"{where}: {f.name}")
         for f in fields(cls)  # type: ignore[arg-type]
