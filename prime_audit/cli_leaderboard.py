@@ -34,12 +34,13 @@ def leaderboard() -> None:
 @click.option("--check", is_flag=True, help="Write nothing; fail where a file is not what its records give.")
 def build(home: Path, names: tuple[str, ...], check: bool) -> None:
     """Make every board's tables, frontier and page from its records."""
-    from prime_audit.boards.build import boards, drift
+    from prime_audit.boards.build import boards, drift, strays
     from prime_audit.boards.build import build as make
 
     found = boards(home, names)
     if check:
-        lines = [line for board in found for line in drift(board)]
+        lines = [] if names else list(strays(home))
+        lines += [line for board in found for line in drift(board)]
         for line in lines:
             click.echo(line, err=True)
         if lines:

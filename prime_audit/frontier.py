@@ -71,13 +71,16 @@ def draw(record: Record) -> dict[str, bytes]:
     return draw_panels(panels(record), record.intervals.level)
 
 
-def draw_panels(all_panels: Sequence[Panel], level: float) -> dict[str, bytes]:
-    """Draw panels whose intervals cover ``level`` -> ``{"svg": …, "png": …}``."""
+def draw_panels(
+    all_panels: Sequence[Panel], level: float, forms: Sequence[str] = ("svg", "png")
+) -> dict[str, bytes]:
+    """Draw panels whose intervals cover ``level`` -> the picture in each of ``forms``."""
     import matplotlib
 
     with matplotlib.rc_context(dict(_STYLE)):
         figure = _figure(all_panels, level)
-        return {"svg": _save(figure, "svg", {"Date": None}), "png": _save(figure, "png", {"Software": None})}
+        unsaid = {"svg": {"Date": None}, "png": {"Software": None}}
+        return {form: _save(figure, form, unsaid[form]) for form in forms}
 
 
 def panels(record: Record) -> tuple[Panel, ...]:

@@ -25,6 +25,11 @@ def code() -> dict[str, Any]:
     return {"version": __version__, "sha256": _sources(), **_commit()}
 
 
+def code_since(then: dict[str, Any]) -> dict[str, Any]:
+    """Describe the code that has run since ``then`` (:func:`code`): dirty, where it was changed meanwhile."""
+    return then if code() == then else {**then, "dirty": True}
+
+
 def plugins_of(
     methods: Iterable[Method], attacks: Iterable[Attack], files: Iterable[Path]
 ) -> dict[str, dict[str, Any]]:
@@ -64,7 +69,8 @@ def _commit() -> dict[str, Any]:
         return {"commit": None, "dirty": None}
     commit = _git(root, "rev-parse", "HEAD")
     changed = _git(root, "status", "--porcelain", "--", *_OURS)
-    return {"commit": commit or None, "dirty": None if changed is None else bool(changed)}
+    # Where git will not say, nobody can say that nothing was changed.
+    return {"commit": commit or None, "dirty": changed is None or bool(changed)}
 
 
 def _git(root: Path, *words: str) -> str | None:

@@ -39,7 +39,7 @@ from prime_audit.ledger import Ledger
 from prime_audit.plan import REFERENCE, MethodSpec, Plan
 from prime_audit.play import ALL, Effort, rounds
 from prime_audit.plugins import Attack, Personal, Scene, load_attack, models_of
-from prime_audit.provenance import code, plugins_of
+from prime_audit.provenance import code, code_since, plugins_of
 from prime_audit.readers import Readers, hardware, loaded
 from prime_audit.record import Comparison, Data, Intervals, Leak, Model, Record, Result
 from prime_audit.seeds import seed_of
@@ -129,7 +129,7 @@ def perform(
     kind: type[TaskRun] | None = None,
 ) -> tuple[Record, Findings]:
     """Run every task of a plan (by a ``kind`` of task run, where it is rehearsed); return all that was found."""
-    found = Findings()
+    found, began = Findings(), code()
     for task, data in datasets.items():
         (kind or TaskRun)(plan, TASKS[task], data, base, readers, store, ledger, found).run()
     halved = {fit.what: fit.halved for fit in base.fits.values() if fit.halved}
@@ -155,7 +155,7 @@ def perform(
         costs=tuple(ledger.costs),
         intervals=Intervals(),
         warnings=tuple(found.warnings),
-        code=code(),
+        code=code_since(began),
         plugins=_plugins(plan),
         times=ledger.times(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,9 +55,14 @@ def _anonymous(record: Record) -> Record:
     def name(source: str) -> str:
         return Path(source).name if Path(source).is_absolute() else source
 
+    def cut(word: str) -> str:
+        return name(word) if word.startswith(("/", "~")) else word
+
     data = tuple(replace(d, source=name(d.source), first_defects=()) for d in record.data)
-    spec = {**record.spec, "data": name(str(record.spec.get("data", "")))}
-    return replace(record, data=data, spec=spec)
+    spec = {k: cut(v) if isinstance(v, str) else v for k, v in record.spec.items()}
+    command = shlex.join(cut(word) for word in shlex.split(record.command))
+    model = replace(record.model, name=cut(record.model.name))
+    return replace(record, data=data, spec=spec, command=command, model=model)
 
 
 def differences(one: Sheet, other: Sheet) -> Iterator[tuple[str, str, str, str, str, str, str]]:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prime_audit.boards.config import DIRECTIONS, Board
-from prime_audit.boards.filed import NOT_DECIDING, Filed
+from prime_audit.boards.filed import NOT_DECIDING, Filed, own_parts
 from prime_audit.errors import UserError
 from prime_audit.plugins import available
-from prime_audit.record import Leak, Record
+from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.settings import load_settings
 
+_OURS = ("prime_audit.", "prime_attacks.", "prime_baselines.")
 Fault = Iterator[str]
 """What is wrong with a record, in words."""
 
@@ -30,10 +31,17 @@ def require_admissible(board: Board, filed: Sequence[Filed]) -> None:
     for one in filed:
         for fault in _faults(board, one.record):
             raise UserError(f"{board.folder / one.path}: {fault}")
+    for one in filed:
+        if one.seed not in board.seeds:
+            seeds = ", ".join(map(str, board.seeds))
+            raise UserError(
+                f"{board.folder / one.path}: seed {one.seed} is none of those in {board.path} ({seeds}); run with these"
+            )
     _require_alike(board, filed)
 
 
 def _faults(board: Board, record: Record) -> Fault:
+    yield from _incoherent(record)
     for check in (_dirty, _limited, _incomplete):
         yield from check(board, record)
     yield from _stale(record)
@@ -42,8 +50,29 @@ def _faults(board: Board, record: Record) -> Fault:
     yield from _backwards(board, record)
 
 
+def _incoherent(record: Record) -> Fault:
+    """Refuse a record whose entries do not belong together: made, or changed, by hand."""
+    if "run" not in record.seeds:
+        yield "tells no seed; run again with this prime-audit"
+    tasks, (label,) = {d.task for d in record.data}, record.methods
+    entries: tuple[Result | Comparison | Leak, ...] = (*record.results, *record.comparisons, *record.leaks)
+    for one in entries:
+        if one.task not in tasks or one.method != label:
+            yield f"tells of {one.method} on {one.task}, which is not its method and data; file runs by leaderboard add"
+    keys = [(r.task, r.metric, r.game, r.attack) for r in record.results]
+    if len(keys) != len({*keys}):
+        yield "tells a figure twice; file runs by leaderboard add"
+    if lacking := sorted(tasks - {*record.spec.get("settings", {})}):
+        yield f"tells no settings of {lacking[0]}; run again with this prime-audit"
+    needed = [f"method {p}" for p in own_parts(label)] + [
+        f"attack {a}" for a in record.spec.get("attacks", ())
+    ]
+    if missing := [name for name in needed if name not in record.plugins]:
+        yield f"tells no version of {missing[0]}; run again with this prime-audit"
+
+
 def _dirty(board: Board, record: Record) -> Fault:
-    if record.code.get("dirty"):
+    if record.code.get("dirty") or (record.code.get("dirty") is None and record.code.get("commit")):
         yield "a dirty run: files that decide numbers differed from the commit; commit them and run again"
     if not record.code:
         yield "tells no version of the code that ran; run again with this prime-audit"
@@ -92,8 +121,8 @@ def _stale(record: Record) -> Fault:
     for name, told in record.plugins.items():
         kind, _, plugin = name.partition(" ")
         listed = available("method" if kind == "method" else "attack").get(plugin)
-        if listed is None or "sha256" in told:
-            continue  # somebody else's, not installed here: its own number is all that is known
+        if listed is None or not str(told.get("origin")).startswith(_OURS):
+            continue  # somebody else's: what is installed here must not decide whether a board is sound
         if told.get("version") != (now := listed.version):
             yield f"{name} has version {told.get('version')}, now it is {now}: a stale run; run it again"
 
@@ -137,6 +166,7 @@ def _require_alike(board: Board, filed: Sequence[Filed]) -> None:
     """One column compares methods on the same questions: same data, same split, same number of them."""
     first: dict[tuple[str, int], tuple[Filed, Any]] = {}
     for one in filed:
+        _require_same_models(board, one, filed[0])
         for data in one.record.data:
             told = (data.split_sha256, data.sha256, _questions(one.record, data.task))
             other, theirs = first.setdefault((data.task, one.seed), (one, told))
@@ -147,6 +177,22 @@ def _require_alike(board: Board, filed: Sequence[Filed]) -> None:
                         f"{their} of {other.path.as_posix()}; a column compares the same questions: file one of both"
                     )
     _require_once(board, filed)
+
+
+def _require_same_models(board: Board, one: Filed, other: Filed) -> None:
+    """All runs of a board have the same weights, number format, encoder, profiler and strictness."""
+    told, theirs = _models(one.record), _models(other.record)
+    for what, own in told.items():
+        if own != theirs[what]:
+            raise UserError(
+                f"{board.folder / one.path}: {what} {_shown(own)} differs from {_shown(theirs[what])} of "
+                f"{other.path.as_posix()}; a board compares methods on one model: file one of both"
+            )
+
+
+def _models(record: Record) -> dict[str, Any]:
+    spec = {key: record.spec.get(key) for key in ("encoder", "profiler", "strict", "sharer_dp")}
+    return {"model": record.model.sha256, "dtype": record.model.dtype, **spec}
 
 
 def _questions(record: Record, task: str) -> tuple[int, ...]:

@@ -92,9 +92,18 @@ def drift(board: Board) -> Iterator[str]:
             yield f"{path} is missing: run prime-audit leaderboard build"
         elif path.read_bytes() != text.encode():
             yield f"{path} is not what its records give{_where(path.read_bytes(), text.encode())}: build it again"
-    known = {*fresh, *INPUTS, RECORDS, "README.md"}
+    known = {*fresh, *INPUTS, RECORDS}
     for path in sorted(board.folder.iterdir()):
         if path.name not in known:
+            yield f"{path} belongs to no leaderboard: take it away"
+
+
+def strays(home: Path) -> Iterator[str]:
+    """Name what lies below ``home`` and is no board: a folder that lost its board.toml is not checked by anyone."""
+    for path in sorted(home.iterdir()):
+        if path.is_dir() and not (path / FILE).is_file():
+            yield f"{path / FILE} is missing: restore it, or take the folder away"
+        elif path.is_file() and path.name != "README.md":
             yield f"{path} belongs to no leaderboard: take it away"
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.tasks import TASKS
+from prime_audit.settings import presets
 
 FILE = "board.toml"
 KINDS = ("measured", "reported")
+SAYINGS = ("always", "often", "no worse")
+"""What a claim says of its comparisons."""
 DIRECTIONS = {"higher": True, "lower": False, "half": None}
 """How a column is read: larger is better, smaller is better, or ½ is (an AUC: no order)."""
 
@@ -27,6 +30,8 @@ class Expected:
     """(method, against) labels."""
     of: str = "utility"
     """``utility``: every metric; ``auc``: every game and attack."""
+    says: str = "always"
+    """``always`` better, ``often`` (in most comparisons), or ``no worse``."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,8 @@ class Board:
     """Membership games every run must have played."""
     attacks: tuple[str, ...] = ()
     """Attacks every run must have scored."""
-    seeds: int = 1
-    """Least number of seeds behind a figure."""
+    seeds: tuple[int, ...] = (0,)
+    """The seeds behind every figure: all of them, and no others, so that a column compares the same questions."""
     columns: Mapping[str, str] | None = None
     """Metric → direction (higher, lower, half); metrics not named are not shown."""
     findings: tuple[Expected, ...] = ()
@@ -93,24 +98,45 @@ def _built(folder: Path, content: Mapping[str, Any]) -> Board:
     for key in ("name", "title"):
         if not isinstance(content.get(key), str):
             raise UserError(f"{path}: lacks {key}; write {key} = '…'")
-    lists = ("about", "tasks", "methods", "games", "attacks", "findings")
-    for key, kind in {**dict.fromkeys(lists, list), "seeds": int, "columns": dict, "run": dict}.items():
+    lists = ("about", "tasks", "methods", "games", "attacks", "findings", "seeds")
+    for key, kind in {**dict.fromkeys(lists, list), "columns": dict, "run": dict}.items():
         if key in content and not isinstance(content[key], kind):
             raise UserError(f"{path}: {key} is no {kind.__name__}; mend it")
+    _require_elements(path, content)
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
     values["findings"] = tuple(_expected(path, claim) for claim in content.get("findings", ()))
     return Board(folder, **values)
 
 
+def _require_elements(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuse what is no text where texts belong, and no seed where seeds do."""
+    for key in ("name", "title", "kind", "command", "model"):
+        if not isinstance(content.get(key, ""), str):
+            raise UserError(f"{path}: {key} is no text; mend it")
+    for key in ("about", "tasks", "methods", "games", "attacks"):
+        if not all(isinstance(value, str) for value in content.get(key, ())):
+            raise UserError(f"{path}: {key} holds what is no text; mend it")
+    if not all(isinstance(d, str) for d in content.get("columns", {}).values()):
+        raise UserError(f"{path}: a column's direction is no text; give one of {', '.join(DIRECTIONS)}")
+    seeds = content.get("seeds", [0])
+    if not seeds or not all(type(seed) is int for seed in seeds):
+        raise UserError(f"{path}: seeds is no list of whole numbers; write for instance seeds = [0, 1, 2]")
+    if (preset := content.get("run", {}).get("preset", "laptop")) not in presets():
+        raise UserError(f"{path}: {unknown('preset', str(preset), presets())}")
+
+
 def _expected(path: Path, claim: Any) -> Expected:
     try:
         found = Expected(claim["quote"], tuple((a, b) for a, b in claim["pairs"]), claim.get("of", "utility"))
+        found = replace(found, says=claim.get("says", "always"))
     except (KeyError, TypeError, ValueError):
         raise UserError(
             f"{path}: a finding is quote = '…', pairs = [[method, against], …]; mend it"
         ) from None
     if found.of not in ("utility", "auc"):
         raise UserError(f"{path}: {unknown('figure of a finding', found.of, ('utility', 'auc'))}")
+    if found.says not in SAYINGS:
+        raise UserError(f"{path}: {unknown('quantifier of a finding', str(found.says), SAYINGS)}")
     return found
 
 

@@ -125,4 +125,4 @@ def _texed_cell(figure: Figure | None) -> str:
 
 def texed(text: str) -> str:
     """Escape text for LaTeX."""
-    return "".join(_TEX.get(c, c) for c in text)
+    return "".join(_TEX.get(c, c) for c in " ".join(text.split()))

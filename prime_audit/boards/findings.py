@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 from prime_audit.boards.config import Board, Expected
 from prime_audit.boards.filed import Filed
@@ -15,6 +16,10 @@ from prime_audit.record import Comparison
 
 FOR, OPEN, AGAINST = "for it", "open", "against it"
 LOWER, HALF = "lower is better", "nearer to ½ is better"
+
+
+Pooled = list[tuple["Compared", set[int]]]
+"""Comparisons, each with the seeds behind it."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,17 @@ class Compared:
     gain: float
     """How far the claim is right, in the metric's unit."""
     ci: tuple[float, float] | None
-    """Its interval over users and seeds."""
+    """Its 95 % interval over users and seeds, alone."""
+    wide: float = 1.0
+    """How many times wider it is so that all intervals of the claim hold together with 95 %."""
 
     @property
     def word(self) -> str:
-        """For the claim or against it where the interval leaves out 0, else open."""
-        if self.ci is None or self.ci[0] <= 0 <= self.ci[1]:
+        """For the claim or against it where the widened interval leaves out 0, else open."""
+        if self.ci is None:
+            return OPEN
+        low, high = self.ci
+        if self.gain - self.wide * (self.gain - low) <= 0 <= self.gain + self.wide * (high - self.gain):
             return OPEN
         return FOR if self.gain > 0 else AGAINST
 
@@ -44,17 +54,19 @@ def markdown(board: Board, filed: Sequence[Filed], sheet: Sheet) -> str:
     rows, details = [], list[str]()
     for claim in board.findings:
         for reading in (LOWER, HALF) if claim.of == "auc" else (None,):
-            found = list(_compared(claim, reading, board, filed, sheet))
+            found = _together(list(_compared(claim, reading, board, filed, sheet)))
             rows.append(_row(claim, reading, found))
             details += _detail(claim, reading, found)
-    headers = ("claim", "read as", "comparisons", FOR, OPEN, AGAINST, "verdict")
+    headers = ("claim", "says", "read as", "comparisons", "its way", FOR, OPEN, AGAINST, "verdict")
     lines = [
         f"# {sheet.title}: which of the paper's claims hold here",
-        "A comparison is *for* a claim, or *against* it, where its 95 % interval (users and seeds) leaves out 0; else "
-        "it is *open*. A claim holds where every comparison is for it, is contradicted where any is against it, and is "
-        "open otherwise. Utility is compared on the same questions and resamples; two methods' AUCs as if drawn apart, "
-        "which is wider than they are. An AUC has two readings: the paper's, and distance from ½, which is what an "
-        "attacker who may turn the score round has.",
+        "*Its way* counts the comparisons whose difference has the claim's sign. A comparison is *for* a claim, or "
+        "*against* it, where its interval leaves out 0, after widening (Bonferroni) so that all intervals of the claim "
+        "hold together with 95 %; else it is *open*. A claim that says *always* holds where every comparison is for it "
+        "and is contradicted where any is against it; *often*: where most are; *no worse* can only be contradicted. "
+        "Utility is compared on the same questions and resamples. Two methods' AUCs are compared as if drawn apart; "
+        "where they lie on two sides of ½, their distances from it add up, and so do their intervals. An AUC has two "
+        "readings: the paper's, and distance from ½, which is what an attacker who may turn the score round has.",
         table(rows, headers),
         "## Every comparison",
         *details,
@@ -64,17 +76,31 @@ def markdown(board: Board, filed: Sequence[Filed], sheet: Sheet) -> str:
 
 def _row(claim: Expected, reading: str | None, found: Sequence[Compared]) -> list[str]:
     counts = [sum(c.word == word for c in found) for word in (FOR, OPEN, AGAINST)]
-    return [escape(f"“{claim.quote}”"), reading or "", str(len(found)), *map(str, counts), verdict(found)]
+    way, words = sum(c.gain > 0 for c in found), verdict(found, claim.says)
+    figures = [str(n) for n in (len(found), way, *counts)]
+    return [escape(f"“{claim.quote}”"), claim.says, reading or "", *figures, words]
 
 
-def verdict(found: Sequence[Compared]) -> str:
-    """Sum comparisons up in a word."""
-    words = {c.word for c in found}
+def _together(found: Sequence[Compared]) -> list[Compared]:
+    """Widen the intervals of a claim's comparisons for their number."""
+    normal = NormalDist()
+    wide = normal.inv_cdf(1 - 0.025 / max(1, len(found))) / normal.inv_cdf(0.975)
+    return [replace(c, wide=wide) for c in found]
+
+
+def verdict(found: Sequence[Compared], says: str = "always") -> str:
+    """Sum comparisons up in a word, by what the claim says of them."""
     if not found:
         return "no run says anything of it"
-    if AGAINST in words:
+    favour, against = (sum(c.word == word for c in found) for word in (FOR, AGAINST))
+    if says == "often":
+        half = len(found) / 2
+        return "holds" if favour > half else "**contradicted**" if against > half else "open"
+    if against:
         return "**contradicted**"
-    return "holds" if words == {FOR} else "open"
+    if says == "no worse":
+        return "not contradicted"
+    return "holds" if favour == len(found) else "open"
 
 
 def _detail(claim: Expected, reading: str | None, found: Sequence[Compared]) -> Iterator[str]:
@@ -94,28 +120,37 @@ def _compared(
     for method, baseline in claim.pairs:
         for task in board.tasks:
             if claim.of == "utility":
-                yield from _useful(method, baseline, task, filed) or _useful(
-                    baseline, method, task, filed, -1
-                )
+                found = _useful(method, baseline, task, filed) or _useful(baseline, method, task, filed, -1)
+                yield from _with_all_seeds(found, board)
             else:
                 yield from _leaky(method, baseline, task, sheet, reading == HALF)
 
 
-def _useful(method: str, baseline: str, task: str, filed: Sequence[Filed], sign: int = 1) -> list[Compared]:
-    """Pool the paired differences of every metric over seeds; of errors, the sign is turned.
+def _useful(
+    method: str, baseline: str, task: str, filed: Sequence[Filed], sign: int = 1
+) -> list[tuple[Compared, set[int]]]:
+    """Pool the paired differences of every metric over seeds, beside these; of errors, the sign is turned.
 
     ``sign`` −1: the records hold the difference the other way round, and the claim is of the baseline.
     """
-    by_metric: dict[str, list[Seen]] = {}
+    by_metric: dict[str, dict[int, Seen]] = {}
     for one in (f for f in filed if f.method == method):
         split = {d.task: d.split_sha256 for d in one.record.data}
         falling = {r.metric for r in one.record.results if r.task == task and r.higher_is_better is False}
         for c in one.record.comparisons:
             if (c.task, c.baseline, c.game) == (task, baseline, None) and c.difference is not None:
                 turned = (c.metric in falling) != (sign < 0)
-                by_metric.setdefault(c.metric, []).append(_turned(c, split[task], turned))
+                by_metric.setdefault(c.metric, {})[one.seed] = _turned(c, split[task], turned)
     first, second = (method, baseline)[::sign]
-    return [Compared(task, first, second, metric, *pooled(seen)) for metric, seen in by_metric.items()]
+    return [
+        (Compared(task, first, second, metric, *pooled(list(seen.values()))), {*seen})
+        for metric, seen in by_metric.items()
+    ]
+
+
+def _with_all_seeds(found: Pooled, board: Board) -> Iterator[Compared]:
+    """Leave out what lacks one of the board's seeds, as its tables do."""
+    return (c for c, seeds in found if seeds >= {*board.seeds})
 
 
 def _turned(c: Comparison, split: str, turned: bool) -> Seen:
@@ -128,7 +163,9 @@ def _turned(c: Comparison, split: str, turned: bool) -> Seen:
 def _leaky(method: str, baseline: str, task: str, sheet: Sheet, half: bool) -> Iterator[Compared]:
     """Compare two methods' AUCs: how much lower, or nearer to ½, the method's is than the baseline's.
 
-    The interval's half width is the root of both squared: a distance from ½ moves no more than its AUC.
+    The interval's half width is the root of both squared, as if the two were drawn apart, though they share sharers and
+    targets: where a difference of AUCs is taken, that is wider than it is. Distances from ½ on two sides of it add up
+    instead, and there the half widths do too, which no dependence can exceed.
     """
     figures = {(f.method, f.game, f.attack): f for f in sheet.figures if f.task == task and f.metric == "auc"}
     for (label, game, attack), own in figures.items():
@@ -137,7 +174,8 @@ def _leaky(method: str, baseline: str, task: str, sheet: Sheet, half: bool) -> I
             gain = _risk(other.value, half) - _risk(own.value, half)
             ci = None
             if own.ci and other.ci:
-                width = math.hypot(_half(own), _half(other))
+                apart = half and (own.value - 0.5) * (other.value - 0.5) < 0
+                width = _half(own) + _half(other) if apart else math.hypot(_half(own), _half(other))
                 ci = (gain - width, gain + width)
             yield Compared(task, method, baseline, f"AUC, game {game}, attack {attack}", gain, ci)
 

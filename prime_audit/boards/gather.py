@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,8 +19,8 @@ Key = tuple[str, str, str, str | None, str | None]
 """(task, method, metric, game, attack): one cell."""
 NOTES = (
     "A figure is the mean over seeds. Its 95 % interval holds for users and seeds both: users' variance from each "
-    "run's bootstrap over users (leakage: over sharers and targets), seeds' from how far their values lie apart "
-    "(prime_audit/boards/pooling.py).",
+    "run's bootstrap over users (leakage: over sharers and targets), seeds' from how far their values lie apart, with "
+    "Student's t for so few (prime_audit/boards/pooling.py).",
     "Place: the best and the worst place that the intervals allow; methods whose intervals overlap share places. An "
     "AUC is not ranked: ½ is chance, and distance from ½ in either direction is signal.",
     "Δ np is the method minus the non-personalised model on the same questions of each seed.",
@@ -122,9 +123,10 @@ def _figure(board: Board, key: Key, seen: Sequence[tuple[Filed, Result]]) -> Fig
     first = seen[0][1]
     if lacking := [(f, r) for f, r in seen if r.value is None]:
         return replace(empty, reason=_reason(lacking))
-    if len(seen) < board.seeds:
-        return replace(empty, reason=f"{len(seen)} of {board.seeds} seeds filed")
+    if missing := sorted({*board.seeds} - {f.seed for f, _ in seen}):
+        return replace(empty, reason=f"seed {', '.join(map(str, missing))} not filed")
     value, ci = pooled([Seen(_value(r), r.ci, _split(f, task)) for f, r in seen])
+    ci = _within_range(ci, first)
     difference, difference_ci, baseline = _difference(seen)
     return replace(
         empty,
@@ -139,6 +141,12 @@ def _figure(board: Board, key: Key, seen: Sequence[tuple[Filed, Result]]) -> Fig
         baseline=baseline,
         seeds=tuple(_value(r) for _, r in seen),
     )
+
+
+def _within_range(ci: tuple[float, float] | None, result: Result) -> tuple[float, float] | None:
+    """Cut an interval to what the metric can be: errors are not negative, all else lies between 0 and 1."""
+    most = math.inf if result.higher_is_better is False else 1.0
+    return None if ci is None else (max(0.0, ci[0]), min(most, ci[1]))
 
 
 def _value(result: Result) -> float:

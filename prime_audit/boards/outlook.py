@@ -14,7 +14,7 @@ from prime_audit.record import Intervals, Result
 def picture(sheet: Sheet) -> str:
     """Draw every task's frontier in the first game and attack that has a figure -> SVG."""
     panels = tuple(frontier.Panel(task, tuple(_points(sheet, task))) for task in sheet.tasks)
-    return frontier.draw_panels(panels, Intervals().level)["svg"].decode()
+    return frontier.draw_panels(panels, Intervals().level, ("svg",))["svg"].decode()
 
 
 def data(sheet: Sheet) -> str:

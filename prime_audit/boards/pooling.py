@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, variance
 
+from scipy.special import stdtrit
+
 _Z = NormalDist().inv_cdf(0.975)
 
 
@@ -22,34 +24,46 @@ class Seen:
 
 
 def pooled(seen: Sequence[Seen]) -> tuple[float, tuple[float, float] | None]:
-    """Pool seeds -> mean, 95 % interval (None where no seed has one).
+    """Pool seeds -> mean, 95 % interval (None where any seed has none).
 
     A single seed keeps its own interval. Of several, each seed's variance over users is its interval's half width over
     1.96, squared. Seeds with the same users (one split): the users' variance, averaged, does not shrink with more
     seeds; the variance of the seeds' values over their number is added. Seeds with users of their own: the larger of
-    the users' mean variance and the variance of the values, over their number: DerSimonian and Laird's random effects
-    (1986) with equal weights. Mixed: the first within each split, the second between splits.
+    the users' mean variance and the variance of the values, over their number (random effects with equal weights,
+    DerSimonian and Laird 1986). What rests on the spread of a few values takes Student's t for it, by Satterthwaite's
+    degrees of freedom (as Hartung and Knapp 2001): three seeds that lie apart make a wide interval.
     """
-    value = fmean(s.value for s in seen)
     if len(seen) == 1:
-        return value, seen[0].ci
-    if any(s.ci is None for s in seen):
-        return value, None
+        return seen[0].value, seen[0].ci
     groups: dict[str, list[Seen]] = {}
     for one in seen:
         groups.setdefault(one.split, []).append(one)
     means = [fmean(s.value for s in group) for group in groups.values()]
-    within = fmean(_within(group) for group in groups.values())
     value = fmean(means)
-    total = within if len(groups) == 1 else max(within, variance(means)) / len(groups)
-    half = _Z * math.sqrt(total)
+    if any(s.ci is None for s in seen):
+        return value, None
+    users, seeds = _parts(list(groups.values()), means)
+    half = _quantile(users, *seeds) * math.sqrt(users + seeds[0])
     return value, (value - half, value + half)
 
 
-def _within(group: Sequence[Seen]) -> float:
-    """Variance of a split's mean: over its users, and over its seeds."""
-    users = fmean(_users_variance(s) for s in group)
-    return users + (variance([s.value for s in group]) / len(group) if len(group) > 1 else 0.0)
+def _parts(groups: Sequence[Sequence[Seen]], means: Sequence[float]) -> tuple[float, tuple[float, int]]:
+    """Split the mean's variance into the users' part, and the seeds' with its degrees of freedom."""
+    users = fmean(fmean(_users_variance(s) for s in group) for group in groups)
+    if len(groups) == 1:
+        values = [s.value for s in groups[0]]
+        return users, (variance(values) / len(values), len(values) - 1)
+    spread = variance(means)
+    if spread <= users:
+        return users / len(groups), (0.0, 1)
+    return 0.0, (spread / len(groups), len(groups) - 1)
+
+
+def _quantile(users: float, seeds: float, freedom: int) -> float:
+    """Student's 97.5 % point, by Satterthwaite: the users' part counts as known."""
+    if seeds == 0:
+        return _Z
+    return float(stdtrit(freedom * ((users + seeds) / seeds) ** 2, 0.975))
 
 
 def _users_variance(seen: Seen) -> float:

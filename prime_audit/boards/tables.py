@@ -48,9 +48,9 @@ def markdown(sheet: Sheet) -> str:
     for task in sheet.tasks:
         lines += [f"## {task}", _utility(sheet, task), *_leakage(sheet, task), _reasons(sheet, task)]
         lines += _judged(sheet, task)
-    lines += ["## How to read this", _bullets(sheet.notes)]
+    lines += ["## How to read this", _bullets(map(escape, sheet.notes))]
     if sheet.warnings:
-        lines += ["## Warnings", _bullets(sheet.warnings)]
+        lines += ["## Warnings", _bullets(map(escape, sheet.warnings))]
     return "\n\n".join(filter(None, lines)) + "\n"
 
 
@@ -166,14 +166,19 @@ def _judged(sheet: Sheet, task: str) -> list[str]:
     return ["### Control panel", table(lines, [panel.HEADERS[0], "seed", *panel.HEADERS[1:]])]
 
 
+def _plain(text: str) -> str:
+    """Make one line of printable text."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def code(text: str) -> str:
     """Set a name in Markdown's code, so that nothing in it is markup."""
-    return f"`{text.replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    return f"`{_plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def escape(text: str) -> str:
     """Keep text from being markup in Markdown."""
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(text, quote=False))
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(_plain(text), quote=False))
 
 
 def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ tasks = ["LaMP-2", "LaMP-3"]
 methods = ["np", "perpcs", "prime", "oppu"]
 games = ["paper"]
 attacks = ["loss"]
-seeds = 2
+seeds = [0, 1]
 
 [columns]
 accuracy = "higher"
@@ -59,11 +59,17 @@ def run_record(
     seed: int = 0,
     methods: Sequence[str] = METHODS,
     tasks: Sequence[str] = ("LaMP-2", "LaMP-3"),
+    plugins_given: Sequence[Path] = (),
     **changes: Any,
 ) -> Record:
     """Make a run's record: true plan, invented figures that depend on the seed."""
     plan = make_plan(
-        methods=",".join(methods), tasks=tasks, games="paper", overrides=["targets=4"], seed=seed
+        methods=",".join(methods),
+        tasks=tasks,
+        games="paper",
+        overrides=["targets=4"],
+        seed=seed,
+        plugins=plugins_given,
     )
     parts = {part.plugin.name: part.plugin for spec in plan.methods for part in spec.parts}
     rng = np.random.default_rng(seed)
@@ -88,7 +94,7 @@ def run_record(
         comparisons=tuple(comparisons),
         leaks=tuple(leaks),
         code={"version": "0", "sha256": "0" * 64, "commit": "0" * 40, "dirty": False},
-        plugins=provenance.plugins_of(parts.values(), [load_attack("loss")], ()),
+        plugins=provenance.plugins_of(parts.values(), [load_attack("loss")], plugins_given),
     )
     return replace(record, **changes)
 

@@ -52,9 +52,9 @@ def findings(tmp_path: Path, gain: float) -> list[str]:
 @pytest.mark.parametrize(
     ("gain", "first", "second"),
     [
-        (0.2, "| 4 | 4 | 0 | 0 | holds |", "| 4 | 0 | 0 | 4 | **contradicted** |"),
-        (0.01, "| 4 | 0 | 4 | 0 | open |", "| 4 | 0 | 4 | 0 | open |"),
-        (-0.2, "| 4 | 0 | 0 | 4 | **contradicted** |", "| 4 | 4 | 0 | 0 | holds |"),
+        (0.2, "| 4 | 4 | 4 | 0 | 0 | holds |", "| 4 | 0 | 0 | 0 | 4 | **contradicted** |"),
+        (0.01, "| 4 | 4 | 0 | 4 | 0 | open |", "| 4 | 0 | 0 | 4 | 0 | open |"),
+        (-0.2, "| 4 | 0 | 0 | 0 | 4 | **contradicted** |", "| 4 | 4 | 4 | 0 | 0 | holds |"),
     ],
 )
 def test_a_claim_and_its_reverse(tmp_path: Path, gain: float, first: str, second: str) -> None:
@@ -94,6 +94,12 @@ def test_verdicts() -> None:
     assert verdict([sure, sure]) == "holds"
     assert verdict([sure, unsure]) == "open"
     assert verdict([sure, wrong]) == "**contradicted**"
+    assert verdict([sure, sure, wrong], "often") == "holds"
+    assert verdict([sure, unsure], "often") == "open"
+    assert verdict([wrong, wrong, sure], "often") == "**contradicted**"
+    assert verdict([unsure, sure], "no worse") == "not contradicted"
+    assert verdict([wrong, sure], "no worse") == "**contradicted**"
+    assert replace(sure, wide=3.0).word == OPEN
     assert verdict([]) == "no run says anything of it"
 
 

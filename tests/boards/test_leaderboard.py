@@ -97,7 +97,7 @@ def test_a_required_row_without_a_run_is_a_dash_with_its_reason(home: Path) -> N
 def test_a_method_with_too_few_seeds_has_no_figure(home: Path, tmp_path: Path) -> None:
     add(home, run_at(tmp_path / "rag", run_record(0, ("np", "rag"))), "--method", "rag")
     found = [r for r in rows(home) if r["method"] == "rag" and not r["game"]]
-    assert {r["reason"] for r in found} == {"1 of 2 seeds filed"}
+    assert {r["reason"] for r in found} == {"seed 1 not filed"}
     assert {r["value"] for r in found} == {""}
 
 
@@ -142,7 +142,9 @@ def test_one_changed_digit_anywhere_fails_the_check_and_names_the_file(home: Pat
 def _some_digit(path: Path, content: bytes) -> int:
     """Find a digit: of a figure where there are figures."""
     found = (
-        re.search(rb"0\.\d*(\d)", content) if path.suffix != ".toml" else re.search(rb"seeds = (\d)", content)
+        re.search(rb"0\.\d*(\d)", content)
+        if path.suffix != ".toml"
+        else re.search(rb"seeds = \[(\d)", content)
     )
     found = found or re.search(rb"(\d)", content)
     assert found
@@ -235,13 +237,31 @@ REFUSALS: dict[str, tuple[Callable[[], Record], str]] = {
         "lacks games paper",
     ),
     "stale": (
-        lambda: run_record(FRESH, plugins=run_record(0).plugins | {"method prime": {"version": 0}}),
+        lambda: run_record(
+            FRESH,
+            plugins=run_record(0).plugins | {"method prime": {"version": 0, "origin": "prime_audit.prime"}},
+        ),
         "method prime has version 0, now it is 1: a stale run",
     ),
     "backwards": (lambda: _first(run_record(FRESH), higher_is_better=False), "higher_is_better is false"),
     "too fine": (
         lambda: _tpr(run_record(FRESH)),
         "TPR at FPR 0.001 is finer than 90 non-members a target carry",
+    ),
+    "of a seed that is not the board's": (lambda: run_record(FRESH), "seed 7 is none of those in"),
+    "with a figure twice": (
+        lambda: replace(run_record(FRESH), results=run_record(FRESH).results * 2),
+        "tells a figure twice",
+    ),
+    "with figures of no data": (
+        lambda: replace(run_record(FRESH), data=run_record(FRESH).data[:1]),
+        "on LaMP-3, which is not its method and data",
+    ),
+    "without its plugins": (lambda: run_record(FRESH, plugins={}), "tells no version of method np"),
+    "without a seed": (lambda: run_record(FRESH, seeds={}), "tells no seed"),
+    "of a checkout that git says nothing of": (
+        lambda: run_record(FRESH, code=run_record(0).code | {"dirty": None}),
+        "a dirty run",
     ),
     "attacked again": (
         lambda: run_record(FRESH, spec=run_record(FRESH).spec | {"attacked": "run"}),
@@ -270,7 +290,7 @@ def test_refused_where_the_split_disagrees(home: Path, tmp_path: Path) -> None:
 def test_refused_where_the_questions_are_not_as_many(home: Path, tmp_path: Path) -> None:
     record = run_record(0, ("np", "rag"))
     other = replace(record, results=tuple(replace(r, n=r.n + 1) if not r.game else r for r in record.results))
-    told = refused(home, tmp_path, replace(other, model=replace(other.model, sha256="e" * 64)))
+    told = refused(home, tmp_path, replace(other, spec={**other.spec, "note": "another id"}))
     assert "questions (37,) differs from (36,)" in told
 
 
@@ -282,6 +302,9 @@ def test_refused_where_other_figures_are_filed_of_the_same_specification(home: P
 def test_refused_where_a_method_and_seed_are_filed_twice(home: Path, tmp_path: Path) -> None:
     record = run_record(0)
     told = refused(home, tmp_path, replace(record, model=replace(record.model, sha256="f" * 64)))
+    assert f'model "{"f" * 64}" differs from' in told
+    other = {**record.spec, "note": "the same, typed otherwise"}
+    told = refused(home, tmp_path / "again", replace(record, spec=other))
     assert "with seed 0 is filed already" in told
 
 
@@ -361,9 +384,12 @@ def test_diff_shows_each_figure_that_differs(home: Path, tmp_path: Path) -> None
         ('name = "toy"', 'name = "boy"', "name is 'boy', its folder's is 'toy'"),
         ('"LaMP-2"', '"LaMP-9"', "unknown task 'LaMP-9'"),
         ('"higher"', '"up"', "unknown direction 'up'"),
-        ("seeds = 2", 'seeds = "two"', "seeds is no int"),
-        ("seeds = 2", "sedes = 2", "unknown entry 'sedes': did you mean seeds"),
-        ("seeds = 2", "seeds =", "is no TOML"),
+        ("seeds = [0, 1]", 'seeds = "two"', "seeds is no list"),
+        ("seeds = [0, 1]", "seeds = []", "seeds is no list of whole numbers"),
+        ('tasks = ["LaMP-2"', "tasks = [1", "tasks holds what is no text"),
+        ('preset = "laptop"', "preset = 3", "unknown preset"),
+        ("seeds = [0, 1]", "sedes = 2", "unknown entry 'sedes': did you mean seeds"),
+        ("seeds = [0, 1]", "seeds =", "is no TOML"),
         ('title = "A toy board"', "", "lacks title"),
     ],
 )
@@ -378,3 +404,41 @@ def test_an_unknown_board_and_an_empty_home(home: Path, tmp_path: Path) -> None:
     done = invoke("leaderboard", "build", "--board", "nope", "--home", str(home))
     assert "no leaderboard 'nope'" in str(done.exception)
     assert "holds no leaderboard" in str(invoke("leaderboard", "build", "--home", str(tmp_path)).exception)
+
+
+def test_a_folder_that_lost_its_board_file_fails_the_check(home: Path) -> None:
+    shutil.copytree(home / "toy", home / "boy")
+    (home / "boy" / "board.toml").unlink()
+    told = check(home)
+    assert told.exit_code == 1
+    assert f"{home / 'boy' / 'board.toml'} is missing" in told.stderr
+
+
+def test_nothing_in_a_record_becomes_markup_or_names_a_folder_of_the_filer(
+    home: Path, tmp_path: Path
+) -> None:
+    evil = "<img src=x onerror=alert(1)>\n\n# owned [x](javascript:alert(1))"
+    record = run_record(
+        0, ("np", "rag"), warnings=(evil,), command="prime-audit compare --plugin /home/alice/p.py"
+    )
+    assert add(home, run_at(tmp_path / "evil", record), "--method", "rag").exit_code == 0
+    text = (home / "toy" / "table.md").read_text(encoding="utf-8")
+    assert "<img" not in text
+    assert "\n# owned" not in text
+    assert "/home/alice" not in "".join(p.read_text(encoding="utf-8") for p in home.rglob("*.json"))
+
+
+def test_a_third_party_s_method_appears(home: Path, tmp_path: Path) -> None:
+    """Its plugin is one file that only its author has."""
+    head = "from prime_audit.plugins import method"
+    source = f"{head}\n\n\n@method(source='mine')\ndef personalise(scene):\n    return {{}}\n"
+    plugin = tmp_path / "theirs.py"
+    plugin.write_text(source, encoding="utf-8")
+    for seed in SEEDS:
+        record = run_record(seed, ("np", "theirs"), plugins_given=(plugin,))
+        assert add(home, run_at(tmp_path / f"theirs{seed}", record), "--method", "theirs").exit_code == 0
+    plugin.unlink()
+    assert check(home).exit_code == 0
+    found = [r for r in rows(home) if r["method"] == "theirs" and not r["game"]]
+    assert len(found) == 4
+    assert all(r["value"] and len(r["records"].split()) == 2 for r in found)

@@ -20,12 +20,13 @@ def drawn(rng: np.random.Generator, seeds: int, tau: float, users: float, shared
 
 
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize(("tau", "least"), [(0.0, 0.92), (0.5, 0.90), (1.0, 0.85)])
-def test_the_interval_covers_the_truth(tau: float, least: float, shared: bool) -> None:
-    """Five seeds; a spread between seeds as large as the users' own costs coverage, as any five values would."""
+@pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_interval_covers_the_truth(tau: float, seeds: int, shared: bool) -> None:
+    """Also with three seeds, and where they lie far apart."""
     rng = np.random.default_rng(0)
-    cis = [pooled(drawn(rng, 5, tau, 1.0, shared))[1] for _ in range(2000)]
-    assert np.mean([ci is not None and ci[0] <= 0 <= ci[1] for ci in cis]) >= least
+    cis = [pooled(drawn(rng, seeds, tau, 1.0, shared))[1] for _ in range(2000)]
+    assert np.mean([ci is not None and ci[0] <= 0 <= ci[1] for ci in cis]) >= 0.91
 
 
 def test_seeds_of_the_same_users_do_not_shrink_the_interval_below_theirs() -> None:
