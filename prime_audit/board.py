@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from prime_audit import panel
 from prime_audit.folder import write_atomic
+from prime_audit.markup import interval, number
 from prime_audit.record import Comparison, Record, Result
 
 if TYPE_CHECKING:
@@ -287,12 +288,6 @@ def _mark(place: int) -> str:
     return str(place).translate(_SUPERSCRIPTS)
 
 
-def number(value: float, signed: bool) -> str:
-    """Three decimals, a true minus sign, no sign on zero."""
-    text = f"{value:+.3f}" if signed else f"{value:.3f}"
-    return text[1:] if float(text) == 0.0 and text[0] in "+-" else text.replace("-", "−")
-
-
 def _main(cell: Cell, reasons: list[str]) -> str:
     mark = _mark(reasons.index(cell.reason) + 1) if cell.reason else ""
     if cell.value is None:
@@ -308,7 +303,7 @@ def _markdown_table(table: Table) -> str:
 
     def show(cell: Cell) -> str:
         main = styles[cell.rank].format(_main(cell, reasons))
-        return f"{main} [{', '.join(number(x, cell.signed) for x in cell.ci)}]" if cell.ci else main
+        return f"{main} {interval(cell.ci, cell.signed)}" if cell.ci else main
 
     lines = [
         [f"`{m}`".replace("|", "\\|"), *map(show, line)]

@@ -10,9 +10,9 @@ from prime_audit.boards.admission import require_admissible
 from prime_audit.boards.config import Board
 from prime_audit.boards.filed import Filed, dumped, parts, place, read_filed, same_figures
 from prime_audit.boards.sheet import Sheet
-from prime_audit.boards.tables import number
 from prime_audit.errors import UserError
 from prime_audit.folder import load_run, write_atomic
+from prime_audit.markup import number
 from prime_audit.record import Record
 
 

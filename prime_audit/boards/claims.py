@@ -14,7 +14,7 @@ from prime_audit.boards.claim_rows import FILE, Claim, read_claims
 from prime_audit.boards.rounding import Verdict
 from prime_audit.boards.selection import DISTANCE, LOWER, Look
 from prime_audit.boards.statements import KINDS, Finding
-from prime_audit.boards.tables import escape
+from prime_audit.markup import markdown_text
 
 _NONE = "–"
 
@@ -142,11 +142,11 @@ def claims_markdown(results: Sequence[ClaimResult]) -> str:
 
 
 def _row(r: ClaimResult) -> list[str]:
-    quote = f"“{escape(r.quote)}” (`{r.id}`)"
-    where = escape(r.place) + (f"; {r.reading}" if r.reading else "")
+    quote = f"“{markdown_text(r.quote)}” (`{r.id}`)"
+    where = markdown_text(r.place) + (f"; {r.reading}" if r.reading else "")
     verdict = f"**{r.verdict.value}**" if r.verdict is Verdict.FAILS else r.verdict.value
-    computed = escape(f"{r.computed}; {r.rounding}" if r.rounding else r.computed)
-    return [quote, where, verdict, escape(r.stated), computed, str(len(r.counterexamples) or _NONE)]
+    computed = markdown_text(f"{r.computed}; {r.rounding}" if r.rounding else r.computed)
+    return [quote, where, verdict, markdown_text(r.stated), computed, str(len(r.counterexamples) or _NONE)]
 
 
 def _notes(results: Sequence[ClaimResult]) -> Iterable[str]:
@@ -156,8 +156,8 @@ def _notes(results: Sequence[ClaimResult]) -> Iterable[str]:
     for claim in dict.fromkeys(r.id for r in results):
         own = [r for r in results if r.id == claim]
         if own[0].note or any(r.counterexamples for r in own):
-            lines.append(f"* `{claim}`" + (f": {escape(own[0].note)}" if own[0].note else ""))
+            lines.append(f"* `{claim}`" + (f": {markdown_text(own[0].note)}" if own[0].note else ""))
         for r in own:
             under = f"{r.reading}: " if r.reading else ""
-            lines += [f"    * {under}{escape(text)}" for text in r.counterexamples]
+            lines += [f"    * {under}{markdown_text(text)}" for text in r.counterexamples]
     yield "\n".join(lines)

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from prime_audit.boards.sheet import Figure, Sheet
-from prime_audit.boards.tables import Column, columns, number, title
+from prime_audit.boards.tables import Column, columns, title
+from prime_audit.markup import latex_text, number
 
 _CSV = (
     *("task", "method", "metric", "game", "attack", "value", "lo", "hi", "best_place", "worst_place"),
@@ -25,24 +26,6 @@ _CSV = (
         "reason",
     ),
 )
-_TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "−": "$-$",
-    "–": "--",
-    "—": "---",
-    "½": r"\textonehalf{}",
-    "α": r"$\alpha$",
-    "Δ": r"$\Delta$",
-    "ε": r"$\varepsilon$",
-    "≥": r"$\geq$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "·": r"$\cdot$",
-}
 
 
 def csv(sheet: Sheet) -> str:
@@ -102,27 +85,22 @@ def tex(sheet: Sheet) -> str:
         "\\begin{tabular}{l" + "r" * len(heads) + "}",
         "\\toprule",
         " & ".join(["", *_spans(heads)]) + r" \\",
-        " & ".join(["method", *(texed(title(c, sheet)) for _, c in heads)]) + r" \\",
+        " & ".join(["method", *(latex_text(title(c, sheet)) for _, c in heads)]) + r" \\",
         "\\midrule",
     ]
     for method in sheet.methods:
         row = [_texed_cell(cells.get((task, method, c))) for task, c in heads]
-        lines.append(" & ".join([f"\\texttt{{{texed(method)}}}", *row]) + r" \\")
+        lines.append(" & ".join([f"\\texttt{{{latex_text(method)}}}", *row]) + r" \\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
 def _spans(heads: Sequence[tuple[str, Column]]) -> list[str]:
     counts: Mapping[str, int] = {t: sum(task == t for task, _ in heads) for t, _ in heads}
-    return [f"\\multicolumn{{{n}}}{{c}}{{{texed(task)}}}" for task, n in counts.items()]
+    return [f"\\multicolumn{{{n}}}{{c}}{{{latex_text(task)}}}" for task, n in counts.items()]
 
 
 def _texed_cell(figure: Figure | None) -> str:
     if figure is None or figure.value is None:
         return "---"
-    text = texed(number(figure.value))
+    text = latex_text(number(figure.value))
     return f"\\textbf{{{text}}}" if figure.rank and figure.rank[0] == 1 else text
-
-
-def texed(text: str) -> str:
-    """Escape text for LaTeX."""
-    return "".join(_TEX.get(c, c) for c in " ".join(text.split()))

@@ -11,7 +11,8 @@ from prime_audit.boards.config import Board, Expected
 from prime_audit.boards.filed import Filed
 from prime_audit.boards.pooling import Seen, pooled
 from prime_audit.boards.sheet import Figure, Sheet
-from prime_audit.boards.tables import code, escape, interval, number, table
+from prime_audit.boards.tables import code, table
+from prime_audit.markup import interval, markdown_text, number
 from prime_audit.record import Comparison
 
 FOR, OPEN, AGAINST = "for it", "open", "against it"
@@ -78,7 +79,7 @@ def _row(claim: Expected, reading: str | None, found: Sequence[Compared]) -> lis
     counts = [sum(c.word == word for c in found) for word in (FOR, OPEN, AGAINST)]
     way, words = sum(c.gain > 0 for c in found), verdict(found, claim.says)
     figures = [str(n) for n in (len(found), way, *counts)]
-    return [escape(f"“{claim.quote}”"), claim.says, reading or "", *figures, words]
+    return [markdown_text(f"“{claim.quote}”"), claim.says, reading or "", *figures, words]
 
 
 def _together(found: Sequence[Compared]) -> list[Compared]:
@@ -104,9 +105,11 @@ def verdict(found: Sequence[Compared], says: str = "always") -> str:
 
 
 def _detail(claim: Expected, reading: str | None, found: Sequence[Compared]) -> Iterator[str]:
-    yield f"### “{escape(claim.quote)}”" + (f" ({reading})" if reading else "")
+    yield f"### “{markdown_text(claim.quote)}”" + (f" ({reading})" if reading else "")
     if found:
-        rows = [(c.task, code(c.method), code(c.baseline), escape(c.what), _gain(c), c.word) for c in found]
+        rows = [
+            (c.task, code(c.method), code(c.baseline), markdown_text(c.what), _gain(c), c.word) for c in found
+        ]
         yield table(rows, ("task", "method", "against", "figure", "gain", "says"))
 
 

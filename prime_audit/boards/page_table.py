@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 
-from prime_audit.board import number
 from prime_audit.boards.columns import Column, Group, Judged, TaskView
 from prime_audit.boards.page_text import thousandths
 from prime_audit.boards.sheet import Figure
+from prime_audit.markup import number
 
 Href = Callable[[Sequence[str]], str | None]
 """Ids of records -> the address that a figure links to; None for none."""

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Iterable, Sequence
 
 from prime_audit import panel
 from prime_audit.boards.gather import methods_shown
 from prime_audit.boards.sheet import Figure, Sheet
+from prime_audit.markup import interval, markdown_text, number, plain
 
 NONE = "—"
 Column = tuple[str, str | None, str | None]
 """(metric, game, attack)."""
-
-
-def number(value: float, signed: bool = False) -> str:
-    """Three decimals, a true minus sign, no sign on zero."""
-    text = f"{value:+.3f}" if signed else f"{value:.3f}"
-    return (text[1:] if float(text) == 0 and text[0] in "+-" else text).replace("-", "−")
-
-
-def interval(ci: tuple[float, float] | None, signed: bool = False) -> str:
-    """``[0.1, 0.2]``; empty where there is none."""
-    return f"[{number(ci[0], signed)}, {number(ci[1], signed)}]" if ci else ""
 
 
 def columns(sheet: Sheet, task: str, leakage: bool) -> list[Column]:
@@ -48,9 +36,9 @@ def markdown(sheet: Sheet) -> str:
     for task in sheet.tasks:
         lines += [f"## {task}", _utility(sheet, task), *_leakage(sheet, task), _reasons(sheet, task)]
         lines += _judged(sheet, task)
-    lines += ["## How to read this", _bullets(map(escape, sheet.notes))]
+    lines += ["## How to read this", _bullets(map(markdown_text, sheet.notes))]
     if sheet.warnings:
-        lines += ["## Warnings", _bullets(map(escape, sheet.warnings))]
+        lines += ["## Warnings", _bullets(map(markdown_text, sheet.warnings))]
     return "\n\n".join(filter(None, lines)) + "\n"
 
 
@@ -113,7 +101,7 @@ def _records(figures: Sequence[Figure], sheet: Sheet) -> str:
     ids = dict.fromkeys(i for f in figures for i in f.sources if i in sheet.sources)
     sources = [sheet.sources[i] for i in ids]
     names = [s.id if s.seed is None else f"seed {s.seed}" for s in sources]
-    return ", ".join(f"[{escape(n)}]({s.href})" for n, s in zip(names, sources, strict=True)) or NONE
+    return ", ".join(f"[{markdown_text(n)}]({s.href})" for n, s in zip(names, sources, strict=True)) or NONE
 
 
 def _leakage(sheet: Sheet, task: str) -> list[str]:
@@ -147,7 +135,7 @@ def _reasons(sheet: Sheet, task: str) -> str:
             what = "utility" if f.game is None else f"game {f.game}"
             found.setdefault((what, f.reason or "no figure"), {})[f.method] = None
     return _bullets(
-        f"{NONE} {what}: {escape(reason)}: {', '.join(map(code, methods))}"
+        f"{NONE} {what}: {markdown_text(reason)}: {', '.join(map(code, methods))}"
         for (what, reason), methods in found.items()
     )
 
@@ -162,23 +150,13 @@ def _judged(sheet: Sheet, task: str) -> list[str]:
             rows.setdefault(cells, []).append(leak.method)
     if not rows:
         return []
-    lines = [[", ".join(map(code, methods)), *map(escape, cells)] for cells, methods in rows.items()]
+    lines = [[", ".join(map(code, methods)), *map(markdown_text, cells)] for cells, methods in rows.items()]
     return ["### Control panel", table(lines, [panel.HEADERS[0], "seed", *panel.HEADERS[1:]])]
-
-
-def _plain(text: str) -> str:
-    """Make one line of printable text."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def code(text: str) -> str:
     """Set a name in Markdown's code, so that nothing in it is markup."""
-    return f"`{_plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
-
-
-def escape(text: str) -> str:
-    """Keep text from being markup in Markdown."""
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(_plain(text), quote=False))
+    return f"`{plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:

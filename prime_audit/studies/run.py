@@ -17,6 +17,7 @@ from prime_audit.api import compare, option_words
 from prime_audit.community.store import content_key
 from prime_audit.errors import UserError
 from prime_audit.folder import Run, RunFolder, write_atomic
+from prime_audit.markup import markdown_text, plain
 from prime_audit.plan import Plan, default_tasks, make_plan
 from prime_audit.studies import tables as forms
 from prime_audit.studies.catalog import find_study
@@ -215,7 +216,7 @@ def _warnings(found: Found) -> list[str]:
 
 
 def _page(found: Found, report: Report, command: str) -> str:
-    asked, text = found.study, forms.markdown_text
+    asked, text = found.study, markdown_text
     lines = [f"# {asked.title} ({asked.answers})", f"To make this again:\n\n```sh\n{command}\n```"]
     for table in report.tables:
         lines += [f"## {text(table.title)}", forms.markdown(table)]
@@ -270,10 +271,10 @@ def _latex(found: Found, report: Report, command: str) -> str:
     lines = [f"% {line}" for line in (f"{found.study.title} ({found.study.answers})", command)]
     lines.append("% packages: booktabs; LuaLaTeX or XeLaTeX where texts have letters beyond ASCII")
     for table in report.tables:
-        about = [forms.plain(table.title), *forms.remarks(table)]
+        about = [plain(table.title), *forms.remarks(table)]
         lines += ["", *(f"% {line}" for line in about), forms.latex(table)]
     return "\n".join(lines) + "\n"
 
 
 def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"* {forms.markdown_text(line)}" for line in lines)
+    return "\n".join(f"* {markdown_text(line)}" for line in lines)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv as csv_module
-import html
 import io
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+
+from prime_audit.markup import interval as limits
+from prime_audit.markup import latex_text, markdown_text, number, plain
 
 DECIMALS = 3
 """Of every figure, as in the paper."""
@@ -59,17 +60,6 @@ def ranked(cells: Sequence[Cell], higher_is_better: bool | None) -> list[Cell]:
     return [c if c.value is None else replace(c, rank=places.get(round(c.value, DECIMALS), 0)) for c in cells]
 
 
-def number(value: float, signed: bool = False) -> str:
-    """Three decimals, a true minus sign, no sign on zero."""
-    text = f"{value:+.{DECIMALS}f}" if signed else f"{value:.{DECIMALS}f}"
-    return text[1:] if float(text) == 0.0 and text[0] in "+-" else text.replace("-", "−")
-
-
-def plain(text: str) -> str:
-    """Return any text on one line, without characters that are not seen or that steer a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def shown(cell: Cell) -> str:
     """Return a cell as plain text, without its interval."""
     if cell.value is None:
@@ -79,7 +69,7 @@ def shown(cell: Cell) -> str:
 
 def interval(cell: Cell) -> str:
     """Return a cell's interval as plain text; empty where it has none."""
-    return f"[{', '.join(number(x, cell.signed) for x in cell.ci)}]" if cell.ci else ""
+    return limits(cell.ci, cell.signed)
 
 
 def remarks(table: Table) -> list[str]:
@@ -98,11 +88,6 @@ def column(head: tuple[str, str]) -> str:
 
 
 # -- Markdown ----------------------------------------------------------------------------------------------
-
-
-def markdown_text(text: str) -> str:
-    """Write any text so that Markdown shows it as it is, on one line: no markup, no HTML, no new column."""
-    return re.sub(r"([\\`*_\[\]|~$#!])", r"\\\1", html.escape(plain(text), quote=False))
 
 
 def markdown(table: Table) -> str:
@@ -179,34 +164,6 @@ def _extras(cells: Sequence[Cell]) -> list[str]:
 
 
 # -- LaTeX -------------------------------------------------------------------------------------------------
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-    # Behind a line break they would be read as its arguments.
-    **{mark: f"{{{mark}}}" for mark in "[]*"},
-    **{
-        "`": r"\textasciigrave{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-    },
-    **{"α": r"$\alpha$", "ε": r"$\varepsilon$", "±": r"$\pm$", "−": "$-$", "≥": r"$\geq$", "Δ": r"$\Delta$"},
-    **{
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-        "–": r"\textendash{}",
-        "·": r"$\cdot$",
-        "½": r"$\frac{1}{2}$",
-    },
-}
-
-
-def latex_text(text: str) -> str:
-    """Write any text so that LaTeX sets it as it is, on one line; letters beyond ASCII want LuaLaTeX or XeLaTeX."""
-    written = "".join(_TEX.get(c, c) for c in plain(text))
-    return re.sub("-(?=-)", "-{}", written)  # two hyphens would become a dash
 
 
 def latex(table: Table) -> str:

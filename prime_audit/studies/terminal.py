@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-from prime_audit.studies.tables import Table, interval, numeric, plain, remarks, shown, spared
+from prime_audit.markup import plain
+from prime_audit.studies.tables import Table, interval, numeric, remarks, shown, spared
 
 WIDTH = 100
 """Characters of a line where the output is no terminal."""

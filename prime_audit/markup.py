@@ -1,0 +1,56 @@
+"""Figures and texts as tables show them, in plain text, Markdown and LaTeX: nothing in a text becomes markup."""
+
+from __future__ import annotations
+
+import html
+import re
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    # Behind a line break they would be read as its arguments.
+    **{mark: f"{{{mark}}}" for mark in "[]*"},
+    **{
+        "`": r"\textasciigrave{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+    },
+    **{"α": r"$\alpha$", "ε": r"$\varepsilon$", "±": r"$\pm$", "−": "$-$", "≥": r"$\geq$", "Δ": r"$\Delta$"},
+    **{
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "–": r"\textendash{}",
+        "—": r"\textemdash{}",
+        "·": r"$\cdot$",
+        "½": r"$\frac{1}{2}$",
+    },
+}
+
+
+def number(value: float, signed: bool = False) -> str:
+    """Three decimals, a true minus sign, no sign on zero."""
+    text = f"{value:+.3f}" if signed else f"{value:.3f}"
+    return text[1:] if float(text) == 0.0 and text[0] in "+-" else text.replace("-", "−")
+
+
+def interval(ci: tuple[float, float] | None, signed: bool = False) -> str:
+    """``[0.100, 0.200]``; empty where there is none."""
+    return f"[{number(ci[0], signed)}, {number(ci[1], signed)}]" if ci else ""
+
+
+def plain(text: str) -> str:
+    """Return any text on one line, without characters that are not seen or that steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def markdown_text(text: str) -> str:
+    """Write any text so that Markdown shows it as it is, on one line: no markup, no HTML, no new column."""
+    return re.sub(r"([\\`*_\[\]|~$#!])", r"\\\1", html.escape(plain(text), quote=False))
+
+
+def latex_text(text: str) -> str:
+    """Write any text so that LaTeX sets it as it is, on one line; letters beyond ASCII want LuaLaTeX or XeLaTeX."""
+    written = "".join(_TEX.get(c, c) for c in plain(text))
+    return re.sub("-(?=-)", "-{}", written)  # two hyphens would become a dash
