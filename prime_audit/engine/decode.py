@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache
 
 from prime_audit.engine.base import Base, Branch
 from prime_audit.engine.batches import batches
 from prime_audit.engine.codec import Encoded, pad_right
-from prime_audit.engine.kvcache import growing_cache, joined
+from prime_audit.engine.kvcache import Reader
 from prime_audit.engine.sampling import Sampling, choose
 
 LOOK = {"cpu": 1}
@@ -46,9 +45,13 @@ class Decoding:
         noise: Tensor | None,
         read_tokens: int,
     ) -> None:
-        self._base, self._sampling, self._noise = base, sampling, noise
-        self._branch_of, self._read_tokens = branch_of, read_tokens
+        self._base, self._sampling, self._read_tokens = base, sampling, read_tokens
         device = base.device
+        # Longest first: a part to read is then a run of rows, and stands in the cache as it is read.
+        self._order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i].ids), i))
+        prompts = [prompts[i] for i in self._order]
+        self._noise = None if noise is None else noise[self._order]
+        self._branch_of: BranchOf = lambda rows: branch_of([self._order[i] for i in rows])
         self._stops = torch.tensor(base.stops, device=device)
         self._max_new, self._look = max_new, LOOK.get(device.type, 8)
         self._ids = pad_right([p.ids for p in prompts], base.codec.pad, device)
@@ -67,7 +70,8 @@ class Decoding:
         with self._base.mounted(self._branch):
             self._go_on(logits)
         stops = set(self._base.stops)
-        return [_until(row, stops) for row in self._answers.tolist()]
+        found = zip(self._order, self._answers.tolist(), strict=True)
+        return [_until(row, stops) for _, row in sorted(found)]
 
     def _go_on(self, logits: Tensor) -> None:
         for step in range(self._max_new):
@@ -82,7 +86,9 @@ class Decoding:
 
     def _read(self) -> Tensor:
         """Fill the cache with the prompts; logits after each one's last token."""
-        found, caches, order = list[Tensor](), list[Cache](), list[int]()
+        count, width = self._ids.shape
+        reader = Reader(self._base.model.config, count, width, self._max_new)
+        found = list[Tensor]()
         for rows in batches(
             range(len(self._last)),
             group=lambda _: 0,
@@ -90,19 +96,17 @@ class Decoding:
             tokens=self._read_tokens,
         ):
             last = [self._last[i] for i in rows]
-            caches.append(growing_cache(self._base.model.config, self._max_new))
             with self._base.mounted(self._branch_of(rows)):
                 found.append(
                     self._base.logits_at(
-                        self._ids[rows, : max(last) + 1], range(len(rows)), last, past_key_values=caches[-1]
+                        self._ids[rows[0] : rows[-1] + 1, : max(last) + 1],
+                        range(len(rows)),
+                        last,
+                        past_key_values=reader.part(slice(rows[0], rows[-1] + 1)),
                     )
                 )
-            order += rows
-        self._cache = joined(caches)
-        back = torch.tensor(order, device=self._ids.device).argsort()
-        if order != sorted(order):
-            self._cache.batch_select_indices(back)
-        return torch.cat(found)[back]
+        self._cache = reader.whole()
+        return torch.cat(found)
 
     def _write(self, step: int) -> Tensor:
         """Logits after the last token, which stands at the end of the cache, behind its row's hole."""

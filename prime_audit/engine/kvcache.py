@@ -6,42 +6,49 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+ROOM = 32
+"""Columns made at a time for answers: another look at all keys and values when they are full."""
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values [rows, heads, room, d], of which the first ``filled`` columns are in use."""
+    """Keys and values [rows, heads, room, d], of which the first ``filled`` columns are in use.
 
-    room = 32
-    """Columns made at a time, beyond what is needed."""
+    Prompts are read into their rows part by part (``reading``), so that nothing is copied when the last is in.
+    """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._filled = 0
+    def __init__(self, rows: int, columns: int, room: int) -> None:
+        """``columns`` of the longest prompt; ``room``: columns made at a time, beyond what is needed."""
+        super().__init__()
+        self.room = room
+        self.reading: slice | None = None
+        """The rows whose prompts come next; None: a token for every row does."""
+        self._rows, self._columns, self._filled = rows, columns, 0
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Append columns and return all in use, as views."""
+        """Take in columns and return all that these rows may attend to."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = self._larger(key_states), self._larger(value_states)
-            self._filled = key_states.shape[-2]
+            self.keys, self.values = self._blank(key_states), self._blank(value_states)
+        if self.reading is not None:
+            self._put(self.reading, 0, key_states, value_states)
             return key_states, value_states
-        more = key_states.shape[-2]
-        if self._filled + more > self.keys.shape[-2]:
+        if self._filled + key_states.shape[-2] > self.keys.shape[-2]:
             self.keys, self.values = (
-                self._larger(t[..., : self._filled, :]) for t in (self.keys, self.values)
+                nn.functional.pad(t[..., : self._filled, :], (0, 0, 0, self.room))
+                for t in (self.keys, self.values)
             )
-        self.keys[..., self._filled : self._filled + more, :] = key_states
-        self.values[..., self._filled : self._filled + more, :] = value_states
-        self._filled += more
+        self._put(slice(None), self._filled, key_states, value_states)
+        self._filled += key_states.shape[-2]
         return self.keys[..., : self._filled, :], self.values[..., : self._filled, :]
 
-    def fill(self, columns: int) -> None:
-        """Say how many columns are in use, where the tensors were replaced."""
-        self._filled = columns
+    def close(self) -> None:
+        """Say that all prompts have been read."""
+        self.reading, self._filled = None, self._columns
 
     def get_seq_length(self) -> int:
         """Count the columns in use."""
@@ -51,47 +58,53 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         """Keep only these rows."""
         self.keys, self.values = self.keys[indices], self.values[indices]
 
-    def _larger(self, states: Tensor) -> Tensor:
-        *front, columns, width = states.shape
-        made = torch.empty((*front, columns + self.room, width), dtype=states.dtype, device=states.device)
-        made[..., :columns, :] = states
-        return made
+    def _blank(self, states: Tensor) -> Tensor:
+        """Make room for all rows, of zeros: a mask hides what lies behind a short prompt, and hides no NaN."""
+        heads, width = states.shape[1], states.shape[3]
+        return states.new_zeros((self._rows, heads, self._columns + self.room, width))
+
+    def _put(self, rows: slice, start: int, keys: Tensor, values: Tensor) -> None:
+        columns = slice(start, start + keys.shape[-2])
+        self.keys[rows, :, columns], self.values[rows, :, columns] = keys, values
 
 
-def growing_cache(config: Any, max_new: int) -> Cache:
-    """Return a cache for answers of up to ``max_new`` tokens; layers of a kind of their own keep transformers' own."""
-    cache = DynamicCache(config=config)
-    if any(type(layer) is not DynamicLayer for layer in cache.layers) or not cache.layers:
-        return cache
-    layers = [GrowingLayer() for _ in cache.layers]
-    for layer in layers:
-        layer.room = min(max_new, GrowingLayer.room)
-    return Cache(layers=layers)
+class Reader:
+    """The cache of a batch while its prompts are read: part after part, in the order of its rows."""
+
+    def __init__(self, config: Any, rows: int, columns: int, max_new: int) -> None:
+        """Layers of a kind of their own keep transformers' own cache, one a part, joined at the end."""
+        self._config, self._parts = config, list[Cache]()
+        kinds = DynamicCache(config=config).layers
+        self._whole = None
+        if kinds and all(type(layer) is DynamicLayer for layer in kinds):
+            self._whole = Cache(layers=[GrowingLayer(rows, columns, min(max_new, ROOM)) for _ in kinds])
+
+    def part(self, rows: slice) -> Cache:
+        """Return the cache to read these rows' prompts with."""
+        if self._whole is None:
+            self._parts.append(DynamicCache(config=self._config))
+            return self._parts[-1]
+        for layer in self._whole.layers:
+            layer.reading = rows
+        return self._whole
+
+    def whole(self) -> Cache:
+        """Return the cache of all rows, once the last part has been read."""
+        if self._whole is None:
+            return joined(self._parts)
+        for layer in self._whole.layers:
+            layer.close()
+        return self._whole
 
 
 def joined(caches: Sequence[Cache]) -> Cache:
-    """Put caches under each other, shorter rows padded on the right; they are used up, layer after layer."""
+    """Put caches of equally long rows under each other; they are used up, layer after layer."""
     first = caches[0]
     for number, layer in enumerate(first.layers if len(caches) > 1 else ()):
         parts = [cache.layers[number] for cache in caches]
-        growing = isinstance(
-            layer, GrowingLayer
-        )  # any other kind comes with its longest rows first, and no holes
-        used = [part.get_seq_length() if growing else part.keys.shape[-2] for part in parts]
-        columns = max(used)
         layer.keys, layer.values = (
-            torch.cat(
-                [_wide(getattr(part, name)[..., :n, :], columns) for part, n in zip(parts, used, strict=True)]
-            )
-            for name in ("keys", "values")
+            torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values")
         )
-        if growing:
-            layer.fill(columns)
         for part in parts[1:]:
             part.keys = part.values = None
     return first
-
-
-def _wide(states: Tensor, columns: int) -> Tensor:
-    """Pad [rows, heads, used, d] with zeros to so many columns: a mask hides them, and hides no NaN."""
-    return torch.nn.functional.pad(states, (0, 0, 0, columns - states.shape[-2]))

@@ -12,6 +12,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 from prime_audit.engine.bank import Mixture, alone
 from prime_audit.engine.base import load_base
 from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.kvcache import GrowingLayer
 from prime_audit.engine.sampling import Sampling, choose, uniforms
 
 KINDS = ["llama", "mistral", "qwen2"]
@@ -182,14 +183,11 @@ def test_numbers_out_of_range_are_refused(bad):
 
 
 def test_prompts_read_in_parts_of_unlike_length(bench, pairs, monkeypatch):
-    """Whatever stood in memory before: columns that a shorter part does not use must not be seen."""
+    """Columns of the cache that a shorter part does not use must not be seen, whatever stands in them."""
     b = bench()
     requests = [Request(p * n, alone(name)) for p, _ in pairs for n in (1, 3) for name in ("ann", "bob")]
     whole = b.engine.generate(requests, NEW)
-
-    def spoilt(*shape, **options):
-        return torch.full(shape[0], float("nan"), **options)
-
-    monkeypatch.setattr("prime_audit.engine.kvcache.torch.empty", spoilt)
+    blank = GrowingLayer._blank
+    monkeypatch.setattr(GrowingLayer, "_blank", lambda layer, states: blank(layer, states) + 1e3)
     b.engine.read_tokens = 40
     assert b.engine.generate(requests, NEW) == whole
