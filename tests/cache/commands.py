@@ -96,9 +96,9 @@ def times(out: Path) -> dict[str, Any]:
 
 
 def files(out: Path) -> dict[str, bytes]:
-    """Return all other files of a run."""
+    """Return all files but a record."""
     found = {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    found.pop("record.json")
+    found.pop("record.json", None)
     return found
 
 

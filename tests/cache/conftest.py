@@ -22,7 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def asked(
     small_data: Callable[[str], Path], small: Sequence[str], llama_folder: Path
 ) -> Callable[..., list[str]]:
-    """(cache, out) → the words of a small ``compare`` that makes every kind of artefact, and trains in a second or two."""
+    """(cache, out) → the words of a small ``compare`` that makes every kind of artefact."""
 
     def words(cache: Path, out: Path, *more: str, methods: str = "prime,perpcs,oppu") -> list[str]:
         data = str(small_data("LaMP-4"))

@@ -36,7 +36,7 @@ if __name__ == "__main__":
     import matplotlib.figure  # noqa: F401
     import nevergrad  # noqa: F401
     import scipy.stats  # noqa: F401
-    import sklearn.cluster  # noqa: F401
+    import sklearn.cluster
     import sklearn.linear_model  # noqa: F401
     import torch
 
