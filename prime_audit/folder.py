@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -153,21 +153,18 @@ def _names(out: Path) -> set[str]:
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Hold a folder for this process."""
-    lock = locked(out / _LOCK)
-    try:
-        lock.__enter__()
-    except BusyError as held:
-        raise UserError(
-            f"output folder {out} is being written by {held}: wait for it, or choose another --out"
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"cannot write into output folder {out}: {error.strerror}; make room or choose another --out"
-        ) from None
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(out / _LOCK))
+        except BusyError as other:
+            raise UserError(
+                f"output folder {out} is being written by {other}: wait for it, or choose another --out"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"cannot write into output folder {out}: {error.strerror}; make room or choose another --out"
+            ) from None
         yield
-    finally:
-        lock.__exit__(None, None, None)
 
 
 def _sweep(out: Path) -> None:

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,22 @@ class Entry:
         """Whether anything lies at its place, whole or damaged."""
         return os.path.lexists(self.place)
 
-    def locked(self, waiting: Callable[[str], None] | None) -> AbstractContextManager[None]:
+    @contextmanager
+    def locked(self, waiting: Callable[[str], None] | None) -> Iterator[None]:
         """Hold its lock (see :func:`lock.locked`); what a killed run was making of it is swept away.
 
         Raises UserError where the cache cannot be written.
         """
-        return _Held(self, waiting)
+        path = self.place.with_name(f"{LOCK}{self.key}")
+        with ExitStack() as held:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                alone = held.enter_context(locked(path, waiting))
+            except OSError as fault:
+                raise self.unwritable(fault) from fault
+            for left in path.parent.glob(f"{MAKING}{self.key}-*") if alone else ():
+                shutil.rmtree(left, ignore_errors=True)
+            yield
 
     def check(self, kind: str | None = None) -> Manifest:
         """Compare every byte with the manifest; raises DamagedError."""
@@ -133,28 +143,6 @@ class Entry:
         return UnwritableError(
             f"cache {self.place}: cannot be written ({why}); {room}give --cache DIR or --no-cache"
         )
-
-
-class _Held(AbstractContextManager[None]):
-    """An entry's lock, held."""
-
-    def __init__(self, entry: Entry, waiting: Callable[[str], None] | None) -> None:
-        self._entry, self._waiting = entry, waiting
-
-    def __enter__(self) -> None:
-        entry = self._entry
-        path = entry.place.with_name(f"{LOCK}{entry.key}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = locked(path, self._waiting)
-            self._lock.__enter__()
-        except OSError as fault:
-            raise entry.unwritable(fault) from fault
-        for left in path.parent.glob(f"{MAKING}{entry.key}-*"):
-            shutil.rmtree(left, ignore_errors=True)
-
-    def __exit__(self, *fault: Any) -> None:
-        self._lock.__exit__(*fault)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -30,8 +30,8 @@ class BusyError(Exception):
 
 
 @contextmanager
-def locked(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the lock file ``path`` while the body runs; it is taken away afterwards.
+def locked(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator[bool]:
+    """Hold the lock file ``path`` while the body runs, then take it away; yields False where there are no locks.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def locked(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator
     """
     descriptor = _waited(path, waiting)
     try:
-        yield
+        yield descriptor is not None
     finally:
         if descriptor is not None:
             with suppress(OSError):  # taken away first: who opened it meanwhile sees that it is another file

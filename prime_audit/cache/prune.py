@@ -11,9 +11,10 @@ import os
 import re
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from prime_audit.cache.entry import DAMAGED, LOCK, MAKING
 from prime_audit.cache.listing import KEY, Listed, below, folders, homes, listed, names, shorts, size
@@ -28,7 +29,8 @@ _OURS = re.compile(
 )
 """Paths below an entry that prime-audit writes."""
 OLD = 86400.0
-"""Seconds after which a draft without a key, as older versions left them, is nobody's."""
+"""Seconds after which a draft that no lock tells of is nobody's."""
+T = TypeVar("T")
 
 
 @dataclass
@@ -90,12 +92,20 @@ def prune(
     return broom.done
 
 
+def sweep(root: Path) -> None:
+    """Remove what killed runs left, as far as that can be; nobody is told."""
+    with suppress(UserError):  # somebody else's, or read only
+        _Broom(False, time.time()).rubbish(root)
+
+
 @dataclass
 class _Broom:
     """Removes what is ours, or says what it would remove."""
 
     dry: bool
     now: float
+    locks: bool = True
+    """Whether the file system has locks."""
     done: Pruned = field(default_factory=Pruned)
 
     def rubbish(self, home: Path) -> None:
@@ -132,21 +142,19 @@ class _Broom:
 
     def _draft(self, path: Path, key: str | None) -> bool:
         with ExitStack() as held:
-            if key is None and self.now - os.lstat(path).st_mtime < OLD:
-                self.done.left.append(f"{path}: may still be written")
+            if not self._ours(path) or (key and not self._free(path, path.with_name(LOCK + key), held)):
                 return False
-            if not self._ours(path) or not (
-                key is None or self._free(path, path.with_name(LOCK + key), held)
-            ):
+            if not (key and self.locks) and self.now - os.lstat(path).st_mtime < OLD:
+                self.done.left.append(f"{path}: may still be written")
                 return False
             self._remove(path)
             return True
 
     def _free(self, what: Path, lock: Path, held: ExitStack) -> bool:
-        """Hold a lock as long as ``held``; a dry run only looks at it."""
+        """Hold a lock as long as ``held``, or note that there are none; a dry run only looks at it."""
         try:
             if not self.dry:
-                _writing(lock, lambda: held.enter_context(locked(lock)))
+                self.locks = _writing(lock, lambda: held.enter_context(locked(lock)))
             elif who := holder(lock):
                 raise BusyError(who)
         except BusyError as who:
@@ -168,8 +176,8 @@ class _Broom:
             _writing(path, path.rmdir if path.is_dir() else path.unlink)
 
 
-def _writing(path: Path, change: Callable[[], object]) -> None:
+def _writing(path: Path, change: Callable[[], T]) -> T:
     try:
-        change()
+        return change()
     except OSError as fault:
         raise UserError(f"cache {path}: cannot be removed ({fault.strerror}); give --cache DIR") from None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from prime_audit.cache.entry import DamagedError, Entry
+from prime_audit.cache.prune import sweep
 from prime_audit.cache.tally import Tally
 from prime_audit.engine.mixture import Cuts, Spent
 
@@ -77,6 +78,7 @@ class Store:
         self.root, self.spent, self.cuts = root, spent, cuts or Cuts()
         self.tally = tally or Tally()
         self._making: set[str] = set()
+        self._swept = False
 
     def adapters(
         self, key: str, names: Sequence[str], train: Callable[[], dict[str, Adapter]], base_model: str = ""
@@ -186,10 +188,9 @@ class Store:
         return (kept,)
 
     def _set_aside(self, entry: Entry, kind: str, why: str) -> None:
-        where = entry.set_aside()
-        line = f"{self._named(entry, kind)} is damaged: {why}; set aside in {where}, and made again"
-        self.tally.damaged.append(line)
-        self.tally.say(f"cache: {line}")
+        where, line = entry.set_aside(), f"{self._named(entry, kind)} is damaged: {why}"
+        self.tally.damaged.append(line)  # without the path: a record may be published
+        self.tally.say(f"cache: {line}; set aside in {where}, and made again")
 
     def _named(self, entry: Entry, kind: str) -> str:
         asked = " · ".join(filter(None, self.tally.within.values()))
@@ -197,6 +198,9 @@ class Store:
 
     def _made(self, entry: Entry, kind: str, make: Callable[[], T], save: Callable[[T, Path], None]) -> T:
         before, within = replace(self.spent), dict(self.tally.within)
+        if not self._swept:
+            self._swept = True
+            sweep(entry.root)
         with self.cuts.noting():
             made = make()
             cut = sorted(self.cuts.texts)  # what was kept and read back on the way has its own share in it

@@ -62,16 +62,16 @@ class Server:
         self._process.stdin.flush()
         return dict(json.loads(self._process.stdout.readline()))
 
-    def start(self, *words: object) -> Started:
-        """Start a command and return at once."""
+    def start(self, *words: object, limit: int | None = None) -> Started:
+        """Start a command and return at once; ``limit``: bytes beyond which no file of it grows."""
         self._count += 1
         log = self._folder / f"{self._count}.log"
-        pid = self.ask({"start": [str(w) for w in words], "log": str(log)})["pid"]
+        pid = self.ask({"start": [str(w) for w in words], "log": str(log), "limit": limit})["pid"]
         return Started(self, pid, log)
 
-    def run(self, *words: object, code: int = 0) -> Started:
+    def run(self, *words: object, code: int = 0, limit: int | None = None) -> Started:
         """Run a command to its end, which is to be ``code``."""
-        done = self.start(*words)
+        done = self.start(*words, limit=limit)
         found = done.wait()
         assert found == code, done.said
         return done

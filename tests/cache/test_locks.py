@@ -17,6 +17,7 @@ import pytest
 
 from prime_audit.cache import lock
 from prime_audit.cache.lock import BusyError, holder, locked
+from prime_audit.cache.prune import prune
 from prime_audit.community.store import Store
 from prime_audit.engine.mixture import Spent
 from prime_audit.errors import UserError
@@ -104,6 +105,18 @@ def test_a_killed_holder_is_waited_for_by_nobody(tmp_path: Path) -> None:
     assert rubbish(tmp_path) == []  # the killed one's lock and draft
 
 
+def test_what_killed_runs_left_is_swept_by_the_next_that_makes_anything(tmp_path: Path) -> None:
+    place = tmp_path / "0a"
+    for name in (f".making-{KEY}-0123abcd/0000", f".making-{'0a' * 31}ff-0123abcd"):
+        (place / name).mkdir(parents=True)
+    (place / f".lock-{KEY}").write_text("123")
+    with held(place / f".lock-{'0a' * 31}ff"):
+        Store(tmp_path, Spent()).texts("0b" * 32, lambda: ["x"])
+        assert [p.name for p in rubbish(tmp_path) if p.is_dir()] == [f".making-{'0a' * 31}ff-0123abcd"]
+    Store(tmp_path, Spent()).texts("0c" * 32, lambda: ["x"])
+    assert rubbish(tmp_path) == []
+
+
 def test_who_waited_for_a_lock_that_was_taken_away_holds_the_one_that_stands(tmp_path: Path) -> None:
     """Many threads count in a file that only the holder may write: no two at once, no rubbish."""
     path, counter, inside = tmp_path / "lock", tmp_path / "count", list[int]()
@@ -142,6 +155,11 @@ def test_without_locks_work_is_done_and_kept(
 
     assert Store(tmp_path, Spent()).texts(KEY, inner) == ["twice"]
     assert made == [["twice"]]
+    draft = tmp_path / "0a" / f".making-{KEY}-0123abcd"
+    draft.mkdir()  # whose it is nobody can tell
+    assert Store(tmp_path, Spent()).texts("0b" * 32, lambda: ["another"]) == ["another"]
+    assert prune(tmp_path).left == [f"{draft}: may still be written"]
+    assert prune(tmp_path, now=time.time() + 2 * 86400).rubbish == 1
     assert Store(tmp_path, Spent()).texts(KEY, lambda: pytest.fail("not kept")) == ["twice"]
     assert rubbish(tmp_path) == []
 
