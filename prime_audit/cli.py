@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from prime_audit import __version__
 from prime_audit.cli_audit import attack, calibrate
+from prime_audit.cli_cache import cache
 from prime_audit.cli_leaderboard import leaderboard
 from prime_audit.cli_study import study
 from prime_audit.errors import UserError
@@ -24,6 +26,7 @@ from prime_audit.options import (
     with_presets,
     with_run,
 )
+from prime_audit.stopping import Stopped, stopping
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -33,9 +36,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command; a UserError is one line and exit code 2."""
+    """Run the command; a UserError or a full disk is one line and exit code 2, a signal one line and its own code."""
     try:
-        cli(standalone_mode=False)
+        with stopping():
+            cli(standalone_mode=False)
     except UserError as fault:
         click.echo(f"prime-audit: {_one_line(str(fault))}", err=True)
         sys.exit(2)
@@ -48,9 +52,20 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("prime-audit: interrupted; nothing was written to the run's folder", err=True)
         sys.exit(130)
+    except Stopped as fault:
+        click.echo(f"prime-audit: ended by {fault.name}; nothing was written to the run's folder", err=True)
+        sys.exit(fault.code)
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         sys.stderr.close()
         sys.exit(141)
+    except (
+        OSError
+    ) as fault:  # a disk may fill anywhere: below a library's own temporary files, on standard output
+        if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        where = f"{fault.filename}: " if fault.filename else ""
+        click.echo(f"prime-audit: {where}{fault.strerror}; make room there and run again", err=True)
+        sys.exit(2)
 
 
 def _one_line(message: str) -> str:
@@ -245,6 +260,7 @@ def merge(adapters: tuple[Path, ...], weights: str, rule: str, out: Path) -> Non
 
 
 cli.add_command(attack)
+cli.add_command(cache)
 cli.add_command(calibrate)
 cli.add_command(leaderboard)
 cli.add_command(study)

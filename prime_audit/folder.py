@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from prime_audit.cache.lock import BusyError, locked
 from prime_audit.errors import UserError
 from prime_audit.record import Record, record_from_json
 
 RECORD, PREDICTIONS, SCORES = "record.json", "predictions.jsonl", "scores.jsonl"
-_MARKER = "run.json"
+_MARKER, _LOCK = "run.json", ".lock"
+_DRAFT = re.compile(r"\..+\.\d+\.tmp")
+"""What ``write_atomic`` calls a file before it is whole."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +45,16 @@ class RunFolder:
         UserError
             Where ``out`` holds another run, or cannot be written.
         """
+        _make(out)
         marker = out / _MARKER
-        if marker.exists():
+        if _lies(marker):
             mine = read_json(marker).get("hash") == record_hash
         else:
-            mine = not any((out / name).exists() for name in (RECORD, PREDICTIONS, SCORES))
+            mine = not any(_lies(out / name) for name in (RECORD, PREDICTIONS, SCORES))
         if not mine:
             raise UserError(
                 f"output folder {out} holds another run: choose another --out, or delete it first"
             )
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"cannot make output folder {out}: {error.strerror}; choose another --out"
-            ) from None
         folder = cls(out)
         folder.write_json(_MARKER, {"hash": record_hash})
         return folder
@@ -65,21 +64,25 @@ class RunFolder:
     def claimed(cls, out: Path, record_hash: str) -> Iterator[RunFolder]:
         """Hold ``out`` while the body runs; where the body fails, all that it put there is taken away again.
 
-        What stood there before stays. Raises as :meth:`create`.
+        What stood there before stays, but for the drafts of a run that was killed. Raises as :meth:`create`, and where
+        another process holds it.
         """
-        before = {path.name for path in out.iterdir()} if out.is_dir() else set()
-        made = [folder for folder in (out, *out.parents) if not folder.exists()]
+        made = [folder for folder in (out, *out.parents) if not _lies(folder)]
         try:
-            yield cls.create(out, record_hash)
-        except BaseException:  # Ctrl-C too
-            for path in out.iterdir() if out.is_dir() else ():
-                if path.name not in before and path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                elif path.name not in before:
-                    path.unlink(missing_ok=True)
-            for folder in made:
+            _make(out)
+            with _alone(out):
+                before = _names(out)
+                try:
+                    folder = cls.create(out, record_hash)
+                    _sweep(out)
+                    yield folder
+                except BaseException:  # Ctrl-C too
+                    _take_away(out, _names(out) - before)
+                    raise
+        except BaseException:
+            for parent in made:
                 with suppress(OSError):  # somebody else put a file there meanwhile
-                    folder.rmdir()
+                    parent.rmdir()
             raise
 
     def write_json(self, name: str, content: Any) -> None:
@@ -126,6 +129,57 @@ def load_run(path: str | Path) -> Run:
     if given.is_dir() and not file.exists():
         raise UserError(f"{given} has no {RECORD}: name the --out folder of a finished run")
     return Run(file.parent, record_from_json(read_json(file), str(file)))
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make output folder {out}: {error.strerror}; choose another --out") from None
+
+
+def _lies(path: Path) -> bool:
+    """Whether anything is there, as far as can be seen."""
+    return os.path.lexists(path)
+
+
+def _names(out: Path) -> set[str]:
+    try:
+        return {path.name for path in out.iterdir()}
+    except OSError as error:
+        raise UserError(f"cannot read output folder {out}: {error.strerror}; choose another --out") from None
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold a folder for this process."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(out / _LOCK))
+        except BusyError as other:
+            raise UserError(
+                f"output folder {out} is being written by {other}: wait for it, or choose another --out"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"cannot write into output folder {out}: {error.strerror}; make room or choose another --out"
+            ) from None
+        yield
+
+
+def _sweep(out: Path) -> None:
+    """Take away the drafts that a killed run left in a folder which is now ours alone."""
+    for draft in (*out.glob(".*.tmp"), *out.glob("*/.*.tmp")):
+        if _DRAFT.fullmatch(draft.name):
+            draft.unlink(missing_ok=True)
+
+
+def _take_away(out: Path, names: Iterable[str]) -> None:
+    for path in (out / name for name in names if name != _LOCK):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> None:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import psutil
 
 from prime_audit.audit.stored import Exam
+from prime_audit.cache.entry import Entry
 from prime_audit.community.store import Store, content_key
 from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine
@@ -136,14 +137,20 @@ class _Kept(Store):
         self.found = self.missed = 0
 
     def _keep(
-        self, key: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]
+        self,
+        key: str,
+        kind: str,
+        make: Callable[[], T],
+        save: Callable[[T, Path], None],
+        load: Callable[[Path], T],
     ) -> T:
-        there = self.root is not None and (self.root / key[:2] / key).is_dir()
-        self.found, self.missed = self.found + there, self.missed + (not there)
-        return super()._keep(key, make, save, load)
-
-    def _write(self, place: Path, save: Callable[[Path], None]) -> None:
-        """Keep nothing: what a rehearsal makes up must never be read back."""
+        """Read, or make and keep nothing: what a rehearsal makes up must never be read back."""
+        found = self._read(Entry(self.root, key), kind, load) if self.root is not None else None
+        if found is not None:
+            self.found += 1
+            return found[0]
+        self.missed += 1
+        return make()
 
 
 @dataclass

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from prime_audit.cache.tally import Tally, say
 from prime_audit.record import Cost, StageSeconds, Times
 
 if TYPE_CHECKING:
@@ -54,7 +55,12 @@ class Ledger:
     costs: list[Cost] = field(default_factory=list)
     stages: list[StageSeconds] = field(default_factory=list)
     started: str = field(default_factory=lambda: _now())
+    tally: Tally = field(default_factory=Tally)
+    """What the cache gave, and what had to be made."""
     _bars: Progress | None = None
+
+    def __post_init__(self) -> None:
+        self.tally.say = self.warn
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -88,6 +94,7 @@ class Ledger:
         """Run one stage of ``total`` units; yields the tick that counts them."""
         title = " · ".join(filter(None, (task, method, name)))
         start, before = time.perf_counter(), replace(engine.base.spent) if engine else None
+        outer, self.tally.within = self.tally.within, {"task": task, "method": method, "stage": name}
         bar = self._bars.add_task(title, total=total) if self._bars and total else None
         pace = _Pace(title, total, start)
 
@@ -97,7 +104,10 @@ class Ledger:
             elif not self._bars and (line := pace.line(done)):
                 self.note(line)
 
-        yield tick
+        try:
+            yield tick
+        finally:
+            self.tally.within = outer
         seconds = time.perf_counter() - start
         if self._bars and bar is not None:
             self._bars.remove_task(bar)
@@ -116,9 +126,26 @@ class Ledger:
         elif not self.quiet:
             print(line, file=sys.stderr, flush=True)
 
+    def warn(self, line: str) -> None:
+        """Tell the user what should not be missed, however quiet the run is."""
+        if self._bars:
+            self._bars.console.print(f"prime-audit: {line}", highlight=False, markup=False, soft_wrap=True)
+        else:
+            say(line)
+
     def times(self) -> Times:
         """Return all that differs between two runs of one specification."""
-        return Times(self.started, _now(), tuple(self.stages), _peak_memory(), _peak_device())
+        tally = self.tally
+        return Times(
+            self.started,
+            _now(),
+            tuple(self.stages),
+            _peak_memory(),
+            _peak_device(),
+            tally.made,
+            tally.read,
+            tuple(tally.damaged),
+        )
 
     def _say(self, title: str, seconds: float) -> None:
         if self._bars:

@@ -78,7 +78,7 @@ def observe_again(
             data = open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict)
             if data.sha256 != known[task]:
                 raise UserError(f"data {plan.data}: {task} has changed since the run {run.path}; restore it")
-            store = Store(cache, base.spent, base.codec.cuts)
+            store = Store(cache, base.spent, base.codec.cuts, ledger.tally)
             again = _Again(plan, TASKS[task], data, base, readers, store, ledger, Findings())
             again.rows = [row for row in rows if row["task"] == task]
             found[task] = again.examine().passes

@@ -227,6 +227,14 @@ class Times:
     """Highest resident memory of the process."""
     peak_device_bytes: int | None = None
     """Highest memory allocated on the accelerator; null without one."""
+    made: int = 0
+    """Artefacts (adapters, answers, signals, searches) computed in this run."""
+    read: int = 0
+    """Artefacts read back from the cache instead."""
+    damaged: tuple[str, ...] = ()
+    """Entries of the cache found damaged, set aside and made again."""
+    halved: Mapping[str, int] = field(default_factory=dict)
+    """How often the memory gave out and batches were halved, by what they held: it depends on what else runs."""
 
 
 @dataclass(frozen=True)

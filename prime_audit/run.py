@@ -6,7 +6,7 @@ import hashlib
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -111,7 +111,7 @@ def _run(
     ledger = Ledger(quiet)
     with ledger.showing():
         base = loaded(plan, ledger)
-        store = Store(cache, base.spent, base.codec.cuts)
+        store = Store(cache, base.spent, base.codec.cuts, ledger.tally)
         readers = Readers(plan, base)
         record, found = perform(plan, datasets, base, readers, store, ledger, command)
     write(folder, record, found)
@@ -133,10 +133,10 @@ def perform(
     for task, data in datasets.items():
         (kind or TaskRun)(plan, TASKS[task], data, base, readers, store, ledger, found).run()
     halved = {fit.what: fit.halved for fit in base.fits.values() if fit.halved}
-    found.warnings += [
-        f"the memory gave out {n} times while batches of more than {what} were tried; they were halved"
-        for what, n in halved.items()
-    ]
+    for what, n in halved.items():
+        ledger.note(
+            f"the memory gave out {n} times while batches of more than {what} were tried; they were halved"
+        )
     record = Record(
         command=command,
         spec=plan.spec(),
@@ -157,7 +157,7 @@ def perform(
         warnings=tuple(found.warnings),
         code=code_since(began),
         plugins=_plugins(plan),
-        times=ledger.times(),
+        times=replace(ledger.times(), halved=halved),
     )
     return record, found
 

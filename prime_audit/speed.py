@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,19 +11,20 @@ from statistics import median
 import numpy as np
 import torch
 
+from prime_audit.cache.entry import UnwritableError
+from prime_audit.community.store import Store
 from prime_audit.engine.assemble import Unit, assemble
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.embed import Encoder
 from prime_audit.engine.engine import Engine
-from prime_audit.engine.memo import key_of
-from prime_audit.engine.mixture import Mixture, Request
+from prime_audit.engine.memo import Arrays, key_of
+from prime_audit.engine.mixture import Mixture, Request, Spent
 from prime_audit.engine.recipe import Job, LoraShape, Recipe
 from prime_audit.engine.rehearsal import Line
 from prime_audit.engine.stack import Stack
 from prime_audit.engine.train import train_adapters, train_gates
 from prime_audit.engine.trainee import fresh_lora
-from prime_audit.folder import write_atomic
 
 NAMES = ("a", "b", "c")
 ROUNDS = 3
@@ -46,14 +46,17 @@ def speeds(
     text = sorted(texts, key=len)[len(texts) // 2]
     size = len(base.codec.example(text, "gold").ids)
     key = key_of(base, "speeds", _machine(base), repr(lora), encoder.content(), size, room)
-    path = cache / "speeds" / f"{key}.json" if cache else None
-    if path is not None and path.is_file():
-        return {kind: Line(*own) for kind, own in json.loads(path.read_text(encoding="utf-8")).items()}
-    found = _Probe(base, encoder, text, lora, room).measure()
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, [json.dumps({kind: [own.start, own.each] for kind, own in found.items()})])
-    return found
+
+    def measured() -> Arrays:
+        found = _Probe(base, encoder, text, lora, room).measure()
+        return {kind: np.array([own.start, own.each]) for kind, own in found.items()}
+
+    store = Store(cache / "speeds" if cache else None, Spent())
+    try:
+        found = store.arrays(key, measured)
+    except UnwritableError:  # a plan writes nothing else, so a cache that is only read will do
+        found = measured()
+    return {kind: Line(*own.tolist()) for kind, own in found.items()}
 
 
 def _machine(base: Base) -> tuple[str, ...]:

@@ -406,9 +406,10 @@ def test_whatever_decides_a_run_makes_another_search(
         prime(keeping(tmp_path, **words))
 
 
-def test_a_damaged_search_is_one_line_and_never_read(tmp_path: Path) -> None:
+def test_a_damaged_search_is_searched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prime(keeping(tmp_path))
     (file,) = tmp_path.rglob("arrays.safetensors")
     file.write_bytes(file.read_bytes()[:-8])
-    with pytest.raises(UserError, match=r"cannot be read .*; delete this folder"):
+    monkeypatch.setattr("prime_audit.prime.Search", refuse)
+    with pytest.raises(AssertionError, match="searched again"):
         prime(keeping(tmp_path))

@@ -78,7 +78,11 @@ def test_the_record_says_where_sharers_adapters_lie(quick: Callable[..., Run], t
     adapters = [load_adapter(cache / s["adapter"]) for s in sharers]
     assert {a.rank for a in adapters} == {2}
     entry = (cache / sharers[0]["adapter"]).parent
-    assert sorted(p.name for p in entry.iterdir()) == ["0000", "0001", "0002", "0003", "cost.json"]
+    assert sorted(p.name for p in entry.iterdir()) == [
+        *("0000", "0001", "0002", "0003"),
+        "cost.json",
+        "manifest.json",
+    ]
     bare = quick("rag", out=tmp_path / "rag", games="")
     assert not any("adapter" in s for s in bare.record.community["LaMP-4"]["sharers"])
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
@@ -16,8 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from prime_audit.cache.entry import DamagedError, Entry
+from prime_audit.cache.prune import sweep
+from prime_audit.cache.tally import Tally
 from prime_audit.engine.mixture import Cuts, Spent
-from prime_audit.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,10 +67,18 @@ class Store:
 
     What making an entry asked of the model, and which texts lost their front in it, is kept with it and counted again
     when it is read back: a record says what its numbers took, whether or not an earlier run had done part of it.
+
+    An entry is compared with its checksums whenever it is read; a damaged one is set aside and made again. Whoever
+    makes an entry holds its lock: another process on the same cache waits, and reads it.
     """
 
-    def __init__(self, root: Path | None, spent: Spent, cuts: Cuts | None = None) -> None:
+    def __init__(
+        self, root: Path | None, spent: Spent, cuts: Cuts | None = None, tally: Tally | None = None
+    ) -> None:
         self.root, self.spent, self.cuts = root, spent, cuts or Cuts()
+        self.tally = tally or Tally()
+        self._making: set[str] = set()
+        self._swept = False
 
     def adapters(
         self, key: str, names: Sequence[str], train: Callable[[], dict[str, Adapter]], base_model: str = ""
@@ -85,7 +93,7 @@ class Store:
         def load(folder: Path) -> dict[str, Adapter]:
             return {name: load_adapter(folder / _folder(number)) for number, name in enumerate(names)}
 
-        return self._keep(key, train, save, load)
+        return self._keep(key, "adapters", train, save, load)
 
     def gates(self, key: str, names: Sequence[str], train: Callable[[], Gates]) -> Gates:
         """Return the gates under ``key``, likewise, as one safetensors file."""
@@ -106,7 +114,7 @@ class Store:
                 name: tuple(tensors[f"{n:04d}.{i:04d}"] for i in range(sites)) for n, name in enumerate(names)
             }
 
-        return self._keep(key, train, save, load)
+        return self._keep(key, "gates", train, save, load)
 
     def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
         """Return the texts under ``key``, likewise, as one JSON file."""
@@ -117,7 +125,7 @@ class Store:
         def load(folder: Path) -> list[str]:
             return [str(t) for t in json.loads((folder / "texts.json").read_text(encoding="utf-8"))]
 
-        return self._keep(key, make, save, load)
+        return self._keep(key, "texts", make, save, load)
 
     def arrays(self, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Return the arrays under ``key``, likewise, as one safetensors file."""
@@ -131,24 +139,68 @@ class Store:
         def load(folder: Path) -> dict[str, np.ndarray]:
             return dict(load_file(str(folder / "arrays.safetensors")))
 
-        return self._keep(key, make, save, load)
+        return self._keep(key, "arrays", make, save, load)
 
     def _keep(
-        self, key: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]
+        self,
+        key: str,
+        kind: str,
+        make: Callable[[], T],
+        save: Callable[[T, Path], None],
+        load: Callable[[Path], T],
     ) -> T:
-        if self.root is None:
+        if self.root is None or key in self._making:
+            self.tally.made += 1
             return make()
-        place = self.root / key[:2] / key
-        if place.is_dir():
+        entry = Entry(self.root, key)
+        if (found := self._read(entry, kind, load)) is not None:
+            return found[0]
+
+        def waiting(holder: str) -> None:
+            self.tally.say(f"cache: {holder} is making {self._named(entry, kind)}; waiting to read it")
+
+        with entry.locked(waiting):
+            # Somebody may have made it meanwhile; and only who holds the lock may set a damaged entry aside.
+            if (found := self._read(entry, kind, load, mend=True)) is not None:
+                return found[0]
+            self._making.add(key)
             try:
-                kept = load(place)
-                account = json.loads((place / _COST).read_text(encoding="utf-8"))
-                self.spent.add(Spent(**account["spent"]))
-                self.cuts.texts.update(map(str, account["cut"]))
-            except Exception as fault:  # safetensors, JSON and the disk each have their own
-                raise UserError(f"cache {place}: cannot be read ({fault}); delete this folder") from fault
-            return kept
-        before = replace(self.spent)
+                return self._made(entry, kind, make, save)
+            finally:
+                self._making.discard(key)
+
+    def _read(
+        self, entry: Entry, kind: str, load: Callable[[Path], T], mend: bool = False
+    ) -> tuple[T] | None:
+        """Read an entry back; None where it is absent or damaged, which is set aside if it is to be mended."""
+        if not entry.there():
+            return None
+        try:
+            kept, account = _checked(entry, kind, load)
+        except DamagedError as fault:
+            if mend and entry.there():
+                self._set_aside(entry, kind, str(fault))
+            return None
+        self.spent.add(Spent(**account["spent"]))
+        self.cuts.texts.update(map(str, account["cut"]))
+        entry.used()
+        self.tally.read += 1
+        return (kept,)
+
+    def _set_aside(self, entry: Entry, kind: str, why: str) -> None:
+        where, line = entry.set_aside(), f"{self._named(entry, kind)} is damaged: {why}"
+        self.tally.damaged.append(line)  # without the path: a record may be published
+        self.tally.say(f"cache: {line}; set aside in {where}, and made again")
+
+    def _named(self, entry: Entry, kind: str) -> str:
+        asked = " · ".join(filter(None, self.tally.within.values()))
+        return f"{kind} {entry.key[:12]}" + (f" ({asked})" if asked else "")
+
+    def _made(self, entry: Entry, kind: str, make: Callable[[], T], save: Callable[[T, Path], None]) -> T:
+        before, within = replace(self.spent), dict(self.tally.within)
+        if not self._swept:
+            self._swept = True
+            sweep(entry.root)
         with self.cuts.noting():
             made = make()
             cut = sorted(self.cuts.texts)  # what was kept and read back on the way has its own share in it
@@ -158,25 +210,19 @@ class Store:
             save(made, folder)
             (folder / _COST).write_text(json.dumps(account), encoding="utf-8")
 
-        self._write(place, fill)
+        entry.write(kind, within, fill)
+        self.tally.made += 1
         return made
 
-    def _write(self, place: Path, save: Callable[[Path], None]) -> None:
-        """Fill a folder aside and move it into place whole; a twin that another run put there first is as good."""
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=".making-"))
-        except OSError as fault:
-            raise UserError(
-                f"cache {place.parent}: cannot be written ({fault.strerror}); give --cache DIR or --no-cache"
-            ) from fault
-        try:
-            save(aside)
-            aside.rename(place)
-        except OSError as fault:
-            if not place.is_dir():
-                raise UserError(
-                    f"cache {place}: cannot be written ({fault}); give --cache DIR or --no-cache"
-                ) from fault
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+
+def _checked(entry: Entry, kind: str, load: Callable[[Path], T]) -> tuple[T, dict[str, Any]]:
+    """Check an entry, then read it; raises DamagedError, also where what was written whole cannot be understood."""
+    entry.check(kind)
+    try:
+        account = json.loads((entry.place / _COST).read_text(encoding="utf-8"))
+        Spent(**account["spent"]), sorted(account["cut"])
+        return load(entry.place), account
+    except MemoryError:
+        raise
+    except Exception as fault:  # safetensors, JSON and the disk each have their own
+        raise DamagedError(f"it cannot be read ({fault})") from fault

@@ -13,7 +13,6 @@ from prime_audit.audit.controls import CONTROLS, bag_of_words, bag_of_words_betw
 from prime_audit.audit.signals import Signals
 from prime_audit.community.store import Store
 from prime_audit.engine.mixture import Spent
-from prime_audit.errors import UserError
 
 WORDS = ["rain", "sun", "snow", "wind", "fog", "hail", "storm", "mist"]
 
@@ -93,13 +92,14 @@ def test_scores_that_are_kept_are_the_scores(
         score(fresh())
 
 
-def test_kept_scores_that_are_damaged_are_one_line(tmp_path: Path) -> None:
+def test_kept_scores_that_are_damaged_are_fitted_again(tmp_path: Path) -> None:
     signals, _ = items(3, 0.5, size=24)
-    bag_of_words(signals, Store(tmp_path, Spent()))
+    first = bag_of_words(signals, Store(tmp_path, Spent()))
     (file,) = tmp_path.rglob("arrays.safetensors")
     file.write_bytes(file.read_bytes()[:-8])
-    with pytest.raises(UserError, match=r"cannot be read .*; delete this folder"):
-        bag_of_words(signals, Store(tmp_path, Spent()))
+    store = Store(tmp_path, Spent())
+    np.testing.assert_array_equal(bag_of_words(signals, store), first)
+    assert len(store.tally.damaged) == store.tally.made == 1
 
 
 def test_length_and_similarity() -> None:

@@ -66,23 +66,6 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         Store(tmp_path / "file", Spent()).adapters("k" * 64, ["a"], lambda: {"a": adapter(0)})
 
 
-@pytest.mark.parametrize("kind", ["adapters", "gates"])
-def test_a_damaged_entry_is_one_line(tmp_path: Path, kind: str) -> None:
-    store = Store(tmp_path, Spent())
-
-    def ask() -> object:
-        if kind == "adapters":
-            return store.adapters("k" * 64, ["a"], lambda: {"a": adapter(0)})
-        return store.gates("k" * 64, ["a"], lambda: {"a": (torch.ones(3),)})
-
-    ask()
-    (file,) = tmp_path.rglob("*.safetensors")
-    file.write_bytes(file.read_bytes()[:20])
-    with pytest.raises(UserError, match="cannot be read") as fault:
-        ask()
-    assert "\n" not in str(fault.value)
-
-
 def test_the_caches_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PRIME_AUDIT_CACHE", str(tmp_path / "own"))
     assert default_cache() == tmp_path / "own"

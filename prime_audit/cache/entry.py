@@ -1,0 +1,233 @@
+"""One entry of a cache: a folder named by its content key, with a manifest that lets any damage be seen.
+
+``ROOT/k2/KEY/`` (k2: the key's first two letters) holds the entry's files and ``manifest.json``: format, key, kind,
+which stage asked, size and sha256 of every file, and the manifest's own. It is written aside and renamed, so that it is
+there whole or not at all; its lock, ``ROOT/k2/.lock-KEY``, is held by whoever makes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prime_audit.cache.lock import locked
+from prime_audit.errors import UserError
+
+FORMAT = "prime-audit/entry/1"
+MANIFEST = "manifest.json"
+MAKING, LOCK, DAMAGED = ".making-", ".lock-", "damaged"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class DamagedError(Exception):
+    """An entry is not what was written; the message says how."""
+
+
+class UnwritableError(UserError):
+    """A cache cannot be written: full, read only, or somebody else's."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an entry says of itself."""
+
+    key: str
+    """Hash of all that decides its content."""
+    kind: str
+    """adapters, gates, texts or arrays."""
+    within: Mapping[str, str | None]
+    """Task, method and stage that asked for it first; may be empty."""
+    files: Mapping[str, tuple[int, str]]
+    """Path below the folder → bytes and sha256."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The place of one entry, whether or not anything is there."""
+
+    root: Path
+    """The cache's folder."""
+    key: str
+    """Content key, two letters at least."""
+
+    @property
+    def place(self) -> Path:
+        """Its folder."""
+        return self.root / self.key[:2] / self.key
+
+    def there(self) -> bool:
+        """Whether anything lies at its place, whole or damaged."""
+        return os.path.lexists(self.place)
+
+    @contextmanager
+    def locked(self, waiting: Callable[[str], None] | None) -> Iterator[None]:
+        """Hold its lock (see :func:`lock.locked`); what a killed run was making of it is swept away.
+
+        Raises UserError where the cache cannot be written.
+        """
+        path = self.place.with_name(f"{LOCK}{self.key}")
+        with ExitStack() as held:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                alone = held.enter_context(locked(path, waiting))
+            except OSError as fault:
+                raise self.unwritable(fault) from fault
+            for left in path.parent.glob(f"{MAKING}{self.key}-*") if alone else ():
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+
+    def check(self, kind: str | None = None) -> Manifest:
+        """Compare every byte with the manifest; raises DamagedError."""
+        try:
+            manifest = read_manifest(self.place)
+            if manifest.key != self.key:
+                raise DamagedError(f"it is another entry, {manifest.key[:12]}")
+            if kind not in (None, manifest.kind):
+                raise DamagedError(f"it holds {manifest.kind}, not {kind}")
+            _compare(self.place, manifest)
+        except OSError as fault:
+            raise DamagedError(f"it cannot be read ({fault.strerror})") from None
+        return manifest
+
+    def write(self, kind: str, within: Mapping[str, str | None], fill: Callable[[Path], None]) -> None:
+        """Let ``fill`` write the files into a folder aside, seal it, and move it into place whole.
+
+        A twin that another run put there first is as good. Raises UserError where it cannot be saved, and then nothing
+        of it is left.
+        """
+        aside = self.place.with_name(f"{MAKING}{self.key}-{secrets.token_hex(4)}")
+        try:
+            aside.mkdir(parents=True)
+            fill(aside)
+            _seal(aside, self.key, kind, within)
+            aside.rename(self.place)
+        except Exception as fault:
+            if not _of_the_disk(fault):
+                raise
+            if not self.place.is_dir():
+                raise self.unwritable(fault) from fault
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def used(self) -> None:
+        """Note that it was read: ``prune`` removes first what has not been read for longest."""
+        with suppress(OSError):  # a cache that is read only
+            os.utime(self.place / MANIFEST)
+
+    def set_aside(self) -> Path:
+        """Move what lies at its place to the cache's ``damaged`` folder; UserError where that cannot be."""
+        shelf = self.root / DAMAGED
+        try:
+            shelf.mkdir(exist_ok=True)
+            number = 1
+            while os.path.lexists(shelf / f"{self.key}-{number}"):
+                number += 1
+            return self.place.rename(shelf / f"{self.key}-{number}")
+        except OSError as fault:
+            raise self.unwritable(fault) from fault
+
+    def unwritable(self, fault: BaseException) -> UnwritableError:
+        """Say that the cache cannot be written, and what to do."""
+        why = (fault.strerror if isinstance(fault, OSError) else None) or str(fault)
+        room = "make room, or " if _full(fault) else ""
+        return UnwritableError(
+            f"cache {self.place}: cannot be written ({why}); {room}give --cache DIR or --no-cache"
+        )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read an entry's manifest; raises DamagedError, or OSError."""
+    if not stat.S_ISDIR(os.lstat(folder).st_mode):
+        raise DamagedError("it is no folder")
+    path = folder / MANIFEST
+    if not os.path.lexists(path):
+        raise DamagedError(f"{MANIFEST} is missing, or an older prime-audit kept it")
+    _require_regular(folder, MANIFEST)
+    text = path.read_bytes()
+    try:
+        content = json.loads(text)
+        if text != _sealed({k: v for k, v in content.items() if k != "sha256"}):
+            raise ValueError(text)
+        files = {
+            str(name): (int(told["bytes"]), str(told["sha256"])) for name, told in content["files"].items()
+        }
+        if content["format"] == FORMAT:
+            return Manifest(str(content["key"]), str(content["kind"]), dict(content["within"]), files)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise DamagedError(f"{MANIFEST} is not what was written") from None
+    raise DamagedError(f"{MANIFEST} is of format {content['format']!r}, not {FORMAT}")
+
+
+def _compare(folder: Path, manifest: Manifest) -> None:
+    """Raise DamagedError unless the folder's files are the manifest's; each is read once."""
+    there = set(_below(folder)) - {MANIFEST}
+    for name in sorted(manifest.files.keys() ^ there):
+        raise DamagedError(
+            f"{name} is missing" if name in manifest.files else f"{name} does not belong to it"
+        )
+    for name, (size, sha256) in sorted(manifest.files.items()):
+        found = _require_regular(folder, name)
+        if found != size:
+            raise DamagedError(f"{name} has {found} bytes, not {size}")
+        if _sha256(folder / name) != sha256:
+            raise DamagedError(f"{name} is not what was written (sha256)")
+
+
+def _seal(folder: Path, key: str, kind: str, within: Mapping[str, str | None]) -> None:
+    """Write the manifest of a filled folder."""
+    files = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
+        for name in sorted(_below(folder))
+    }
+    content = {"format": FORMAT, "key": key, "kind": kind, "within": dict(within), "files": files}
+    (folder / MANIFEST).write_bytes(_sealed(content))
+
+
+def _sealed(content: Mapping[str, Any]) -> bytes:
+    """Write a manifest as bytes, with its own hash: of one content there is one text."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return (json.dumps({**content, "sha256": digest}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _below(folder: Path, front: str = "") -> Iterator[str]:
+    """List all that lies below a folder, no link followed; of folders, empty ones only."""
+    with os.scandir(folder) as found:
+        for item in found:
+            name = front + item.name
+            inner = list(_below(Path(item.path), f"{name}/")) if item.is_dir(follow_symlinks=False) else []
+            yield from inner or [name]
+
+
+def _require_regular(folder: Path, name: str) -> int:
+    """Return a file's size; raises DamagedError for a link, a pipe or a folder in its place."""
+    found = os.lstat(folder / name)
+    if not stat.S_ISREG(found.st_mode):
+        raise DamagedError(f"{name} is no plain file")
+    return found.st_size
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _of_the_disk(fault: BaseException) -> bool:
+    """Tell a disk's fault: the system's, or safetensors' own, which carries the system's number in its text."""
+    return isinstance(fault, OSError) or (
+        type(fault).__name__ == "SafetensorError" and "os error" in str(fault)
+    )
+
+
+def _full(fault: BaseException) -> bool:
+    number = fault.errno if isinstance(fault, OSError) else None
+    return number in _FULL or any(f"(os error {n})" in str(fault) for n in _FULL)

@@ -1,0 +1,138 @@
+"""What a cache holds, and whether it is whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prime_audit.cache.entry import MANIFEST, DamagedError, Entry, read_manifest
+from prime_audit.cache.lock import BusyError
+from prime_audit.errors import UserError
+
+KEY = re.compile(r"[0-9a-f]{64}")
+_SHORT = re.compile(r"[0-9a-f]{2}")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An entry, as listed."""
+
+    key: str
+    """Content key."""
+    kind: str
+    """adapters, gates, texts or arrays; ``?`` where its manifest cannot be read."""
+    task: str | None
+    """Task of the stage that made it."""
+    method: str | None
+    """Its method."""
+    stage: str | None
+    """Its name."""
+    bytes: int
+    """Size of all its files."""
+    made: float
+    """When it was made, seconds since 1970."""
+    used: float
+    """When it was made or last read."""
+    entry: Entry = field(repr=False)
+    """Where it is."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        names = ("key", "kind", "task", "method", "stage", "bytes", "made", "used")
+        return {name: getattr(self, name) for name in names}
+
+
+def listed(root: Path) -> list[Listed]:
+    """List a cache's entries by key; UserError where there is no such folder."""
+    found = []
+    for entry in entries(root):
+        with suppress(FileNotFoundError):  # pruned meanwhile
+            found.append(_listed(entry))
+    return found
+
+
+def damage(root: Path, mend: bool = False) -> Iterator[str]:
+    """Read every entry and yield a line for each that is damaged; ``mend`` sets it aside.
+
+    Raises UserError where there is no such folder, or it cannot be mended.
+    """
+    for entry in entries(root):
+        try:
+            entry.check()
+        except DamagedError as fault:
+            if entry.there():  # else pruned meanwhile
+                yield f"{entry.place}: {fault}" + (_mended(entry) if mend else "")
+
+
+def _mended(entry: Entry) -> str:
+    try:
+        with entry.locked(None):
+            return f"; set aside in {entry.set_aside()}"
+    except BusyError as holder:
+        return f"; left to {holder}, which makes it"
+
+
+def entries(root: Path) -> Iterator[Entry]:
+    """Yield all that lies at an entry's place, whole or damaged, by key; UserError where there is no such folder."""
+    for home in homes(root):
+        for short in shorts(home):
+            for name in names(short):
+                if KEY.fullmatch(name) and name[:2] == short.name:
+                    yield Entry(home, name)
+
+
+def homes(root: Path) -> list[Path]:
+    """Folders that hold entries: the cache, and within it the speeds measured for plans."""
+    if not root.is_dir():
+        raise UserError(f"cache {root}: there is no such folder; give --cache DIR")
+    return [root, *folders(root, re.compile("speeds"))]
+
+
+def shorts(home: Path) -> list[Path]:
+    """Folders in which entries lie, by the first two letters of their keys."""
+    return folders(home, _SHORT)
+
+
+def folders(parent: Path, wanted: re.Pattern[str]) -> list[Path]:
+    """List the real folders, no links, whose names match."""
+    found = [parent / name for name in names(parent) if wanted.fullmatch(name)]
+    return [path for path in found if path.is_dir() and not path.is_symlink()]
+
+
+def names(folder: Path) -> list[str]:
+    """List a folder in order; UserError where it cannot be read."""
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError as fault:
+        raise UserError(f"cache {folder}: cannot be read ({fault.strerror}); give --cache DIR") from None
+
+
+def below(path: Path) -> Iterator[Path]:
+    """Yield all below a folder, the deepest first, and at last the folder; a file or a link alone."""
+    if path.is_dir() and not path.is_symlink():
+        for one in sorted(path.iterdir()):
+            yield from below(one)
+    yield path
+
+
+def size(path: Path) -> int:
+    """Bytes of all plain files below."""
+    found = [os.lstat(one) for one in below(path)]
+    return sum(one.st_size for one in found if stat.S_ISREG(one.st_mode))
+
+
+def _listed(entry: Entry) -> Listed:
+    kind, within = "?", dict[str, str | None]()
+    with suppress(DamagedError):
+        manifest = read_manifest(entry.place)
+        kind, within = manifest.kind, dict(manifest.within)
+    made = os.lstat(entry.place).st_mtime
+    used = os.lstat(entry.place / MANIFEST).st_mtime if kind != "?" else made
+    task, method, stage = (within.get(name) for name in ("task", "method", "stage"))
+    return Listed(entry.key, kind, task, method, stage, size(entry.place), made, used, entry)

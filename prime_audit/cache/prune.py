@@ -1,0 +1,183 @@
+"""Making room in a cache.
+
+Only what prime-audit put there is removed: entries at their places, its locks, its drafts and what it set aside, each
+known by name. No link is followed; a folder that holds a file of somebody else's stays whole, and so does an entry in
+use.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from prime_audit.cache.entry import DAMAGED, LOCK, MAKING
+from prime_audit.cache.listing import KEY, Listed, below, folders, homes, listed, names, shorts, size
+from prime_audit.cache.lock import BusyError, holder, locked
+from prime_audit.errors import UserError
+
+_DRAFT = re.compile(rf"{re.escape(MAKING)}(?:([0-9a-f]{{64}})-)?\w+")
+_SHELVED = re.compile(r"[0-9a-f]{64}-\d+")
+_OURS = re.compile(
+    r"(manifest|cost|texts)\.json|(arrays|gates)\.safetensors"
+    r"|\d{4}(/\.saving-\w+)?(/(adapter_config\.json|adapter_model\.safetensors))?"
+)
+"""Paths below an entry that prime-audit writes."""
+OLD = 86400.0
+"""Seconds after which a draft that no lock tells of is nobody's."""
+T = TypeVar("T")
+
+
+@dataclass
+class Pruned:
+    """What was removed, or would be."""
+
+    entries: list[Listed] = field(default_factory=list)
+    """Entries, in the order in which they went."""
+    rubbish: int = 0
+    """Locks, drafts and damaged entries."""
+    bytes: int = 0
+    """Room made."""
+    left: list[str] = field(default_factory=list)
+    """What had to stay, a line each."""
+
+
+def prune(
+    root: Path,
+    *,
+    older: float | None = None,
+    keep: int | None = None,
+    damaged: bool = False,
+    dry: bool = False,
+    now: float | None = None,
+) -> Pruned:
+    """Remove what killed runs left, and entries by age and size.
+
+    Parameters
+    ----------
+    root
+        The cache.
+    older
+        Remove entries that nobody has read for so many seconds.
+    keep
+        Remove those that nobody has read for longest, until the rest takes at most so many bytes.
+    damaged
+        Remove also what was set aside as damaged.
+    dry
+        Remove nothing; say what would go.
+    now
+        The time, seconds since 1970; by default the clock's.
+
+    Raises
+    ------
+    UserError
+        Where there is no such folder, or it cannot be written.
+    """
+    broom = _Broom(dry, time.time() if now is None else now)
+    for home in homes(root):
+        broom.rubbish(home)
+        if damaged:
+            broom.shelf(home)
+    every = sorted(listed(root), key=lambda one: (one.used, one.key))
+    room = sum(one.bytes for one in every)
+    for one in every:
+        aged = older is not None and broom.now - one.used > older
+        if (aged or (keep is not None and room > keep)) and broom.entry(one):
+            room -= one.bytes
+    return broom.done
+
+
+def sweep(root: Path) -> None:
+    """Remove what killed runs left, as far as that can be; nobody is told."""
+    with suppress(UserError):  # somebody else's, or read only
+        _Broom(False, time.time()).rubbish(root)
+
+
+@dataclass
+class _Broom:
+    """Removes what is ours, or says what it would remove."""
+
+    dry: bool
+    now: float
+    locks: bool = True
+    """Whether the file system has locks."""
+    done: Pruned = field(default_factory=Pruned)
+
+    def rubbish(self, home: Path) -> None:
+        """Sweep locks that nobody holds and drafts that nobody writes."""
+        for short in shorts(home):
+            for name in names(short):
+                path = short / name
+                if draft := _DRAFT.fullmatch(name):
+                    self.done.rubbish += self._draft(path, draft[1])
+                elif name.startswith(LOCK) and KEY.fullmatch(name[len(LOCK) :]):
+                    with ExitStack() as held:  # it is taken away when it is let go
+                        self.done.rubbish += self._free(path, path, held)
+
+    def shelf(self, home: Path) -> None:
+        """Remove what was set aside as damaged."""
+        for shelf in folders(home, re.compile(DAMAGED)):
+            for name in names(shelf):
+                if _SHELVED.fullmatch(name) and self._ours(shelf / name):
+                    self._remove(shelf / name)
+                    self.done.rubbish += 1
+
+    def entry(self, one: Listed) -> bool:
+        """Remove an entry that nobody is making; tell whether it is gone, or would be."""
+        place = one.entry.place
+        with ExitStack() as held:
+            if not self._ours(place) or not self._free(place, place.with_name(LOCK + one.key), held):
+                return False
+            aside = place.with_name(f"{MAKING}{one.key}-pruned")
+            if not self.dry:  # out of the way first: who reads meanwhile finds it absent, not damaged
+                _writing(place, lambda: place.rename(aside))
+            self._remove(place if self.dry else aside)
+        self.done.entries.append(one)
+        return True
+
+    def _draft(self, path: Path, key: str | None) -> bool:
+        with ExitStack() as held:
+            if not self._ours(path) or (key and not self._free(path, path.with_name(LOCK + key), held)):
+                return False
+            if not (key and self.locks) and self.now - os.lstat(path).st_mtime < OLD:
+                self.done.left.append(f"{path}: may still be written")
+                return False
+            self._remove(path)
+            return True
+
+    def _free(self, what: Path, lock: Path, held: ExitStack) -> bool:
+        """Hold a lock as long as ``held``, or note that there are none; a dry run only looks at it."""
+        try:
+            if not self.dry:
+                self.locks = _writing(lock, lambda: held.enter_context(locked(lock)))
+            elif who := holder(lock):
+                raise BusyError(who)
+        except BusyError as who:
+            self.done.left.append(f"{what}: in use by {who}")
+            return False
+        return True
+
+    def _ours(self, top: Path) -> bool:
+        for path in below(top):
+            name = path.relative_to(top).as_posix()
+            if path.is_symlink() or (path != top and not _OURS.fullmatch(name)):
+                self.done.left.append(f"{top}: {'is a link' if path == top else f'holds {name}'}, not ours")
+                return False
+        return True
+
+    def _remove(self, top: Path) -> None:
+        self.done.bytes += size(top)
+        for path in () if self.dry else list(below(top)):
+            _writing(path, path.rmdir if path.is_dir() else path.unlink)
+
+
+def _writing(path: Path, change: Callable[[], T]) -> T:
+    try:
+        return change()
+    except OSError as fault:
+        raise UserError(f"cache {path}: cannot be removed ({fault.strerror}); give --cache DIR") from None

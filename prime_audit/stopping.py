@@ -1,0 +1,42 @@
+"""Signals that end a command: one line, a clean state, and the exit code that shells expect."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_NAMES = ("SIGTERM", "SIGHUP")
+
+
+class Stopped(BaseException):
+    """A signal asks the process to end; like Ctrl-C it passes handlers of errors, and what is half done is undone."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.name = signal.Signals(number).name
+        """For instance SIGTERM."""
+        self.code = 128 + number
+        """Exit code."""
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Raise :class:`Stopped` in the body when the process is asked to end; what ``nohup`` ignores stays ignored."""
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]  # Windows lacks SIGHUP
+    ours = [n for n in numbers if signal.getsignal(n) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        ours = []  # only the main thread may set handlers
+    for number in ours:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(number)

@@ -1,0 +1,61 @@
+"""A process that has imported everything and forks one for each command: a killed run costs no start.
+
+Reads a JSON object a line: ``{"start": [words], "log": FILE, "limit": bytes that a file may grow to, or null}`` is
+answered by ``{"pid": N}``, ``{"wait": N}`` by ``{"code": exit code, minus the signal's number where one killed it}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+
+
+def work(words: list[str], log: str, limit: int | None) -> None:
+    """Run ``prime-audit`` with these words; all that it prints goes to a file."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    if limit is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails instead
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    sys.argv = ["prime-audit", *words]
+    code = 1
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    import matplotlib.figure  # noqa: F401
+    import nevergrad  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import sklearn.cluster
+    import sklearn.linear_model  # noqa: F401
+    import torch
+
+    import prime_audit.board
+    import prime_audit.run  # noqa: F401
+    from prime_audit.cli import main
+
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "start" in asked:
+            answer = {"pid": os.fork()}
+            if not answer["pid"]:
+                work(asked["start"], asked["log"], asked["limit"])
+        else:
+            answer = {"code": os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1])}
+        print(json.dumps(answer), flush=True)
