@@ -20,7 +20,7 @@ GATHER = 60.0
 START = 600.0
 """Seconds in which a worker must be ready, where none is."""
 STRIKES = 3
-"""Workers in a row that may be lost on a node before it is left out."""
+"""Workers in a row that may be lost at their start on a node before it is left out."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class _Hand:
     pending: Any
     """Ray's reference to the answer that is waited for; None: it is free."""
     job: Job | None = None
-    """None while it says hello."""
+    said: bool = False
+    """Whether it has said hello."""
 
 
 class RayPool:
@@ -71,6 +72,14 @@ class RayPool:
     def free(self) -> Sequence[str]:
         """Name the workers that have nothing to do."""
         return [name for name, hand in self._hands.items() if hand.pending is None]
+
+    def place(self, worker: str) -> str:
+        """Name the node of a worker."""
+        return self._hands[worker].seat.name
+
+    def places(self) -> set[str]:
+        """Name the nodes that have a worker which is ready, or at a job."""
+        return {hand.seat.name for hand in self._hands.values() if hand.said}
 
     def give(self, worker: str, job: Job) -> None:
         """Have a free worker begin a job."""
@@ -159,7 +168,7 @@ class RayPool:
     # -- answers ---------------------------------------------------------------------------------------------
 
     def _ready(self) -> bool:
-        return any(hand.job is not None or hand.pending is None for hand in self._hands.values())
+        return bool(self.places())
 
     def _ended(self) -> list[str]:
         """Name the workers whose answer is there, waiting for a moment."""
@@ -180,12 +189,12 @@ class RayPool:
             return None
         if "fault" in reply:
             self._lose(name, reply["fault"])
-            return job and Answer(name, job, fault=f"node {hand.seat.name}: {reply['fault']}", trace=reply.get("trace"))
+            why = f"node {hand.seat.name}: {reply['fault']}"
+            return job and Answer(hand.seat.name, job, fault=why, trace=reply.get("trace"))
         if job is None:
             self._welcome(name, reply["found"])
             return None
-        self._strikes[hand.seat.node] = 0
-        return Answer(name, job, reply)
+        return Answer(hand.seat.name, job, reply)
 
     def _reply(self, hand: _Hand) -> Reply:
         from ray.exceptions import RayError
@@ -197,8 +206,10 @@ class RayPool:
         return reply
 
     def _welcome(self, name: str, said: Mapping[str, str]) -> None:
+        hand = self._hands[name]
         try:
-            self._alike(self._hands[name].seat.name, said)
+            self._alike(hand.seat.name, said)
+            hand.said, self._strikes[hand.seat.node] = True, 0
         except UserError as fault:
             self._refuse(name, str(fault), late=self._began)
 
@@ -207,23 +218,29 @@ class RayPool:
         if not late:
             raise UserError(why)
         self._strikes[self._hands[name].seat.node] = STRIKES
-        self._tell(f"{why}; the node is left out")
+        self._leave_out(why)
         self._dismiss(name)
 
     def _lose(self, name: str, why: str) -> None:
         """Let a worker go: its process is dead, or what it holds cannot be trusted any more."""
-        seat = self._hands[name].seat
-        self._strikes[seat.node] += 1
-        if self._strikes[seat.node] == STRIKES:
-            self._tell(f"node {seat.name}: {STRIKES} workers in a row were lost ({why}); it is left out")
+        hand = self._hands[name]
+        if not hand.said:
+            self._strikes[hand.seat.node] += 1
+            if self._strikes[hand.seat.node] == STRIKES:
+                self._leave_out(f"node {hand.seat.name}: {STRIKES} workers in a row were lost at their start ({why})")
         self._dismiss(name)
+
+    def _leave_out(self, why: str) -> None:
+        """Go on without a node; UserError where it was the last."""
+        if not list(self._seats()):
+            raise UserError(f"{why}; no other node is left: mend this one and run again (what was done is kept)")
+        self._tell(f"{why}; the node is left out")
 
     def _dismiss(self, name: str) -> None:
         self._ray.kill(self._hands.pop(name).actor)
 
 
 def _died(fault: Exception) -> str:
-    """Tell in one line how Ray says that a worker ended."""
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    told = [x for x in lines if not x.startswith(("class_name:", "actor_id:", "pid:", "name:", "namespace:", "ip:"))]
-    return "its worker died: " + " ".join(told)[:300]
+    """Tell in one line how Ray says that a worker ended: its last line, without the list of what may have been."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()] or [type(fault).__name__]
+    return f"its worker died: {lines[-1].partition(' Some common causes')[0][:300]}"

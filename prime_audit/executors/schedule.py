@@ -35,7 +35,8 @@ class Job:
 class Answer:
     """How a job ended."""
 
-    worker: str
+    place: str
+    """The node of the worker."""
     job: Job
     found: Any = None
     """What the worker returned."""
@@ -61,6 +62,14 @@ class Pool(Protocol):
         """Name the workers that have nothing to do."""
         ...
 
+    def place(self, worker: str) -> str:
+        """Name the node of a worker."""
+        ...
+
+    def places(self) -> set[str]:
+        """Name the nodes that have a worker which could begin a job, now or after the one it is at."""
+        ...
+
     def give(self, worker: str, job: Job) -> None:
         """Have a free worker begin a job."""
         ...
@@ -73,12 +82,15 @@ class Pool(Protocol):
 def carry_out(
     jobs: Sequence[Job], pool: Pool, tell: Callable[[str], None], tick: Callable[[int], None]
 ) -> Outcome:
-    """Have all jobs done; one that fails is begun again, at most ``TRIES`` times in all.
+    """Have all jobs done; one that fails is begun again, at most ``TRIES`` times in all, on other nodes if there are.
+
+    So a node on which everything fails costs each job one attempt, and none is lost to it.
 
     ``tell`` is given one line for each failure; ``tick`` counts jobs that are done or given up.
     """
     todo, begun, outcome = {job.name: job for job in jobs}, Counter[str](), Outcome()
     home: dict[str, str] = {}
+    shunned: dict[str, set[str]] = {job.name: set() for job in jobs}
     running = 0
 
     def settle(name: str) -> None:
@@ -89,11 +101,17 @@ def carry_out(
             outcome.failed[other.name] = replace(why := outcome.failed[name], why=f"{name}: {why.why}")
             settle(other.name)
 
+    def may(job: Job, place: str) -> bool:
+        """Whether a job can be begun at a place now: it failed there only if it did everywhere."""
+        if job.after is not None and job.after not in outcome.found:
+            return False
+        return place not in shunned[job.name] or shunned[job.name] >= pool.places()
+
     while todo or running:
         for worker in pool.free():
-            ready = [j for j in todo.values() if j.after is None or j.after in outcome.found]
+            ready = [j for j in todo.values() if may(j, pool.place(worker))]
             if not ready:
-                break
+                continue
             job = next_of(ready, home.get(worker))
             del todo[job.name]
             begun[job.name] += 1
@@ -107,6 +125,7 @@ def carry_out(
                 outcome.found[name] = answer.found
                 settle(name)
             elif begun[name] < TRIES:
+                shunned[name].add(answer.place)
                 tell(f"{name}: {answer.fault}; it is begun again")
                 todo[name] = answer.job
             else:

@@ -21,27 +21,37 @@ class Team:
     """Job's name → how often it fails."""
     busy: dict[str, Job] = field(default_factory=dict)
     begun: list[str] = field(default_factory=list)
+    where: list[tuple[str, str]] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
+    broken: str = ""
+    """A worker with whom every job fails."""
     told: list[str] = field(default_factory=list)
     ticks: int = 0
 
     def free(self) -> Sequence[str]:
         return [w for w in map(str, range(self.size)) if w not in self.busy]
 
+    def place(self, worker: str) -> str:
+        return f"node {worker}"
+
+    def places(self) -> set[str]:
+        return {self.place(w) for w in map(str, range(self.size))}
+
     def give(self, worker: str, job: Job) -> None:
         assert worker in self.free()
         assert job.after is None or job.after in self.done
         self.busy[worker] = job
         self.begun.append(job.name)
+        self.where.append((job.name, worker))
 
     def wait(self) -> Sequence[Answer]:
         worker = min(self.busy, key=lambda w: (self.busy[w].weight, w))
         job = self.busy.pop(worker)
-        if self.failing.get(job.name, 0) > 0:
-            self.failing[job.name] -= 1
-            return [Answer(worker, job, fault="its worker died", trace="Traceback")]
+        if worker == self.broken or self.failing.get(job.name, 0) > 0:
+            self.failing[job.name] = self.failing.get(job.name, 0) - 1
+            return [Answer(self.place(worker), job, fault="its worker died", trace="Traceback")]
         self.done.append(job.name)
-        return [Answer(worker, job, found=job.name.upper())]
+        return [Answer(self.place(worker), job, found=job.name.upper())]
 
     def tick(self, many: int) -> None:
         self.ticks += many
@@ -106,3 +116,15 @@ def test_what_waits_for_a_job_that_is_given_up_fails_for_its_reason() -> None:
     assert outcome.failed["cell"].why == f"base: given up after {TRIES} attempts: its worker died"
     assert outcome.failed["base"].trace == "Traceback"
     assert "cell" not in team.begun
+
+
+def test_a_job_that_failed_goes_to_another_node_and_no_job_is_lost_to_a_broken_one() -> None:
+    team = Team(2, broken="0")
+    outcome = team.run([job(f"{n}") for n in range(8)])
+    assert not outcome.failed
+    assert Counter(team.where).most_common(1)[0][1] == 1
+
+
+def test_where_there_is_no_other_node_the_same_tries_again() -> None:
+    team = Team(1, {"a": TRIES - 1})
+    assert team.run([job("a")]).found == {"a": "A"}
