@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from prime_audit.lamp.data import Dataset, User
 
@@ -35,20 +34,14 @@ class Cell:
     """Estimate of the work, in no unit: for the order alone."""
 
 
-class Executor(Protocol):
-    """Carries cells out before a run goes through them; what it leaves behind is the store's content alone."""
+@dataclass(frozen=True)
+class Lost:
+    """Why a cell was given up: the process that carried it out died, time and again."""
 
-    def carry_out(
-        self,
-        plan: Plan,
-        datasets: Mapping[str, Dataset],
-        cells: Sequence[Cell],
-        cache: Path | None,
-        *,
-        quiet: bool,
-    ) -> None:
-        """Carry out all cells (``worker.Worker``, one a process); a cell that fails is left to the run to report."""
-        ...
+    why: str
+    """In one line."""
+    trace: str | None = None
+    """A traceback, where there was one."""
 
 
 def cells_of(plan: Plan, datasets: Mapping[str, Dataset]) -> tuple[Cell, ...]:
@@ -60,11 +53,6 @@ def cells_of(plan: Plan, datasets: Mapping[str, Dataset]) -> tuple[Cell, ...]:
         for number, ids in enumerate(chunks(plan, data, task))
         for users in [[u for u in data.targets if u.id in set(ids)]]
     )
-
-
-def longest_first(cells: Iterable[Cell]) -> list[Cell]:
-    """Order cells for several workers, by weight; of equals the earlier first."""
-    return sorted(cells, key=lambda cell: -cell.weight)
 
 
 def cores_of(methods: Iterable[MethodSpec]) -> dict[str, MethodSpec]:

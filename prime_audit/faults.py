@@ -26,6 +26,15 @@ LONGEST = 300
 """Characters of an error's line."""
 
 
+class LostError(PartError):
+    """A cell that other processes died of, and that is not tried again."""
+
+    def __init__(self, why: str, trace: str | None) -> None:
+        super().__init__(why)
+        if trace:
+            self.add_note(trace)
+
+
 @dataclass(frozen=True)
 class Failed:
     """Stands in the place of what could not be made."""

@@ -118,9 +118,13 @@ cluster_options = (
         "--executor", default="local", show_default=True, help="local, or ray: the workers of a Ray cluster."
     ),
     click.option(
-        "--address", metavar="HOST:PORT", help="The Ray cluster.  [default: RAY_ADDRESS, or Ray on this machine]"
+        "--address",
+        metavar="HOST:PORT",
+        help="The Ray cluster.  [default: RAY_ADDRESS, or Ray on this machine]",
     ),
-    click.option("--workers", type=int, metavar="N", help="The most workers of a cluster.  [default: one a GPU]"),
+    click.option(
+        "--workers", type=int, metavar="N", help="The most workers of a cluster.  [default: one a GPU]"
+    ),
 )
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from prime_audit import faults
 from prime_audit.audit.stored import write_exam
-from prime_audit.cells import Executor, cells_of
+from prime_audit.cells import Cell, Lost
 from prime_audit.community.store import Store, content_key
 from prime_audit.engine.base import Base
+from prime_audit.executors import Where
 from prime_audit.folder import PREDICTIONS, SCORES, Run, RunFolder
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.readers import require_searchable
@@ -46,12 +47,11 @@ def run(
     *,
     cache: Path | None = None,
     quiet: bool = False,
-    executor: Executor | None = None,
+    where: Where | None = None,
 ) -> Run:
     """Run a plan and write its folder; nothing is written there before everything is found.
 
-    ``executor`` carries the plan's cells out beforehand, on other machines for instance; it shares ``cache`` with this
-    process, which then goes through all of them and finds them kept there.
+    ``where`` says who does the work, by default this process; it changes no byte but of the record's times.
 
     Raises UserError for whatever the user can mend: data, model, a folder that holds another run.
     """
@@ -63,9 +63,16 @@ def run(
         "plugins_sha256": [hashlib.sha256(path.read_bytes()).hexdigest() for path in plan.plugins],
     }
     with RunFolder.claimed(out, content_key(decided)) as folder:
-        if executor is not None:
-            executor.carry_out(plan, datasets, cells_of(plan, datasets), cache, quiet=quiet)
-        return _run(plan, datasets, folder, command, cache, quiet)
+        ledger = Ledger(quiet)
+        with ledger.showing():
+            if where is None or where.executor == "local":
+                record, found = perform_here(plan, datasets, cache, ledger, command)
+            else:
+                from prime_audit.executors.on_ray import perform_on_ray
+
+                record, found = perform_on_ray(plan, datasets, cache, ledger, command, where)
+        write(folder, record, found)
+        return Run(folder.path, record)
 
 
 def open_all(plan: Plan) -> dict[str, Dataset]:
@@ -79,22 +86,13 @@ def open_all(plan: Plan) -> dict[str, Dataset]:
     return datasets
 
 
-def _run(
-    plan: Plan,
-    datasets: Mapping[str, Dataset],
-    folder: RunFolder,
-    command: str,
-    cache: Path | None,
-    quiet: bool,
-) -> Run:
-    ledger = Ledger(quiet)
-    with ledger.showing():
-        base = loaded(plan, ledger)
-        store = Store(cache, base.spent, base.codec.cuts)
-        readers = Readers(plan, base)
-        record, found = perform(plan, datasets, base, readers, store, ledger, command)
-    write(folder, record, found)
-    return Run(folder.path, record)
+def perform_here(
+    plan: Plan, datasets: Mapping[str, Dataset], cache: Path | None, ledger: Ledger, command: str
+) -> tuple[Record, Findings]:
+    """Run every task of a plan in this process; return all that was found."""
+    base = loaded(plan, ledger)
+    store = Store(cache, base.spent, base.codec.cuts)
+    return perform(plan, datasets, base, Readers(plan, base), store, ledger, command)
 
 
 def perform(
@@ -106,11 +104,17 @@ def perform(
     ledger: Ledger,
     command: str,
     kind: type[TaskRun] | None = None,
+    lost: Mapping[Cell, Lost] | None = None,
 ) -> tuple[Record, Findings]:
-    """Run every task of a plan (by a ``kind`` of task run, where it is rehearsed); return all that was found."""
+    """Run every task of a plan (by a ``kind`` of task run, where it is rehearsed); return all that was found.
+
+    ``lost``: cells that are not to be tried again.
+    """
     found, began, plugins = Findings(), code(), _plugins(plan)
     for task, data in datasets.items():
-        (kind or TaskRun)(plan, TASKS[task], data, base, readers, store, ledger, found).run()
+        one = (kind or TaskRun)(plan, TASKS[task], data, base, readers, store, ledger, found)
+        one.lost = {(c.core, c.chunk): why for c, why in (lost or {}).items() if c.task == task}
+        one.run()
     halved = {fit.what: fit.halved for fit in base.fits.values() if fit.halved}
     found.warnings += [
         f"the memory gave out {n} times while batches of more than {what} were tried; they were halved"

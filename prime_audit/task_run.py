@@ -11,7 +11,7 @@ from prime_audit import utility
 from prime_audit.account import data_cautions, data_of, describe, model_row
 from prime_audit.arena import Arena, Chunk, Made, Models
 from prime_audit.audit.stored import Exam
-from prime_audit.cells import Cell, chunks, cores_of
+from prime_audit.cells import Cell, Lost, chunks, cores_of
 from prime_audit.community.build import Community
 from prime_audit.community.cautions import cautions, one_sided
 from prime_audit.community.held import Held, hold_back
@@ -21,7 +21,7 @@ from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.sampling import Sampling
-from prime_audit.faults import Failed, Faults, first
+from prime_audit.faults import Failed, Faults, LostError, first
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.tasks import Task
@@ -67,6 +67,8 @@ class TaskRun:
     store: Store
     ledger: Ledger
     found: Findings
+    lost: Mapping[tuple[str, int], Lost] = field(default_factory=dict, kw_only=True)
+    """(core, chunk) → why this cell is not tried again."""
 
     def run(self) -> None:
         """Build the community, personalise, examine, attack."""
@@ -165,7 +167,12 @@ class TaskRun:
         }
 
     def _made(self, core: str, chunk: Chunk) -> Models | Failed:
-        return self._attempt("personalise", core, chunk, partial(self._personalise, chunk.community, core))
+        def make() -> Models:
+            if why := self.lost.get((core, chunk.number or 0)):
+                raise LostError(why.why, why.trace)
+            return self._personalise(chunk.community, core)
+
+        return self._attempt("personalise", core, chunk, make)
 
     def _personalise(self, community: Community, core: str, game: str | None = None) -> dict[str, Personal]:
         """Make a core's models; ``game`` names the one that they are made again for."""

@@ -35,7 +35,12 @@ COMMUNITY, RECORD = "community", "record"
 
 
 def perform_on_ray(
-    plan: Plan, datasets: Mapping[str, Dataset], cache: Path | None, ledger: Ledger, command: str, where: Where
+    plan: Plan,
+    datasets: Mapping[str, Dataset],
+    cache: Path | None,
+    ledger: Ledger,
+    command: str,
+    where: Where,
 ) -> tuple[Record, Findings]:
     """Run every task of a plan on a cluster; return all that was found, as ``run.perform`` does.
 
@@ -63,9 +68,7 @@ def perform_on_ray(
             return _performed(order, cells_of(plan, datasets), pool, ledger)
 
 
-def _performed(
-    order: Order, cells: Sequence[Cell], pool: RayPool, ledger: Ledger
-) -> tuple[Record, Findings]:
+def _performed(order: Order, cells: Sequence[Cell], pool: RayPool, ledger: Ledger) -> tuple[Record, Findings]:
     named = _named(cells)
     jobs = [*_communities(cells), *(_job(name, cell) for name, cell in named.items())]
     with ledger.stage(None, None, "cells", len(jobs)) as tick:
@@ -94,9 +97,7 @@ def _of(task: str, what: str) -> str:
 def _named(cells: Sequence[Cell]) -> dict[str, Cell]:
     """Give each cell a name that is told to the user: ``LaMP-2 · prime 1/3``."""
     chunks = Counter((cell.task, cell.core) for cell in cells)
-    return {
-        _of(c.task, f"{c.core} {c.chunk + 1}/{chunks[c.task, c.core]}"): c for c in cells
-    }
+    return {_of(c.task, f"{c.core} {c.chunk + 1}/{chunks[c.task, c.core]}"): c for c in cells}
 
 
 def _communities(cells: Sequence[Cell]) -> list[Job]:
@@ -156,8 +157,8 @@ def _connect(ray: Any, address: str | None) -> None:
     except Exception as fault:  # grpc, sockets, versions: each has its own
         named = address or os.environ.get("RAY_ADDRESS") or "on this machine"
         raise UserError(
-            f"Ray {named}: no connection ({' '.join(str(fault).split())[:300]}); start it by ray start --head, and give "
-            "--address HOST:PORT"
+            f"Ray {named}: no connection ({' '.join(str(fault).split())[:300]}); start it by ray start --head, and "
+            "give --address HOST:PORT"
         ) from fault
     finally:
         if main:

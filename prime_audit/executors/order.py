@@ -23,7 +23,17 @@ from prime_audit.plan import Plan
 from prime_audit.plugins import Kind, available
 from prime_audit.provenance import code
 
-LIBRARIES = ("numpy", "nevergrad", "peft", "rouge-score", "scikit-learn", "scipy", "tokenizers", "torch", "transformers")
+LIBRARIES = (
+    "numpy",
+    "nevergrad",
+    "peft",
+    "rouge-score",
+    "scikit-learn",
+    "scipy",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
 """Whose versions decide numbers."""
 PASSED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "OMP_NUM_THREADS")
 """Variables of the environment that workers take over; no secret is among them."""
@@ -56,7 +66,12 @@ class Order:
 
 
 def order_of(
-    plan: Plan, datasets: Mapping[str, Dataset], command: str, cache: Path, token: tuple[str, str], threads: int
+    plan: Plan,
+    datasets: Mapping[str, Dataset],
+    command: str,
+    cache: Path,
+    token: tuple[str, str],
+    threads: int,
 ) -> Order:
     """Write down a run for workers."""
     files = tuple((path.name, path.read_bytes()) for path in plan.plugins)
@@ -87,12 +102,14 @@ def plan_again(order: Order) -> Plan:
     plan = replace(plan_of(spec, spec["attacks"], files), against=tuple(spec["against"]))
     if plan.spec() != spec:
         keys = [key for key in spec if plan.spec().get(key) != spec[key]]
-        raise UserError(f"the run comes out otherwise on another node ({', '.join(keys)}); use one environment on all")
+        raise UserError(
+            f"the run comes out otherwise on another node ({', '.join(keys)}); use one environment on all"
+        )
     return plan
 
 
 def identity(plan: Plan) -> dict[str, str]:
-    """What must be the same on all nodes, in words: Python, prime-audit's code, the plan's plugins, libraries."""
+    """Say what must be the same on all nodes: Python, prime-audit's code, the plan's plugins, libraries."""
     return {
         "python": platform.python_version(),
         "system": sys.platform,
@@ -103,7 +120,7 @@ def identity(plan: Plan) -> dict[str, str]:
 
 
 def machine(device: str) -> dict[str, str]:
-    """What this process computes on, where it decides last bits: device, kind of GPU or of vector unit, threads.
+    """Say what this process computes on, as far as it decides last bits: device, vector unit, threads.
 
     ``device`` as in the plan: auto, cpu or cuda.
     """

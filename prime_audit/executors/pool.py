@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from prime_audit.errors import UserError
+from prime_audit.executors.actor import Actor, Reply
 from prime_audit.executors.order import Order
 from prime_audit.executors.schedule import Answer, Job
-from prime_audit.executors.actor import Actor, Reply
 
 LOOK = 2.0
 """Seconds between two looks at which nodes there are."""
@@ -104,8 +104,8 @@ class RayPool:
                 return answers
             if not self._ready() and time.monotonic() - since > START:
                 raise UserError(
-                    f"no worker was ready within {START:.0f} s: the cluster's {self._kind}s are taken by other jobs, or "
-                    "its nodes are gone; free or start some, and run again (what was done is kept)"
+                    f"no worker was ready within {START:.0f} s: the cluster's {self._kind}s are taken by other jobs, "
+                    "or its nodes are gone; free or start some, and run again (what was done is kept)"
                 )
 
     def gather(self) -> None:
@@ -114,7 +114,9 @@ class RayPool:
         Until then a node that is not alike is refused; later it is told of and left out.
         """
         if not list(self._seats()):
-            raise UserError(f"the Ray cluster has no node with a {self._kind}; start one (ray start) and run again")
+            raise UserError(
+                f"the Ray cluster has no node with a {self._kind}; start one (ray start) and run again"
+            )
         self.wait()
         ends = time.monotonic() + GATHER
         while any(hand.pending is not None for hand in self._hands.values()) and time.monotonic() < ends:
@@ -138,7 +140,11 @@ class RayPool:
         for number in range(max(room.values(), default=0)):
             for node in sorted(nodes, key=lambda n: str(n["NodeID"])):
                 if number < room[node["NodeID"]]:
-                    yield Seat(node["NodeID"], number, f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})")
+                    yield Seat(
+                        node["NodeID"],
+                        number,
+                        f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+                    )
 
     def _fill(self) -> None:
         """Start workers on seats that have none."""
@@ -190,7 +196,9 @@ class RayPool:
         if "fault" in reply:
             self._lose(name, reply["fault"])
             why = f"node {hand.seat.name}: {reply['fault']}"
-            return job and Answer(hand.seat.name, job, fault=why, trace=reply.get("trace"))
+            if job is None:
+                return None
+            return Answer(hand.seat.name, job, fault=why, trace=reply.get("trace"))
         if job is None:
             self._welcome(name, reply["found"])
             return None
@@ -227,13 +235,17 @@ class RayPool:
         if not hand.said:
             self._strikes[hand.seat.node] += 1
             if self._strikes[hand.seat.node] == STRIKES:
-                self._leave_out(f"node {hand.seat.name}: {STRIKES} workers in a row were lost at their start ({why})")
+                self._leave_out(
+                    f"node {hand.seat.name}: {STRIKES} workers in a row were lost at their start ({why})"
+                )
         self._dismiss(name)
 
     def _leave_out(self, why: str) -> None:
         """Go on without a node; UserError where it was the last."""
         if not list(self._seats()):
-            raise UserError(f"{why}; no other node is left: mend this one and run again (what was done is kept)")
+            raise UserError(
+                f"{why}; no other node is left: mend this one and run again (what was done is kept)"
+            )
         self._tell(f"{why}; the node is left out")
 
     def _dismiss(self, name: str) -> None:

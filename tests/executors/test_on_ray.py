@@ -7,14 +7,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prime_audit.errors import UserError
-from prime_audit.executors import on_ray, pool
+from prime_audit.executors import on_ray
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -178,7 +178,9 @@ def test_a_cache_of_its_own_is_refused(
     monkeypatch.setattr(
         on_ray, "order_of", lambda *given: order_of(*given[:4], (given[4][0], "another's"), *given[5:])
     )
-    with pytest.raises(UserError, match=r"^node .* is not the cache of the machine where compare was started"):
+    with pytest.raises(
+        UserError, match=r"^node .* is not the cache of the machine where compare was started"
+    ):
         quick("rag", **words | on_cluster(nodes))
     assert not list(words["cache"].glob(".seen-*"))
 

@@ -103,7 +103,9 @@ def test_a_cache_that_is_not_shared_is_refused(tmp_path: Path, monkeypatch: pyte
     other.mkdir()
     with marked(tmp_path / "cache") as token:
         require_shared("a", tmp_path / "cache", token)
-        with pytest.raises(UserError, match=r"^node b: .*other is not the cache of the machine .* give --cache"):
+        with pytest.raises(
+            UserError, match=r"^node b: .*other is not the cache of the machine .* give --cache"
+        ):
             require_shared("b", other, token)
         (other / token[0]).write_text("an older run's", encoding="utf-8")
         with pytest.raises(UserError, match="node b"):
@@ -116,7 +118,7 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with marked(tmp_path) as token:
         tmp_path.chmod(0o500)
         try:
-            with pytest.raises(UserError, match="node a: cache .* cannot be written"):
+            with pytest.raises(UserError, match=r"node a: cache .* cannot be written"):
                 require_shared("a", tmp_path, token)
         finally:
             tmp_path.chmod(0o700)
