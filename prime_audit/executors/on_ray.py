@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from prime_audit.task_run import Findings
 
 COMMUNITY, RECORD = "community", "record"
+REACH = 15.0
+"""Seconds in which a cluster must answer."""
 
 
 def perform_on_ray(
@@ -139,27 +142,35 @@ def connected(where: Where) -> Iterator[bool]:
         import ray
     except ImportError:
         raise UserError("--executor ray: Ray is not installed: pip install 'prime-audit[ray]'") from None
-    ours = not ray.is_initialized()
-    if ours:
-        _connect(ray, where.address)
-    try:
-        yield ray.cluster_resources().get("GPU", 0) >= 1
-    finally:
+    # Ray's own account of dead workers goes to standard output, which is the command's; ours is told on stderr.
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # noqa: PTH123
+        ours = not ray.is_initialized()
         if ours:
-            ray.shutdown()
+            _connect(ray, where.address or os.environ.get("RAY_ADDRESS"))
+        try:
+            yield ray.cluster_resources().get("GPU", 0) >= 1
+        finally:
+            if ours:
+                ray.shutdown()
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
+        _require_reachable(address)
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as fault:  # grpc, sockets, versions: each has its own
-        named = address or os.environ.get("RAY_ADDRESS") or "on this machine"
         raise UserError(
-            f"Ray {named}: no connection ({' '.join(str(fault).split())[:300]}); start it by ray start --head, and "
-            "give --address HOST:PORT"
+            f"Ray {address or 'on this machine'}: no connection ({' '.join(str(fault).split())[:300]}); start it by "
+            "ray start --head, and give --address HOST:PORT"
         ) from fault
     finally:
-        if main:
+        if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray puts its own there
+
+
+def _require_reachable(address: str | None) -> None:
+    """Raise OSError where nothing answers at HOST:PORT: Ray itself would go on trying for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()
