@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prime_audit.community.store import default_cache
+from prime_audit.executors import chosen
 from prime_audit.folder import Run
 from prime_audit.plan import make_plan
 
@@ -22,6 +23,9 @@ def compare(
     out: str | Path | None = None,
     cache: str | Path | None = "default",
     quiet: bool = False,
+    executor: str = "local",
+    address: str | None = None,
+    workers: int | None = None,
     **options: Any,
 ) -> Run:
     """Run methods through one harness: utility, leakage, controls; write the run folder and return it.
@@ -36,6 +40,8 @@ def compare(
         Where what models were asked is kept; None keeps nothing.
     quiet
         No progress.
+    executor, address, workers
+        ``"ray"``: carried out by a Ray cluster; see ``executors/README.md``.
     options
         Further words of the command: ``tasks``, ``attacks``, ``games``, ``against``, ``data``, ``model``,
         ``encoder``, ``profiler``, ``preset``, ``overrides`` (``["clusters=10"]``), ``device``, ``dtype``, ``seed``,
@@ -46,11 +52,13 @@ def compare(
     UserError
         For whatever the caller can mend, in one line.
     """
+    where = chosen(executor, address, workers)
     decided = make_plan(methods=methods, **options)
     from prime_audit.run import run
 
     folder = Path(out) if out else Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
-    return run(decided, folder, command_line(methods, options), cache=_folder(cache), quiet=quiet)
+    command = command_line(methods, options)
+    return run(decided, folder, command, cache=_folder(cache), quiet=quiet, where=where)
 
 
 def predict(

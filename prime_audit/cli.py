@@ -23,6 +23,7 @@ from prime_audit.options import (
     seed_option,
     task_option,
     with_cache,
+    with_cluster,
     with_presets,
     with_run,
 )
@@ -76,6 +77,7 @@ def _one_line(message: str) -> str:
 @with_run
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/TIME]")
 @with_cache
+@with_cluster
 @json_option
 def compare(out: Path | None, cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
     """Run methods through one harness: utility, leakage, controls, frontier."""

@@ -113,6 +113,19 @@ cache_options = (
     ),
     click.option("--no-cache", is_flag=True, help="Keep nothing, and read nothing kept."),
 )
+cluster_options = (
+    click.option(
+        "--executor", default="local", show_default=True, help="local, or ray: the workers of a Ray cluster."
+    ),
+    click.option(
+        "--address",
+        metavar="HOST:PORT",
+        help="The Ray cluster.  [default: RAY_ADDRESS, or Ray on this machine]",
+    ),
+    click.option(
+        "--workers", type=int, metavar="N", help="The most workers of a cluster.  [default: one a GPU]"
+    ),
+)
 
 
 def with_run(command: F) -> F:
@@ -128,6 +141,11 @@ def with_study(command: F) -> F:
 def with_cache(command: F) -> F:
     """Add ``--cache`` and ``--no-cache``."""
     return _with(cache_options, command)
+
+
+def with_cluster(command: F) -> F:
+    """Add who does the work, which changes no number."""
+    return _with(cluster_options, command)
 
 
 def with_presets(command: F) -> F:

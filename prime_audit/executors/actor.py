@@ -1,0 +1,114 @@
+"""A cluster's worker: one process that holds the models, and the community of the task it is at, between jobs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from prime_audit.errors import UserError
+from prime_audit.executors.order import Order, identity, machine, plan_again, require_shared
+
+if TYPE_CHECKING:
+    from prime_audit.cells import Cell, Lost
+    from prime_audit.plan import Plan
+    from prime_audit.record import Record
+    from prime_audit.task_run import Findings
+    from prime_audit.worker import Worker
+
+
+class Reply(TypedDict, total=False):
+    """What a worker answers: errors are data too, told in its words."""
+
+    found: Any
+    seconds: float
+    refused: str
+    """Text of a UserError: what the user has to mend."""
+    fault: str
+    """Any other error, in one line."""
+    trace: str
+    """Its traceback."""
+
+
+class Actor:
+    """Does one job after another. Ray makes it in a process of its own; the models are loaded for the first job."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        os.environ.update(order.environment)
+        with suppress(OSError):  # another node's folders may be others; then paths must be whole ones
+            os.chdir(order.place)
+
+    def hello(self) -> Reply:
+        """Say what this worker is; refused where its cache is not the driver's."""
+        return _answered(self._hello)
+
+    def prepare(self, task: str) -> Reply:
+        """Adapt the base to a task and build its community, and keep them."""
+        return _answered(lambda: self._worker.prepare(task))
+
+    def carry_out(self, cell: Cell) -> Reply:
+        """Carry out a cell; what fails in it is found again, and told, by the run that goes through all cells."""
+        return _answered(lambda: self._carry_out(cell))
+
+    def assemble(self, lost: Mapping[Cell, Lost]) -> Reply:
+        """Go through all cells, finding them kept -> the record and all that is written beside it."""
+        return _answered(lambda: self._assemble(lost))
+
+    def _hello(self) -> Mapping[str, str]:
+        import torch
+
+        torch.set_num_threads(self._order.threads)
+        require_shared(platform.node(), Path(self._order.cache), self._order.token)
+        return identity(self._plan) | machine(self._plan.device)
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return plan_again(self._order)
+
+    @cached_property
+    def _worker(self) -> Worker:
+        from prime_audit.community.store import Store
+        from prime_audit.engine.mixture import Spent
+        from prime_audit.ledger import Ledger
+        from prime_audit.worker import Worker
+
+        store = Store(Path(self._order.cache), Spent())
+        return Worker.of(self._plan, self._order.datasets, store, Ledger(quiet=True))
+
+    def _carry_out(self, cell: Cell) -> list[str]:
+        import torch
+
+        failures = [failure.line() for failure in self._worker.carry_out(cell)]
+        base = self._worker.base
+        if failures and base.device.type == "cuda":
+            # After some faults a process can compute nothing more: then this raises, and another does the cell.
+            (torch.ones(1, device=base.device) + 1).item()
+        return failures
+
+    def _assemble(self, lost: Mapping[Cell, Lost]) -> tuple[Record, Findings]:
+        from prime_audit.ledger import Ledger
+        from prime_audit.run import perform
+
+        own, order = self._worker, self._order
+        ledger = Ledger(quiet=True)
+        return perform(
+            own.plan, order.datasets, own.base, own.readers, own.store, ledger, order.command, lost=lost
+        )
+
+
+def _answered(work: Callable[[], Any]) -> Reply:
+    start = time.perf_counter()
+    try:
+        return Reply(found=work(), seconds=round(time.perf_counter() - start, 3))
+    except UserError as fault:
+        return Reply(refused=str(fault))
+    except Exception as fault:
+        line = " ".join(f"{type(fault).__name__}: {fault}".split())
+        return Reply(fault=line, trace=traceback.format_exc())
