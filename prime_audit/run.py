@@ -20,15 +20,17 @@ from prime_audit.audit.stored import Exam, write_exam
 from prime_audit.community.build import Community
 from prime_audit.community.cautions import cautions, one_sided
 from prime_audit.community.held import Held, hold_back
+from prime_audit.community.kept import adapters_of
 from prime_audit.community.profiles import plain_profile, shown_profile, written_profiles
 from prime_audit.community.sharers import bank_name
 from prime_audit.community.store import Store, content_key
+from prime_audit.config import CONFIG, config_text
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.sampling import Sampling
 from prime_audit.errors import UserError
-from prime_audit.folder import PREDICTIONS, SCORES, Run, RunFolder
+from prime_audit.folder import PREDICTIONS, SCORES, Run, RunFolder, write_atomic
 from prime_audit.lamp.check import shared_questions
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import query_examples
@@ -92,7 +94,7 @@ def run(plan: Plan, out: Path, command: str, *, cache: Path | None = None, quiet
 def open_all(plan: Plan) -> dict[str, Dataset]:
     """Read the data of every task of a plan; UserError where its methods cannot be run on them."""
     datasets = {
-        task: open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict) for task in plan.tasks
+        task: open_data(plan.data, task, plan.seed, plan.settings, **plan.reading()) for task in plan.tasks
     }
     if any(m.core.plugin.name != REFERENCE for m in plan.methods):
         for data in datasets.values():
@@ -114,6 +116,7 @@ def _run(
         store = Store(cache, base.spent, base.codec.cuts)
         readers = Readers(plan, base)
         record, found = perform(plan, datasets, base, readers, store, ledger, command)
+    write_atomic(folder.path / CONFIG, [config_text(plan)])
     write(folder, record, found)
     return Run(folder.path, record)
 
@@ -398,7 +401,7 @@ def _describe(community: Community) -> dict[str, Any]:
         }
         if community.sharers
         else {},
-    }
+    } | adapters_of(community)
 
 
 def write(folder: RunFolder, record: Record, found: Findings) -> None:

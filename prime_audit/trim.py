@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from prime_audit.community.sharers import bank_name
-from prime_audit.community.store import content_key
+from prime_audit.community.store import code_sha256, content_key
 from prime_audit.seeds import rng_of
 
 if TYPE_CHECKING:
@@ -113,11 +113,29 @@ def united(
     missing = {one: names for one, names in found.items() if names[0] not in bank.names}
     with scene.stage("unite", len(missing)) as tick:
         for one, names in missing.items():
-            for name, adapter in zip(names, _unite(scene, sorted(one), trim, len(names)), strict=True):
+            for name, adapter in _kept(scene, sorted(one), trim, names).items():
                 made[name], of[name] = adapter, [bank_name(s) for s in sorted(one)]
             tick(1)
     bank.add(made, of)
     return found
+
+
+def _kept(scene: Scene, sharers: Sequence[str], trim: Trim, names: Sequence[str]) -> dict[str, Adapter]:
+    """Unite a set of sharers, or read what an earlier run united."""
+    bank = scene.engine.bank
+    what = {
+        **asdict(trim),
+        "of": [(s, bank.hashes[bank_name(s)]) for s in sharers],
+        "seed": [scene.seed, scene.task.name],
+        "code": code_sha256(("trim.py",), ()),
+    }
+
+    def make() -> dict[str, Adapter]:
+        return dict(zip(names, _unite(scene, sharers, trim, len(names)), strict=True))
+
+    made = scene.community.keep("unite", what, names, make)
+    # On the disk the scaling is alpha / rank, which may differ in the last bit.
+    return {name: replace(adapter, scaling=bank.scaling) for name, adapter in made.items()}
 
 
 def _unite(scene: Scene, sharers: Sequence[str], trim: Trim, parts: int) -> list[Adapter]:

@@ -1,0 +1,41 @@
+"""Surprise: the worst token of the gold, by how much less the base would have been surprised.
+
+My own attack in one file. The file's name is the attack's name, this first line its summary.
+
+prime-audit doctor own_attack --plugin own_attack.py           higher = member? nothing where there is nothing?
+prime-audit attack RUN --attacks loss,own_attack --plugin own_attack.py      on a finished run, without its model
+python own_attack.py RUN                                       the same from Python
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from prime_audit.audit.signals import Signals
+from prime_audit.plugins import attack
+
+
+@attack(source="an example", needs=("logprobs", "base_logprobs"))
+def own_attack(signals: Signals) -> np.ndarray:
+    """Return the smallest gain of a token over the unmerged base, one float an item; higher = member."""
+    pairs = zip(signals.logprobs, signals.base_logprobs, strict=True)
+    return np.array([(own - base).min() for own, base in pairs])
+
+
+def main(run: str, **words: Any) -> Any:
+    """Score it beside the paper's attack; Holm corrects over both."""
+    from prime_audit.rescore import attack as score_again
+
+    found = score_again(run, "loss,own_attack", plugins=[__file__], **words)
+    for leak in found.record.leaks:
+        print(f"{leak.method} {leak.game} {leak.attack}: AUC {leak.auc:.3f} {leak.ci}, {leak.verdict}")
+    return found
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("give the folder of a finished run: python own_attack.py RUN")
+    main(sys.argv[1])
