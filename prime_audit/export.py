@@ -253,11 +253,14 @@ class _Kept:
         spec = self.model.run.record.spec
         option, key = ("--base-adapter", "base_adapter") if base else ("--sharers", "sharers")
         home = folder or Path(str(spec.get(key)))
+        missing = UserError(
+            f"{home}: {shown(what)} was given to the run, and is not here: say where with {option} DIR"
+        )
+        if not home.is_dir():
+            raise missing
         place = home if base else folder_of(home, self.model.task) / Path(origin["folder"]).name
         if not (place / CONFIG).is_file():
-            raise UserError(
-                f"{place}: {shown(what)} was given to the run, and is not here: say where with {option} DIR"
-            )
+            raise missing
         if adapter_sha256(place) != origin["sha256"]:
             raise UserError(
                 f"{place}: is not what the run was given (its hash differs); restore it, or say where with {option} DIR"

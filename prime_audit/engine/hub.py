@@ -35,7 +35,8 @@ def advice(fault: BaseException, source: str) -> str:
         return "; check the id, and log in where it is private: hf auth login"
     if offline or "offline" in text or "couldn't connect" in text or "LocalEntryNotFoundError" in kinds:
         mode = "HF_HUB_OFFLINE is set: " if offline else ""
-        return f"; {mode}fetch it once where there is a network (hf download {name}), or set HF_HOME to a cache that has it"
+        fetch = f"fetch it once where there is a network (hf download {name})"
+        return f"; {mode}{fetch}, or set HF_HOME to a cache that has it"
     return ""
 
 

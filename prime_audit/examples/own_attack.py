@@ -1,4 +1,4 @@
-"""Surprise: the worst token of the gold, by how much less the base would have been surprised.
+"""Surprise: how much less the gold's worst token surprises the model than the base's worst surprises the base.
 
 My own attack in one file. The file's name is the attack's name, this first line its summary.
 
@@ -20,9 +20,10 @@ from prime_audit.plugins import attack
 
 @attack(source="an example", needs=("logprobs", "base_logprobs"))
 def own_attack(signals: Signals) -> np.ndarray:
-    """Return the smallest gain of a token over the unmerged base, one float an item; higher = member."""
+    """Take the worst token's log-probability minus the base's worst, one float an item; higher = member."""
     pairs = zip(signals.logprobs, signals.base_logprobs, strict=True)
-    return np.array([(own - base).min() for own, base in pairs])
+    # NaN says: no score for this item (here one without a token).
+    return np.array([own.min() - base.min() if own.size and base.size else np.nan for own, base in pairs])
 
 
 def main(run: str, **words: Any) -> Any:
