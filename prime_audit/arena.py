@@ -1,23 +1,51 @@
-"""What every game needs to be asked: of modules as they were made, of modules made again, of whole systems."""
+"""What every game needs to be asked: of modules as they were made, of modules made again, of whole systems.
+
+Each chunk of targets is asked by itself, and what its models said is joined: a method is a figure of all its targets,
+so where one chunk failed it has none, and what the others said is kept for the next attempt.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol, TypeVar
 
 from prime_audit.audit.games import GAMES, Game, by_coin
 from prime_audit.audit.stored import UNMERGED, Exam, Kind, Pass
 from prime_audit.community.build import Community
 from prime_audit.community.held import Held
+from prime_audit.faults import Failed, first
 from prime_audit.inclusion_game import Draw, InclusionLeakage
 from prime_audit.leakage import Leakage
 from prime_audit.plan import MethodSpec
+from prime_audit.play import Examined
 from prime_audit.plugins import Attack, Personal
 from prime_audit.target_game import TargetLeakage
 
+T = TypeVar("T")
 Models = Mapping[str, Personal]
 """Target → her model."""
+Made = Sequence[Models | Failed]
+"""A method's models, chunk by chunk."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Some of a task's targets."""
+
+    number: int | None
+    """From 0; None where the task has one chunk only."""
+    community: Community
+    """As it is for them."""
+
+
+class Attempt(Protocol):
+    """Does a part's work, or notes that it failed."""
+
+    def __call__(self, stage: str, method: str, chunk: Chunk, work: Callable[[], T]) -> T | Failed:
+        """Return what ``work`` returns, or what stands for it."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +53,8 @@ class Arena:
     """The exam of one task's models."""
 
     community: Community
+    """With all targets."""
+    chunks: Sequence[Chunk]
     methods: Sequence[MethodSpec]
     games: Sequence[str]
     """Names, in the order asked for."""
@@ -33,14 +63,15 @@ class Arena:
     """What is held out of each target; empty without the target game."""
     again: Callable[[Community, str], Models]
     """(community, core's label) → its models made again, for the inclusion game."""
+    attempt: Attempt
 
-    def observe(self, personal: Mapping[str, Models]) -> Exam:
+    def observe(self, personal: Mapping[str, Made]) -> Exam:
         """Ask every core's models, once each, all that the games and attacks need (``play.rounds`` plays on it)."""
         community = self.community
         modules = Leakage(community, self._games(), self.attacks)
-        passes = [self._modules(modules, core, models) for core, models in personal.items()]
+        passes = [self._modules(modules, core, made) for core, made in personal.items()]
         if "inclusion" in self.games:
-            passes += [self._inclusion(modules, core, models) for core, models in personal.items()]
+            passes += [self._inclusion(modules, core, made) for core, made in personal.items()]
         pools, bases = {"sharers": modules.pool}, [_base("modules", modules)]
         if "target" in self.games:
             systems = TargetLeakage(community, GAMES["target"], self.attacks, self.held)
@@ -61,31 +92,71 @@ class Arena:
     def _labels(self, core: str) -> list[str]:
         return [m.label for m in self.methods if m.core.label == core]
 
-    def _modules(self, modules: Leakage, core: str, models: Models) -> Pass:
-        seen = modules.examine(core, models)
-        return Pass("modules", core, self._labels(core), seen.merged, seen=seen.seen, fields=modules.fields)
+    def _asked(
+        self, stage: str, method: str, made: Made, ask: Callable[[Community, Models], T]
+    ) -> list[T | Failed]:
+        """Ask chunk after chunk; whose models failed is not asked."""
+        return [
+            own if isinstance(own, Failed) else self.attempt(stage, method, c, partial(ask, c.community, own))
+            for c, own in zip(self.chunks, made, strict=True)
+        ]
 
-    def _inclusion(self, modules: Leakage, core: str, models: Models) -> Pass:
-        community = self.community
-        blank = Pass("inclusion", core, self._labels(core))
-        if not any(p.sharers for p in models.values()):
-            return replace(blank, why="merges nobody: there is nobody to include")
+    def _modules(self, modules: Leakage, core: str, made: Made) -> Pass:
+        blank = Pass("modules", core, self._labels(core))
+        found = self._asked("signals", core, made, lambda _, models: modules.examine(core, models))
+        return _joined(blank, found, modules.fields)
+
+    def _inclusion(self, modules: Leakage, core: str, made: Made) -> Pass:
+        blank, failed = Pass("inclusion", core, self._labels(core)), first(made)
+        if not any(p.sharers for own in made if not isinstance(own, Failed) for p in own.values()):
+            why = failed.reason if failed else "merges nobody: there is nobody to include"
+            return replace(blank, why=why)
+        asked = partial(self._included, modules, core)
+        found = self._asked("signals (inclusion)", core, made, lambda community, _: asked(community))
+        if failed := first(found):
+            return replace(blank, why=failed.reason)
+        played = [p for p in found if isinstance(p, _Included)]
+        if len(played) < len(found):
+            return replace(blank, why="merges sharers that its coins did not include")
+        coins = {target: own for p in played for target, own in p.draw.coins.items()}
+        return replace(_joined(blank, [p.examined for p in played], modules.fields), coins=coins)
+
+    def _included(self, modules: Leakage, core: str, community: Community) -> _Included | None:
+        """Make one chunk's models again by coin, and ask them; None where they merge whom no coin included."""
         draw = Draw.of(community)
         some = any(draw.included.values())
         made = self.again(community.including(draw.included), core) if some else {}
         if draw.strays(made):
-            return replace(blank, why="merges sharers that its coins did not include")
+            return None
         game = replace(GAMES["inclusion"], deal=partial(by_coin, draw.coins))
         leakage = InclusionLeakage(community, game, self.attacks, modules)
-        seen = leakage.examine(core, draw.complete(made))
-        return replace(blank, merged=seen.merged, coins=draw.coins, seen=seen.seen, fields=leakage.fields)
+        return _Included(draw, leakage.examine(core, draw.complete(made)))
 
-    def _system(self, systems: TargetLeakage, method: MethodSpec, models: Models) -> Pass:
-        front = method.augment(self.community.settings, self.community.task.name)
-        seen = systems.ask(method.label, models, front)
-        return Pass(
-            "target", method.label, [method.label], seen.merged, seen=seen.seen, fields=systems.fields
-        )
+    def _system(self, systems: TargetLeakage, method: MethodSpec, made: Made) -> Pass:
+        def ask(community: Community, models: Models) -> Examined:
+            front = method.augment(community.settings, community.task.name)
+            return systems.ask(method.label, models, front)
+
+        blank = Pass("target", method.label, [method.label])
+        return _joined(blank, self._asked("signals (target)", method.label, made, ask), systems.fields)
+
+
+@dataclass(frozen=True, eq=False)
+class _Included:
+    """One chunk of the inclusion game."""
+
+    draw: Draw
+    examined: Examined
+
+
+def _joined(blank: Pass, found: Sequence[Examined | Failed], fields: Sequence[str]) -> Pass:
+    """Join what chunks' models said; where one failed, the reason instead."""
+    if why := first(found):
+        return replace(blank, why=why.reason)
+    chunks = [e for e in found if isinstance(e, Examined)]
+    merged = {target: own for e in chunks for target, own in e.merged.items()}
+    seen = {target: own for e in chunks for target, own in e.seen.items()}
+    return replace(blank, merged=merged, seen=seen, fields=fields)
 
 
 def _base(kind: Kind, leakage: Leakage) -> Pass:

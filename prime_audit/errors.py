@@ -10,6 +10,13 @@ class UserError(Exception):
     """A fault in what the user gave; the command prints it in one line and exits with code 2."""
 
 
+class PartError(UserError):
+    """A fault of one plugin, or of one training: what needs it fails, and the rest of the run goes on.
+
+    Any other UserError is a fault in what the user gave, and ends the run.
+    """
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Build the error for an unknown name, with the nearest known ones (all, where none is near)."""
     names = sorted(known)

@@ -33,8 +33,9 @@ from prime_audit.ledger import Ledger
 from prime_audit.plan import Plan
 from prime_audit.play import ALL, Effort, rounds
 from prime_audit.readers import Readers, loaded
-from prime_audit.run import TaskRun, open_all, perform, write
+from prime_audit.run import open_all, perform, write
 from prime_audit.speed import speeds
+from prime_audit.task_run import TaskRun
 
 T = TypeVar("T")
 FEW, MORE = Effort(20, 20), Effort(80, 80)
@@ -213,7 +214,7 @@ class _Rehearsed(TaskRun):
 
     def _again(self, exam: Exam, effort: Effort) -> None:
         stage = partial(self.ledger.stage, self.task.name, total=0)
-        for _ in rounds(exam, self.plan.games, self._attacks(), stage, effort, self.store):
+        for _ in rounds(exam, self.plan.games, self.attacks, stage, effort, self.store):
             pass
 
 

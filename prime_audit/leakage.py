@@ -16,7 +16,6 @@ from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.community.build import Community
 from prime_audit.community.sharers import singles
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe
-from prime_audit.errors import UserError
 from prime_audit.lamp.data import User
 from prime_audit.lamp.prompts import Example, history_examples
 from prime_audit.lamp.readers import searchable
@@ -117,7 +116,6 @@ class Leakage:
     def examine(self, method: str, models: Mapping[str, Personal]) -> Examined:
         """Ask every model that some game can be played on, once, for what the games need of it."""
         merged = {target: tuple(p.sharers) for target, p in models.items()}
-        self._require_known(method, merged)
         rows = {target: self._rows_for(target, merged[target]) for target in models}
         able = [target for target in models if rows[target].size]
         if able:
@@ -149,15 +147,6 @@ class Leakage:
         if self.base is None:
             (self.base,) = self._observe("signals (base)", [self._probes(BASE)])
         return self.base
-
-    def _require_known(self, method: str, merged: Mapping[str, Sequence[str]]) -> None:
-        known = {s.user.id for s in self.community.sharers}
-        for target, names in merged.items():
-            if wrong := [n for n in names if n not in known]:
-                raise UserError(
-                    f"method {method}: target {target} merges {wrong[0]!r}, who shares nothing; "
-                    "Personal.sharers are ids of community.sharers"
-                )
 
     def _observe(self, stage: str, asked: Sequence[list[Probe]]) -> list[Observed]:
         """Ask every model its probes: items first, then the known non-members where an attack needs them."""

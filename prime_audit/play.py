@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,10 @@ from prime_audit.audit.observed import Observed, Shadow, signals_of
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals, settle
 from prime_audit.audit.stored import Exam, Kind, Pass
+from prime_audit.errors import PartError
+from prime_audit.faults import told
 from prime_audit.plugins import Attack, scores_of
-from prime_audit.record import Comparison, Intervals, Leak, Result
+from prime_audit.record import FAILED, Comparison, Failure, Intervals, Leak, Result
 from prime_audit.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -121,19 +123,22 @@ class Play:
         shadows = self._shadows(examined, able)
         signals = {d.target: self._signals(d, examined, shadows, base=False) for d in able}
         plain = {d.target: self._signals(d, examined, shadows, base=True) for d in able}
-        scored, silent = [], dict[str, str]()
+        scored, silent, failed = [], dict[str, str](), dict[str, PartError]()
         for attack in self.attacks:
             try:
                 _require_people(attack, game)
                 scored.append(self._score(attack, able, signals, plain))
             except Undefined as why:
                 silent[attack.name] = str(why)
+            except PartError as fault:  # of this attack: the others are played all the same
+                silent[attack.name], failed[attack.name] = FAILED + told(fault), fault
         try:
             judged = judge(game, able, scored, seed=seed, **asdict(effort)) if scored else []
         except Undefined as why:  # every target's coins fell alike
-            return Played.nothing(game, examined.method, self.attacks, str(why))
+            none = Played.nothing(game, examined.method, self.attacks, str(why))
+            return replace(none, silent={**none.silent, **silent}, failed=failed)
         found = {s.attack: s for s in scored}
-        return Played(game, examined.method, examined.merged, able, found, silent, judged)
+        return Played(game, examined.method, examined.merged, able, found, silent, judged, failed)
 
     def _signals(
         self, dealt: Dealt, examined: Examined, shadows: Mapping[str, Shadow], *, base: bool
@@ -261,6 +266,8 @@ class Played:
     silent: Mapping[str, str]
     """Attack → why it has no figure."""
     judged: Sequence[Judged]
+    failed: Mapping[str, PartError] = field(default_factory=dict)
+    """Attack → what it failed by; ``silent`` says so too."""
 
     @classmethod
     def nothing(cls, game: Game, method: str, attacks: Sequence[Attack], why: str) -> Played:
@@ -287,6 +294,12 @@ class Played:
                 )
         for attack, metric, why in self._without():
             yield Result(task, label, metric, None, None, 0, reason=why, game=self.game.name, attack=attack)
+
+    def faults(self, task: str) -> Iterator[tuple[Failure, PartError]]:
+        """Yield each attack that failed: where, and by what."""
+        targets = len(self.dealt)
+        for attack, fault in self.failed.items():
+            yield Failure(task, f"game {self.game.name}", self.method, attack, targets=targets), fault
 
     def _without(self) -> Iterator[tuple[str, str, str]]:
         """Yield what has a reason instead of a figure: attack, metric, why."""

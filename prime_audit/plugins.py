@@ -20,7 +20,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from prime_audit.errors import UserError, unknown
+from prime_audit.errors import PartError, UserError, unknown
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.settings import BOUNDS, Reader, load_settings, parse_like, require_bounds
 
@@ -208,8 +208,8 @@ def models_of(method: Method, scene: Scene, values: Mapping[str, Any]) -> dict[s
 
     Raises
     ------
-    UserError
-        Where the method fails, or returns anything else.
+    PartError
+        Where the method fails, or returns anything else; a UserError of ours about what the user gave passes through.
     """
     assert method.personalise is not None
     try:
@@ -219,14 +219,14 @@ def models_of(method: Method, scene: Scene, values: Mapping[str, Any]) -> dict[s
     except Exception as fault:
         raise _failed("method", method.name, fault) from fault
     if not isinstance(made, dict) or not all(isinstance(p, Personal) for p in made.values()):
-        raise UserError(
+        raise PartError(
             f"method {method.name} must return {{target id: Personal}}; see prime-audit doctor {method.name}"
         )
     return made
 
 
 def front_of(method: Method, values: Mapping[str, Any], *, alone: bool) -> Augment:
-    """Decide what a method of the prompt puts in front; UserError where it fails."""
+    """Decide what a method of the prompt puts in front; PartError where it fails."""
     assert method.augment is not None
     try:
         return method.augment(alone=alone, **values)
@@ -236,9 +236,9 @@ def front_of(method: Method, values: Mapping[str, Any], *, alone: bool) -> Augme
         raise _failed("method", method.name, fault) from fault
 
 
-def _failed(kind: Kind, name: str, fault: Exception) -> UserError:
+def _failed(kind: Kind, name: str, fault: Exception) -> PartError:
     what = " ".join(f"{type(fault).__name__}: {fault}".split())
-    return UserError(f"{kind} {name} failed: {what}; see prime-audit doctor {name}")
+    return PartError(f"{kind} {name} failed: {what}; see prime-audit doctor {name}")
 
 
 def scores_of(attack: Attack, signals: Signals) -> FloatArray:
@@ -248,7 +248,7 @@ def scores_of(attack: Attack, signals: Signals) -> FloatArray:
 
     Raises
     ------
-    UserError
+    PartError
         Where the attack fails, or returns anything but one number an item.
     """
     import numpy as np

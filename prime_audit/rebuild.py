@@ -28,7 +28,7 @@ from prime_audit.ledger import Ledger
 from prime_audit.plan import Plan, make_plan
 from prime_audit.plugins import Personal
 from prime_audit.readers import Readers, base_of
-from prime_audit.run import Findings, TaskRun
+from prime_audit.task_run import Findings, TaskRun
 
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
 """Nats by which a log-probability observed again may differ, by number format; else ``LOOSE``."""

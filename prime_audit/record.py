@@ -17,6 +17,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from prime_audit.errors import UserError
 
 SCHEMA = "prime-audit/record/1"
+FAILED = "failed: "
+"""A reason that begins so marks a figure whose making failed: not one that does not apply. ``failures`` tells more."""
 _T = TypeVar("_T")
 
 
@@ -180,6 +182,38 @@ class Leak:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A part of the run that failed while the rest went on."""
+
+    task: str
+    """The task's name."""
+    stage: str
+    """What failed: share (training one sharer's adapter), personalise, answer, signals, or a game by its name."""
+    method: str | None = None
+    """The method's label, or its core's: whose cell failed; null where no method is concerned."""
+    attack: str | None = None
+    """The attack that failed; null where none did."""
+    sharer: str | None = None
+    """The sharer whose training diverged and who was left out of the community."""
+    chunk: int | None = None
+    """Number of the chunk of targets, from 0; null where all are concerned."""
+    targets: int = 0
+    """Targets concerned; 0 for a sharer."""
+    error: str = ""
+    """What happened, in one line."""
+    file: str | None = None
+    """Where the traceback stands, in the run's folder; null where there is none."""
+
+    def line(self) -> str:
+        """Tell it in one line."""
+        who = f"sharer {self.sharer}" if self.sharer else self.method
+        what = " · ".join(filter(None, (self.task, who, self.attack, self.stage)))
+        chunk = "" if self.chunk is None else f", chunk {self.chunk}"
+        cost = f" ({self.targets} targets{chunk})" if self.targets else ""
+        return f"{what}{cost}: {self.error}" + (f"; traceback in {self.file}" if self.file else "")
+
+
+@dataclass(frozen=True)
 class Cost:
     """What one stage asked of the models it used: base, encoder, profiler (its seconds stand in times)."""
 
@@ -270,6 +304,9 @@ class Record:
     code: Mapping[str, Any] = field(default_factory=dict)
     """The prime-audit that ran: version, sha256 of its sources, commit, and dirty (whether files that decide numbers
     differ from that commit); commit and dirty are null outside a checkout."""
+    failures: tuple[Failure, ...] = ()
+    """What failed while the rest went on; its figures are null, for a reason that begins with failed. A sharer whose
+    training diverged is no sharer of the run: nobody of her cluster takes her place, and no figure is hers."""
     plugins: Mapping[str, Any] = field(default_factory=dict)
     """By ``method NAME`` and ``attack NAME``: the plugin's version and origin; of a one-off file, its sha256."""
     schema: str = SCHEMA

@@ -23,6 +23,7 @@ _OPTIONAL = {f"{part}.{key}" for part in ("adaptation", "sharer", "gate") for ke
 
 # Least and most of each number: beyond them nothing can be computed. Whole numbers not named here are at least 1.
 BOUNDS: dict[str, tuple[float, float]] = {
+    "chunk": (0, math.inf),
     "max_items": (0, math.inf),
     "adapt_share": (0, 0.99),
     "min_history": (0, math.inf),

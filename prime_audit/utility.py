@@ -10,6 +10,7 @@ import numpy as np
 
 from prime_audit.audit.auc import FloatArray
 from prime_audit.audit.bootstrap import percentile_interval, resample_counts
+from prime_audit.faults import Failed
 from prime_audit.lamp.metrics import MetricTable, metric_table
 from prime_audit.lamp.tasks import Task
 from prime_audit.record import Comparison, Intervals, Result
@@ -47,6 +48,28 @@ def results(task: Task, answers: Answers, seed: int, draws: int) -> list[Result]
             )
         )
     return found
+
+
+def failed(task: Task, method: str, why: Failed) -> list[Result]:
+    """Stand for the figures of a method whose answers could not be made."""
+    better = task.higher_is_better
+    return [
+        Result(task.name, method, m, None, None, 0, higher_is_better=better, reason=why.reason)
+        for m in task.metrics
+    ]
+
+
+def failed_comparisons(task: Task, method: str, reference: str, why: Failed) -> list[Comparison]:
+    """Stand for the differences of two methods of which one could not be made."""
+    return [
+        Comparison(task.name, method, reference, m, None, None, 0, reason=why.reason) for m in task.metrics
+    ]
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """Join one method's answers to several chunks of targets."""
+    columns = zip(*((p.targets, p.ids, p.golds, p.predictions) for p in parts), strict=True)
+    return Answers(parts[0].method, *([x for own in column for x in own] for column in columns))
 
 
 def comparisons(task: Task, answers: Answers, reference: Answers, seed: int, draws: int) -> list[Comparison]:

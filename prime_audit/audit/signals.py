@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from prime_audit.audit.auc import BoolArray, FloatArray, Undefined
-from prime_audit.errors import UserError
+from prime_audit.errors import PartError
 
 Rows = Sequence[FloatArray]
 """One float64 array an item."""
@@ -113,15 +113,15 @@ def returned(name: str, scores: ArrayLike, items: int) -> FloatArray:
 
     Raises
     ------
-    UserError
+    PartError
         Where it is anything else.
     """
     try:
         found = np.asarray(scores, dtype=np.float64)
     except (TypeError, ValueError):
-        raise UserError(f"attack {name} returned no numbers: return one float an item") from None
+        raise PartError(f"attack {name} returned no numbers: return one float an item") from None
     if found.shape != (items,):
-        raise UserError(
+        raise PartError(
             f"attack {name} returned scores of shape {found.shape} for {items} items: return [items]"
         )
     return found

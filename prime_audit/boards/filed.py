@@ -15,7 +15,10 @@ from prime_audit.folder import read_json
 from prime_audit.record import Record, record_from_json
 
 RECORDS = "records"
-NOT_DECIDING = ("methods", "plugins", "device", "batch_tokens", "read_tokens", "train_tokens", "against")
+NOT_DECIDING = (
+    *("methods", "plugins", "device", "batch_tokens", "read_tokens", "train_tokens", "chunk"),
+    "against",
+)
 """Entries of a specification that change a method's figures in the last bits at most: no part of a run's id."""
 
 

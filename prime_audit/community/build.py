@@ -51,8 +51,8 @@ class Community:
     stage: Stage
     privacy: Privacy | None = None
     """What sharers' adapters are to satisfy; None: they are trained without noise."""
-    gated: bool = False
-    """Whether gates were trained; they read the sharers' items without noise, whatever ``privacy`` says."""
+    chunk: frozenset[str] | None = None
+    """Ids of the only targets that this view has; None: all."""
     included: Mapping[str, tuple[str, ...]] | None = None
     """Target → the only sharers she may merge, most similar first (the inclusion game); None: everybody."""
     places: dict[str, str] = field(default_factory=dict)
@@ -64,13 +64,29 @@ class Community:
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     _examples: dict[tuple[object, ...], tuple[User, list[Example]]] = field(default_factory=dict)
     """Written once: games, methods and trainings ask for the same users'."""
+    _gates: dict[str, Gates] = field(default_factory=dict)
+    """Training's key → gates: chunks and methods ask for the same."""
 
     @property
     def targets(self) -> tuple[User, ...]:
         """Users who are personalised and tested."""
+        own = self.data.targets
+        if self.chunk is not None:
+            own = tuple(u for u in own if u.id in self.chunk)
         if self.included is not None:
-            return tuple(u for u in self.data.targets if self.included[u.id])
-        return self.data.targets
+            own = tuple(u for u in own if self.included[u.id])
+        return own
+
+    @property
+    def gated(self) -> bool:
+        """Whether gates were trained; they read the sharers' items without noise, whatever ``privacy`` says."""
+        return bool(self._gates)
+
+    def of(self, targets: Sequence[str]) -> Community:
+        """Return this community as it is for some of its targets; what is trained is shared by all views."""
+        view = copy.copy(self)
+        view.chunk = frozenset(targets)
+        return view
 
     def including(self, included: Mapping[str, tuple[str, ...]]) -> Community:
         """Return this community as a method is to see it where a draw decides whom each target may merge.
@@ -232,7 +248,6 @@ class Community:
         Without noise, also where the adapters have it: what is assembled by gates has no ε.
         """
         self.ready()
-        self.gated = True
         jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in self.sharers]
         recipe = self._recipe("gate")
         sharer: dict[str, Any] = {"sharer": asdict(self._recipe("sharer")), "lora": self._lora()}
@@ -240,7 +255,8 @@ class Community:
             sharer = {"given": [self.engine.bank.hashes[j.owner] for j in jobs]}
         key = self._key("gates", jobs, recipe, sharer | _private(self.privacy))
         budget = self.number("train_tokens")
-
+        if key in self._gates:
+            return self._gates[key]
         with self.stage("gates", count_steps(jobs, recipe)) as tick:
 
             def train() -> Gates:
@@ -248,7 +264,8 @@ class Community:
                     self.engine.base, self.engine.bank, jobs, recipe, seed=self.seed, tokens=budget, tick=tick
                 )
 
-            return self.store.gates(key, [j.owner for j in jobs], train)
+            self._gates[key] = self.store.gates(key, [j.owner for j in jobs], train)
+        return self._gates[key]
 
     # -- examples ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,99 @@
+"""What a run takes down of its data, its community and its models, for the record and the files beside it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prime_audit.community.kept import adapters_of
+from prime_audit.community.sharers import bank_name
+from prime_audit.lamp.check import shared_questions
+from prime_audit.record import Data
+
+if TYPE_CHECKING:
+    from prime_audit.community.build import Community
+    from prime_audit.engine.bank import AdapterBank
+    from prime_audit.lamp.data import Dataset
+    from prime_audit.plugins import Personal
+
+
+def data_of(task: str, data: Dataset) -> Data:
+    """Describe one task's data."""
+    roles = {"adapt": data.adapt, "targets": data.targets, "candidates": data.candidates}
+    return Data(
+        task,
+        data.source,
+        data.layout,
+        data.sha256,
+        data.split_sha256,
+        {role: len(users) for role, users in roles.items()},
+        sum(len(u.history) for users in roles.values() for u in users),
+        sum(len(u.queries) for u in data.targets),
+        len(data.defects),
+        tuple(str(d) for d in data.defects[:20]),
+    )
+
+
+def data_cautions(data: Dataset, task: str, cut: int, most: int) -> Iterator[str]:
+    """Say what a reader must know of the data; ``cut``: texts that lost their front, ``most``: items kept a history."""
+    if cut:
+        yield f"{cut} texts were longer than the model's context and lost their front"
+    if data.older:
+        yield f"{data.older} older history items left out (max_items = {most})"
+    if data.defects:
+        yield (
+            f"{len(data.defects)} defective records in the data, the first: {data.defects[0]}; all are "
+            f"listed by prime-audit data check {shlex.quote(data.source)} --task {task}"
+        )
+    if shared := shared_questions(data):
+        yield (
+            f"{shared} of {sum(len(u.queries) for u in data.targets)} questions stand in other users' histories too "
+            "(their golds may differ): sharers may have trained on them"
+        )
+
+
+def describe(community: Community) -> dict[str, Any]:
+    """Describe who shares, how like each target they are, and where adapters lie."""
+    return {
+        "sharers": [
+            {
+                "index": n,
+                "user": s.user.id,
+                "cluster": s.cluster,
+                "items": len(s.user.history),
+                "trained": len(s.trained),
+                "heldout": len(s.heldout),
+            }
+            | ({"dp": asdict(g)} if (g := community.guarantee(s)) else {})
+            | ({"adapter": place} if (place := community.places.get(bank_name(s.user.id))) else {})
+            for n, s in enumerate(community.sharers)
+        ],
+        "similarity": {
+            u.id: [round(float(c), 9) for c in community.similarity(u.id)] for u in community.targets
+        }
+        if community.sharers
+        else {},
+    } | adapters_of(community)
+
+
+def model_row(
+    task: str, core: str, target: str, personal: Personal, bank: AdapterBank, game: str | None
+) -> dict[str, object]:
+    """Write one target's model as a row of ``models.jsonl``; ``game`` names the one that it was made again for."""
+    names = personal.mixture.names
+    made_of = {n: list(bank.made_of[n]) for n in names if n in bank.made_of}
+    row: dict[str, object] = {
+        "task": task,
+        "method": core,
+        "target": target,
+        "sharers": list(personal.sharers),
+        "rule": personal.mixture.rule,
+        "adapters": list(names),
+        "weights": np.asarray(personal.mixture.weights).tolist(),
+        "notes": dict(personal.notes),
+    }
+    return row | ({"made_of": made_of} if made_of else {}) | ({"game": game} if game else {})
