@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prime_audit.community.kept import adapters_of
 from prime_audit.community.sharers import bank_name
 from prime_audit.lamp.check import shared_questions
 from prime_audit.record import Data
@@ -56,7 +57,7 @@ def data_cautions(data: Dataset, task: str, cut: int, most: int) -> Iterator[str
 
 
 def describe(community: Community) -> dict[str, Any]:
-    """Describe who shares, and how like each target they are."""
+    """Describe who shares, how like each target they are, and where adapters lie."""
     return {
         "sharers": [
             {
@@ -76,7 +77,7 @@ def describe(community: Community) -> dict[str, Any]:
         }
         if community.sharers
         else {},
-    }
+    } | adapters_of(community)
 
 
 def model_row(

@@ -45,7 +45,9 @@ def compare(
     options
         Further words of the command: ``tasks``, ``attacks``, ``games``, ``against``, ``data``, ``model``,
         ``encoder``, ``profiler``, ``preset``, ``overrides`` (``["clusters=10"]``), ``device``, ``dtype``, ``seed``,
-        ``plugins``, ``strict``, ``sharer_dp`` (``"epsilon=8"``: sharers' adapters are trained with DP-SGD).
+        ``plugins``, ``strict``, ``sharer_dp`` (``"epsilon=8"``: sharers' adapters are trained with DP-SGD), ``sharers``
+        and ``base_adapter`` (adapters trained elsewhere: ``prime_audit/lamp/given.py``). A run's own ``config.toml``
+        gives them all: ``compare(**read_config("runs/first/config.toml"))`` (``prime_audit/config.py``).
 
     Raises
     ------

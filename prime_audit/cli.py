@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from prime_audit import __version__
+from prime_audit import __version__, completing
 from prime_audit.cli_audit import attack, calibrate
 from prime_audit.cli_cache import cache
+from prime_audit.cli_fits import completion, examples, export
 from prime_audit.cli_leaderboard import leaderboard
 from prime_audit.cli_study import study
 from prime_audit.errors import UserError
@@ -137,7 +138,7 @@ def list_(what: str, plugins: tuple[Path, ...], as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.anything)
 @plugin_option
 @with_presets
 def describe(name: str, plugins: tuple[Path, ...], preset: str, overrides: tuple[str, ...]) -> None:
@@ -148,7 +149,7 @@ def describe(name: str, plugins: tuple[Path, ...], preset: str, overrides: tuple
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.plugin)
 @plugin_option
 def doctor(name: str, plugins: tuple[Path, ...]) -> None:
     """Check that an attack or a method, ours or anyone's, keeps its contract."""
@@ -264,6 +265,9 @@ def merge(adapters: tuple[Path, ...], weights: str, rule: str, out: Path) -> Non
 cli.add_command(attack)
 cli.add_command(cache)
 cli.add_command(calibrate)
+cli.add_command(completion)
+cli.add_command(examples)
+cli.add_command(export)
 cli.add_command(leaderboard)
 cli.add_command(study)
 

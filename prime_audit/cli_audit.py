@@ -7,13 +7,26 @@ from typing import Any
 
 import click
 
-from prime_audit.options import json_option, plugin_option, seed_option, with_cache
+from prime_audit import completing
+from prime_audit.options import given_options, json_option, plugin_option, seed_option, with_cache
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--attacks", required=True, metavar="A,…", help="Attacks to score (list attacks).")
-@click.option("--games", metavar="G,…", help="Games of the run.  [default: all it played]")
+@click.option(
+    "--attacks",
+    required=True,
+    metavar="A,…",
+    help="Attacks to score (list attacks).",
+    shell_complete=completing.attacks,
+)
+@click.option(
+    "--games",
+    metavar="G,…",
+    help="Games of the run.  [default: all it played]",
+    shell_complete=completing.games,
+)
+@given_options
 @plugin_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: RUN/attacks-HASH]")
 @with_cache

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prime_audit import completing
 from prime_audit.options import json_option, with_cache, with_study
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ SHOWN = 30
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.study)
 @click.option("--list", "listing", is_flag=True, help="List the studies, each with what it answers.")
 @with_study
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: studies/NAME-TIME]")

@@ -10,11 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from prime_audit.cache.lock import BusyError, locked
 from prime_audit.errors import UserError
 from prime_audit.record import Record, record_from_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RECORD, PREDICTIONS, SCORES = "record.json", "predictions.jsonl", "scores.jsonl"
 _MARKER, _LOCK = "run.json", ".lock"
@@ -114,6 +117,12 @@ class Run:
     def scores(self) -> Iterator[dict[str, Any]]:
         """Yield rows of ``scores.jsonl``: task, method, game, attack, target, sharer, item, member, score."""
         return _read_jsonl(self.path / SCORES)
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """Return a table for pandas: results, comparisons, leaks, predictions, scores, models, costs … (``frames``)."""
+        from prime_audit.frames import frame
+
+        return frame(self, name)
 
 
 def load_run(path: str | Path) -> Run:

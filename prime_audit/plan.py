@@ -109,6 +109,14 @@ class Plan:
     """What sharers' adapters are to satisfy; None: trained without noise."""
     against: tuple[str, ...] = (REFERENCE,)
     """Labels of the methods whose utility is subtracted from every other's; the reference first."""
+    sharers: Path | None = None
+    """Folder of sharers whose adapters were trained elsewhere; None: candidates of the data share."""
+    base_adapter: Path | None = None
+    """The adapter that these were trained on; None: the base as it is."""
+
+    def reading(self) -> dict[str, Any]:
+        """Return how the data are read, as words of ``open_data``."""
+        return {"strict": self.strict, "sharers": self.sharers, "base_adapter": self.base_adapter}
 
     def spec(self) -> dict[str, Any]:
         """All that decides the numbers, as plain JSON."""
@@ -131,7 +139,17 @@ class Plan:
             "plugins": [p.name for p in self.plugins],
             "sharer_dp": asdict(self.sharer_dp) if self.sharer_dp else None,
             "against": list(self.against),
+            **{
+                key: _relative(path)
+                for key, path in (("sharers", self.sharers), ("base_adapter", self.base_adapter))
+                if path
+            },
         }
+
+
+def _relative(path: Path) -> str:
+    """Name a folder without the machine's own path: what is in it counts, and has its hash."""
+    return path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
 
 
 def make_plan(
@@ -153,6 +171,8 @@ def make_plan(
     strict: bool = False,
     sharer_dp: str | None = None,
     against: str | Sequence[str] = REFERENCE,
+    sharers: str | Path | None = None,
+    base_adapter: str | Path | None = None,
 ) -> Plan:
     """Check every name and number and decide the run; UserError for anything unknown.
 
@@ -170,6 +190,7 @@ def make_plan(
     for what, value, known in (("device", device, DEVICES), ("dtype", dtype, DTYPES)):
         if value not in known:
             raise UserError(f"--{what} {value}: give one of {', '.join(known)}")
+    _require_given(sharers, base_adapter, sharer_dp, names)
     return Plan(
         names,
         specs,
@@ -187,7 +208,26 @@ def make_plan(
         strict,
         None if sharer_dp is None else parse_privacy(sharer_dp, "--sharer-dp"),
         _baselines(against, specs, files),
+        Path(sharers) if sharers else None,
+        Path(base_adapter) if base_adapter else None,
     )
+
+
+def _require_given(
+    sharers: str | Path | None, base: str | Path | None, privacy: str | None, tasks: Sequence[str]
+) -> None:
+    """Refuse words that do not go with adapters trained elsewhere, or without them."""
+    if sharers is None:
+        if base is not None:
+            raise UserError(f"--base-adapter {base}: goes with --sharers, whose adapters were trained on it")
+        return
+    if privacy is not None:
+        raise UserError(
+            "--sharer-dp: the adapters of --sharers are trained already; leave one of the two out"
+        )
+    from prime_audit.lamp.given import require_layout
+
+    require_layout(Path(sharers), tasks)
 
 
 def _baselines(

@@ -35,8 +35,14 @@ TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
 LOOSE = 0.25
 
 
-def plan_of(spec: Mapping[str, Any], attacks: Sequence[str], plugins: Sequence[Path]) -> Plan:
-    """Decide a run again from its record's ``spec``, with other attacks."""
+def plan_of(
+    spec: Mapping[str, Any],
+    attacks: Sequence[str],
+    plugins: Sequence[Path],
+    sharers: Path | None = None,
+    base_adapter: Path | None = None,
+) -> Plan:
+    """Decide a run again from its record's ``spec``, with other attacks; given adapters where they lie now."""
     privacy = spec.get("sharer_dp")
     return make_plan(
         methods=spec["methods"],
@@ -48,6 +54,8 @@ def plan_of(spec: Mapping[str, Any], attacks: Sequence[str], plugins: Sequence[P
         strict=spec["strict"],
         overrides=[f"{key}={_text(value)}" for key, value in spec["overrides"].items()],
         plugins=plugins,
+        sharers=sharers or spec.get("sharers"),
+        base_adapter=base_adapter or spec.get("base_adapter"),
         sharer_dp=privacy and ",".join(f"{k}={v}" for k, v in privacy.items() if v is not None),
     )
 
@@ -75,7 +83,7 @@ def observe_again(
         readers = Readers(plan, base)
         known = {d.task: d.sha256 for d in record.data}
         for task, exam in exams.items():
-            data = open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict)
+            data = open_data(plan.data, task, plan.seed, plan.settings, **plan.reading())
             if data.sha256 != known[task]:
                 raise UserError(f"data {plan.data}: {task} has changed since the run {run.path}; restore it")
             store = Store(cache, base.spent, base.codec.cuts, ledger.tally)

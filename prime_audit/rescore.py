@@ -36,6 +36,15 @@ class _Found:
     scores: list[Mapping[str, object]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Where:
+    """Where adapters lie."""
+
+    cache: Path | None
+    sharers: Path | None
+    base_adapter: Path | None
+
+
 def attack(
     run: str | Path,
     attacks: str | Sequence[str],
@@ -44,6 +53,8 @@ def attack(
     plugins: Iterable[str | Path] = (),
     out: str | Path | None = None,
     cache: Path | None = None,
+    sharers: Path | None = None,
+    base_adapter: Path | None = None,
     quiet: bool = False,
 ) -> Run:
     """Score ``attacks`` on a finished run, write what was found to a folder of its own, and return it.
@@ -60,6 +71,8 @@ def attack(
         By default ``attacks-<hash>`` in the run's folder.
     cache
         Where trained adapters are kept; used only where signals are lacking.
+    sharers, base_adapter
+        Where the run's given adapters lie now, if not where its record says.
     quiet
         No progress.
 
@@ -88,7 +101,9 @@ def attack(
     }
     key = content_key({k: v for k, v in spec.items() if k != "attacked"})
     with RunFolder.claimed(Path(out) if out else origin.path / f"attacks-{key[:12]}", key) as folder:
-        return _attack(origin, chosen, played, spec, files, folder, cache, Ledger(quiet))
+        return _attack(
+            origin, chosen, played, spec, files, folder, _Where(cache, sharers, base_adapter), Ledger(quiet)
+        )
 
 
 def _attack(
@@ -98,11 +113,11 @@ def _attack(
     spec: Mapping[str, Any],
     files: Sequence[Path],
     folder: RunFolder,
-    cache: Path | None,
+    where: _Where,
     ledger: Ledger,
 ) -> Run:
     exams = {task: read_exam(origin.path, task) for task in spec["tasks"]}
-    exams = _completed(origin, exams, attacks, games, files, cache, ledger)
+    exams = _completed(origin, exams, attacks, games, files, where, ledger)
     found = _Found()
     with ledger.showing():
         for task, exam in exams.items():
@@ -131,7 +146,7 @@ def _completed(
     attacks: Sequence[Attack],
     games: Sequence[str],
     files: Sequence[Path],
-    cache: Path | None,
+    where: _Where,
     ledger: Ledger,
 ) -> dict[str, Exam]:
     """Run the model for signals that are not stored, and store them beside the others."""
@@ -145,8 +160,9 @@ def _completed(
     ledger.note(f"not stored: {names}; making the run's models again to observe them")
     from prime_audit.rebuild import observe_again, plan_of
 
-    plan = plan_of(origin.record.spec, [a.name for a in attacks], files)
-    later = observe_again(origin, {task: exams[task] for task in lacking}, plan, cache, ledger)
+    names_of = [a.name for a in attacks]
+    plan = plan_of(origin.record.spec, names_of, files, where.sharers, where.base_adapter)
+    later = observe_again(origin, {task: exams[task] for task in lacking}, plan, where.cache, ledger)
     return {
         task: add_fields(origin.path, exam, later[task], lacking[task]) if task in lacking else exam
         for task, exam in exams.items()

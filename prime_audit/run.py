@@ -14,9 +14,10 @@ from prime_audit import faults
 from prime_audit.audit.stored import write_exam
 from prime_audit.cells import Cell, Lost
 from prime_audit.community.store import Store, content_key
+from prime_audit.config import CONFIG, config_text
 from prime_audit.engine.base import Base
 from prime_audit.executors import Where
-from prime_audit.folder import PREDICTIONS, SCORES, Run, RunFolder
+from prime_audit.folder import PREDICTIONS, SCORES, Run, RunFolder, write_atomic
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.readers import require_searchable
 from prime_audit.lamp.source import open_data
@@ -72,6 +73,7 @@ def run(
                 from prime_audit.executors.on_ray import perform_on_ray
 
                 record, found = perform_on_ray(plan, datasets, cache, ledger, command, where)
+        write_atomic(folder.path / CONFIG, [config_text(plan)])
         write(folder, record, found)
         return Run(folder.path, record)
 
@@ -79,7 +81,7 @@ def run(
 def open_all(plan: Plan) -> dict[str, Dataset]:
     """Read the data of every task of a plan; UserError where its methods cannot be run on them."""
     datasets = {
-        task: open_data(plan.data, task, plan.seed, plan.settings, strict=plan.strict) for task in plan.tasks
+        task: open_data(plan.data, task, plan.seed, plan.settings, **plan.reading()) for task in plan.tasks
     }
     if any(m.core.plugin.name != REFERENCE for m in plan.methods):
         for data in datasets.values():

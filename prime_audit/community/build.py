@@ -7,11 +7,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prime_audit.community.given import GivenAdapters, chosen, fitting, load_given
+from prime_audit.community.kept import Origin
 from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users, cosines
 from prime_audit.community.sharers import bank_name as bank_name
 from prime_audit.community.store import Gates, Store, code_sha256, content_key, place_of
@@ -55,6 +57,10 @@ class Community:
     """Target → the only sharers she may merge, most similar first (the inclusion game); None: everybody."""
     places: dict[str, str] = field(default_factory=dict)
     """Owner of a trained adapter → where a cache keeps it, from its root; the same where there is no cache."""
+    origins: dict[str, Origin] = field(default_factory=dict)
+    """Content of an adapter, as the bank holds it → where it came from."""
+    adaptation: Origin | None = None
+    """Where the adapter came from that was merged into the base; None: nothing was."""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     _examples: dict[tuple[object, ...], tuple[User, list[Example]]] = field(default_factory=dict)
     """Written once: games, methods and trainings ask for the same users'."""
@@ -99,7 +105,9 @@ class Community:
 
     def embed(self) -> None:
         """Embed targets and candidates: the mean over each user's items (Eq. 4). Before the base is adapted."""
-        users = [*self.targets, *self.data.candidates]
+        # What is wrong with given adapters is said before anything is computed.
+        given = self.data.given.sharers if self.data.given and self.given else None
+        users = [*self.targets, *(self.data.candidates if given is None else (s.user for s in given))]
         texts = [[item_text(self.task, item) for item in user.history] for user in users]
         flat = [t for own in texts for t in own]
         with self.stage("embed", len(flat)) as tick:
@@ -111,7 +119,16 @@ class Community:
             start += len(own)
 
     def adapt(self) -> None:
-        """Train one LoRA on the adaptation users' questions and merge it into the base's weights."""
+        """Train one LoRA on the adaptation users' questions and merge it into the base's weights.
+
+        Given adapters were trained on the base as it is, or on one with an adapter that came with them.
+        """
+        if self.data.given and self.given:
+            if self.given.base is not None:
+                self.engine.base.merge(self.given.base)
+                folder, sha256 = self.data.given.base, self.data.given.base_sha256
+                self.adaptation = Origin(str(sha256), folder=folder.name if folder else "")
+            return
         examples = [
             e for u in self.data.adapt for e in adaptation_examples(self.task, u, self.profiles.get(u.id))
         ]
@@ -119,10 +136,24 @@ class Community:
             recipe = self._recipe("adaptation")
             (adapter,) = self._train("adapt", [_job("base", examples)], recipe).values()
             self.engine.base.merge(adapter)
+            self.adaptation = self.origins[adapter.content]
+
+    @cached_property
+    def given(self) -> GivenAdapters | None:
+        """Adapters that were trained elsewhere, checked against the base; None where a run trains them."""
+        if self.data.given is None:
+            return None
+        found = load_given(self.data.given, self.engine.base, self._lora())
+        self.origins.update(found.origins)
+        return found
 
     @cached_property
     def sharers(self) -> tuple[Sharer, ...]:
         """Who shares; empty where nobody's history is long enough."""
+        if given := self.data.given:
+            rows = np.stack([self._embeddings[s.user.id] for s in given.sharers])
+            said = partial(self.settings.override, task=self.task.name)
+            return chosen(given, said, partial(self._clusters, rows))
         users = [u for u in self.data.candidates if u.history]
         if not users:
             return ()
@@ -170,7 +201,11 @@ class Community:
     def ready(self) -> None:
         """See that the bank holds every sharer's adapter, named by :func:`bank_name`."""
         missing = [s for s in self.sharers if bank_name(s.user.id) not in self.engine.bank.names]
-        if missing:
+        if self.given:
+            names = [bank_name(s.user.id) for s in missing]
+            self.engine.bank.add({name: self.given.adapters[name] for name in names})
+            self.given.adapters.clear()  # the bank has what it needs of them
+        elif missing:
             jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in missing]
             self.engine.bank.add(self._train("share", jobs, self._recipe("sharer"), privacy=self.privacy))
 
@@ -183,7 +218,29 @@ class Community:
     ) -> dict[str, Adapter]:
         """Train one adapter a user on her own history (OPPU), by the sharers' recipe or another."""
         jobs = [_job(u.id, self.user_examples(u)) for u in users]
-        return self._train(stage, jobs, recipe, lora=lora)
+        made = self._train(stage, jobs, recipe, lora=lora)
+        if self.given is None:
+            return made
+        # Beside given adapters the bank may have a larger rank.
+        fitted = {user: fitting(a, self.given.rank, self.given.scaling) for user, a in made.items()}
+        self.origins.update({fitted[user].content: self.origins[a.content] for user, a in made.items()})
+        return fitted
+
+    def keep(
+        self, kind: str, what: dict[str, Any], names: Sequence[str], make: Callable[[], dict[str, Adapter]]
+    ) -> dict[str, Adapter]:
+        """Make adapters out of others once: ``what`` is all that decides them, next to the base."""
+        base = self.engine.base
+        key = key_of(base, kind, content_key(what), tuple(names))
+        made = self.store.adapters(key, names, make, base.name)
+        self._note(key, names, made)
+        return made
+
+    def _note(self, key: str, owners: Sequence[str], made: Mapping[str, Adapter]) -> None:
+        """Remember where a training's adapters lie."""
+        for number, owner in enumerate(owners):
+            content = made[owner].content
+            self.origins[content] = Origin(content.partition(" ")[0], place_of(key, number))
 
     def gates(self) -> Gates:
         """Per-Pcs gates by bank name, trained on each sharer's own examples with her adapter frozen.
@@ -193,7 +250,9 @@ class Community:
         self.ready()
         jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in self.sharers]
         recipe = self._recipe("gate")
-        sharer = {"sharer": asdict(self._recipe("sharer")), "lora": self._lora()}
+        sharer: dict[str, Any] = {"sharer": asdict(self._recipe("sharer")), "lora": self._lora()}
+        if self.given:  # no recipe tells what they are
+            sharer = {"given": [self.engine.bank.hashes[j.owner] for j in jobs]}
         key = self._key("gates", jobs, recipe, sharer | _private(self.privacy))
         budget = self.number("train_tokens")
         if key in self._gates:
@@ -264,7 +323,9 @@ class Community:
                     privacy=privacy,
                 )
 
-            return self.store.adapters(key, [j.owner for j in jobs], train, self.engine.base.name)
+            made = self.store.adapters(key, [j.owner for j in jobs], train, self.engine.base.name)
+        self._note(key, [j.owner for j in jobs], made)
+        return made
 
     def _key(self, kind: str, jobs: Sequence[Job], recipe: Recipe, more: dict[str, Any]) -> str:
         """Hash of all that decides a training: base, texts, recipe, seed, budget of a pass, code, device."""

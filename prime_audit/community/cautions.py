@@ -10,7 +10,7 @@ from prime_audit.community.held import Held
 
 def cautions(community: Community, held: Mapping[str, Held]) -> list[str]:
     """Say what was held out of the targets, what the sharers' ε covers and what it does not."""
-    return [*_held(held), *_texts(community), *_private(community)]
+    return [*_held(held), *_texts(community), *_given(community), *_private(community)]
 
 
 def one_sided(coins: Mapping[str, Mapping[str, bool]]) -> list[str]:
@@ -52,6 +52,27 @@ def _texts(community: Community) -> list[str]:
         f"the data's profile texts of {texts} sharers are set aside in training, for they may tell of held-out "
         "items; summaries or the profiler's texts of the rest stand in their place"
     ]
+
+
+def _given(community: Community) -> list[str]:
+    given, adapters = community.data.given, community.given
+    if given is None or adapters is None:
+        return []
+    before = f"with the adapter {given.base.name!a} merged into it" if given.base else "as it was loaded"
+    lines = [
+        f"the adapters of {len(given.sharers)} sharers were trained elsewhere: they apply to the base {before}, and no "
+        "base adaptation is trained; items are asked in this suite's prompts, whatever theirs were"
+    ]
+    if any(s.heldout for s in given.sharers):
+        lines.append(
+            "held-out items came with the adapters: what the heldout game's test says rests on their having been "
+            "drawn at random from all of a sharer's items, and never trained on"
+        )
+    if left := len(given.sharers) - len(community.sharers):
+        lines.append(
+            f"{left} of the given sharers share nothing: clusters and min_history were set, and chose"
+        )
+    return [*lines, *adapters.notes]
 
 
 def _private(community: Community) -> list[str]:

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prime_audit.adapter_files import CONFIG, WEIGHTS, lacking
+from prime_audit.engine.memo import hash_of
 from prime_audit.engine.mixture import RULES as RULES
 from prime_audit.errors import UserError, unknown
 
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _PREFIX = "base_model.model."
 # Each of these changes what the stored factors mean; reading one as plain LoRA would be silently wrong.
 _UNSUPPORTED = (
@@ -45,8 +46,15 @@ class Adapter:
         """Rank r of the first site."""
         return int(self.A[0].shape[0])
 
+    @property
+    def content(self) -> str:
+        """Its content as a text: a hash of the factors, and the scaling."""
+        return f"{hash_of([*self.A, *self.B])} {self.scaling!r}"
 
-def save_adapter(adapter: Adapter, folder: Path, *, base_model: str = "", dropout: float = 0.0) -> None:
+
+def save_adapter(
+    adapter: Adapter, folder: Path, *, base_model: str = "", dropout: float = 0.0, revision: str = ""
+) -> None:
     """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT would, no file half-written."""
     from peft import LoraConfig
     from safetensors.torch import save_file
@@ -64,6 +72,7 @@ def save_adapter(adapter: Adapter, folder: Path, *, base_model: str = "", dropou
         target_modules=sorted({name.rpartition(".")[2] for name in adapter.sites}),
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_model or None,
+        revision=revision or None,
         inference_mode=True,
     )
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as draft:
@@ -109,9 +118,7 @@ def load_adapter(folder: Path) -> Adapter:
 def _read_config(folder: Path) -> dict[str, Any]:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise UserError(
-                f"{folder}: no {name}; give a folder that PEFT's save_pretrained wrote (safetensors)"
-            )
+            raise lacking(folder, name)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         kind, rank, alpha = config["peft_type"], config["r"], config["lora_alpha"]
@@ -128,6 +135,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
         what = ", ".join(used) if kind == "LORA" else kind
         raise UserError(f"{folder / CONFIG}: {what} is not supported; give a plain LoRA adapter")
     return dict(config)
+
+
+def base_model_of(folder: Path) -> str:
+    """Name the base model that an adapter's configuration names; empty where it names none."""
+    return str(_read_config(folder).get("base_model_name_or_path") or "")
 
 
 def _forward_order(site: str) -> tuple[list[int], int, str]:

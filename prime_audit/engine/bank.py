@@ -11,7 +11,6 @@ from torch import Tensor
 
 from prime_audit.engine.adapters import Adapter, merge_adapters
 from prime_audit.engine.base import Base, Branch, Site
-from prime_audit.engine.memo import hash_of
 from prime_audit.engine.mixture import Mixture as Mixture
 from prime_audit.engine.mixture import alone as alone
 
@@ -52,7 +51,7 @@ class AdapterBank:
         self.names += adapters
         self.made_of |= {name: tuple(others) for name, others in (made_of or {}).items()}
         for name, adapter in zip(adapters, fitting, strict=True):
-            self.hashes[name] = f"{hash_of([*adapter.A, *adapter.B])} {adapter.scaling!r}"
+            self.hashes[name] = adapter.content
         self._last = None
         device, dtype = self.base.device, self.base.dtype
         for i in range(len(self.base.sites) if fitting else 0):

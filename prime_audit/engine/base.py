@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.codec import Codec
 from prime_audit.engine.fused import fuse
+from prime_audit.engine.hub import advice, pinned
 from prime_audit.engine.lastlayer import LastLayer, Places
-from prime_audit.engine.memo import hash_of
 from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.rehearsal import Rehearsal
@@ -172,7 +172,7 @@ class Base:
         """Add an adapter to the weights themselves (base adaptation); :meth:`restore` undoes it exactly."""
         _ = self.loaded_sha256
         adapter = self.aligned(adapter)
-        self._merged.append(f"{hash_of([*adapter.A, *adapter.B])} {adapter.scaling!r}")
+        self._merged.append(adapter.content)
         for (path, linear), a, b in zip(self._linears.items(), adapter.A, adapter.B, strict=True):
             self._pristine.setdefault(path, linear.weight.detach().cpu().clone())
             delta = adapter.scaling * (b.double() @ a.double())
@@ -288,7 +288,7 @@ def load_base(
 
 
 def resolve_model(model: str) -> str:
-    """Turn ``mini`` or a local folder into a path; anything else is taken for a hub id."""
+    """Turn ``mini`` or a local folder into a path; anything else is a hub id, with ``@revision`` where one is named."""
     if model == "mini":
         return str(MINI)
     path = Path(model).expanduser()
@@ -298,7 +298,7 @@ def resolve_model(model: str) -> str:
                 f"--model {model}: the folder has no config.json; give a Hugging Face model folder"
             )
         return str(path)
-    if path.exists() or model.startswith((".", "/", "~")) or model.count("/") > 1:
+    if path.exists() or model.startswith((".", "/", "~")) or pinned(model)[0].count("/") > 1:
         raise UserError(
             f"--model {model}: no such model folder; give 'mini', a Hugging Face folder or a hub id"
         )
@@ -307,12 +307,14 @@ def resolve_model(model: str) -> str:
 
 def from_pretrained(auto: Any, source: str, name: str, **options: Any) -> Any:
     """Call ``auto.from_pretrained`` safely and turn every way it fails into one line."""
+    place, revision = pinned(source)
     try:
-        return auto.from_pretrained(source, trust_remote_code=False, use_safetensors=True, **options)
+        return auto.from_pretrained(
+            place, trust_remote_code=False, use_safetensors=True, **revision, **options
+        )
     except Exception as fault:  # the loaders raise a dozen kinds; all mean: this model cannot be used
-        raise UserError(
-            f"model {name}: cannot be loaded: {_first_line(fault)}{_convert(auto, source, fault)}"
-        ) from fault
+        what_to_do = _convert(auto, source, fault) or advice(fault, source)
+        raise UserError(f"model {name}: cannot be loaded: {_first_line(fault)}{what_to_do}") from fault
 
 
 def _convert(auto: Any, source: str, fault: Exception) -> str:
@@ -333,8 +335,9 @@ def load_tokenizer(source: str, name: str) -> Any:
     """Load a tokenizer; UserError where there is none."""
     from transformers import AutoTokenizer
 
+    place, revision = pinned(source)
     try:
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False, **revision)
     except Exception as fault:
         lacking = [package for package in ("sentencepiece", "google.protobuf") if not _installed(package)]
         if lacking and re.search("tiktoken|sentencepiece|protobuf", str(fault)):
@@ -342,7 +345,9 @@ def load_tokenizer(source: str, name: str) -> Any:
                 f"model {name}: its tokenizer is a SentencePiece model, and {' and '.join(lacking)} cannot be "
                 "imported: pip install 'prime-audit[paper]'"
             ) from fault
-        raise UserError(f"model {name}: its tokenizer cannot be loaded: {_first_line(fault)}") from fault
+        raise UserError(
+            f"model {name}: its tokenizer cannot be loaded: {_first_line(fault)}{advice(fault, source)}"
+        ) from fault
 
 
 def _installed(package: str) -> bool:

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from prime_audit.engine.adapters import Adapter, load_adapter, merge_adapters, save_adapter
+from prime_audit.engine.adapters import Adapter, base_model_of, load_adapter, merge_adapters, save_adapter
 from prime_audit.errors import UserError
 
 
@@ -23,7 +23,7 @@ def merge_folders(folders: Sequence[Path], weights: str, rule: str, out: Path) -
         raise UserError(f"--out {out}: exists already; choose another folder or delete it")
     adapters = [load_adapter(folder) for folder in folders]
     made = merge_adapters(adapters, _spread(_read_weights(weights, len(adapters)), adapters[0]), rule)
-    base = _base_model(folders[0])
+    base = base_model_of(folders[0])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as aside:
@@ -72,12 +72,3 @@ def _spread(weights: Tensor, adapter: Adapter) -> Tensor:
     if len(weights) != max(layers) + 1:
         raise UserError(f"--weights: {len(weights)} rows for {max(layers) + 1} decoder layers")
     return weights[layers]
-
-
-def _base_model(folder: Path) -> str:
-    return str(
-        json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get(
-            "base_model_name_or_path"
-        )
-        or ""
-    )

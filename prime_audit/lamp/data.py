@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 
 def words_of(text: str) -> str:
@@ -74,6 +75,33 @@ class Defect:
 
 
 @dataclass(frozen=True)
+class GivenSharer:
+    """A sharer whose adapter was trained elsewhere."""
+
+    user: User
+    """Her history: what is trained and what is held out, as given."""
+    trained: tuple[str, ...]
+    """Ids of the items her adapter was trained on, by whoever gave it."""
+    heldout: tuple[str, ...]
+    """Ids of the items it never saw; empty where none were given."""
+    folder: Path
+    """Where her adapter lies, in PEFT's format."""
+    sha256: str
+    """Hash of its files."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """All sharers whose adapters were trained elsewhere."""
+
+    sharers: tuple[GivenSharer, ...]
+    base: Path | None = None
+    """The adapter that was merged into the base before theirs were trained; None: they are for the base as it is."""
+    base_sha256: str | None = None
+    """Hash of its files."""
+
+
+@dataclass(frozen=True)
 class Dataset:
     """One task's users by role (the paper: 25 % adapt the base model, targets are tested, the rest may share)."""
 
@@ -91,10 +119,12 @@ class Dataset:
     defects: tuple[Defect, ...] = ()
     older: int = 0
     """Oldest history items left out because ``max_items`` caps histories."""
+    given: Given | None = None
+    """Sharers with adapters of their own, who stand among the candidates; None: a run trains its sharers' adapters."""
 
     @property
     def sha256(self) -> str:
-        """Hash of everything that was read, in order: roles, ids, texts and golds."""
+        """Hash of everything that was read, in order: roles, ids, texts and golds; and of given adapters."""
         roles = [
             [
                 (
@@ -107,9 +137,11 @@ class Dataset:
             ]
             for users in (self.adapt, self.targets, self.candidates)
         ]
-        return hashlib.sha256(
-            json.dumps([self.task, roles], sort_keys=True, ensure_ascii=False).encode()
-        ).hexdigest()
+        read: list[object] = [self.task, roles]
+        if self.given:
+            own = [(s.user.id, s.trained, s.heldout, s.sha256) for s in self.given.sharers]
+            read.append([self.given.base_sha256, own])
+        return hashlib.sha256(json.dumps(read, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     @property
     def split_sha256(self) -> str:

@@ -99,7 +99,9 @@ def _user(task: Task, name: str, rows: Sequence[_Record], asked: int, seen: set[
         Query(_query_id(name, row, seen), {task.text_field: row.input}, row.output)
         for row in rows[len(history) :]
     ]
-    return User(name, tuple(Item(row.id, _item_fields(task, row)) for row in history), tuple(queries))
+    return User(
+        name, tuple(Item(row.id, item_fields(task, row.input, row.output)) for row in history), tuple(queries)
+    )
 
 
 def _fit(task: Task, user: User, file: str, log: Log) -> User | None:
@@ -119,6 +121,7 @@ def _query_id(user: str, row: _Record, seen: set[str]) -> str:
     return key
 
 
-def _item_fields(task: Task, row: _Record) -> dict[str, str]:
+def item_fields(task: Task, text: str, gold: str) -> dict[str, str]:
+    """Name a plain row's input and output as the task does."""
     # LaMP-7's text and gold are one field, the tweet: the later value stands.
-    return {task.text_field: row.input, task.gold_field: row.output}
+    return {task.text_field: text, task.gold_field: gold}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prime_audit.lamp.data import Dataset
@@ -10,8 +11,29 @@ if TYPE_CHECKING:
     from prime_audit.settings import Settings
 
 
-def open_data(data: str, task: str, seed: int, settings: Settings, *, strict: bool = False) -> Dataset:
-    """Return one task's users: of the world with this seed, or of a path, split by the settings' numbers."""
+def open_data(
+    data: str,
+    task: str,
+    seed: int,
+    settings: Settings,
+    *,
+    strict: bool = False,
+    sharers: Path | None = None,
+    base_adapter: Path | None = None,
+) -> Dataset:
+    """Return one task's users: of the world with this seed, or of a path, split by the settings' numbers.
+
+    ``sharers``: a folder of people who share adapters trained elsewhere (``lamp/given.py``), on ``base_adapter``.
+    """
+    found = _read(data, task, seed, settings, strict=strict)
+    if sharers is None:
+        return found
+    from prime_audit.lamp.given import with_sharers
+
+    return with_sharers(found, sharers, base_adapter, strict=strict)
+
+
+def _read(data: str, task: str, seed: int, settings: Settings, *, strict: bool) -> Dataset:
     if data == "world":
         from prime_audit.lamp.world import Sizes, world
 

@@ -28,6 +28,7 @@ def scene_of(engine, near, seed=0):
         targets=[SimpleNamespace(id=t) for t in near],
         nearest=lambda target, k: near[target][: k or None],
         ready=lambda: None,
+        keep=lambda kind, what, names, make: make(),
     )
     stage = lambda name, total: nullcontext(lambda done: None)  # noqa: E731
     return SimpleNamespace(task=TASK, engine=engine, community=community, seed=seed, stage=stage)

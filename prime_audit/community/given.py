@@ -1,0 +1,166 @@
+"""Sharers' adapters that were trained elsewhere: read, checked against the base, and fitted to the bank.
+
+A bank holds adapters of one rank and scaling. A smaller rank is filled up with zeros, and another scaling goes into B:
+neither changes an adapter, nor any sum of updates. Sums of *factors* (``merge=factor``, Per-Pcs) then mix factors of
+unlike scale, which the record says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prime_audit.adapter_files import WEIGHTS
+from prime_audit.community.kept import Origin
+from prime_audit.community.sharers import Sharer, bank_name
+from prime_audit.errors import UserError
+from prime_audit.lamp.data import Given
+
+if TYPE_CHECKING:
+    from prime_audit.engine.adapters import Adapter
+    from prime_audit.engine.base import Base
+
+
+@dataclass(frozen=True)
+class GivenAdapters:
+    """The adapters of a community whose sharers trained them elsewhere."""
+
+    adapters: dict[str, Adapter]
+    """By name in the bank, of one rank and scaling; emptied when the bank has them."""
+    origins: Mapping[str, Origin]
+    """Content as the bank holds it (``Adapter.content``) → where it came from."""
+    base: Adapter | None
+    """What was merged into the base before they were trained."""
+    rank: int
+    scaling: float
+    notes: tuple[str, ...]
+    """What a reader has to know of them."""
+
+
+def load_given(given: Given, base: Base, lora: Mapping[str, Any]) -> GivenAdapters:
+    """Read every given adapter; ``lora``: the rank and alpha of adapters that a run trains itself.
+
+    Raises
+    ------
+    UserError
+        For what cannot be read, is no plain LoRA, is not finite, or was made for other modules or another base.
+    """
+    raw = {bank_name(s.user.id): _checked(s.folder, base) for s in given.sharers}
+    before = _checked(given.base, base) if given.base else None
+    scaling, rank = lora["alpha"] / lora["rank"], max(lora["rank"], *(a.rank for a in raw.values()))
+    fitted = {name: fitting(adapter, rank, scaling) for name, adapter in raw.items()}
+    origins = {
+        fitted[bank_name(s.user.id)].content: Origin(s.sha256, folder=s.folder.name) for s in given.sharers
+    }
+    folders = [s.folder for s in given.sharers] + ([given.base] if given.base else [])
+    return GivenAdapters(
+        fitted, origins, before, rank, scaling, (*_other_bases(folders, base), *_unlike([*raw.values()]))
+    )
+
+
+def fitting(adapter: Adapter, rank: int, scaling: float) -> Adapter:
+    """Write the same adapter with another rank, not smaller, and another scaling."""
+    from torch.nn.functional import pad
+
+    from prime_audit.engine.adapters import Adapter
+
+    more, by = rank - adapter.rank, adapter.scaling / scaling
+    a = tuple(pad(x, (0, 0, 0, more)) for x in adapter.A) if more else adapter.A
+    b = tuple(pad(x, (0, more)) for x in adapter.B) if more else adapter.B
+    if by != 1:
+        b = tuple((x.double() * by).to(x.dtype) for x in b)
+    return Adapter(adapter.sites, a, b, scaling)
+
+
+def chosen(
+    given: Given, settings: Callable[[str], Any], clusters: Callable[[], np.ndarray]
+) -> tuple[Sharer, ...]:
+    """List who shares: all; of each cluster the longest history, where somebody asked for clusters or lengths.
+
+    ``settings``: key → what ``--set`` says of it for the task, or None; ``clusters``: cluster of each given sharer.
+    """
+    own = clusters().tolist()
+    everybody = [Sharer(s.user, c, s.trained, s.heldout) for s, c in zip(given.sharers, own, strict=True)]
+    if settings("clusters") is not None:
+        longest = {c: max((s for s in everybody if s.cluster == c), key=_items) for c in sorted(set(own))}
+        everybody = list(longest.values())
+    return tuple(s for s in everybody if _items(s) > (settings("min_history") or 0))
+
+
+def _items(sharer: Sharer) -> int:
+    return len(sharer.user.history)
+
+
+def _checked(folder: Path, base: Base) -> Adapter:
+    """Read one adapter; UserError where it is not for this base's modules, or not finite."""
+    from prime_audit.engine.adapters import load_adapter
+
+    adapter, where = load_adapter(folder), folder / WEIGHTS
+    if wrong := _misfit(adapter, base):
+        raise UserError(f"{where}: {wrong}")
+    for site, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
+        if not (bool(a.isfinite().all()) and bool(b.isfinite().all())):
+            raise UserError(f"{where}: the factors at {site} are not all finite; train or export it again")
+    return base.aligned(adapter)
+
+
+def _misfit(adapter: Adapter, base: Base) -> str:
+    """Say why an adapter is not for a base as it is adapted here; empty where it is."""
+    sites = {site.name: site for site in base.sites}
+    if adapter.sites and sites.keys() != set(adapter.sites):
+        theirs = {name.rpartition(".")[2] for name in adapter.sites}
+        ours = {name.rpartition(".")[2] for name in sites}
+        if theirs != ours:
+            return (
+                f"adapts {', '.join(sorted(theirs))}, and this run {', '.join(sorted(ours))}; give --set "
+                f"lora.modules={'+'.join(sorted(theirs))}, or adapters of the same modules"
+            )
+        odd = min(set(adapter.sites) ^ sites.keys())
+        side = "lacks" if odd in sites else "has"
+        return (
+            f"{side} {odd}, unlike the model {base.name}; give adapters of all its layers, and of no others"
+        )
+    for name, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
+        site = sites[name]
+        if (a.shape[1], b.shape[0]) != (site.d_in, site.d_out):
+            return (
+                f"{name} is {a.shape[1]} wide and {b.shape[0]} high, in the model {base.name} {site.d_in} and "
+                f"{site.d_out}; give adapters that were trained on this model"
+            )
+    return ""
+
+
+def _other_bases(folders: Sequence[Path], base: Base) -> list[str]:
+    from prime_audit.engine.adapters import base_model_of
+
+    named = {folder.name: base_model_of(folder) for folder in folders}
+    other = {folder: name for folder, name in named.items() if name and _last(name) != _last(base.name)}
+    if not other:
+        return []
+    first = next(iter(other))
+    return [
+        f"{len(other)} given adapters name another base model than {base.name} (the first, {first!a}, "
+        f"{_last(other[first])!a}): their shapes fit, their numbers need not"
+    ]
+
+
+def _last(name: str) -> str:
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2].partition("@")[0]
+
+
+def _unlike(adapters: Sequence[Adapter]) -> list[str]:
+    ranks, scalings = ({a.rank for a in adapters}, {a.scaling for a in adapters})
+    if len(ranks) == len(scalings) == 1:
+        return []
+    return [
+        f"given adapters have ranks {_listed(ranks)} and scalings {_listed(scalings)}: filled up with zeros, scalings "
+        "put into B; sums of updates are exact, sums of factors (merge=factor, Per-Pcs) mix factors of unlike scale"
+    ]
+
+
+def _listed(numbers: set[Any]) -> str:
+    return ", ".join(f"{n:g}" for n in sorted(numbers))

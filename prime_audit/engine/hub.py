@@ -1,0 +1,49 @@
+"""Hub ids as transformers takes them: ``org/name``, and ``org/name@revision``; what to do where one cannot be had.
+
+Where files come from is transformers' own affair: ``HF_HOME``, ``HF_HUB_OFFLINE``, ``HF_TOKEN`` and ``hf auth login``
+do what they do everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def pinned(source: str) -> tuple[str, dict[str, str]]:
+    """Split ``org/name@revision`` (branch, tag or commit) into the id and words for ``from_pretrained``.
+
+    A folder's name may hold an @: it is left whole.
+    """
+    name, at, revision = source.partition("@")
+    if not (at and name and revision) or Path(source).is_dir():
+        return source, {}
+    return name, {"revision": revision}
+
+
+def advice(fault: BaseException, source: str) -> str:
+    """Say what to do about a model of the hub that cannot be had, beginning with a semicolon; empty where unknown."""
+    name, _ = pinned(source)
+    kinds = {type(f).__name__ for f in _chain(fault)}
+    text = " ".join(str(f) for f in _chain(fault)).lower()
+    if "GatedRepoError" in kinds or "gated repo" in text:
+        return f"; accept its terms at https://huggingface.co/{name}, then log in: hf auth login (or set HF_TOKEN)"
+    if "RevisionNotFoundError" in kinds or "is not a valid git identifier" in text:
+        return "; name a branch, tag or commit that it has: org/name@revision"
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    if "RepositoryNotFoundError" in kinds and not offline:
+        return "; check the id, and log in where it is private: hf auth login"
+    if offline or "offline" in text or "couldn't connect" in text or "LocalEntryNotFoundError" in kinds:
+        mode = "HF_HUB_OFFLINE is set: " if offline else ""
+        fetch = f"fetch it once where there is a network (hf download {name})"
+        return f"; {mode}{fetch}, or set HF_HOME to a cache that has it"
+    return ""
+
+
+def _chain(fault: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    one: BaseException | None = fault
+    while one is not None and one not in found:
+        found.append(one)
+        one = one.__cause__ or one.__context__
+    return found

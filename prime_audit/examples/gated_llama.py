@@ -1,0 +1,71 @@
+"""A gated Llama on one GPU, with the paper's numbers.
+
+1. Accept the terms at https://huggingface.co/meta-llama/Llama-2-7b-hf (a form; access takes minutes to days).
+2. Log in once: hf auth login (or HF_TOKEN=… in the environment of a batch job).
+3. Fetch everything where there is a network; HF_HOME says where it is kept, else ~/.cache/huggingface:
+
+   export HF_HOME=/scratch/hf
+   hf download meta-llama/Llama-2-7b-hf --include "*.safetensors" "*.json" "tokenizer*"
+   hf download microsoft/deberta-v3-large --include "*.safetensors" "*.json" "spm.model"
+   hf download mistralai/Mistral-7B-Instruct-v0.2 --include "*.safetensors" "*.json" "tokenizer*"
+   pip install -c constraints.txt -e '.[paper]'
+
+4. Run, also on a machine without a network (HF_HUB_OFFLINE=1). One GPU of 80 GB holds base and profiler in bfloat16:
+
+   HF_HUB_OFFLINE=1 python gated_llama.py --data LaMP/ --task LaMP-2
+   HF_HUB_OFFLINE=1 python gated_llama.py --data LaMP/ --task LaMP-2 --plan       how long, how much memory
+
+``org/name@revision`` names a commit, so that the same weights are loaded next year; the record has their hash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prime_audit.errors import UserError
+
+METHODS = "np,rag,pag,oppu,perpcs,prime,prime+rag,prime+pag"
+
+
+def main(words: Sequence[str] | None = None) -> Any:
+    """Compare the paper's methods, or predict what that takes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", required=True, help="LaMP's folder, or anything compare's --data takes")
+    parser.add_argument("--task", required=True, help="LaMP-1, 2, 3, 4, 5 or 7")
+    parser.add_argument("--model", help="another base; by default meta-llama/Llama-2-7b-hf")
+    parser.add_argument("--encoder", help="another encoder; '' uses the base's own states")
+    parser.add_argument("--profiler", help="another profiler; '' summarises by counting")
+    parser.add_argument("--methods", default=METHODS)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as compare's --set")
+    parser.add_argument("--out", type=Path, default=Path("runs/llama"))
+    parser.add_argument("--cache", default="default", help="folder of what was trained and answered")
+    parser.add_argument("--plan", action="store_true", help="only say what it would take")
+    chosen = parser.parse_args(words)
+
+    from prime_audit import compare, predict
+    from prime_audit.forecast import headline
+
+    options = {
+        **{key: getattr(chosen, key) for key in ("data", "model", "encoder", "profiler", "device", "seed")},
+        **{"tasks": chosen.task, "preset": "paper", "overrides": chosen.set, "cache": chosen.cache},
+    }
+    if chosen.plan:
+        found = predict(chosen.methods, **options)
+        print(headline(found))
+        return found
+    run = compare(chosen.methods, games="paper,heldout,target", out=chosen.out, **options)
+    print(f"everything in {run.path}; again with prime-audit compare --config {run.path / 'config.toml'}")
+    return run
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as fault:  # a model that cannot be had: one line, with what to do
+        sys.exit(f"gated_llama: {fault}")

@@ -1,0 +1,213 @@
+"""Sharers whose adapters were trained elsewhere (``--sharers DIR``): a folder each, her LoRA beside her items.
+
+::
+
+    DIR/                               with several tasks DIR/LaMP-2/, DIR/LaMP-4/ … (any spelling of a task)
+      ann/                             one folder a sharer; its name is her id where sharer.json names none
+        adapter_config.json            as PEFT's save_pretrained writes them: a plain LoRA
+        adapter_model.safetensors
+        items.jsonl                    what her adapter was trained on, a row an item, oldest first
+        sharer.json                    not needed: {"id": "Ann", "profile": "what the profile text says"}
+
+A row holds ``input`` and ``output``, or the task's own fields (LaMP-2: ``description``, ``tag``), and an ``id`` where
+it has one. ``"heldout": true`` marks an item of hers that her adapter never saw: what the heldout game sets against the
+others. Such items have to be drawn at random from all of hers; without any, that game is not applicable.
+``items.jsonl.gz`` and ``items.json`` (a list of rows) are read too. Adapters are looked at here for their hash only;
+``community/given.py`` reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from prime_audit.adapter_files import CONFIG, WEIGHTS, adapter_sha256
+from prime_audit.errors import UserError
+from prime_audit.lamp.data import Dataset, Given, GivenSharer, Item, User
+from prime_audit.lamp.files import BadRecordError, Row, load_list, load_object, load_rows
+from prime_audit.lamp.items import item_fields
+from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text, parse_item
+from prime_audit.lamp.tasks import TASKS, Task, find_task
+
+ITEMS = ("items.jsonl", "items.jsonl.gz", "items.json")
+_BOTH_FORMS = "rows of input and output, or of the task's own fields"
+
+
+def require_layout(folder: Path, tasks: Sequence[str]) -> None:
+    """Raise UserError where a folder cannot hold the sharers of these tasks; no file in it is read."""
+    for task in tasks:
+        home = folder_of(folder, task)
+        if home == folder and len(tasks) > 1:
+            raise UserError(
+                f"--sharers {folder}: holds one task's sharers, and {len(tasks)} tasks are run; give --tasks with one, "
+                f"or put each task's sharers into a folder of its name, {folder / task}"
+            )
+
+
+def with_sharers(data: Dataset, folder: Path, base: Path | None, *, strict: bool = False) -> Dataset:
+    """Put given sharers in the place of those that a run would train; the data's own candidates share nothing then.
+
+    They stay candidates, as known non-members; who is given is taken out of the other roles.
+
+    Raises
+    ------
+    UserError
+        Where a folder, its items or a base adapter (``base``: what the adapters were trained on) cannot be used.
+    """
+    log = Log()
+    given = tuple(_sharers(folder_of(folder, data.task), TASKS[data.task], log))
+    if strict:
+        log.require_none(folder)
+    ids = {s.user.id for s in given}
+    if both := [u.id for u in data.targets if u.id in ids]:
+        raise UserError(
+            f"--sharers {folder}: {shown(both[0])} is also a target of {data.source}, who would merge her own adapter; "
+            "leave her out, or name her otherwise in sharer.json"
+        )
+    return replace(
+        data,
+        adapt=tuple(u for u in data.adapt if u.id not in ids),
+        candidates=(*(s.user for s in given), *(u for u in data.candidates if u.id not in ids)),
+        defects=(*data.defects, *log.defects),
+        given=Given(given, base, adapter_sha256(base) if base else None),
+    )
+
+
+def shown(name: str) -> str:
+    """Write an id for a message: one line, at most 60 characters, nothing that steers a terminal."""
+    return ascii(name)[1:-1][:60]
+
+
+def folder_of(folder: Path, task: str) -> Path:
+    """Find the folder that holds a task's sharers: the one named after it, or the whole where none names a task."""
+    homes = {_task_named(entry.name): entry for entry in _folders(folder) if not _is_sharer(entry)}
+    homes.pop(None, None)
+    if not homes:
+        return folder
+    if task not in homes:
+        held = ", ".join(sorted(filter(None, homes)))
+        raise UserError(
+            f"--sharers {folder}: has no folder for {task}, only for {held}; add it, or give --tasks"
+        )
+    return homes[task]
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(e for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
+    except OSError as error:
+        raise UserError(
+            f"--sharers {folder}: {error.strerror}; give a folder with one folder a sharer"
+        ) from None
+
+
+def _is_sharer(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (CONFIG, WEIGHTS, *ITEMS))
+
+
+def _task_named(name: str) -> str | None:
+    try:
+        return find_task(name).name
+    except UserError:
+        return None
+
+
+def _sharers(folder: Path, task: Task, log: Log) -> Iterator[GivenSharer]:
+    seen: dict[str, str] = {}
+    for home in _folders(folder):
+        found = _sharer(home, task, log)
+        name = found.user.id
+        if name in seen:
+            raise UserError(
+                f"--sharers {folder}: {shown(seen[name])} and {shown(home.name)} are both of sharer {shown(name)}; "
+                "name one otherwise in its sharer.json"
+            )
+        seen[name] = home.name
+        yield found
+    if not seen:
+        raise UserError(
+            f"--sharers {folder}: holds no folder; put one in for each sharer, with {CONFIG}, {WEIGHTS} and {ITEMS[0]}"
+        )
+
+
+def _sharer(home: Path, task: Task, log: Log) -> GivenSharer:
+    sha256 = adapter_sha256(home)
+    name, profile = _card(home)
+    path = next((home / n for n in ITEMS if (home / n).is_file()), None)
+    if path is None:
+        raise UserError(f"{home}: has no {ITEMS[0]} (what her adapter was trained on): add {_BOTH_FORMS}")
+    where = f"{shown(home.name)}/{path.name}"
+    items, held = _items(_rows(path), task, name, where, log)
+    items = _without_twins(items, held, where, log)
+    trained = tuple(i.id for i in items if i.id not in held)
+    if not trained:
+        raise UserError(
+            f"{path}: holds no item that her adapter was trained on{log.first()}: give {_BOTH_FORMS}"
+        )
+    user = User(name, tuple(items), profile=profile)
+    return GivenSharer(user, trained, tuple(i.id for i in items if i.id in held), home, sha256)
+
+
+def _card(home: Path) -> tuple[str, str | None]:
+    """Read who she is: id and profile text."""
+    path = home / "sharer.json"
+    said: dict[str, object] = load_object(path) if path.exists() else {}
+    if unknown := sorted(said.keys() - {"id", "profile"}):
+        raise UserError(f"{path}: {shown(unknown[0])} means nothing here; it may hold id and profile")
+    try:
+        profile = as_text(said, "profile") if "profile" in said else None
+        return as_id({"id": home.name} | said), profile
+    except BadRecordError as problem:
+        raise UserError(f"{path if path.exists() else home}: {problem}: correct it") from None
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    if path.name.endswith(".json"):
+        return ((f"number {n}", value) for n, value in enumerate(load_list(path), start=1))
+    return load_rows(path)
+
+
+def _items(
+    rows: Iterator[Row], task: Task, name: str, where: str, log: Log
+) -> tuple[list[Item], dict[str, bool]]:
+    """Read her items, and which of them are held out; what is defective is reported and left out."""
+    kept: dict[str, Item] = {}
+    held: dict[str, bool] = {}
+    for place, value in rows:
+        try:
+            item, out = _item(task, name, place, as_object(value))
+            if item.id in kept:
+                raise BadRecordError(f"its id {shown(item.id)!r} occurs twice")
+        except BadRecordError as problem:
+            log.skip(where, place, problem)
+        else:
+            kept[item.id] = item
+            held |= {item.id: True} if out else {}
+    return list(kept.values()), held
+
+
+def _item(task: Task, name: str, place: str, row: Mapping[str, object]) -> tuple[Item, bool]:
+    out = row.get("heldout", False)
+    if not isinstance(out, bool):
+        raise BadRecordError("heldout is neither true nor false")
+    if "user" in row and as_id(row, "user") != name:
+        raise BadRecordError(f"its user is {shown(as_id(row, 'user'))!r}, the folder's is {shown(name)!r}")
+    # Without an id of its own, a row is called by its place in the file.
+    record = row if row.get("id") not in (None, "") else {**row, "id": place.rpartition(" ")[2]}
+    if "output" not in record or task.name == "LaMP-1":
+        return parse_item(task, record), out
+    fields = item_fields(task, as_text(record, "input"), as_gold(task, record, "output"))
+    return Item(as_id(record), fields), out
+
+
+def _without_twins(items: Sequence[Item], held: dict[str, bool], where: str, log: Log) -> list[Item]:
+    """Leave held-out items out whose words she has twice: their twin may have been seen in training."""
+    words = [item.words for item in items]
+    kept = []
+    for item in items:
+        if item.id in held and words.count(item.words) > 1:
+            log.skip(where, shown(item.id), "is held out, and another item of hers has the same words")
+        else:
+            kept.append(item)
+    return kept

@@ -1,0 +1,359 @@
+"""``--sharers``: adapters trained elsewhere say in our engine what they say in PEFT, and what is wrong is one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from prime_audit import Run
+from prime_audit.errors import UserError
+from prime_audit.lamp.given import with_sharers
+from prime_audit.lamp.source import open_data
+from prime_audit.plan import make_plan
+from prime_audit.settings import load_settings
+
+TASK = "LaMP-4"
+Go = Callable[..., Run]
+
+
+def change_config(folder: Path, **values: Any) -> None:
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    path = folder / "adapter_model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+def models(run: Run, method: str) -> dict[str, dict[str, Any]]:
+    rows = [json.loads(line) for line in (run.path / "models.jsonl").read_text().splitlines()]
+    return {row["target"]: row for row in rows if row["method"] == method}
+
+
+# -- what goes in comes out ----------------------------------------------------------------------------------
+
+
+def test_one_adapter_alone_says_what_peft_says(
+    quick: Go, given: Path, plain: Any, asked_of: Callable[..., Any]
+) -> None:
+    run = quick("nearest", sharers=given)
+    for target, row in models(run, "nearest").items():
+        (sharer,) = row["sharers"]
+        asked = asked_of(run, "nearest", target)
+        assert plain.gap(plain.with_adapter(given / sharer), asked) < 1e-4
+        assert plain.gap(plain.model(), asked) > 1e-2  # and it is not the bare base
+    assert {s["user"] for s in run.record.community[TASK]["sharers"]} == {"ann", "bea", "cem", "dot"}
+
+
+def test_a_merge_of_them_is_the_sum_of_their_updates(
+    quick: Go, given: Path, plain: Any, asked_of: Callable[..., Any]
+) -> None:
+    run = quick("soup:k=2", sharers=given)
+    target, row = next(iter(models(run, "soup:k=2").items()))
+    model = plain.model()
+    for name in row["sharers"]:
+        tensors = load_file(given / name / "adapter_model.safetensors")
+        for key in [k for k in tensors if k.endswith("lora_A.weight")]:
+            site = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+            update = tensors[key.replace("lora_A", "lora_B")] @ tensors[key]
+            model.get_submodule(site).weight.data += 0.5 * 2.0 * update  # weight 1/2, alpha / r = 2
+    assert plain.gap(model, asked_of(run, "soup:k=2", target)) < 1e-4
+
+
+def test_methods_games_and_the_account(quick: Go, given: Path, content: Callable[[Run], Any]) -> None:
+    run = quick("prime,perpcs,oppu,ties", sharers=given, games="paper,heldout,inclusion")
+    record = run.record
+    assert "adapt" not in {c.stage for c in record.costs}  # the base is theirs, not ours
+    assert "share" not in {c.stage for c in record.costs}
+    assert {"gates", "own adapters"} <= {c.stage for c in record.costs}
+    community = record.community[TASK]
+    assert community["adaptation"] is None
+    assert {s["trained"] for s in community["sharers"]} == {6}
+    assert {s["heldout"] for s in community["sharers"]} == {2}
+    for name in ("ann", "bea", "cem", "dot"):
+        origin = community["adapters"][f"sharer:{name}"]
+        assert origin["folder"] == name
+        assert len(origin["sha256"]) == 64
+    assert record.spec["sharers"] == "given"
+    own = content(run)
+    own.pop("command")  # as typed
+    assert str(given.parent) not in json.dumps([own["spec"], own["community"], own["warnings"]])
+    played = {(r.method, r.game) for r in record.results if r.metric == "auc" and r.value is not None}
+    assert {("perpcs", "paper"), ("perpcs", "heldout"), ("ties", "heldout")} <= played
+    assert any("trained elsewhere" in line for line in record.warnings)
+    assert any("drawn at random" in line for line in record.warnings)
+
+
+def test_the_same_again_to_the_byte_and_plan_takes_it(
+    quick: Go,
+    given: Path,
+    content: Callable[[Run], Any],
+    tmp_path: Path,
+    small: Any,
+    small_data: Any,
+    plain: Any,
+) -> None:
+    from prime_audit import predict
+
+    first = quick("perpcs", sharers=given, cache=tmp_path / "cache", out=tmp_path / "1")
+    again = quick("perpcs", sharers=given, cache=tmp_path / "cache", out=tmp_path / "2")
+    assert content(first) == content(again)
+    found = predict(
+        "perpcs",
+        tasks=TASK,
+        data=str(small_data(TASK)),
+        model=str(plain.folder),
+        overrides=list(small),
+        sharers=given,
+        cache=None,
+    )
+    assert found.seconds > 0
+
+
+def test_without_held_out_items_that_game_has_a_reason(quick: Go, given: Path, rows: Any) -> None:
+    read, write = rows
+    for name in ("ann", "bea", "cem", "dot"):
+        write(given / name, [row for row in read(given / name) if not row.pop("heldout", False)])
+    run = quick("nearest", sharers=given)
+    (held,) = (
+        r for r in run.record.results if r.metric == "auc" and r.game == "heldout" and r.method == "nearest"
+    )
+    assert held.value is None
+    assert "no merged sharer has held-out items" in str(held.reason)
+    assert not any("drawn at random" in line for line in run.record.warnings)
+
+
+def test_clusters_choose_among_them_only_when_asked(quick: Go, given: Path) -> None:
+    run = quick("nearest", sharers=given, sets=["clusters=2", "min_history=2"])
+    assert 1 <= len(run.record.community[TASK]["sharers"]) <= 2
+    assert any("share nothing" in line for line in run.record.warnings)
+
+
+def test_the_base_they_were_trained_on(
+    quick: Go, given: Path, plain: Any, asked_of: Callable[..., Any], tmp_path: Path
+) -> None:
+    base = plain.train(tmp_path / "adapted", [("The council met.", "council")])
+    run = quick("nearest", sharers=given, base_adapter=base)
+    target, row = next(iter(models(run, "nearest").items()))
+    model = plain.with_adapter(base).merge_and_unload()
+    from peft import PeftModel
+
+    whole = PeftModel.from_pretrained(model, given / row["sharers"][0]).eval()
+    assert plain.gap(whole, asked_of(run, "nearest", target)) < 1e-4
+    assert run.record.community[TASK]["adaptation"]["folder"] == "adapted"
+    assert run.record.spec["base_adapter"] == "adapted"
+
+
+def test_unlike_ranks_and_scalings_and_rslora(
+    quick: Go, given: Path, plain: Any, asked_of: Callable[..., Any], rows: Any
+) -> None:
+    for name, shape in (
+        ("bea", {"r": 3, "lora_alpha": 5}),
+        ("cem", {"r": 1, "lora_alpha": 1}),
+        ("dot", {"r": 4, "lora_alpha": 3, "use_rslora": True}),
+    ):
+        plain.train(given / name, [("The council met.", "council")], **shape)
+    run = quick("nearest,oppu", sharers=given)  # oppu's own adapter has rank 2 beside their 4
+    for target, row in models(run, "nearest").items():
+        peft = plain.with_adapter(given / row["sharers"][0])
+        assert plain.gap(peft, asked_of(run, "nearest", target)) < 1e-4
+    assert any("ranks 1, 2, 3, 4 and scalings" in line for line in run.record.warnings)
+
+
+def test_another_base_by_name_is_a_warning(quick: Go, given: Path) -> None:
+    change_config(given / "bea", base_model_name_or_path="acme/other\n<script>")
+    run = quick("nearest", sharers=given)
+    (line,) = (w for w in run.record.warnings if "name another base" in w)
+    assert "\n" not in line
+    assert "'bea'" in line
+
+
+def test_tasks_have_folders_of_their_own(quick: Go, given: Path, tmp_path: Path) -> None:
+    shutil.copytree(given, tmp_path / "many" / "news_headline")
+    run = quick("nearest", sharers=tmp_path / "many")
+    assert len(run.record.community[TASK]["sharers"]) == 4
+    (tmp_path / "many" / "news_headline").rename(tmp_path / "many" / "LaMP-2")
+    with pytest.raises(UserError, match="has no folder for LaMP-4, only for LaMP-2"):
+        quick("nearest", sharers=tmp_path / "many", out=tmp_path / "other")
+
+
+# -- who they are --------------------------------------------------------------------------------------------
+
+
+def test_items_in_the_tasks_own_fields_ids_and_profiles(given: Path, rows: Any) -> None:
+    read, write = rows
+    own = [{"id": 7 + n, "text": r["input"], "title": r["output"]} for n, r in enumerate(read(given / "ann"))]
+    write(given / "ann", own)
+    (given / "ann" / "sharer.json").write_text(json.dumps({"id": "../Ann ✨", "profile": "likes bridges"}))
+    (given / "bea" / "items.jsonl").rename(given / "bea" / "items.json")
+    (given / "bea" / "items.json").write_text(json.dumps([{"input": "a b c", "output": "d"}]))
+    data = with_sharers(open_data("world", TASK, 0, load_settings("laptop")), given, None)
+    assert data.given is not None
+    ann, bea = data.given.sharers[:2]
+    assert (ann.user.id, ann.user.profile, ann.trained[0]) == ("../Ann ✨", "likes bridges", "7")
+    assert ann.heldout == ()
+    assert (bea.user.id, bea.trained) == ("bea", ("1",))
+    assert [u.id for u in data.candidates[:4]] == ["../Ann ✨", "bea", "cem", "dot"]
+    assert len(data.candidates) > 4  # the data's own stay, as known non-members
+    assert data.sha256 != open_data("world", TASK, 0, load_settings("laptop")).sha256
+
+
+def test_strange_ids_stay_text(quick: Go, given: Path, tmp_path: Path) -> None:
+    for name, strange in (("ann", "../../up"), ("bea", "<script>alert(1)</script>"), ("cem", "c" * 10_000)):
+        (given / name / "sharer.json").write_text(json.dumps({"id": strange}))
+    before = {p.name for p in tmp_path.parent.iterdir()}
+    run = quick("soup:k=0", sharers=given)
+    assert {p.name for p in tmp_path.parent.iterdir()} == before
+    assert "<script>alert(1)" not in (run.path / "index.html").read_text(encoding="utf-8")
+    assert "../../up" in {s["user"] for s in run.record.community[TASK]["sharers"]}
+
+
+def test_defective_rows_are_reported_and_left_out(given: Path, rows: Any) -> None:
+    read, write = rows
+    good = read(given / "ann")
+    bad = [
+        {"input": "x"},
+        {"input": "x y", "output": "z", "heldout": "yes"},
+        {"input": "x y", "output": "z", "user": "somebody"},
+        {**good[0]},
+        {"id": "twin", "input": good[0]["input"], "output": good[0]["output"], "heldout": True},
+    ]
+    write(given / "ann", [*good, *bad])
+    world = open_data("world", TASK, 0, load_settings("laptop"))
+    data = with_sharers(world, given, None)
+    said = [str(d) for d in data.defects]
+    for part in ("no text", "heldout is neither", "its user is 'somebody'", "occurs twice", "same words"):
+        assert sum(part in line for line in said) == 1, (part, said)
+    assert len(said) == 5
+    assert all(line.startswith("ann/items.jsonl: ") for line in said)
+    with pytest.raises(UserError, match="and 4 more defects"):
+        with_sharers(world, given, None, strict=True)
+
+
+# -- what is refused -----------------------------------------------------------------------------------------
+
+first = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+Spoil = Callable[[Path], Any]
+
+
+def nan(tensors: dict[str, torch.Tensor]) -> None:
+    tensors[first][0, 0] = float("nan")
+
+
+def pickled(folder: Path) -> None:
+    (folder / "ann" / "adapter_model.safetensors").unlink()
+    torch.save({"a": torch.zeros(1)}, folder / "ann" / "adapter_model.bin")
+
+
+def fewer_layers(tensors: dict[str, torch.Tensor]) -> None:
+    for key in [k for k in tensors if ".layers.2." in k]:
+        del tensors[key]
+
+
+def wider(tensors: dict[str, torch.Tensor]) -> None:
+    for key in [k for k in tensors if "lora_A" in k]:
+        tensors[key] = torch.cat([tensors[key], tensors[key]], dim=1)
+
+
+def only_q_and_v(tensors: dict[str, torch.Tensor]) -> None:
+    for key in [k for k in tensors if "k_proj" in k or "o_proj" in k]:
+        del tensors[key]
+
+
+def target_of_the_data(folder: Path) -> None:
+    (folder / "ann" / "sharer.json").write_text(json.dumps({"id": "TARGET"}))
+
+
+REFUSED: dict[str, tuple[Spoil, str]] = {
+    "no folders": (lambda d: [shutil.rmtree(p) for p in d.iterdir()], "holds no folder; put one in"),
+    "no items": (lambda d: (d / "bea" / "items.jsonl").unlink(), "bea: has no items.jsonl"),
+    "no trained item": (
+        lambda d: (d / "bea" / "items.jsonl").write_text('{"input": "a", "output": "b", "heldout": true}\n'),
+        "holds no item that her adapter was trained on",
+    ),
+    "broken rows": (
+        lambda d: (d / "bea" / "items.jsonl").write_text("{"),
+        "line 1: broken or truncated JSON",
+    ),
+    "an empty folder": (lambda d: (d / "eve").mkdir(), "eve: no adapter_config.json"),
+    "no config": (lambda d: (d / "ann" / "adapter_config.json").unlink(), "ann: no adapter_config.json"),
+    "pickle": (pickled, "only safetensors are read"),
+    "pickle under another name": (
+        lambda d: torch.save({"a": 1}, d / "ann" / "adapter_model.safetensors"),
+        "ann/adapter_model.safetensors: cannot be read as safetensors",
+    ),
+    "dora": (
+        lambda d: change_config(d / "ann", use_dora=True),
+        "adapter_config.json: use_dora is not supported",
+    ),
+    "bias": (lambda d: change_config(d / "ann", bias="all"), "bias=all is not supported"),
+    "modules_to_save": (
+        lambda d: change_config(d / "ann", modules_to_save=["lm_head"]),
+        "modules_to_save is not supported",
+    ),
+    "IA3": (lambda d: change_config(d / "ann", peft_type="IA3"), "IA3 is not supported"),
+    "rank": (
+        lambda d: change_config(d / "ann", r=3),
+        "ann/adapter_model.safetensors: factors are not of rank 3",
+    ),
+    "nan": (lambda d: change_weights(d / "ann", nan), "layers.0.self_attn.q_proj are not all finite"),
+    "layers": (lambda d: change_weights(d / "ann", fewer_layers), "lacks model.layers.2.self_attn.k_proj"),
+    "modules": (lambda d: change_weights(d / "ann", only_q_and_v), "give --set lora.modules=q_proj+v_proj"),
+    "another base": (
+        lambda d: change_weights(d / "ann", wider),
+        "give adapters that were trained on this model",
+    ),
+    "unknown word": (
+        lambda d: (d / "ann" / "sharer.json").write_text('{"name": "a"}'),
+        "name means nothing here; it may hold id and profile",
+    ),
+    "no id": (lambda d: (d / "ann" / "sharer.json").write_text('{"id": " "}'), "sharer.json: id is empty"),
+    "an id twice": (
+        lambda d: (d / "ann" / "sharer.json").write_text('{"id": "bea"}'),
+        "ann and bea are both of sharer bea",
+    ),
+    "a target": (target_of_the_data, "is also a target of"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_are_one_line(quick: Go, given: Path, case: str, small_data: Any, tmp_path: Path) -> None:
+    spoil, says = REFUSED[case]
+    spoil(given)
+    if case == "a target":
+        target = open_data(str(small_data(TASK)), TASK, 0, load_settings("laptop")).targets[0].id
+        (given / "ann" / "sharer.json").write_text(json.dumps({"id": target}))
+    with pytest.raises(UserError) as caught:
+        quick("nearest", sharers=given)
+    assert says in str(caught.value), str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_words_that_do_not_go_together(quick: Go, given: Path) -> None:
+    with pytest.raises(UserError, match="are trained already; leave one of the two out"):
+        quick("nearest", sharers=given, sharer_dp="epsilon=8")
+    with pytest.raises(UserError, match="goes with --sharers"):
+        quick("nearest", base_adapter=given / "ann")
+    with pytest.raises(UserError, match="holds one task's sharers, and 2 tasks are run"):
+        make_plan(methods="np", tasks="LaMP-2,LaMP-4", sharers=given)
+
+
+def test_attacks_again_find_them_where_they_lie_now(quick: Go, given: Path, tmp_path: Path) -> None:
+    from prime_audit.rescore import attack
+
+    run = quick("nearest", sharers=given, cache=tmp_path / "cache")
+    moved = given.rename(tmp_path / "moved")
+    found = attack(run.path, "minkpp", cache=tmp_path / "cache", sharers=moved, quiet=True)
+    assert any(np.isfinite(leak.auc) for leak in found.record.leaks)
