@@ -27,7 +27,7 @@ from prime_audit.lamp.tasks import TASKS
 
 ALL = "rag,pag,oppu,perpcs,prime,prime:alpha=0.5,prime+rag,prime+pag"
 FILES = {
-    *("record.json", "run.json", "predictions.jsonl", "scores.jsonl", "models.jsonl"),
+    *("config.toml", "record.json", "run.json", "predictions.jsonl", "scores.jsonl", "models.jsonl"),
     *("table.md", "table.csv", "index.html", "frontier.svg", "frontier.png", "signals"),
 }
 SCHEMA = json.loads(Path(prime_audit.__file__).with_name("record.schema.json").read_text(encoding="utf-8"))
