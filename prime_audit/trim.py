@@ -11,13 +11,12 @@ it (width 512) or 0.20 (2048) when back at rank 8. DARE of the factors keeps ran
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from prime_audit.community.sharers import bank_name
-from prime_audit.community.store import Store, code_sha256, content_key
-from prime_audit.engine.memo import key_of
+from prime_audit.community.store import content_key
 from prime_audit.seeds import rng_of
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prime_audit.engine.adapters import Adapter
-    from prime_audit.engine.batches import Tick
     from prime_audit.plugins import Scene
 
 DENSITY = {"ties": 0.2, "dare": 0.5}
@@ -106,43 +104,19 @@ def united(
     """
     bank = scene.engine.bank
     found: dict[frozenset[str], tuple[str, ...]] = {}
+    made: dict[str, Adapter] = {}
+    of: dict[str, list[str]] = {}
     for one in map(frozenset, sets):
         parts = 1 if trim.space == "factor" else math.ceil(rank / bank.rank) or len(one)
         key = content_key({**asdict(trim), "sharers": sorted(one), "parts": parts})
         found[one] = tuple(f"{trim.how}:{key[:16]}:{n}" for n in range(parts))
     missing = {one: names for one, names in found.items() if names[0] not in bank.names}
-    of = {name: [bank_name(s) for s in sorted(one)] for one, names in missing.items() for name in names}
     with scene.stage("unite", len(missing)) as tick:
-        made = _kept(scene, missing, of, trim, tick)
-    bank.add(made, of)
-    return found
-
-
-def _kept(
-    scene: Scene,
-    missing: Mapping[frozenset[str], Sequence[str]],
-    of: Mapping[str, Sequence[str]],
-    trim: Trim,
-    tick: Tick,
-) -> dict[str, Adapter]:
-    """Unite, or read back what was united of the same adapters; ``tick`` counts the sets either way."""
-    base, bank, keeper = scene.engine.base, scene.engine.bank, scene.engine.keeper
-    made: dict[str, Adapter] = {}
-
-    def unite() -> dict[str, Adapter]:
         for one, names in missing.items():
-            made.update(zip(names, _unite(scene, sorted(one), trim, len(names)), strict=True))
+            for name, adapter in zip(names, _unite(scene, sorted(one), trim, len(names)), strict=True):
+                made[name], of[name] = adapter, [bank_name(s) for s in sorted(one)]
             tick(1)
-        return made
-
-    if not of or not isinstance(keeper, Store):  # another keeper keeps no adapters
-        return unite()
-    drawn = (scene.seed, scene.task.name)  # what is dropped at random
-    asked = [(name, *(f"{owner} {bank.hashes[owner]}" for owner in owners)) for name, owners in of.items()]
-    key = key_of(base, "unite", code_sha256(("trim.py",), ("numpy",)), (*astuple(trim), *drawn), asked)
-    found = keeper.adapters(key, list(of), unite, base.name)
-    if not made:
-        tick(len(missing))
+    bank.add(made, of)
     return found
 
 
