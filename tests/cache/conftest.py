@@ -24,7 +24,7 @@ def asked(
 ) -> Callable[..., list[str]]:
     """(cache, out) → the words of a small ``compare`` that makes every kind of artefact."""
 
-    def words(cache: Path, out: Path, *more: str, methods: str = "prime,perpcs,oppu,ties") -> list[str]:
+    def words(cache: Path, out: Path, *more: str, methods: str = "prime,perpcs,oppu") -> list[str]:
         data = str(small_data("LaMP-4"))
         own = [
             "compare",

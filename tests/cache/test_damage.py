@@ -193,7 +193,6 @@ KEPT = {
     "gates",
     "assemble",
     "own adapters",
-    "unite",
     "answer",
     "signals (base)",
 }
