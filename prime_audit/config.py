@@ -25,12 +25,13 @@ LISTS = ("methods", "tasks", "attacks", "games", "against")
 """Options that hold names joined by commas; a list does too."""
 TEXTS = (
     *("data", "model", "encoder", "profiler", "preset", "device", "dtype", "sharer-dp", "sharers"),
-    *("base-adapter", "out", "cache"),
+    *("base-adapter", "out", "cache", "executor", "address"),
 )
 FLAGS = ("strict", "no-cache", "json")
 _API = {"set": "overrides", "plugin": "plugins", "json": "as_json"}
 """Option → the API's word, where it is not the option with underscores."""
-KEYS = (*LISTS, *TEXTS, *FLAGS, "seed", "plugin", "set")
+WHOLE = ("seed", "workers")
+KEYS = (*LISTS, *TEXTS, *FLAGS, *WHOLE, "plugin", "set")
 _HEAD = "# prime-audit compare --config {} makes this run again; words of the command line win over it.\n"
 
 
@@ -94,7 +95,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 def _value(name: str, value: Any, where: str) -> Any:
     """Read one option's value, or say what it should be."""
-    kinds = {"seed": "a whole number", "set": "a table, [set]"} | dict.fromkeys(FLAGS, "true or false")
+    kinds = {"set": "a table, [set]"} | dict.fromkeys(FLAGS, "true or false")
+    kinds |= dict.fromkeys(WHOLE, "a whole number")
     if name in LISTS and _is_texts(value):
         return ",".join(value)
     if name == "plugin" and (isinstance(value, str) or _is_texts(value)):
@@ -103,7 +105,7 @@ def _value(name: str, value: Any, where: str) -> Any:
         return [f"{key}={text}" for key, text in _flat(value, where)]
     if name in FLAGS and isinstance(value, bool):
         return value
-    if name == "seed" and isinstance(value, int) and not isinstance(value, bool):
+    if name in WHOLE and isinstance(value, int) and not isinstance(value, bool):
         return value
     if name in (*LISTS, *TEXTS) and isinstance(value, str):
         return value

@@ -14,6 +14,7 @@ import numpy as np
 
 from prime_audit import panel
 from prime_audit.board import CONTROLS, is_leakage
+from prime_audit.engine.hub import pinned
 from prime_audit.markup import interval, markdown_text, number
 from prime_audit.record import Record, Result
 
@@ -38,7 +39,7 @@ def model_card(record: Record, task: str, label: str, core: str, row: Mapping[st
 
 
 def _front_matter(record: Record) -> Iterator[str]:
-    name = record.model.name.partition("@")[0]
+    name, _ = pinned(record.model.name)
     yield "---"
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         yield f"base_model: {json.dumps(name)}"  # a JSON string is a YAML string
@@ -70,7 +71,7 @@ def _what(
 
 
 def _loading(record: Record) -> Iterator[str]:
-    name, _, revision = record.model.name.partition("@")
+    name, revision = pinned(record.model.name)
     yield "## How to load it"
     yield ""
     yield "```python"
@@ -80,7 +81,7 @@ def _loading(record: Record) -> Iterator[str]:
         yield "from prime_audit.engine.base import MINI as base"
     else:
         yield f"base = {_code(name)}"
-    more = f", revision={_code(revision)}" if revision else ""
+    more = "".join(f", {key}={_code(value)}" for key, value in revision.items())
     yield f"model = AutoModelForCausalLM.from_pretrained(base{more}, dtype={_code(record.model.dtype)})"
     yield 'model = PeftModel.from_pretrained(model, "this folder")'
     yield f"tokenizer = AutoTokenizer.from_pretrained(base{more})"

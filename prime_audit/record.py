@@ -301,7 +301,9 @@ class Record:
     """The panel beside every leakage figure, with its verdict."""
     community: Mapping[str, Any] = field(default_factory=dict)
     """By task: the sharers with index, cluster, items and held-out counts, the place of the PEFT adapter below the
-    cache folder (where it was trained), the accounted ε (where one was asked for); and similarities to targets."""
+    cache folder (where it was trained), the accounted ε (where one was asked for); similarities to targets; modules,
+    the adapted projections of a layer in the order of weights; and by name in the bank the adapters, and the adaptation
+    merged into the base, each with its sha256 and its place below the cache or its folder among those given."""
     costs: tuple[Cost, ...] = ()
     """What each stage asked of the model."""
     intervals: Intervals = field(default_factory=Intervals)
