@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from prime_audit.markup import visible
 from prime_audit.record import Cost, StageSeconds, Times
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Ledger:
             yield
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -86,7 +87,7 @@ class Ledger:
         self, task: str | None, method: str | None, name: str, total: int, engine: Engine | None = None
     ) -> Iterator[Callable[[int], None]]:
         """Run one stage of ``total`` units; yields the tick that counts them."""
-        title = " · ".join(filter(None, (task, method, name)))
+        title = visible(" · ".join(filter(None, (task, method, name))))
         start, before = time.perf_counter(), replace(engine.base.spent) if engine else None
         bar = self._bars.add_task(title, total=total) if self._bars and total else None
         pace = _Pace(title, total, start)
@@ -112,9 +113,9 @@ class Ledger:
     def note(self, line: str) -> None:
         """Tell the user something, where progress is told."""
         if self._bars:
-            self._bars.console.print(line, highlight=False)
+            self._bars.console.print(visible(line), highlight=False, markup=False)
         elif not self.quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(visible(line), file=sys.stderr, flush=True)
 
     def times(self) -> Times:
         """Return all that differs between two runs of one specification."""
@@ -122,7 +123,9 @@ class Ledger:
 
     def _say(self, title: str, seconds: float) -> None:
         if self._bars:
-            self._bars.console.print(f"[dim]{title}[/dim] {seconds:.1f} s", highlight=False)
+            from rich.markup import escape
+
+            self._bars.console.print(f"[dim]{escape(title)}[/dim] {seconds:.1f} s", highlight=False)
         elif not self.quiet:
             print(f"{title}: {seconds:.1f} s", file=sys.stderr, flush=True)
 

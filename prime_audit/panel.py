@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from prime_audit.markup import markdown_text
 from prime_audit.record import Leak, Record
 
 if TYPE_CHECKING:
@@ -120,4 +121,5 @@ def markdown(table: Sequence[tuple[str, ...]]) -> str:
     """Make the Markdown table of ``rows``."""
     from tabulate import tabulate
 
-    return tabulate(table, headers=HEADERS, tablefmt="pipe", disable_numparse=True)
+    rows = [[*map(markdown_text, row)] for row in table]
+    return tabulate(rows, headers=HEADERS, tablefmt="pipe", disable_numparse=True)

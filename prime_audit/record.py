@@ -7,6 +7,7 @@ depends on the clock stands there. ``record.schema.json`` beside this file descr
 from __future__ import annotations
 
 import json
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from prime_audit.errors import UserError
 
 SCHEMA = "prime-audit/record/1"
 _T = TypeVar("_T")
+_LARGEST = 10**18
+"""Of every count: nothing that is counted or hashed comes near."""
 
 
 @dataclass(frozen=True)
@@ -342,7 +345,18 @@ def _convert(hint: Any, content: Any, where: str) -> Any:
     elif origin is not None and origin is not tuple and isinstance(content, Mapping):
         return {key: _convert(arguments[1], value, f"{where}.{key}") for key, value in content.items()}
     elif hint is float and isinstance(content, int | float) and not isinstance(content, bool):
-        return float(content)
+        if abs(content) <= sys.float_info.max:
+            return float(content)
+    elif hint is int and isinstance(content, int) and abs(content) > _LARGEST:
+        pass
     elif isinstance(hint, type) and isinstance(content, hint) and isinstance(content, bool) == (hint is bool):
         return content
-    raise UserError(f"{where}: unexpected {json.dumps(content)[:40]}; the record is damaged, run again")
+    raise UserError(f"{where}: unexpected {_start(content)}; the record is damaged, run again")
+
+
+def _start(content: Any) -> str:
+    """Show how a value begins, however deep it is."""
+    try:
+        return json.dumps(content)[:40]
+    except RecursionError:
+        return f"a deep {type(content).__name__}"
