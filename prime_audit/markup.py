@@ -54,7 +54,9 @@ def visible(text: str) -> str:
 
 def csv_text(text: str | None) -> str | None:
     """Write any text so that no spreadsheet takes it for a formula: an apostrophe in front, as they do themselves."""
-    return f"'{text}" if text and text.lstrip()[:1] in ("=", "+", "-", "@") else text
+    if not text:
+        return text
+    return ("'" if text.lstrip()[:1] in ("=", "+", "-", "@") else "") + visible(text)
 
 
 def plain(text: str) -> str:

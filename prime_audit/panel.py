@@ -49,9 +49,15 @@ def cells(leak: Leak) -> tuple[str, ...]:
         over,
         "–" if leak.p_adjusted is None else f"{leak.p_adjusted:.3f}",
         " ".join(_short(rate) for rate in leak.tpr.values()),
-        "–" if leak.epsilon is None else f"{leak.epsilon:.2f} of {leak.epsilon_ceiling:.2f}",
+        _bound(leak),
         leak.verdict,
     )
+
+
+def _bound(leak: Leak) -> str:
+    if leak.epsilon is None or leak.epsilon_ceiling is None:
+        return "–"
+    return f"{leak.epsilon:.2f} of {leak.epsilon_ceiling:.2f}"
 
 
 def _short(rate: float | None) -> str:

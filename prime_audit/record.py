@@ -299,7 +299,25 @@ def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> 
         raise UserError(f"{where} is not a prime-audit record: name the --out folder of a run")
     if int(theirs) > int(version):
         raise UserError(f"{where} has format {theirs}, this prime-audit reads {version}: install a newer one")
-    return _build(Record, content, where)
+    record = _build(Record, content, where)
+    _require_coherent(record, where)
+    return record
+
+
+def _require_coherent(record: Record, where: str) -> None:
+    """Refuse a record that tells a figure twice, or of a leak without a figure: no table can show it."""
+    seen: set[tuple[str | None, ...]] = set()
+    for r in record.results:
+        key = (r.task, r.method, r.metric, r.game, r.attack)
+        if key in seen:
+            told = " ".join(filter(None, key))[:80]
+            raise UserError(f"{where}: tells a figure twice ({told}); the record is damaged, run again")
+        seen.add(key)
+    shown = {key[:2] for key in seen}
+    for leak in record.leaks:
+        if (leak.task, leak.method) not in shown:
+            told = f"{leak.method} on {leak.task}"[:80]
+            raise UserError(f"{where}: leaks of {told} without its results; the record is damaged, run again")
 
 
 def _build(cls: type[_T], content: Any, where: str) -> _T:

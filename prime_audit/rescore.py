@@ -126,7 +126,15 @@ def _attack(
     found = _Found()
     with ledger.showing():
         for task, exam in exams.items():
-            _play(exam, task, games, attacks, ledger, found)
+            try:
+                _play(exam, task, games, attacks, ledger, found)
+            except (
+                KeyError,
+                ValueError,
+            ) as fault:  # what a run stored fits together: these are no run's signals
+                raise UserError(
+                    f"{origin.path / FOLDER}: the signals of {task} do not fit together ({fault}); run compare again"
+                ) from fault
     record = _record(origin.record, found, spec, _command(spec, files), ledger)
     folder.write_jsonl(SCORES, found.scores)
     render_all(record, folder.path)

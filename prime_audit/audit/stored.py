@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -325,9 +325,28 @@ def _require_sound(exam: Exam) -> None:
         if any(r.size and not 0 <= r.min() <= r.max() < rows for r in pool.sampled.values()):
             raise ValueError(f"pool {name}: a sampled row that is not there")
     for one in exam.passes:
-        rows = len(exam.pool(one.kind)) if one.seen else 0
-        for seen in one.seen.values():
-            for field_ in ("logprobs", *FIELDS[1:5]):
-                values = getattr(seen, field_)
-                if values is not ABSENT and len(values) != rows:
-                    raise ValueError(f"{one.method}: {len(values)} rows of {field_}, not {rows}")
+        _require_pass(exam, one)
+
+
+def _require_pass(exam: Exam, one: Pass) -> None:
+    if one.kind not in get_args(Kind):
+        raise ValueError(f"a pass of kind {str(one.kind)[:40]}")
+    if not one.seen:
+        return
+    rows, names = len(exam.pool(one.kind)), {*exam.pool(one.kind).owners}
+    for seen in one.seen.values():
+        for column in ("logprobs", *FIELDS[1:5]):
+            values = getattr(seen, column)
+            if values is ABSENT and column != "logprobs":
+                continue
+            if values is ABSENT or len(values) != rows:
+                raise ValueError(f"{one.method}: not {rows} rows of {column}")
+    if one.method is None:
+        if UNMERGED not in one.seen:
+            raise ValueError("the base was not asked")
+        return
+    for target in one.seen:
+        if one.kind != "target" and target not in one.merged:
+            raise ValueError(f"{one.method}: nobody says who is merged for {target[:40]!r}")
+        if one.kind != "target" and not names <= exam.similarity[target].keys():
+            raise ValueError(f"{target[:40]!r}: not similar to everyone")

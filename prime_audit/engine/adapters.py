@@ -127,7 +127,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         if type(rank) is not int or not 0 < rank < _LARGEST or type(alpha) not in (int, float):
             raise ValueError(f"r = {str(rank)[:20]}, lora_alpha = {str(alpha)[:20]}")
         if not abs(alpha) < _LARGEST:
-            raise ValueError(f"lora_alpha = {alpha:.3g}")
+            raise ValueError(f"lora_alpha = {str(alpha)[:20]}")
     except (OSError, ValueError, KeyError, TypeError) as fault:
         why = getattr(fault, "strerror", None) or fault
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,8 +41,10 @@ class Tally:
 def fuzz(target: Target, folder: Path, *, seed: int, runs: int | None = None, seconds: float = 1e9) -> Tally:
     """Try a reader with mutated inputs, so many or so long; the seeds come first, and must be read."""
     rng, lines, tally = random.Random(f"{target.name} {seed}"), Lines(), Tally(target.name)
-    corpus, known, begun = list(target.seeds), set[tuple[str, str, str]](), time.perf_counter()
-    for number, data in enumerate(_inputs(target, corpus, rng)):
+    # What was read leads further in than what was refused; both are kept where they reached new lines.
+    read, corpus = list(target.seeds), list(target.seeds)
+    known, begun = set[tuple[str, str, str]](), time.perf_counter()
+    for number, data in enumerate(_inputs(target, read, corpus, rng)):
         if (runs is not None and number >= runs + len(target.seeds)) or tally.seconds > seconds:
             break
         before, start = len(lines), time.perf_counter()
@@ -58,16 +61,15 @@ def fuzz(target: Target, folder: Path, *, seed: int, runs: int | None = None, se
             tally.finds.append(shrunk(target, said, folder))
         elif len(lines) > before and number >= len(target.seeds):
             corpus.append(data)
+            read += [data] if said is None else []
     tally.lines, tally.kept = len(lines), len(corpus)
     return tally
 
 
-def _inputs(target: Target, corpus: list[bytes], rng: random.Random):  # type: ignore[no-untyped-def]
-    yield from list(corpus)
+def _inputs(target: Target, read: list[bytes], corpus: list[bytes], rng: random.Random) -> Iterator[bytes]:
+    yield from list(read)
     while True:
-        # The newest are likeliest: they are what led somewhere last.
-        at = max(rng.randrange(len(corpus)), rng.randrange(len(corpus)))
-        yield mutate(corpus[at], rng, corpus, target.words)
+        yield mutate(rng.choice(read if rng.random() < 0.8 else corpus), rng, corpus, target.words)
 
 
 def shrunk(target: Target, find: Find, folder: Path) -> Find:

@@ -95,7 +95,8 @@ def _pool(data: bytes, folder: Path) -> None:
     except (ValueError, AttributeError, RecursionError):
         pass
     path.write_bytes(data)
-    read_exam(folder, "LaMP-2").lacking(["mu"], ["modules"])
+    found = read_exam(folder, "LaMP-2")
+    found.lacking(["mu"], ["modules"])
 
 
 def _numbers(data: bytes, folder: Path) -> None:
