@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from prime_audit import panel
 from prime_audit.folder import write_atomic
-from prime_audit.markup import interval, number
+from prime_audit.markup import code, csv_text, fenced, interval, markdown_text, number
 from prime_audit.record import Comparison, Record, Result
 
 if TYPE_CHECKING:
@@ -131,20 +131,22 @@ def terminal(record: Record) -> Group:
 def markdown(record: Record) -> str:
     """Return the tables as a Markdown page, with the command that makes them again and how to read them."""
     tables = rows(record)
-    sources = ", ".join(dict.fromkeys(f"`{data.source}`" for data in record.data))
+    sources = ", ".join(dict.fromkeys(code(data.source) for data in record.data))
+    tasks = markdown_text(", ".join(t.task for t in tables))
     lines = [
-        f"# What personalisation gives, and what it gives away: {', '.join(t.task for t in tables)}",
-        f"Model `{record.model.name}`, data {sources}. To make this again:",
-        f"```sh\n{record.command}\n```",
+        f"# What personalisation gives, and what it gives away: {tasks}",
+        f"Model {code(record.model.name)}, data {sources}. To make this again:",
+        fenced(record.command),
     ]
     for table in tables:
-        lines += [f"## {table.task}", _markdown_table(table), _bullets([*table.notes, *_footnotes(table)])]
+        notes = map(markdown_text, [*table.notes, *_footnotes(table)])
+        lines += [f"## {markdown_text(table.task)}", _markdown_table(table), _bullets(notes)]
         if judged := panel.rows(record, table.task):
             lines += ["### Control panel", panel.markdown(judged)]
-            lines.append(_bullets([*panel.warnings(record, table.task), *panel.NOTES]))
+            lines.append(_bullets([*map(markdown_text, panel.warnings(record, table.task)), *panel.NOTES]))
     lines += ["![Utility against leakage](frontier.svg)", "## How to read this", _bullets(_READING)]
     if record.warnings:
-        lines += ["## Warnings", _bullets(record.warnings)]
+        lines += ["## Warnings", _bullets(map(markdown_text, record.warnings))]
     return "\n\n".join(lines) + "\n"
 
 
@@ -159,8 +161,9 @@ def csv(record: Record) -> str:
     for r in record.results:
         c = _comparison(record, r)
         figure = [r.value, *(r.ci or (None, None)), r.n, r.targets]
-        against = [c.baseline, c.difference, *(c.ci or (None, None))] if c else [None] * 4
-        writer.writerow([r.task, r.method, r.metric, r.game, r.attack, *figure, *against, r.reason])
+        against = [csv_text(c.baseline), c.difference, *(c.ci or (None, None))] if c else [None] * 4
+        names = map(csv_text, (r.task, r.method, r.metric, r.game, r.attack))
+        writer.writerow([*names, *figure, *against, csv_text(r.reason)])
     return stream.getvalue()
 
 
@@ -256,7 +259,9 @@ def _notes(record: Record, results: Sequence[Result]) -> tuple[str, ...]:
 def _sampling(record: Record, attacked: Sequence[Result]) -> list[str]:
     """Tell of the paper's game that its non-members are a sample, and how many items stand on each side."""
     shown = attacked[0]
-    each = record.spec.get("settings", {}).get(shown.task, {}).get("nonmember_items", 0)
+    settings = record.spec.get("settings")
+    own = settings.get(shown.task) if isinstance(settings, dict) else None
+    each = own.get("nonmember_items", 0) if isinstance(own, dict) else 0
     if not each or shown.game != "paper":
         return []
     leaks = [x for x in record.leaks if (x.task, x.game, x.attack) == (shown.task, shown.game, shown.attack)]
@@ -305,12 +310,15 @@ def _markdown_table(table: Table) -> str:
         main = styles[cell.rank].format(_main(cell, reasons))
         return f"{main} {interval(cell.ci, cell.signed)}" if cell.ci else main
 
-    lines = [
-        [f"`{m}`".replace("|", "\\|"), *map(show, line)]
-        for m, line in zip(table.methods, table.cells, strict=True)
-    ]
+    lines = [[code(m), *map(show, line)] for m, line in zip(table.methods, table.cells, strict=True)]
     align = ("left", *["right"] * len(table.columns))
-    return tabulate(lines, ["method", *table.columns], tablefmt="pipe", disable_numparse=True, colalign=align)
+    return tabulate(
+        lines,
+        ["method", *map(markdown_text, table.columns)],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=align,
+    )
 
 
 def _bullets(lines: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from prime_audit.cli_fits import completion, examples, export
 from prime_audit.cli_leaderboard import leaderboard
 from prime_audit.cli_study import study
 from prime_audit.errors import UserError
+from prime_audit.markup import visible
 from prime_audit.options import (
     data_option,
     json_option,
@@ -29,6 +30,7 @@ from prime_audit.options import (
     with_run,
 )
 from prime_audit.stopping import Stopped, stopping
+from prime_audit.terminal import draw, error_line, print_table, say
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -43,13 +45,13 @@ def main() -> None:
         with stopping():
             cli(standalone_mode=False)
     except UserError as fault:
-        click.echo(f"prime-audit: {_one_line(str(fault))}", err=True)
+        click.echo(f"prime-audit: {error_line(str(fault))}", err=True)
         sys.exit(2)
     except click.exceptions.NoArgsIsHelpError as fault:
         fault.show()
         sys.exit(2)
     except click.ClickException as fault:
-        click.echo(f"prime-audit: {_one_line(fault.format_message())}", err=True)
+        click.echo(f"prime-audit: {error_line(fault.format_message())}", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("prime-audit: interrupted; nothing was written to the run's folder", err=True)
@@ -66,12 +68,10 @@ def main() -> None:
         if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         where = f"{fault.filename}: " if fault.filename else ""
-        click.echo(f"prime-audit: {where}{fault.strerror}; make room there and run again", err=True)
+        click.echo(
+            f"prime-audit: {error_line(f'{where}{fault.strerror}')}; make room there and run again", err=True
+        )
         sys.exit(2)
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())
 
 
 @cli.command()
@@ -108,10 +108,10 @@ def plan(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> N
     begun = time.time() - psutil.Process().create_time()  # what any command's start takes, imports included
     found = predict(cache=None if no_cache else (cache or "default"), start_up=begun, **options)
     if as_json:
-        click.echo(dumped(found))
+        say(dumped(found))
         return
     print_table(list(lines(found)), ["task", "method", "stage", "requests", "tokens", "kept", "seconds"])
-    click.echo(headline(found))
+    say(headline(found))
 
 
 @cli.command()
@@ -132,7 +132,7 @@ def list_(what: str, plugins: tuple[Path, ...], as_json: bool) -> None:
     """List what can be run."""
     rows = _listing(what, plugins)
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        say(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
         print_table([list(row.values()) for row in rows], list(rows[0]) if rows else [])
 
@@ -145,7 +145,7 @@ def describe(name: str, plugins: tuple[Path, ...], preset: str, overrides: tuple
     """Describe a method, an attack, a task, or the settings."""
     from prime_audit.describe import description
 
-    click.echo(description(name, plugins, preset, overrides))
+    say(description(name, plugins, preset, overrides))
 
 
 @cli.command()
@@ -157,7 +157,7 @@ def doctor(name: str, plugins: tuple[Path, ...]) -> None:
 
     checks = examine(name, plugins)
     for check in checks:
-        click.echo(check.line())
+        say(check.line())
     sys.exit(not all(check.ok for check in checks))
 
 
@@ -174,8 +174,8 @@ def new_attack_(name: str, out: Path) -> None:
     from prime_audit.scaffold import new_attack
 
     file, test = new_attack(name, out)
-    click.echo(f"{file}: change it; run it with --plugin {file}, check it with")
-    click.echo(f"  prime-audit doctor {name} --plugin {file}\n  pytest {test}")
+    say(f"{file}: change it; run it with --plugin {file}, check it with")
+    say(f"  prime-audit doctor {name} --plugin {file}\n  pytest {test}")
 
 
 @cli.command()
@@ -191,7 +191,7 @@ def score(task: str | None, golds: Path, preds: Path, as_json: bool) -> None:
 
     found = score_files(task, golds, preds)
     if as_json:
-        click.echo(json.dumps(found))
+        say(json.dumps(found))
     else:
         print_table([[name, f"{value:.6f}"] for name, value in found.items()], ["metric", "value"])
 
@@ -218,13 +218,14 @@ def prompts(as_json: bool, **options: Any) -> None:
 
     found = user_prompts(**options)
     for note in found.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
     if as_json:
-        click.echo(json.dumps(found.rows, indent=2, ensure_ascii=False))
+        say(json.dumps(found.rows, indent=2, ensure_ascii=False))
         return
     for row in found.rows:
         click.echo(
-            f"{click.style(row['id'], bold=True)}\n{row['prompt']} {click.style(row['gold'], fg='green')}\n"
+            f"{click.style(visible(row['id']), bold=True)}\n{visible(row['prompt'])} "
+            f"{click.style(visible(row['gold']), fg='green')}\n"
         )
 
 
@@ -238,11 +239,11 @@ def stats(scores: Path, seed: int, as_json: bool) -> None:
 
     report = describe_scores(scores, seed)
     if as_json:
-        click.echo(report.to_json())
+        say(report.to_json())
         return
     print_table([list(row) for row in report.rows()], list(report.headers()))
     for note in report.notes():
-        click.echo(note)
+        say(note)
 
 
 @cli.command()
@@ -259,7 +260,7 @@ def merge(adapters: tuple[Path, ...], weights: str, rule: str, out: Path) -> Non
     from prime_audit.engine.merge import merge_folders
 
     made = merge_folders(adapters, weights, rule, out)
-    click.echo(f"{out}: {len(adapters)} adapters merged by the {rule} rule, rank {made.rank}")
+    say(f"{out}: {len(adapters)} adapters merged by the {rule} rule, rank {made.rank}")
 
 
 cli.add_command(attack)
@@ -288,7 +289,7 @@ def check(path: Path, task: str | None, strict: bool, as_json: bool) -> None:
 
     report = look(path, task)
     if as_json:
-        click.echo(report.to_json())
+        say(report.to_json())
     else:
         _print_report(report)
     if strict and report.defects:
@@ -307,12 +308,12 @@ def import_(file: Path, task: str, out: Path, seed: int) -> None:
     from prime_audit.lamp.importer import import_items
 
     made = import_items(file, task, out, seed)
-    click.echo(
+    say(
         f"{out}: {made.task}, {len(made.adapt)} adaptation users, {len(made.targets)} targets, "
         f"{len(made.candidates)} candidates; {len(made.defects)} defective records left out"
     )
     for defect in made.defects:
-        click.echo(f"  {defect}", err=True)
+        say(f"  {defect}", err=True)
 
 
 @data.command()
@@ -326,35 +327,20 @@ def world(task: str, out: Path, layout: str, seed: int) -> None:
     """Write the built-in world's users in a real layout."""
     from prime_audit.lamp.world import write_world
 
-    click.echo(write_world(task, out, seed=seed, layout=layout))  # type: ignore[arg-type]
+    say(str(write_world(task, out, seed=seed, layout=layout)))  # type: ignore[arg-type]
 
 
 def show_run(run: Any, as_json: bool) -> None:
     """Print a run's tables and say where its files are, or its record as JSON."""
     if as_json:
-        click.echo(json.dumps(run.record.to_json(), ensure_ascii=False))
+        say(json.dumps(run.record.to_json(), ensure_ascii=False))
         return
-    from rich.console import Console
+    from rich.text import Text
 
     from prime_audit.board import terminal
 
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    console.print(terminal(run.record))
-    console.print(
-        f"Everything in {run.path}: record.json, index.html, table.md, frontier.svg", highlight=False
-    )
-
-
-def print_table(rows: list[list[Any]], headers: list[str]) -> None:
-    """Print rows on the terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 100).print(table, markup=False)
+    draw(terminal(run.record))
+    draw(Text(f"Everything in {run.path}: record.json, index.html, table.md, frontier.svg"))
 
 
 def _listing(what: str, plugins: tuple[Path, ...]) -> list[dict[str, Any]]:
@@ -381,18 +367,14 @@ def _listing(what: str, plugins: tuple[Path, ...]) -> list[dict[str, Any]]:
 
 
 def _print_report(report: Any) -> None:
-    click.echo(f"{report.task} from {report.source} ({report.layout} layout), sha256 {report.sha256[:12]}")
+    say(f"{report.task} from {report.source} ({report.layout} layout), sha256 {report.sha256[:12]}")
     print_table([list(row) for row in report.rows()], list(report.headers()))
     if report.labels:
-        click.echo("labels: " + ", ".join(f"{label} {count}" for label, count in report.labels.items()))
+        say("labels: " + ", ".join(f"{label} {count}" for label, count in report.labels.items()))
     same = report.duplicates
-    click.echo(
-        f"duplicates: {same.exact} exact, {same.near} near, {same.across_users} of them another user's"
-    )
+    say(f"duplicates: {same.exact} exact, {same.near} near, {same.across_users} of them another user's")
     asked = next(role.queries for role in report.roles if role.role == "targets")
-    click.echo(
-        f"targets' questions that stand in other users' histories too: {report.shared_questions} of {asked}"
-    )
-    click.echo(f"defects: {len(report.defects)}")
+    say(f"targets' questions that stand in other users' histories too: {report.shared_questions} of {asked}")
+    say(f"defects: {len(report.defects)}")
     for defect in report.defects:
-        click.echo(f"  {defect}")
+        say(f"  {defect}")

@@ -9,6 +9,7 @@ import click
 
 from prime_audit import completing
 from prime_audit.options import given_options, json_option, plugin_option, seed_option, with_cache
+from prime_audit.terminal import print_table, say
 
 
 @click.command()
@@ -58,11 +59,10 @@ def calibrate(as_json: bool, **options: Any) -> None:
     from functools import partial
 
     from prime_audit.calibrate import calibrate as examine
-    from prime_audit.cli import print_table
 
-    found = examine(note=partial(click.echo, err=True), **options)
+    found = examine(note=partial(say, err=True), **options)
     if as_json:
-        click.echo(found.to_json())
+        say(found.to_json())
         return
     for headers, rows in found.tables():
         print_table([list(row) for row in rows], list(headers))

@@ -14,6 +14,7 @@ import click
 
 from prime_audit.errors import UserError
 from prime_audit.options import json_option
+from prime_audit.terminal import print_table, say
 
 if TYPE_CHECKING:
     from prime_audit.cache.listing import Listed
@@ -56,13 +57,12 @@ def cache() -> None:
 def ls(root: Path | None, as_json: bool) -> None:
     """List what is kept, by what made it; with --json every entry."""
     from prime_audit.cache.listing import listed
-    from prime_audit.cli import print_table
 
     root = _root(root)
     found = listed(root)
     if as_json:
         entries = [one.to_json() for one in found]
-        click.echo(json.dumps({"cache": str(root), "entries": entries}, indent=2, ensure_ascii=False))
+        say(json.dumps({"cache": str(root), "entries": entries}, indent=2, ensure_ascii=False))
         return
     groups: dict[tuple[str, str, str], list[Listed]] = {}
     for one in found:
@@ -70,7 +70,7 @@ def ls(root: Path | None, as_json: bool) -> None:
     rows: list[list[Any]] = [[*group, *_summed(own)] for group, own in sorted(groups.items())]
     if rows:
         print_table(rows, ["task", "stage", "kind", "entries", "size", "made", "last read"])
-    click.echo(f"{root}: {_count(len(found), 'entry')}, {_size(sum(one.bytes for one in found))}")
+    say(f"{root}: {_count(len(found), 'entry')}, {_size(sum(one.bytes for one in found))}")
 
 
 @cache.command()
@@ -83,11 +83,11 @@ def verify(root: Path | None, repair: bool) -> None:
     root = _root(root)
     faults = 0
     for line in damage(root, repair):
-        click.echo(line, err=True)
+        say(line, err=True)
         faults += 1
     if faults:
         sys.exit(1)
-    click.echo(f"{root}: {_count(sum(1 for _ in entries(root)), 'entry')}, all whole")
+    say(f"{root}: {_count(sum(1 for _ in entries(root)), 'entry')}, all whole")
 
 
 @cache.command()
@@ -109,8 +109,8 @@ def prune(root: Path | None, older: float | None, keep: float | None, damaged: b
     root = _root(root)
     done = sweep(root, older=older, keep=None if keep is None else int(keep), damaged=damaged, dry=dry)
     for line in done.left:
-        click.echo(f"stays: {line}", err=True)
-    click.echo(
+        say(f"stays: {line}", err=True)
+    say(
         f"{root}: {_count(len(done.entries), 'entry')} and {done.rubbish} of rubbish "
         f"{'would be ' if dry else ''}removed, {_size(done.bytes)}"
     )

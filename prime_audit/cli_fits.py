@@ -8,6 +8,7 @@ import click
 
 from prime_audit import completing
 from prime_audit.options import given_options, task_option, with_cache
+from prime_audit.terminal import print_table, say
 
 
 @click.command()
@@ -41,7 +42,7 @@ def export(
         raise UserError("--no-cache: the adapters come from the cache; leave it out, or give --cache DIR")
     kept = cache or default_cache()
     made = write(run, target, method, out, task=task, cache=kept, sharers=sharers, base_adapter=base_adapter)
-    click.echo(
+    say(
         f"{out}: {made.label} of {made.shown} on {made.task}, rank {made.rank}; its README.md says how to load it"
     )
 
@@ -53,7 +54,7 @@ def completion(shell: str) -> None:
 
     For bash: source <(prime-audit completion bash); zsh likewise; fish: prime-audit completion fish | source.
     """
-    click.echo(completing.script(shell))
+    say(completing.script(shell))
 
 
 @click.command()
@@ -61,10 +62,9 @@ def completion(shell: str) -> None:
 @click.option("--out", default=".", type=click.Path(path_type=Path), help="Folder to copy it into.")
 def examples(name: str | None, out: Path) -> None:
     """List the worked examples, or copy one out to be changed."""
-    from prime_audit.cli import print_table
     from prime_audit.examples import EXAMPLES, copy_out
 
     if name is None:
         print_table([[key, what] for key, what in EXAMPLES.items()], ["example", "what"])
         return
-    click.echo(f"{copy_out(name, out)}: its first lines say how to run it")
+    say(f"{copy_out(name, out)}: its first lines say how to run it")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from prime_audit.options import json_option
+from prime_audit.terminal import print_table, say
 
 home_option = click.option(
     "--home",
@@ -42,16 +43,14 @@ def build(home: Path, names: tuple[str, ...], check: bool) -> None:
         lines = [] if names else list(strays(home))
         lines += [line for board in found for line in drift(board)]
         for line in lines:
-            click.echo(line, err=True)
+            say(line, err=True)
         if lines:
             sys.exit(1)
-        click.echo(f"{len(found)} leaderboards are what their records give")
+        say(f"{len(found)} leaderboards are what their records give")
         return
     for board in found:
         changed = make(board)
-        click.echo(
-            f"{board.name}: " + (", ".join(p.name for p in changed) + " written" if changed else "unchanged")
-        )
+        say(f"{board.name}: " + (", ".join(p.name for p in changed) + " written" if changed else "unchanged"))
 
 
 @leaderboard.command()
@@ -67,9 +66,9 @@ def add(run: Path, board: str, methods: tuple[str, ...], home: Path) -> None:
 
     (chosen,) = boards(home, (board,))
     for path in (new := file_run(run, chosen, methods)):
-        click.echo(f"filed {path}")
+        say(f"filed {path}")
     if not new:
-        click.echo("all of it was filed already")
+        say("all of it was filed already")
     make(chosen)
 
 
@@ -80,18 +79,15 @@ def add(run: Path, board: str, methods: tuple[str, ...], home: Path) -> None:
 def diff(one: Path, other: Path, as_json: bool) -> None:
     """Show every figure in which two boards, or runs, differ."""
     from prime_audit.boards.add import differences
-    from prime_audit.cli import print_table
 
     rows = list(differences(_sheet(one), _sheet(other)))
     names = ["task", "method", "metric", "game", "attack", str(one), str(other)]
     if as_json:
-        click.echo(
-            json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2, ensure_ascii=False)
-        )
+        say(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
     elif rows:
         print_table([list(row) for row in rows], names)
     else:
-        click.echo("no figure differs")
+        say("no figure differs")
     sys.exit(bool(rows))
 
 

@@ -10,6 +10,7 @@ import click
 
 from prime_audit import completing
 from prime_audit.options import json_option, with_cache, with_study
+from prime_audit.terminal import print_table, say
 
 if TYPE_CHECKING:
     from prime_audit.studies.run import Finished
@@ -38,13 +39,12 @@ def study(
 
     Methods and games are the study's; every other word is compare's.
     """
-    from prime_audit.cli import print_table
     from prime_audit.errors import UserError
 
     if listing:
         rows = listed()
         if as_json:
-            click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+            say(json.dumps(rows, indent=2, ensure_ascii=False))
         else:
             print_table([list(row.values()) for row in rows], list(rows[0]))
         return
@@ -69,15 +69,15 @@ def show(finished: Finished, as_json: bool) -> None:
     from prime_audit.studies.terminal import show_table
 
     if as_json:
-        click.echo(json.dumps(finished.content, ensure_ascii=False))
+        say(json.dumps(finished.content, ensure_ascii=False))
         return
     report = finished.report
-    click.echo(f"{finished.study.title} ({finished.study.answers})\n")
+    say(f"{finished.study.title} ({finished.study.answers})\n")
     for table in report.tables:
         show_table(table)
     few = report.tests if len(report.tests) <= SHOWN else [t for t in report.tests if t.p_adjusted <= 0.05]
     if few:
         show_table(test_table(few), intervals=True)
     if left := len(report.tests) - len(few):
-        click.echo(f"{left} more tests, none of them at .05 after Holm's correction, stand in table.md")
-    click.echo(f"Everything in {finished.path}: study.json, table.md, table.tex, figure.svg")
+        say(f"{left} more tests, none of them at .05 after Holm's correction, stand in table.md")
+    say(f"Everything in {finished.path}: study.json, table.md, table.tex, figure.svg")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 60
+"""Characters of an unknown name that are shown and compared: it may come from a file."""
+
 
 class UserError(Exception):
     """A fault in what the user gave; the command prints it in one line and exits with code 2."""
@@ -19,7 +22,7 @@ class PartError(UserError):
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Build the error for an unknown name, with the nearest known ones (all, where none is near)."""
-    names = sorted(known)
+    names, name = sorted(known), name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
     return UserError(f"unknown {kind} {name!r}: {hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from prime_audit import intake
 from prime_audit.cache.lock import BusyError, locked
 from prime_audit.errors import UserError
 from prime_audit.record import Record, record_from_json
@@ -221,19 +223,10 @@ def _dump(name: str, content: Any, indent: int | None = None) -> str:
         raise type(error)(f"{name}: {error}") from None
 
 
-def _parse(text: str) -> Any:
-    """Parse strict JSON: Python's reader takes NaN and Infinity, the format has neither."""
-    return json.loads(text, parse_constant=_refuse)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Read a file of one JSON object; UserError where it cannot be read, or holds anything else."""
     try:
-        content = _parse(path.read_text(encoding="utf-8"))
+        content = intake.read_json(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; name the --out folder of a run") from None
     except ValueError as error:  # JSON and UTF-8 alike
@@ -245,12 +238,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        with path.open(encoding="utf-8") as stream:
+        with io.TextIOWrapper(intake.open_file(path), encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 try:
-                    yield _parse(line)
+                    row = intake.parse_json(line)
+                    if not isinstance(row, dict):
+                        raise ValueError("no object")
                 except ValueError as error:
                     raise UserError(f"{path}: line {number} is broken ({error}): run again") from None
+                yield row
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise UserError(f"cannot read {path}: {reason}; run again to make it") from None

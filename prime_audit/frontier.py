@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prime_audit import board
 from prime_audit.boards.series import COLOURS, MARKERS, alpha_of, series_of
+from prime_audit.markup import plain
 from prime_audit.record import Record, Result
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ def _names(all_panels: Sequence[Panel]) -> list[str]:
     methods: dict[str, set[str]] = {}
     for point in (point for panel in all_panels for point in panel.points):
         methods.setdefault(point.series, set()).add(point.method)
-    return [next(iter(labels)) if len(labels) == 1 else series for series, labels in methods.items()]
+    names = [next(iter(labels)) if len(labels) == 1 else series for series, labels in methods.items()]
+    return [plain(name) for name in names]
 
 
 def _auc_limits(all_panels: Sequence[Panel]) -> tuple[float, float]:
@@ -247,7 +249,7 @@ def _dress(panel: Panel, strip: Axes, axes: Axes, below: Axes, alone: int) -> No
         part.tick_params(axis="y", left=False, labelleft=False)
         part.spines["left"].set_visible(False)
     axes.tick_params(axis="x", labelbottom=False)
-    axes.set_title(panel.task, loc="left", fontweight="bold", fontsize=9)
+    axes.set_title(plain(panel.task), loc="left", fontweight="bold", fontsize=9)
     below.set_facecolor("#F4F4F4")
     below.set_xlabel("membership AUC")
     below.locator_params(axis="x", nbins=5)
@@ -259,7 +261,8 @@ def _dress(panel: Panel, strip: Axes, axes: Axes, below: Axes, alone: int) -> No
     if panel.points:
         utility = panel.points[0].utility
         falling = utility.higher_is_better is False
-        strip.set_ylabel(f"{utility.metric} (axis inverted)" if falling else utility.metric)
+        metric = plain(utility.metric)
+        strip.set_ylabel(f"{metric} (axis inverted)" if falling else metric)
         if falling:
             strip.invert_yaxis()
 

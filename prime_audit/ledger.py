@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from prime_audit.cache.tally import Tally, say
+from prime_audit.markup import visible
 from prime_audit.record import Cost, StageSeconds, Times
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Ledger:
             yield
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -92,7 +93,7 @@ class Ledger:
         self, task: str | None, method: str | None, name: str, total: int, engine: Engine | None = None
     ) -> Iterator[Callable[[int], None]]:
         """Run one stage of ``total`` units; yields the tick that counts them."""
-        title = " · ".join(filter(None, (task, method, name)))
+        title = visible(" · ".join(filter(None, (task, method, name))))
         start, before = time.perf_counter(), replace(engine.base.spent) if engine else None
         outer, self.tally.within = self.tally.within, {"task": task, "method": method, "stage": name}
         bar = self._bars.add_task(title, total=total) if self._bars and total else None
@@ -122,14 +123,16 @@ class Ledger:
     def note(self, line: str) -> None:
         """Tell the user something, where progress is told."""
         if self._bars:
-            self._bars.console.print(line, highlight=False)
+            self._bars.console.print(visible(line), highlight=False, markup=False)
         elif not self.quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(visible(line), file=sys.stderr, flush=True)
 
     def warn(self, line: str) -> None:
         """Tell the user what should not be missed, however quiet the run is."""
         if self._bars:
-            self._bars.console.print(f"prime-audit: {line}", highlight=False, markup=False, soft_wrap=True)
+            self._bars.console.print(
+                f"prime-audit: {visible(line)}", highlight=False, markup=False, soft_wrap=True
+            )
         else:
             say(line)
 
@@ -149,7 +152,9 @@ class Ledger:
 
     def _say(self, title: str, seconds: float) -> None:
         if self._bars:
-            self._bars.console.print(f"[dim]{title}[/dim] {seconds:.1f} s", highlight=False)
+            from rich.markup import escape
+
+            self._bars.console.print(f"[dim]{escape(title)}[/dim] {seconds:.1f} s", highlight=False)
         elif not self.quiet:
             print(f"{title}: {seconds:.1f} s", file=sys.stderr, flush=True)
 

@@ -40,6 +40,25 @@ def interval(ci: tuple[float, float] | None, signed: bool = False) -> str:
     return f"[{number(ci[0], signed)}, {number(ci[1], signed)}]" if ci else ""
 
 
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed: escape sequences begin with one
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the direction of what stands behind them
+    "\u2028\u2029\ufeff\ud800-\udfff]"  # further line ends, what is not seen, half a character
+)
+
+
+def visible(text: str) -> str:
+    """Return a text with what steers a terminal, or hides in it, as JSON's escapes; tabs and line feeds stay."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def csv_text(text: str | None) -> str | None:
+    """Write any text so that no spreadsheet takes it for a formula: an apostrophe in front, as they do themselves."""
+    if not text:
+        return text
+    return ("'" if text.lstrip()[:1] in ("=", "+", "-", "@") else "") + visible(text)
+
+
 def plain(text: str) -> str:
     """Return any text on one line, without characters that are not seen or that steer a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
@@ -48,6 +67,18 @@ def plain(text: str) -> str:
 def markdown_text(text: str) -> str:
     """Write any text so that Markdown shows it as it is, on one line: no markup, no HTML, no new column."""
     return re.sub(r"([\\`*_\[\]|~$#!])", r"\\\1", html.escape(plain(text), quote=False))
+
+
+def code(text: str) -> str:
+    """Set a name in Markdown's code, so that nothing in it is markup."""
+    return f"`{plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+
+
+def fenced(command: str) -> str:
+    """Set a command as a block of Markdown's code that nothing in it ends."""
+    text = visible(command)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}sh\n{text}\n{fence}"
 
 
 def latex_text(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from prime_audit.markup import markdown_text
 from prime_audit.record import Leak, Record
 
 if TYPE_CHECKING:
@@ -48,9 +49,15 @@ def cells(leak: Leak) -> tuple[str, ...]:
         over,
         "–" if leak.p_adjusted is None else f"{leak.p_adjusted:.3f}",
         " ".join(_short(rate) for rate in leak.tpr.values()),
-        "–" if leak.epsilon is None else f"{leak.epsilon:.2f} of {leak.epsilon_ceiling:.2f}",
+        _bound(leak),
         leak.verdict,
     )
+
+
+def _bound(leak: Leak) -> str:
+    if leak.epsilon is None or leak.epsilon_ceiling is None:
+        return "–"
+    return f"{leak.epsilon:.2f} of {leak.epsilon_ceiling:.2f}"
 
 
 def _short(rate: float | None) -> str:
@@ -120,4 +127,5 @@ def markdown(table: Sequence[tuple[str, ...]]) -> str:
     """Make the Markdown table of ``rows``."""
     from tabulate import tabulate
 
-    return tabulate(table, headers=HEADERS, tablefmt="pipe", disable_numparse=True)
+    rows = [[*map(markdown_text, row)] for row in table]
+    return tabulate(rows, headers=HEADERS, tablefmt="pipe", disable_numparse=True)

@@ -387,7 +387,13 @@ def _said(path: Path) -> tuple[str, int | None]:
     """Read a file's summary and its mark's version, without running it."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError) as fault:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        MemoryError,
+        RecursionError,
+    ) as fault:  # the parser's, of deep nesting
         return f"(cannot be read: {type(fault).__name__})", None
     return _first_line(ast.get_docstring(tree)), _version(tree)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from prime_audit import intake
 from prime_audit.audit.stored import Exam, Pass
 from prime_audit.community.build import Community
 from prime_audit.community.store import Store
@@ -32,6 +33,8 @@ from prime_audit.task_run import Findings, TaskRun
 
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
 """Nats by which a log-probability observed again may differ, by number format; else ``LOOSE``."""
+_ROW = {"task", "method", "target", "adapters", "weights", "rule", "sharers"}
+"""What every line of ``models.jsonl`` says."""
 LOOSE = 0.25
 
 
@@ -141,9 +144,13 @@ def _require_same(exam: Exam, passes: Sequence[Pass], tolerance: float) -> None:
 
 def _models(path: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [intake.parse_json(line) for line in intake.read_text(path).split("\n") if line]
     except (OSError, ValueError) as fault:
         raise UserError(f"{path}: cannot be read ({fault}); restore it, or run compare again") from None
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not row.keys() >= _ROW:
+            raise UserError(f"{path}: line {number} describes no model; restore it, or run compare again")
+    return rows
 
 
 def _text(value: Any) -> str:

@@ -7,6 +7,7 @@ depends on the clock stands there. ``record.schema.json`` beside this file descr
 from __future__ import annotations
 
 import json
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ SCHEMA = "prime-audit/record/1"
 FAILED = "failed: "
 """A reason that begins so marks a figure whose making failed: not one that does not apply. ``failures`` tells more."""
 _T = TypeVar("_T")
+_LARGEST = 10**18
+"""Of every count: nothing that is counted or hashed comes near."""
 
 
 @dataclass(frozen=True)
@@ -343,7 +346,25 @@ def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> 
         raise UserError(f"{where} is not a prime-audit record: name the --out folder of a run")
     if int(theirs) > int(version):
         raise UserError(f"{where} has format {theirs}, this prime-audit reads {version}: install a newer one")
-    return _build(Record, content, where)
+    record = _build(Record, content, where)
+    _require_coherent(record, where)
+    return record
+
+
+def _require_coherent(record: Record, where: str) -> None:
+    """Refuse a record that tells a figure twice, or of a leak without a figure: no table can show it."""
+    seen: set[tuple[str | None, ...]] = set()
+    for r in record.results:
+        key = (r.task, r.method, r.metric, r.game, r.attack)
+        if key in seen:
+            told = " ".join(filter(None, key))[:80]
+            raise UserError(f"{where}: tells a figure twice ({told}); the record is damaged, run again")
+        seen.add(key)
+    shown = {key[:2] for key in seen}
+    for leak in record.leaks:
+        if (leak.task, leak.method) not in shown:
+            told = f"{leak.method} on {leak.task}"[:80]
+            raise UserError(f"{where}: leaks of {told} without its results; the record is damaged, run again")
 
 
 def _build(cls: type[_T], content: Any, where: str) -> _T:
@@ -389,7 +410,18 @@ def _convert(hint: Any, content: Any, where: str) -> Any:
     elif origin is not None and origin is not tuple and isinstance(content, Mapping):
         return {key: _convert(arguments[1], value, f"{where}.{key}") for key, value in content.items()}
     elif hint is float and isinstance(content, int | float) and not isinstance(content, bool):
-        return float(content)
+        if abs(content) <= sys.float_info.max:
+            return float(content)
+    elif hint is int and isinstance(content, int) and abs(content) > _LARGEST:
+        pass
     elif isinstance(hint, type) and isinstance(content, hint) and isinstance(content, bool) == (hint is bool):
         return content
-    raise UserError(f"{where}: unexpected {json.dumps(content)[:40]}; the record is damaged, run again")
+    raise UserError(f"{where}: unexpected {_start(content)}; the record is damaged, run again")
+
+
+def _start(content: Any) -> str:
+    """Show how a value begins, however deep it is."""
+    try:
+        return json.dumps(content)[:40]
+    except RecursionError:
+        return f"a deep {type(content).__name__}"

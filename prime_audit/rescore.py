@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from prime_audit.audit.games import GAMES
-from prime_audit.audit.stored import Exam, add_fields, read_exam
+from prime_audit.audit.stored import FOLDER, Exam, add_fields, read_exam
 from prime_audit.board import is_leakage, render_all
 from prime_audit.community.store import content_key
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import RECORD, SCORES, Run, RunFolder, load_run
+from prime_audit.lamp.tasks import TASKS
 from prime_audit.ledger import Ledger
 from prime_audit.plan import words
 from prime_audit.play import kind_of, rounds
@@ -86,6 +87,7 @@ def attack(
         raise UserError(
             f"{run} holds attacks on {origin.record.spec['attacked']}: name the folder of that run"
         )
+    _require_spec(origin)
     chosen = [load_attack(name, files) for name in dict.fromkeys(words(attacks))]
     if not chosen:
         raise UserError("--attacks: name one at least")
@@ -100,10 +102,28 @@ def attack(
         "plugins_sha256": [_sha256(path) for path in files],
     }
     key = content_key({k: v for k, v in spec.items() if k != "attacked"})
-    with RunFolder.claimed(Path(out) if out else origin.path / f"attacks-{key[:12]}", key) as folder:
+    place = Path(out) if out else origin.path / f"attacks-{key[:12]}"
+    for folder_ in (origin.path / FOLDER, place):
+        if folder_.is_symlink():  # in somebody else's run it leads to where they want us to write
+            raise UserError(
+                f"{folder_} is a link: take it away, or name the folder that it leads to by --out"
+            )
+    with RunFolder.claimed(place, key) as folder:
         return _attack(
             origin, chosen, played, spec, files, folder, _Where(cache, sharers, base_adapter), Ledger(quiet)
         )
+
+
+def _require_spec(origin: Run) -> None:
+    """Refuse a record whose specification is not one: its tasks name files, its games are played."""
+    spec = origin.record.spec
+    for key, known in (("tasks", TASKS), ("games", GAMES)):
+        names = spec.get(key)
+        if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+            raise UserError(f"{origin.path / RECORD}: spec names no {key}; the record is damaged, run again")
+        for name in names:
+            if name not in known:
+                raise UserError(f"{origin.path / RECORD}: {unknown(f'entry of spec.{key}', name, known)}")
 
 
 def _attack(
@@ -121,7 +141,15 @@ def _attack(
     found = _Found()
     with ledger.showing():
         for task, exam in exams.items():
-            _play(exam, task, games, attacks, ledger, found)
+            try:
+                _play(exam, task, games, attacks, ledger, found)
+            except (
+                KeyError,
+                ValueError,
+            ) as fault:  # what a run stored fits together: these are no run's signals
+                raise UserError(
+                    f"{origin.path / FOLDER}: the signals of {task} do not fit together ({fault}); run compare again"
+                ) from fault
     record = _record(origin.record, found, spec, _command(spec, files), ledger)
     folder.write_jsonl(SCORES, found.scores)
     render_all(record, folder.path)

@@ -161,7 +161,7 @@ def parse_like(text: str, sample: Any, where: str) -> Any:
             value = float(value)
         if type(value) is not type(sample):
             raise ValueError
-    except ValueError:
+    except (ValueError, OverflowError, RecursionError):
         raise UserError(f"{where}: {text!r} is no {_WORDS[type(sample)]}") from None
     return value
 

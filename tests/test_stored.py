@@ -48,7 +48,8 @@ def exam(seed: int = 0, *, moments: bool = False, rest: bool = False) -> Exam:
     own = Pass("modules", "m", ["m", "m+rag"], {"t0": ("a",), ODD: ()}, seen=seen, fields=names)
     idle = Pass("inclusion", "m", ["m"], why="merges nobody")
     coins = Pass("inclusion", "n", ["n"], {"t0": ("a",)}, {"t0": {"a": True, "b": False}}, fields=names)
-    return Exam("LaMP-2", 7, {"sharers": pool}, {"t0": {"a": 0.1, ODD: 1 / 3}}, [base, own, idle, coins])
+    similar = {target: {"a": 0.1, "b": -0.5, ODD: 1 / 3} for target in ("t0", ODD)}
+    return Exam("LaMP-2", 7, {"sharers": pool}, similar, [base, own, idle, coins])
 
 
 def gaps() -> Exam:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prime_audit import intake
 from prime_audit.errors import UserError
+from prime_audit.intake import twice
 
 FAMILY = ("task", "method", "game")
 """Columns that tell runs apart; Holm corrects over the attacks of one family."""
+_LARGEST_CELL = 1 << 20
+"""Characters of a CSV cell."""
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
 
 
@@ -42,11 +47,10 @@ class Row:
 def read_scores(path: Path) -> list[Row]:
     """Read the rows of a scores file; UserError for whatever cannot be used."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = (
-                _json_rows(stream, path) if path.suffix in (".jsonl", ".ndjson") else _csv_rows(stream, path)
-            )
-            rows = list(reader)
+        lines = io.StringIO(intake.read_text(path), newline="")
+        rows = list(
+            _json_rows(lines, path) if path.suffix in (".jsonl", ".ndjson") else _csv_rows(lines, path)
+        )
     except OSError as fault:
         raise UserError(f"{path}: {fault.strerror}; name a CSV or JSONL file of scores") from None
     except (UnicodeDecodeError, csv.Error) as fault:
@@ -70,10 +74,14 @@ def read_scores(path: Path) -> list[Row]:
 
 
 def _csv_rows(lines: Iterable[str], path: Path) -> Iterator[tuple[int, Row]]:
-    reader = csv.DictReader(lines)
+    csv.field_size_limit(_LARGEST_CELL)
+    reader = csv.DictReader(lines, strict=True)
     _require_columns(reader.fieldnames or (), path)
     for entry in reader:
-        yield reader.line_num, _row(entry, f"{path} line {reader.line_num}")
+        where = f"{path} line {reader.line_num}"
+        if None in entry or None in entry.values():
+            raise UserError(f"{where}: more or fewer cells than columns; give one cell a column")
+        yield reader.line_num, _row(entry, where)
 
 
 def _json_rows(lines: Iterable[str], path: Path) -> Iterator[tuple[int, Row]]:
@@ -81,13 +89,21 @@ def _json_rows(lines: Iterable[str], path: Path) -> Iterator[tuple[int, Row]]:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as fault:
-            raise UserError(f"{path} line {number}: no JSON ({fault.msg}); give one object a line") from None
+            entry = json.loads(line, object_pairs_hook=_object)
+        except (ValueError, RecursionError) as fault:
+            why = getattr(fault, "msg", None) or str(fault)[:80]
+            raise UserError(f"{path} line {number}: no JSON ({why}); give one object a line") from None
         if not isinstance(entry, dict):
             raise UserError(f"{path} line {number}: no JSON object; give one object a line")
         _require_columns(entry, path, f" line {number}")
         yield number, _row(entry, f"{path} line {number}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"key {ascii(twice(pairs))[:60]} stands twice")
+    return found
 
 
 def _require_columns(columns: Iterable[str], path: Path, where: str = "") -> None:
@@ -95,18 +111,21 @@ def _require_columns(columns: Iterable[str], path: Path, where: str = "") -> Non
     lacking = [name for name in ("score", "member") if name not in names]
     if lacking:
         raise UserError(
-            f"{path}{where} lacks {' and '.join(lacking)}: it has {', '.join(names) or 'no columns'}"
+            f"{path}{where} lacks {' and '.join(lacking)}: it has {', '.join(names)[:200] or 'no columns'}; "
+            "name the columns so"
         )
+    if again := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"{path}{where}: column {again[:60]!r} stands twice; rename one")
 
 
 def _row(entry: Mapping[str, Any], where: str) -> Row:
     try:
         score = float(entry["score"])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     word = str(entry["member"]).strip().lower()
     if word not in _TRUE + _FALSE:
-        raise UserError(f"{where}: member is {entry['member']!r}; give 1 or 0 (or true, false)")
+        raise UserError(f"{where}: member is {repr(entry['member'])[:60]}; give 1 or 0 (or true, false)")
     text = {key: str(value) for key, value in entry.items() if value not in (None, "")}
     return Row(
         family=tuple(text[key] for key in FAMILY if key in text),

@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from prime_audit import intake
 from prime_audit.audit.auc import FloatArray
 from prime_audit.audit.observed import Observed
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT
-from prime_audit.errors import UserError
+from prime_audit.errors import UserError, unknown
 from prime_audit.folder import write_atomic
+from prime_audit.lamp.tasks import TASKS
 
 FORMAT = "prime-audit/signals/2"
 FOLDER = "signals"
@@ -37,8 +40,12 @@ BEHIND: Mapping[str, str] = {
     "population_out_nll": "population",
 }
 """Signal an attack may need → the observed field it is made of; all others come with every pass."""
+_TEXTS = ("owners", "ids", "prompts", "golds")
+"""A pool's columns of texts."""
 UNMERGED = ""
 """Stands for a target where the unmerged base was asked."""
+_PART = re.compile(r"[A-Za-z0-9-]+\.[0-9a-f]{16}\.safetensors")
+"""Names of the files of numbers: nothing else is opened, whatever a pool names."""
 Kind = Literal["modules", "inclusion", "target"]
 
 
@@ -206,16 +213,27 @@ def read_exam(folder: Path, task: str) -> Exam:
     UserError
         Where there are none, or a file is missing, broken or not the one that was written.
     """
+    if task not in TASKS:  # it becomes part of a path, and a record may say anything
+        raise unknown("task of stored signals", str(task), TASKS)
     content = _read_pool(folder, task)
-    pools = {name: _pool(own) for name, own in content["pools"].items()}
-    passes = [_pass(folder, p, pools) for p in content["passes"]]
-    return Exam(task, content["seed"], pools, content["similarity"], passes)
+    try:
+        pools = {name: _pool(own) for name, own in content["pools"].items()}
+        passes = [_pass(folder, p, pools) for p in content["passes"]]
+        exam = Exam(task, int(content["seed"]), pools, content["similarity"], passes)
+        _require_sound(exam)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as fault:
+        # Its sha256 is right: somebody wrote it so.
+        why = f"{type(fault).__name__}: {fault}"[:120]
+        raise UserError(
+            f"{folder / FOLDER / task}.pool.json: says what no run says ({why}); run compare again"
+        ) from None
+    return exam
 
 
 def _read_pool(folder: Path, task: str) -> dict[str, Any]:
     path = folder / FOLDER / f"{task}.pool.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = intake.read_json(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no signals are stored there; run compare again to make them") from None
     except (OSError, ValueError) as fault:
@@ -240,6 +258,8 @@ def _pool(content: Mapping[str, Any]) -> Pool:
 def _pass(folder: Path, content: Mapping[str, Any], pools: Mapping[str, Pool]) -> Pass:
     models, found = content["models"], dict[str, list[Any]]()
     for part in content["parts"]:
+        if not _PART.fullmatch(part["file"]):
+            raise ValueError(f"no name of a part: {part['file'][:40]!r}")
         tensors = _tensors(folder / FOLDER / part["file"], part["sha256"])
         for name in part["fields"]:
             found[name] = _unpacked(tensors[name], tensors[f"{name}.offsets"], len(models))
@@ -258,10 +278,11 @@ def _pass(folder: Path, content: Mapping[str, Any], pools: Mapping[str, Pool]) -
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
-        content = path.read_bytes()
+        content = intake.read_bytes(path)
     except OSError as fault:
         raise UserError(
             f"{path}: cannot be read ({fault.strerror}); restore it, or run compare again"
@@ -270,11 +291,62 @@ def _tensors(path: Path, sha256: str) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path}: was changed after it was written (sha256); restore it, or run compare again"
         )
-    return dict(load(content))
+    try:
+        return dict(load(content))
+    except SafetensorError as fault:
+        raise ValueError(f"{path.name}: {fault}") from None
 
 
 def _unpacked(values: FloatArray, offsets: np.ndarray, models: int) -> list[list[FloatArray]]:
     """Cut flat values into [models] lists of one array an item."""
+    if values.dtype != np.float64 or values.ndim != 1 or offsets.dtype != np.int64 or offsets.ndim != 1:
+        raise ValueError("numbers of another type or shape")
+    if not offsets.size or offsets[0] or offsets[-1] != values.size or (np.diff(offsets) < 0).any():
+        raise ValueError("offsets that do not cut the numbers")
+    if (offsets.size - 1) % max(models, 1):
+        raise ValueError(f"{offsets.size - 1} rows of {models} models")
+    if not models:
+        return []
     each = (offsets.size - 1) // models
     rows = [values[a:b] for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
     return [rows[m * each : (m + 1) * each] for m in range(models)]
+
+
+def _require_sound(exam: Exam) -> None:
+    """Raise ValueError where the parts of an exam do not fit each other."""
+    for name, pool in exam.pools.items():
+        rows = len(pool)
+        columns = (*_TEXTS, "trained", "last", "drawn", "twins")
+        if wrong := [c for c in columns if len(getattr(pool, c)) != rows]:
+            raise ValueError(f"pool {name}: {wrong[0]} is not one a row")
+        texts = [text for column in _TEXTS for text in getattr(pool, column)]
+        if not all(isinstance(text, str) for text in (*texts, *(t for own in pool.twins for t in own))):
+            raise ValueError(f"pool {name}: a text is none")
+        if any(r.size and not 0 <= r.min() <= r.max() < rows for r in pool.sampled.values()):
+            raise ValueError(f"pool {name}: a sampled row that is not there")
+    for one in exam.passes:
+        _require_pass(exam, one)
+
+
+def _require_pass(exam: Exam, one: Pass) -> None:
+    if one.kind not in get_args(Kind):
+        raise ValueError(f"a pass of kind {str(one.kind)[:40]}")
+    if not one.seen:
+        return
+    rows, names = len(exam.pool(one.kind)), {*exam.pool(one.kind).owners}
+    for seen in one.seen.values():
+        for column in ("logprobs", *FIELDS[1:5]):
+            values = getattr(seen, column)
+            if values is ABSENT and column != "logprobs":
+                continue
+            if values is ABSENT or len(values) != rows:
+                raise ValueError(f"{one.method}: not {rows} rows of {column}")
+    if one.method is None:
+        if UNMERGED not in one.seen:
+            raise ValueError("the base was not asked")
+        return
+    for target in one.seen:
+        if one.kind != "target" and target not in one.merged:
+            raise ValueError(f"{one.method}: nobody says who is merged for {target[:40]!r}")
+        if one.kind != "target" and not names <= exam.similarity[target].keys():
+            raise ValueError(f"{target[:40]!r}: not similar to everyone")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from prime_audit import intake
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.settings import presets
@@ -79,7 +79,7 @@ def read_board(folder: Path) -> Board:
     """Read ``folder``/board.toml; UserError where it is absent, broken, or says what no board can mean."""
     path = folder / FILE
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = intake.read_toml(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; a leaderboard is a folder with a {FILE}") from None
     except ValueError as error:
@@ -121,6 +121,8 @@ def _require_elements(path: Path, content: Mapping[str, Any]) -> None:
     seeds = content.get("seeds", [0])
     if not seeds or not all(type(seed) is int for seed in seeds):
         raise UserError(f"{path}: seeds is no list of whole numbers; write for instance seeds = [0, 1, 2]")
+    if not isinstance(content.get("run", {}).get("set", {}), dict):
+        raise UserError(f"{path}: run.set is no table; write [run.set] and KEY = VALUE below")
     if (preset := content.get("run", {}).get("preset", "laptop")) not in presets():
         raise UserError(f"{path}: {unknown('preset', str(preset), presets())}")
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from prime_audit import intake
 from prime_audit.errors import UserError, unknown
 
 
 def read_object(path: Path, schema: str) -> dict[str, Any]:
     """Read a file of one JSON object of this schema, without NaN; UserError where it is anything else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        content = intake.read_json(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; restore it") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path} is no JSON ({str(error)[:80]}); mend it") from None
     if not isinstance(content, dict) or content.get("schema") != schema:
         raise UserError(f"{path}: schema is not {schema!r}; give such a file")
@@ -33,10 +33,6 @@ def flat(cls: type[Any], content: Any, where: str) -> Any:
         if type(entry.get(key)).__name__ != kind:
             raise UserError(f"{where}: {key} is no {kind}; mend it")
     return cls(**entry)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
 
 
 def object_in(content: Any, where: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from prime_audit.boards.sheet import Figure, Sheet
 from prime_audit.boards.tables import Column, columns, title
-from prime_audit.markup import latex_text, number
+from prime_audit.markup import csv_text, latex_text, number, plain
 
 _CSV = (
     *("task", "method", "metric", "game", "attack", "value", "lo", "hi", "best_place", "worst_place"),
@@ -36,12 +36,8 @@ def csv(sheet: Sheet) -> str:
     for f in sheet.figures:
         writer.writerow(
             (
+                *map(csv_text, (f.task, f.method, f.metric, f.game, f.attack)),
                 *(
-                    f.task,
-                    f.method,
-                    f.metric,
-                    f.game,
-                    f.attack,
                     f.value,
                     *_pair(f.ci),
                     *_pair(f.rank),
@@ -49,12 +45,12 @@ def csv(sheet: Sheet) -> str:
                     f.targets,
                 ),
                 *(
-                    f.baseline,
+                    csv_text(f.baseline),
                     f.difference,
                     *_pair(f.difference_ci),
                     len(f.seeds),
-                    " ".join(f.sources),
-                    f.reason,
+                    csv_text(" ".join(f.sources)),
+                    csv_text(f.reason),
                 ),
             )
         )
@@ -81,7 +77,7 @@ def tex(sheet: Sheet) -> str:
     heads = [(task, c) for task in sheet.tasks for c in columns(sheet, task, leakage=False)]
     cells = {(f.task, f.method, (f.metric, f.game, f.attack)): f for f in sheet.figures}
     lines = [
-        "% " + sheet.command,
+        "% " + plain(sheet.command),
         "\\begin{tabular}{l" + "r" * len(heads) + "}",
         "\\toprule",
         " & ".join(["", *_spans(heads)]) + r" \\",

@@ -11,8 +11,8 @@ from prime_audit.boards.config import Board, Expected
 from prime_audit.boards.filed import Filed
 from prime_audit.boards.pooling import Seen, pooled
 from prime_audit.boards.sheet import Figure, Sheet
-from prime_audit.boards.tables import code, table
-from prime_audit.markup import interval, markdown_text, number
+from prime_audit.boards.tables import table
+from prime_audit.markup import code, interval, markdown_text, number
 from prime_audit.record import Comparison
 
 FOR, OPEN, AGAINST = "for it", "open", "against it"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from prime_audit import panel
 from prime_audit.boards.gather import methods_shown
 from prime_audit.boards.sheet import Figure, Sheet
-from prime_audit.markup import interval, markdown_text, number, plain
+from prime_audit.markup import code, fenced, interval, markdown_text, number, plain
 
 NONE = "—"
 Column = tuple[str, str | None, str | None]
@@ -24,13 +24,15 @@ def title(column: Column, sheet: Sheet) -> str:
     """``accuracy ↑``; an AUC's game and attack stand in the heading above."""
     metric, _, _ = column
     direction = next(f.higher_is_better for f in sheet.figures if (f.metric, f.game, f.attack) == column)
-    return metric.replace("auc", "AUC").replace("_", " ") + {True: " ↑", False: " ↓", None: ""}[direction]
+    return (
+        plain(metric).replace("auc", "AUC").replace("_", " ") + {True: " ↑", False: " ↓", None: ""}[direction]
+    )
 
 
 def markdown(sheet: Sheet) -> str:
     """Return the board as a Markdown page: every cell links to the records behind it."""
-    lines = [f"# {sheet.title}", *sheet.about, f"Model `{sheet.model}`. To make this page again:"]
-    lines.append(f"```sh\n{sheet.command}\n```")
+    lines = [f"# {sheet.title}", *sheet.about, f"Model {code(sheet.model)}. To make this page again:"]
+    lines.append(fenced(sheet.command))
     lines.append("![Utility against leakage](frontier.svg)")
     lines += ["## At a glance", _glance(sheet)]
     for task in sheet.tasks:
@@ -121,7 +123,7 @@ def _leakage(sheet: Sheet, task: str) -> list[str]:
                     for f in found
                 ]
                 rows.append([code(method), cells[0], _gap(auc) if auc else NONE, *cells[1:]])
-        heading = f"### Leakage: game `{game}`, attack `{attack}`"
+        heading = f"### Leakage: game {code(str(game))}, attack {code(str(attack))}"
         titles = [title(own[0], sheet), "AUC − base", *(title(c, sheet) for c in own[1:])]
         parts += [heading, table(rows, ["method", *titles]) if rows else "No method has a figure."]
     return parts
@@ -132,7 +134,7 @@ def _reasons(sheet: Sheet, task: str) -> str:
     found: dict[tuple[str, str], dict[str, None]] = {}
     for f in sheet.figures:
         if f.task == task and f.value is None:
-            what = "utility" if f.game is None else f"game {f.game}"
+            what = "utility" if f.game is None else markdown_text(f"game {f.game}")
             found.setdefault((what, f.reason or "no figure"), {})[f.method] = None
     return _bullets(
         f"{NONE} {what}: {markdown_text(reason)}: {', '.join(map(code, methods))}"
@@ -152,11 +154,6 @@ def _judged(sheet: Sheet, task: str) -> list[str]:
         return []
     lines = [[", ".join(map(code, methods)), *map(markdown_text, cells)] for cells, methods in rows.items()]
     return ["### Control panel", table(lines, [panel.HEADERS[0], "seed", *panel.HEADERS[1:]])]
-
-
-def code(text: str) -> str:
-    """Set a name in Markdown's code, so that nothing in it is markup."""
-    return f"`{plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:

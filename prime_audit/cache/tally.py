@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from prime_audit.markup import visible
+
 
 def say(line: str) -> None:
     """Tell the user something on stderr, as every fault is told."""
-    print(f"prime-audit: {line}", file=sys.stderr, flush=True)
+    print(f"prime-audit: {visible(line)}", file=sys.stderr, flush=True)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prime_audit import intake
 from prime_audit.adapter_files import CONFIG, WEIGHTS, lacking
 from prime_audit.engine.memo import hash_of
 from prime_audit.engine.mixture import RULES as RULES
 from prime_audit.errors import UserError, unknown
 
 _PREFIX = "base_model.model."
+_NUMBER = re.compile("[0-9]{1,9}")
+"""A layer's number in a module's path."""
+_LARGEST = 1 << 20
+"""Rank and alpha of any adapter lie below."""
 # Each of these changes what the stored factors mean; reading one as plain LoRA would be silently wrong.
 _UNSUPPORTED = (
     *("use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "rank_pattern", "alpha_pattern"),
@@ -89,8 +94,10 @@ def load_adapter(folder: Path) -> Adapter:
 
     try:
         tensors = load_file(str(folder / WEIGHTS))
-    except Exception as fault:
-        raise UserError(f"{folder / WEIGHTS}: cannot be read as safetensors: {fault}") from fault
+    except Exception as fault:  # the library raises half a dozen kinds; all mean: these are no such tensors
+        raise UserError(
+            f"{folder / WEIGHTS}: cannot be read as safetensors: {fault}; save the adapter again with PEFT"
+        ) from fault
     sites = [key[len(_PREFIX) : -len(".lora_A.weight")] for key in tensors if key.endswith(".lora_A.weight")]
     sites.sort(key=_forward_order)
     try:
@@ -108,8 +115,10 @@ def load_adapter(folder: Path) -> Adapter:
         raise UserError(
             f"{folder / WEIGHTS}: tensor {min(tensors)!r} is no LoRA factor; give a plain LoRA adapter"
         )
+    if any(t.ndim != 2 or not t.is_floating_point() for t in (*a, *b)):
+        raise UserError(f"{folder / WEIGHTS}: factors are no tables of fractions; give a plain LoRA adapter")
     ranks = {r for x, y in zip(a, b, strict=True) for r in (x.shape[0], y.shape[-1])}
-    if ranks != {config["r"]} or any(t.ndim != 2 for t in (*a, *b)):
+    if ranks != {config["r"]}:
         raise UserError(f"{folder / WEIGHTS}: factors are not of rank {config['r']}, which {CONFIG} names")
     scaling = float(config["lora_alpha"]) / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
     return Adapter(tuple(sites), a, b, scaling)
@@ -120,30 +129,48 @@ def _read_config(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise lacking(folder, name)
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = intake.read_json(folder / CONFIG)
         kind, rank, alpha = config["peft_type"], config["r"], config["lora_alpha"]
-        if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float)):
-            raise ValueError(f"r = {rank!r}, lora_alpha = {alpha!r}")
-    except (ValueError, KeyError, TypeError) as fault:
-        raise UserError(f"{folder / CONFIG}: not a PEFT configuration ({fault})") from None
+        if type(rank) is not int or not 0 < rank < _LARGEST or type(alpha) not in (int, float):
+            raise ValueError(f"r = {str(rank)[:20]}, lora_alpha = {str(alpha)[:20]}")
+        if not abs(alpha) < _LARGEST:
+            raise ValueError(f"lora_alpha = {str(alpha)[:20]}")
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        why = getattr(fault, "strerror", None) or fault
+        raise UserError(
+            f"{folder / CONFIG}: not a PEFT configuration ({why}); save the adapter again with PEFT"
+        ) from None
     used = [key for key in _UNSUPPORTED if config.get(key)]
     if config.get("bias", "none") != "none":
         used.append(f"bias={config['bias']}")
     if str(config.get("init_lora_weights")).startswith(_MOVES_BASE):
         used.append(f"init_lora_weights={config['init_lora_weights']}")
     if kind != "LORA" or used:
-        what = ", ".join(used) if kind == "LORA" else kind
+        what = (", ".join(used) if kind == "LORA" else str(kind))[:200]
         raise UserError(f"{folder / CONFIG}: {what} is not supported; give a plain LoRA adapter")
     return dict(config)
 
 
 def base_model_of(folder: Path) -> str:
     """Name the base model that an adapter's configuration names; empty where it names none."""
-    return str(_read_config(folder).get("base_model_name_or_path") or "")
+    named = _read_config(folder).get("base_model_name_or_path")
+    return named if isinstance(named, str) else ""
+
+
+def require_finite(adapter: Adapter, folder: Path) -> None:
+    """Raise UserError where an adapter holds NaN or infinity: whatever it joins would answer nothing."""
+    for name, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
+        if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+            raise UserError(f"{folder / WEIGHTS}: {name} holds NaN or infinity; train the adapter again")
+
+
+def layer_of(site: str) -> int:
+    """Return the number of the decoder layer that a module path names; -1 where it names none."""
+    return int(next((part for part in site.split(".") if _NUMBER.fullmatch(part)), -1))
 
 
 def _forward_order(site: str) -> tuple[list[int], int, str]:
-    numbers = [int(part) for part in site.split(".") if part.isdigit()]
+    numbers = [int(part) for part in site.split(".") if _NUMBER.fullmatch(part)]
     leaf = site.rpartition(".")[2]
     order = ("q_proj", "k_proj", "v_proj", "o_proj")
     return numbers, order.index(leaf) if leaf in order else len(order), leaf

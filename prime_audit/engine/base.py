@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prime_audit import intake
+from prime_audit.adapter_files import CONFIG
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.codec import Codec
 from prime_audit.engine.fused import fuse
@@ -297,12 +299,33 @@ def resolve_model(model: str) -> str:
             raise UserError(
                 f"--model {model}: the folder has no config.json; give a Hugging Face model folder"
             )
+        _require_plain(path, model)
         return str(path)
     if path.exists() or model.startswith((".", "/", "~")) or pinned(model)[0].count("/") > 1:
         raise UserError(
             f"--model {model}: no such model folder; give 'mini', a Hugging Face folder or a hub id"
         )
     return model
+
+
+def _require_plain(folder: Path, name: str) -> None:
+    """Refuse a folder that would make transformers fetch something else: an adapter's base, a compiled kernel."""
+    if (folder / CONFIG).exists():
+        raise UserError(f"--model {name}: the folder holds an adapter ({CONFIG}); merge it, or take it out")
+    try:
+        config = intake.read_json(folder / "config.json")
+    except OSError as fault:
+        raise UserError(f"model {name}: cannot be loaded: config.json {fault.strerror}; mend it") from None
+    except ValueError as fault:
+        raise UserError(f"model {name}: cannot be loaded: config.json is broken ({fault}); mend it") from None
+    if not isinstance(config, dict):
+        raise UserError(f"model {name}: cannot be loaded: config.json holds no object; mend it")
+    for key in ("attn_implementation", "_attn_implementation", "_attn_implementation_internal"):
+        if "/" in str(config.get(key)):
+            raise UserError(
+                f"model {name}: config.json names a kernel of a hub ({key}: {str(config[key])[:60]}), which is code: "
+                "take the entry out"
+            )
 
 
 def from_pretrained(auto: Any, source: str, name: str, **options: Any) -> Any:

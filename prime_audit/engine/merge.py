@@ -13,7 +13,16 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from prime_audit.engine.adapters import Adapter, base_model_of, load_adapter, merge_adapters, save_adapter
+from prime_audit import intake
+from prime_audit.engine.adapters import (
+    Adapter,
+    base_model_of,
+    layer_of,
+    load_adapter,
+    merge_adapters,
+    require_finite,
+    save_adapter,
+)
 from prime_audit.errors import UserError
 
 
@@ -22,6 +31,8 @@ def merge_folders(folders: Sequence[Path], weights: str, rule: str, out: Path) -
     if out.exists():
         raise UserError(f"--out {out}: exists already; choose another folder or delete it")
     adapters = [load_adapter(folder) for folder in folders]
+    for adapter, folder in zip(adapters, folders, strict=True):
+        require_finite(adapter, folder)
     made = merge_adapters(adapters, _spread(_read_weights(weights, len(adapters)), adapters[0]), rule)
     base = base_model_of(folders[0])
     try:
@@ -43,11 +54,13 @@ def _read_weights(text: str, count: int) -> Tensor:
     """Read ``[k]`` or ``[layers, k]`` weights from the option or a JSON file."""
     file = Path(text)
     try:
-        values: Any = json.loads(file.read_text(encoding="utf-8") if file.suffix == ".json" else f"[{text}]")
+        values: Any = json.loads(intake.read_text(file) if file.suffix == ".json" else f"[{text}]")
         table = torch.tensor(values, dtype=torch.float64)
     except OSError as fault:
-        raise UserError(f"--weights {text}: cannot be read ({fault.strerror})") from None
-    except (ValueError, TypeError):
+        raise UserError(
+            f"--weights {text}: cannot be read ({fault.strerror}); give numbers or a file"
+        ) from None
+    except (ValueError, TypeError, OverflowError, RecursionError, RuntimeError):  # whatever torch calls it
         raise UserError(
             f"--weights {text}: give numbers such as 0.5,0.3, or a JSON file of a list or a list of lists"
         ) from None
@@ -64,11 +77,13 @@ def _spread(weights: Tensor, adapter: Adapter) -> Tensor:
     """Spread per-layer weights over the adapter's modules."""
     if weights.ndim == 1:
         return weights
-    layers = [int(next((p for p in site.split(".") if p.isdigit()), -1)) for site in adapter.sites]
+    layers = [layer_of(site) for site in adapter.sites]
     if min(layers) < 0:
         raise UserError(
             "--weights: the adapters also change modules outside the layers; give one weight an adapter"
         )
     if len(weights) != max(layers) + 1:
-        raise UserError(f"--weights: {len(weights)} rows for {max(layers) + 1} decoder layers")
+        raise UserError(
+            f"--weights: {len(weights)} rows for {max(layers) + 1} decoder layers; give one row a layer"
+        )
     return weights[layers]

@@ -9,8 +9,9 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from prime_audit import intake
 from prime_audit.errors import UserError
 
 Row: TypeAlias = tuple[str, object]
@@ -28,6 +29,9 @@ TABLE_SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 
 _LARGEST_CELL = 2**31 - 1
 """Characters of a CSV cell; Python's own limit of 131,072 would refuse a long article."""
+_ROWS_AT_ONCE = 4096
+_ROW = 128
+"""Bytes that a row of nothing takes in memory, at least."""
 _RETRY = "fetch or export the file again"
 
 
@@ -72,6 +76,7 @@ def type_name(value: object) -> str:
         str: "text",
         list: "a list",
         dict: "an object",
+        BadRecordError: "an object with a key twice",
     }
     return names.get(type(value), type(value).__name__)
 
@@ -79,9 +84,9 @@ def type_name(value: object) -> str:
 def read_text(path: Path) -> str:
     """Read a UTF-8 file (with or without byte order mark), unpacking ``.gz``."""
     try:
-        raw = path.read_bytes()
+        raw = intake.read_bytes(path)
         if path.suffix.lower() == ".gz":
-            raw = gzip.decompress(raw)
+            raw = intake.gunzip(raw)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: check the path") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -98,13 +103,21 @@ def read_text(path: Path) -> str:
 
 def _parse_json(path: Path, text: str, where: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         at = where or f"line {error.lineno}"
         raise UserError(f"{path}: {at}: broken or truncated JSON ({error.msg}): {_RETRY}") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; nesting without end
         at = f"{where}: " if where else ""
         raise UserError(f"{path}: {at}unreadable JSON ({str(error)[:60]}): {_RETRY}") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> object:
+    """Build an object, or a defect where a key stands twice: which of its values was meant, nobody can say."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    return BadRecordError(f"its key {ascii(intake.twice(pairs))[:60]} stands twice")
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
@@ -138,14 +151,9 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     if not path.is_file():
         raise UserError(f"{path}: no such file: check the path")
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-        names = file.schema_arrow.names
-        _require_columns(path, names)
-        table = file.read(columns=[name for name in (*COLUMNS, "id") if name in names])
-        rows = table.to_pylist()
+        rows = list(_parquet(path))
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         reason = " ".join(str(error).split())[:80]
         raise UserError(f"{path}: broken or truncated Parquet ({reason}): {_RETRY}") from None
@@ -153,11 +161,44 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         yield f"row {number}", row
 
 
+def _parquet(path: Path) -> Iterator[object]:
+    """Read rows a few at a time, and stop where the texts become more than such a file may hold."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(path)
+    _require_columns(path, schema.names)
+    wanted = [name for name in (*COLUMNS, "id") if name in schema.names]
+    # Dictionary-encoded columns stay so until they are counted: a text that a million rows share stands there once.
+    texts = [name for name in wanted if pa.types.is_string(schema.field(name).type)]
+    file = pq.ParquetFile(path, read_dictionary=texts)
+    left = intake.allowance(path.stat().st_size)
+    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=wanted):
+        left -= sum(map(_size, batch.columns)) + batch.num_rows * _ROW
+        if left < 0:
+            raise UserError(
+                f"{path}: unpacks to more than {intake.allowance(path.stat().st_size) >> 20} MiB, far more than its "
+                f"size: {_RETRY}"
+            )
+        yield from batch.to_pylist()
+
+
+def _size(column: Any) -> int:
+    """Count a column's bytes as it would be without its dictionary."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = pc.binary_length(column.dictionary).fill_null(0)
+    return int(pc.sum(pc.cast(lengths, pa.int64()).take(column.indices)).as_py() or 0)
+
+
 def _require_columns(path: Path, names: list[str]) -> None:
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         found = ", ".join(ascii(name)[1:-1] for name in names[:12]) or "none"
         raise UserError(f"{path}: no column {', '.join(missing)} (found: {found}): rename the columns")
-    twice = [name for name in COLUMNS if names.count(name) > 1]
+    twice = [name for name in (*COLUMNS, "id") if names.count(name) > 1]
     if twice:
         raise UserError(f"{path}: column {', '.join(twice)} occurs twice: rename one")

@@ -9,7 +9,7 @@ from pathlib import Path
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Item, Query, User
 from prime_audit.lamp.files import BadRecordError, Row, load_rows
-from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text, without_answers
+from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text, user_name, without_answers
 from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
 from prime_audit.lamp.tasks import Task
 
@@ -106,9 +106,9 @@ def _user(task: Task, name: str, rows: Sequence[_Record], asked: int, seen: set[
 
 def _fit(task: Task, user: User, file: str, log: Log) -> User | None:
     """Take her own questions out of a user's history; None where nothing is left of it."""
-    history = without_answers(task, user.history, user.queries, file, f"user {user.id}", log)
+    history = without_answers(task, user.history, user.queries, file, user_name(user.id), log)
     if not history:
-        log.skip(file, f"user {user.id}", "no history")
+        log.skip(file, user_name(user.id), "no history")
         return None
     return replace(user, history=history)
 

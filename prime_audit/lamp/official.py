@@ -19,6 +19,7 @@ from prime_audit.lamp.records import (
     parse_outputs,
     parse_queries,
     record_name,
+    user_name,
     without_answers,
 )
 from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
@@ -112,7 +113,7 @@ def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) 
             log.skip(questions.name, f"question {record_name(value, number)}", problem)
             continue
         person = people.setdefault(user, _Person())
-        person.queries += parse_queries(task, [record], golds, seen, questions.name, f"user {user}", log)
+        person.queries += parse_queries(task, [record], golds, seen, questions.name, user_name(user), log)
         _add_items(person, items)
     found = [_user(task, name, person, questions.name, log) for name, person in people.items()]
     users = [user for user in found if user is not None]
@@ -140,13 +141,13 @@ def _add_items(person: _Person, items: Sequence[object]) -> None:
 
 
 def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User | None:
-    history = parse_history(task, _oldest_first(person.items), file, f"user {name}", log)
+    history = parse_history(task, _oldest_first(person.items), file, user_name(name), log)
     # Another record's profile of the same user may hold the answer to this one's question.
-    history = without_answers(task, history, person.queries, file, f"user {name}", log)
+    history = without_answers(task, history, person.queries, file, user_name(name), log)
     if not person.queries:
         return None  # reported with the question
     if not history:
-        log.skip(file, f"user {name}", "no history")
+        log.skip(file, user_name(name), "no history")
         return None
     return User(name, history, tuple(person.queries))
 

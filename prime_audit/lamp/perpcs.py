@@ -20,6 +20,7 @@ from prime_audit.lamp.records import (
     parse_outputs,
     parse_queries,
     record_name,
+    user_name,
     without_answers,
 )
 from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
@@ -77,9 +78,9 @@ class _Folder:
             raise BadRecordError("this user was there before")
         items = as_list(record, "profile")
         asked = as_list(record, "query") if record.get("query") is not None or ask else []
-        history = parse_history(self.task, items, file, f"user {key}", self.log)
-        queries = parse_queries(self.task, asked, golds, self.queries, file, f"user {key}", self.log)
-        history = without_answers(self.task, history, queries, file, f"user {key}", self.log)
+        history = parse_history(self.task, items, file, user_name(key), self.log)
+        queries = parse_queries(self.task, asked, golds, self.queries, file, user_name(key), self.log)
+        history = without_answers(self.task, history, queries, file, user_name(key), self.log)
         if not history:
             raise BadRecordError("no history")
         if ask and not queries:

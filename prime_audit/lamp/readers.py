@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from prime_audit.lamp.records import Log
 from prime_audit.lamp.split import Roles, SplitOptions
 from prime_audit.lamp.tasks import TASKS, Task, find_task
 
+ARCHIVES = (
+    *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst"),
+    *(".7z", ".rar", ".bz2", ".xz", ".zst"),
+)
+"""Files that are refused: unpacking somebody's archive is for programs that do nothing else."""
 Layout = Literal["official", "perpcs", "oppu", "items"]
 
 
@@ -117,10 +123,23 @@ def _find(path: Path, task: Task | None) -> _Source:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}): check its rights") from None
     if path.name.endswith(official.QUESTIONS):
         return _Source(path, "official")
+    if path.name.lower().endswith(ARCHIVES):
+        raise UserError(f"{path}: archives are not read: unpack it ({_unpacking(path)}) and give the folder")
     if path.name.lower().endswith(TABLE_SUFFIXES):
         return _Source(path, "items")
     known = ", ".join(f"*{suffix}" for suffix in (official.QUESTIONS, *TABLE_SUFFIXES))
     raise UserError(f"{path}: no layout is known by this name: give a folder, or {known}")
+
+
+def _unpacking(path: Path) -> str:
+    """Give a command that puts nothing outside the folder it is told."""
+    if path.name.lower().endswith(".zip"):
+        return "python -m zipfile -e FILE FOLDER"
+    return (
+        "python -m tarfile --filter data -e FILE FOLDER"
+        if ".t" in path.name.lower()
+        else "with its own program"
+    )
 
 
 def _find_in_folder(folder: Path, task: Task | None) -> _Source:
@@ -169,7 +188,7 @@ def _task(source: _Source, asked: Task | None) -> Task:
         raise UserError(
             f"{file}: holds {stated.name}, not {asked.name}: name the other task or the other file"
         )
-    path = source.path.resolve()
+    path = Path(os.path.realpath(source.path))  # which bears a link to itself
     found = asked or stated or _task_in_name(path) or _task_in_name(path.parent)
     if found is None:
         raise UserError(

@@ -10,6 +10,12 @@ from prime_audit.errors import UserError
 from prime_audit.lamp.data import Defect, Item, Query, words_or_text
 from prime_audit.lamp.files import BadRecordError, type_name
 from prime_audit.lamp.tasks import Task
+from prime_audit.markup import visible
+
+MOST_DEFECTS = 1_000_000
+"""Defects that are gathered; a small packed file may hold many more."""
+_SHOWN = 60
+"""Characters of an id that a message shows."""
 
 
 @dataclass
@@ -20,7 +26,11 @@ class Log:
     """All of them."""
 
     def skip(self, file: str, record: str, problem: object) -> None:
-        """Report a record that is left out."""
+        """Report a record that is left out; UserError where there are so many that nothing can be read here."""
+        if len(self.defects) >= MOST_DEFECTS:
+            raise UserError(
+                f"{file}: more than {MOST_DEFECTS:,} defective records{self.first()}: is it the right file?"
+            )
         self.defects.append(Defect(file, record, str(problem)))
 
     def first(self) -> str:
@@ -168,7 +178,9 @@ def without_answers(
     kept = []
     for item in history:
         if item_words(task, item) in asked:
-            log.skip(file, f"{user}, item {item.id}", "is also one of the user's questions")
+            log.skip(
+                file, f"{user}, item {record_name({'id': item.id}, 0)}", "is also one of the user's questions"
+            )
         else:
             kept.append(item)
     return tuple(kept)
@@ -210,8 +222,13 @@ def record_name(value: object, number: int, key: str = "id") -> str:
     """Name a record by its id, or else by its place, for a message."""
     name = value.get(key) if isinstance(value, dict) else None
     if isinstance(name, int) and not isinstance(name, bool):
-        return str(name)
-    return ascii(name)[1:-1][:60] if isinstance(name, str) and name else f"number {number}"
+        return str(name)[:_SHOWN]
+    return ascii(name)[1:-1][:_SHOWN] if isinstance(name, str) and name else f"number {number}"
+
+
+def user_name(id: str) -> str:
+    """Name a user in a message: whatever her id holds, on one line and of bounded length."""
+    return f"user {visible(' '.join(id.split()))[:_SHOWN]}"
 
 
 def _parse_query(task: Task, record: Mapping[str, object], golds: Mapping[str, str | None]) -> Query:

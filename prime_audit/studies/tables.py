@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from prime_audit.markup import csv_text, latex_text, markdown_text, number, plain
 from prime_audit.markup import interval as limits
-from prime_audit.markup import latex_text, markdown_text, number, plain
 
 DECIMALS = 3
 """Of every figure, as in the paper."""
@@ -148,9 +148,9 @@ def csv(tables: Iterable[Table]) -> str:
             writer.writerow(own)
             header = own
         for labels, cells in zip(table.labels, table.cells, strict=True):
-            fields: list[object] = [table.title, *labels]
+            fields: list[object] = [*map(csv_text, (table.title, *labels))]
             for cell, more in zip(cells, extras, strict=True):
-                fields.append(cell.text if cell.value is None else cell.value)
+                fields.append(csv_text(cell.text) if cell.value is None else cell.value)
                 low, high = cell.ci or (None, None)
                 fields += [{"low": low, "high": high, "standard error": cell.error}[word] for word in more]
             writer.writerow(fields)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Literal
 
 from prime_audit.markup import plain
 from prime_audit.studies.tables import Table, interval, numeric, remarks, shown, spared
+from prime_audit.terminal import console, draw
 
-WIDTH = 100
-"""Characters of a line where the output is no terminal."""
 _TEXT = 24
 """Characters of a line that a column of texts asks for."""
 _GAP = 2
@@ -20,14 +18,13 @@ _GAP = 2
 def show_table(table: Table, *, intervals: bool = False) -> None:
     """Print a table; ``intervals``: behind their figures."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table as Grid
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    width = console().width
     cells = [[f"{shown(c)} {interval(c) if intervals else ''}".strip() for c in row] for row in table.cells]
     figures, labels = numeric(table), [[*map(plain, own)] for own in spared(table.labels)]
-    for columns in _blocks(table, cells, console.width):
+    for columns in _blocks(table, cells, width):
         grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
         if table.title:
             grid.title, grid.title_justify, grid.title_style = Text(plain(table.title)), "left", "bold"
@@ -39,10 +36,10 @@ def show_table(table: Table, *, intervals: bool = False) -> None:
             grid.add_column(head, justify=justify, overflow="fold", no_wrap=figures[i])
         for own, row in zip(labels, cells, strict=True):
             grid.add_row(*map(Text, own), *(Text(row[i]) for i in columns))
-        console.print(grid)
-        console.print()
+        draw(grid)
+        draw(Text())
     for remark in remarks(table):
-        console.print(Text(remark, style="dim"))
+        draw(Text(remark, style="dim"))
 
 
 def _blocks(table: Table, cells: Sequence[Sequence[str]], width: int) -> list[list[int]]:

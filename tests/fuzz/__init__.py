@@ -1,0 +1,1 @@
+"""Every reader of files under mutated input: ``python -m tests.fuzz --minutes 10``."""

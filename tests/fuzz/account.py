@@ -1,0 +1,74 @@
+"""No silent loss: every record of an input is in the result or reported, counted by other code than the readers'."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from prime_audit.lamp.data import Dataset, User
+from prime_audit.lamp.items import MOST_QUERIES
+
+from .attempt import Lost
+
+
+def rows(path: Path) -> int:
+    """Count the rows of a table that was read."""
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        return int(pq.read_table(path, columns=["user"]).num_rows)
+    raw = path.read_bytes()
+    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+    if ".csv" in path.name:
+        return sum(bool(row) for row in csv.reader(io.StringIO(text, newline=""))) - 1
+    return sum(bool(line.strip()) for line in text.split("\n"))
+
+
+def everyone(data: Dataset) -> list[User]:
+    """Return the users of all roles."""
+    return [*data.adapt, *data.targets, *data.candidates]
+
+
+def require_rows(data: Dataset, path: Path) -> None:
+    """Raise Lost unless every row of plain items is an item, a question, or in a defect."""
+    total = rows(path)
+    kept = sum(len(user.history) + len(user.queries) for user in everyone(data))
+    people = sum(defect.problem == "no history" for defect in data.defects)  # with their questions
+    lost = total - kept - (len(data.defects) - people)
+    if not people <= lost <= people * MOST_QUERIES:
+        raise Lost(f"{total} rows, {kept} kept, {len(data.defects)} reported, of them {people} people")
+
+
+def require_users(data: Dataset, files: list[Path]) -> None:
+    """Raise Lost unless every user of a Per-Pcs or OPPU folder is there whole, or defects say what is not."""
+    records = [record for path in files for record in json.loads(path.read_bytes())]
+    names = Counter(_name(record) for record in records)
+    kept = {user.id: user for user in everyone(data)}
+    missing = len(records) - len(kept)
+    for record in records:
+        user = kept.get(_name(record))
+        if user and names[user.id] == 1:
+            missing += len(record["profile"]) - len(user.history)
+            missing += len(record.get("query") or []) - len(user.queries)
+    if missing > len(data.defects):
+        raise Lost(f"{missing} users, items and questions missing, {len(data.defects)} reported")
+
+
+def require_questions(data: Dataset, path: Path) -> None:
+    """Raise Lost unless every official question is there, or reported; whole users count with their questions."""
+    records = json.loads(path.read_bytes())
+    most = max(Counter(_name(record, "user_id") or repr(record) for record in records).values())
+    missing = len(records) - sum(len(user.queries) for user in everyone(data))
+    said = [d for d in data.defects if not re.search(r", item [^,]*$", d.record)]
+    if missing > len(said) * most:
+        raise Lost(f"{missing} questions missing, {len(said)} reported")
+
+
+def _name(record: Any, key: str = "user_id") -> str:
+    return str(record.get(key, "")).strip() if isinstance(record, dict) else ""

@@ -1,0 +1,122 @@
+"""Readers of data sets: plain items in every format, official LaMP, Per-Pcs, OPPU, and files of predictions."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prime_audit.lamp import perpcs
+from prime_audit.lamp.check import describe
+from prime_audit.lamp.readers import read
+from prime_audit.lamp.scoring import score_files
+from prime_audit.lamp.tasks import TASKS
+from tests.lamp import conftest as layouts
+
+from .account import require_questions, require_rows, require_users
+from .attempt import Target
+from .mutate import PART
+
+Read = Callable[[bytes, Path], object]
+_FIELDS = tuple(
+    f'"{name}"'.encode() for name in ("user", "input", "output", "id", "profile", "query", "gold", "task")
+)
+_PERPCS = tuple(layouts.perpcs("LaMP-3"))
+_OPPU = tuple(layouts.oppu("LaMP-2"))
+_OFFICIAL = ("dev_questions.json", "dev_outputs.json")
+
+
+def _described(data: Any) -> None:
+    """Ask all that ``data check`` tells."""
+    report = describe(data)
+    report.to_json().encode()
+    report.rows()
+
+
+def _table(name: str, task: str) -> Read:
+    def go(data: bytes, folder: Path) -> None:
+        path = folder / name
+        path.write_bytes(data)
+        found = read(path, task)
+        require_rows(found, path)
+        _described(found)
+
+    return go
+
+
+def _folder(names: tuple[str, ...], task: str) -> Read:
+    def go(data: bytes, folder: Path) -> None:
+        for name, part in zip(names, data.split(PART), strict=False):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(part)
+        found = read(folder, task)
+        if found.layout == "official":
+            require_questions(found, folder / names[0])
+        else:
+            users = [folder / n for n in (perpcs.ADAPT, perpcs.CANDIDATES, perpcs.TARGETS)]
+            users += [folder / n for n in (perpcs.OPPU_TARGETS, perpcs.OPPU_OTHERS)]
+            require_users(found, [path for path in users if path.is_file()])
+        _described(found)
+
+    return go
+
+
+def _scored(data: bytes, folder: Path) -> None:
+    golds, _, preds = data.partition(PART)
+    (folder / "golds.json").write_bytes(golds)
+    (folder / "preds.json").write_bytes(preds)
+    json.dumps(score_files("LaMP-3", folder / "golds.json", folder / "preds.json"), allow_nan=False)
+
+
+def _joined(files: dict[str, Any]) -> bytes:
+    return PART.join(json.dumps(content).encode() for content in files.values())
+
+
+def _rows(task: str) -> list[dict[str, Any]]:
+    return [{"id": str(n), **row} for n, row in enumerate(layouts.rows(task, users=4))]
+
+
+def _jsonl(task: str) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in _rows(task)).encode()
+
+
+def _csv() -> bytes:
+    lines = [",".join(f'"{row[k]}"' for k in ("user", "input", "output", "id")) for row in _rows("LaMP-4")]
+    return "\r\n".join(["user,input,output,id", *lines, ""]).encode()
+
+
+def _parquet() -> tuple[bytes, ...]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    made = []
+    for options in ({}, {"use_dictionary": False, "compression": "none"}):
+        stream = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(_rows("LaMP-4")), stream, **options)
+        made.append(stream.getvalue())
+    return tuple(made)
+
+
+def _outputs(value: str) -> dict[str, Any]:
+    return {"task": "LaMP_3", "golds": [{"id": str(n), "output": value} for n in range(4)]}
+
+
+def targets() -> list[Target]:
+    """Return them all."""
+    assert set(TASKS) >= {"LaMP-1", "LaMP-2", "LaMP-3", "LaMP-4"}
+    return [
+        Target("items.jsonl", (_jsonl("LaMP-4"),), _table("x.jsonl", "LaMP-4"), _FIELDS),
+        Target("ratings.jsonl", (_jsonl("LaMP-3"),), _table("x.jsonl", "LaMP-3"), _FIELDS),
+        Target("items.csv", (_csv(),), _table("x.csv", "LaMP-4"), (b'"', b'""', b",,", b"user,")),
+        Target("items.jsonl.gz", (gzip.compress(_jsonl("LaMP-4"), mtime=0),), _table("x.jsonl.gz", "LaMP-4")),
+        Target("items.parquet", _parquet(), _table("x.parquet", "LaMP-4"), (b"PAR1", b"user", b"input")),
+        Target("official", (_joined(layouts.official("LaMP-1")),), _folder(_OFFICIAL, "LaMP-1"), _FIELDS),
+        Target("perpcs", (_joined(layouts.perpcs("LaMP-3")),), _folder(_PERPCS, "LaMP-3"), _FIELDS),
+        Target("oppu", (_joined(layouts.oppu("LaMP-2")),), _folder(_OPPU, "LaMP-2"), _FIELDS),
+        Target(
+            "score", (_joined({"g": _outputs("4"), "p": _outputs("3.5")}),), _scored, (b"output", b"golds")
+        ),
+    ]

@@ -1,0 +1,139 @@
+"""Readers of adapters, merge weights, models' configurations, scores, plugins, and of words on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from prime_audit.audit.scores_file import describe_scores
+from prime_audit.engine.adapters import CONFIG, WEIGHTS, Adapter, load_adapter, merge_adapters, save_adapter
+from prime_audit.engine.base import resolve_model
+from prime_audit.engine.merge import _read_weights, _spread
+from prime_audit.engine.privacy import parse_privacy
+from prime_audit.plan import parse_methods
+from prime_audit.plugins import available, load_run_settings
+from prime_audit.settings import load_settings
+
+from .attempt import Target
+
+_SITES = tuple(f"model.layers.{n}.self_attn.{p}_proj" for n in range(2) for p in "qv")
+_ADAPTER = Adapter(
+    _SITES, tuple(torch.ones(2, 3) for _ in _SITES), tuple(torch.ones(4, 2) for _ in _SITES), 1.0
+)
+_TENSORS = (
+    b'"F32"',
+    b'"F16"',
+    b'"I64"',
+    b'"BOOL"',
+    b'"shape"',
+    b'"data_offsets"',
+    b"lora_A",
+    b"layers.",
+    b"\xc2\xb2",
+)
+PLUGIN = b'''"""An attack."""
+from prime_audit.plugins import attack
+@attack(source="x", needs=("logprobs",), version=3)
+def a(signals): return 1
+'''
+
+
+def _adapter(name: str) -> Callable[[bytes, Path], object]:
+    def go(data: bytes, folder: Path) -> None:
+        save_adapter(_ADAPTER, folder)
+        (folder / name).write_bytes(data)
+        found = load_adapter(folder)
+        merge_adapters([found, found], torch.tensor([0.5, 0.5]), "factor")
+
+    return go
+
+
+def _scores(name: str) -> Callable[[bytes, Path], object]:
+    def go(data: bytes, folder: Path) -> None:
+        (folder / name).write_bytes(data)
+        report = describe_scores(folder / name, draws=8)
+        json.loads(report.to_json())
+        report.rows()
+        report.notes()
+        counted = sum(figures.n for figures in report.attacks)
+        lines = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        due = sum(bool(line.strip()) for line in lines) - name.endswith(".csv")
+        # A quoted cell may hold line ends; no row may be without a line.
+        assert counted == due or (name.endswith(".csv") and b'"' in data and counted < due), (counted, due)
+
+    return go
+
+
+def _weights(data: bytes, folder: Path) -> None:
+    (folder / "w.json").write_bytes(data)
+    _spread(_read_weights(str(folder / "w.json"), 2), _ADAPTER)
+
+
+def _words(ask: Callable[[str], object]) -> Callable[[bytes, Path], object]:
+    def go(data: bytes, folder: Path) -> None:
+        ask(data.decode("utf-8", "surrogateescape"))
+
+    return go
+
+
+def _methods(text: str) -> None:
+    settings = load_settings("laptop")
+    for spec in parse_methods(text):
+        spec.values(settings, "LaMP-2")
+        spec.augment(settings, "LaMP-2")
+
+
+def _set(text: str) -> None:
+    found = load_run_settings("laptop", [text])
+    json.dumps({task: found.for_task(task) for task in ("LaMP-2", "LaMP-3")}, allow_nan=False)
+
+
+def _plugin(data: bytes, folder: Path) -> None:
+    (folder / "a.py").write_bytes(data)
+    for kind in ("attack", "method"):
+        available(kind, [folder / "a.py"])  # type: ignore[arg-type]
+
+
+def _model(data: bytes, folder: Path) -> None:
+    (folder / "config.json").write_bytes(data)
+    resolve_model(str(folder))
+
+
+def _scores_seeds() -> tuple[bytes, bytes]:
+    rows = [(a, t, f"s{n % 3}", f"i{n}", n % 2, n / 7) for a in "ab" for t in ("t", "u") for n in range(6)]
+    names = ("attack", "target", "sharer", "item", "member", "score")
+    lines = [",".join(map(str, row)) for row in rows]
+    objects = [json.dumps(dict(zip(names, row, strict=True))) for row in rows]
+    return "\n".join([",".join(names), *lines]).encode(), "\n".join(objects).encode()
+
+
+def targets(folder: Path) -> list[Target]:
+    """Return them all; ``folder`` is for making their seeds."""
+    save_adapter(_ADAPTER, folder / "adapter")
+    config, weights = ((folder / "adapter" / name).read_bytes() for name in (CONFIG, WEIGHTS))
+    table, lines = _scores_seeds()
+    sets = (b"clusters=10", b"LaMP-2.sharer.lr=1e-4", b"prime.alpha=0.6", b"lora.modules=q_proj+v_proj")
+    methods = (b"np,rag,prime:alpha=0.6,k=3+rag:k=2", b"soup+pag,perpcs:n_sim=0,dare:elect=true")
+    return [
+        Target(CONFIG, (config,), _adapter(CONFIG), (b'"r"', b'"lora_alpha"', b'"peft_type"')),
+        Target(WEIGHTS, (weights,), _adapter(WEIGHTS), _TENSORS),
+        Target("merge weights", (b"[0.5, 0.3]", b"[[1, 2], [3, 4]]"), _weights),
+        Target(
+            "config.json", (b'{"model_type": "llama", "vocab_size": 9}',), _model, (b"_attn_implementation",)
+        ),
+        Target("scores.csv", (table,), _scores("s.csv"), (b"score", b"member", b",,", b"inf", b"nan")),
+        Target("scores.jsonl", (lines,), _scores("s.jsonl"), (b'"score"', b'"member"', b'"game": "heldout"')),
+        Target(
+            "plugin file", (PLUGIN,), _plugin, (b"@method(", b"version=", b"\x0c", b"# coding: latin-1\n")
+        ),
+        Target("--methods", methods, _words(_methods), (b"+rag", b":k=", b",", b"=")),
+        Target("--set", sets, _words(_set), (b"=", b"LaMP-3.", b"NaN", b"1e999")),
+        Target(
+            "--sharer-dp",
+            (b"epsilon=8,delta=1e-5,clip=1",),
+            _words(lambda t: parse_privacy(t, "--sharer-dp")),
+        ),
+    ]
