@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from prime_audit import intake
 from prime_audit.cache.lock import BusyError, locked
 from prime_audit.errors import UserError
+from prime_audit.markup import encoded
 from prime_audit.record import Record, record_from_json
 
 if TYPE_CHECKING:
@@ -207,8 +208,7 @@ def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> None:
     try:
         with temporary.open("wb") as stream:
             for chunk in chunks:
-                # A lone surrogate (half a character, from broken input) becomes its own JSON escape.
-                stream.write(chunk.encode("utf-8", "backslashreplace") if isinstance(chunk, str) else chunk)
+                stream.write(encoded(chunk) if isinstance(chunk, str) else chunk)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
