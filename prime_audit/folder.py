@@ -26,7 +26,7 @@ class RunFolder:
     """The folder."""
 
     @classmethod
-    def create(cls, out: Path, record_hash: str) -> RunFolder:
+    def create(cls, out: Path, record_hash: str, *, again: bool = False) -> RunFolder:
         """Make ``out`` this run's folder, or take it up again where it already is.
 
         Parameters
@@ -35,6 +35,8 @@ class RunFolder:
             The folder; parents are made.
         record_hash
             Identifies the run: a hash of all that decides its numbers.
+        again
+            Whether what ``out`` holds is known to be an earlier attempt at this run, whatever its hash.
 
         Raises
         ------
@@ -46,7 +48,7 @@ class RunFolder:
             mine = read_json(marker).get("hash") == record_hash
         else:
             mine = not any((out / name).exists() for name in (RECORD, PREDICTIONS, SCORES))
-        if not mine:
+        if not mine and not again:
             raise UserError(
                 f"output folder {out} holds another run: choose another --out, or delete it first"
             )
@@ -62,7 +64,7 @@ class RunFolder:
 
     @classmethod
     @contextmanager
-    def claimed(cls, out: Path, record_hash: str) -> Iterator[RunFolder]:
+    def claimed(cls, out: Path, record_hash: str, *, again: bool = False) -> Iterator[RunFolder]:
         """Hold ``out`` while the body runs; where the body fails, all that it put there is taken away again.
 
         What stood there before stays. Raises as :meth:`create`.
@@ -70,7 +72,7 @@ class RunFolder:
         before = {path.name for path in out.iterdir()} if out.is_dir() else set()
         made = [folder for folder in (out, *out.parents) if not folder.exists()]
         try:
-            yield cls.create(out, record_hash)
+            yield cls.create(out, record_hash, again=again)
         except BaseException:  # Ctrl-C too
             for path in out.iterdir() if out.is_dir() else ():
                 if path.name not in before and path.is_dir():

@@ -97,10 +97,12 @@ class Ledger:
             elif not self._bars and (line := pace.line(done)):
                 self.note(line)
 
-        yield tick
+        try:
+            yield tick
+        finally:  # what fails leaves no bar behind: the run may go on
+            if self._bars and bar is not None:
+                self._bars.remove_task(bar)
         seconds = time.perf_counter() - start
-        if self._bars and bar is not None:
-            self._bars.remove_task(bar)
         self.stages.append(StageSeconds(task, method, name, round(seconds, 3)))
         if engine and before:
             spent = asdict(engine.base.spent.since(before))
