@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from prime_audit import intake
 from prime_audit.errors import UserError
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -15,7 +16,7 @@ def adapter_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
         try:
-            with (folder / name).open("rb") as stream:
+            with intake.open_file(folder / name) as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         except FileNotFoundError:
             raise lacking(folder, name) from None
