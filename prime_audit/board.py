@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from prime_audit import panel
 from prime_audit.folder import write_atomic
 from prime_audit.markup import code, csv_text, fenced, interval, markdown_text, number
-from prime_audit.record import Comparison, Record, Result
+from prime_audit.record import FAILED, Comparison, Record, Result
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -125,7 +125,8 @@ def terminal(record: Record) -> Group:
         if judged := panel.rows(record, table.task):
             parts += [Text(), panel.terminal(judged), *map(Text, panel.warnings(record, table.task))]
         parts.append(Text())
-    return Group(*parts, *(Text(f"! {warning}", style="yellow") for warning in record.warnings))
+    failed = (Text(f"✗ failed: {failure.line()}", style="bold red") for failure in record.failures)
+    return Group(*parts, *failed, *(Text(f"! {warning}", style="yellow") for warning in record.warnings))
 
 
 def markdown(record: Record) -> str:
@@ -145,6 +146,8 @@ def markdown(record: Record) -> str:
             lines += ["### Control panel", panel.markdown(judged)]
             lines.append(_bullets([*map(markdown_text, panel.warnings(record, table.task)), *panel.NOTES]))
     lines += ["![Utility against leakage](frontier.svg)", "## How to read this", _bullets(_READING)]
+    if record.failures:
+        lines += ["## Failures", _bullets(markdown_text(failure.line()) for failure in record.failures)]
     if record.warnings:
         lines += ["## Warnings", _bullets(map(markdown_text, record.warnings))]
     return "\n\n".join(lines) + "\n"
@@ -236,7 +239,7 @@ def _ranked(cells: list[Cell], example: Result) -> list[Cell]:
 
 
 def _notes(record: Record, results: Sequence[Result]) -> tuple[str, ...]:
-    utility = [r for r in results if not is_leakage(r.metric)]
+    utility = [r for r in results if not is_leakage(r.metric) and r.value is not None]
     attacked = [r for r in results if r.metric == AUC and r.value is not None]
     level, draws = f"{100 * record.intervals.level:g} %", record.intervals.draws
     units = ["utility over users"] * bool(utility) + ["leakage over sharers and targets"] * bool(attacked)
@@ -296,8 +299,13 @@ def _mark(place: int) -> str:
 def _main(cell: Cell, reasons: list[str]) -> str:
     mark = _mark(reasons.index(cell.reason) + 1) if cell.reason else ""
     if cell.value is None:
-        return f"n/a{mark}" if cell.reason else "–"
+        return f"{missing(cell.reason)}{mark}" if cell.reason else "–"
     return number(cell.value, cell.signed) + mark
+
+
+def missing(reason: str) -> str:
+    """Say in a word why a figure is missing: its making failed, or it does not apply."""
+    return "failed" if reason.startswith(FAILED) else "n/a"
 
 
 def _markdown_table(table: Table) -> str:

@@ -32,6 +32,9 @@ from prime_audit.options import (
 from prime_audit.stopping import Stopped, stopping
 from prime_audit.terminal import draw, error_line, print_table, say
 
+SOME_FAILED = 3
+"""Exit code: a part of the run failed, the rest is there (``failures`` of the record)."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="prime-audit")
@@ -86,6 +89,7 @@ def compare(out: Path | None, cache: Path | None, no_cache: bool, as_json: bool,
 
     finished = run(out=out, cache=None if no_cache else (cache or "default"), **options)
     show_run(finished, as_json)
+    exit_if_failed(finished)
 
 
 @cli.command()
@@ -109,9 +113,13 @@ def plan(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> N
     found = predict(cache=None if no_cache else (cache or "default"), start_up=begun, **options)
     if as_json:
         say(dumped(found))
-        return
-    print_table(list(lines(found)), ["task", "method", "stage", "requests", "tokens", "kept", "seconds"])
-    say(headline(found))
+    else:
+        print_table(list(lines(found)), ["task", "method", "stage", "requests", "tokens", "kept", "seconds"])
+        say(headline(found))
+    for line in found.failures:
+        say(f"would fail: {line}", err=True)
+    if found.failures:
+        sys.exit(SOME_FAILED)
 
 
 @cli.command()
@@ -328,6 +336,12 @@ def world(task: str, out: Path, layout: str, seed: int) -> None:
     from prime_audit.lamp.world import write_world
 
     say(str(write_world(task, out, seed=seed, layout=layout)))  # type: ignore[arg-type]
+
+
+def exit_if_failed(run: Any) -> None:
+    """End with exit code 3 where a part of the run failed while the rest went on."""
+    if run.record.failures:
+        sys.exit(SOME_FAILED)
 
 
 def show_run(run: Any, as_json: bool) -> None:

@@ -37,12 +37,14 @@ def attack(run: Path, cache: Path | None, no_cache: bool, as_json: bool, **optio
 
     The model runs only for signals that the run did not store, which are then stored too.
     """
-    from prime_audit.cli import show_run
+    from prime_audit.cli import exit_if_failed, show_run
     from prime_audit.community.store import default_cache
     from prime_audit.rescore import attack as score_again
 
     kept = None if no_cache else (cache or default_cache())
-    show_run(score_again(run, cache=kept, **options), as_json)
+    finished = score_again(run, cache=kept, **options)
+    show_run(finished, as_json)
+    exit_if_failed(finished)
 
 
 @click.command()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from prime_audit.doctor import Check
-from prime_audit.errors import UserError
+from prime_audit.errors import PartError, UserError
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins import Augment, Method, Param, read_params
 from prime_audit.settings import load_settings
@@ -155,6 +155,8 @@ def _run(method: Method, plugins: Sequence[Path], root: Path, name: str, games: 
         "cache": None,
     }
     run = compare(method.name, **words, out=root / f"{name}-run", plugins=plugins, quiet=True)
+    for failure in run.record.failures:
+        raise PartError(failure.error)
     rows = [json.loads(line) for line in (run.path / "models.jsonl").read_text("utf-8").splitlines()]
     own, answers = [m for m in rows if m["method"] == method.name], list(run.predictions())
     return {

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from prime_audit import intake
 from prime_audit.cache.lock import BusyError, locked
 from prime_audit.errors import UserError
+from prime_audit.markup import encoded
 from prime_audit.record import Record, record_from_json
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class RunFolder:
     """The folder."""
 
     @classmethod
-    def create(cls, out: Path, record_hash: str) -> RunFolder:
+    def create(cls, out: Path, record_hash: str, *, again: bool = False) -> RunFolder:
         """Make ``out`` this run's folder, or take it up again where it already is.
 
         Parameters
@@ -44,6 +45,8 @@ class RunFolder:
             The folder; parents are made.
         record_hash
             Identifies the run: a hash of all that decides its numbers.
+        again
+            Whether what ``out`` holds is known to be an earlier attempt at this run, whatever its hash.
 
         Raises
         ------
@@ -56,7 +59,7 @@ class RunFolder:
             mine = read_json(marker).get("hash") == record_hash
         else:
             mine = not any(_lies(out / name) for name in (RECORD, PREDICTIONS, SCORES))
-        if not mine:
+        if not mine and not again:
             raise UserError(
                 f"output folder {out} holds another run: choose another --out, or delete it first"
             )
@@ -66,7 +69,7 @@ class RunFolder:
 
     @classmethod
     @contextmanager
-    def claimed(cls, out: Path, record_hash: str) -> Iterator[RunFolder]:
+    def claimed(cls, out: Path, record_hash: str, *, again: bool = False) -> Iterator[RunFolder]:
         """Hold ``out`` while the body runs; where the body fails, all that it put there is taken away again.
 
         What stood there before stays, but for the drafts of a run that was killed. Raises as :meth:`create`, and where
@@ -78,7 +81,7 @@ class RunFolder:
             with _alone(out):
                 before = _names(out)
                 try:
-                    folder = cls.create(out, record_hash)
+                    folder = cls.create(out, record_hash, again=again)
                     _sweep(out)
                     yield folder
                 except BaseException:  # Ctrl-C too
@@ -205,8 +208,7 @@ def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> None:
     try:
         with temporary.open("wb") as stream:
             for chunk in chunks:
-                # A lone surrogate (half a character, from broken input) becomes its own JSON escape.
-                stream.write(chunk.encode("utf-8", "backslashreplace") if isinstance(chunk, str) else chunk)
+                stream.write(encoded(chunk) if isinstance(chunk, str) else chunk)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

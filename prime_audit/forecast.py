@@ -77,6 +77,8 @@ class Forecast:
     """Predicted peak of the machine's memory that the process takes."""
     device_bytes: int | None
     """Predicted peak on the GPU; null without one."""
+    failures: tuple[str, ...] = ()
+    """What failed in the rehearsal, a line each: it would fail in the run."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -104,7 +106,8 @@ def forecast(plan: Plan, cache: Path | None, start_up: float = 0.0) -> Forecast:
     ledger.work.append(Work(None, None, "start, metrics and report", 0, 0, "–", round(start_up + between, 3)))
     host, device = _memory(base, readers, rehearsal)
     total = sum(w.seconds for w in ledger.work)
-    return Forecast(tuple(ledger.work), round(total, 1), host, device)
+    failures = tuple(failure.line().partition("; traceback in")[0] for failure in record.failures)
+    return Forecast(tuple(ledger.work), round(total, 1), host, device, failures)
 
 
 def _ready(

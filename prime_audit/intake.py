@@ -23,6 +23,8 @@ MOST_BYTES = 8 << 30
 """Bytes of one file, packed or not: all that is read is held in memory."""
 MOST_TIMES, ALWAYS = 100, 64 << 20
 """A packed file may hold this many times its own size, and always as many bytes: text packs 3 to 20 times."""
+_DIGITS = 300
+"""Of a whole number: more, and no float holds it."""
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -82,7 +84,9 @@ def parse_json(text: str) -> Any:
     ValueError for NaN and infinity, a number that no float holds, a key that stands twice, and nesting without end.
     """
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(
+            text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite, parse_int=_whole
+        )
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -115,6 +119,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"{text[:40]}… is too large a number")
+    return int(text)
 
 
 def _finite(text: str) -> float:

@@ -107,11 +107,11 @@ class Ledger:
 
         try:
             yield tick
-        finally:
+        finally:  # what fails leaves no bar behind: the run may go on
             self.tally.within = outer
+            if self._bars and bar is not None:
+                self._bars.remove_task(bar)
         seconds = time.perf_counter() - start
-        if self._bars and bar is not None:
-            self._bars.remove_task(bar)
         self.stages.append(StageSeconds(task, method, name, round(seconds, 3)))
         if engine and before:
             spent = asdict(engine.base.spent.since(before))

@@ -54,6 +54,11 @@ def visible(text: str) -> str:
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def encoded(text: str) -> bytes:
+    """Encode in UTF-8; half a character (a lone surrogate, from broken input) becomes its own JSON escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def csv_text(text: str | None) -> str | None:
     """Write any text so that no spreadsheet takes it for a formula: an apostrophe in front, as they do themselves."""
     if not text:

@@ -13,6 +13,7 @@ import importlib.metadata
 import importlib.util
 import pkgutil
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -386,7 +387,10 @@ def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
 def _said(path: Path) -> tuple[str, int | None]:
     """Read a file's summary and its mark's version, without running it."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # Python's remarks on its style are for whoever runs it
+            tree = ast.parse(path.read_text(encoding="utf-8"))
     except (
         OSError,
         SyntaxError,

@@ -8,7 +8,7 @@ same.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from prime_audit.ledger import Ledger
 from prime_audit.plan import Plan, make_plan
 from prime_audit.plugins import Personal
 from prime_audit.readers import Readers, base_of
+from prime_audit.record import FAILED
 from prime_audit.task_run import Findings, TaskRun
 
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
@@ -93,6 +94,7 @@ def observe_again(
             again = _Again(plan, TASKS[task], data, base, readers, store, ledger, Findings())
             again.rows = [row for row in rows if row["task"] == task]
             found[task] = again.examine().passes
+            _require_no_new_failure(again, {p.method for p in exam.passes if failed(p)})
             _require_same(exam, found[task], TOLERANCE.get(record.model.dtype, LOOSE))
     return found
 
@@ -121,7 +123,7 @@ def _personal(row: Mapping[str, Any]) -> Personal:
 def _require_same(exam: Exam, passes: Sequence[Pass], tolerance: float) -> None:
     """Raise UserError unless the models made again say what the run's models said."""
     again = {p.key: p for p in passes}
-    for one in exam.passes:
+    for one in (p for p in exam.passes if not failed(p)):
         later = again.get(one.key, replace(one, merged={}, seen={}))
         if dict(one.merged) != dict(later.merged) or list(one.seen) != list(later.seen):
             raise UserError(
@@ -140,6 +142,17 @@ def _require_same(exam: Exam, passes: Sequence[Pass], tolerance: float) -> None:
                     f"{exam.task}: the models of {one.method or 'the base'} came out different from the run's "
                     f"(by up to {gap:.3g} nats for one token): other machine or libraries? compare again"
                 )
+
+
+def failed(one: Pass) -> bool:
+    """Whether a pass could not be made; there is nothing of it to be made again."""
+    return one.why is not None and one.why.startswith(FAILED)
+
+
+def _require_no_new_failure(again: TaskRun, known: Collection[str | None]) -> None:
+    for failure in again.found.faults.found:
+        if failure.method not in known:
+            raise UserError(f"making the run's models again: {failure.error}")
 
 
 def _models(path: Path) -> list[dict[str, Any]]:

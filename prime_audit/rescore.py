@@ -15,11 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from prime_audit import faults
 from prime_audit.audit.games import GAMES
 from prime_audit.audit.stored import FOLDER, Exam, add_fields, read_exam
 from prime_audit.board import is_leakage, render_all
 from prime_audit.community.store import content_key
 from prime_audit.errors import UserError, unknown
+from prime_audit.faults import Faults
 from prime_audit.folder import RECORD, SCORES, Run, RunFolder, load_run
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.ledger import Ledger
@@ -35,6 +37,7 @@ class _Found:
     comparisons: list[Comparison] = field(default_factory=list)
     leaks: list[Leak] = field(default_factory=list)
     scores: list[Mapping[str, object]] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ def _attack(
                 ) from fault
     record = _record(origin.record, found, spec, _command(spec, files), ledger)
     folder.write_jsonl(SCORES, found.scores)
+    faults.write(folder, found.faults)
     render_all(record, folder.path)
     folder.write_record(record)
     return Run(folder.path, record)
@@ -161,6 +165,8 @@ def _play(
     exam: Exam, task: str, games: Sequence[str], attacks: Sequence[Attack], ledger: Ledger, found: _Found
 ) -> None:
     for played, pool, labels in rounds(exam, games, attacks, partial(ledger.stage, task, total=0)):
+        for where, fault in played.faults(task):
+            found.faults.note(fault, where)
         found.scores += played.rows(task, pool)
         for label in labels:
             found.results += played.results(task, label)
@@ -220,6 +226,7 @@ def _record(old: Record, found: _Found, spec: Mapping[str, Any], command: str, l
         results=(*(r for r in old.results if not is_leakage(r.metric)), *found.results),
         comparisons=(*(c for c in old.comparisons if not is_leakage(c.metric)), *found.comparisons),
         leaks=tuple(found.leaks),
+        failures=(*(f for f in old.failures if f.attack is None), *found.faults.found),
         times=ledger.times(),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +18,7 @@ from prime_audit.community.store import Store, content_key
 from prime_audit.config import CONFIG, config_text
 from prime_audit.engine.base import Base
 from prime_audit.executors import Where
-from prime_audit.folder import PREDICTIONS, SCORES, Run, RunFolder, write_atomic
+from prime_audit.folder import PREDICTIONS, RECORD, SCORES, Run, RunFolder, load_run, write_atomic
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.readers import require_searchable
 from prime_audit.lamp.source import open_data
@@ -64,7 +65,7 @@ def run(
         "data_sha256": {task: data.sha256 for task, data in datasets.items()},
         "plugins_sha256": [hashlib.sha256(path.read_bytes()).hexdigest() for path in plan.plugins],
     }
-    with RunFolder.claimed(out, content_key(decided)) as folder:
+    with RunFolder.claimed(out, content_key(decided), again=_failed_before(out, plan, datasets)) as folder:
         ledger = Ledger(quiet)
         with ledger.showing():
             if where is None or where.executor == "local":
@@ -76,6 +77,19 @@ def run(
         write_atomic(folder.path / CONFIG, [config_text(plan)])
         write(folder, record, found)
         return Run(folder.path, record)
+
+
+def _failed_before(out: Path, plan: Plan, datasets: Mapping[str, Dataset]) -> bool:
+    """Tell whether a folder holds this run with failures: a plugin mended since is tried again in the same place."""
+    if not (out / RECORD).is_file():
+        return False
+    record = load_run(out).record
+    same = json.loads(json.dumps(plan.spec())) == record.spec
+    return (
+        bool(record.failures)
+        and same
+        and {d.task: d.sha256 for d in record.data} == {task: data.sha256 for task, data in datasets.items()}
+    )
 
 
 def open_all(plan: Plan) -> dict[str, Dataset]:

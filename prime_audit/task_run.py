@@ -21,7 +21,8 @@ from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.sampling import Sampling
-from prime_audit.faults import Failed, Faults, LostError, first
+from prime_audit.errors import PartError
+from prime_audit.faults import Failed, Faults, LostError, first, told
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.tasks import Task
@@ -268,6 +269,10 @@ class TaskRun:
     def _note(self) -> None:
         """Take down what a reader must know of data and community."""
         name, community = self.task.name, self.community
+        self.found.faults.found += [
+            Failure(name, "share", sharer=sharer, error=told(PartError(d.line())))
+            for sharer, d in community.lost.items()
+        ]
         self.found.data.append(data_of(name, self.data))
         self.found.community[name] = describe(community)
         lines = [

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prime_audit import load_run
 from prime_audit.audit.signals import Signals
 from prime_audit.errors import UserError
 from prime_audit.plugins import Attack, scores_of
@@ -63,7 +64,7 @@ def test_infinite_scores_keep_their_place() -> None:
         ("raise RuntimeError('out of\\nluck')", "attack bad failed: RuntimeError: out of luck"),
     ],
 )
-def test_a_bad_attack_ends_the_run_in_one_line(
+def test_a_bad_attack_fails_alone_and_in_one_line(
     body: str,
     message: str,
     tmp_path: Path,
@@ -79,7 +80,14 @@ def test_a_bad_attack_ends_the_run_in_one_line(
         *("compare", "--methods", "perpcs", "--attacks", "bad", "--plugin", file, "--no-cache", *sets),
         *("--data", small_data("LaMP-3"), "--model", llama_folder, "--out", tmp_path / "run"),
     )
-    assert said.code == 2
-    assert message in said.err
-    assert "Traceback" not in said.err
-    assert not (tmp_path / "run").exists()
+    assert said.code == 3
+    assert message in " ".join(said.out.split())
+    assert "Traceback" not in said.err + said.out
+    record = load_run(tmp_path / "run").record
+    assert {(f.method, f.attack, f.stage) for f in record.failures} == {
+        ("perpcs", "bad", "game paper"),
+        ("perpcs", "bad", "game heldout"),
+    }
+    assert all(message in f.error for f in record.failures)
+    aucs = [r for r in record.results if (r.method, r.metric) == ("perpcs", "auc")]
+    assert [(r.value, r.reason) for r in aucs] == [(None, f"failed: {f.error}") for f in record.failures]

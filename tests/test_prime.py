@@ -297,6 +297,7 @@ def test_more_sharers_than_there_are_is_refused() -> None:
         task=TASKS["LaMP-2"],
         sharers=SHARERS,
         included=None,
+        lost={},
         number=lambda key: 10,
         similarity=lambda target: np.ones(4),
     )

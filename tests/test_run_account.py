@@ -13,7 +13,6 @@ from prime_audit import Run, compare
 from prime_audit.community import build
 from prime_audit.engine import memo
 from prime_audit.engine.adapters import load_adapter
-from prime_audit.errors import UserError
 from prime_audit.lamp.readers import read
 from prime_audit.record import Cost
 
@@ -182,11 +181,10 @@ def test_a_methods_fault_is_one_line(
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text(METHOD.replace(old, new))
-    with pytest.raises(UserError) as fault:
-        quick("mine", plugins=[file])
-    assert message in str(fault.value)
-    assert "\n" not in str(fault.value)
-    assert not (tmp_path / "run").exists()
+    (failure,) = quick("mine", plugins=[file]).record.failures
+    assert (failure.method, failure.stage, failure.targets) == ("mine", "personalise", 3)
+    assert failure.error.startswith(message)
+    assert "\n" not in failure.error
 
 
 def test_a_front_methods_fault_is_one_line(quick: Callable[..., Run], tmp_path: Path) -> None:
@@ -195,10 +193,12 @@ def test_a_front_methods_fault_is_one_line(quick: Callable[..., Run], tmp_path: 
         '"""A test."""\nfrom prime_audit.plugins import method\n\n\n'
         '@method(source="a test", augments=True)\ndef front(*, alone):\n    """X."""\n    return 1 / 0\n'
     )
-    with pytest.raises(
-        UserError, match="method mine failed: ZeroDivisionError: division by zero; see prime-audit"
-    ):
-        quick("mine", plugins=[file])
+    (failure,) = quick("mine", plugins=[file]).record.failures
+    assert (failure.method, failure.stage) == ("mine", "answer")
+    assert (
+        failure.error
+        == "method mine failed: ZeroDivisionError: division by zero; see prime-audit doctor mine"
+    )
 
 
 def test_the_method_of_contributing_plays_every_game(quick: Callable[..., Run], tmp_path: Path) -> None:

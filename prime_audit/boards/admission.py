@@ -25,8 +25,9 @@ def require_admissible(board: Board, filed: Sequence[Filed]) -> None:
     Raises
     ------
     UserError
-        For a dirty or limited run, a plugin's older version, a figure that is no number, a TPR finer than the data
-        carry, another direction than the column's, unequal questions or split within a column.
+        For a dirty or limited run, one of which something failed, a plugin's older version, a figure that is no
+        number, a TPR finer than the data carry, another direction than the column's, unequal questions or split within
+        a column.
     """
     for one in filed:
         for fault in _faults(board, one.record):
@@ -42,6 +43,8 @@ def require_admissible(board: Board, filed: Sequence[Filed]) -> None:
 
 def _faults(board: Board, record: Record) -> Fault:
     yield from _incoherent(record)
+    for failure in record.failures[:1]:
+        yield f"has failures, the first: {failure.line()}; mend what failed and run again"
     for check in (_dirty, _limited, _incomplete):
         yield from check(board, record)
     yield from _stale(record)

@@ -15,6 +15,7 @@ from prime_audit.boards.gather import sheet_of_board
 from prime_audit.boards.sheet import Sheet
 from prime_audit.errors import UserError
 from prime_audit.folder import read_json, write_atomic
+from prime_audit.markup import encoded
 
 HOME = Path("leaderboards")
 """Where boards lie, seen from the checkout."""
@@ -76,7 +77,7 @@ def build(board: Board) -> list[Path]:
     changed = []
     for name, text in rendered(board).items():
         path = board.folder / name
-        if not path.is_file() or path.read_bytes() != text.encode():
+        if not path.is_file() or path.read_bytes() != encoded(text):
             write_atomic(path, [text])
             changed.append(path)
     return changed
@@ -90,8 +91,8 @@ def drift(board: Board) -> Iterator[str]:
         path = board.folder / name
         if not path.is_file():
             yield f"{path} is missing: run prime-audit leaderboard build"
-        elif path.read_bytes() != text.encode():
-            yield f"{path} is not what its records give{_where(path.read_bytes(), text.encode())}: build it again"
+        elif path.read_bytes() != encoded(text):
+            yield f"{path} is not what its records give{_where(path.read_bytes(), encoded(text))}: build it again"
     known = {*fresh, *INPUTS, RECORDS}
     for path in sorted(board.folder.iterdir()):
         if path.name not in known:

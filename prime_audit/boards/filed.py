@@ -12,7 +12,8 @@ from typing import Any
 
 from prime_audit.errors import UserError
 from prime_audit.folder import read_json
-from prime_audit.record import Record, record_from_json
+from prime_audit.plan import REFERENCE
+from prime_audit.record import Failure, Record, record_from_json
 
 RECORDS = "records"
 NOT_DECIDING = (
@@ -56,9 +57,15 @@ def parts(record: Record) -> Iterator[Record]:
             results=tuple(r for r in record.results if r.method == label),
             comparisons=tuple(c for c in record.comparisons if c.method == label),
             leaks=tuple(x for x in record.leaks if x.method == label),
+            failures=tuple(f for f in record.failures if _costs(f, label)),
             costs=tuple(c for c in record.costs if c.method in (None, label)),
             community={},  # who shares is the run's, not the method's, and may name people
         )
+
+
+def _costs(failure: Failure, label: str) -> bool:
+    """Whether a failure costs a method's figures: its own, its core's, np's (they are compared), or a sharer's."""
+    return failure.method in (None, label, REFERENCE) or label.startswith(f"{failure.method}+")
 
 
 def run_id(part: Record) -> str:

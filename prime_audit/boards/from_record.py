@@ -41,6 +41,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
         notes=(*_notes(record), *panel.NOTES),
         warnings=(
+            *(f"failed: {failure.line()}" for failure in record.failures),
             *record.warnings,
             *(f"{task}: {line}" for task in tasks for line in panel.warnings(record, task)),
         ),

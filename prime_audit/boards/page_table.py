@@ -10,6 +10,7 @@ from prime_audit.boards.columns import Column, Group, Judged, TaskView
 from prime_audit.boards.page_text import thousandths
 from prime_audit.boards.sheet import Figure
 from prime_audit.markup import number
+from prime_audit.record import FAILED
 
 Href = Callable[[Sequence[str]], str | None]
 """Ids of records -> the address that a figure links to; None for none."""
@@ -89,7 +90,8 @@ def _reason(column: Column, place: int) -> str | None:
 def _cell(column: Column, place: int, reasons: Sequence[str], href: Href) -> str:
     f, value, ci = _figure(column, place)
     reason, address = _reason(column, place), href(f.sources) if f else None
-    text = "—" if value is None else _number(value, column)
+    failed = value is None and reason is not None and reason.startswith(FAILED)
+    text = "failed" if failed else "—" if value is None else _number(value, column)
     main = f'<span class="v">{text}</span>'
     if address:
         main = f'<a href="{escape(address)}">{main}</a>'

@@ -24,7 +24,7 @@ from prime_audit.errors import UserError
 _DRAFT = re.compile(rf"{re.escape(MAKING)}(?:([0-9a-f]{{64}})-)?\w+")
 _SHELVED = re.compile(r"[0-9a-f]{64}-\d+")
 _OURS = re.compile(
-    r"(manifest|cost|texts)\.json|(arrays|gates)\.safetensors"
+    r"(manifest|cost|diverged|texts)\.json|(arrays|gates)\.safetensors"
     r"|\d{4}(/\.saving-\w+)?(/(adapter_config\.json|adapter_model\.safetensors))?"
 )
 """Paths below an entry that prime-audit writes."""

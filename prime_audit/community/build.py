@@ -18,10 +18,11 @@ from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users,
 from prime_audit.community.sharers import bank_name as bank_name
 from prime_audit.community.store import Gates, Store, code_sha256, content_key, place_of
 from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.divergence import Divergence
 from prime_audit.engine.memo import engine_sha256, key_of
 from prime_audit.engine.privacy import Guarantee, Privacy, account
 from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters, train_gates
-from prime_audit.errors import UserError
+from prime_audit.errors import PartError, UserError
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import Example, adaptation_examples, history_examples, item_text
 from prime_audit.lamp.tasks import Task
@@ -64,6 +65,8 @@ class Community:
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     _examples: dict[tuple[object, ...], tuple[User, list[Example]]] = field(default_factory=dict)
     """Written once: games, methods and trainings ask for the same users'."""
+    lost: dict[str, Divergence] = field(default_factory=dict)
+    """Sharer → how her training diverged; she is no sharer then, and nobody of her cluster takes her place."""
     _gates: dict[str, Gates] = field(default_factory=dict)
     """Training's key → gates: chunks and methods ask for the same."""
 
@@ -134,9 +137,11 @@ class Community:
         ]
         if examples:
             recipe = self._recipe("adaptation")
-            (adapter,) = self._train("adapt", [_job("base", examples)], recipe).values()
-            self.engine.base.merge(adapter)
-            self.adaptation = self.origins[adapter.content]
+            made, lost = self._train("adapt", [_job("base", examples)], recipe)
+            if lost:
+                raise UserError(f"{self.task.name}: {lost[0].line()} (--set adaptation.lr=R)")
+            self.engine.base.merge(made["base"])
+            self.adaptation = self.origins[made["base"].content]
 
     @cached_property
     def given(self) -> GivenAdapters | None:
@@ -147,9 +152,16 @@ class Community:
         self.origins.update(found.origins)
         return found
 
-    @cached_property
+    @property
     def sharers(self) -> tuple[Sharer, ...]:
-        """Who shares; empty where nobody's history is long enough."""
+        """Who shares; empty where nobody's history is long enough.
+
+        Whose training diverges is among them until she is trained (``ready``, ``nearest``), and not any more then.
+        """
+        return tuple(s for s in self._chosen if s.user.id not in self.lost)
+
+    @cached_property
+    def _chosen(self) -> tuple[Sharer, ...]:
         if given := self.data.given:
             rows = np.stack([self._embeddings[s.user.id] for s in given.sharers])
             said = partial(self.settings.override, task=self.task.name)
@@ -184,16 +196,14 @@ class Community:
         """Ids of the k sharers most similar to a target, most similar first (Eq. 5); UserError if there are fewer.
 
         With k = 0 all sharers. Where a draw decides whom she may merge (``including``), all of those, whatever k.
+        They are trained first: who diverges is nobody's neighbour.
         """
         if self.included is not None:
             return self.included[target]
-        k = k or max(1, len(self.sharers))
-        if k > len(self.sharers):
-            raise UserError(
-                f"{self.task.name}: {k} sharers asked for, but the community has {len(self.sharers)}; lower k, raise "
-                f"--set clusters=N, or bring more candidates with more than {self.number('min_history')} items"
-            )
-        order = np.argsort(-self.similarity(target), kind="stable")[:k]
+        _require_enough(self, k)  # before anything is trained for them
+        self.ready()
+        count = _require_enough(self, k)
+        order = np.argsort(-self.similarity(target), kind="stable")[:count]
         return tuple(self.sharers[i].user.id for i in order)
 
     # -- what is trained ---------------------------------------------------------------------------------
@@ -207,7 +217,12 @@ class Community:
             self.given.adapters.clear()  # the bank has what it needs of them
         elif missing:
             jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in missing]
-            self.engine.bank.add(self._train("share", jobs, self._recipe("sharer"), privacy=self.privacy))
+            made, lost = self._train("share", jobs, self._recipe("sharer"), privacy=self.privacy)
+            owners = {bank_name(s.user.id): s.user.id for s in missing}
+            self.lost.update({owners[d.owner]: d for d in lost})
+            if not self.sharers:
+                raise UserError(f"{self.task.name}: no sharer is left: {lost[0].line()} (--set sharer.lr=R)")
+            self.engine.bank.add(made)
 
     def guarantee(self, sharer: Sharer) -> Guarantee | None:
         """Tell what a sharer's adapter satisfies, her items being the unit; None without ``privacy``."""
@@ -216,9 +231,14 @@ class Community:
     def train_own(
         self, users: Sequence[User], recipe: Recipe, *, lora: dict[str, Any], stage: str
     ) -> dict[str, Adapter]:
-        """Train one adapter a user on her own history (OPPU), by the sharers' recipe or another."""
+        """Train one adapter a user on her own history (OPPU), by the sharers' recipe or another.
+
+        Raises PartError where one of them diverges: a method of hers has no model then.
+        """
         jobs = [_job(u.id, self.user_examples(u)) for u in users]
-        made = self._train(stage, jobs, recipe, lora=lora)
+        made, lost = self._train(stage, jobs, recipe, lora=lora)
+        if lost:
+            raise PartError(f"{self.task.name}: {lost[0].line()}")
         if self.given is None:
             return made
         # Beside given adapters the bank may have a larger rank.
@@ -239,6 +259,8 @@ class Community:
     def _note(self, key: str, owners: Sequence[str], made: Mapping[str, Adapter]) -> None:
         """Remember where a training's adapters lie."""
         for number, owner in enumerate(owners):
+            if owner not in made:  # her training diverged
+                continue
             content = made[owner].content
             self.origins[content] = Origin(content.partition(" ")[0], place_of(key, number))
 
@@ -304,11 +326,11 @@ class Community:
         recipe: Recipe,
         lora: dict[str, Any] | None = None,
         privacy: Privacy | None = None,
-    ) -> dict[str, Adapter]:
+    ) -> tuple[dict[str, Adapter], list[Divergence]]:
+        """Train, or read back what was trained: the adapters, and whose training diverged (which is kept, too)."""
         shape = lora or self._lora()
         more = {"lora": shape} | _private(privacy)
-        key = self._key("adapters", jobs, recipe, more)
-        self.places.update({job.owner: place_of(key, number) for number, job in enumerate(jobs)})
+        key, lost = self._key("adapters", jobs, recipe, more), list[Divergence]()
         with self.stage(stage, count_steps(jobs, recipe)) as tick:
 
             def train() -> dict[str, Adapter]:
@@ -321,11 +343,12 @@ class Community:
                     tokens=self.number("train_tokens"),
                     tick=tick,
                     privacy=privacy,
+                    lost=lost,
                 )
 
-            made = self.store.adapters(key, [j.owner for j in jobs], train, self.engine.base.name)
+            made = self.store.adapters(key, [j.owner for j in jobs], train, self.engine.base.name, lost)
         self._note(key, [j.owner for j in jobs], made)
-        return made
+        return made, lost
 
     def _key(self, kind: str, jobs: Sequence[Job], recipe: Recipe, more: dict[str, Any]) -> str:
         """Hash of all that decides a training: base, texts, recipe, seed, budget of a pass, code, device."""
@@ -353,6 +376,18 @@ class Community:
 
     def _lora(self) -> dict[str, Any]:
         return {key: self.number(f"lora.{key}") for key in ("rank", "alpha", "dropout")}
+
+
+def _require_enough(community: Community, k: int) -> int:
+    """Return how many sharers ``k`` asks for (0: all); UserError where there are fewer."""
+    there, count = len(community.sharers), k or max(1, len(community.sharers))
+    if count > there:
+        gone = f" ({len(community.lost)} more diverged in training)" if community.lost else ""
+        raise UserError(
+            f"{community.task.name}: {count} sharers asked for, but the community has {there}{gone}; lower k, raise "
+            f"--set clusters=N, or bring more candidates with more than {community.number('min_history')} items"
+        )
+    return count
 
 
 def _job(owner: str, examples: Sequence[Example]) -> Job:

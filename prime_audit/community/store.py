@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prime_audit.engine.adapters import Adapter
+    from prime_audit.engine.divergence import Divergence
 
 Gates = dict[str, "tuple[Tensor, ...]"]
 T = TypeVar("T")
-_COST = "cost.json"
+_COST, _LOST = "cost.json", "diverged.json"
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -81,17 +82,35 @@ class Store:
         self._swept = False
 
     def adapters(
-        self, key: str, names: Sequence[str], train: Callable[[], dict[str, Adapter]], base_model: str = ""
+        self,
+        key: str,
+        names: Sequence[str],
+        train: Callable[[], dict[str, Adapter]],
+        base_model: str = "",
+        lost: list[Divergence] | None = None,
     ) -> dict[str, Adapter]:
-        """Return the adapters under ``key``, one a name, training and keeping them where they are absent."""
+        """Return the adapters under ``key``, one a name, training and keeping them where they are absent.
+
+        ``lost``: names that ``train`` makes no adapter for, and puts in there. That is kept with the others', for a
+        training of the same content diverges again.
+        """
         from prime_audit.engine.adapters import load_adapter, save_adapter
+        from prime_audit.engine.divergence import Divergence
+
+        gone: list[Divergence] = [] if lost is None else lost
 
         def save(made: Mapping[str, Adapter], folder: Path) -> None:
+            if gone:
+                (folder / _LOST).write_text(json.dumps([asdict(d) for d in gone]), encoding="utf-8")
             for number, name in enumerate(names):
-                save_adapter(made[name], folder / _folder(number), base_model=base_model)
+                if name not in {d.owner for d in gone}:
+                    save_adapter(made[name], folder / _folder(number), base_model=base_model)
 
         def load(folder: Path) -> dict[str, Adapter]:
-            return {name: load_adapter(folder / _folder(number)) for number, name in enumerate(names)}
+            told = json.loads((folder / _LOST).read_text("utf-8")) if (folder / _LOST).exists() else []
+            gone[:] = [Divergence(**one) for one in told]
+            left = {d.owner for d in gone}
+            return {n: load_adapter(folder / _folder(i)) for i, n in enumerate(names) if n not in left}
 
         return self._keep(key, "adapters", train, save, load)
 

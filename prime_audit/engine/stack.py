@@ -41,9 +41,13 @@ class Stack:
         return [p.detach()[owner] for p in self.params]
 
 
-def cut(grads: Sequence[Tensor], clips: Sequence[float]) -> None:
-    """Cut each owner's gradient, over all places together, to her largest norm (torch's ``clip_grad_norm_``)."""
-    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in grads]).norm(dim=0)
+def cut(grads: Sequence[Tensor], clips: Sequence[float]) -> Tensor:
+    """Cut each owner's gradient, over all places together, to her largest norm (torch's ``clip_grad_norm_``).
+
+    Returns the norms before the cut, [owners].
+    """
+    norms: Tensor = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in grads]).norm(dim=0)
     shares = (torch.tensor(list(clips), device=norms.device) / (norms + 1e-6)).clamp(max=1.0)
     for g in grads:
         g.mul_(shares.view(-1, *[1] * (g.dim() - 1)).to(g.dtype))
+    return norms

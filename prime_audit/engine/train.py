@@ -18,6 +18,8 @@ from prime_audit.engine.base import Base
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.branches import GateBranch, LoraBranch, TrainingBranch
 from prime_audit.engine.codec import Encoded, gold_places, pad_right
+from prime_audit.engine.divergence import TRAINING, Watch
+from prime_audit.engine.divergence import Divergence as Divergence
 from prime_audit.engine.draws import Draws, Visit
 from prime_audit.engine.memory import free_bytes
 from prime_audit.engine.privacy import Privacy
@@ -28,7 +30,7 @@ from prime_audit.engine.recipe import Recipe as Recipe
 from prime_audit.engine.recipe import count_steps as count_steps
 from prime_audit.engine.stack import Stack, cut
 from prime_audit.engine.trainee import Trainee, fresh_lora
-from prime_audit.errors import UserError
+from prime_audit.errors import PartError
 from prime_audit.seeds import seed_of
 
 T = TypeVar("T", bound=Trainee)
@@ -48,8 +50,9 @@ BranchMaker = Callable[[Sequence[Tensor], Tensor, "Draws | None"], TrainingBranc
 """(stacked parameters, owner of each row, dropout) → the branch for one pass."""
 Weigher = Callable[[Sequence[Row]], list[float]]
 """A step's rows → what the loss of one gold token counts in each."""
-Settler = Callable[[Sequence[T], Sequence[Tensor], int], None]
-"""(group, gradients [owners, ...] a place, step) → the same gradients, made ready for AdamW in place."""
+Settler = Callable[[Sequence[T], Sequence[Tensor], int], "Tensor | None"]
+"""(group, gradients [owners, ...] a place, step) → makes the gradients ready for AdamW in place; their norms, [owners],
+where it knows them."""
 
 
 def train_adapters(
@@ -62,6 +65,7 @@ def train_adapters(
     tokens: int,
     tick: Tick = nothing,
     privacy: Privacy | None = None,
+    lost: list[Divergence] | None = None,
 ) -> dict[str, Adapter]:
     """Train one LoRA per job; ``tick`` counts optimizer steps (see :func:`count_steps`).
 
@@ -70,13 +74,16 @@ def train_adapters(
     With ``privacy`` each adapter has what :func:`~prime_audit.engine.privacy.account` says of its number of
     examples: batches are Poisson samples, an example's loss is the mean over its own gold tokens, its gradient is
     cut to ``privacy.clip`` (``recipe.clip`` has no say), and the owner's noise is added before AdamW sees it.
+
+    Whose training diverges has no adapter and is told of in ``lost``; without ``lost`` that raises PartError. The other
+    owners' adapters are what they would have been.
     """
     scaling = shape.alpha / shape.rank
 
     def start(owner: str) -> list[nn.Parameter]:
         return fresh_lora(base, shape, seed_of(seed, owner, "init"))
 
-    loop = _Loop(base, start, recipe.weight_decay, tokens, tick, shape.dropout)
+    loop = _Loop(base, start, recipe.weight_decay, tokens, tick, shape.dropout, lost=lost)
     if privacy:
         private = [PrivateTrainee(base, job, recipe, seed, privacy) for job in jobs]
 
@@ -132,8 +139,8 @@ def train_gates(
     return {job.owner: found[job.owner] for job in jobs}
 
 
-def _cut(group: Sequence[Trainee], grads: Sequence[Tensor], _: int) -> None:
-    cut(grads, [t.clip for t in group])
+def _cut(group: Sequence[Trainee], grads: Sequence[Tensor], _: int) -> Tensor:
+    return cut(grads, [t.clip for t in group])
 
 
 def _token_mean(rows: Sequence[Row]) -> list[float]:
@@ -161,8 +168,9 @@ class _Loop:
         tick: Tick,
         dropout: float = 0.0,
         kind: str = "train",
+        lost: list[Divergence] | None = None,
     ) -> None:
-        self._kind = kind
+        self._kind, self._lost = kind, lost
         self._base, self._start, self._decay = base, start, weight_decay
         self._tokens, self._tick, self._dropout = tokens, tick, dropout
 
@@ -173,7 +181,7 @@ class _Loop:
         found: dict[str, list[Tensor]] = {}
         for group in self.groups(trainees):
             found |= self.run_group(group, branch, weigh, settle)
-        return {t.owner: found[t.owner] for t in trainees}
+        return {t.owner: found[t.owner] for t in trainees if t.owner in found}
 
     def groups(self, trainees: Sequence[T]) -> Iterator[Sequence[T]]:
         """Owners trained side by side: as many as a quarter of the free memory holds, longest plans first."""
@@ -187,20 +195,41 @@ class _Loop:
     def run_group(
         self, group: Sequence[T], branch: BranchMaker, weigh: Weigher, settle: Settler[T]
     ) -> dict[str, list[Tensor]]:
-        """Train owners side by side; UserError where the training of one diverged."""
+        """Train owners side by side; whose training diverged is left out."""
         stack = Stack([self._start(t.owner) for t in group], self._decay)
+        watch = Watch(group, TRAINING if self._kind == "train" else f"training of the {self._kind}")
         for step in range(max(len(t.plan) for t in group)):
-            self._step(stack, group, step, branch, weigh)
+            self._step(stack, group, step, branch, weigh, watch)
             if self._base.rehearsal is not None:
                 self._base.rehearsal.count("step", len(group))
             else:
-                settle(group, stack.grads, step)
+                watch.look(step, stack.grads, settle(group, stack.grads, step))
+                self._require_collected(watch)
                 stack.step([t.rate(step) for t in group])
             self._tick(sum(step < len(t.plan) for t in group))
-        return {t.owner: _finite(t.owner, stack.of(o)) for o, t in enumerate(group)}
+            if watch.over:
+                break
+        # Who diverged stayed in the passes: without her rows the others' would have other shapes, and other last bits.
+        most = torch.finfo(self._base.dtype).max
+        sound = {t.owner: own for o, t in enumerate(group) if watch.judge(o, own := stack.of(o), most)}
+        self._require_collected(watch)
+        if self._lost is not None:
+            self._lost += [watch.lost[o] for o in sorted(watch.lost)]
+        return sound
+
+    def _require_collected(self, watch: Watch) -> None:
+        """Raise PartError at once where somebody diverged and nobody takes that down."""
+        if self._lost is None and watch.lost:
+            raise PartError(next(iter(watch.lost.values())).line())
 
     def _step(
-        self, stack: Stack, group: Sequence[Trainee], step: int, branch: BranchMaker, weigh: Weigher
+        self,
+        stack: Stack,
+        group: Sequence[Trainee],
+        step: int,
+        branch: BranchMaker,
+        weigh: Weigher,
+        watch: Watch,
     ) -> None:
         """Add up the gradients of a step's rows, in passes of like length."""
         active = [(o, t) for o, t in enumerate(group) if step < len(t.plan)]
@@ -211,7 +240,7 @@ class _Loop:
             return len(rows[i].example.ids)
 
         def work(part: Sequence[int]) -> None:
-            self._pass(stack, group, [rows[i] for i in part], [weights[i] for i in part], step, branch)
+            self._pass(stack, group, [rows[i] for i in part], [weights[i] for i in part], step, branch, watch)
 
         room = self._base.room(self._tokens, "train")
         for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=room):
@@ -225,6 +254,7 @@ class _Loop:
         weights: Sequence[float],
         step: int,
         branch: BranchMaker,
+        watch: Watch,
     ) -> None:
         """Add the gradients of these rows to the stack's: all of them, or none where the memory gives out."""
         base, examples = self._base, [row.example for row in rows]
@@ -233,8 +263,9 @@ class _Loop:
         else:
             owners = torch.tensor([row.owner for row in rows], device=base.device)
             beside = branch(stack.params, owners, self._draws(group, rows, step))
-            loss = _loss(base, beside, examples, weights)
+            loss, each = _loss(base, beside, examples, weights)
             beside.collect(torch.autograd.grad(loss, beside.leaves(), allow_unused=True), stack.grads)
+            watch.saw([(row.owner, row.number) for row in rows], each)
         base.spent.requests += len(rows)
         base.spent.prompt_tokens += sum(len(e.ids) for e in examples)
 
@@ -249,8 +280,8 @@ class _Loop:
 
 def _loss(
     base: Base, beside: TrainingBranch, examples: Sequence[Encoded], weights: Sequence[float]
-) -> Tensor:
-    """Weighted sum of the gold tokens' negative log-probabilities."""
+) -> tuple[Tensor, Tensor]:
+    """Weighted sum of the gold tokens' negative log-probabilities, and their plain sum of each example, [examples]."""
     ids = pad_right([e.ids for e in examples], base.codec.pad, base.device)
     rows, columns = gold_places(examples)
     with base.mounted(beside):
@@ -258,11 +289,5 @@ def _loss(
     golds = torch.tensor([t for e in examples for t in e.ids[len(e.ids) - e.gold :]], device=base.device)
     nll = nn.functional.cross_entropy(logits.float(), golds, reduction="none")
     scale = [w for e, w in zip(examples, weights, strict=True) for _ in range(e.gold)]
-    return (nll * torch.tensor(scale, device=base.device)).sum()
-
-
-def _finite(owner: str, params: list[Tensor]) -> list[Tensor]:
-    """Return parameters; UserError where training diverged: such an adapter would poison every mixture it enters."""
-    if not all(bool(p.isfinite().all()) for p in params):
-        raise UserError(f"training of {owner} diverged; give a lower rate, or --dtype float32 or bfloat16")
-    return params
+    each = nll.new_zeros(len(examples)).index_add_(0, torch.tensor(rows, device=base.device), nll.detach())
+    return (nll * torch.tensor(scale, device=base.device)).sum(), each

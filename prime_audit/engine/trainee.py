@@ -36,7 +36,7 @@ class Trainee:
     ) -> None:
         if not job.examples:
             raise ValueError(f"{job.owner} has no examples to train on")
-        self.owner = job.owner
+        self.owner, self.items = job.owner, job.items
         self.examples = [base.codec.example(prompt, gold) for prompt, gold in job.examples]
         self.clip = recipe.clip
         self.dropout = seed_of(seed, job.owner, "dropout") % 2**64

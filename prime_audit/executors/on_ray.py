@@ -120,13 +120,14 @@ def _require(done: Outcome, name: str) -> None:
         raise UserError(f"{name}: {done.failed[name].why}; run again: what was done is kept")
 
 
-def _seconds(done: Outcome, jobs: Sequence[Job]) -> list[StageSeconds]:
+def _seconds(done: Outcome, jobs: Sequence[Job]) -> Iterator[StageSeconds]:
     """Tell what each job took on its worker."""
-    return [
-        StageSeconds(job.task, None, job.name.partition(" · ")[2], done.found[job.name]["seconds"])
-        for job in jobs
-        if job.name in done.found
-    ]
+    for job in jobs:
+        if job.name in done.found:
+            told = job.work[1]
+            method = told.core if isinstance(told, Cell) else None
+            stage = f"cell {told.chunk + 1}" if isinstance(told, Cell) else COMMUNITY
+            yield StageSeconds(job.task, method, stage, done.found[job.name]["seconds"])
 
 
 @contextmanager

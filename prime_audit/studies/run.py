@@ -140,7 +140,9 @@ def _runs(
         if len(plans) > 1 and not quiet:
             print(f"run {len(done) + 1} of {len(plans)}: {name}, model {model}", file=sys.stderr, flush=True)
         own = _run_words(asked, model, [*overrides, *asked.runs[name]], words)
-        done[model, name] = compare(**own, out=folder / place, cache=cache, quiet=quiet)
+        done[model, name] = run = compare(**own, out=folder / place, cache=cache, quiet=quiet)
+        for failure in (f for f in run.record.failures if f.sharer is None):  # a table of holes is no study
+            raise UserError(f"study {asked.name}, run {name}: {failure.error}; mend it and ask again")
     return done
 
 
@@ -212,7 +214,12 @@ def _content(found: Found, report: Report, command: str) -> dict[str, Any]:
 
 
 def _warnings(found: Found) -> list[str]:
-    return list(dict.fromkeys(line for run in found.runs.values() for line in run.record.warnings))
+    lines = [
+        line
+        for run in found.runs.values()
+        for line in (*(f"failed: {f.line()}" for f in run.record.failures), *run.record.warnings)
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def _page(found: Found, report: Report, command: str) -> str:

@@ -80,8 +80,9 @@ def test_per_example_gradients_are_those_of_a_plain_loop(bench, pairs, worst, ki
     rows = [room.Row(o, n, e) for o in (0, 1) for n, e in enumerate(trainees[o].examples)]
     weights = room._example_mean(rows)
     loop = room._Loop(b.engine.base, lambda _: [], 0.0, tokens, lambda _: None)
+    watch = room.Watch(trainees, "training")
     for part in [[i] for i in range(len(rows))] if tokens == 1 else [range(len(rows))]:
-        loop._pass(stack, trainees, [rows[i] for i in part], [weights[i] for i in part], 0, branch)
+        loop._pass(stack, trainees, [rows[i] for i in part], [weights[i] for i in part], 0, branch, watch)
     assert sum(map(len, seen.values())) == len(rows)
     for number, owner in enumerate(owners):
         model, params = plain(b, owner)

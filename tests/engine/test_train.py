@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from prime_audit.engine import train as train_module
 from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters
-from prime_audit.errors import UserError
+from prime_audit.errors import PartError
 from prime_audit.seeds import rng_of
 
 SHAPE = LoraShape(rank=4, alpha=8.0, dropout=0.0)
@@ -141,12 +144,72 @@ def test_the_base_stays_as_it_was(bench, pairs):
     assert b.engine.base.sha256() == before
 
 
-def test_training_that_diverges_is_an_error(bench, pairs):
+def test_training_that_diverges_is_an_error_at_its_step(bench, pairs):
     b = bench()
     with torch.no_grad():
         b.engine.base.model.lm_head.weight[5] = float("nan")
-    with pytest.raises(UserError, match=r"^training of ann diverged; give a lower rate"):
-        train(b, [Job("ann", tuple(pairs))])
+    said = r"^training of ann diverged at step 1 of 9: the loss of example \d is nan; give a lower rate"
+    ticks: list[int] = []
+    with pytest.raises(PartError, match=said):
+        train(b, [Job("ann", tuple(pairs))], tick=ticks.append)
+    assert ticks == []
+
+
+def spoil_gradient(monkeypatch, owner_index, at):
+    """Let one owner's gradient overflow at a step, as numbers in float16 do."""
+    settle, steps = train_module._cut, itertools.count()
+
+    def spoiled(group, grads, step):
+        if next(steps) == at:
+            grads[0][owner_index] = float("inf")
+        return settle(group, grads, step)
+
+    monkeypatch.setattr(train_module, "_cut", spoiled)
+
+
+def spoil_loss(monkeypatch, owner_index, at):
+    """Let the loss of one owner's rows be nan at a step."""
+    plain, steps = train_module._loss, itertools.count()
+
+    def spoiled(base, beside, examples, weights):
+        loss, each = plain(base, beside, examples, weights)
+        if next(steps) == at:
+            each[[o == owner_index for o in beside._rows.tolist()]] = float("nan")
+        return loss, each
+
+    monkeypatch.setattr(train_module, "_loss", spoiled)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"), [(spoil_gradient, "her gradient is not finite"), (spoil_loss, "the loss of item i")]
+)
+def test_one_owners_divergence_is_hers_alone(bench, pairs, monkeypatch, spoil, cause):
+    """The others' adapters are, to the bit, those of the run in which she came through."""
+    b = bench()
+    jobs = [
+        Job(name, tuple(pairs), tuple(f"i{n}" for n in range(len(pairs)))) for name in ("ann", "bob", "cem")
+    ]
+    whole = train(b, jobs)
+    spoil(monkeypatch, 1, 2)
+    lost = []
+    left = train(b, jobs, lost=lost)
+    assert list(left) == ["ann", "cem"]
+    for owner in left:
+        for ours, theirs in zip(factors(left[owner]), factors(whole[owner]), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    (one,) = lost
+    assert (one.owner, one.step, one.steps) == ("bob", 3, 9)
+    assert one.cause.startswith(cause)
+
+
+def test_where_all_diverge_training_ends_there(bench, pairs):
+    b, ticks, lost = bench(), [], []
+    jobs = [Job(name, tuple(pairs)) for name in ("ann", "bob")]
+    wild = Recipe(batch=2, lr=1e30, epochs=4)
+    assert train(b, jobs, recipe=wild, tick=ticks.append, lost=lost) == {}
+    assert {d.owner for d in lost} == {"ann", "bob"}
+    assert all(d.step <= 3 for d in lost)
+    assert len(ticks) <= 3 < 9
 
 
 def test_impossible_recipes_are_refused(bench):

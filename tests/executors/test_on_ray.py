@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import threading
 import time
@@ -16,6 +17,8 @@ import pytest
 from prime_audit.errors import UserError
 from prime_audit.executors import on_ray
 
+# A cluster of the tests' own, which nobody else can give work to; Ray reads this when it is imported.
+os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(16), RAY_USAGE_STATS_ENABLED="0")
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 METHODS = "prime,perpcs,rag,waits"
@@ -70,7 +73,6 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     made = Nodes()
     yield made
     made.cluster.shutdown()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .attempt import Find, Target, attempt
-from .catalog import all_targets
-from .fuzzer import fuzz
+if TYPE_CHECKING:
+    from .attempt import Find, Target
 
 
 def main() -> int:
@@ -25,6 +26,9 @@ def main() -> int:
     )
     asked = parser.parse_args()
     bound_memory()
+    with watched(asked.atheris):  # atheris sees what is imported from here on
+        from .catalog import all_targets
+        from .fuzzer import fuzz
     with tempfile.TemporaryDirectory() as aside:
         found = [t for t in all_targets(Path(aside) / "seeds") if asked.only in (None, t.name)]
         if asked.atheris:
@@ -40,6 +44,15 @@ def main() -> int:
             finds += tally.finds
         kept(finds, asked.finds)
     return 1 if finds else 0
+
+
+def watched(by_atheris: bool) -> Any:
+    """Let atheris instrument the package as it is imported."""
+    if not by_atheris:
+        return nullcontext()
+    import atheris
+
+    return atheris.instrument_imports(include=["prime_audit", "prime_attacks", "prime_baselines"])
 
 
 def kept(finds: list[Find], folder: Path | None) -> None:
@@ -63,18 +76,18 @@ def by_atheris(target: Target, aside: Path, seconds: float) -> None:
     """Give a reader to atheris, which ends the process; the seeds are its corpus."""
     import atheris
 
+    from .attempt import Find, attempt
+
     corpus = aside / "corpus"
     corpus.mkdir()
     for number, seed in enumerate(target.seeds):
         (corpus / f"{number}").write_bytes(seed)
 
-    @atheris.instrument_func  # type: ignore[misc]
     def once(data: bytes) -> None:
         said = attempt(target, data, aside / "try")
         if isinstance(said, Find):
             raise AssertionError(f"{said.kind} at {said.place}: {said.said}")
 
-    atheris.instrument_all()
     atheris.Setup([sys.argv[0], str(corpus), f"-max_total_time={int(seconds)}", "-max_len=65536"], once)
     atheris.Fuzz()
 

@@ -21,7 +21,7 @@ from prime_audit.boards.claim_rows import read_claims
 from prime_audit.boards.config import FILE, read_board
 from prime_audit.boards.from_record import sheet_of
 from prime_audit.folder import PREDICTIONS, RECORD, Run, load_run
-from prime_audit.markup import visible
+from prime_audit.markup import encoded, visible
 from prime_audit.rebuild import _models
 from prime_audit.terminal import _Harmless
 from tests.boards.invented import BOARD, board_at, run_at, run_record
@@ -44,7 +44,7 @@ def shown(run: Run) -> None:
     board.markdown(run.record)
     board.csv(run.record)
     sheet = sheet_of(run.record, "run")
-    page.render(sheet).encode()
+    encoded(page.render(sheet))
     tables.markdown(sheet)
     export.csv(sheet)
     export.tex(sheet)
@@ -62,16 +62,17 @@ def _added(data: bytes, folder: Path) -> None:
     (folder / RECORD).write_bytes(data)
     toy = read_board(board_at(folder / "boards"))
     add(folder, toy)
-    rendered_but_drawings(toy)
+    for text in rendered_but_drawings(toy).values():
+        encoded(text)
 
 
-def rendered_but_drawings(toy: Any) -> None:
+def rendered_but_drawings(toy: Any) -> dict[str, str]:
     """Make all of a board's files, its picture apart, which takes matplotlib seconds."""
     from prime_audit.boards import outlook
 
     before, outlook.picture = outlook.picture, lambda sheet: ""  # type: ignore[assignment]
     try:
-        rendered(toy)
+        return rendered(toy)
     finally:
         outlook.picture = before
 

@@ -55,6 +55,10 @@ FOUND: dict[str, tuple[str, bytes]] = {
         "adapter_config.json",
         b'{"peft_type": "LORA", "r": 2, "lora_alpha": 1' + b"0" * 400 + b"}",
     ),
+    "cells.json: a value of 400 digits": (
+        "cells.json",
+        b'{"schema": "prime-audit/reported/1", "value": 1' + b"0" * 400 + b"}",
+    ),
     "plugin file: brackets without end": ("plugin file", b"@attack(source=1, n" + b"[" * 3000),
 }
 
@@ -70,6 +74,15 @@ def test_a_bound_on_epsilon_without_its_ceiling_is_shown_as_none(
 ) -> None:
     record = targets["record"].seeds[0]
     data = record.replace(b'"epsilon": null', b'"epsilon": 1.5')
+    assert data != record
+    assert attempt(targets["record"], data, tmp_path / "try") is None
+
+
+def test_half_a_character_in_a_record_is_shown_and_written(
+    targets: dict[str, Target], tmp_path: Path
+) -> None:
+    record = targets["record"].seeds[0]
+    data = record.replace(b'"a warning"', b'"\\ud800"')
     assert data != record
     assert attempt(targets["record"], data, tmp_path / "try") is None
 

@@ -130,7 +130,8 @@ function fillCell(button, column, row, task, reasons) {
   const { value, lo, hi } = figure(cell, column.compared);
   const reason = reasonAt(column, row);
   if (reason) button.title = reason;
-  button.append(el("span", { class: "v" }, value === null ? "—" : number(value, column.compared)));
+  const none = reason?.startsWith("failed: ") ? "failed" : "—";
+  button.append(el("span", { class: "v" }, value === null ? none : number(value, column.compared)));
   if (reason) button.append(el("sup", {}, String(reasons.indexOf(reason) + 1)));
   if (!column.compared && cell?.best !== null && cell) button.append(el("span", { class: "rank", title: "places that the intervals allow" }, rank(cell)));
   if (lo !== null && value !== null) button.append(el("span", { class: "ci" }, interval(lo, hi, column.compared)));

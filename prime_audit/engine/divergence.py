@@ -1,0 +1,102 @@
+"""Training that diverges: found at the step where it happens, with the owner, the cause and the example named.
+
+What a step's passes leave behind is looked at once a step, in one copy from the device: each row's own loss, and each
+owner's gradient norm, which the cut has computed anyway. Rows and owners do not mix, so one owner's NaN stays her own,
+and the others' numbers are what they would have been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prime_audit.engine.trainee import Trainee
+
+TRAINING = "training"
+REMEDY = "give a lower rate, or --dtype float32 or bfloat16"
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """One owner's training that came to nothing."""
+
+    owner: str
+    """As in her job."""
+    step: int
+    """The optimizer step where it was seen, from 1."""
+    steps: int
+    """How many she was to take."""
+    cause: str
+    """What was not finite: the loss of an example, her gradient, or her weights."""
+    what: str = TRAINING
+    """What was trained, in words."""
+
+    def line(self) -> str:
+        """Tell it in one line, with what to do."""
+        where = f"at step {self.step} of {self.steps}"
+        return f"{self.what} of {self.owner} diverged {where}: {self.cause}; {REMEDY}"
+
+
+class Watch:
+    """Looks after a group of owners who train side by side."""
+
+    def __init__(self, group: Sequence[Trainee], what: str) -> None:
+        self._group, self._what = group, what
+        self._rows: list[tuple[int, int]] = []
+        self._losses: list[Tensor] = []
+        self.lost: dict[int, Divergence] = {}
+        """By the owner's index in the group."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody is left to train."""
+        return len(self.lost) == len(self._group)
+
+    def saw(self, rows: Sequence[tuple[int, int]], losses: Tensor) -> None:
+        """Take down a pass: (owner's index, number of the example) and loss of each row, [rows] on the device."""
+        self._rows += rows
+        self._losses.append(losses)
+
+    def look(self, step: int, grads: Sequence[Tensor], norms: Tensor | None) -> None:
+        """Look at a step once its gradients, [owners, ...] a place, are ready; ``norms``: each owner's, [owners]."""
+        import torch
+
+        parts = self._losses + ([norms] if norms is not None else [])
+        found = torch.cat([p.detach().float() for p in parts]).tolist() if parts else []
+        losses = zip(self._rows, found, strict=False)
+        for (owner, number), loss in losses:
+            if not isfinite(loss):
+                self._lose(owner, step, f"the loss of {self._example(owner, number)} is {loss}")
+        for owner, norm in enumerate(found[len(self._rows) :]):
+            # A norm may overflow where the numbers behind it do not.
+            if not isfinite(norm) and not all(bool(g[owner].isfinite().all()) for g in grads):
+                self._lose(owner, step, "her gradient is not finite")
+        self._rows, self._losses = [], []
+
+    def judge(self, owner: int, params: Sequence[Tensor], most: float) -> bool:
+        """Tell whether an owner has come through: a diverged adapter would poison every mixture it enters.
+
+        ``params`` are hers, all A before all B, or gates; ``most`` is the largest number that the base can hold. No
+        entry of BA is larger than the product of the norms.
+        """
+        norms = [float(p.norm()) for p in params]
+        half = len(norms) // 2 if self._what == TRAINING else 0
+        sizes = [*norms, *(a * b for a, b in zip(norms[:half], norms[half:], strict=False))]
+        if owner not in self.lost and not all(size <= most for size in sizes):  # NaN is not, either
+            why = "her weights are not finite, or too large for what they do to the base"
+            self._lose(owner, len(self._group[owner].plan) - 1, why)
+        return owner not in self.lost
+
+    def _lose(self, owner: int, step: int, cause: str) -> None:
+        trainee = self._group[owner]
+        told = Divergence(trainee.owner, step + 1, len(trainee.plan), cause, self._what)
+        self.lost.setdefault(owner, told)
+
+    def _example(self, owner: int, number: int) -> str:
+        items = self._group[owner].items
+        return f"item {items[number]}" if items else f"example {number + 1}"
