@@ -7,12 +7,12 @@ checked by the hash in the run's record; nothing is trained, and neither base no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prime_audit import intake
 from prime_audit.engine.hub import pinned
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import Run, load_run
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     pass
 
 CARD = "README.md"
+_FIELDS = {"task", "method", "target", "adapters", "weights", "rule", "sharers"}
 
 
 @dataclass(frozen=True)
@@ -161,12 +162,14 @@ def _method(run: Run, asked: str | None) -> str:
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            if not {"task", "method", "target", "adapters", "weights", "rule", "sharers"} <= row.keys():
-                raise ValueError("a line lacks a field")
+        for line in intake.read_text(path).split("\n"):
+            if not line:
+                continue
+            row = intake.parse_json(line)
+            if not isinstance(row, dict) or not row.keys() >= _FIELDS:
+                raise ValueError(f"a line lacks one of {', '.join(sorted(_FIELDS))}")
             yield row
-    except (OSError, ValueError, AttributeError) as fault:
+    except (OSError, ValueError) as fault:
         raise UserError(f"{path}: cannot be read ({fault}); restore it, or run compare again") from None
 
 
