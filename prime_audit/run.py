@@ -125,10 +125,10 @@ def perform(
     found, began, plugins = Findings(), code(), _plugins(plan)
     for task, data in datasets.items():
         (kind or TaskRun)(plan, TASKS[task], data, base, readers, store, ledger, found).run()
-    halved = {fit.what: fit.halved for fit in base.fits.values() if fit.halved}
     found.warnings += [
-        f"the memory gave out {n} times while batches of more than {what} were tried; they were halved"
-        for what, n in halved.items()
+        f"the memory gave out {fit.halved} times while batches of more than {fit.what} were tried; they were halved"
+        for fit in (*base.fits.values(), *readers.fits())
+        if fit.halved
     ]
     record = Record(
         command=command,

@@ -81,8 +81,8 @@ class Watch:
     def judge(self, owner: int, params: Sequence[Tensor], most: float) -> bool:
         """Tell whether an owner has come through: a diverged adapter would poison every mixture it enters.
 
-        ``params`` are hers, all A before all B, or gates; ``most`` is the largest number that the base can hold. No entry
-        of BA is larger than the product of the norms.
+        ``params`` are hers, all A before all B, or gates; ``most`` is the largest number that the base can hold. No
+        entry of BA is larger than the product of the norms.
         """
         norms = [float(p.norm()) for p in params]
         half = len(norms) // 2 if self._what == TRAINING else 0
