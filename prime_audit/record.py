@@ -305,7 +305,10 @@ def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> 
 
 
 def _require_coherent(record: Record, where: str) -> None:
-    """Refuse a record that tells a figure twice, or of a leak without a figure: no table can show it."""
+    """Refuse a record that tells a figure twice, of a leak without a figure, or of no parameters: no table shows it."""
+    for label, by_task in record.methods.items():
+        if not all(isinstance(parameters, Mapping) for parameters in by_task.values()):
+            raise UserError(f"{where}: methods.{label[:80]}: no parameters; the record is damaged, run again")
     seen: set[tuple[str | None, ...]] = set()
     for r in record.results:
         key = (r.task, r.method, r.metric, r.game, r.attack)

@@ -100,6 +100,7 @@ LYING: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "a list for an object": (put("model", value=[]), ("model: expected an object",)),
     "a deep list": (put("results", value=json.loads("[" * 400 + "]" * 400)), ("expected an object",)),
     "a figure twice": (lambda c: c["results"].append(c["results"][0]), ("twice (LaMP-2 np accuracy)",)),
+    "no parameters": (put("methods", "np", "LaMP-2", value=None), ("methods.np: no parameters",)),
     "a leak of nobody": (
         put("leaks", 0, "method", value="ghost"),
         ("leaks of ghost on LaMP-2 without its results",),
