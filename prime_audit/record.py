@@ -304,6 +304,7 @@ def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> 
         raise UserError(f"{where} has format {theirs}, this prime-audit reads {version}: install a newer one")
     record = _build(Record, content, where)
     _require_spec(record.spec, where)
+    _require_told(record, where)
     _require_coherent(record, where)
     return record
 
@@ -319,6 +320,14 @@ def _require_spec(spec: Mapping[str, Any], where: str) -> None:
         raise UserError(f"{where}: spec.settings is no table by task; the record is damaged, run again")
     if not isinstance(overrides, Mapping):
         raise UserError(f"{where}: spec.overrides is no table; the record is damaged, run again")
+
+
+def _require_told(record: Record, where: str) -> None:
+    """Refuse a code or a plugin that is told of in anything but single words and numbers."""
+    tables = {"code": record.code, **{f"plugins.{name}"[:80]: told for name, told in record.plugins.items()}}
+    for name, told in tables.items():
+        if not isinstance(told, Mapping) or any(isinstance(v, list | dict) for v in told.values()):
+            raise UserError(f"{where}: {name} is no table of words; the record is damaged, run again")
 
 
 def _require_coherent(record: Record, where: str) -> None:
