@@ -7,12 +7,10 @@ checked by the hash in the run's record; nothing is trained, and neither base no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from prime_audit import intake
 from prime_audit.engine.hub import pinned
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import Run, load_run
@@ -22,11 +20,7 @@ from prime_audit.lamp.tasks import find_task
 from prime_audit.lamp.world import staged
 from prime_audit.model_card import model_card
 
-if TYPE_CHECKING:
-    pass
-
 CARD = "README.md"
-_FIELDS = {"task", "method", "target", "adapters", "weights", "rule", "sharers"}
 
 
 @dataclass(frozen=True)
@@ -119,7 +113,7 @@ def _model(run: Run, target: str, method: str | None, task: str | None) -> Model
         raise UserError(f"{run.path} holds attacks on {record.spec['attacked']}: name the folder of that run")
     chosen = _task(run, task)
     label = _method(run, method)
-    rows = [row for row in _rows(run.path / "models.jsonl") if row["task"] == chosen and "game" not in row]
+    rows = [row for row in run.models() if row["task"] == chosen and "game" not in row]
     failed = {str(f.method): f for f in record.failures if f.task == chosen and f.stage == "personalise"}
     core = _core(label, {row["method"] for row in rows} | failed.keys())
     own = {row["target"]: row for row in rows if row["method"] == core}
@@ -158,19 +152,6 @@ def _method(run: Run, asked: str | None) -> str:
     if asked not in known:
         raise unknown(f"method of {run.path}", asked, known)
     return asked
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        for line in intake.read_text(path).split("\n"):
-            if not line:
-                continue
-            row = intake.parse_json(line)
-            if not isinstance(row, dict) or not row.keys() >= _FIELDS:
-                raise ValueError(f"a line lacks one of {', '.join(sorted(_FIELDS))}")
-            yield row
-    except (OSError, ValueError) as fault:
-        raise UserError(f"{path}: cannot be read ({fault}); restore it, or run compare again") from None
 
 
 def _base_name(model: str) -> str:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECORD, PREDICTIONS, SCORES = "record.json", "predictions.jsonl", "scores.jsonl"
+MODELS = "models.jsonl"
+_MODEL = {"task", "method", "target", "adapters", "weights", "rule", "sharers"}
+"""What every line of ``models.jsonl`` says."""
 _MARKER, _LOCK = "run.json", ".lock"
 _DRAFT = re.compile(r"\..+\.\d+\.tmp")
 """What ``write_atomic`` calls a file before it is whole."""
@@ -122,6 +125,15 @@ class Run:
     def scores(self) -> Iterator[dict[str, Any]]:
         """Yield rows of ``scores.jsonl``: task, method, game, attack, target, sharer, item, member, score."""
         return _read_jsonl(self.path / SCORES)
+
+    def models(self) -> Iterator[dict[str, Any]]:
+        """Yield rows of ``models.jsonl``: task, method, target, adapters, weights, rule, sharers …; one a model."""
+        for number, row in enumerate(_read_jsonl(self.path / MODELS), start=1):
+            if not row.keys() >= _MODEL:
+                raise UserError(
+                    f"{self.path / MODELS}: line {number} describes no model; restore it, or run compare again"
+                )
+            yield row
 
     def frame(self, name: str) -> pd.DataFrame:
         """Return a table for pandas: results, comparisons, leaks, predictions, scores, models, costs … (``frames``)."""

@@ -121,9 +121,7 @@ def _numeric(rows: list[dict[str, Any]], key: str) -> type:
 
 def _models(run: Run) -> Iterator[dict[str, Any]]:
     """Yield one row an adapter, and a layer or module where weights differ between those (``place``)."""
-    from prime_audit.folder import _read_jsonl
-
-    for row in _read_jsonl(run.path / "models.jsonl"):
+    for row in run.models():
         table = np.array(row["weights"], dtype=np.float64)
         own = {key: row.get(key) for key in ("task", "method", "target", "game", "rule")}
         if not row["adapters"]:

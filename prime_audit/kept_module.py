@@ -51,7 +51,17 @@ class Model:
         """Merge weights, float64 [k], [layers, k] or [modules, k]."""
         import torch
 
-        return torch.tensor(self.row["weights"], dtype=torch.float64)
+        adapters, weights = self.row["adapters"], self.row["weights"]
+        try:
+            table = torch.tensor(weights, dtype=torch.float64)
+            if len(adapters) == (table.shape[-1] if table.ndim else 0) and table.ndim < 3:
+                return table
+        except (ValueError, TypeError, OverflowError, RuntimeError):  # whatever torch calls it
+            pass
+        raise UserError(
+            f"{self.run.path}: its weights for {shown(str(self.row['target']))} are no table with one number an "
+            "adapter; restore it, or run compare again"
+        )
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,7 @@ class Kept:
         return self._given(origin, folder, what)
 
     def _trained(self, origin: Mapping[str, str], what: str) -> Adapter:
+        from prime_audit.cache.entry import holds
         from prime_audit.engine.adapters import load_adapter
 
         again = f"run compare again with the same words: {self.model.run.record.command}"
@@ -95,7 +106,8 @@ class Kept:
                 f"cache {self.cache or '(none)'}: no longer holds {shown(what)} of this run (give --cache DIR); {again}"
             )
         adapter = load_adapter(place)
-        if adapter.content.partition(" ")[0] != origin["sha256"]:
+        # The record's hash is of the factors, the entry's also of the configuration, which scales them.
+        if adapter.content.partition(" ")[0] != origin["sha256"] or not holds(place.parent, place / CONFIG):
             raise UserError(f"{place}: is not what the run used (its hash differs); delete it, and {again}")
         return adapter
 

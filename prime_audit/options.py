@@ -38,8 +38,9 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
 def _after_file(context: click.Context, option: click.Parameter, given: tuple[Any, ...]) -> tuple[Any, ...]:
     """Put what is repeated on the command line after what the file has of it: the later wins."""
     listed = context.meta.get(_LISTED, {}).get(option.name, [])
-    before = [Path(word) for word in listed] if option.name == "plugins" else listed
-    return tuple(dict.fromkeys((*before, *given)))
+    if option.name == "plugins":
+        return tuple(dict.fromkeys((*map(Path, listed), *given)))
+    return (*listed, *given)
 
 
 _LISTED = "prime_audit.config"

@@ -168,6 +168,16 @@ def read_manifest(folder: Path) -> Manifest:
     raise DamagedError(f"{MANIFEST} is of format {content['format']!r}, not {FORMAT}")
 
 
+def holds(folder: Path, file: Path) -> bool:
+    """Tell whether a file below an entry's folder is the one that its manifest names."""
+    try:
+        name = file.relative_to(folder).as_posix()
+        _, sha256 = read_manifest(folder).files.get(name, (0, ""))
+        return bool(_require_regular(folder, name)) and _sha256(file) == sha256
+    except (OSError, DamagedError):
+        return False
+
+
 def _compare(folder: Path, manifest: Manifest) -> None:
     """Raise DamagedError unless the folder's files are the manifest's; each is read once."""
     there = set(_below(folder)) - {MANIFEST}

@@ -1,8 +1,8 @@
 """Sharers' adapters that were trained elsewhere: read, checked against the base, and fitted to the bank.
 
 A bank holds adapters of one rank and scaling. A smaller rank is filled up with zeros, and another scaling goes into B:
-neither changes an adapter, nor any sum of updates. Sums of *factors* (``merge=factor``, Per-Pcs) then mix factors of
-unlike scale, which the record says.
+neither changes an adapter, nor any sum of updates, but for rounding where the base is in half precision. Sums of
+*factors* (``merge=factor``, Per-Pcs) then mix factors of unlike scale, which the record says.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from prime_audit.adapter_files import WEIGHTS
 from prime_audit.community.kept import Origin
 from prime_audit.community.sharers import Sharer, bank_name
-from prime_audit.errors import UserError
+from prime_audit.errors import PartError, UserError
 from prime_audit.lamp.data import Given
 
 if TYPE_CHECKING:
@@ -64,15 +64,18 @@ def load_given(given: Given, base: Base, lora: Mapping[str, Any]) -> GivenAdapte
 
 def fitting(adapter: Adapter, rank: int, scaling: float) -> Adapter:
     """Write the same adapter with another rank, not smaller, and another scaling."""
+    from torch import float32, promote_types
     from torch.nn.functional import pad
 
     from prime_audit.engine.adapters import Adapter
 
     more, by = rank - adapter.rank, adapter.scaling / scaling
+    if more < 0:
+        raise PartError(f"an adapter of rank {adapter.rank} beside given ones: the bank's rank is {rank}")
     a = tuple(pad(x, (0, 0, 0, more)) for x in adapter.A) if more else adapter.A
     b = tuple(pad(x, (0, more)) for x in adapter.B) if more else adapter.B
     if by != 1:
-        b = tuple((x.double() * by).to(x.dtype) for x in b)
+        b = tuple((x.double() * by).to(promote_types(x.dtype, float32)) for x in b)
     return Adapter(adapter.sites, a, b, scaling)
 
 
@@ -135,16 +138,15 @@ def _misfit(adapter: Adapter, base: Base) -> str:
 
 
 def _other_bases(folders: Sequence[Path], base: Base) -> list[str]:
+    """Tell of other bases by their names; not of whose adapters, for a model card repeats warnings."""
     from prime_audit.engine.adapters import base_model_of
 
-    named = {folder.name: base_model_of(folder) for folder in folders}
-    other = {folder: name for folder, name in named.items() if name and _last(name) != _last(base.name)}
+    other = [_last(n) for n in map(base_model_of, folders) if n and _last(n) != _last(base.name)]
     if not other:
         return []
-    first = next(iter(other))
     return [
-        f"{len(other)} given adapters name another base model than {base.name} (the first, {first!a}, "
-        f"{_last(other[first])!a}): their shapes fit, their numbers need not"
+        f"{len(other)} given adapters name another base model than {_last(base.name)} ({min(other)!a}): their shapes "
+        "fit, their numbers need not"
     ]
 
 

@@ -212,12 +212,9 @@ def _widths(adapter: Adapter) -> list[tuple[int, int]]:
 
 
 def _concatenate(adapters: Sequence[Adapter], table: Tensor) -> Adapter:
-    a = tuple(torch.cat([o.A[i] for o in adapters]) for i in range(len(table)))
+    a = tuple(torch.cat([_single(o.A[i]) for o in adapters]) for i in range(len(table)))
     b = tuple(
-        torch.cat(
-            [(w * o.scaling * o.B[i].double()).to(o.B[i].dtype) for w, o in zip(row, adapters, strict=True)],
-            dim=1,
-        )
+        torch.cat([_single(o.B[i], w * o.scaling) for w, o in zip(row, adapters, strict=True)], dim=1)
         for i, row in enumerate(table)
     )
     return Adapter(adapters[0].sites, a, b, 1.0)
@@ -226,4 +223,9 @@ def _concatenate(adapters: Sequence[Adapter], table: Tensor) -> Adapter:
 def _weighted(factors: Sequence[Tensor], weights: Tensor) -> Tensor:
     total = sum(w * f.double() for w, f in zip(weights, factors, strict=True))
     assert isinstance(total, Tensor)
-    return total.to(factors[0].dtype)
+    return total.to(torch.promote_types(factors[0].dtype, torch.float32))
+
+
+def _single(factor: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """Weigh a factor; what came in half precision leaves in single, for a product of it has no exact half."""
+    return (weight * factor.double()).to(torch.promote_types(factor.dtype, torch.float32))

@@ -5,15 +5,19 @@
 3. Fetch everything where there is a network; HF_HOME says where it is kept, else ~/.cache/huggingface:
 
    export HF_HOME=/scratch/hf
-   hf download meta-llama/Llama-2-7b-hf --include "*.safetensors" "*.json" "tokenizer*"
-   hf download microsoft/deberta-v3-large --include "*.safetensors" "*.json" "spm.model"
-   hf download mistralai/Mistral-7B-Instruct-v0.2 --include "*.safetensors" "*.json" "tokenizer*"
+   hf download meta-llama/Llama-2-7b-hf --include "*.safetensors" --include "*.json" --include "tokenizer*"
+   hf download mistralai/Mistral-7B-Instruct-v0.2 --include "*.safetensors" --include "*.json" --include "tokenizer*"
    pip install -c constraints.txt -e '.[paper]'
+
+   The paper's encoder is published without safetensors, and no other weights are read. Where you trust it, convert it:
+
+   python -c "from transformers import AutoModel as M, AutoTokenizer as T; n = 'microsoft/deberta-v3-large'; \
+   M.from_pretrained(n).save_pretrained('deberta'); T.from_pretrained(n).save_pretrained('deberta')"
 
 4. Run, also on a machine without a network (HF_HUB_OFFLINE=1). One GPU of 80 GB holds base and profiler in bfloat16:
 
-   HF_HUB_OFFLINE=1 python gated_llama.py --data LaMP/ --task LaMP-2
-   HF_HUB_OFFLINE=1 python gated_llama.py --data LaMP/ --task LaMP-2 --plan       how long, how much memory
+   HF_HUB_OFFLINE=1 python gated_llama.py --data LaMP/ --task LaMP-2 --encoder deberta
+   HF_HUB_OFFLINE=1 python gated_llama.py --data LaMP/ --task LaMP-2 --encoder deberta --plan     time and memory
 
 ``org/name@revision`` names a commit, so that the same weights are loaded next year; the record has their hash.
 """

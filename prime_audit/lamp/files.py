@@ -169,8 +169,10 @@ def _parquet(path: Path) -> Iterator[object]:
     schema = pq.read_schema(path)
     _require_columns(path, schema.names)
     wanted = [name for name in (*COLUMNS, "id") if name in schema.names]
+    if nested := [name for name in wanted if pa.types.is_nested(schema.field(name).type)]:
+        raise UserError(f"{path}: column {nested[0]} holds lists or structures: give it as text")
     # Dictionary-encoded columns stay so until they are counted: a text that a million rows share stands there once.
-    texts = [name for name in wanted if pa.types.is_string(schema.field(name).type)]
+    texts = [name for name in wanted if _is_bytes(schema.field(name).type)]
     file = pq.ParquetFile(path, read_dictionary=texts)
     left = intake.allowance(path.stat().st_size)
     for batch in file.iter_batches(_ROWS_AT_ONCE, columns=wanted):
@@ -181,6 +183,21 @@ def _parquet(path: Path) -> Iterator[object]:
                 f"size: {_RETRY}"
             )
         yield from batch.to_pylist()
+
+
+def _is_bytes(kind: Any) -> bool:
+    """Tell whether a column's values are of any length: text or bytes, in each of Arrow's layouts."""
+    from pyarrow import types as t
+
+    tests = (
+        t.is_string,
+        t.is_large_string,
+        t.is_string_view,
+        t.is_binary,
+        t.is_large_binary,
+        t.is_binary_view,
+    )
+    return any(test(kind) for test in tests)
 
 
 def _size(column: Any) -> int:

@@ -81,12 +81,20 @@ def shown(name: str) -> str:
 
 def folder_of(folder: Path, task: str) -> Path:
     """Find the folder that holds a task's sharers: the one named after it, or the whole where none names a task."""
-    homes = {_task_named(entry.name): entry for entry in _folders(folder) if not _is_sharer(entry)}
-    homes.pop(None, None)
+    homes: dict[str, Path] = {}
+    for entry in _folders(folder):
+        name = None if _is_sharer(entry) else _task_named(entry.name)
+        if name in homes:
+            raise UserError(
+                f"--sharers {folder}: {shown(homes[name].name)} and {shown(entry.name)} are both of {name}; "
+                "put its sharers into one of them"
+            )
+        if name is not None:
+            homes[name] = entry
     if not homes:
         return folder
     if task not in homes:
-        held = ", ".join(sorted(filter(None, homes)))
+        held = ", ".join(sorted(homes))
         raise UserError(
             f"--sharers {folder}: has no folder for {task}, only for {held}; add it, or give --tasks"
         )

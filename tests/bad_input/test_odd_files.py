@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import os
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from prime_audit.errors import UserError
+from prime_audit.lamp.files import load_rows
 from tests.boards.invented import board_at
 from tests.fuzz.attempt import limited
 
@@ -77,6 +80,11 @@ PLACES: dict[str, tuple[Callable[[Path], Path], Callable[[Path, Path], list[obje
         lambda t: adapter_at(t / "a").parent / "w.json",
         lambda p, t: ["merge", t / "a", "--weights", p, "--out", t / "out"],
     ),
+    "given adapter": (
+        lambda t: in_adapter(t, CONFIG),
+        lambda p, t: ["plan", "--methods", "np", "--tasks", "LaMP-4", "--sharers", t],
+    ),
+    "options": (lambda t: t / "c.toml", lambda p, t: ["plan", "--config", p]),
     "board": (in_board, lambda p, t: ["leaderboard", "build", "--home", t / "boards"]),
     "plugin": (lambda t: t / "x.py", lambda p, t: ["list", "attacks", "--plugin", p]),
 }
@@ -156,6 +164,35 @@ def test_a_gzip_bomb_is_refused(say: Say, tmp_path: Path, name: str) -> None:
         for _ in range(66):
             stream.write(bytes(1 << 20))
     one_line(say("data", "check", tmp_path / name, "--task", "LaMP-4"), name, "unpacks to more than 64 MiB")
+
+
+@pytest.mark.parametrize("kind", ["large_string", "string_view", "binary", "large_binary"])
+def test_a_parquet_bomb_of_another_kind_of_text_is_never_unpacked(tmp_path: Path, kind: str) -> None:
+    """As Arrow's other libraries write text; unpacked, its first rows alone would be four gigabytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    column = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), 4096), ["x" * (1 << 20)])
+    path = tmp_path / "x.parquet"
+    # What unpacks it under another type; the numbers stay those of a dictionary.
+    wanted = pa.schema([(name, getattr(pa, kind)()) for name in ("user", "input", "output")])
+    table = pa.table(dict.fromkeys(wanted.names, column))
+    said = {b"ARROW:schema": base64.b64encode(wanted.serialize().to_pybytes())}
+    pq.write_table(table.replace_schema_metadata(said), path, store_schema=False)
+    assert path.stat().st_size < 1 << 20
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(UserError, match="unpacks to more than 64 MiB"):
+        list(load_rows(path))
+    assert pa.default_memory_pool().max_memory() - before < 512 << 20
+
+
+def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"user": ["u"], "input": [["a"]], "output": ["b"]}), tmp_path / "x.parquet")
+    with pytest.raises(UserError, match="column input holds lists or structures: give it as text"):
+        list(load_rows(tmp_path / "x.parquet"))
 
 
 @pytest.mark.parametrize("many", ["rows that share a text", "rows of nothing"])

@@ -148,6 +148,23 @@ def test_what_is_written_is_read_back(data: str, model: str, encoder: str, seed:
     assert config_text(again) == text
 
 
+@pytest.mark.parametrize("text", ["[set]\nclusters = 9\n", ""])
+def test_the_last_word_wins_whatever_was_said_before(file: Callable[[str], Path], text: str) -> None:
+    import click
+
+    from prime_audit.options import with_run
+    from prime_audit.settings import load_settings
+
+    @click.command()
+    @with_run
+    def bare(**options: Any) -> Any:
+        return load_settings("laptop", options["overrides"]).get("clusters")
+
+    words = [word for n in (9, 8, 9) for word in ("--set", f"clusters={n}")]
+    assert bare.main(["--config", str(file(text)), *words], standalone_mode=False) == 9
+    assert bare.main(["--config", str(file(text)), *words[:4]], standalone_mode=False) == 8
+
+
 def test_unknown_keys_name_the_file(file: Callable[[str], Path]) -> None:
     with pytest.raises(UserError, match="unknown option 'sharerdp': did you mean sharer"):
         read_config(file('sharerdp = "epsilon=1"\n'))

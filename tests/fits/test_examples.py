@@ -97,6 +97,19 @@ def test_a_gated_llama(
         module.main(["--data", "world", "--task", "LaMP-4", "--model", "./none"])
 
 
+def test_each_pattern_of_a_download_has_its_option() -> None:
+    """``hf download`` takes a word without an option for a file's name, and then fetches nothing else."""
+    import re
+    import shlex
+
+    text = (HOME / "gated_llama.py").read_text(encoding="utf-8")
+    commands = [shlex.split(c) for c in re.findall(r"^ +(hf download .*)$", text, re.MULTILINE)]
+    assert len(commands) > 1
+    for words in commands:
+        assert words[3::2] == ["--include"] * (len(words[3:]) // 2), words
+        assert "*.safetensors" in words
+
+
 def test_copying_out(say: Any, tmp_path: Path) -> None:
     assert "own_attack" in say("examples").out
     assert say("examples", "own_attack", "--out", tmp_path).code == 0

@@ -170,6 +170,34 @@ def test_strange_ids_do_not_break_out_of_the_card(copied: tuple[Run, Path], tmp_
     assert sum(line.startswith("# ") for line in card.splitlines()) == 1
 
 
+def test_ids_with_every_end_of_a_line_are_exported(copied: tuple[Run, Path], tmp_path: Path) -> None:
+    run, cache = copied
+    old, strange = targets(run)[0], "a\u2028b\x85c\x0bd"
+    text = (run.path / "models.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.split("\n") if line]
+    for row in rows:
+        row["target"] = strange if row["target"] == old else row["target"]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)  # as a run writes them
+    (run.path / "models.jsonl").write_text(text, encoding="utf-8")
+    export(run.path, strange, "prime", tmp_path / "out", cache=cache)
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("weights", [[[1], [1, 2]], ["a"], [1.0] * 9, 3, [[[1.0, 1.0]]], None, [10**400, 1]])
+def test_weights_that_are_no_table_are_one_line(
+    copied: tuple[Run, Path], tmp_path: Path, weights: Any
+) -> None:
+    run, cache = copied
+    rows = [json.loads(line) for line in (run.path / "models.jsonl").read_text().splitlines()]
+    (run.path / "models.jsonl").write_text(
+        "".join(json.dumps(row | {"weights": weights}) + "\n" for row in rows)
+    )
+    with pytest.raises(UserError) as caught:
+        export(run.path, rows[0]["target"], "prime", tmp_path / "out", cache=cache)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 # -- what cannot be ------------------------------------------------------------------------------------------
 
 
@@ -181,6 +209,12 @@ def test_what_was_pruned_or_spoilt_is_said(copied: tuple[Run, Path], tmp_path: P
     raw = bytearray(weights.read_bytes())
     raw[-3] ^= 1
     weights.write_bytes(bytes(raw))
+    with pytest.raises(UserError, match="is not what the run used"):
+        export(run.path, target, "prime", tmp_path / "out", cache=cache)
+    raw[-3] ^= 1
+    weights.write_bytes(bytes(raw))
+    config = place / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 32}))
     with pytest.raises(UserError, match="is not what the run used"):
         export(run.path, target, "prime", tmp_path / "out", cache=cache)
     shutil.rmtree(place)

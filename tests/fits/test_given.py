@@ -176,7 +176,8 @@ def test_another_base_by_name_is_a_warning(quick: Go, given: Path) -> None:
     run = quick("nearest", sharers=given)
     (line,) = (w for w in run.record.warnings if "name another base" in w)
     assert "\n" not in line
-    assert "'bea'" in line
+    assert "other" in line
+    assert "bea" not in line  # model cards repeat it, and name no sharer
 
 
 def test_tasks_have_folders_of_their_own(quick: Go, given: Path, tmp_path: Path) -> None:
@@ -186,6 +187,44 @@ def test_tasks_have_folders_of_their_own(quick: Go, given: Path, tmp_path: Path)
     (tmp_path / "many" / "news_headline").rename(tmp_path / "many" / "LaMP-2")
     with pytest.raises(UserError, match="has no folder for LaMP-4, only for LaMP-2"):
         quick("nearest", sharers=tmp_path / "many", out=tmp_path / "other")
+
+
+def test_a_task_with_two_folders_is_refused(given: Path, tmp_path: Path) -> None:
+    for name in ("LaMP-4", "news_headline"):
+        shutil.copytree(given, tmp_path / "twice" / name)
+    with pytest.raises(UserError, match="LaMP-4 and news_headline are both of LaMP-4"):
+        with_sharers(open_data("world", TASK, 0, load_settings("laptop")), tmp_path / "twice", None)
+
+
+def test_an_adapter_wider_than_the_bank_is_not_cut(given: Path) -> None:
+    from prime_audit.community.given import fitting
+    from prime_audit.engine.adapters import load_adapter
+    from prime_audit.errors import PartError
+
+    with pytest.raises(PartError, match="an adapter of rank 2 beside given ones: the bank's rank is 1"):
+        fitting(load_adapter(given / "ann"), 1, 2.0)
+
+
+def in_half_precision(folder: Path) -> None:
+    path = folder / "adapter_model.safetensors"
+    save_file({k: v.bfloat16() for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
+
+
+def test_adapters_in_half_precision_come_in_and_go_out_exactly(
+    quick: Go, given: Path, plain: Any, asked_of: Callable[..., Any], tmp_path: Path
+) -> None:
+    from prime_audit.export import export
+
+    for folder in given.iterdir():
+        in_half_precision(folder)
+        change_config(folder, lora_alpha=5)  # no power of two: a product has no exact half
+    run = quick("nearest,prime", sharers=given, cache=tmp_path / "cache")
+    for target, row in models(run, "nearest").items():
+        peft = plain.with_adapter(given / row["sharers"][0])
+        assert plain.gap(peft, asked_of(run, "nearest", target)) < 1e-4
+    target = next(iter(models(run, "prime")))
+    export(run.path, target, "prime", tmp_path / "out", cache=tmp_path / "cache", sharers=given)
+    assert plain.gap(plain.with_adapter(tmp_path / "out"), asked_of(run, "prime", target)) < 1e-4
 
 
 # -- who they are --------------------------------------------------------------------------------------------
