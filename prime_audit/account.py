@@ -69,7 +69,7 @@ def describe(community: Community) -> dict[str, Any]:
                 "heldout": len(s.heldout),
             }
             | ({"dp": asdict(g)} if (g := community.guarantee(s)) else {})
-            | ({"adapter": place} if (place := community.places.get(bank_name(s.user.id))) else {})
+            | ({"adapter": place} if (place := _place(community, bank_name(s.user.id))) else {})
             for n, s in enumerate(community.sharers)
         ],
         "similarity": {
@@ -78,6 +78,12 @@ def describe(community: Community) -> dict[str, Any]:
         if community.sharers
         else {},
     } | adapters_of(community)
+
+
+def _place(community: Community, name: str) -> str:
+    """Return where the cache keeps an adapter of the bank, from its root; empty where it does not."""
+    origin = community.origins.get(community.engine.bank.hashes.get(name, ""))
+    return origin.place if origin else ""
 
 
 def model_row(

@@ -105,6 +105,11 @@ LYING: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "settings of a list": (put("spec", "settings", value=[1]), ("spec.settings is no table by task",)),
     "games of a number": (put("spec", "games", value=7), ("spec.games is no list of names",)),
     "overrides of text": (put("spec", "overrides", value="x"), ("spec.overrides is no table",)),
+    "a plugin of a list": (
+        put("plugins", "method np", value=[1]),
+        ("plugins.method np is no table of words",),
+    ),
+    "a commit of a list": (put("code", "commit", value=[1]), ("code is no table of words",)),
     "a leak of nobody": (
         put("leaks", 0, "method", value="ghost"),
         ("leaks of ghost on LaMP-2 without its results",),
