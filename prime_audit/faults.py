@@ -3,11 +3,12 @@
 Only faults of plugins and of single trainings are taken so. A UserError about what the user gave (more sharers asked
 for than there are, a rate at which nothing trains) ends the run in one line, whatever method met it first: the other
 methods' figures are kept in the cache, and it is for the user to mend before days of work go by without what she asked
-for. Ctrl-C and signals are no Exceptions and end the run too.
+for. So does a full disk. Ctrl-C and signals are no Exceptions and end the run too.
 """
 
 from __future__ import annotations
 
+import errno
 import re
 import traceback
 from collections.abc import Callable, Iterable
@@ -62,6 +63,8 @@ class Faults:
         except Exception as fault:
             if isinstance(fault, UserError) and not isinstance(fault, PartError):
                 raise
+            if full := _full_disk(fault):
+                raise full from None
             return self.note(fault, where)
 
     def note(self, fault: Exception, where: Failure) -> Failed:
@@ -72,6 +75,15 @@ class Faults:
         file = f"{FOLDER}/{self.traces.index(trace) + 1:03d}.txt"
         self.found.append(replace(where, error=told(fault), file=file))
         return Failed(FAILED + told(fault))
+
+
+def _full_disk(fault: BaseException | None) -> OSError | None:
+    """Return the full disk behind a fault, if that is what it was: nobody's fault, and no part will fare better."""
+    while fault is not None:
+        if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            return fault
+        fault = fault.__cause__ or fault.__context__
+    return None
 
 
 def told(fault: Exception) -> str:

@@ -206,6 +206,7 @@ def test_a_plugin_that_does_not_import_ends_the_run_before_anything_is_done(
         ("bank_name(near)", "'sharer:x'", "personalise", "'sharer:x', which the bank does not hold"),
         ("(near,))\n", "('nobody',))\n", "personalise", "merges 'nobody', who shares nothing"),
         ("return made", "return {}", "personalise", "made no model for user"),
+        ("return made", "raise SystemExit(0)", "personalise", "method mine failed: SystemExit: 0"),
         ("np.full(1, weight)", "np.ones((7, 1))", "answer", "match neither"),
     ],
 )
@@ -218,6 +219,13 @@ def test_what_no_model_can_be_is_found_under_the_methods_name(
     assert (failure.method, failure.stage) == ("mine", stage)
     assert message in failure.error
     assert [r.value for r in figures(run, "np") if r.game is None] == [None, None]
+
+
+def test_a_full_disk_is_nobodys_failure_and_ends_the_run(quick: Callable[..., Run], tmp_path: Path) -> None:
+    file = spoilt(tmp_path / "mine.py", METHOD, "raise OSError(28, 'No space left on device')")
+    with pytest.raises(OSError, match="No space left on device"):
+        quick("mine", task="LaMP-3", plugins=[file])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_method_that_fails_in_the_inclusion_game_has_all_other_figures(
