@@ -58,6 +58,8 @@ def data_cautions(data: Dataset, task: str, cut: int, most: int) -> Iterator[str
 
 def describe(community: Community) -> dict[str, Any]:
     """Describe who shares, how like each target they are, and where adapters lie."""
+    adapters = adapters_of(community)
+    kept = {name: origin["place"] for name, origin in adapters["adapters"].items() if "place" in origin}
     return {
         "sharers": [
             {
@@ -69,7 +71,7 @@ def describe(community: Community) -> dict[str, Any]:
                 "heldout": len(s.heldout),
             }
             | ({"dp": asdict(g)} if (g := community.guarantee(s)) else {})
-            | ({"adapter": place} if (place := community.places.get(bank_name(s.user.id))) else {})
+            | ({"adapter": kept[bank_name(s.user.id)]} if bank_name(s.user.id) in kept else {})
             for n, s in enumerate(community.sharers)
         ],
         "similarity": {
@@ -77,7 +79,7 @@ def describe(community: Community) -> dict[str, Any]:
         }
         if community.sharers
         else {},
-    } | adapters_of(community)
+    } | adapters
 
 
 def model_row(

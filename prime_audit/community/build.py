@@ -56,8 +56,6 @@ class Community:
     """Ids of the only targets that this view has; None: all."""
     included: Mapping[str, tuple[str, ...]] | None = None
     """Target → the only sharers she may merge, most similar first (the inclusion game); None: everybody."""
-    places: dict[str, str] = field(default_factory=dict)
-    """Owner of a trained adapter → where a cache keeps it, from its root; the same where there is no cache."""
     origins: dict[str, Origin] = field(default_factory=dict)
     """Content of an adapter, as the bank holds it → where it came from."""
     adaptation: Origin | None = None
