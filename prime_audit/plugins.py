@@ -217,7 +217,7 @@ def models_of(method: Method, scene: Scene, values: Mapping[str, Any]) -> dict[s
         made = method.personalise(scene, **values)
     except UserError:
         raise
-    except Exception as fault:
+    except (Exception, SystemExit) as fault:
         raise _failed("method", method.name, fault) from fault
     if not isinstance(made, dict) or not all(isinstance(p, Personal) for p in made.values()):
         raise PartError(
@@ -233,11 +233,12 @@ def front_of(method: Method, values: Mapping[str, Any], *, alone: bool) -> Augme
         return method.augment(alone=alone, **values)
     except UserError:
         raise
-    except Exception as fault:
+    except (Exception, SystemExit) as fault:
         raise _failed("method", method.name, fault) from fault
 
 
-def _failed(kind: Kind, name: str, fault: Exception) -> PartError:
+def _failed(kind: Kind, name: str, fault: BaseException) -> PartError:
+    """Say that a plugin failed; one that calls sys.exit ends itself, not the run."""
     what = " ".join(f"{type(fault).__name__}: {fault}".split())
     return PartError(f"{kind} {name} failed: {what}; see prime-audit doctor {name}")
 
@@ -260,7 +261,7 @@ def scores_of(attack: Attack, signals: Signals) -> FloatArray:
         scores = attack.score(signals.only(attack.needs))
     except UserError:
         raise
-    except Exception as fault:
+    except (Exception, SystemExit) as fault:
         raise _failed("attack", attack.name, fault) from fault
     return np.clip(returned(attack.name, scores, signals.items), -1e300, 1e300)
 
@@ -339,7 +340,7 @@ def _import(kind: Kind, listed: Listed) -> Any:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
-    except Exception as fault:
+    except (Exception, SystemExit) as fault:
         raise UserError(
             f"{kind} {listed.name}: {listed.module} does not import: {type(fault).__name__}: {fault}"
         ) from fault

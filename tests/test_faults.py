@@ -94,7 +94,7 @@ def test_a_method_that_raises_for_one_target_fails_her_cell_and_a_rerun_does_no_
     assert "/no/such" not in failure.error
     assert failure.file == "failures/001.txt"
     trace = (run.path / "failures" / "001.txt").read_text(encoding="utf-8")
-    assert 'mine.py", line 16, in personalise' in trace
+    assert 'mine.py", line 15, in personalise' in trace
     assert "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/folder/secret.txt'" in trace
     # Its figures are null, with that reason; nobody takes them for figures that do not apply.
     for r in (r for r in run.record.results if r.method in ("mine", "mine+rag")):
@@ -103,7 +103,7 @@ def test_a_method_that_raises_for_one_target_fails_her_cell_and_a_rerun_does_no_
         assert (c.difference, c.reason) == (None, f"failed: {failure.error}")
     page, table = ((run.path / name).read_text(encoding="utf-8") for name in ("index.html", "table.md"))
     row = next(line for line in table.splitlines() if line.startswith("| `mine`"))
-    assert "failed¹" in row
+    assert "failed" in row
     assert "n/a" not in row
     assert "## Failures" in table
     assert "failed: LaMP-3 · mine · personalise (1 targets, chunk 1): method mine failed" in page
@@ -267,6 +267,43 @@ def test_an_attack_that_raises_leaves_the_others_figures(
     record = record_from_json(json.loads(said.out))
     assert record.failures == ()
     assert all(r.value is not None for r in record.results if (r.method, r.metric) == ("soup", "auc"))
+
+
+def test_attacks_scored_again_do_not_take_the_runs_tracebacks_for_theirs(
+    quick: Callable[..., Run], tmp_path: Path, say: Callable[..., Any]
+) -> None:
+    mine = spoilt(tmp_path / "mine.py", METHOD, "raise ValueError('of the method')")
+    odd = spoilt(tmp_path / "odd.py", ATTACK, "raise KeyError('of the attack')")
+    run = quick("mine,soup", task="LaMP-3", plugins=[mine])
+    assert [f.file for f in run.record.failures] == ["failures/001.txt"]
+    said = say("attack", run.path, "--attacks", "loss,odd", "--plugin", odd, "--out", tmp_path / "again")
+    assert said.code == 3
+    found = {(f.method, f.attack): f.file for f in load_run(tmp_path / "again").record.failures}
+    assert found == {("mine", None): None, ("soup", "odd"): "failures/001.txt"}
+    assert "of the attack" in (tmp_path / "again" / "failures" / "001.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", ["0", "7", "'no'"])
+def test_a_plugin_that_calls_exit_ends_itself_and_not_the_run(
+    quick: Callable[..., Run], tmp_path: Path, code: str
+) -> None:
+    file = spoilt(tmp_path / "mine.py", METHOD, f"raise SystemExit({code})")
+    odd = spoilt(tmp_path / "odd.py", ATTACK, f"raise SystemExit({code})")
+    run = quick("mine,soup", task="LaMP-3", plugins=[file, odd], attacks="loss,odd")
+    assert {(f.method, f.attack) for f in run.record.failures} == {("mine", None), ("soup", "odd")}
+    assert all("failed: SystemExit: " in f.error for f in run.record.failures)
+    file.write_text(f"raise SystemExit({code})\n" + METHOD, encoding="utf-8")
+    with pytest.raises(UserError, match="does not import: SystemExit"):
+        quick("mine", plugins=[file], out=tmp_path / "other")
+
+
+def test_a_folder_whose_record_is_broken_is_mended_by_running_again(
+    quick: Callable[..., Run], content: Callable[[Run], dict[str, Any]]
+) -> None:
+    run = quick("np", task="LaMP-3")
+    before = content(run)
+    (run.path / "record.json").write_text("{", encoding="utf-8")
+    assert content(quick("np", task="LaMP-3")) == before
 
 
 def test_a_leaderboard_refuses_what_failed_and_takes_the_rest(
