@@ -226,7 +226,8 @@ def _record(old: Record, found: _Found, spec: Mapping[str, Any], command: str, l
         results=(*(r for r in old.results if not is_leakage(r.metric)), *found.results),
         comparisons=(*(c for c in old.comparisons if not is_leakage(c.metric)), *found.comparisons),
         leaks=tuple(found.leaks),
-        failures=(*(f for f in old.failures if f.attack is None), *found.faults.found),
+        # Their tracebacks lie in the attacked run's folder; the same names here are of other faults.
+        failures=(*(replace(f, file=None) for f in old.failures if f.attack is None), *found.faults.found),
         times=ledger.times(),
     )
 

@@ -17,6 +17,7 @@ from prime_audit.cells import Cell, Lost
 from prime_audit.community.store import Store, content_key
 from prime_audit.config import CONFIG, config_text
 from prime_audit.engine.base import Base
+from prime_audit.errors import UserError
 from prime_audit.executors import Where
 from prime_audit.folder import PREDICTIONS, RECORD, SCORES, Run, RunFolder, load_run, write_atomic
 from prime_audit.lamp.data import Dataset
@@ -83,7 +84,10 @@ def _failed_before(out: Path, plan: Plan, datasets: Mapping[str, Dataset]) -> bo
     """Tell whether a folder holds this run with failures: a plugin mended since is tried again in the same place."""
     if not (out / RECORD).is_file():
         return False
-    record = load_run(out).record
+    try:
+        record = load_run(out).record
+    except UserError:  # broken, or of a newer version: whose folder it is, is told by its marker
+        return False
     same = json.loads(json.dumps(plan.spec())) == record.spec
     return (
         bool(record.failures)

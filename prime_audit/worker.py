@@ -45,11 +45,12 @@ class Worker:
     def prepare(self, task: str) -> None:
         """Adapt the base to a task and build its community; what that trains is kept, and shared by all its cells."""
         if self._now is None or self._now.task.name != task:
-            data, found = self.datasets[task], Findings()
-            self._now = TaskRun(
+            self._now, data, found = None, self.datasets[task], Findings()
+            begun = TaskRun(
                 self.plan, TASKS[task], data, self.base, self.readers, self.store, self.ledger, found
             )
-            self._now.prepare()
+            begun.prepare()
+            self._now = begun  # not before: what failed half-way is prepared again
 
     def carry_out(self, cell: Cell) -> list[Failure]:
         """Carry out a cell -> what failed in it; the run that goes through all cells tries and reports that again.

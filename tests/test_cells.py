@@ -83,12 +83,15 @@ def test_a_chunked_run_gives_the_same_figures_and_the_same_bytes_again(
     one, other = list(whole.scores()), list(parts.scores())
     assert [{**row, "score": 0} for row in one] == [{**row, "score": 0} for row in other]
     np.testing.assert_allclose([r["score"] for r in one], [r["score"] for r in other], atol=1e-4)
-    assert settled(whole)["spec"] == settled(parts)["spec"]
+    figures = ("results", "comparisons", "leaks")  # of scores that differ in last bits
+    some = [{k: v for k, v in settled(run).items() if k not in figures} for run in (whole, parts)]
+    for one in some:  # who is trained beside whom differs: so do last bits of targets' own adapters
+        adapters = one["community"]["LaMP-3"].pop("adapters")
+        one["sharers"] = {name: own for name, own in adapters.items() if name.startswith("sharer:")}
+    assert some[0] == some[1]
     for a, b in zip(whole.record.results, parts.record.results, strict=True):
         assert replace(a, value=None, ci=None) == replace(b, value=None, ci=None)
-        assert (a.value is None) == (b.value is None)
-        if a.game is None:
-            assert a.value == b.value
+        assert a.value == pytest.approx(b.value, abs=0 if a.game is None else 0.02)
     total = [
         {k: sum(c[k] for c in json.loads(json.dumps(run.record.to_json()))["costs"]) for k in ("requests",)}
         for run in (whole, parts)
@@ -122,3 +125,19 @@ def test_a_run_finds_kept_what_workers_carried_out(
     run = quick(METHODS, **words, out=tmp_path / "run", cache=tmp_path / "cache")
     assert content(run) == content(alone)
     assert list(run.scores()) == list(alone.scores())
+
+
+def test_a_worker_whose_preparation_failed_prepares_again(
+    planned: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prime_audit.community.build import Community
+    from prime_audit.worker import Worker
+
+    plan, datasets = planned(methods="np")
+    worker = Worker.of(plan, datasets, Store(tmp_path, Spent()), Ledger(quiet=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(Community, "adapt", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            worker.prepare("LaMP-3")
+    (cell,) = cells_of(plan, datasets)
+    assert worker.carry_out(cell) == []

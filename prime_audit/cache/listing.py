@@ -52,8 +52,14 @@ def listed(root: Path) -> list[Listed]:
     """List a cache's entries by key; UserError where there is no such folder."""
     found = []
     for entry in entries(root):
-        with suppress(FileNotFoundError):  # pruned meanwhile
+        try:
             found.append(_listed(entry))
+        except FileNotFoundError:  # pruned meanwhile
+            continue
+        except OSError as fault:
+            raise UserError(
+                f"cache {entry.place}: cannot be read ({fault.strerror}); give --cache DIR"
+            ) from None
     return found
 
 
@@ -73,9 +79,20 @@ def damage(root: Path, mend: bool = False) -> Iterator[str]:
 def _mended(entry: Entry) -> str:
     try:
         with entry.locked(None):
-            return f"; set aside in {entry.set_aside()}"
+            return (
+                f"; set aside in {entry.set_aside()}" if _still_damaged(entry) else "; made again meanwhile"
+            )
     except BusyError as holder:
         return f"; left to {holder}, which makes it"
+
+
+def _still_damaged(entry: Entry) -> bool:
+    """Whether it is damaged under its lock, too: a run may have met it meanwhile and made it again."""
+    try:
+        entry.check()
+    except DamagedError:
+        return entry.there()
+    return False
 
 
 def entries(root: Path) -> Iterator[Entry]:

@@ -87,8 +87,8 @@ def prune(
     room = sum(one.bytes for one in every)
     for one in every:
         aged = older is not None and broom.now - one.used > older
-        if (aged or (keep is not None and room > keep)) and broom.entry(one):
-            room -= one.bytes
+        if aged or (keep is not None and room > keep):
+            room -= one.bytes if broom.entry(one) else 0
     return broom.done
 
 
@@ -114,7 +114,8 @@ class _Broom:
             for name in names(short):
                 path = short / name
                 if draft := _DRAFT.fullmatch(name):
-                    self.done.rubbish += self._draft(path, draft[1])
+                    with suppress(FileNotFoundError):  # it became an entry meanwhile, or others swept it
+                        self.done.rubbish += self._draft(path, draft[1])
                 elif name.startswith(LOCK) and KEY.fullmatch(name[len(LOCK) :]):
                     with ExitStack() as held:  # it is taken away when it is let go
                         self.done.rubbish += self._free(path, path, held)
@@ -123,26 +124,34 @@ class _Broom:
         """Remove what was set aside as damaged."""
         for shelf in folders(home, re.compile(DAMAGED)):
             for name in names(shelf):
-                if _SHELVED.fullmatch(name) and self._ours(shelf / name):
-                    self._remove(shelf / name)
-                    self.done.rubbish += 1
+                with suppress(FileNotFoundError):  # others removed it meanwhile
+                    if _SHELVED.fullmatch(name) and self._ours(shelf / name):
+                        self._remove(shelf / name)
+                        self.done.rubbish += 1
 
     def entry(self, one: Listed) -> bool:
         """Remove an entry that nobody is making; tell whether it is gone, or would be."""
-        place = one.entry.place
+        try:
+            if self._entry(one.key, one.entry.place):
+                self.done.entries.append(one)
+                return True
+        except FileNotFoundError:  # others removed it meanwhile
+            return True
+        return False
+
+    def _entry(self, key: str, place: Path) -> bool:
         with ExitStack() as held:
-            if not self._ours(place) or not self._free(place, place.with_name(LOCK + one.key), held):
+            if not self._free(place, place.with_name(LOCK + key), held) or not self._ours(place):
                 return False
-            aside = place.with_name(f"{MAKING}{one.key}-pruned")
+            aside = place.with_name(f"{MAKING}{key}-pruned")
             if not self.dry:  # out of the way first: who reads meanwhile finds it absent, not damaged
                 _writing(place, lambda: place.rename(aside))
             self._remove(place if self.dry else aside)
-        self.done.entries.append(one)
         return True
 
     def _draft(self, path: Path, key: str | None) -> bool:
         with ExitStack() as held:
-            if not self._ours(path) or (key and not self._free(path, path.with_name(LOCK + key), held)):
+            if (key and not self._free(path, path.with_name(LOCK + key), held)) or not self._ours(path):
                 return False
             if not (key and self.locks) and self.now - os.lstat(path).st_mtime < OLD:
                 self.done.left.append(f"{path}: may still be written")
@@ -179,5 +188,7 @@ class _Broom:
 def _writing(path: Path, change: Callable[[], T]) -> T:
     try:
         return change()
+    except FileNotFoundError:
+        raise
     except OSError as fault:
         raise UserError(f"cache {path}: cannot be removed ({fault.strerror}); give --cache DIR") from None

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from prime_audit.cache import lock
+from prime_audit.cache import listing, lock
+from prime_audit.cache import prune as prune_module
+from prime_audit.cache.entry import Entry
 from prime_audit.cache.lock import BusyError, holder, locked
 from prime_audit.cache.prune import prune
 from prime_audit.community.store import Store
@@ -187,3 +189,61 @@ def test_a_folder_is_written_by_one_run(tmp_path: Path) -> None:
     with RunFolder.claimed(tmp_path / "run", "hash") as folder:
         folder.write_json("x.json", {})
     assert {p.name for p in (tmp_path / "run").iterdir()} == {"run.json", "x.json"}
+
+
+def test_a_sweep_is_not_in_the_way_of_who_writes_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a sweep's look and its hand a draft becomes an entry, or another sweep has taken it."""
+    draft = tmp_path / "0a" / f".making-{KEY}-0123abcd"
+    draft.mkdir(parents=True)
+    (draft / "texts.json").write_text("[]")
+    look = listing.names
+
+    def late(folder: Path) -> list[str]:
+        found = look(folder)
+        if folder.name == "0a" and draft.exists():
+            draft.rename(draft.with_name(KEY))
+        return found
+
+    monkeypatch.setattr(prune_module, "names", late)
+    assert prune(tmp_path).rubbish == 0
+    assert (tmp_path / "0a" / KEY / "texts.json").exists()
+
+
+def test_two_that_prune_at_once_both_end_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in (KEY, "0b" * 32):
+        Store(tmp_path, Spent()).texts(key, lambda: ["x"])
+    look = prune_module.listed
+
+    def late(root: Path) -> list[listing.Listed]:
+        found = look(root)
+        monkeypatch.setattr(prune_module, "listed", look)
+        assert [one.key for one in prune(root, keep=0).entries] == [KEY, "0b" * 32]
+        return found
+
+    monkeypatch.setattr(prune_module, "listed", late)
+    assert prune(tmp_path, keep=0).entries == []
+    assert entries(tmp_path) == []
+
+
+def test_what_a_run_made_again_meanwhile_is_not_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path, Spent())
+    store.tally.say = lambda _: None
+    store.texts(KEY, lambda: ["x"])
+    (tmp_path / "0a" / KEY / "texts.json").write_text("[]")
+    check = Entry.check
+
+    def late(self: Entry, kind: str | None = None) -> object:
+        monkeypatch.setattr(Entry, "check", check)
+        try:
+            return check(self, kind)
+        finally:
+            store.texts(KEY, lambda: ["x"])  # another process meets it, and mends it
+
+    monkeypatch.setattr(Entry, "check", late)
+    (line,) = listing.damage(tmp_path, mend=True)
+    assert line.endswith("; made again meanwhile")
+    assert Store(tmp_path, Spent()).texts(KEY, lambda: pytest.fail("set aside")) == ["x"]
