@@ -63,6 +63,8 @@ class Order:
     """The driver's own, of PASSED_ON."""
     place: str
     """The driver's working folder: a relative path of a model starts there."""
+    given: Mapping[str, Path | None]
+    """Folders of ``--sharers`` and ``--base-adapter``, of which ``spec`` has but the names."""
 
 
 def order_of(
@@ -76,9 +78,9 @@ def order_of(
     """Write down a run for workers."""
     files = tuple((path.name, path.read_bytes()) for path in plan.plugins)
     environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
-    return Order(
-        plan.spec(), files, datasets, command, str(cache), token, threads, environment, str(Path.cwd())
-    )
+    given = {"sharers": plan.sharers, "base_adapter": plan.base_adapter}
+    place = str(Path.cwd())
+    return Order(plan.spec(), files, datasets, command, str(cache), token, threads, environment, place, given)
 
 
 def plan_again(order: Order) -> Plan:
@@ -99,7 +101,7 @@ def plan_again(order: Order) -> Plan:
         files.append(folder / Path(name).name)
         files[-1].write_bytes(text)
     spec = order.spec
-    plan = replace(plan_of(spec, spec["attacks"], files), against=tuple(spec["against"]))
+    plan = replace(plan_of(spec, spec["attacks"], files, **order.given), against=tuple(spec["against"]))
     if plan.spec() != spec:
         keys = [key for key in spec if plan.spec().get(key) != spec[key]]
         raise UserError(

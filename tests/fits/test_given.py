@@ -396,3 +396,55 @@ def test_attacks_again_find_them_where_they_lie_now(quick: Go, given: Path, tmp_
     moved = given.rename(tmp_path / "moved")
     found = attack(run.path, "minkpp", cache=tmp_path / "cache", sharers=moved, quiet=True)
     assert any(np.isfinite(leak.auc) for leak in found.record.leaks)
+
+
+# -- on a cluster --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_what_a_clusters_worker_is_sent_gives_the_same_run(
+    absolute: bool,
+    quick: Go,
+    given: Path,
+    content: Callable[[Run], Any],
+    small: Any,
+    small_data: Any,
+    plain: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All that goes to another process, there and back; then no model is left to be asked."""
+    import pickle
+
+    from prime_audit.cells import cells_of
+    from prime_audit.community.store import Store
+    from prime_audit.engine.mixture import Spent
+    from prime_audit.executors.order import order_of, plan_again
+    from prime_audit.ledger import Ledger
+    from prime_audit.run import open_all
+    from prime_audit.worker import Worker
+
+    monkeypatch.chdir(given.parent.parent)
+    plan = make_plan(
+        methods="prime,perpcs",
+        tasks=TASK,
+        data=str(small_data(TASK)),
+        model=str(plain.folder),
+        overrides=list(small),
+        sharers=given if absolute else given.relative_to(Path.cwd()),
+    )
+    cache, datasets = tmp_path / "cache", open_all(plan)
+    order = pickle.loads(pickle.dumps(order_of(plan, datasets, "", cache, ("", ""), 1)))
+    again = plan_again(order)
+    assert again.spec() == plan.spec()
+    worker = Worker.of(again, order.datasets, Store(cache, Spent()), Ledger(quiet=True))
+    for cell in cells_of(again, order.datasets):
+        assert worker.carry_out(cell) == []
+    alone = quick("prime,perpcs", sharers=plan.sharers, out=tmp_path / "2")
+    for name in ("_generate", "_observe"):
+        monkeypatch.setattr(
+            f"prime_audit.engine.engine.Engine.{name}", lambda *_: pytest.fail("not kept: a model was asked")
+        )
+    run = quick("prime,perpcs", sharers=plan.sharers, cache=cache, out=tmp_path / "1")
+    own, other = content(run), content(alone)
+    assert {k: own[k] for k in own if k != "command"} == {k: other[k] for k in other if k != "command"}
