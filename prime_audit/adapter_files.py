@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from prime_audit import intake
 from prime_audit.errors import UserError
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -15,8 +16,11 @@ def adapter_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
         try:
-            with (folder / name).open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            with intake.open_file(folder / name) as stream:
+                own = hashlib.sha256()
+                while block := stream.read(1 << 20):
+                    own.update(block)
+            digest.update(own.digest())
         except FileNotFoundError:
             raise lacking(folder, name) from None
         except OSError as error:

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prime_audit import intake
 from prime_audit.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = intake.read_text(file)
         content = tomllib.loads(text)
     except OSError as error:
         raise UserError(f"--config {file}: cannot be read ({error.strerror}); give a TOML file") from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
+from pathlib import PurePath
 
 _TEX = {
     "\\": r"\textbackslash{}",
@@ -67,6 +69,20 @@ def csv_text(text: str | None) -> str | None:
 def plain(text: str) -> str:
     """Return any text on one line, without characters that are not seen or that steer a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def without_folder(word: str) -> str:
+    """Return a path's last part, where it is a machine's own path; any other word as it is."""
+    return PurePath(word).name if word.startswith(("/", "~")) or PurePath(word).is_absolute() else word
+
+
+def without_folders(command: str) -> str:
+    """Write a command without a machine's own paths: of each only the last part stays."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quote without its other: nobody's command, but a record may say anything
+        words = command.split()
+    return shlex.join(map(without_folder, words))
 
 
 def markdown_text(text: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from prime_audit import panel
 from prime_audit.board import CONTROLS, is_leakage
 from prime_audit.engine.hub import pinned
-from prime_audit.markup import interval, markdown_text, number
+from prime_audit.markup import interval, markdown_text, number, without_folders
 from prime_audit.record import Record, Result
 
 
@@ -111,18 +111,23 @@ def _fronts(record: Record, task: str, label: str, core: str) -> Iterator[str]:
 
 
 def _merge(record: Record, task: str, core: str, row: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Method"
+    yield ""
     parameters = record.methods.get(core) or next(
         (m for label, m in record.methods.items() if label.startswith(f"{core}+")), {}
     )
     if own := parameters.get(task):
         yield from _table(["parameter", "value"], [[k, str(v)] for k, v in own.items()])
+    else:
+        yield f"{_text(core)} has no parameters."
+        yield ""
     if not row["adapters"]:
         return
     rules = {
         "delta": "sum of updates, ΔW = Σ w B A",
         "factor": "sum of factors, ΔW = (Σ w B)(Σ w A), as published code merges",
     }
-    yield f"## Merge weights ({_text(rules.get(row['rule'], row['rule']))})"
+    yield f"### Merge weights ({_text(rules.get(row['rule'], row['rule']))})"
     yield ""
     weights = np.atleast_2d(np.array(row["weights"], dtype=np.float64))
     per = f"mean over {len(weights)} layers or modules" if len(weights) > 1 else "weight"
@@ -220,12 +225,13 @@ def _use() -> Iterator[str]:
 def _made(record: Record) -> Iterator[str]:
     yield "## How it was made"
     yield ""
+    privacy: Mapping[str, Any] = record.spec.get("sharer_dp") or {}
     facts = {
-        "command": record.command,
+        "command": without_folders(record.command),
         "data": "; ".join(f"{d.task}: sha256 {d.sha256}" for d in record.data),
         "preset": str(record.spec.get("preset")),
         "seed": str(record.seeds.get("run")),
-        "sharers' privacy": json.dumps(record.spec.get("sharer_dp") or "none asked for", ensure_ascii=False),
+        "sharers' privacy": ", ".join(f"{k} = {v}" for k, v in privacy.items()) or "none asked for",
         "hardware": f"{record.hardware.get('device')}, {record.model.dtype}",
         "prime-audit commit": str(record.code.get("commit") or "no checkout"),
         **dict(record.versions),

@@ -12,6 +12,7 @@ from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base, load_base, quiet_libraries
 from prime_audit.engine.embed import Encoder, base_encoder, load_encoder
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.memory import Fit
 from prime_audit.ledger import Ledger
 from prime_audit.plan import Plan
 
@@ -51,6 +52,11 @@ class Readers:
             writer.spent = base.spent
             room = plan.settings.get("batch_tokens")
             self.profiler = Engine(writer, AdapterBank(writer), room, read_tokens=tokens)
+
+    def fits(self) -> list[Fit]:
+        """List what was fitted into memory for them."""
+        profiler = self.profiler.base.fits.values() if self.profiler else ()
+        return [self.encoder.fit, *profiler]
 
 
 def hardware(base: Base) -> dict[str, Any]:

@@ -7,6 +7,7 @@ depends on the clock stands there. ``record.schema.json`` beside this file descr
 from __future__ import annotations
 
 import json
+import re
 import sys
 import types
 import typing
@@ -21,6 +22,8 @@ SCHEMA = "prime-audit/record/1"
 FAILED = "failed: "
 """A reason that begins so marks a figure whose making failed: not one that does not apply. ``failures`` tells more."""
 _T = TypeVar("_T")
+_RATE = re.compile(r"[01](\.[0-9]{1,9})?")
+"""A false-positive rate, as a key of ``tpr``."""
 _LARGEST = 10**18
 """Of every count: nothing that is counted or hashed comes near."""
 
@@ -347,12 +350,29 @@ def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> 
     if int(theirs) > int(version):
         raise UserError(f"{where} has format {theirs}, this prime-audit reads {version}: install a newer one")
     record = _build(Record, content, where)
+    _require_spec(record.spec, where)
     _require_coherent(record, where)
     return record
 
 
+def _require_spec(spec: Mapping[str, Any], where: str) -> None:
+    """Refuse a specification whose entries, where they are there, are of another form than a plan's."""
+    for key in ("tasks", "methods", "games", "attacks"):
+        names = spec.get(key, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{where}: spec.{key} is no list of names; the record is damaged, run again")
+    settings, overrides = spec.get("settings", {}), spec.get("overrides", {})
+    if not isinstance(settings, Mapping) or not all(isinstance(own, Mapping) for own in settings.values()):
+        raise UserError(f"{where}: spec.settings is no table by task; the record is damaged, run again")
+    if not isinstance(overrides, Mapping):
+        raise UserError(f"{where}: spec.overrides is no table; the record is damaged, run again")
+
+
 def _require_coherent(record: Record, where: str) -> None:
-    """Refuse a record that tells a figure twice, or of a leak without a figure: no table can show it."""
+    """Refuse a record that tells a figure twice, of a leak without a figure, or of no parameters: no table shows it."""
+    for label, by_task in record.methods.items():
+        if not all(isinstance(parameters, Mapping) for parameters in by_task.values()):
+            raise UserError(f"{where}: methods.{label[:80]}: no parameters; the record is damaged, run again")
     seen: set[tuple[str | None, ...]] = set()
     for r in record.results:
         key = (r.task, r.method, r.metric, r.game, r.attack)
@@ -362,6 +382,8 @@ def _require_coherent(record: Record, where: str) -> None:
         seen.add(key)
     shown = {key[:2] for key in seen}
     for leak in record.leaks:
+        if not all(_RATE.fullmatch(limit) for limit in leak.tpr):
+            raise UserError(f"{where}: a TPR at no FPR; the record is damaged, run again")
         if (leak.task, leak.method) not in shown:
             told = f"{leak.method} on {leak.task}"[:80]
             raise UserError(f"{where}: leaks of {told} without its results; the record is damaged, run again")

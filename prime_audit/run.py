@@ -132,7 +132,7 @@ def perform(
         one = (kind or TaskRun)(plan, TASKS[task], data, base, readers, store, ledger, found)
         one.lost = {(c.core, c.chunk): why for c, why in (lost or {}).items() if c.task == task}
         one.run()
-    halved = {fit.what: fit.halved for fit in base.fits.values() if fit.halved}
+    halved = {fit.what: fit.halved for fit in (*base.fits.values(), *readers.fits()) if fit.halved}
     for what, n in halved.items():
         ledger.note(
             f"the memory gave out {n} times while batches of more than {what} were tried; they were halved"

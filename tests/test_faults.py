@@ -94,7 +94,8 @@ def test_a_method_that_raises_for_one_target_fails_her_cell_and_a_rerun_does_no_
     assert "/no/such" not in failure.error
     assert failure.file == "failures/001.txt"
     trace = (run.path / "failures" / "001.txt").read_text(encoding="utf-8")
-    assert 'mine.py", line 16, in personalise' in trace
+    assert "mine.py" in trace
+    assert "in personalise" in trace
     assert "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/folder/secret.txt'" in trace
     # Its figures are null, with that reason; nobody takes them for figures that do not apply.
     for r in (r for r in run.record.results if r.method in ("mine", "mine+rag")):
@@ -103,7 +104,7 @@ def test_a_method_that_raises_for_one_target_fails_her_cell_and_a_rerun_does_no_
         assert (c.difference, c.reason) == (None, f"failed: {failure.error}")
     page, table = ((run.path / name).read_text(encoding="utf-8") for name in ("index.html", "table.md"))
     row = next(line for line in table.splitlines() if line.startswith("| `mine`"))
-    assert "failed¹" in row
+    assert row.count("failed²") > 5  # ¹ is why np has no AUC
     assert "n/a" not in row
     assert "## Failures" in table
     assert "failed: LaMP-3 · mine · personalise (1 targets, chunk 1): method mine failed" in page
@@ -198,31 +199,21 @@ def test_a_plugin_that_does_not_import_ends_the_run_before_anything_is_done(
 
 
 @pytest.mark.parametrize(
-    ("line", "stage", "message"),
+    ("old", "new", "stage", "message"),
     [
-        ("weight = float('nan')", "personalise", "has merge weights that are not finite"),
-        ("weight = np.inf", "personalise", "has merge weights that are not finite"),
-        (
-            "bank_name = lambda s: 'sharer:nobody'",
-            "personalise",
-            "'sharer:nobody', which the bank does not hold",
-        ),
-        (
-            "from prime_audit.engine import mixture; Mixture = lambda n, w: mixture.Mixture(n, np.ones((7, 1)))",
-            "answer",
-            "match neither",
-        ),
-        ("if len(scene.community.targets) < 3: raise ValueError('few')", None, ""),
+        ("np.full(1, weight)", "np.full(1, np.nan)", "personalise", "has merge weights that are not finite"),
+        ("np.full(1, weight)", "np.full(1, -np.inf)", "personalise", "has merge weights that are not finite"),
+        ("bank_name(near)", "'sharer:x'", "personalise", "'sharer:x', which the bank does not hold"),
+        ("(near,))\n", "('nobody',))\n", "personalise", "merges 'nobody', who shares nothing"),
+        ("return made", "return {}", "personalise", "made no model for user"),
+        ("np.full(1, weight)", "np.ones((7, 1))", "answer", "match neither"),
     ],
 )
 def test_what_no_model_can_be_is_found_under_the_methods_name(
-    quick: Callable[..., Run], tmp_path: Path, line: str, stage: str | None, message: str
+    quick: Callable[..., Run], tmp_path: Path, old: str, new: str, stage: str, message: str
 ) -> None:
-    file = spoilt(tmp_path / "mine.py", METHOD, line)
+    file = spoilt(tmp_path / "mine.py", METHOD.replace(old, new))
     run = quick("mine", task="LaMP-3", plugins=[file])
-    if stage is None:
-        assert run.record.failures == ()
-        return
     failure = run.record.failures[0]
     assert (failure.method, failure.stage) == ("mine", stage)
     assert message in failure.error
@@ -323,8 +314,8 @@ def test_a_sharer_whose_training_diverges_is_left_out_and_named(
 ) -> None:
     from prime_audit.community import build
 
-    words = {"task": "LaMP-3", "games": "paper,heldout,inclusion"}
-    methods = "perpcs,prime,soup,rag"
+    words = {"task": "LaMP-3"}
+    methods = "perpcs,prime"
     sharers = quick("soup", task="LaMP-3", out=tmp_path / "all").record.community["LaMP-3"]["sharers"]
     gone = sharers[1]["user"]
     with monkeypatch.context() as patch:
@@ -367,9 +358,7 @@ def test_too_few_sharers_left_are_the_users_to_mend(
     record = quick("soup", task="LaMP-3", out=tmp_path / "all").record
     gone = record.community["LaMP-3"]["sharers"][0]["user"]
     diverging(monkeypatch, f"sharer:{gone}")
-    with pytest.raises(
-        UserError, match=r"4 sharers asked for, but the community has 3 \(1 more diverged in training\)"
-    ):
+    with pytest.raises(UserError, match=r"4 sharers asked for, .* has 3 \(1 more diverged in training\)"):
         quick("soup:k=4", task="LaMP-3")
 
 
@@ -413,8 +402,8 @@ def test_a_targets_own_adapter_that_diverges_fails_her_cell(
     ("fault", "line"),
     [
         (
-            FileNotFoundError(2, "No such file", "/home/ann/x/data.csv"),
-            "FileNotFoundError: [Errno 2] No such file: 'data.csv'",
+            FileNotFoundError(2, "No file", "/home/ann/d.csv"),
+            "FileNotFoundError: [Errno 2] No file: 'd.csv'",
         ),
         (ValueError(r"cannot read C:\Users\ann\x.txt here"), "ValueError: cannot read x.txt here"),
         (ValueError("3/4 of LaMP-2/accuracy, a/b"), "ValueError: 3/4 of LaMP-2/accuracy, a/b"),

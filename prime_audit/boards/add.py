@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from prime_audit.boards.filed import Filed, dumped, parts, place, read_filed, sa
 from prime_audit.boards.sheet import Sheet
 from prime_audit.errors import UserError
 from prime_audit.folder import load_run, write_atomic
-from prime_audit.markup import number
+from prime_audit.markup import number, without_folder, without_folders
 from prime_audit.record import Record
 
 
@@ -52,16 +51,10 @@ def _anonymous(record: Record) -> Record:
     """Take folders of the filer's machine out of what is published: only the last part of a path stays."""
     from dataclasses import replace
 
-    def name(source: str) -> str:
-        return Path(source).name if Path(source).is_absolute() else source
-
-    def cut(word: str) -> str:
-        return name(word) if word.startswith(("/", "~")) else word
-
-    data = tuple(replace(d, source=name(d.source), first_defects=()) for d in record.data)
-    spec = {k: cut(v) if isinstance(v, str) else v for k, v in record.spec.items()}
-    command = shlex.join(cut(word) for word in shlex.split(record.command))
-    model = replace(record.model, name=cut(record.model.name))
+    data = tuple(replace(d, source=without_folder(d.source), first_defects=()) for d in record.data)
+    spec = {k: without_folder(v) if isinstance(v, str) else v for k, v in record.spec.items()}
+    command = without_folders(record.command)
+    model = replace(record.model, name=without_folder(record.model.name))
     return replace(record, data=data, spec=spec, command=command, model=model)
 
 

@@ -42,7 +42,7 @@ class Encoder:
         self.spent = Spent() if spent is None else spent
         """The account that its work is counted in."""
         self._identity, self._options = identity, options
-        self._fit = Fit("one embedded text")
+        self.fit = Fit("one embedded text")
         self.rehearsal: Rehearsal | None = None
         """Where set, nothing is computed, only counted."""
 
@@ -79,7 +79,7 @@ class Encoder:
             return len(rows[i])
 
         for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=self.batch_tokens):
-            self._fit.run(work, part, length)
+            self.fit.run(work, part, length)
         return np.stack(out)
 
     def _means(self, rows: Sequence[list[int]], texts: Sequence[str], pad: int) -> np.ndarray:

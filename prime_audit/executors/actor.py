@@ -8,10 +8,12 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from prime_audit.cache.tally import Tally
 from prime_audit.errors import UserError
 from prime_audit.executors.order import Order, identity, machine, plan_again, require_shared
 
@@ -28,6 +30,12 @@ class Reply(TypedDict, total=False):
 
     found: Any
     seconds: float
+    made: int
+    """Artefacts computed for the job."""
+    read: int
+    """Artefacts read from the cache instead."""
+    damaged: list[str]
+    """Entries of the cache found damaged, and made again."""
     refused: str
     """Text of a UserError: what the user has to mend."""
     fault: str
@@ -40,26 +48,26 @@ class Actor:
     """Does one job after another. Ray makes it in a process of its own; the models are loaded for the first job."""
 
     def __init__(self, order: Order) -> None:
-        self._order = order
+        self._order, self._tally = order, Tally()
         os.environ.update(order.environment)
         with suppress(OSError):  # another node's folders may be others; then paths must be whole ones
             os.chdir(order.place)
 
     def hello(self) -> Reply:
         """Say what this worker is; refused where its cache is not the driver's."""
-        return _answered(self._hello)
+        return self._answered(self._hello)
 
     def prepare(self, task: str) -> Reply:
         """Adapt the base to a task and build its community, and keep them."""
-        return _answered(lambda: self._worker.prepare(task))
+        return self._answered(lambda: self._worker.prepare(task))
 
     def carry_out(self, cell: Cell) -> Reply:
         """Carry out a cell; what fails in it is found again, and told, by the run that goes through all cells."""
-        return _answered(lambda: self._carry_out(cell))
+        return self._answered(lambda: self._carry_out(cell))
 
     def assemble(self, lost: Mapping[Cell, Lost]) -> Reply:
         """Go through all cells, finding them kept -> the record and all that is written beside it."""
-        return _answered(lambda: self._assemble(lost))
+        return self._answered(lambda: self._assemble(lost))
 
     def _hello(self) -> Mapping[str, str]:
         import torch
@@ -79,8 +87,10 @@ class Actor:
         from prime_audit.ledger import Ledger
         from prime_audit.worker import Worker
 
-        store = Store(Path(self._order.cache), Spent())
-        return Worker.of(self._plan, self._order.datasets, store, Ledger(quiet=True))
+        ledger = Ledger(quiet=True, tally=self._tally)
+        self._tally.say = _silent  # the driver tells the user
+        store = Store(Path(self._order.cache), Spent(), tally=self._tally)
+        return Worker.of(self._plan, self._order.datasets, store, ledger)
 
     def _carry_out(self, cell: Cell) -> list[str]:
         import torch
@@ -102,13 +112,24 @@ class Actor:
             own.plan, order.datasets, own.base, own.readers, own.store, ledger, order.command, lost=lost
         )
 
+    def _answered(self, work: Callable[[], Any]) -> Reply:
+        start, before = time.perf_counter(), deepcopy(self._tally)
+        try:
+            found = work()
+        except UserError as fault:
+            return Reply(refused=str(fault))
+        except Exception as fault:
+            line = " ".join(f"{type(fault).__name__}: {fault}".split())
+            return Reply(fault=line, trace=traceback.format_exc())
+        now = self._tally
+        return Reply(
+            found=found,
+            seconds=round(time.perf_counter() - start, 3),
+            made=now.made - before.made,
+            read=now.read - before.read,
+            damaged=now.damaged[len(before.damaged) :],
+        )
 
-def _answered(work: Callable[[], Any]) -> Reply:
-    start = time.perf_counter()
-    try:
-        return Reply(found=work(), seconds=round(time.perf_counter() - start, 3))
-    except UserError as fault:
-        return Reply(refused=str(fault))
-    except Exception as fault:
-        line = " ".join(f"{type(fault).__name__}: {fault}".split())
-        return Reply(fault=line, trace=traceback.format_exc())
+
+def _silent(_: str) -> None:
+    pass

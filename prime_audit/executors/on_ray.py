@@ -85,10 +85,17 @@ def _performed(order: Order, cells: Sequence[Cell], pool: RayPool, ledger: Ledge
         last = carry_out([Job(RECORD, "", 1.0, ("assemble", lost))], pool, ledger.note, lambda _: None)
     _require(last, RECORD)
     record, found = last.found[RECORD]["found"]
+    replies = [*done.found.values(), *last.found.values()]
+    damaged = [line for reply in replies for line in reply["damaged"]]
+    for line in damaged:
+        ledger.warn(f"cache: {line}")
     times = replace(
         record.times,
         started=ledger.started,
         stages=(*_seconds(done, jobs), *ledger.stages, *record.times.stages),
+        made=sum(reply["made"] for reply in replies),
+        read=sum(reply["read"] for reply in replies),
+        damaged=tuple(damaged),
     )
     return replace(record, times=times), found
 

@@ -100,6 +100,11 @@ LYING: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "a list for an object": (put("model", value=[]), ("model: expected an object",)),
     "a deep list": (put("results", value=json.loads("[" * 400 + "]" * 400)), ("expected an object",)),
     "a figure twice": (lambda c: c["results"].append(c["results"][0]), ("twice (LaMP-2 np accuracy)",)),
+    "no parameters": (put("methods", "np", "LaMP-2", value=None), ("methods.np: no parameters",)),
+    "a rate at no limit": (put("leaks", 0, "tpr", value={"id": 0.1}), ("a TPR at no FPR",)),
+    "settings of a list": (put("spec", "settings", value=[1]), ("spec.settings is no table by task",)),
+    "games of a number": (put("spec", "games", value=7), ("spec.games is no list of names",)),
+    "overrides of text": (put("spec", "overrides", value="x"), ("spec.overrides is no table",)),
     "a leak of nobody": (
         put("leaks", 0, "method", value="ghost"),
         ("leaks of ghost on LaMP-2 without its results",),
@@ -144,9 +149,9 @@ def test_a_record_that_is_no_json_is_one_line(say: Say, tmp_path: Path, name: st
 
 SPEC: dict[str, tuple[Any, str]] = {
     "tasks that climb": ({"tasks": ["../../x"]}, "unknown entry of spec.tasks"),
-    "tasks that are none": ({"tasks": 7}, "spec names no tasks; the record is damaged"),
+    "tasks that are none": ({"tasks": 7}, "spec.tasks is no list of names; the record is damaged"),
     "no tasks": ({"tasks": []}, "spec names no tasks"),
-    "games that are none": ({"games": {"a": 1}}, "spec names no games"),
+    "games that are none": ({"games": {"a": 1}}, "spec.games is no list of names"),
     "an unknown game": ({"games": ["\x1b[31m"]}, "unknown entry of spec.games"),
 }
 

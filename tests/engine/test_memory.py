@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from prime_audit.engine.assemble import Unit, assemble
 from prime_audit.engine.bank import alone
+from prime_audit.engine.embed import base_encoder
 from prime_audit.engine.engine import Request
 from prime_audit.engine.memory import Fit, kv_bytes, out_of_memory, tokens_that_fit
 from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters
@@ -67,6 +69,26 @@ def test_training_is_the_same_in_halves_and_counts_nothing_twice(bench, pairs, w
     )  # AdamW amplifies the last bits of gradients added up in another order
     assert narrow.failed > 0
     assert b.engine.base.spent.prompt_tokens == 2 * tokens
+
+
+def test_embedding_and_assembly_are_the_same_in_halves(bench, pairs, worst, monkeypatch):
+    b, texts = bench(), [prompt for prompt, _ in pairs] * 2
+    encoder = base_encoder(b.engine.base)
+    noise = torch.Generator().manual_seed(3)
+    gates = {
+        n: tuple(torch.randn(s.d_in, generator=noise) for s in b.engine.base.sites) for n in ("ann", "bob")
+    }
+    units = [Unit(t, ("ann", "bob"), (pair,)) for t, pair in enumerate(pairs)]
+
+    def both():
+        return [encoder.embed(texts), *assemble(b.engine, units, gates, 1)]
+
+    whole = both()
+    narrow = Narrow(b.engine.base, monkeypatch, 1)
+    assert worst(both(), whole) < 1e-5
+    assert narrow.largest == 1
+    assert encoder.fit.halved > 0
+    assert b.engine.base.fits["observe"].halved > 0
 
 
 def test_one_row_that_does_not_fit_is_one_line(bench, monkeypatch):

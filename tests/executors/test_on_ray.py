@@ -146,6 +146,9 @@ def test_who_dies_in_mid_run_changes_no_byte(
     thread.join()
     assert content(spread) == content(local)
     assert rows(spread) == rows(local)
+    # What the dead one had made is not told; nothing is made twice.
+    assert 0 < spread.record.times.made <= local.record.times.made
+    assert spread.record.times.read > 0
 
 
 def test_a_cell_whose_worker_always_dies_is_reported(

@@ -198,6 +198,22 @@ def test_weights_that_are_no_table_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("adaptation", True), ("sharers", [{}]), ("adapters", {"x": 1}), ("modules", [[1]])]
+)
+def test_a_community_that_no_run_writes_is_one_line(
+    copied: tuple[Run, Path], tmp_path: Path, key: str, value: Any
+) -> None:
+    run, cache = copied
+    record = json.loads((run.path / "record.json").read_text())
+    record["community"][TASK][key] = value
+    (run.path / "record.json").write_text(json.dumps(record))
+    with pytest.raises(UserError) as caught:
+        export(run.path, targets(run)[0], "prime", tmp_path / "out", cache=cache)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 # -- what cannot be ------------------------------------------------------------------------------------------
 
 
@@ -233,6 +249,19 @@ def test_a_place_outside_the_cache_is_no_place(copied: tuple[Run, Path], tmp_pat
     (run.path / "record.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="names no place"):
         export(run.path, targets(run)[0], "prime", tmp_path / "out", cache=cache)
+
+
+def test_what_failed_in_the_run_has_no_module(quick: Callable[..., Run], tmp_path: Path) -> None:
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(
+        '"""Broken: raises."""\n\nfrom prime_audit.plugins import method\n\n\n@method(source="ours")\n'
+        'def personalise(scene):\n    """Raise."""\n    raise RuntimeError("no luck")\n'
+    )
+    run = quick("broken+rag,rag", plugins=[plugin], cache=tmp_path / "cache")
+    target = targets(run)[0]
+    with pytest.raises(UserError, match=r"made no such model: .*no luck"):
+        export(run.path, target, "broken+rag", tmp_path / "out", cache=tmp_path / "cache")
+    export(run.path, target, "rag", tmp_path / "out", cache=tmp_path / "cache")
 
 
 def test_names_are_checked(done: tuple[Run, Path], say: Callable[..., Any], tmp_path: Path) -> None:
