@@ -87,16 +87,21 @@ def export(
     from prime_audit.engine.adapters import save_adapter
 
     model = _model(load_run(run), target, method, task)
-    made = module_of(model, Kept(model, cache, sharers, base_adapter))
     base, revision = pinned(_base_name(model.run.record.model.name))
     folder = Path(out)
     try:
+        made = module_of(model, Kept(model, cache, sharers, base_adapter))
+        card = model_card(model.run.record, model.task, model.label, model.core, model.row, made.rank)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
+        # Its community and settings are any JSON: somebody wrote them so.
+        why = f"{type(fault).__name__}: {fault}"[:120]
+        raise UserError(
+            f"{model.run.path}: its record says what no run says ({why}); restore it, or run compare again"
+        ) from fault
+    try:
         with staged(folder) as draft:
             save_adapter(made, draft, base_model=base, revision=revision.get("revision", ""))
-            (draft / CARD).write_text(
-                model_card(model.run.record, model.task, model.label, model.core, model.row, made.rank),
-                encoding="utf-8",
-            )
+            (draft / CARD).write_text(card, encoding="utf-8")
     except SafetensorError as fault:  # a full disk, where its writer meets it
         raise UserError(
             f"{folder}: cannot be written ({' '.join(str(fault).split())}): free space"

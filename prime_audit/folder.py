@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 
 RECORD, PREDICTIONS, SCORES = "record.json", "predictions.jsonl", "scores.jsonl"
 MODELS = "models.jsonl"
-_MODEL = {"task", "method", "target", "adapters", "weights", "rule", "sharers"}
+_MODEL = {
+    "task": str,
+    "method": str,
+    "target": str,
+    "adapters": list,
+    "weights": list,
+    "rule": str,
+    "sharers": list,
+}
 """What every line of ``models.jsonl`` says."""
 _MARKER, _LOCK = "run.json", ".lock"
 _DRAFT = re.compile(r"\..+\.\d+\.tmp")
@@ -129,7 +138,7 @@ class Run:
     def models(self) -> Iterator[dict[str, Any]]:
         """Yield rows of ``models.jsonl``: task, method, target, adapters, weights, rule, sharers …; one a model."""
         for number, row in enumerate(_read_jsonl(self.path / MODELS), start=1):
-            if not row.keys() >= _MODEL:
+            if not _is_model(row):
                 raise UserError(
                     f"{self.path / MODELS}: line {number} describes no model; restore it, or run compare again"
                 )
@@ -248,6 +257,18 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a prime-audit file: expected a JSON object")
     return content
+
+
+def _is_model(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row has all that describes a model, with a number an adapter (in each layer or module)."""
+    if not all(isinstance(row.get(key), kind) for key, kind in _MODEL.items()):
+        return False
+    if not all(isinstance(name, str) for name in (*row["adapters"], *row["sharers"])):
+        return False
+    table = row["weights"] if row["weights"] and isinstance(row["weights"][0], list) else [row["weights"]]
+    return all(isinstance(one, list) and len(one) == len(row["adapters"]) for one in table) and all(
+        isinstance(w, int | float) and abs(w) <= sys.float_info.max for one in table for w in one
+    )
 
 
 def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

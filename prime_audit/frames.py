@@ -67,9 +67,15 @@ def frame(run: Run, name: str) -> pd.DataFrame:
     # Keys of mappings (limits of a TPR, roles of users) are known from the rows only.
     more = dict.fromkeys(key for row in content for key in row if key not in columns and "." in key)
     types_of = {**columns, **{key: _numeric(content, key) for key in more}}
-    return pd.DataFrame(
-        {key: _column(pd, [row.get(key) for row in content], kind) for key, kind in types_of.items()}
-    )
+    try:
+        return pd.DataFrame(
+            {key: _column(pd, [row.get(key) for row in content], kind) for key, kind in types_of.items()}
+        )
+    except (TypeError, ValueError, OverflowError) as fault:  # a community is any JSON: somebody wrote it so
+        why = " ".join(str(fault).split())[:120]
+        raise UserError(
+            f"{run.path}: its {name} are not what a run writes ({why}); run compare again"
+        ) from fault
 
 
 def _column(pd: Any, values: list[Any], kind: Any) -> Any:
@@ -134,7 +140,10 @@ def _models(run: Run) -> Iterator[dict[str, Any]]:
 
 def _sharers(run: Run) -> Iterator[dict[str, Any]]:
     for task, community in run.record.community.items():
-        for sharer in community.get("sharers", ()):
+        sharers = community.get("sharers", ()) if isinstance(community, dict) else None
+        if not isinstance(sharers, list | tuple) or not all(isinstance(one, dict) for one in sharers):
+            raise UserError(f"{run.path}: its record tells of no sharers on {task}; run compare again")
+        for sharer in sharers:
             dp = sharer.get("dp") or {}
             own = {key: value for key, value in sharer.items() if key in _ROWS["sharers"]}
             yield {"task": task, **own, "epsilon": dp.get("epsilon"), "delta": dp.get("delta")}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from prime_audit import completing
 
@@ -177,11 +178,22 @@ study_options = (
     *preset_options,
     *machine_options,
 )
+
+
+def _unless_named(context: click.Context, option: click.Parameter, given: bool) -> bool:
+    """Let ``--cache DIR`` on the command line win over ``no-cache`` of a file."""
+    by_file = context.get_parameter_source(str(option.name)) is ParameterSource.DEFAULT_MAP
+    named = context.get_parameter_source("cache") is ParameterSource.COMMANDLINE
+    return given and not (by_file and named)
+
+
 cache_options = (
     click.option(
         "--cache", type=click.Path(path_type=Path), help="Where what was trained and answered is kept."
     ),
-    click.option("--no-cache", is_flag=True, help="Keep nothing, and read nothing kept."),
+    click.option(
+        "--no-cache", is_flag=True, callback=_unless_named, help="Keep nothing, and read nothing kept."
+    ),
 )
 cluster_options = (
     click.option(

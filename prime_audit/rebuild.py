@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit import intake
 from prime_audit.audit.stored import Exam, Pass
 from prime_audit.community.build import Community
 from prime_audit.community.store import Store
@@ -34,8 +33,6 @@ from prime_audit.task_run import Findings, TaskRun
 
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
 """Nats by which a log-probability observed again may differ, by number format; else ``LOOSE``."""
-_ROW = {"task", "method", "target", "adapters", "weights", "rule", "sharers"}
-"""What every line of ``models.jsonl`` says."""
 LOOSE = 0.25
 
 
@@ -76,7 +73,7 @@ def observe_again(
     """
     quiet_libraries()
     record, found = run.record, dict[str, Sequence[Pass]]()
-    rows = _models(run.path / "models.jsonl")
+    rows = list(run.models())
     with ledger.showing():
         with ledger.stage(None, None, "load model", 0):
             base = base_of(plan)
@@ -153,17 +150,6 @@ def _require_no_new_failure(again: TaskRun, known: Collection[str | None]) -> No
     for failure in again.found.faults.found:
         if failure.method not in known:
             raise UserError(f"making the run's models again: {failure.error}")
-
-
-def _models(path: Path) -> list[dict[str, Any]]:
-    try:
-        rows = [intake.parse_json(line) for line in intake.read_text(path).split("\n") if line]
-    except (OSError, ValueError) as fault:
-        raise UserError(f"{path}: cannot be read ({fault}); restore it, or run compare again") from None
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict) or not row.keys() >= _ROW:
-            raise UserError(f"{path}: line {number} describes no model; restore it, or run compare again")
-    return rows
 
 
 def _text(value: Any) -> str:

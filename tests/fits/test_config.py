@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prime_audit import Run, load_run
@@ -122,6 +122,7 @@ def test_every_option_of_a_run_has_a_key() -> None:
 texts = st.text(st.characters(blacklist_categories=("Cs",)), max_size=20)
 
 
+@settings(deadline=None)  # the first try imports what the others find
 @given(
     data=texts, model=texts.filter(bool), encoder=texts, seed=st.integers(0, 2**40), rate=st.floats(1e-9, 1e3)
 )
@@ -163,6 +164,23 @@ def test_the_last_word_wins_whatever_was_said_before(file: Callable[[str], Path]
     words = [word for n in (9, 8, 9) for word in ("--set", f"clusters={n}")]
     assert bare.main(["--config", str(file(text)), *words], standalone_mode=False) == 9
     assert bare.main(["--config", str(file(text)), *words[:4]], standalone_mode=False) == 8
+
+
+def test_a_cache_that_is_named_wins_over_none(file: Callable[[str], Path], tmp_path: Path) -> None:
+    import click
+
+    from prime_audit.options import with_cache, with_run
+
+    @click.command()
+    @with_run
+    @with_cache
+    def bare(**options: Any) -> Any:
+        return options["cache"], options["no_cache"]
+
+    words = ["--config", str(file("no-cache = true\n"))]
+    assert bare.main(words, standalone_mode=False) == (None, True)
+    assert bare.main([*words, "--cache", str(tmp_path)], standalone_mode=False) == (tmp_path, False)
+    assert bare.main(["--cache", str(tmp_path), "--no-cache"], standalone_mode=False) == (tmp_path, True)
 
 
 def test_unknown_keys_name_the_file(file: Callable[[str], Path]) -> None:

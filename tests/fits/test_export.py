@@ -198,6 +198,22 @@ def test_weights_that_are_no_table_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("adaptation", True), ("sharers", [{}]), ("adapters", {"x": 1}), ("modules", [[1]])]
+)
+def test_a_community_that_no_run_writes_is_one_line(
+    copied: tuple[Run, Path], tmp_path: Path, key: str, value: Any
+) -> None:
+    run, cache = copied
+    record = json.loads((run.path / "record.json").read_text())
+    record["community"][TASK][key] = value
+    (run.path / "record.json").write_text(json.dumps(record))
+    with pytest.raises(UserError) as caught:
+        export(run.path, targets(run)[0], "prime", tmp_path / "out", cache=cache)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 # -- what cannot be ------------------------------------------------------------------------------------------
 
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import torch
 
 from prime_audit.audit.scores_file import describe_scores
+from prime_audit.config import read_config
 from prime_audit.engine.adapters import CONFIG, WEIGHTS, Adapter, load_adapter, merge_adapters, save_adapter
 from prime_audit.engine.base import resolve_model
 from prime_audit.engine.merge import _read_weights, _spread
 from prime_audit.engine.privacy import parse_privacy
+from prime_audit.lamp.data import Dataset
+from prime_audit.lamp.given import with_sharers
+from prime_audit.lamp.world import world
 from prime_audit.plan import parse_methods
 from prime_audit.plugins import available, load_run_settings
 from prime_audit.settings import load_settings
 
-from .attempt import Target
+from .account import rows
+from .attempt import Lost, Target
+from .mutate import PART
 
 _SITES = tuple(f"model.layers.{n}.self_attn.{p}_proj" for n in range(2) for p in "qv")
 _ADAPTER = Adapter(
@@ -34,6 +41,20 @@ _TENSORS = (
     b"layers.",
     b"\xc2\xb2",
 )
+_GIVEN = PART.join(
+    (
+        b'{"id": "a", "input": "the bridge opens", "output": "Bridge"}\n'
+        b'{"text": "rain", "title": "Wet", "heldout": true}\n',
+        b'{"id": "Ann", "profile": "likes bridges"}',
+    )
+)
+_TOML = b"""methods = ["np", "prime:alpha=0.6"]
+seed = 3
+strict = true
+[set]
+clusters = 4
+"lora.modules" = ["q_proj"]
+"""
 PLUGIN = b'''"""An attack."""
 from prime_audit.plugins import attack
 @attack(source="x", needs=("logprobs",), version=3)
@@ -70,6 +91,33 @@ def _scores(name: str) -> Callable[[bytes, Path], object]:
 def _weights(data: bytes, folder: Path) -> None:
     (folder / "w.json").write_bytes(data)
     _spread(_read_weights(str(folder / "w.json"), 2), _ADAPTER)
+
+
+@cache
+def _world() -> Dataset:
+    return world("LaMP-4", seed=0, users=3, adapt=1, targets=1)
+
+
+def _sharer(data: bytes, folder: Path) -> None:
+    items, _, card = data.partition(PART)
+    home = folder / "ann"
+    save_adapter(_ADAPTER, home)
+    (home / "items.jsonl").write_bytes(items)
+    (home / "sharer.json").write_bytes(card)
+    before = _world()
+    found = with_sharers(before, folder, None)
+    assert found.given is not None
+    (sharer,) = found.given.sharers
+    kept, lost = len(sharer.user.history), len(found.defects) - len(before.defects)
+    due = rows(home / "items.jsonl")
+    if kept + lost != due or kept != len(sharer.trained) + len(sharer.heldout):
+        raise Lost(f"{due} rows, {kept} kept, {lost} reported")
+
+
+def _config(data: bytes, folder: Path) -> None:
+    (folder / "c.toml").write_bytes(data)
+    words = read_config(folder / "c.toml")
+    load_run_settings(words.get("preset", "laptop"), words.get("overrides", ()))
 
 
 def _words(ask: Callable[[str], object]) -> Callable[[bytes, Path], object]:
@@ -129,6 +177,8 @@ def targets(folder: Path) -> list[Target]:
         Target(
             "plugin file", (PLUGIN,), _plugin, (b"@method(", b"version=", b"\x0c", b"# coding: latin-1\n")
         ),
+        Target("sharer", (_GIVEN,), _sharer, (b'"heldout": true', b'"id"', b'"text"', b'"title"', b'"user"')),
+        Target("config.toml", (_TOML,), _config, (b"[set]", b"seed = ", b"[[", b"true", b"lora.rank")),
         Target("--methods", methods, _words(_methods), (b"+rag", b":k=", b",", b"=")),
         Target("--set", sets, _words(_set), (b"=", b"LaMP-3.", b"NaN", b"1e999")),
         Target(

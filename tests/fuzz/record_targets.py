@@ -22,7 +22,6 @@ from prime_audit.boards.config import FILE, read_board
 from prime_audit.boards.from_record import sheet_of
 from prime_audit.folder import PREDICTIONS, RECORD, Run, load_run
 from prime_audit.markup import encoded, visible
-from prime_audit.rebuild import _models
 from prime_audit.terminal import _Harmless
 from tests.boards.invented import BOARD, board_at, run_at, run_record
 from tests.test_stored import exam
@@ -81,8 +80,10 @@ def _rows(data: bytes, folder: Path) -> None:
     first, _, second = data.partition(PART)
     (folder / PREDICTIONS).write_bytes(first)
     (folder / "models.jsonl").write_bytes(second)
-    list(Run(folder, run_record(tasks=["LaMP-2"], methods=["np"])).predictions())
-    _models(folder / "models.jsonl")
+    run = Run(folder, run_record(tasks=["LaMP-2"], methods=["np"]))
+    list(run.predictions())
+    rows = list(run.models())
+    assert len(run.frame("models")) >= len(rows)
 
 
 def _pool(data: bytes, folder: Path) -> None:
