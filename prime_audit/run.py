@@ -66,7 +66,8 @@ def run(
         "data_sha256": {task: data.sha256 for task, data in datasets.items()},
         "plugins_sha256": [hashlib.sha256(path.read_bytes()).hexdigest() for path in plan.plugins],
     }
-    with RunFolder.claimed(out, content_key(decided), again=_failed_before(out, plan, datasets)) as folder:
+    again = _failed_before(out, plan, datasets)
+    with RunFolder.claimed(out, content_key(decided), again=again) as folder:
         ledger = Ledger(quiet)
         with ledger.showing():
             if where is None or where.executor == "local":
@@ -75,6 +76,8 @@ def run(
                 from prime_audit.executors.on_ray import perform_on_ray
 
                 record, found = perform_on_ray(plan, datasets, cache, ledger, command, where)
+        if again:  # the sign that the folder is complete goes first: its other files are another attempt's
+            (folder.path / RECORD).unlink(missing_ok=True)
         write_atomic(folder.path / CONFIG, [config_text(plan)])
         write(folder, record, found)
         return Run(folder.path, record)

@@ -2,7 +2,8 @@
 
 ``ROOT/k2/KEY/`` (k2: the key's first two letters) holds the entry's files and ``manifest.json``: format, key, kind,
 which stage asked, size and sha256 of every file, and the manifest's own. It is written aside and renamed, so that it is
-there whole or not at all; its lock, ``ROOT/k2/.lock-KEY``, is held by whoever makes it.
+there whole or not at all, whatever kills the process (what a power cut tears, the checksums find); its lock,
+``ROOT/k2/.lock-KEY``, is held by whoever makes it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from prime_audit.errors import UserError
 FORMAT = "prime-audit/entry/1"
 MANIFEST = "manifest.json"
 MAKING, LOCK, DAMAGED = ".making-", ".lock-", "damaged"
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO}
+"""Errors that are the entry's own; any other passes, and says nothing of it."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -87,7 +90,10 @@ class Entry:
             yield
 
     def check(self, kind: str | None = None) -> Manifest:
-        """Compare every byte with the manifest; raises DamagedError."""
+        """Compare every byte with the manifest.
+
+        Raises DamagedError; UserError where the system does not let it be read (rights, too many open files).
+        """
         try:
             manifest = read_manifest(self.place)
             if manifest.key != self.key:
@@ -96,6 +102,8 @@ class Entry:
                 raise DamagedError(f"it holds {manifest.kind}, not {kind}")
             _compare(self.place, manifest)
         except OSError as fault:
+            if fault.errno not in _GONE:
+                raise self.unreadable(fault) from fault
             raise DamagedError(f"it cannot be read ({fault.strerror})") from None
         return manifest
 
@@ -135,6 +143,12 @@ class Entry:
             return self.place.rename(shelf / f"{self.key}-{number}")
         except OSError as fault:
             raise self.unwritable(fault) from fault
+
+    def unreadable(self, fault: OSError) -> UserError:
+        """Say that the system does not let it be read now: it may be whole, and is left as it is."""
+        return UserError(
+            f"cache {self.place}: cannot be read ({fault.strerror}); mend that, or give --cache DIR or --no-cache"
+        )
 
     def unwritable(self, fault: BaseException) -> UnwritableError:
         """Say that the cache cannot be written, and what to do."""

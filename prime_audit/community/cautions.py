@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from prime_audit.community.build import Community
 from prime_audit.community.held import Held
+from prime_audit.lamp.data import GivenSharer
 
 
 def cautions(community: Community, held: Mapping[str, Held]) -> list[str]:
@@ -54,6 +55,12 @@ def _texts(community: Community) -> list[str]:
     ]
 
 
+def _last(sharer: GivenSharer) -> bool:
+    """Whether a sharer's held-out items are the last of several; one alone may be last by chance."""
+    out = [item.id in set(sharer.heldout) for item in sharer.user.history]
+    return sum(out) > 1 and out == sorted(out)
+
+
 def _given(community: Community) -> list[str]:
     given, adapters = community.data.given, community.given
     if given is None or adapters is None:
@@ -67,6 +74,12 @@ def _given(community: Community) -> list[str]:
         lines.append(
             "held-out items came with the adapters: what the heldout game's test says rests on their having been "
             "drawn at random from all of a sharer's items, and never trained on"
+        )
+    late = [s for s in given.sharers if s.heldout and _last(s)]
+    if late:
+        lines.append(
+            f"all held-out items of {len(late)} of the given sharers stand after all their trained ones: held out by "
+            "time, not drawn at random, so a difference may be the time's"
         )
     if left := len(given.sharers) - len(community.sharers):
         lines.append(

@@ -243,5 +243,7 @@ def _checked(entry: Entry, kind: str, load: Callable[[Path], T]) -> tuple[T, dic
         return load(entry.place), account
     except MemoryError:
         raise
+    except OSError as fault:
+        raise entry.unreadable(fault) from fault
     except Exception as fault:  # safetensors, JSON and the disk each have their own
         raise DamagedError(f"it cannot be read ({fault})") from fault

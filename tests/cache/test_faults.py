@@ -204,3 +204,18 @@ def test_a_library_that_hides_the_systems_error_is_understood() -> None:
     assert isinstance(Entry(Path("c"), KEY).unwritable(fault), UnwritableError)
     assert "make room" in str(Entry(Path("c"), KEY).unwritable(fault))
     assert not room._of_the_disk(SafetensorError("header too large"))
+
+
+def test_a_passing_fault_of_the_system_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path, Spent())
+    assert store.texts("ab" * 32, lambda: ["kept"]) == ["kept"]
+
+    def refuse(*_: object) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prime_audit.cache.entry._sha256", refuse)
+        with pytest.raises(UserError, match=r"cannot be read \(Too many open files\); mend that"):
+            store.texts("ab" * 32, lambda: ["made"])
+    assert store.texts("ab" * 32, lambda: ["made"]) == ["kept"]
+    assert not store.tally.damaged

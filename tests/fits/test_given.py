@@ -95,6 +95,19 @@ def test_methods_games_and_the_account(quick: Go, given: Path, content: Callable
     assert any("drawn at random" in line for line in record.warnings)
 
 
+def test_items_held_out_by_time_are_told(quick: Go, given: Path, rows: Any, tmp_path: Path) -> None:
+    """The last items are no random ones: between them and the rest lies time, too."""
+    read, write = rows
+    said = "stand after all their trained ones"
+    for name in ("ann", "bea", "cem", "dot"):
+        write(given / name, sorted(read(given / name), key=lambda row: not row.get("heldout", False)))
+    assert not any(said in line for line in quick("nearest", sharers=given).record.warnings)
+    for name in ("ann", "bea"):
+        write(given / name, sorted(read(given / name), key=lambda row: row.get("heldout", False)))
+    run = quick("nearest", sharers=given, out=tmp_path / "late")
+    assert any(f"of 2 of the given sharers {said}" in line for line in run.record.warnings)
+
+
 def test_the_same_again_to_the_byte_and_plan_takes_it(
     quick: Go,
     given: Path,
