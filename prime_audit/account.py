@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prime_audit.engine.bank import AdapterBank
     from prime_audit.lamp.data import Dataset
     from prime_audit.plugins import Personal
+    from prime_audit.settings import Settings
 
 
 def data_of(task: str, data: Dataset) -> Data:
@@ -38,8 +39,19 @@ def data_of(task: str, data: Dataset) -> Data:
     )
 
 
-def data_cautions(data: Dataset, task: str, cut: int, most: int) -> Iterator[str]:
-    """Say what a reader must know of the data; ``cut``: texts that lost their front, ``most``: items kept a history."""
+ROLES_GIVEN = ("perpcs", "oppu")
+"""Layouts that say themselves who adapts, is tested and shares."""
+
+
+def data_cautions(data: Dataset, cut: int, settings: Settings) -> Iterator[str]:
+    """Say what a reader must know of the data; ``cut``: texts that lost their front."""
+    task, most = data.task, settings.get("max_items", data.task)
+    for key in ("targets", "adapt_share") if data.layout in ROLES_GIVEN else ():
+        if (said := settings.override(key, task)) is not None:
+            yield (
+                f"{key}={said} has no effect: {data.source} says itself who is in which role (data import --targets "
+                "and --adapt-share say it when plain items are split)"
+            )
     if cut:
         yield f"{cut} texts were longer than the model's context and lost their front"
     if data.older:

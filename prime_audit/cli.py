@@ -310,12 +310,22 @@ def check(path: Path, task: str | None, strict: bool, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--task", required=True, metavar="T")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to make.")
+@click.option(
+    "--targets", type=click.IntRange(1), default=100, show_default=True, help="The most who are tested."
+)
+@click.option(
+    "--adapt-share",
+    type=click.FloatRange(0, 0.99),
+    default=0.25,
+    show_default=True,
+    help="Who adapts the base.",
+)
 @seed_option
-def import_(file: Path, task: str, out: Path, seed: int) -> None:
+def import_(file: Path, task: str, out: Path, targets: int, adapt_share: float, seed: int) -> None:
     """Turn plain items (JSONL, CSV, Parquet) into the Per-Pcs layout, split by the seed."""
     from prime_audit.lamp.importer import import_items
 
-    made = import_items(file, task, out, seed)
+    made = import_items(file, task, out, seed, targets=targets, adapt_share=adapt_share)
     say(
         f"{out}: {made.task}, {len(made.adapt)} adaptation users, {len(made.targets)} targets, "
         f"{len(made.candidates)} candidates; {len(made.defects)} defective records left out"
@@ -354,7 +364,8 @@ def show_run(run: Any, as_json: bool) -> None:
     from prime_audit.board import terminal
 
     draw(terminal(run.record))
-    draw(Text(f"Everything in {run.path}: record.json, index.html, table.md, frontier.svg"))
+    more = ", failures/" if any(failure.file for failure in run.record.failures) else ""
+    draw(Text(f"Everything in {run.path}: record.json, index.html, table.md, frontier.svg{more}"))
 
 
 def _listing(what: str, plugins: tuple[Path, ...]) -> list[dict[str, Any]]:

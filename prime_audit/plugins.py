@@ -223,7 +223,7 @@ def models_of(method: Method, scene: Scene, values: Mapping[str, Any]) -> dict[s
         raise _failed("method", method.name, fault) from fault
     if not isinstance(made, dict) or not all(isinstance(p, Personal) for p in made.values()):
         raise PartError(
-            f"method {method.name} must return {{target id: Personal}}; see prime-audit doctor {method.name}"
+            f"method {method.name} must return {{target id: Personal}}; see prime-audit doctor {method.name}{_FILE}"
         )
     return made
 
@@ -239,9 +239,13 @@ def front_of(method: Method, values: Mapping[str, Any], *, alone: bool) -> Augme
         raise _failed("method", method.name, fault) from fault
 
 
+_FILE = " [--plugin FILE]"
+"""A plugin of one file is found by it alone."""
+
+
 def _failed(kind: Kind, name: str, fault: BaseException) -> PartError:
     what = " ".join(f"{type(fault).__name__}: {fault}".split())
-    return PartError(f"{kind} {name} failed: {what}; see prime-audit doctor {name}")
+    return PartError(f"{kind} {name} failed: {what}; see prime-audit doctor {name}{_FILE}")
 
 
 def scores_of(attack: Attack, signals: Signals) -> FloatArray:

@@ -277,7 +277,7 @@ class TaskRun:
         self.found.community[name] = describe(community)
         lines = [
             *cautions(community, self.held),
-            *data_cautions(self.data, name, self.base.codec.cut, community.number("max_items")),
+            *data_cautions(self.data, self.base.codec.cut, self.plan.settings),
         ]
         self.found.warnings += [f"{name}: {line}" for line in lines]
 

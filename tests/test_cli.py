@@ -230,10 +230,12 @@ def test_imported_items_run(say: Say, tmp_path: Path, small: tuple[str, ...], ll
     ]
     file = tmp_path / "reviews.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    said = say("data", "import", file, "--task", "LaMP-3", "--out", tmp_path / "product_rating", "--seed", 1)
+    asked = ("--task", "LaMP-3", "--out", tmp_path / "product_rating", "--seed", 1, "--targets", 2)
+    said = say("data", "import", file, *asked, "--adapt-share", 0.1)
     assert said.code == 0, said.err
     imported = read(tmp_path / "product_rating")
-    direct = read(file, "LaMP-3", seed=1)
+    direct = read(file, "LaMP-3", seed=1, targets=2, adapt_share=0.1)
+    assert len(imported.targets) == 2
     assert imported.sha256 == direct.sha256
     assert imported.split_sha256 == direct.split_sha256
     sets = [word for pair in small for word in ("--set", pair)]
@@ -247,11 +249,13 @@ def test_imported_items_run(say: Say, tmp_path: Path, small: tuple[str, ...], ll
             "--model",
             llama_folder,
         ),
-        *("--out", tmp_path / "run", "--cache", tmp_path / "cache", *sets, "--json"),
+        *("--out", tmp_path / "run", "--cache", tmp_path / "cache", *sets, "--set", "targets=1", "--json"),
     )
     assert done.code == 0, done.err
     record = json.loads(done.out)
     assert record["data"][0]["sha256"] == imported.sha256
+    assert record["data"][0]["users"]["targets"] == 2
+    assert any("targets=1 has no effect" in line for line in record["warnings"])
     assert (tmp_path / "cache").is_dir()
     # The run is printed again by show, from its folder alone.
     shown = say("show", tmp_path / "run", "--json")

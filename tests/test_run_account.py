@@ -166,12 +166,12 @@ def test_the_check_says_so_too(say: Callable[..., Any], spoilt: Path) -> None:
         (
             "scene.community.ready()",
             "raise KeyError('x')",
-            "method mine failed: KeyError: 'x'; see prime-audit doctor mine",
+            "method mine failed: KeyError: 'x'; see prime-audit doctor mine [--plugin FILE]",
         ),
         (
             "return made",
             "return None",
-            "method mine must return {target id: Personal}; see prime-audit doctor mine",
+            "method mine must return {target id: Personal}; see prime-audit doctor mine [--plugin FILE]",
         ),
         ("Personal(mixture, near)", "mixture", "method mine must return {target id: Personal}"),
     ],
@@ -197,7 +197,7 @@ def test_a_front_methods_fault_is_one_line(quick: Callable[..., Run], tmp_path: 
     assert (failure.method, failure.stage) == ("mine", "answer")
     assert (
         failure.error
-        == "method mine failed: ZeroDivisionError: division by zero; see prime-audit doctor mine"
+        == "method mine failed: ZeroDivisionError: division by zero; see prime-audit doctor mine [--plugin FILE]"
     )
 
 

@@ -64,7 +64,7 @@ def main(words: Sequence[str] | None = None) -> Run:
         data=str(chosen.out / TASK),
         games="paper,heldout,target",
         model=chosen.model,
-        overrides=["adapt_share=0.25", *chosen.set],
+        overrides=list(chosen.set),
         out=chosen.out / "run",
     )
 
