@@ -192,8 +192,8 @@ def _task(source: _Source, asked: Task | None) -> Task:
     found = asked or stated or _task_in_name(path) or _task_in_name(path.parent)
     if found is None:
         raise UserError(
-            f"{source.path}: neither the data nor its name says the task: give --tasks (compare, plan) or --task, one of "
-            f"{', '.join(TASKS)}"
+            f"{source.path}: neither the data nor its name says the task: give --tasks (compare, plan) or --task, "
+            f"one of {', '.join(TASKS)}"
         )
     return found
 
