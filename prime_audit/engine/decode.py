@@ -48,10 +48,12 @@ class Decoding:
         self._base, self._sampling, self._read_tokens = base, sampling, read_tokens
         device = base.device
         # Longest first: a part to read is then a run of rows, and stands in the cache as it is read.
-        self._order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i].ids), i))
-        prompts = [prompts[i] for i in self._order]
-        self._noise = None if noise is None else noise[self._order]
-        self._branch_of: BranchOf = lambda rows: branch_of([self._order[i] for i in rows])
+        order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i].ids), i))
+        prompts = [prompts[i] for i in order]
+        self._order = order
+        self._noise = None if noise is None else noise[order]
+        # It must not hold this object: in a circle the cache would outlive its batch.
+        self._branch_of: BranchOf = lambda rows: branch_of([order[i] for i in rows])
         self._stops = torch.tensor(base.stops, device=device)
         self._max_new, self._look = max_new, LOOK.get(device.type, 8)
         self._ids = pad_right([p.ids for p in prompts], base.codec.pad, device)
