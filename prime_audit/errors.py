@@ -26,3 +26,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
     return UserError(f"unknown {kind} {name!r}: {hint}")
+
+
+def in_a_line(fault: BaseException) -> str:
+    """Say any error by its kind and text, in one line."""
+    return " ".join(f"{type(fault).__name__}: {fault}".split())

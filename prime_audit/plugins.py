@@ -21,7 +21,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from prime_audit.errors import PartError, UserError, unknown
+from prime_audit.errors import PartError, UserError, in_a_line, unknown
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.settings import BOUNDS, Reader, load_settings, parse_like, require_bounds
 
@@ -244,8 +244,7 @@ _FILE = " [--plugin FILE]"
 
 
 def _failed(kind: Kind, name: str, fault: BaseException) -> PartError:
-    what = " ".join(f"{type(fault).__name__}: {fault}".split())
-    return PartError(f"{kind} {name} failed: {what}; see prime-audit doctor {name}{_FILE}")
+    return PartError(f"{kind} {name} failed: {in_a_line(fault)}; see prime-audit doctor {name}{_FILE}")
 
 
 def scores_of(attack: Attack, signals: Signals) -> FloatArray:

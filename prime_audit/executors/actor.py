@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from prime_audit.cache.tally import Tally
-from prime_audit.errors import UserError
+from prime_audit.errors import UserError, in_a_line
 from prime_audit.executors.order import Order, identity, machine, plan_again, require_shared
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ class Actor:
         except UserError as fault:
             return Reply(refused=str(fault))
         except Exception as fault:
-            line = " ".join(f"{type(fault).__name__}: {fault}".split())
-            return Reply(fault=line, trace=traceback.format_exc())
+            return Reply(fault=in_a_line(fault), trace=traceback.format_exc())
         now = self._tally
         return Reply(
             found=found,
