@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-ROOM = 32
+ROOM = 16
 """Columns made at a time for answers: another look at all keys and values when they are full."""
 
 
@@ -36,6 +36,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
             self.keys, self.values = self._blank(key_states), self._blank(value_states)
         if self.reading is not None:
             self._put(self.reading, 0, key_states, value_states)
+            self._clear(self.reading, key_states.shape[-2])
             return key_states, value_states
         if self._filled + key_states.shape[-2] > self.keys.shape[-2]:
             self.keys, self.values = (
@@ -59,9 +60,14 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         self.keys, self.values = self.keys[indices], self.values[indices]
 
     def _blank(self, states: Tensor) -> Tensor:
-        """Make room for all rows, of zeros: a mask hides what lies behind a short prompt, and hides no NaN."""
+        """Make room for all rows; nothing is seen of it before it is written or cleared."""
         heads, width = states.shape[1], states.shape[3]
-        return states.new_zeros((self._rows, heads, self._columns + self.room, width))
+        return states.new_empty((self._rows, heads, self._columns + self.room, width))
+
+    def _clear(self, rows: slice, start: int) -> None:
+        """Put zeros behind prompts shorter than the longest: a mask hides what is there, and hides no NaN."""
+        for held in (self.keys, self.values):
+            held[rows, :, start : self._columns] = 0
 
     def _put(self, rows: slice, start: int, keys: Tensor, values: Tensor) -> None:
         columns = slice(start, start + keys.shape[-2])
