@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from prime_audit import intake
 from prime_audit.adapter_files import CONFIG
+from prime_audit.engine import attention
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.codec import Codec
 from prime_audit.engine.fused import fuse
@@ -99,6 +100,8 @@ class Base:
             for path, linear in self._linears.items()
         ]
         fuse(self.model)
+        if model.config.model_type in KINDS:
+            attention.install(self.model)
         self._last = LastLayer(model.base_model.layers[-1]) if model.config.model_type in KINDS else None
         self._branch: Branch | None = None
         self._pristine: dict[str, Tensor] = {}
@@ -146,7 +149,7 @@ class Base:
         ``options`` go to the model (mask, positions, cache); without any, rows are padded on the right.
         """
         options.setdefault("use_cache", "past_key_values" in options)
-        if self._last is not None and self.model.config._attn_implementation == "sdpa":
+        if self._last is not None and attention.fused(self.model.config):
             places = Places.of(len(ids), rows, columns, ids.device)
             with self._last.only(places):
                 states = self.model.base_model(input_ids=ids, **options)[0]

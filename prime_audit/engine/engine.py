@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from prime_audit.engine.attention import fused
 from prime_audit.engine.bank import AdapterBank, MixtureBranch
 from prime_audit.engine.base import Base
 from prime_audit.engine.batches import LIKE, Tick, batches, nothing, unite
@@ -153,7 +154,7 @@ class Engine:
 
     def _exact(self, longest: int) -> bool:
         """Whether rows of a batch must have one length: only sdpa hides holes by this mask; a window counts them."""
-        if self.base.model.config._attn_implementation != "sdpa":
+        if not fused(self.base.model.config):
             return True
         window = reach(self.base.model.config)
         return window is not None and longest > window

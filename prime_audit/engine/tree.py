@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prime_audit.engine.attention import fused
 from prime_audit.engine.base import KINDS, Base
 from prime_audit.engine.codec import Encoded, pad_left
 
@@ -76,7 +77,7 @@ def plant(rows: Sequence[Encoded], window: int | None) -> list[Tree]:
 
 def reach(config: Any) -> int | None:
     """Tell how long a text may be for this model to take it packed: None for any length, 0 for never."""
-    if config.model_type not in KINDS or config._attn_implementation not in ("sdpa", "eager"):
+    if config.model_type not in KINDS or not (fused(config) or config._attn_implementation == "eager"):
         return 0
     # A mask of ours stands in for the window's own: right only while the window hides nothing.
     return getattr(config, "sliding_window", None)

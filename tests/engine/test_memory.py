@@ -64,9 +64,8 @@ def test_training_is_the_same_in_halves_and_counts_nothing_twice(bench, pairs, w
 
     whole, tokens = train(), b.engine.base.spent.prompt_tokens
     narrow = Narrow(b.engine.base, monkeypatch, 1)
-    assert (
-        worst(train(), whole) < 5e-5
-    )  # AdamW amplifies the last bits of gradients added up in another order
+    # AdamW amplifies the last bits of gradients added up in another order, of rows padded to other lengths.
+    assert worst(train(), whole) < 1e-4
     assert narrow.failed > 0
     assert b.engine.base.spent.prompt_tokens == 2 * tokens
 

@@ -1,0 +1,149 @@
+"""Attention within short texts on a CPU, in a few batched products.
+
+torch's fused kernel is made for long texts: within rows of a hundred tokens it runs at a quarter of a product's speed,
+and its backward pass slower still. Here queries go by blocks, each over the keys up to its own end, so that little is
+computed that causality hides. Same formula, other rounding in the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+NAME = "prime_audit_short"
+"""What transformers knows it by."""
+LONGEST = 160
+"""Tokens of the longest row that is taken apart; from there on the fused kernel gains, and needs less memory."""
+BLOCK = 48
+"""Queries of a block."""
+
+
+def install(model: Any) -> None:
+    """Let a model on a CPU that uses torch's attention use this one; others stay as they are."""
+    if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation(NAME)
+
+
+def fused(config: Any) -> bool:
+    """Whether a model's attention is torch's, or this: it takes masks of ours, and hides what they say."""
+    return config._attn_implementation in ("sdpa", NAME)
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attention as transformers asks for it: query [rows, heads, tokens, d] to [rows, tokens, heads, d].
+
+    What is longer goes to torch's kernel with the keys as they are: transformers repeats or packs those that heads
+    share, for the sake of other devices.
+    """
+    if query.device.type != "cpu" or dropout:
+        return sdpa_attention_forward(  # type: ignore[no-any-return]
+            module, query, key, value, attention_mask, dropout, scaling, **options
+        )
+    short = 1 < query.shape[2] == key.shape[2] <= LONGEST
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if attention_mask is None and short:
+        out: Tensor = _Blocks.apply(query, key, value, scale)  # type: ignore[no-untyped-call]
+    elif attention_mask is not None and short and attention_mask.is_floating_point():
+        out = _masked(query, key, value, attention_mask, scale)
+    else:
+        causal = attention_mask is None and query.shape[2] > 1
+        out = nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=attention_mask, scale=scale, is_causal=causal, enable_gqa=True
+        )
+    return out.transpose(1, 2).contiguous(), None
+
+
+ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
+ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, sdpa_mask)
+
+
+@cache
+def _future(start: int, stop: int, groups: int, dtype: torch.dtype) -> Tensor:
+    """Hide from queries start … stop-1 the keys behind them, for every head that shares a key: [queries, stop]."""
+    hidden = torch.full((stop - start, stop), -torch.inf, dtype=dtype).triu(start + 1)
+    return hidden.repeat(groups, 1)
+
+
+def _masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """Attention under an additive mask [rows, 1, tokens, tokens], whole: [rows, heads, tokens, d]."""
+    rows, heads, tokens, d = query.shape
+    shared = key.shape[1]
+    k, v = key.reshape(-1, tokens, d), value.reshape(-1, tokens, d)
+    looks = torch.bmm(query.reshape(rows * shared, -1, d) * scale, k.transpose(1, 2))
+    looks = (looks.view(rows, heads, tokens, tokens) + mask).view(rows * shared, -1, tokens)
+    return torch.bmm(torch.softmax(looks, -1), v).view(rows, heads, tokens, d)
+
+
+class _Blocks(torch.autograd.Function):
+    """softmax(scale · q kᵀ + causal mask) v; heads that share keys are rows of one product."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        rows, heads, tokens, d = query.shape
+        shared = key.shape[1]
+        groups = heads // shared
+        q = query.reshape(rows * shared, groups, tokens, d)
+        k, v = key.reshape(-1, tokens, d), value.reshape(-1, tokens, d)
+        out, weights = torch.empty_like(q), []
+        for start, stop in _cuts(tokens):
+            mask = _future(start, stop, groups, q.dtype).expand(len(q), -1, -1)
+            looks = torch.baddbmm(mask, _flat(q, start, stop), k[:, :stop].transpose(1, 2), alpha=scale)
+            weights.append(torch.softmax(looks, -1))
+            out[:, :, start:stop] = torch.bmm(weights[-1], v[:, :stop]).view(len(q), groups, -1, d)
+        ctx.save_for_backward(q, k, v, *weights)
+        ctx.scale, ctx.shapes = scale, (query.shape, key.shape)
+        return out.view(query.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        q, k, v, *weights = ctx.saved_tensors
+        grad = grads[0].reshape(q.shape)
+        by_q, by_k, by_v = torch.empty_like(q), list[Tensor](), list[Tensor]()
+        # The last block first: it looks at all keys.
+        for (start, stop), weight in zip(reversed(_cuts(q.shape[2])), reversed(weights), strict=True):
+            into = _flat(grad, start, stop)
+            by_look = torch.ops.aten._softmax_backward_data(
+                torch.bmm(into, v[:, :stop].transpose(1, 2)), weight, -1, weight.dtype
+            )
+            by_q[:, :, start:stop] = torch.bmm(by_look, k[:, :stop]).view(*q.shape[:2], -1, q.shape[3])
+            by_k.append(torch.bmm(by_look.transpose(1, 2), _flat(q, start, stop)))
+            by_v.append(torch.bmm(weight.transpose(1, 2), into))
+        query, key = ctx.shapes
+        return (
+            by_q.mul_(ctx.scale).view(query),
+            _sum(by_k).mul_(ctx.scale).view(key),
+            _sum(by_v).view(key),
+            None,
+        )
+
+
+def _cuts(tokens: int) -> list[tuple[int, int]]:
+    return [(start, min(start + BLOCK, tokens)) for start in range(0, tokens, BLOCK)]
+
+
+def _sum(parts: Sequence[Tensor]) -> Tensor:
+    """Add up the blocks' gradients, the one of all keys first: each is of the first keys."""
+    for part in parts[1:]:
+        parts[0][:, : part.shape[1]] += part
+    return parts[0]
+
+
+def _flat(x: Tensor, start: int, stop: int) -> Tensor:
+    """Lay a block of the queries of all heads that share keys one under the other: [rows, heads · queries, d]."""
+    return x[:, :, start:stop].reshape(len(x), -1, x.shape[-1])
