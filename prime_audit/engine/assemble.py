@@ -15,6 +15,7 @@ from prime_audit.engine.base import Branch
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.codec import Encoded, gold_places, pad_right
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.lastlayer import Places
 from prime_audit.engine.memo import hash_of, key_of
 
 Gates = Mapping[str, tuple[Tensor, ...]]
@@ -72,8 +73,9 @@ def _assemble(
             unit_of_row = [j for j, i in enumerate(part) for _ in encoded[i]]
             branch = _Assembly(engine, units[part[0]].pool, gates, rows, unit_of_row, top_k)
             with base.mounted(branch):
-                base.model.base_model(
-                    input_ids=pad_right([e.ids for e in rows], base.codec.pad, base.device), use_cache=False
+                # For what it passes on the way, not for the logits.
+                base.logits_at(
+                    pad_right([e.ids for e in rows], base.codec.pad, base.device), *gold_places(rows)
                 )
             sites = range(len(base.sites))
             chosen = torch.stack([branch.chosen[i] for i in sites], 1).double().cpu().numpy()
@@ -119,6 +121,8 @@ class _Assembly(Branch):
         """Site → weights [units, pool], for the sites passed so far (a model need not run them in order)."""
         device = engine.base.device
         self._places = gold_places(rows)
+        self._width = max(len(e.ids) for e in rows)
+        self._picked = Places.of(len(rows), *self._places, device)
         self._unit = torch.tensor(list(unit_of_row), device=device)
         # What one gold position counts in its unit: an example's positions together as much as another example's.
         each = [1 / (e.gold * unit_of_row.count(u)) for u, e in zip(unit_of_row, rows, strict=True)]
@@ -128,7 +132,9 @@ class _Assembly(Branch):
         self._share[self._unit[of_place], torch.arange(len(of_place), device=device)] = counted
 
     def __call__(self, site: int, x: Tensor) -> Tensor:
-        scores = self._share @ self._scores(site, x[self._places])
+        # The last layer's queries and output are computed at the gold positions alone (``lastlayer``).
+        places = self._places if x.shape[1] == self._width else self._picked.flat
+        scores = self._share @ self._scores(site, x[places])
         top, who = scores.sort(dim=-1, descending=True, stable=True)  # of equal scores the pool's first
         top, who = top[:, : self._top], who[:, : self._top]
         weights = torch.zeros_like(scores).scatter(-1, who, torch.softmax(top, -1))
