@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,11 +68,13 @@ def predict(
     *,
     cache: str | Path | None = "default",
     start_up: float = 0.0,
+    tell: Callable[[str], object] = lambda _: None,
     **options: Any,
 ) -> Forecast:
     """Say what :func:`compare` would do with the same words, and predict its time and memory.
 
-    ``start_up``: seconds to count for the start of a process of its own.
+    ``start_up``: seconds to count for the start of a process of its own. ``tell``: called with every line that a user
+    should see meanwhile.
 
     Raises
     ------
@@ -82,7 +84,7 @@ def predict(
     decided = make_plan(methods=methods, **options)
     from prime_audit.forecast import forecast
 
-    return forecast(decided, _folder(cache), start_up)
+    return forecast(decided, _folder(cache), start_up, tell)
 
 
 def _folder(cache: str | Path | None) -> Path | None:
