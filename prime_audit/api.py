@@ -12,6 +12,7 @@ from prime_audit.community.store import default_cache
 from prime_audit.executors import chosen
 from prime_audit.folder import Run
 from prime_audit.plan import make_plan
+from prime_audit.terminal import say
 
 if TYPE_CHECKING:
     from prime_audit.forecast import Forecast
@@ -56,6 +57,8 @@ def compare(
     """
     where = chosen(executor, address, workers)
     decided = make_plan(methods=methods, **options)
+    for note in () if quiet else decided.notes:
+        say(note, err=True)
     from prime_audit.run import run
 
     folder = Path(out) if out else Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
@@ -82,6 +85,8 @@ def predict(
         As the run itself would.
     """
     decided = make_plan(methods=methods, **options)
+    for note in decided.notes:
+        tell(note)
     from prime_audit.forecast import forecast
 
     return forecast(decided, _folder(cache), start_up, tell)
