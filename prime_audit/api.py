@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from prime_audit.community.store import default_cache
 from prime_audit.executors import chosen
 from prime_audit.folder import Run
 from prime_audit.plan import make_plan
+from prime_audit.terminal import say
 
 if TYPE_CHECKING:
     from prime_audit.forecast import Forecast
@@ -56,6 +57,8 @@ def compare(
     """
     where = chosen(executor, address, workers)
     decided = make_plan(methods=methods, **options)
+    for note in () if quiet else decided.notes:
+        say(note, err=True)
     from prime_audit.run import run
 
     folder = Path(out) if out else Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
@@ -68,11 +71,13 @@ def predict(
     *,
     cache: str | Path | None = "default",
     start_up: float = 0.0,
+    tell: Callable[[str], object] = lambda _: None,
     **options: Any,
 ) -> Forecast:
     """Say what :func:`compare` would do with the same words, and predict its time and memory.
 
-    ``start_up``: seconds to count for the start of a process of its own.
+    ``start_up``: seconds to count for the start of a process of its own. ``tell``: called with every line that a user
+    should see meanwhile.
 
     Raises
     ------
@@ -80,9 +85,11 @@ def predict(
         As the run itself would.
     """
     decided = make_plan(methods=methods, **options)
+    for note in decided.notes:
+        tell(note)
     from prime_audit.forecast import forecast
 
-    return forecast(decided, _folder(cache), start_up)
+    return forecast(decided, _folder(cache), start_up, tell)
 
 
 def _folder(cache: str | Path | None) -> Path | None:

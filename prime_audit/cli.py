@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,8 @@ def plan(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> N
     from prime_audit.forecast import dumped, headline, lines
 
     begun = time.time() - psutil.Process().create_time()  # what any command's start takes, imports included
-    found = predict(cache=None if no_cache else (cache or "default"), start_up=begun, **options)
+    tell = partial(say, err=True)
+    found = predict(cache=None if no_cache else (cache or "default"), start_up=begun, tell=tell, **options)
     if as_json:
         say(dumped(found))
     else:

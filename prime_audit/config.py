@@ -33,7 +33,10 @@ _API = {"set": "overrides", "plugin": "plugins", "json": "as_json"}
 """Option → the API's word, where it is not the option with underscores."""
 WHOLE = ("seed", "workers")
 KEYS = (*LISTS, *TEXTS, *FLAGS, *WHOLE, "plugin", "set")
-_HEAD = "# prime-audit compare --config {} makes this run again; words of the command line win over it.\n"
+_HEAD = (
+    "# prime-audit compare --config {} makes this run again; words of the command line win over it.\n"
+    "# Paths stand as they were given: give the command where the run was started, for there relative ones begin.\n"
+)
 
 
 def config_text(plan: Plan) -> str:

@@ -85,10 +85,12 @@ class Forecast:
         return asdict(self)
 
 
-def forecast(plan: Plan, cache: Path | None, start_up: float = 0.0) -> Forecast:
+def forecast(
+    plan: Plan, cache: Path | None, start_up: float = 0.0, tell: Callable[[str], object] = lambda _: None
+) -> Forecast:
     """Predict a run's time and memory; nothing is written but the speeds, which are kept in the cache.
 
-    ``start_up``: seconds that a process of its own takes before it begins.
+    ``start_up``: seconds that a process of its own takes before it begins. ``tell``: how a line reaches the user.
 
     Raises UserError as the run itself would, for data, names and models.
     """
@@ -96,7 +98,7 @@ def forecast(plan: Plan, cache: Path | None, start_up: float = 0.0) -> Forecast:
     datasets = open_all(plan)
     base = loaded(plan, ledger)
     readers = Readers(plan, base)
-    rehearsal = _ready(plan, datasets, base, readers, cache)
+    rehearsal = _ready(plan, datasets, base, readers, cache, tell)
     ledger.rehearsal, ledger.store = rehearsal, _Kept(cache, base.spent, base.codec.cuts)
     start, shared = time.perf_counter(), ledger.spent
     record, found = perform(plan, datasets, base, readers, ledger.store, ledger, "plan", _Rehearsed)
@@ -111,7 +113,12 @@ def forecast(plan: Plan, cache: Path | None, start_up: float = 0.0) -> Forecast:
 
 
 def _ready(
-    plan: Plan, datasets: dict[str, Dataset], base: Base, readers: Readers, cache: Path | None
+    plan: Plan,
+    datasets: dict[str, Dataset],
+    base: Base,
+    readers: Readers,
+    cache: Path | None,
+    tell: Callable[[str], object],
 ) -> Rehearsal:
     """Measure this machine's speeds on prompts of the data, and set the models to counting."""
     texts = [
@@ -125,7 +132,7 @@ def _ready(
     base.spent, base.fits = replace(spent), {name: replace(fit) for name, fit in fits.items()}
     prompts = texts[:: 1 + len(texts) // SAMPLE] or ["text"]
     room = min(plan.settings.get(f"{kind}_tokens") for kind in ("read", "train"))
-    found = Rehearsal(speeds(base, readers.encoder, prompts, lora, room, cache))
+    found = Rehearsal(speeds(base, readers.encoder, prompts, lora, room, cache, tell))
     base.spent, base.fits = spent, fits
     base.rehearsal = readers.encoder.rehearsal = found
     if readers.profiler:

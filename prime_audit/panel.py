@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from prime_audit.markup import markdown_text
-from prime_audit.record import Leak, Record
+from prime_audit.record import Failure, Leak, Record
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,11 +26,14 @@ _STYLES = {"leaks": "bold red", "confounded": "yellow", "no leak found": "green"
 
 
 def rows(record: Record, task: str) -> list[tuple[str, ...]]:
-    """Return one row of texts a figure of a task; methods that deploy the same module share a row."""
+    """Return one row of texts a figure of a task, then one an attack that failed; methods of one module share a row."""
     merged: dict[tuple[str, ...], list[str]] = {}
     for leak in record.leaks:
         if leak.task == task:
             merged.setdefault(cells(leak), []).append(leak.method)
+    for failure in record.failures:
+        if failure.task == task and failure.attack and failure.method:
+            merged.setdefault(_failed(failure), []).append(failure.method)
     return [(", ".join(methods), *texts) for texts, methods in merged.items()]
 
 
@@ -52,6 +55,13 @@ def cells(leak: Leak) -> tuple[str, ...]:
         _bound(leak),
         leak.verdict,
     )
+
+
+def _failed(failure: Failure) -> tuple[str, ...]:
+    """Return what the panel shows of an attack that failed, without its method."""
+    figures = ("–",) * (len(HEADERS) - 4)
+    where = f" (see {failure.file})" if failure.file else ""
+    return (failure.stage.removeprefix("game "), failure.attack or "–", *figures, f"failed{where}")
 
 
 def _bound(leak: Leak) -> str:

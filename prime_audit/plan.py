@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,8 @@ class Plan:
     """Folder of sharers whose adapters were trained elsewhere; None: candidates of the data share."""
     base_adapter: Path | None = None
     """The adapter that these were trained on; None: the base as it is."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What the user should be told of how the words were read; decides nothing."""
 
     def reading(self) -> dict[str, Any]:
         """Return how the data are read, as words of ``open_data``."""
@@ -176,7 +178,8 @@ def make_plan(
 ) -> Plan:
     """Check every name and number and decide the run; UserError for anything unknown.
 
-    Of methods that are the same in all they do (``oppu,oppu:recipe=sharers``) the first is run.
+    What is named twice is run once, and ``notes`` say so; of methods that are the same in all they do
+    (``oppu,oppu:recipe=sharers``) the first is run.
     """
     files = tuple(Path(p) for p in plugins)
     settings = load_run_settings(preset, overrides, files)
@@ -186,7 +189,14 @@ def make_plan(
     for game in played:
         if game not in GAMES:
             raise unknown("game", game, GAMES)
-    chosen = tuple(dict.fromkeys(load_attack(a, files).name for a in words(attacks)))
+    chosen = [load_attack(a, files).name for a in words(attacks)]
+    asked, typed = words(tasks or ()), _split_methods(",".join(words(methods)))
+    notes = (
+        *repeated("--methods", typed, [_in_force(_parse_method(w, files), settings, names) for w in typed]),
+        *repeated("--tasks", asked, [find_task(t).name for t in asked]),
+        *repeated("--attacks", words(attacks), chosen),
+        *repeated("--games", words(games), words(games)),
+    )
     for what, value, known in (("device", device, DEVICES), ("dtype", dtype, DTYPES)):
         if value not in known:
             raise UserError(f"--{what} {value}: give one of {', '.join(known)}")
@@ -194,7 +204,7 @@ def make_plan(
     return Plan(
         names,
         specs,
-        chosen,
+        tuple(dict.fromkeys(chosen)),
         played,
         data,
         model or settings.get("model"),
@@ -210,7 +220,19 @@ def make_plan(
         _baselines(against, specs, files),
         Path(sharers) if sharers else None,
         Path(base_adapter) if base_adapter else None,
+        notes,
     )
+
+
+def repeated(option: str, typed: Sequence[str], means: Sequence[Hashable]) -> Iterator[str]:
+    """Tell of each word of an option that means the same as one before it."""
+    first: dict[Hashable, str] = {}
+    for word, meant in zip(typed, means, strict=True):
+        before = first.get(meant)
+        first.setdefault(meant, word)
+        if before is not None:
+            how = "is named again" if word == before else f"is the same as {before}"
+            yield f"note: {option}: {word} {how}; it is run once"
 
 
 def _require_given(
@@ -252,11 +274,15 @@ def _distinct(
     specs: Sequence[MethodSpec], settings: Settings, tasks: Sequence[str]
 ) -> tuple[MethodSpec, ...]:
     """Keep the first of methods whose parts have the same parameters in force, however they were typed."""
-    kept: dict[tuple[str, ...], MethodSpec] = {}
+    kept: dict[Hashable, MethodSpec] = {}
     for spec in specs:
-        parts = (repr((p.plugin.name, [p.values(settings, t) for t in tasks])) for p in spec.parts)
-        kept.setdefault(tuple(sorted(parts)), spec)
+        kept.setdefault(_in_force(spec, settings, tasks), spec)
     return tuple(kept.values())
+
+
+def _in_force(spec: MethodSpec, settings: Settings, tasks: Sequence[str]) -> Hashable:
+    """Return all that a method does: its parts with the parameters in force."""
+    return tuple(sorted(repr((p.plugin.name, [p.values(settings, t) for t in tasks])) for p in spec.parts))
 
 
 def default_tasks(data: str) -> tuple[str, ...]:

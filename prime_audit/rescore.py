@@ -25,10 +25,11 @@ from prime_audit.faults import Faults
 from prime_audit.folder import RECORD, SCORES, Run, RunFolder, load_run
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.ledger import Ledger
-from prime_audit.plan import words
+from prime_audit.plan import repeated, words
 from prime_audit.play import kind_of, rounds
 from prime_audit.plugins import Attack, load_attack
 from prime_audit.record import Comparison, Leak, Record, Result
+from prime_audit.terminal import say
 
 
 @dataclass
@@ -95,6 +96,9 @@ def attack(
     if not chosen:
         raise UserError("--attacks: name one at least")
     played = _games(origin, games)
+    for option, named in () if quiet else (("--attacks", words(attacks)), ("--games", words(games or ()))):
+        for note in repeated(option, named, named):
+            say(note, err=True)
     spec = {
         **origin.record.spec,
         "attacks": [a.name for a in chosen],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache as once
 from pathlib import Path
 from statistics import median
 
@@ -36,18 +37,27 @@ STEPS, PASSES = 8, 3
 
 
 def speeds(
-    base: Base, encoder: Encoder, texts: Sequence[str], lora: LoraShape, room: int, cache: Path | None
+    base: Base,
+    encoder: Encoder,
+    texts: Sequence[str],
+    lora: LoraShape,
+    room: int,
+    cache: Path | None,
+    tell: Callable[[str], object],
 ) -> Mapping[str, Line]:
     """Return seconds by kind of work (``rehearsal.KINDS``), from the cache where they were measured before.
 
     ``texts``: prompts as the run will ask them, at least one; at their typical length it is measured, in passes of at
-    most ``room`` padded tokens.
+    most ``room`` padded tokens. ``tell`` is called with a line before anything is measured.
     """
     text = sorted(texts, key=len)[len(texts) // 2]
     size = len(base.codec.example(text, "gold").ids)
     key = key_of(base, "speeds", _machine(base), repr(lora), encoder.content(), size, room)
 
+    @once  # also where the cache turns out to be unwritable
     def measured() -> Arrays:
+        kept = "; they are kept for the next time" if cache else ""
+        tell(f"measuring this machine's speeds with this model, about half a minute{kept}")
         found = _Probe(base, encoder, text, lora, room).measure()
         return {kind: np.array([own.start, own.each]) for kind, own in found.items()}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from prime_audit import utility
+from prime_audit import unaided, utility
 from prime_audit.account import data_cautions, data_of, describe, model_row
 from prime_audit.arena import Arena, Chunk, Made, Models
 from prime_audit.audit.stored import Exam
@@ -236,6 +236,9 @@ class TaskRun:
             for other in self.plan.against:
                 if label not in (REFERENCE, other):
                     self.found.comparisons += self._compared(label, own, other, answers[other], seed, draws)
+        answered = [own for own in answers.values() if isinstance(own, Answers)]
+        lines = unaided.cautions(self.task, answered, seed, draws)
+        self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
 
     def _compared(
         self,

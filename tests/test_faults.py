@@ -254,11 +254,19 @@ def test_an_attack_that_raises_leaves_the_others_figures(
         ("soup", "odd", "game heldout"),
     }
     assert {f.file for f in run.record.failures} == {"failures/001.txt"}  # one fault, one traceback
+    # The control panel has them in their rows, in the file and on the terminal.
+    panel = (run.path / "table.md").read_text("utf-8").partition("### Control panel")[2].partition("\n\n*")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in panel.splitlines() if "odd" in line]
+    assert [(row[:3], set(row[3:-1]), row[-1]) for row in rows] == [
+        (["soup", game, "odd"], {"–"}, "failed (see failures/001.txt)") for game in ("paper", "heldout")
+    ]
+    assert "failed (see" in say("show", run.path).out
     alone = quick("soup", task="LaMP-3", attacks="loss", out=tmp_path / "alone")
     assert [r for r in run.record.results if r.attack != "odd"] == list(alone.record.results)
     # The same on stored signals; mended, it is scored without the model.
-    said = say("attack", run.path, "--attacks", "loss,odd", "--plugin", file)
+    said = say("attack", run.path, "--attacks", "loss,odd,loss", "--plugin", file)
     assert said.code == 3
+    assert "note: --attacks: loss is named again; it is run once\n" in said.err
     assert "odd · game paper" in " ".join(said.out.split())
     spoilt(file, ATTACK)
     said = say("attack", run.path, "--attacks", "loss,odd", "--plugin", file, "--json")

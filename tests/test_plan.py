@@ -332,3 +332,26 @@ def test_the_recorded_command_makes_the_same_plan(
         assert (caught["data"], caught["encoder"], caught["strict"]) == ("my data", "", True)
         return
     assert make_plan(**caught).spec() == make_plan(methods=methods, **options).spec()
+
+
+@pytest.mark.parametrize(
+    ("words", "notes"),
+    [
+        ({"methods": "prime,np,prime"}, ["--methods: prime is named again"]),
+        ({"methods": "rag:k=2,rag,rag:k=2"}, ["--methods: rag:k=2 is named again"]),
+        (
+            {"methods": "prime:k=3,alpha=1,prime:alpha=1,k=3"},
+            ["--methods: prime:alpha=1,k=3 is the same as prime:k=3,alpha=1"],
+        ),
+        ({"methods": "oppu,oppu:recipe=sharers"}, ["--methods: oppu:recipe=sharers is the same as oppu"]),
+        ({"methods": ["np,np", "np"]}, ["--methods: np is named again"] * 2),
+        ({"tasks": "LaMP-2,LaMP-2"}, ["--tasks: LaMP-2 is named again"]),
+        ({"tasks": "LaMP-2,movie_tagging"}, ["--tasks: movie_tagging is the same as LaMP-2"]),
+        ({"attacks": "loss,mink,loss"}, ["--attacks: loss is named again"]),
+        ({"games": "paper,paper"}, ["--games: paper is named again"]),
+        ({"methods": "np,rag,np+rag:k=2,prime,prime:alpha=0.7", "games": "paper,heldout"}, []),
+    ],
+)
+def test_what_is_named_twice_is_told(words: dict[str, Any], notes: list[str]) -> None:
+    given = {"methods": "np", "tasks": "LaMP-2", **words}
+    assert list(make_plan(**given).notes) == [f"note: {note}; it is run once" for note in notes]

@@ -78,8 +78,33 @@ def test_the_command_prints_stages_and_a_line(
     assert said.code == 0, said.err
     assert "embed" in said.out
     assert "of memory" in said.out.splitlines()[-1]
-    found = json.loads(say("plan", *common, "--json").out)
+    (told,) = said.err.splitlines()  # what takes half a minute is said, and where it is known nothing is
+    assert told.startswith("measuring this machine's speeds")
+    assert told.endswith("kept for the next time")
+    again = say("plan", *common, "--json")
+    assert again.err == ""
+    found = json.loads(again.out)
     assert {w["stage"] for w in found["work"]} >= {"load model", "embed", "adapt", "answer"}
+
+
+def test_what_cannot_be_kept_is_measured_once_all_the_same(
+    words: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prime_audit import speed
+
+    measure, times = speed._Probe.measure, list[int]()
+
+    def counted(self: Any) -> Any:
+        times.append(1)
+        return measure(self)
+
+    monkeypatch.setattr(speed._Probe, "measure", counted)
+    (tmp_path / "file").write_text("no folder")
+    told: list[str] = []
+    predict("np", cache=tmp_path / "file", games="", tell=told.append, **words)
+    predict("np", cache=None, games="", tell=told.append, **words)
+    assert len(times) == len(told) == 2
+    assert not told[1].endswith("kept for the next time")
 
 
 def test_what_the_run_refuses_it_refuses(words: dict[str, Any], tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class Entry:
                 raise DamagedError(f"it holds {manifest.kind}, not {kind}")
             _compare(self.place, manifest)
         except OSError as fault:
-            if fault.errno not in _GONE:
+            if not of_the_entry(fault):
                 raise self.unreadable(fault) from fault
             raise DamagedError(f"it cannot be read ({fault.strerror})") from None
         return manifest
@@ -157,6 +157,11 @@ class Entry:
         return UnwritableError(
             f"cache {self.place}: cannot be written ({why}); {room}give --cache DIR or --no-cache"
         )
+
+
+def of_the_entry(fault: OSError) -> bool:
+    """Tell whether a fault is the entry's own; safetensors says without a number that a file is not there."""
+    return isinstance(fault, FileNotFoundError) or fault.errno in _GONE
 
 
 def read_manifest(folder: Path) -> Manifest:

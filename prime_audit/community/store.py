@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from prime_audit.cache.entry import DamagedError, Entry
+from prime_audit.cache.entry import DamagedError, Entry, of_the_entry
 from prime_audit.cache.prune import sweep
 from prime_audit.cache.tally import Tally
 from prime_audit.engine.mixture import Cuts, Spent
@@ -244,6 +244,8 @@ def _checked(entry: Entry, kind: str, load: Callable[[Path], T]) -> tuple[T, dic
     except MemoryError:
         raise
     except OSError as fault:
-        raise entry.unreadable(fault) from fault
+        if not of_the_entry(fault):
+            raise entry.unreadable(fault) from fault
+        raise DamagedError(f"it cannot be read ({fault.strerror or fault})") from None
     except Exception as fault:  # safetensors, JSON and the disk each have their own
         raise DamagedError(f"it cannot be read ({fault})") from fault

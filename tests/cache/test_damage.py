@@ -101,6 +101,27 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.parametrize("kind", ASK)
+def test_an_entry_that_was_sealed_without_a_file_is_made_again(tmp_path: Path, kind: str) -> None:
+    """Where locks end at the node, another may sweep a file away before the manifest is written."""
+    ASK[kind](Store(tmp_path / "whole", Spent()), KEY, 1)
+    whole = tmp_path / "whole" / "0a" / KEY
+    for name in sorted(set(files(whole)) - {"manifest.json"}):
+        entry = Entry(tmp_path / name.replace("/", "-"), KEY)
+
+        def fill(aside: Path, name: str = name) -> None:
+            shutil.copytree(whole, aside, dirs_exist_ok=True)
+            (aside / "manifest.json").unlink()
+            (aside / name).unlink()
+
+        entry.write(kind, {}, fill)
+        entry.check(kind)  # its checksums are right
+        store = Store(entry.root, Spent())
+        made = ASK[kind](store, KEY, 2)
+        assert same(made, ASK[kind](Store(None, Spent()), KEY, 2)), name
+        assert len(store.tally.damaged) == 1
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("kind", ASK)
 def test_damage_to_any_file_is_found_and_mended(tmp_path: Path, kind: str, damage: str) -> None:

@@ -149,6 +149,24 @@ def test_what_is_written_is_read_back(data: str, model: str, encoder: str, seed:
     assert config_text(again) == text
 
 
+def test_the_head_says_from_where_relative_paths_count(
+    file: Callable[[str], Path], say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "items.jsonl").write_text('{"user": "u"', encoding="utf-8")
+    text = config_text(make_plan(methods="np", tasks="LaMP-4", data="items.jsonl"))
+    head = " ".join(line for line in text.splitlines() if line.startswith("#"))
+    assert "give the command where the run was started" in head
+    config = file(text)
+    monkeypatch.chdir(tmp_path)
+    assert "line 1: broken" in say("compare", "--config", config).err  # found where the command runs
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    said = say("compare", "--config", config)
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert "items.jsonl" in said.err
+    assert "no such file or folder" in said.err
+
+
 @pytest.mark.parametrize("text", ["[set]\nclusters = 9\n", ""])
 def test_the_last_word_wins_whatever_was_said_before(file: Callable[[str], Path], text: str) -> None:
     import click

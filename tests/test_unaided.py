@@ -1,0 +1,112 @@
+"""A task that no method can do is warned of, by what is reached without a model; a task that one can do is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
+from prime_audit import Run, compare
+from prime_audit.lamp.readers import read
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.unaided import cautions
+from prime_audit.utility import Answers
+
+SAID = "no method answers measurably better than is done without a model"
+
+
+def answers(
+    golds: Sequence[str], predictions: Sequence[str], method: str = "np", targets: int = 10
+) -> Answers:
+    """Spread the questions evenly over the targets."""
+    owners = [f"t{n * targets // len(golds)}" for n in range(len(golds))]
+    return Answers(method, owners, [str(n) for n in range(len(golds))], golds, predictions)
+
+
+def said(task: str, *methods: Answers) -> list[str]:
+    return cautions(TASKS[task], methods, seed=0, draws=200)
+
+
+# -- a run -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["LaMP-2", "LaMP-3", "LaMP-4"])
+def test_a_random_model_is_warned_of_wherever_warnings_stand(
+    quick: Callable[..., Run], say: Callable[..., Any], small_data: Callable[[str], Path], task: str
+) -> None:
+    run = quick("np,rag", task=task, games="")
+    (line,) = [w for w in run.record.warnings if SAID in w]
+    assert line.startswith(f"{task}: ")
+    golds = [q.gold for user in read(small_data(task)).targets for q in user.queries]
+    commonest = max(golds.count(g) for g in golds) / len(golds)
+    if task == "LaMP-2":
+        assert f"{commonest:.3f})" in line
+    if task == "LaMP-3":
+        errors = np.abs(np.array(golds, float) - median(map(float, golds)))
+        assert f"{errors.mean():.3f})" in line
+    shown = say("show", run.path).out
+    assert SAID in " ".join(shown.split())
+    for name in ("table.md", "index.html"):
+        assert SAID in (run.path / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_world_in_the_box_is_not(tmp_path: Path) -> None:
+    run = compare("np", games="", out=tmp_path / "run", cache=None, quiet=True)
+    assert {d.task for d in run.record.data} == {"LaMP-2", "LaMP-4"}
+    assert not [w for w in run.record.warnings if SAID in w]
+
+
+# -- the rule ----------------------------------------------------------------------------------------------
+
+
+def test_one_method_that_can_is_enough() -> None:
+    golds = ["comedy", "classic", "action", "comedy"] * 10
+    constant, can = answers(golds, ["comedy"] * 40), answers(golds, golds, "can")
+    (line,) = said("LaMP-2", constant)
+    assert "accuracy: np, the best, 0.500; always comedy 0.500" in line
+    assert said("LaMP-2", constant, can) == said("LaMP-2", can, constant) == []
+
+
+def test_better_by_chance_alone_is_not_better() -> None:
+    golds = ["comedy", "classic"] * 20
+    lucky = ["comedy"] * 39 + ["classic"]  # one target's one answer
+    (line,) = said("LaMP-2", answers(golds, lucky))
+    assert "0.525; always comedy 0.500" in line
+    steady = [g if n % 4 < 3 else "action" for n, g in enumerate(golds)]
+    assert said("LaMP-2", answers(golds, steady)) == []
+
+
+def test_ratings_are_held_against_the_median() -> None:
+    golds = ["5", "4", "5", "1"] * 10
+    (line,) = said("LaMP-3", answers(golds, ["3"] * 40))
+    assert "MAE: np, the best, 1.750; always 4 1.250)" in line
+    assert said("LaMP-3", answers(golds, [str(max(1, int(g) - 1)) for g in golds])) == []
+
+
+def test_texts_are_held_against_another_targets_gold() -> None:
+    golds = [f"news of the town: item {n} of {n % 7}" for n in range(40)]
+    swapped = golds[4:] + golds[:4]  # ten targets with four questions each
+    scorer = RougeScorer(["rougeL"])
+    reached = np.mean([scorer.score(a, b)["rougeL"].fmeasure for a, b in zip(golds, swapped, strict=True)])
+    (line,) = said("LaMP-4", answers(golds, ["news of the town"] * 40))
+    assert f"another target's gold {reached:.3f}, the least that counts 0.05)" in line
+    assert said("LaMP-4", answers(golds, golds)) == []
+
+
+@pytest.mark.parametrize("targets", [1, 10])
+def test_where_golds_have_nothing_in_common_a_floor_counts(targets: int) -> None:
+    golds = [" ".join(f"w{n}x{k}" for k in range(20)) for n in range(40)]
+    few = [g if n == 0 else f"{g.split()[0]} {'x ' * 60}" for n, g in enumerate(golds)]
+    assert len(said("LaMP-4", answers(golds, ["" for _ in golds], targets=targets))) == 1
+    assert len(said("LaMP-4", answers(golds, few, targets=targets))) == 1
+    assert said("LaMP-4", answers(golds, [g[: len(g) // 2] for g in golds], targets=targets)) == []
+
+
+def test_nothing_is_said_where_every_method_failed() -> None:
+    assert said("LaMP-4") == []
