@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from prime_audit.audit.games import GAMES
 from prime_audit.board import AUC, BASE, CONTROLS, is_leakage
 from prime_audit.boards.sheet import Figure, Sheet
 from prime_audit.record import Leak
@@ -48,6 +49,23 @@ class Group:
     leaks: tuple[tuple[Judged, ...], ...]
     """[methods]: control panels, one a record."""
 
+    @property
+    def drawn(self) -> bool:
+        """Whether the game drew its members at random: only then can its verdict be *leaks*."""
+        game = GAMES.get(self.game or "")
+        return game is not None and game.randomised
+
+    @property
+    def says(self) -> str | None:
+        """What the game's verdict can say, in one line; None of a game that is not the suite's."""
+        game = GAMES.get(self.game or "")
+        return game.says if game else None
+
+    @property
+    def telling(self) -> bool:
+        """Whether it has a verdict that can stand."""
+        return self.drawn and any(self.leaks)
+
 
 @dataclass(frozen=True)
 class TaskView:
@@ -60,7 +78,7 @@ class TaskView:
     utility: tuple[Column, ...]
     """Each metric, followed by its difference where there is one."""
     groups: tuple[Group, ...]
-    """Leakage by game and attack, the first shown first."""
+    """Leakage by game and attack, the first shown first: those whose verdict can stand, then the rest as reported."""
 
 
 def views(sheet: Sheet) -> tuple[TaskView, ...]:
@@ -111,7 +129,8 @@ def _view(
         panels = tuple(tuple(leaks.get((task, m, str(game), str(attack)), ())) for m in methods)
         groups.append(_group(game, attack, own, methods, panels))
     utility = [f for f in figures if not _of_a_game(f)]
-    return TaskView(task, methods, tuple(_utility(utility, methods)), tuple(groups))
+    shown = sorted(groups, key=lambda group: not group.telling)
+    return TaskView(task, methods, tuple(_utility(utility, methods)), tuple(shown))
 
 
 def _of_a_game(figure: Figure) -> bool:

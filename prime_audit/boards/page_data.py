@@ -89,6 +89,7 @@ class Packer:
         return {
             "game": group.game,
             "attack": group.attack,
+            "says": self._text(group.says),
             "columns": [self._column(column) for column in group.columns],
             "controls": [self._column(column) for column in group.controls],
             "leaks": [[self._judged(judged) for judged in panel] for panel in group.leaks],

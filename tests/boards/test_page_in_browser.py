@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from prime_audit.audit.games import GAMES
 from prime_audit.boards import page
 from prime_audit.boards.series import COLOURS, series_of
 from prime_audit.boards.sheet import Figure, Sheet
@@ -200,8 +201,8 @@ def test_hovering_tells_of_the_method(browser: Browser, sheet: Sheet) -> None:
     ActionChains(browser.driver).move_to_element(perpcs).perform()
     lines = browser.until(lambda: browser.texts("#chart .tip > *"))
     assert lines[:5] == [
-        *("perpcs", "accuracy 0.500 [0.450, 0.540]", "AUC 0.570 [0.510, 0.630]"),
-        *("AUC base 0.450 [0.400, 0.500]", "AUC − base +0.120 [+0.080, +0.160]"),
+        *("perpcs", "accuracy 0.500 [0.450, 0.540]", "AUC 0.610 [0.550, 0.670]"),
+        *("AUC base 0.450 [0.400, 0.500]", "AUC − base +0.160 [+0.120, +0.200]"),
     ]
     assert "verdict: confounded" in lines
     assert lines[-1] == "record: run-2-0, run-2-1, run-2-2"
@@ -251,8 +252,10 @@ def test_only_dominated_marks_are_dimmed(
 
 
 def test_game_and_attack_change_table_and_frontier(browser: Browser, sheet: Sheet) -> None:
-    for game, attack in (("heldout", "loss"), ("heldout", "zlib"), ("paper", "zlib")):
+    assert browser.one("#game").get_attribute("value") == "heldout"  # where a verdict can stand
+    for game, attack in (("paper", "loss"), ("heldout", "zlib"), ("paper", "zlib")):
         browser.choose("game", game)
+        assert browser.one("#says").text == GAMES[game].says
         browser.choose("attack", attack)
         expected = [f.value for f in values(sheet, "LaMP-2", "auc", game, attack).values()]
         assert browser.column(5) == ["—" if v is None else f"{v:.3f}" for v in expected]
@@ -267,6 +270,8 @@ def test_an_address_brings_its_choice_back(browser: Browser) -> None:
     assert browser.one("[role=tab][aria-selected=true]").text == "LaMP-3"
     assert browser.one("#game").get_attribute("value") == "heldout"
     assert browser.methods() == ["prime:alpha=0.6", "prime:alpha=0.2"]
+    browser.open("#task=LaMP-3&game=paper")
+    assert browser.one(f"{SHOWN} caption").text == "LaMP-3; leakage: game paper, attack loss"
     browser.open("#task=none&game=none&q=&sort=none")  # whatever it says, the page stands
     assert len(browser.methods()) == 7
 

@@ -34,9 +34,12 @@ function filled(text, leak) {
 }
 
 const cellOf = (column, row) => (column && column.cells[row] !== null ? cells[column.cells[row]] : null);
-const groupOf = (task) =>
-  task.groups.find((g) => g.game === state.game && g.attack === state.attack) ??
-  task.groups.find((g) => g.game === state.game) ?? task.groups[0] ?? null;
+/** The chosen game and attack; where the task lacks them, or nobody has chosen, its first. */
+function groupOf(task) {
+  const chosen = task.groups.filter((g) => g.game === state.game);
+  const own = chosen.length ? chosen : task.groups.filter((g) => g.game === task.groups[0].game);
+  return own.find((g) => g.attack === state.attack) ?? own[0] ?? null;
+}
 const columnOf = (columns, metric, compared = false) =>
   (columns ?? []).find((c) => c.metric === metric && c.compared === compared) ?? null;
 
