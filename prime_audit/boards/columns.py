@@ -7,11 +7,7 @@ from dataclasses import dataclass
 
 from prime_audit.audit.games import GAMES
 from prime_audit.board import AUC, BASE, CONTROLS, is_leakage
-from prime_audit.boards.sheet import Figure, Sheet
-from prime_audit.record import Leak
-
-Judged = tuple[Leak, str]
-"""A control panel's row and the id of the record it stands in."""
+from prime_audit.boards.sheet import Figure, Judged, Sheet
 
 
 @dataclass(frozen=True)
@@ -94,8 +90,9 @@ def views(sheet: Sheet) -> tuple[TaskView, ...]:
     for figure in sheet.figures:
         by_task[figure.task].append(figure)
     leaks: dict[tuple[str, ...], list[Judged]] = {}
-    for leak, source in sheet.leaks:
-        leaks.setdefault((leak.task, leak.method, leak.game, leak.attack), []).append((leak, source))
+    for judged in sheet.leaks:
+        leak = judged.leak
+        leaks.setdefault((leak.task, leak.method, leak.game, leak.attack), []).append(judged)
     return tuple(_view(task, found, sheet, leaks) for task, found in by_task.items() if found)
 
 
@@ -106,7 +103,7 @@ def _check(sheet: Sheet) -> None:
         if key in seen:
             raise ValueError(f"two figures of {' '.join(map(str, key))}")
         seen.add(key)
-    named = {(f.task, f.method) for f in sheet.figures} | {(x.task, x.method) for x, _ in sheet.leaks}
+    named = {(f.task, f.method) for f in sheet.figures} | {(x.leak.task, x.leak.method) for x in sheet.leaks}
     for task, method in sorted(named):
         if task not in sheet.tasks or method not in sheet.methods:
             raise ValueError(f"the sheet has no task {task} or no method {method}")

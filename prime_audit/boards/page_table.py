@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 
-from prime_audit.boards.columns import Column, Group, Judged, TaskView
+from prime_audit.boards.columns import Column, Group, TaskView
 from prime_audit.boards.page_text import thousandths
-from prime_audit.boards.sheet import Figure
+from prime_audit.boards.sheet import Figure, Judged
 from prime_audit.markup import number
 from prime_audit.record import FAILED
 
@@ -68,7 +68,7 @@ def _row(
 
 def _verdict(panel: Sequence[Judged]) -> str:
     """Write the verdicts of one or several records: leaks, or leaks 2/3, confounded 1/3."""
-    counted = Counter(leak.verdict for leak, _ in panel)
+    counted = Counter(judged.leak.verdict for judged in panel)
     several = len(counted) > 1
     said = [f"{word} {n}/{len(panel)}" if several else word for word, n in counted.most_common()]
     return ", ".join(said) or "—"

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from prime_audit.audit.games import GAMES, Game
 from prime_audit.boards import page
 from prime_audit.boards.page_text import GAP, SAME, dump, gapped, link, thousandths
-from prime_audit.boards.sheet import Figure, Sheet, Source
+from prime_audit.boards.sheet import Figure, Judged, Sheet, Source
 
 EVIL = "<script>alert(1)</script>"
 
@@ -257,8 +257,22 @@ def test_every_figure_and_panel_is_in_the_data(read: Reader, sheet: Sheet) -> No
         assert f.reason is None or data["texts"][cell["reason"]] == f.reason
     prime = data["tasks"][1]["params"][3]
     assert [data["texts"][i] for i in prime] == ["prime.k = 3"]
-    panels = [panel for t in data["tasks"] for g in t["groups"] for row in g["leaks"] for panel in row]
+    panels = [
+        (t["name"], data["methods"][method], g["game"], g["attack"], panel)
+        for t in data["tasks"]
+        for g in t["groups"]
+        for method, row in zip(t["methods"], g["leaks"], strict=True)
+        for panel, _ in row
+    ]
     assert len(panels) == len(sheet.leaks)
+    judged = {(x.task, x.method, x.game, x.attack): gap for x, _, gap in sheet.leaks}
+    for *key, panel in panels:
+        told, gap = dict(zip(data["leak_fields"], data["leaks"][panel], strict=True)), judged[tuple(key)]
+        expected = [None] * 3
+        if gap is not None and gap.difference is not None and gap.ci is not None:
+            expected = [round(1000 * x) for x in (gap.difference, *gap.ci)]
+        assert [told["gap"], told["gap_lo"], told["gap_hi"]] == expected
+        assert (told["no_base"] is None) == (gap is not None)
 
 
 def test_without_javascript_the_tables_are_there(read: Reader) -> None:
@@ -328,8 +342,8 @@ def test_a_figure_of_a_game_stands_with_it_whatever_its_metric(sheet: Sheet) -> 
 
 
 def test_verdicts_of_several_records_are_counted(sheet: Sheet) -> None:
-    (first, source), *_ = sheet.leaks
-    more = [(replace(first, verdict=word), source) for word in ("leaks", "leaks", "confounded")]
+    first, source, gap = sheet.leaks[0]
+    more = [Judged(replace(first, verdict=word), source, gap) for word in ("leaks", "leaks", "confounded")]
     read = Reader(page.render(replace(sheet, leaks=tuple(more))))
     row = next(row for row in read.rows if row[0] == first.method)
     assert row[-1] == "leaks 2/3, confounded 1/3"

@@ -332,12 +332,15 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
     ):
         assert expected in words
     rows = browser.each(".panel tbody tr", "[...e.cells].map((c) => c.textContent)")
-    panels = [(x, id) for x, id in sheet.leaks if (x.method, x.task) == ("prime:alpha=0.2", "LaMP-2")]
+    panels = [x for x in sheet.leaks if (x.leak.method, x.leak.task) == ("prime:alpha=0.2", "LaMP-2")]
+    panels.sort(key=lambda x: x.leak.game)  # heldout is chosen
     assert len(rows) == 2 * len(panels) == 8
-    for (leak, source), row, (why,) in zip(panels, rows[::2], rows[1::2], strict=True):
+    for (leak, source, _), row, (why,) in zip(panels, rows[::2], rows[1::2], strict=True):
         lo, hi = leak.ci or (0.0, 0.0)
+        gap = leak.auc - 0.45
         assert row == [
-            *(leak.game, leak.attack, f"{leak.auc:.3f}[{lo:.3f}, {hi:.3f}]", "bag of words"),
+            *(leak.game, leak.attack, f"{leak.auc:.3f}[{lo:.3f}, {hi:.3f}]"),
+            *(f"+{gap:.3f}[+{gap - 0.04:.3f}, +{gap + 0.04:.3f}]", "bag of words"),
             *("−0.271[−0.376, +0.019]", "0.014alone 0.007", "0.13 at 10 %0.01 at 1 %– at 0.1 %"),
             *("0.11 of 2.55", "leaks", f"{source} (seed 0)"),
         ]
@@ -345,6 +348,11 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
             f"{leak.why}. 1,008 member and 1,680 other items; 2 undefined under the base; 3 on"
         )
     assert len(browser.all(".panel tr.chosen")) == 2
+    browser.press(Keys.ESCAPE)
+    browser.one(f"{SHOWN} [data-at='5 auc']").click()  # soup: its record holds no difference to the base
+    rows = browser.each(".panel tbody tr", "[...e.cells].map((c) => c.textContent)")
+    assert {row[3] for row in rows[::2]} == {"n/a"}
+    assert all("over base n/a: the record holds no difference" in why for (why,) in rows[1::2])
 
 
 def test_a_utility_cell_names_all_its_records(browser: Browser) -> None:

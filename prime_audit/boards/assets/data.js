@@ -5,7 +5,7 @@ const words = (place) => (place === null ? null : data.texts[place]);
 
 /** Numbers come in thousandths, rounded as they are displayed. */
 const CELL_NUMBERS = ["value", "lo", "hi", "difference", "difference_lo", "difference_hi", "seeds"];
-const LEAK_NUMBERS = ["auc", "lo", "hi", "p", "p_adjusted", "over", "over_lo", "over_hi", "tpr", "epsilon", "ceiling"];
+const LEAK_NUMBERS = ["auc", "lo", "hi", "p", "p_adjusted", "over", "over_lo", "over_hi", "gap", "gap_lo", "gap_hi", "tpr", "epsilon", "ceiling"];
 const whole = (x) => (Array.isArray(x) ? x.map(whole) : x === null ? null : x / 1000);
 function measured(thing, names) {
   for (const name of names) thing[name] = whole(thing[name]);
