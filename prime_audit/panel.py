@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from prime_audit.audit.games import drawn
 from prime_audit.markup import markdown_text
 from prime_audit.record import Comparison, Leak, Record
 
@@ -12,23 +13,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HEADERS = (
-    *(
-        "method",
-        "game",
-        "attack",
-        "AUC",
-        "over base",
-        "best control",
-        "over it",
-        "p",
-        "TPR",
-        "ε ≥",
-        "verdict",
-    ),
+    *("method", "game", "attack", "AUC", "over base", "best control", "over it"),
+    *("p AUC", "p over base", "TPR", "ε ≥", "verdict"),
 )
 NOTES = (
-    "p: permutation test at the unit that was drawn, of the AUC minus the unmerged base's (paper: of the AUC), "
-    "Holm-corrected over the attacks of a method and game. Over base, over it: the AUC minus the unmerged base's, "
+    "p AUC: how often relabelled members give an AUC as high; p over base: how often they give an AUC minus the "
+    "unmerged base's as high. Where members were drawn at random the second decides, else (the paper's game) the "
+    "first; both at the unit that was drawn, Holm-corrected over the attacks of a method and game. "
+    "Over base, over it: the AUC minus the unmerged base's, "
     "minus the best control's, on the same draws. TPR: mean TPR at 10, 1 and 0.1 % FPR; – where the non-members "
     "cannot carry it. ε ≥: lower bound on ε, and "
     "the highest that as many guesses could show; – where members were not drawn at random.",
@@ -37,6 +29,13 @@ NOTES = (
 )
 _WRAPPED = {"method": 6, "game": 12, "best control": 7, "verdict": 10}
 """Columns whose words may stand on several lines of the terminal, and their least width; figures stay whole."""
+_HEADS = {
+    "game": "game\nattack",
+    "best control": "best\ncontrol",
+    "p AUC": "p\nAUC",
+    "p over base": "p over\nbase",
+}
+"""Heads that stand on two lines of the terminal."""
 _STYLES = {"leaks": "bold red", "confounded": "yellow", "no leak found": "green"}
 
 
@@ -68,11 +67,17 @@ def cells(leak: Leak, gap: Comparison | None) -> tuple[str, ...]:
         "n/a" if gap is None else _difference(gap.difference, gap.ci, "n/a"),
         (leak.best_control or "–").replace("_", " "),
         _difference(leak.over_control, leak.over_control_ci, "–"),
-        "–" if leak.p_adjusted is None else f"{leak.p_adjusted:.3f}",
+        *_tested(leak),
         " ".join(_short(rate) for rate in leak.tpr.values()),
         _bound(leak),
         leak.verdict,
     )
+
+
+def _tested(leak: Leak) -> tuple[str, str]:
+    """Show the test's p under the name of what it tested: the AUC, or what that has over the base's."""
+    p = "–" if leak.p_adjusted is None else f"{leak.p_adjusted:.3f}"
+    return ("–", p) if drawn(leak.game) else (p, "–")
 
 
 def no_base(gap: Comparison | None) -> str | None:
@@ -148,7 +153,7 @@ def terminal(table: Sequence[tuple[str, ...]]) -> Table:
     least = _WRAPPED | {"game": min(names, _WRAPPED["game"])}
     for header in HEADERS:
         if header != "attack":  # it stands below its game: a hundred columns hold no more
-            head = "game\nattack" if header == "game" else header
+            head = _HEADS.get(header, header)
             wraps = header in _WRAPPED
             made.add_column(head, overflow="fold", no_wrap=not wraps, min_width=least.get(header))
     for row in table:

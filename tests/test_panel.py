@@ -9,6 +9,9 @@ import pytest
 from rich.console import Console
 
 from prime_audit import board, panel
+from prime_audit.audit.games import GAMES
+from prime_audit.audit.panels import AucEstimate
+from prime_audit.audit.verdict import PValues, verdict
 from prime_audit.boards import tables
 from prime_audit.boards.from_record import sheet_of
 from prime_audit.record import Comparison, Leak, Record
@@ -98,3 +101,23 @@ def test_methods_of_one_module_share_a_row() -> None:
     leaks = (leak("soup", "heldout"), leak("prime", "heldout"), leak("nearest", "heldout"))
     record = record_of(leaks, (gap(leaks[0]), gap(leaks[1]), gap(leaks[2], 0.2)))
     assert [row[0] for row in panel.rows(record, "LaMP-2")] == ["soup, prime", "nearest"]
+
+
+def test_the_two_ps_are_named_apart() -> None:
+    """Where members were drawn the test is of the AUC minus the base's, in the paper's game of the AUC."""
+    leaks = tuple(leak("prime", game) for game in GAMES)
+    record = record_of(leaks, tuple(map(gap, leaks)))
+    for markdown in (board.markdown(record), tables.markdown(sheet_of(record, "r"))):
+        found = {row["game"]: (row["p AUC"], row["p over base"]) for row in rows_of(markdown)}
+        assert found == {
+            name: ("–", "0.007") if g.randomised else ("0.007", "–") for name, g in GAMES.items()
+        }
+        assert "p" not in rows_of(markdown)[0]
+    lines = [line for line in shown(record).split("control panel")[1].splitlines() if "0.007" in line]
+    assert ["– " in line.partition("0.007")[0] for line in lines] == [g.randomised for g in GAMES.values()]
+
+
+def test_a_verdict_names_its_ps_as_the_panel_does() -> None:
+    estimate = AucEstimate(0.7, (0.6, 0.8), None, member_sharers=9, other_sharers=9)
+    said = verdict(estimate, PValues(0.02, 0.9, 0.03), None, randomised=True)
+    assert said.reason == "AUC 0.700, p AUC 0.02, no control; p over base 0.03"

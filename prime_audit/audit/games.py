@@ -176,3 +176,9 @@ GAMES: Mapping[str, Game] = {
         ),
     )
 }
+
+
+def drawn(name: str | None) -> bool:
+    """Whether a game drew its members at random: only then can its verdict be *leaks*. No game that is not ours did."""
+    game = GAMES.get(name or "")
+    return game is not None and game.randomised

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from prime_audit.audit.games import GAMES
+from prime_audit.audit.games import GAMES, drawn
 from prime_audit.board import AUC, BASE, CONTROLS, is_leakage
 from prime_audit.boards.sheet import Figure, Judged, Sheet
 
@@ -47,9 +47,8 @@ class Group:
 
     @property
     def drawn(self) -> bool:
-        """Whether the game drew its members at random: only then can its verdict be *leaks*."""
-        game = GAMES.get(self.game or "")
-        return game is not None and game.randomised
+        """Whether the game drew its members at random."""
+        return drawn(self.game)
 
     @property
     def says(self) -> str | None:

@@ -92,6 +92,7 @@ class Packer:
         return {
             "game": group.game,
             "attack": group.attack,
+            "drawn": group.drawn,
             "says": self._text(group.says),
             "columns": [self._column(column) for column in group.columns],
             "controls": [self._column(column) for column in group.controls],

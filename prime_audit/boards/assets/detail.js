@@ -1,5 +1,5 @@
 // The dialog behind a cell or a mark: its records, the panel of every attack on that method, its parameters.
-const PANEL = ["game", "attack", "AUC", "over base", "best control", "over it", "p", "TPR", "ε ≥", "verdict", "record"];
+const PANEL = ["game", "attack", "AUC", "over base", "best control", "over it", "p AUC", "p over base", "TPR", "ε ≥", "verdict", "record"];
 
 function openDetail(place, row, column) {
   const task = data.tasks[place];
@@ -80,11 +80,12 @@ function panelRows(group, leak, record, chosen) {
   const limits = leak.limits.split(" ");
   const rates = limits.map((limit, i) => `${known(leak.tpr[i], false, 2)} at ${Number((100 * limit).toFixed(4))} %`);
   const bound = leak.epsilon === null ? "–" : `${number(leak.epsilon, false, 2)} of ${known(leak.ceiling, false, 2)}`;
+  const p = [known(leak.p_adjusted), el("span", { class: "ci" }, leak.p === null ? "" : `alone ${number(leak.p)}`)];
   const cells = [
     [group.game], [group.attack], [number(leak.auc), ci(leak.lo, leak.hi)],
     leak.gap === null ? ["n/a"] : [number(leak.gap, true), ci(leak.gap_lo, leak.gap_hi, true)], [words(leak.control)],
     [known(leak.over, true), ci(leak.over_lo, leak.over_hi, true)],
-    [known(leak.p_adjusted), el("span", { class: "ci" }, leak.p === null ? "" : `alone ${number(leak.p)}`)],
+    ...(group.drawn ? [["–"], p] : [p, ["–"]]),
     rates.map((rate) => el("span", { class: "line" }, rate)), [bound],
     [el("span", { class: `v ${gravity(words(leak.verdict))}` }, words(leak.verdict))], [recordLink(record)],
   ];
