@@ -188,7 +188,7 @@ def _audit(record: Record, task: str, label: str) -> Iterator[str]:
         )
         yield from (f"- {_text(line)}" for x, gap in judged for line in panel.without_base(x, gap))
         yield ""
-        yield from (f"{_text(note)}\n" for note in panel.NOTES)
+        yield from (f"{_text(note)}\n" for note in panel.LEGEND)
     results = [r for r in record.results if (r.task, r.method) == (task, label) and is_leakage(r.metric)]
     rows = [
         [r.game or "", r.attack or "", _control(r.metric), _value(r), interval(r.ci), r.reason or ""]

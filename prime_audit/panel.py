@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from prime_audit.audit.auc import FPRS
 from prime_audit.audit.games import drawn
+from prime_audit.audit.verdict import BLIND, MIN_SHARERS
 from prime_audit.markup import markdown_text
 from prime_audit.record import Comparison, Leak, Record
 
@@ -16,17 +18,20 @@ HEADERS = (
     *("method", "game", "attack", "AUC", "over base", "best control", "over it"),
     *("p AUC", "p over base", "TPR", "ε ≥", "verdict"),
 )
-NOTES = (
-    "p AUC: how often relabelled members give an AUC as high; p over base: how often they give an AUC minus the "
-    "unmerged base's as high. Where members were drawn at random the second decides, else (the paper's game) the "
-    "first; both at the unit that was drawn, Holm-corrected over the attacks of a method and game. "
-    "Over base, over it: the AUC minus the unmerged base's, "
-    "minus the best control's, on the same draws. TPR: mean TPR at 10, 1 and 0.1 % FPR; – where the non-members "
-    "cannot carry it. ε ≥: lower bound on ε, and "
-    "the highest that as many guesses could show; – where members were not drawn at random.",
-    "Verdicts follow the rule in prime_audit/audit/verdict.py: leaks (only where membership was drawn at random), "
-    "confounded (the sides differ, and the game cannot say by what), no leak found, too few to say.",
+LEGEND = (
+    "AUC: how often a member scores above a non-member (½ is guessing), with its interval. Over base, over it: the AUC "
+    "minus the unmerged base's, minus the best control's, on the same draws. TPR: share of members found at "
+    f"{', '.join(f'{100 * fpr:g}' for fpr in FPRS)} % FPR (– where too few non-members carry it). ε ≥: lower bound on "
+    "ε, and the most that as many guesses could show (– where members were not drawn).",
+    "p AUC: how often relabelled members give an AUC as high; p over base: an AUC minus the unmerged base's as high. "
+    "Where members were drawn at random the second decides and is shown, else (the paper's game) the first; both are "
+    "Holm-corrected over the attacks of a method and game.",
+    "leaks: members are told apart beyond the luck of the draw and the base (only where they were drawn at random). "
+    "confounded: the sides differ, and the game cannot say by what. no leak found: no test shows any, and the interval "
+    f"ends below {BLIND:g}. too few to say: an AUC of {BLIND:g} cannot be excluded, or the data carry no test "
+    f"(say fewer than {MIN_SHARERS} people on a side). The whole rule: prime_audit/audit/verdict.py.",
 )
+"""What the panel's columns and verdicts mean, wherever it is shown."""
 _WRAPPED = {"method": 6, "game": 12, "best control": 7, "verdict": 10}
 """Columns whose words may stand on several lines of the terminal, and their least width; figures stay whole."""
 _HEADS = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from rich.console import Console
@@ -11,9 +13,10 @@ from rich.console import Console
 from prime_audit import board, panel
 from prime_audit.audit.games import GAMES
 from prime_audit.audit.panels import AucEstimate
-from prime_audit.audit.verdict import PValues, verdict
-from prime_audit.boards import tables
+from prime_audit.audit.verdict import BLIND, PValues, Word, verdict
+from prime_audit.boards import page, tables
 from prime_audit.boards.from_record import sheet_of
+from prime_audit.markup import markdown_text
 from prime_audit.record import Comparison, Leak, Record
 
 from .boards.invented import run_record
@@ -121,3 +124,41 @@ def test_a_verdict_names_its_ps_as_the_panel_does() -> None:
     estimate = AucEstimate(0.7, (0.6, 0.8), None, member_sharers=9, other_sharers=9)
     said = verdict(estimate, PValues(0.02, 0.9, 0.03), None, randomised=True)
     assert said.reason == "AUC 0.700, p AUC 0.02, no control; p over base 0.03"
+
+
+def test_one_legend_under_every_panel() -> None:
+    """On the terminal, in a run's and a board's table.md, on the page, in a module's card: the same words."""
+    leaks = (leak("prime", "paper"), leak("prime", "heldout"))
+    record = record_of(leaks, tuple(map(gap, leaks)))
+    sheet = sheet_of(record, "r")
+    read = html.unescape(page.render(sheet))
+    below = " ".join(shown(record).split("control panel")[1].split())
+    for line in panel.LEGEND:
+        assert line in below
+        assert line in read
+        for markdown in (board.markdown(record), tables.markdown(sheet)):
+            assert f"* {markdown_text(line)}\n" in markdown
+    bare = replace(record, leaks=())
+    assert panel.LEGEND[0] not in " ".join(shown(bare).split())
+    assert panel.LEGEND[0] not in tables.markdown(sheet_of(bare, "r"))
+
+
+@pytest.mark.parametrize("upper", [BLIND - 0.001, BLIND])
+def test_the_legend_tells_what_parts_too_few_from_none_found(upper: float) -> None:
+    estimate = AucEstimate(0.55, (0.45, upper), None, member_sharers=9, other_sharers=9)
+    said = verdict(estimate, PValues(0.4, 0.6, 0.4), None, randomised=True).word
+    words = panel.LEGEND[-1]
+    assert f"{said}: " in words
+    after = words.split(f"{said}: ")[1].split(". ")[0]
+    assert ("ends below 0.7" in after, "of 0.7 cannot be excluded" in after) == (
+        upper < BLIND,
+        upper >= BLIND,
+    )
+
+
+def test_every_verdict_and_column_is_in_the_legend() -> None:
+    for word in get_args(Word):
+        assert f"{word}: " in panel.LEGEND[-1]
+    told = " ".join(panel.LEGEND).lower()
+    for column in ("AUC", "over base", "over it", "p AUC", "p over base", "TPR", "ε ≥"):
+        assert column.lower() in told

@@ -72,6 +72,7 @@ class Packer:
             "sizes": self.sizes.all(),
             "sets": self.sets.all(),
             "records": [self._record(id) for id in self.records.all()],
+            "legend": panel.LEGEND,
             "texts": self.texts.all(),
         }
 

@@ -16,6 +16,7 @@ from prime_audit.audit.games import GAMES
 from prime_audit.boards import page
 from prime_audit.boards.series import COLOURS, series_of
 from prime_audit.boards.sheet import Figure, Sheet
+from prime_audit.panel import LEGEND
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: the extra browser")
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
@@ -352,6 +353,7 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
             f"{leak.why}. 1,008 member and 1,680 other items; 2 undefined under the base; 3 on"
         )
     assert len(browser.all(".panel tr.chosen")) == 2
+    assert browser.texts("#detail-body .scroll ~ p.small") == list(LEGEND)
     browser.press(Keys.ESCAPE)
     browser.one(f"{SHOWN} [data-at='5 auc']").click()  # soup: its record holds no difference to the base
     rows = browser.each(".panel tbody tr", "[...e.cells].map((c) => c.textContent)")

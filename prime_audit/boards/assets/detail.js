@@ -72,7 +72,8 @@ function panelPart(task, row, chosen) {
   const head = el("tr", {}, ...PANEL.map((name) => el("th", { scope: "col" }, name)));
   const body = judged.flatMap(([group, leak, record]) => panelRows(group, leak, record, group === chosen));
   const table = el("table", { class: "panel" }, el("thead", {}, head), el("tbody", {}, ...body));
-  return [title, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Control panel" }, table)];
+  return [title, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Control panel" }, table),
+    ...data.legend.map((line) => el("p", { class: "small" }, line))];
 }
 
 function panelRows(group, leak, record, chosen) {
