@@ -125,6 +125,8 @@ def terminal(record: Record) -> Group:
         if judged := panel.rows(record, table.task):
             parts += [Text(), panel.terminal(judged), *map(Text, panel.warnings(record, table.task))]
         parts.append(Text())
+    if record.leaks:
+        parts += [*(Text(line, style="dim") for line in panel.LEGEND), Text()]
     failed = (Text(f"✗ failed: {failure.line()}", style="bold red") for failure in record.failures)
     return Group(*parts, *failed, *(Text(f"! {warning}", style="yellow") for warning in record.warnings))
 
@@ -144,7 +146,7 @@ def markdown(record: Record) -> str:
         lines += [f"## {markdown_text(table.task)}", _markdown_table(table), _bullets(notes)]
         if judged := panel.rows(record, table.task):
             lines += ["### Control panel", panel.markdown(judged)]
-            lines.append(_bullets([*map(markdown_text, panel.warnings(record, table.task)), *panel.NOTES]))
+            lines.append(_bullets(map(markdown_text, [*panel.warnings(record, table.task), *panel.LEGEND])))
     lines += ["![Utility against leakage](frontier.svg)", "## How to read this", _bullets(_READING)]
     if record.failures:
         lines += ["## Failures", _bullets(markdown_text(failure.line()) for failure in record.failures)]

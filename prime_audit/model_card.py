@@ -180,14 +180,15 @@ def _utility(record: Record, task: str, label: str) -> Iterator[str]:
 def _audit(record: Record, task: str, label: str) -> Iterator[str]:
     yield "## Membership audit"
     yield ""
-    leaks = [x for x in record.leaks if (x.task, x.method) == (task, label)]
-    if leaks:
-        yield from _table(panel.HEADERS[1:], [list(panel.cells(x)) for x in leaks])
+    judged = [(x, gap) for x, gap in panel.judged(record) if (x.task, x.method) == (task, label)]
+    if judged:
+        yield from _table(panel.HEADERS[1:], [list(panel.cells(x, gap)) for x, gap in judged])
         yield from (
-            f"- {_text(x.game)}, {_text(x.attack)}: **{_text(x.verdict)}**. {_text(x.why)}" for x in leaks
+            f"- {_text(x.game)}, {_text(x.attack)}: **{_text(x.verdict)}**. {_text(x.why)}" for x, _ in judged
         )
+        yield from (f"- {_text(line)}" for x, gap in judged for line in panel.without_base(x, gap))
         yield ""
-        yield from (f"{_text(note)}\n" for note in panel.NOTES)
+        yield from (f"{_text(note)}\n" for note in panel.LEGEND)
     results = [r for r in record.results if (r.task, r.method) == (task, label) and is_leakage(r.metric)]
     rows = [
         [r.game or "", r.attack or "", _control(r.metric), _value(r), interval(r.ci), r.reason or ""]

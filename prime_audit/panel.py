@@ -5,52 +5,77 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from prime_audit.audit.auc import FPRS
+from prime_audit.audit.games import drawn
+from prime_audit.audit.verdict import BLIND, MIN_SHARERS
 from prime_audit.markup import markdown_text
-from prime_audit.record import Failure, Leak, Record
+from prime_audit.record import Comparison, Failure, Leak, Record
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-HEADERS = ("method", "game", "attack", "AUC", "best control", "over it", "p", "TPR", "ε ≥", "verdict")
-NOTES = (
-    "p: permutation test at the unit that was drawn, of the AUC minus the unmerged base's (paper: of the AUC), "
-    "Holm-corrected over the attacks of a method and game. Over it: the AUC minus the best control's, on the same "
-    "draws. TPR: mean TPR at 10, 1 and 0.1 % FPR; – where the non-members cannot carry it. ε ≥: lower bound on ε, and "
-    "the highest that as many guesses could show; – where members were not drawn at random.",
-    "Verdicts follow the rule in prime_audit/audit/verdict.py: leaks (only where membership was drawn at random), "
-    "confounded (the sides differ, and the game cannot say by what), no leak found, too few to say.",
+HEADERS = (
+    *("method", "game", "attack", "AUC", "over base", "best control", "over it"),
+    *("p AUC", "p over base", "TPR", "ε ≥", "verdict"),
 )
-_WRAPPED = {"method": 6, "best control": 7, "verdict": 10}
+LEGEND = (
+    "AUC: how often a member scores above a non-member (½ is guessing), with its interval. Over base, over it: the AUC "
+    "minus the unmerged base's, minus the best control's, on the same draws. TPR: share of members found at "
+    f"{', '.join(f'{100 * fpr:g}' for fpr in FPRS)} % FPR (– where too few non-members carry it). ε ≥: lower bound on "
+    "ε, and the most that as many guesses could show (– where members were not drawn).",
+    "p AUC: how often relabelled members give an AUC as high; p over base: an AUC minus the unmerged base's as high. "
+    "Where members were drawn at random the second decides and is shown, else (the paper's game) the first; both are "
+    "Holm-corrected over the attacks of a method and game.",
+    "leaks: members are told apart beyond the luck of the draw and the base (only where they were drawn at random). "
+    "confounded: the sides differ, and the game cannot say by what. no leak found: no test shows any, and the interval "
+    f"ends below {BLIND:g}. too few to say: an AUC of {BLIND:g} cannot be excluded, or the data carry no test "
+    f"(say fewer than {MIN_SHARERS} people on a side). The whole rule: prime_audit/audit/verdict.py.",
+)
+"""What the panel's columns and verdicts mean, wherever it is shown."""
+_WRAPPED = {"method": 6, "game": 12, "best control": 7, "verdict": 10}
 """Columns whose words may stand on several lines of the terminal, and their least width; figures stay whole."""
+_HEADS = {
+    "game": "game\nattack",
+    "best control": "best\ncontrol",
+    "p AUC": "p\nAUC",
+    "p over base": "p over\nbase",
+}
+"""Heads that stand on two lines of the terminal."""
 _STYLES = {"leaks": "bold red", "confounded": "yellow", "no leak found": "green"}
 
 
 def rows(record: Record, task: str) -> list[tuple[str, ...]]:
     """Return one row of texts a figure of a task, then one an attack that failed; methods of one module share a row."""
     merged: dict[tuple[str, ...], list[str]] = {}
-    for leak in record.leaks:
+    for leak, gap in judged(record):
         if leak.task == task:
-            merged.setdefault(cells(leak), []).append(leak.method)
+            merged.setdefault(cells(leak, gap), []).append(leak.method)
     for failure in record.failures:
         if failure.task == task and failure.attack and failure.method:
             merged.setdefault(_failed(failure), []).append(failure.method)
     return [(", ".join(methods), *texts) for texts, methods in merged.items()]
 
 
-def cells(leak: Leak) -> tuple[str, ...]:
-    """Return what the panel shows of a figure, without its method."""
-    over = (
-        "–"
-        if leak.over_control is None
-        else f"{leak.over_control:+.3f}{_interval(leak.over_control_ci, '+')}"
-    )
+def judged(record: Record) -> list[tuple[Leak, Comparison | None]]:
+    """Return every figure of a record with its AUC minus the unmerged base's; None where the record holds none."""
+    gaps = {
+        (c.task, c.method, c.game, c.attack): c
+        for c in record.comparisons
+        if (c.metric, c.baseline) == ("auc", "base")
+    }
+    return [(leak, gaps.get((leak.task, leak.method, leak.game, leak.attack))) for leak in record.leaks]
+
+
+def cells(leak: Leak, gap: Comparison | None) -> tuple[str, ...]:
+    """Return what the panel shows of a figure, without its method; ``gap``: its AUC minus the unmerged base's."""
     return (
         leak.game,
         leak.attack,
         f"{leak.auc:.3f}{_interval(leak.ci)}",
+        "n/a" if gap is None else _difference(gap.difference, gap.ci, "n/a"),
         (leak.best_control or "–").replace("_", " "),
-        over,
-        "–" if leak.p_adjusted is None else f"{leak.p_adjusted:.3f}",
+        _difference(leak.over_control, leak.over_control_ci, "–"),
+        *_tested(leak),
         " ".join(_short(rate) for rate in leak.tpr.values()),
         _bound(leak),
         leak.verdict,
@@ -62,6 +87,23 @@ def _failed(failure: Failure) -> tuple[str, ...]:
     figures = ("–",) * (len(HEADERS) - 4)
     where = f" (see {failure.file})" if failure.file else ""
     return (failure.stage.removeprefix("game "), failure.attack or "–", *figures, f"failed{where}")
+
+
+def _tested(leak: Leak) -> tuple[str, str]:
+    """Show the test's p under the name of what it tested: the AUC, or what that has over the base's."""
+    p = "–" if leak.p_adjusted is None else f"{leak.p_adjusted:.3f}"
+    return ("–", p) if drawn(leak.game) else (p, "–")
+
+
+def no_base(gap: Comparison | None) -> str | None:
+    """Say why a figure has nothing over the base; None where it has."""
+    if gap is None:
+        return "the record holds no difference to the unmerged base's AUC"
+    return None if gap.difference is not None else gap.reason or "the record does not say why"
+
+
+def _difference(value: float | None, ci: tuple[float, float] | None, none: str) -> str:
+    return none if value is None else f"{value:+.3f}{_interval(ci, '+')}"
 
 
 def _bound(leak: Leak) -> str:
@@ -79,9 +121,17 @@ def _interval(ci: tuple[float, float] | None, sign: str = "") -> str:
 
 
 def warnings(record: Record, task: str) -> list[str]:
-    """Tell of undefined items and of texts on both sides, once a game."""
-    found = dict.fromkeys(line for leak in record.leaks if leak.task == task for line in _lines(leak))
-    return list(found)
+    """Tell of undefined items, of texts on both sides, and of what has no figure of the base, once a game."""
+    of_task = [(leak, gap) for leak, gap in judged(record) if leak.task == task]
+    return list(
+        dict.fromkeys(line for leak, gap in of_task for line in (*_lines(leak), *without_base(leak, gap)))
+    )
+
+
+def without_base(leak: Leak, gap: Comparison | None) -> Iterable[str]:
+    """Tell in a line why a figure has nothing over the base, if it has not."""
+    if why := no_base(gap):
+        yield f"{leak.attack}, game {leak.game}: over base n/a: {why}"
 
 
 def _lines(leak: Leak) -> Iterable[str]:
@@ -114,14 +164,17 @@ def terminal(table: Sequence[tuple[str, ...]]) -> Table:
         title="control panel",
         title_justify="left",
     )
+    names = max((len(name) for row in table for name in row[1:3]), default=0)
+    least = _WRAPPED | {"game": min(names, _WRAPPED["game"])}
     for header in HEADERS:
-        made.add_column(
-            header, overflow="fold", no_wrap=header not in _WRAPPED, min_width=_WRAPPED.get(header)
-        )
+        if header != "attack":  # it stands below its game: a hundred columns hold no more
+            head = _HEADS.get(header, header)
+            wraps = header in _WRAPPED
+            made.add_column(head, overflow="fold", no_wrap=not wraps, min_width=least.get(header))
     for row in table:
-        methods, *figures, tpr, bound, word = row
+        methods, game, attack, *figures, tpr, bound, word = row
         figures = [*map(_compact, figures), "\n".join(tpr.rsplit(" ", 1)), bound.replace(" of ", "\n/")]
-        cells = [Text(methods.replace(", ", ",\n")), *map(Text, figures)]
+        cells = [Text(methods.replace(", ", ",\n")), Text(f"{game}\n{attack}"), *map(Text, figures)]
         made.add_row(*cells, Text(word, style=_STYLES.get(word, "")))
     return made
 

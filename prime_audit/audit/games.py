@@ -49,6 +49,8 @@ class Game:
     """What the permutation test exchanges."""
     randomised: bool
     """Whether membership was drawn at random, or selected."""
+    says: str
+    """One line: what its verdict can say, and what it cannot."""
     deal: Callable[[str, Sequence[str], Pool], Dealt]
     """(target, merged sharers, pool) → her game."""
     whole: bool = False
@@ -140,6 +142,7 @@ GAMES: Mapping[str, Game] = {
             "merged against other sharers, as published: selected, not drawn",
             "sharer",
             False,
+            "Members were selected for being like the target, so this game can never say leaks, at most confounded.",
             _paper,
             selector="similarity_only",
         ),
@@ -148,6 +151,8 @@ GAMES: Mapping[str, Game] = {
             "what a merged sharer's adapter was trained on against her own held-out items",
             "item-within-sharer",
             True,
+            "A merged sharer's members were drawn from her own items: this game can say leaks, of what she trained on; "
+            "it does not ask whether she was merged.",
             _heldout,
         ),
         Game(
@@ -155,6 +160,8 @@ GAMES: Mapping[str, Game] = {
             "sharers whom a coin put into a target's merge against those it left out; the model is made again",
             "sharer",
             True,
+            "Coins decided whom a target may merge: this game can say leaks, of who was merged, in a model made for "
+            "it; it does not ask the deployed one.",
             partial(by_coin, {}),
             whole=True,
         ),
@@ -163,7 +170,15 @@ GAMES: Mapping[str, Game] = {
             "the target's own history against items held out of it, asked of her whole deployed system",
             "item-within-sharer",
             True,
+            "Members were drawn from the target's own items: this game can say leaks, of her history; it says nothing "
+            "of the sharers.",
             _target,
         ),
     )
 }
+
+
+def drawn(name: str | None) -> bool:
+    """Whether a game drew its members at random: only then can its verdict be *leaks*. No game that is not ours did."""
+    game = GAMES.get(name or "")
+    return game is not None and game.randomised

@@ -84,11 +84,11 @@ class PValues:
     """What the permutation tests gave; None where there was nothing to permute."""
 
     p: float | None
-    """Of an AUC as high."""
+    """Of an AUC as high: *p AUC* in the tables."""
     p_reversed: float | None
     """Of an AUC as low."""
     p_gain: float | None
-    """Of as much over the unmerged base's AUC (over ½, where there is no base, or nothing was drawn)."""
+    """Of as much over the unmerged base's AUC: *p over base* (over ½, where there is no base, or nothing was drawn)."""
     floor: float = 0.0
     """The least corrected p the data could give: ``Permutation.floor`` times the number of attacks."""
 
@@ -127,9 +127,9 @@ def verdict(
         return Verdict("too few to say", thin)
     assert estimate.ci is not None
     assert tests.p is not None
-    figure = f"AUC {estimate.value:.3f}, its p {tests.p:.3g}{_beside(against)}"
+    figure = f"AUC {estimate.value:.3f}, p AUC {tests.p:.3g}{_beside(against)}"
     if randomised and tests.p_gain is not None and tests.p_gain <= alpha:
-        return Verdict("leaks", f"{figure}; p {tests.p_gain:.3g} for what it has over the unmerged base")
+        return Verdict("leaks", f"{figure}; p over base {tests.p_gain:.3g}")
     if randomised and epsilon:
         return Verdict("leaks", f"{figure}; ε is at least {epsilon:.3g}")
     if tests.p <= alpha:

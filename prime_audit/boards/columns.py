@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from prime_audit.audit.games import GAMES, drawn
 from prime_audit.board import AUC, BASE, CONTROLS, is_leakage
-from prime_audit.boards.sheet import Figure, Sheet
-from prime_audit.record import Leak
-
-Judged = tuple[Leak, str]
-"""A control panel's row and the id of the record it stands in."""
+from prime_audit.boards.sheet import Figure, Judged, Sheet
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,22 @@ class Group:
     leaks: tuple[tuple[Judged, ...], ...]
     """[methods]: control panels, one a record."""
 
+    @property
+    def drawn(self) -> bool:
+        """Whether the game drew its members at random."""
+        return drawn(self.game)
+
+    @property
+    def says(self) -> str | None:
+        """What the game's verdict can say, in one line; None of a game that is not the suite's."""
+        game = GAMES.get(self.game or "")
+        return game.says if game else None
+
+    @property
+    def telling(self) -> bool:
+        """Whether it has a verdict that can stand."""
+        return self.drawn and any(self.leaks)
+
 
 @dataclass(frozen=True)
 class TaskView:
@@ -60,7 +73,7 @@ class TaskView:
     utility: tuple[Column, ...]
     """Each metric, followed by its difference where there is one."""
     groups: tuple[Group, ...]
-    """Leakage by game and attack, the first shown first."""
+    """Leakage by game and attack, the first shown first: those whose verdict can stand, then the rest as reported."""
 
 
 def views(sheet: Sheet) -> tuple[TaskView, ...]:
@@ -76,8 +89,9 @@ def views(sheet: Sheet) -> tuple[TaskView, ...]:
     for figure in sheet.figures:
         by_task[figure.task].append(figure)
     leaks: dict[tuple[str, ...], list[Judged]] = {}
-    for leak, source in sheet.leaks:
-        leaks.setdefault((leak.task, leak.method, leak.game, leak.attack), []).append((leak, source))
+    for judged in sheet.leaks:
+        leak = judged.leak
+        leaks.setdefault((leak.task, leak.method, leak.game, leak.attack), []).append(judged)
     return tuple(_view(task, found, sheet, leaks) for task, found in by_task.items() if found)
 
 
@@ -88,7 +102,7 @@ def _check(sheet: Sheet) -> None:
         if key in seen:
             raise ValueError(f"two figures of {' '.join(map(str, key))}")
         seen.add(key)
-    named = {(f.task, f.method) for f in sheet.figures} | {(x.task, x.method) for x, _ in sheet.leaks}
+    named = {(f.task, f.method) for f in sheet.figures} | {(x.leak.task, x.leak.method) for x in sheet.leaks}
     for task, method in sorted(named):
         if task not in sheet.tasks or method not in sheet.methods:
             raise ValueError(f"the sheet has no task {task} or no method {method}")
@@ -111,7 +125,8 @@ def _view(
         panels = tuple(tuple(leaks.get((task, m, str(game), str(attack)), ())) for m in methods)
         groups.append(_group(game, attack, own, methods, panels))
     utility = [f for f in figures if not _of_a_game(f)]
-    return TaskView(task, methods, tuple(_utility(utility, methods)), tuple(groups))
+    shown = sorted(groups, key=lambda group: not group.telling)
+    return TaskView(task, methods, tuple(_utility(utility, methods)), tuple(shown))
 
 
 def _of_a_game(figure: Figure) -> bool:

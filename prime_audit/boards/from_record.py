@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prime_audit import board, panel
 from prime_audit.boards.page_data import PARAMETERS
-from prime_audit.boards.sheet import Figure, Sheet, Source
+from prime_audit.boards.sheet import Figure, Judged, Sheet, Source
 from prime_audit.folder import RECORD
 from prime_audit.record import Comparison, Record, Result
 
@@ -37,9 +37,9 @@ def sheet_of(record: Record, name: str) -> Sheet:
             _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name)
             for r in record.results
         ),
-        leaks=tuple((leak, name) for leak in record.leaks),
+        leaks=tuple(Judged(leak, name, gap) for leak, gap in panel.judged(record)),
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
-        notes=(*_notes(record), *panel.NOTES),
+        notes=(*_notes(record), *(panel.LEGEND if record.leaks else ())),
         warnings=(
             *(f"failed: {failure.line()}" for failure in record.failures),
             *record.warnings,

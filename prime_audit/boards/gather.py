@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from prime_audit import panel
 from prime_audit.boards.config import DIRECTIONS, Board
 from prime_audit.boards.filed import Filed
 from prime_audit.boards.pooling import Seen, pooled
-from prime_audit.boards.sheet import Figure, Sheet, Source
+from prime_audit.boards.sheet import Figure, Judged, Sheet, Source
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan import REFERENCE
 from prime_audit.record import Comparison, Result
@@ -36,6 +37,7 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
     order = {m: i for i, m in enumerate(methods)}
     filed = sorted(filed, key=lambda f: (order[f.method], f.seed, f.id))
     figures = _ranked(_figures(board, filed, methods))
+    leaks = tuple(Judged(leak, f.id, gap) for f in filed for leak, gap in panel.judged(f.record))
     return Sheet(
         board.name,
         board.title,
@@ -45,9 +47,9 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
         board.tasks,
         {m: _told_of(m, filed) for m in methods},
         tuple(figures),
-        tuple((leak, f.id) for f in filed for leak in f.record.leaks),
+        leaks,
         {f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
-        (*NOTES, *_sizes(filed), *_how(board, filed)),
+        (*NOTES, *(panel.LEGEND if leaks else ()), *_sizes(filed), *_how(board, filed)),
         tuple(dict.fromkeys(f"{w}" for f in filed for w in f.record.warnings)),
     )
 

@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prime_audit.boards.columns import Column, Group, Judged, TaskView
+from prime_audit import panel
+from prime_audit.boards.columns import Column, Group, TaskView
 from prime_audit.boards.page_text import gapped, link, thousandths
 from prime_audit.boards.series import COLOURS, MARKERS, alpha_of, series_of
-from prime_audit.boards.sheet import Figure, Sheet
-from prime_audit.record import Leak
+from prime_audit.boards.sheet import Figure, Judged, Sheet
+from prime_audit.record import Comparison, Leak
 
 PARAMETERS = "parameters"
 """Where a sheet's methods keep their parameters."""
@@ -22,8 +23,10 @@ CELL = (
 LEAK = (
     *("auc", "lo", "hi", "verdict", "why", "told", "p", "p_adjusted"),
     *("control", "over", "over_lo", "over_hi", "tpr", "epsilon", "ceiling", "sizes"),
+    *("gap", "gap_lo", "gap_hi", "no_base"),
 )
-"""Fields of a control panel in their order; ``why`` is the place of a text with gaps, ``told`` what fills them."""
+"""Fields of a control panel in their order; ``why`` is the place of a text with gaps, ``told`` what fills them;
+``gap`` is the AUC minus the unmerged base's."""
 SIZES = ("limits", "members", "others", "undefined", "undefined_base", "both_sides")
 """What many control panels have in common: FPR limits, and counts of items."""
 
@@ -69,6 +72,7 @@ class Packer:
             "sizes": self.sizes.all(),
             "sets": self.sets.all(),
             "records": [self._record(id) for id in self.records.all()],
+            "legend": panel.LEGEND,
             "texts": self.texts.all(),
         }
 
@@ -89,9 +93,11 @@ class Packer:
         return {
             "game": group.game,
             "attack": group.attack,
+            "drawn": group.drawn,
+            "says": self._text(group.says),
             "columns": [self._column(column) for column in group.columns],
             "controls": [self._column(column) for column in group.controls],
-            "leaks": [[self._judged(judged) for judged in panel] for panel in group.leaks],
+            "leaks": [[self._judged(judged) for judged in own] for own in group.leaks],
         }
 
     def _column(self, column: Column) -> dict[str, Any]:
@@ -122,10 +128,9 @@ class Packer:
         )
 
     def _judged(self, judged: Judged) -> tuple[int, int]:
-        leak, source = judged
-        return self.leaks.of(self._leak(leak)), self.records.of(source)
+        return self.leaks.of(self._leak(judged.leak, judged.gap)), self.records.of(judged.source)
 
-    def _leak(self, x: Leak) -> tuple[Any, ...]:
+    def _leak(self, x: Leak, gap: Comparison | None) -> tuple[Any, ...]:
         """Pack a control panel in the order of ``LEAK``."""
         own, over = x.ci or (None, None), x.over_control_ci or (None, None)
         named = dict(zip("abcdefgh", (x.auc, *own, x.p, x.p_adjusted, x.over_control, *over), strict=True))
@@ -140,6 +145,8 @@ class Packer:
             tuple(map(thousandths, x.tpr.values())),
             *(thousandths(x.epsilon, 2), thousandths(x.epsilon_ceiling, 2)),
             self.sizes.of(sizes),
+            *map(thousandths, (gap.difference, *(gap.ci or (None, None))) if gap else (None, None, None)),
+            self._text(panel.no_base(gap)),
         )
 
     def _text(self, text: str | None) -> int | None:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 
-from prime_audit.boards.columns import Column, Group, Judged, TaskView
+from prime_audit.boards.columns import Column, Group, TaskView
 from prime_audit.boards.page_text import thousandths
-from prime_audit.boards.sheet import Figure
+from prime_audit.boards.sheet import Figure, Judged
 from prime_audit.markup import number
 from prime_audit.record import FAILED
 
@@ -19,7 +19,7 @@ Href = Callable[[Sequence[str]], str | None]
 def section(place: int, view: TaskView, href: Href) -> str:
     """Return one task's section: heading, table, and the reasons for missing figures as footnotes.
 
-    The leakage shown is that of the task's first game and attack.
+    The leakage shown is that of the view's first game and attack.
     """
     group = view.groups[0] if view.groups else None
     columns = [*view.utility, *(group.columns if group else ())]
@@ -28,9 +28,10 @@ def section(place: int, view: TaskView, href: Href) -> str:
     heads = "".join(f'<th scope="col">{escape(title)}</th>' for title in ["method", *_titles(columns, group)])
     rows = "\n".join(_row(view, i, columns, group, reasons, href) for i in range(len(view.methods)))
     notes = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+    says = f'<noscript><p class="small">{escape(group.says)}</p></noscript>\n' if group and group.says else ""
     task = escape(view.task)
     return (
-        f'<section class="task" id="task-{place}" aria-label="{task}">\n<h2>{task}</h2>\n'
+        f'<section class="task" id="task-{place}" aria-label="{task}">\n<h2>{task}</h2>\n{says}'
         f'<div class="scroll" role="region" aria-label="Table of {task}" tabindex="0">\n<table>\n'
         f"<caption>{escape(_caption(view, group))}</caption>\n<thead><tr>{heads}</tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
@@ -67,7 +68,7 @@ def _row(
 
 def _verdict(panel: Sequence[Judged]) -> str:
     """Write the verdicts of one or several records: leaks, or leaks 2/3, confounded 1/3."""
-    counted = Counter(leak.verdict for leak, _ in panel)
+    counted = Counter(judged.leak.verdict for judged in panel)
     several = len(counted) > 1
     said = [f"{word} {n}/{len(panel)}" if several else word for word, n in counted.most_common()]
     return ", ".join(said) or "—"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from prime_audit.record import Leak
+from prime_audit.record import Comparison, Leak
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,17 @@ class Figure:
     """The value of each record, in the order of sources."""
 
 
+class Judged(NamedTuple):
+    """A row of a control panel."""
+
+    leak: Leak
+    """The figure and what stands beside it."""
+    source: str
+    """Id of the record it stands in."""
+    gap: Comparison | None = None
+    """Its AUC minus the unmerged base's, of the same record; None where that holds none."""
+
+
 @dataclass(frozen=True)
 class Sheet:
     """Everything that is shown of one run or one leaderboard."""
@@ -81,8 +92,8 @@ class Sheet:
     """Label → what is told of it, in their order: ``parameters`` by task; by other names what holds for all."""
     figures: tuple[Figure, ...]
     """Every figure."""
-    leaks: tuple[tuple[Leak, str], ...] = ()
-    """Control panels, each with the id of the record it stands in."""
+    leaks: tuple[Judged, ...] = ()
+    """Control panels of all records."""
     sources: Mapping[str, Source] = field(default_factory=dict)
     """Records by id."""
     notes: tuple[str, ...] = ()

@@ -145,15 +145,18 @@ def _reasons(sheet: Sheet, task: str) -> str:
 def _judged(sheet: Sheet, task: str) -> list[str]:
     """Show the control panel, with every seed's verdict."""
     rows: dict[tuple[str, ...], list[str]] = {}
-    for leak, source in sheet.leaks:
+    lacking: dict[str, None] = {}
+    for leak, source, gap in sheet.leaks:
         if leak.task == task:
             seed = sheet.sources[source].seed if source in sheet.sources else None
-            cells = ("" if seed is None else str(seed), *panel.cells(leak))
+            cells = ("" if seed is None else str(seed), *panel.cells(leak, gap))
             rows.setdefault(cells, []).append(leak.method)
+            lacking.update(dict.fromkeys(panel.without_base(leak, gap)))
     if not rows:
         return []
     lines = [[", ".join(map(code, methods)), *map(markdown_text, cells)] for cells, methods in rows.items()]
-    return ["### Control panel", table(lines, [panel.HEADERS[0], "seed", *panel.HEADERS[1:]])]
+    shown = table(lines, [panel.HEADERS[0], "seed", *panel.HEADERS[1:]])
+    return ["### Control panel", shown, _bullets(map(markdown_text, lacking))]
 
 
 def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:

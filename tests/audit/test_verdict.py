@@ -46,7 +46,7 @@ ROWS: list[tuple[int, str, str, dict[str, Any]]] = [
     (
         5,
         "leaks",
-        "p 0.05 for what it has",
+        "p over base 0.05",
         {"tests": PValues(0.3, 0.7, 0.05)},
     ),  # inclusive; base below chance
     (6, "leaks", "ε is at least 0.3", {"epsilon": 0.3}),

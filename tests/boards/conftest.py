@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from prime_audit.boards.sheet import Figure, Sheet, Source
-from prime_audit.record import Leak
+from prime_audit.boards.sheet import Figure, Judged, Sheet, Source
+from prime_audit.record import Comparison, Leak
 
 EVIL = "<script>alert(1)</script>"
 METHODS = ("np", "rag", "perpcs", "prime:alpha=0.2", "prime:alpha=0.6", "soup:k=3", EVIL)
@@ -78,6 +78,15 @@ def leak(figure: Figure) -> Leak:
     )
 
 
+def gap(f: Figure) -> Comparison | None:
+    """Return an AUC's difference to the unmerged base's; the record of soup holds none."""
+    if f.method == "soup:k=3":
+        return None
+    return Comparison(
+        f.task, f.method, "base", "auc", f.difference, f.difference_ci, f.n, None, f.game, f.attack
+    )
+
+
 @pytest.fixture(scope="session")
 def sheet() -> Sheet:
     """Two tasks, seven methods, two games, two attacks, three records a method; EVIL is one of the methods."""
@@ -105,7 +114,7 @@ def sheet() -> Sheet:
             for m in METHODS
         },
         figures=found,
-        leaks=tuple((leak(f), f.sources[0]) for f in panels),
+        leaks=tuple(Judged(leak(f), f.sources[0], gap(f)) for f in panels),
         sources=sources,
         notes=("Intervals: 95 %.",),
         warnings=(f"user {EVIL}: left out",),

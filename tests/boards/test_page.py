@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any
@@ -19,9 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prime_audit.audit.games import GAMES, Game
 from prime_audit.boards import page
 from prime_audit.boards.page_text import GAP, SAME, dump, gapped, link, thousandths
-from prime_audit.boards.sheet import Figure, Sheet, Source
+from prime_audit.boards.sheet import Figure, Judged, Sheet, Source
 
 EVIL = "<script>alert(1)</script>"
 
@@ -255,8 +257,22 @@ def test_every_figure_and_panel_is_in_the_data(read: Reader, sheet: Sheet) -> No
         assert f.reason is None or data["texts"][cell["reason"]] == f.reason
     prime = data["tasks"][1]["params"][3]
     assert [data["texts"][i] for i in prime] == ["prime.k = 3"]
-    panels = [panel for t in data["tasks"] for g in t["groups"] for row in g["leaks"] for panel in row]
+    panels = [
+        (t["name"], data["methods"][method], g["game"], g["attack"], panel)
+        for t in data["tasks"]
+        for g in t["groups"]
+        for method, row in zip(t["methods"], g["leaks"], strict=True)
+        for panel, _ in row
+    ]
     assert len(panels) == len(sheet.leaks)
+    judged = {(x.task, x.method, x.game, x.attack): gap for x, _, gap in sheet.leaks}
+    for *key, panel in panels:
+        told, gap = dict(zip(data["leak_fields"], data["leaks"][panel], strict=True)), judged[tuple(key)]
+        expected = [None] * 3
+        if gap is not None and gap.difference is not None and gap.ci is not None:
+            expected = [round(1000 * x) for x in (gap.difference, *gap.ci)]
+        assert [told["gap"], told["gap_lo"], told["gap_hi"]] == expected
+        assert (told["no_base"] is None) == (gap is not None)
 
 
 def test_without_javascript_the_tables_are_there(read: Reader) -> None:
@@ -278,13 +294,41 @@ def test_without_javascript_the_tables_are_there(read: Reader) -> None:
     assert np_row == ["np", "0.4501–2.[0.400, 0.490]", "—", "0.4001–2.[0.350, 0.440]", "—", *["—1"] * 3, "—"]
     assert evil[0] == EVIL
     assert evil[1:3] == ["0.4006–8.[0.350, 0.440]", "−0.050[−0.070, −0.020]"]
-    assert evil[5:] == [
-        "0.660[0.600, 0.720]",
+    assert evil[5:] == [  # of the heldout game, whose verdict can stand
+        "0.700[0.640, 0.760]",
         "0.450[0.400, 0.500]",
-        "+0.210[+0.170, +0.250]",
+        "+0.250[+0.210, +0.290]",
         "no leak found",
     ]
     assert read.rows[8][1:3] == ["MAE ↓", "Δ np"]
+
+
+def test_it_opens_on_a_game_whose_verdict_can_stand(read: Reader, html: str, sheet: Sheet) -> None:
+    """The paper's game comes first in the sheet, and can never say leaks."""
+    assert sheet.leaks[0][0].game == "paper"
+    data = data_of(read)
+    order = [("heldout", "loss"), ("heldout", "zlib"), ("paper", "loss"), ("paper", "zlib")]
+    for task in data["tasks"]:
+        assert [(group["game"], group["attack"]) for group in task["groups"]] == order
+        said = [data["texts"][group["says"]] for group in task["groups"]]
+        assert said == [GAMES[game].says for game, _ in order]
+    assert "LaMP-2; leakage: game heldout, attack loss" in read.texts["caption"]
+    assert html.count(f'<p class="small">{escape(GAMES["heldout"].says)}</p>') == 2  # without JavaScript too
+
+
+@pytest.mark.parametrize("game", GAMES.values(), ids=GAMES)
+def test_what_a_game_says_agrees_with_what_it_can(game: Game) -> None:
+    assert ("can say leaks" in game.says) == game.randomised
+    assert ("can never say leaks" in game.says) != game.randomised
+
+
+def test_it_opens_on_the_papers_game_where_no_other_has_a_verdict(sheet: Sheet) -> None:
+    paper = tuple(judged for judged in sheet.leaks if judged[0].game == "paper")
+    read = Reader(page.render(replace(sheet, leaks=paper)))
+    assert [g["game"] for g in data_of(read)["tasks"][0]["groups"]] == ["paper"] * 2 + ["heldout"] * 2
+    others = tuple(replace(f, game=f.game and f"their {f.game}") for f in sheet.figures)
+    told = data_of(Reader(page.render(replace(sheet, figures=others, leaks=()))))
+    assert {g["says"] for task in told["tasks"] for g in task["groups"]} == {None}  # not a game of ours
 
 
 def test_a_figure_of_a_game_stands_with_it_whatever_its_metric(sheet: Sheet) -> None:
@@ -298,8 +342,8 @@ def test_a_figure_of_a_game_stands_with_it_whatever_its_metric(sheet: Sheet) -> 
 
 
 def test_verdicts_of_several_records_are_counted(sheet: Sheet) -> None:
-    (first, source), *_ = sheet.leaks
-    more = [(replace(first, verdict=word), source) for word in ("leaks", "leaks", "confounded")]
+    first, source, gap = sheet.leaks[0]
+    more = [Judged(replace(first, verdict=word), source, gap) for word in ("leaks", "leaks", "confounded")]
     read = Reader(page.render(replace(sheet, leaks=tuple(more))))
     row = next(row for row in read.rows if row[0] == first.method)
     assert row[-1] == "leaks 2/3, confounded 1/3"

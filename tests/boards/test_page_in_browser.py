@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from prime_audit.audit.games import GAMES
 from prime_audit.boards import page
 from prime_audit.boards.series import COLOURS, series_of
 from prime_audit.boards.sheet import Figure, Sheet
+from prime_audit.panel import LEGEND
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: the extra browser")
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
@@ -200,8 +202,8 @@ def test_hovering_tells_of_the_method(browser: Browser, sheet: Sheet) -> None:
     ActionChains(browser.driver).move_to_element(perpcs).perform()
     lines = browser.until(lambda: browser.texts("#chart .tip > *"))
     assert lines[:5] == [
-        *("perpcs", "accuracy 0.500 [0.450, 0.540]", "AUC 0.570 [0.510, 0.630]"),
-        *("AUC base 0.450 [0.400, 0.500]", "AUC − base +0.120 [+0.080, +0.160]"),
+        *("perpcs", "accuracy 0.500 [0.450, 0.540]", "AUC 0.610 [0.550, 0.670]"),
+        *("AUC base 0.450 [0.400, 0.500]", "AUC − base +0.160 [+0.120, +0.200]"),
     ]
     assert "verdict: confounded" in lines
     assert lines[-1] == "record: run-2-0, run-2-1, run-2-2"
@@ -251,8 +253,10 @@ def test_only_dominated_marks_are_dimmed(
 
 
 def test_game_and_attack_change_table_and_frontier(browser: Browser, sheet: Sheet) -> None:
-    for game, attack in (("heldout", "loss"), ("heldout", "zlib"), ("paper", "zlib")):
+    assert browser.one("#game").get_attribute("value") == "heldout"  # where a verdict can stand
+    for game, attack in (("paper", "loss"), ("heldout", "zlib"), ("paper", "zlib")):
         browser.choose("game", game)
+        assert browser.one("#says").text == GAMES[game].says
         browser.choose("attack", attack)
         expected = [f.value for f in values(sheet, "LaMP-2", "auc", game, attack).values()]
         assert browser.column(5) == ["—" if v is None else f"{v:.3f}" for v in expected]
@@ -267,6 +271,8 @@ def test_an_address_brings_its_choice_back(browser: Browser) -> None:
     assert browser.one("[role=tab][aria-selected=true]").text == "LaMP-3"
     assert browser.one("#game").get_attribute("value") == "heldout"
     assert browser.methods() == ["prime:alpha=0.6", "prime:alpha=0.2"]
+    browser.open("#task=LaMP-3&game=paper")
+    assert browser.one(f"{SHOWN} caption").text == "LaMP-3; leakage: game paper, attack loss"
     browser.open("#task=none&game=none&q=&sort=none")  # whatever it says, the page stands
     assert len(browser.methods()) == 7
 
@@ -327,19 +333,32 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
     ):
         assert expected in words
     rows = browser.each(".panel tbody tr", "[...e.cells].map((c) => c.textContent)")
-    panels = [(x, id) for x, id in sheet.leaks if (x.method, x.task) == ("prime:alpha=0.2", "LaMP-2")]
+    panels = [x for x in sheet.leaks if (x.leak.method, x.leak.task) == ("prime:alpha=0.2", "LaMP-2")]
+    panels.sort(key=lambda x: x.leak.game)  # heldout is chosen
     assert len(rows) == 2 * len(panels) == 8
-    for (leak, source), row, (why,) in zip(panels, rows[::2], rows[1::2], strict=True):
+    for (leak, source, _), row, (why,) in zip(panels, rows[::2], rows[1::2], strict=True):
         lo, hi = leak.ci or (0.0, 0.0)
+        gap, p = leak.auc - 0.45, "0.014alone 0.007"
         assert row == [
-            *(leak.game, leak.attack, f"{leak.auc:.3f}[{lo:.3f}, {hi:.3f}]", "bag of words"),
-            *("−0.271[−0.376, +0.019]", "0.014alone 0.007", "0.13 at 10 %0.01 at 1 %– at 0.1 %"),
+            *(leak.game, leak.attack, f"{leak.auc:.3f}[{lo:.3f}, {hi:.3f}]"),
+            *(f"+{gap:.3f}[+{gap - 0.04:.3f}, +{gap + 0.04:.3f}]", "bag of words"),
+            *(
+                "−0.271[−0.376, +0.019]",
+                *(("–", p) if leak.game == "heldout" else (p, "–")),
+                "0.13 at 10 %0.01 at 1 %– at 0.1 %",
+            ),
             *("0.11 of 2.55", "leaks", f"{source} (seed 0)"),
         ]
         assert why.startswith(
             f"{leak.why}. 1,008 member and 1,680 other items; 2 undefined under the base; 3 on"
         )
     assert len(browser.all(".panel tr.chosen")) == 2
+    assert browser.texts("#detail-body .scroll ~ p.small") == list(LEGEND)
+    browser.press(Keys.ESCAPE)
+    browser.one(f"{SHOWN} [data-at='5 auc']").click()  # soup: its record holds no difference to the base
+    rows = browser.each(".panel tbody tr", "[...e.cells].map((c) => c.textContent)")
+    assert {row[3] for row in rows[::2]} == {"n/a"}
+    assert all("over base n/a: the record holds no difference" in why for (why,) in rows[1::2])
 
 
 def test_a_utility_cell_names_all_its_records(browser: Browser) -> None:

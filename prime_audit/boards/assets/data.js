@@ -5,7 +5,7 @@ const words = (place) => (place === null ? null : data.texts[place]);
 
 /** Numbers come in thousandths, rounded as they are displayed. */
 const CELL_NUMBERS = ["value", "lo", "hi", "difference", "difference_lo", "difference_hi", "seeds"];
-const LEAK_NUMBERS = ["auc", "lo", "hi", "p", "p_adjusted", "over", "over_lo", "over_hi", "tpr", "epsilon", "ceiling"];
+const LEAK_NUMBERS = ["auc", "lo", "hi", "p", "p_adjusted", "over", "over_lo", "over_hi", "gap", "gap_lo", "gap_hi", "tpr", "epsilon", "ceiling"];
 const whole = (x) => (Array.isArray(x) ? x.map(whole) : x === null ? null : x / 1000);
 function measured(thing, names) {
   for (const name of names) thing[name] = whole(thing[name]);
@@ -34,9 +34,12 @@ function filled(text, leak) {
 }
 
 const cellOf = (column, row) => (column && column.cells[row] !== null ? cells[column.cells[row]] : null);
-const groupOf = (task) =>
-  task.groups.find((g) => g.game === state.game && g.attack === state.attack) ??
-  task.groups.find((g) => g.game === state.game) ?? task.groups[0] ?? null;
+/** The chosen game and attack; where the task lacks them, or nobody has chosen, its first. */
+function groupOf(task) {
+  const chosen = task.groups.filter((g) => g.game === state.game);
+  const own = chosen.length ? chosen : task.groups.filter((g) => g.game === task.groups[0].game);
+  return own.find((g) => g.attack === state.attack) ?? own[0] ?? null;
+}
 const columnOf = (columns, metric, compared = false) =>
   (columns ?? []).find((c) => c.metric === metric && c.compared === compared) ?? null;
 

@@ -1,5 +1,5 @@
 // The dialog behind a cell or a mark: its records, the panel of every attack on that method, its parameters.
-const PANEL = ["game", "attack", "AUC", "best control", "over it", "p", "TPR", "ε ≥", "verdict", "record"];
+const PANEL = ["game", "attack", "AUC", "over base", "best control", "over it", "p AUC", "p over base", "TPR", "ε ≥", "verdict", "record"];
 
 function openDetail(place, row, column) {
   const task = data.tasks[place];
@@ -72,7 +72,8 @@ function panelPart(task, row, chosen) {
   const head = el("tr", {}, ...PANEL.map((name) => el("th", { scope: "col" }, name)));
   const body = judged.flatMap(([group, leak, record]) => panelRows(group, leak, record, group === chosen));
   const table = el("table", { class: "panel" }, el("thead", {}, head), el("tbody", {}, ...body));
-  return [title, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Control panel" }, table)];
+  return [title, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Control panel" }, table),
+    ...data.legend.map((line) => el("p", { class: "small" }, line))];
 }
 
 function panelRows(group, leak, record, chosen) {
@@ -80,10 +81,12 @@ function panelRows(group, leak, record, chosen) {
   const limits = leak.limits.split(" ");
   const rates = limits.map((limit, i) => `${known(leak.tpr[i], false, 2)} at ${Number((100 * limit).toFixed(4))} %`);
   const bound = leak.epsilon === null ? "–" : `${number(leak.epsilon, false, 2)} of ${known(leak.ceiling, false, 2)}`;
+  const p = [known(leak.p_adjusted), el("span", { class: "ci" }, leak.p === null ? "" : `alone ${number(leak.p)}`)];
   const cells = [
-    [group.game], [group.attack], [number(leak.auc), ci(leak.lo, leak.hi)], [words(leak.control)],
+    [group.game], [group.attack], [number(leak.auc), ci(leak.lo, leak.hi)],
+    leak.gap === null ? ["n/a"] : [number(leak.gap, true), ci(leak.gap_lo, leak.gap_hi, true)], [words(leak.control)],
     [known(leak.over, true), ci(leak.over_lo, leak.over_hi, true)],
-    [known(leak.p_adjusted), el("span", { class: "ci" }, leak.p === null ? "" : `alone ${number(leak.p)}`)],
+    ...(group.drawn ? [["–"], p] : [p, ["–"]]),
     rates.map((rate) => el("span", { class: "line" }, rate)), [bound],
     [el("span", { class: `v ${gravity(words(leak.verdict))}` }, words(leak.verdict))], [recordLink(record)],
   ];
@@ -91,7 +94,8 @@ function panelRows(group, leak, record, chosen) {
   const sizes = `${leak.members.toLocaleString("en")} member and ${leak.others.toLocaleString("en")} other items`;
   const odd = [["undefined", "undefined"], ["undefined_base", "undefined under the base"], ["both_sides", "on both sides"]];
   const counted = odd.filter(([field]) => leak[field]).map(([field, said]) => `${leak[field]} ${said}`);
-  const why = `${leak.why}. ${[sizes, ...counted].join("; ")}.`;
+  const lacking = leak.no_base === null ? [] : [`over base n/a: ${words(leak.no_base)}`];
+  const why = `${leak.why}. ${[sizes, ...counted, ...lacking].join("; ")}.`;
   return [
     el("tr", { class: classes }, ...cells.map((parts) => el("td", {}, ...parts))),
     el("tr", { class: `why ${classes ?? ""}` }, el("td", { colspan: PANEL.length }, el("div", {}, why))),

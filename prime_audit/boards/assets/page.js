@@ -53,20 +53,22 @@ function showTask(place) {
 
 // -- choices that a task may not have ---------------------------------------------------------------------
 
-/** Keep what is chosen where the task has it, else take its first; fill the selects. */
+/** Show what is chosen where the task has it, else its first; fill the selects. A game is kept only where one chose it. */
 function settle() {
   const task = data.tasks[state.task];
   const group = groupOf(task);
-  [state.game, state.attack] = [group?.game ?? null, group?.attack ?? null];
+  const [game, attack] = [group?.game ?? null, group?.attack ?? null];
   const metrics = [...new Set(task.utility.map((c) => c.metric))];
   if (!metrics.includes(state.metric)) state.metric = metrics[0] ?? null;
   const added = columnOf(group?.columns, "auc", true);
   if (!added) state.leakage = "auc";
-  fill("game", unique(task.groups.map((g) => g.game)), state.game);
-  fill("attack", unique(task.groups.filter((g) => g.game === state.game).map((g) => g.attack)), state.attack);
+  fill("game", unique(task.groups.map((g) => g.game)), game);
+  fill("attack", unique(task.groups.filter((g) => g.game === game).map((g) => g.attack)), attack);
   fill("metric", metrics, state.metric);
   fill("leakage", added ? [["auc", "AUC"], ["difference", added.title]] : [["auc", "AUC"]], state.leakage);
   for (const id of ["game", "attack"]) byId(id).parentElement.hidden = !task.groups.some((g) => g.game !== null);
+  byId("says").textContent = words(group?.says ?? null) ?? "";
+  byId("says").hidden = !group || group.says === null;
   byId("bars").checked = state.bars;
   byId("filter").value = state.query;
 }
@@ -97,7 +99,9 @@ function listen() {
 
 function keep() {
   const kept = new URLSearchParams({ task: data.tasks[state.task].name });
-  for (const name of ["game", "attack", "metric", "leakage"]) if (state[name]) kept.set(name, state[name]);
+  const { game, attack } = groupOf(data.tasks[state.task]) ?? {};
+  const { metric, leakage } = state;
+  for (const [name, value] of Object.entries({ game, attack, metric, leakage })) if (value) kept.set(name, value);
   if (state.query) kept.set("q", state.query);
   if (state.sort.key) kept.set("sort", `${state.sort.direction > 0 ? "" : "-"}${state.sort.key}`);
   try {
