@@ -18,7 +18,7 @@ from . import hunt
 from .shapes import Room, candidates
 from .side_by_side import exponent, sweep
 
-SMALLEST = {"targets": 8, "candidates": 6, "history": 12}
+SMALLEST = {"targets": 6, "candidates": 5, "history": 8}
 """On a CPU the largest are eight times these; a smaller search does not fill its batches, and seems to grow slower."""
 TINY = {"targets": 1, "candidates": 5, "history": 2}
 
