@@ -73,8 +73,7 @@ def _assemble(
             unit_of_row = [j for j, i in enumerate(part) for _ in encoded[i]]
             branch = _Assembly(engine, units[part[0]].pool, gates, rows, unit_of_row, top_k)
             with base.mounted(branch):
-                # For what it passes on the way, not for the logits.
-                base.logits_at(
+                base.pass_by(
                     pad_right([e.ids for e in rows], base.codec.pad, base.device), *gold_places(rows)
                 )
             sites = range(len(base.sites))

@@ -2,17 +2,18 @@
 
 torch's fused kernel is made for long texts: within rows of a hundred tokens it runs at a quarter of a product's speed,
 and its backward pass slower still. Here queries go by blocks, each over the keys up to its own end, so that little is
-computed that causality hides. Same formula, other rounding in the last bit.
+computed that causality hides. Same formula, in float32 and float64 alone, other rounding in the last bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -23,6 +24,11 @@ LONGEST = 160
 """Tokens of the longest row that is taken apart; from there on the fused kernel gains, and needs less memory."""
 BLOCK = 48
 """Queries of a block."""
+
+EXACT = (torch.float32, torch.float64)
+"""Number formats in which the softmax may be written out; torch's kernel sums a half format's in float32."""
+FEW = 4
+"""Heads that share a key, up to which torch's kernel takes them as they are faster than packed into one."""
 
 
 def install(model: Any) -> None:
@@ -48,25 +54,32 @@ def attend(
 ) -> tuple[Tensor, None]:
     """Attention as transformers asks for it: query [rows, heads, tokens, d] to [rows, tokens, heads, d].
 
-    What is longer goes to torch's kernel with the keys as they are: transformers repeats or packs those that heads
-    share, for the sake of other devices.
+    What is longer goes to torch's kernel; the keys of few heads as they are, for transformers repeats or packs what
+    heads share, for the sake of other devices. Another device or type is transformers' affair.
     """
-    if query.device.type != "cpu" or dropout:
+    short = 1 < query.shape[2] == key.shape[2] <= LONGEST
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if query.device.type != "cpu" or query.dtype not in EXACT or dropout or _special(options):
         return sdpa_attention_forward(  # type: ignore[no-any-return]
             module, query, key, value, attention_mask, dropout, scaling, **options
         )
-    short = 1 < query.shape[2] == key.shape[2] <= LONGEST
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if attention_mask is None and short:
         out: Tensor = _Blocks.apply(query, key, value, scale)  # type: ignore[no-untyped-call]
     elif attention_mask is not None and short and attention_mask.is_floating_point():
         out = _masked(query, key, value, attention_mask, scale)
-    else:
+    elif query.shape[1] <= FEW * key.shape[1]:
         causal = attention_mask is None and query.shape[2] > 1
         out = nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=attention_mask, scale=scale, is_causal=causal, enable_gqa=True
         )
+    else:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, 0.0, scaling, **options)  # type: ignore[no-any-return]
     return out.transpose(1, 2).contiguous(), None
+
+
+def _special(options: Mapping[str, Any]) -> bool:
+    """Whether a model asks for what only transformers' own function knows."""
+    return any(options.get(name) is not None for name in ("is_causal", "position_bias", "softcap", "cache"))
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
@@ -76,7 +89,7 @@ ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, sdpa_mask)
 @cache
 def _future(start: int, stop: int, groups: int, dtype: torch.dtype) -> Tensor:
     """Hide from queries start … stop-1 the keys behind them, for every head that shares a key: [queries, stop]."""
-    hidden = torch.full((stop - start, stop), -torch.inf, dtype=dtype).triu(start + 1)
+    hidden = torch.full((stop - start, stop), -torch.inf, dtype=dtype, device="cpu").triu(start + 1)
     return hidden.repeat(groups, 1)
 
 
@@ -111,6 +124,7 @@ class _Blocks(torch.autograd.Function):
         return out.view(query.shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         q, k, v, *weights = ctx.saved_tensors
         grad = grads[0].reshape(q.shape)

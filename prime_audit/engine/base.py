@@ -149,16 +149,35 @@ class Base:
         ``options`` go to the model (mask, positions, cache); without any, rows are padded on the right.
         """
         options.setdefault("use_cache", "past_key_values" in options)
-        if self._last is not None and attention.fused(self.model.config):
-            places = Places.of(len(ids), rows, columns, ids.device)
-            with self._last.only(places):
-                states = self.model.base_model(input_ids=ids, **options)[0]
+        if self._last_alone:
+            states, places = self._last_states(ids, rows, columns, **options)
             picked: Tensor = self.model.get_output_embeddings()(states[places.flat])
             return picked
         # What a model of another make does to its logits is its own affair.
         first = min(columns)
         out = self.model(input_ids=ids, logits_to_keep=ids.shape[1] - first, **options)
         return out.logits[list(rows), [c - first for c in columns]]  # type: ignore[no-any-return]
+
+    def pass_by(self, ids: Tensor, rows: Sequence[int], columns: Sequence[int]) -> None:
+        """Read a batch for what the branch sees on the way; the last layer only at these places, where it can be."""
+        if self._last_alone:
+            self._last_states(ids, rows, columns, use_cache=False)
+        else:
+            self.model.base_model(input_ids=ids, use_cache=False)
+
+    @property
+    def _last_alone(self) -> bool:
+        """Whether the last layer can be computed at some places alone."""
+        return self._last is not None and attention.fused(self.model.config)
+
+    def _last_states(
+        self, ids: Tensor, rows: Sequence[int], columns: Sequence[int], **options: Any
+    ) -> tuple[Tensor, Places]:
+        """States after the last layer at some places of a batch, [rows, most, d], and where each place is in them."""
+        assert self._last is not None
+        places = Places.of(len(ids), rows, columns, ids.device)
+        with self._last.only(places):
+            return self.model.base_model(input_ids=ids, **options)[0], places
 
     def aligned(self, adapter: Adapter) -> Adapter:
         """Put an adapter's sites in this base's order; ValueError where it was made for another model."""

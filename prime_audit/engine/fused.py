@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm")
 MLPS = ("LlamaMLP", "MistralMLP", "Qwen2MLP")
@@ -54,6 +55,7 @@ class _RMSNorm(torch.autograd.Function):
         return (wide * share).to(x.dtype) * weight
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         x, share, weight = ctx.saved_tensors
         normed, grad = x.float() * share, (grads[0] * weight).float()
@@ -70,6 +72,7 @@ class _GatedSiLU(torch.autograd.Function):
         return nn.functional.silu(gate).mul_(up)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
         opened = torch.sigmoid(gate)

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import torch
 
+from prime_audit.engine.attention import BLOCK, LONGEST, NAME
 from prime_audit.errors import UserError
 
 
@@ -116,8 +117,9 @@ def state_bytes(config: Any, item: int) -> int:
 def training_bytes(config: Any, item: int) -> int:
     """Bytes of one token's states that a training pass keeps for its gradients, in all layers, by what autograd saves.
 
-    Of each layer: the residual and its norms, q k v and their rotated forms, the attention's output, the MLP's gate, up
-    and product, and the inputs of the adapters after dropout.
+    Of each layer: the residual and its norms, q k v and their rotated forms, the attention's output, on a CPU its
+    weights (``attention``), the MLP's gate, up and product, and the inputs of the adapters after dropout.
     """
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    return int(config.num_hidden_layers * (16 * config.hidden_size + 5 * inner) * item)
+    seen = (LONGEST + BLOCK) // 2 * config.num_attention_heads if config._attn_implementation == NAME else 0
+    return int(config.num_hidden_layers * (16 * config.hidden_size + 5 * inner + seen) * item)

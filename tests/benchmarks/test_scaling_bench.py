@@ -19,7 +19,8 @@ from .shapes import Room, candidates
 from .side_by_side import exponent, sweep
 
 SMALLEST = {"targets": 6, "candidates": 5, "history": 8}
-"""On a CPU the largest are eight times these; a smaller search does not fill its batches, and seems to grow slower."""
+"""On a CPU the largest are eight times these; a search of fewer models does not fill its batches, and a pass that is
+half empty makes the larger ones look cheap."""
 TINY = {"targets": 1, "candidates": 5, "history": 2}
 
 

@@ -17,6 +17,7 @@ class Module:
 
     is_causal = True
     num_key_value_groups = 1
+    training = False
 
 
 def written_out(q, k, v, mask, scale):
@@ -70,6 +71,26 @@ def test_masks_hide_what_they_say(kind):
     mask = hidden[:, None] if kind == "additive" else sees[:, None]
     found, _ = attention.attend(Module(), q, k, v, mask, scaling=0.3)
     assert (found - written_out(q, k, v, hidden, 0.3)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("masked", [False, True])
+def test_half_formats_are_torchs_own(dtype, masked):
+    q, k, v = (t.detach() for t in states(2, 4, 4, 60, d=64))
+    q = q * 40  # scores above a hundred: rounded to a half format they are off by whole units
+    mask = causal(60).clamp(min=-1e4)[None, None].expand(2, 1, -1, -1) if masked else None
+    halves = [t.to(dtype) for t in (q, k, v)]
+    found, _ = attention.attend(Module(), *halves, None if mask is None else mask.to(dtype), scaling=0.125)
+    truth = written_out(*(t.float() for t in halves), causal(60), 0.125)
+    assert (found - truth).abs().max() < (0.002 if dtype is torch.float16 else 0.02)
+
+
+def test_its_gradient_has_no_gradient():
+    q, k, v = states(1, 2, 1, 20)
+    found, _ = attention.attend(Module(), q, k, v, None)
+    (grad,) = torch.autograd.grad(found.sum(), q, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"once_differentiable|does not require grad"):
+        torch.autograd.grad(grad.sum(), k)
 
 
 def test_a_model_on_a_cpu_gets_it_and_a_plain_model_beside_it_does_not(bench):

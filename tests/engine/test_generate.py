@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from prime_audit.engine import kvcache
 from prime_audit.engine.bank import Mixture, alone
 from prime_audit.engine.base import load_base
 from prime_audit.engine.engine import Engine, Request
@@ -94,6 +95,24 @@ def test_small_batches_and_other_rows_change_nothing(bench, pairs):
     ticks: list[int] = []
     assert b.engine.generate(requests, NEW, ticks.append) == together
     assert ticks == [1] * len(requests)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_nothing_is_read_from_the_cache_that_was_not_written(bench, pairs, monkeypatch, alike):
+    """Room for keys and values is left as the memory was; here it holds what spoils every sum it enters."""
+    b, kinds = bench(), (Mixture(), alone("ann"), alone("bob"))
+    as_ids(b.engine, monkeypatch)
+    prompts = [pairs[1][0]] * 3 if alike else [p for p, _ in pairs]
+    if not alike:
+        b.engine.base.stops = tuple(common_stops(b.plain, b.plain.model(), prompts))
+    requests = [Request(p, m) for p in prompts for m in kinds]
+    clean = b.engine.generate(requests, NEW)
+    monkeypatch.setattr(kvcache, "ROOM", 3)
+    monkeypatch.setattr(
+        torch.Tensor, "new_empty", lambda t, shape, **_: torch.full(shape, torch.nan, dtype=t.dtype)
+    )
+    assert b.engine.generate(requests, NEW) == clean
+    assert max(map(len, clean)) > 2 * 3
 
 
 def test_every_end_that_the_model_names_stops_an_answer(bench, pairs, tmp_path, monkeypatch):
