@@ -125,7 +125,7 @@ def terminal(record: Record) -> Group:
         if judged := panel.rows(record, table.task):
             parts += [Text(), panel.terminal(judged), *map(Text, panel.warnings(record, table.task))]
         parts.append(Text())
-    if record.leaks:
+    if panel.stands(record):
         parts += [*(Text(line, style="dim") for line in panel.LEGEND), Text()]
     failed = (Text(f"✗ failed: {failure.line()}", style="bold red") for failure in record.failures)
     return Group(*parts, *failed, *(Text(f"! {warning}", style="yellow") for warning in record.warnings))

@@ -88,12 +88,16 @@ def _full_disk(fault: BaseException | None) -> OSError | None:
 
 def told(fault: Exception) -> str:
     """Say a fault in one line, the same on every machine: of paths their last part, no addresses in memory."""
-    text = str(fault) if isinstance(fault, UserError) else f"{type(fault).__name__}: {fault}"
-    text = re.sub(
-        r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\":;,()<>]+)+[\\/]([^\\/\s'\":;,()<>]+)", r"\1", text
-    )
+    text = pathless(str(fault) if isinstance(fault, UserError) else f"{type(fault).__name__}: {fault}")
     text = " ".join(re.sub(r"\b0x[0-9a-f]+\b", "0x…", text).split())
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def pathless(text: str) -> str:
+    """Leave of the absolute paths in a text their last part: a record may be published."""
+    return re.sub(
+        r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\":;,()<>]+)+[\\/]([^\\/\s'\":;,()<>]+)", r"\1", text
+    )
 
 
 def first(found: Iterable[object]) -> Failed | None:

@@ -9,7 +9,7 @@ from prime_audit.audit.auc import FPRS
 from prime_audit.audit.games import drawn
 from prime_audit.audit.verdict import BLIND, MIN_SHARERS
 from prime_audit.markup import markdown_text
-from prime_audit.record import Comparison, Failure, Leak, Record
+from prime_audit.record import FAILED, Comparison, Failure, Leak, Record, Result
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,11 +24,13 @@ LEGEND = (
     f"{', '.join(f'{100 * fpr:g}' for fpr in FPRS)} % FPR (– where too few non-members carry it). ε ≥: lower bound on "
     "ε, and the most that as many guesses could show (– where members were not drawn).",
     "p AUC: how often relabelled members give an AUC as high; p over base: an AUC minus the unmerged base's as high. "
-    "Where members were drawn at random the second decides and is shown, else (the paper's game) the first; both are "
-    "Holm-corrected over the attacks of a method and game.",
-    "leaks: members are told apart beyond the luck of the draw and the base (only where they were drawn at random). "
-    "confounded: the sides differ, and the game cannot say by what. no leak found: no test shows any, and the interval "
-    f"ends below {BLIND:g}. too few to say: an AUC of {BLIND:g} cannot be excluded, or the data carry no test "
+    "In games that drew their members p over base (or a bound on ε above 0) makes leaks, and p AUC, which stands in "
+    "the verdict's reason, makes confounded; in the paper's game p AUC is shown, and makes confounded at most. Both "
+    "are Holm-corrected over the attacks of a method and game.",
+    "leaks: members are told apart beyond the luck of the draw, and by p over base beyond the base (only where they "
+    "were drawn at random). confounded: the sides differ, in the direction that was fixed or against it, and the game "
+    f"cannot say by what. no leak found: no test shows any, and the interval ends below {BLIND:g}. too few "
+    f"to say: an AUC of {BLIND:g} cannot be excluded, or the data carry no test "
     f"(say fewer than {MIN_SHARERS} people on a side). The whole rule: prime_audit/audit/verdict.py.",
 )
 """What the panel's columns and verdicts mean, wherever it is shown."""
@@ -50,10 +52,15 @@ def rows(record: Record, task: str) -> list[tuple[str, ...]]:
     for leak, gap in judged(record):
         if leak.task == task:
             merged.setdefault(cells(leak, gap), []).append(leak.method)
-    for failure in record.failures:
-        if failure.task == task and failure.attack and failure.method:
-            merged.setdefault(_failed(failure), []).append(failure.method)
+    for result in record.results:
+        if (result.task, result.metric) == (task, "auc") and (failure := _failure(record, result)):
+            merged.setdefault(_failed(failure), []).append(result.method)
     return [(", ".join(methods), *texts) for texts, methods in merged.items()]
+
+
+def stands(record: Record) -> bool:
+    """Whether any task has a row: only then is there something for the legend to explain."""
+    return any(rows(record, task) for task in dict.fromkeys(r.task for r in record.results))
 
 
 def judged(record: Record) -> list[tuple[Leak, Comparison | None]]:
@@ -80,6 +87,15 @@ def cells(leak: Leak, gap: Comparison | None) -> tuple[str, ...]:
         _bound(leak),
         leak.verdict,
     )
+
+
+def _failure(record: Record, result: Result) -> Failure | None:
+    """Find the attack's failure that cost an AUC; a failure names the model's core, the AUC every label made of it."""
+    where = (result.task, f"game {result.game}", result.attack, result.reason)
+    found = [f for f in record.failures if (f.task, f.stage, f.attack, FAILED + f.error) == where]
+    # np+rag is called rag: its core's name does not stand in it.
+    own = [f for f in found if f"{result.method}+".startswith(f"{f.method}+")]
+    return max(own or found, key=lambda f: len(f.method or ""), default=None)
 
 
 def _failed(failure: Failure) -> tuple[str, ...]:
@@ -175,7 +191,8 @@ def terminal(table: Sequence[tuple[str, ...]]) -> Table:
         methods, game, attack, *figures, tpr, bound, word = row
         figures = [*map(_compact, figures), "\n".join(tpr.rsplit(" ", 1)), bound.replace(" of ", "\n/")]
         cells = [Text(methods.replace(", ", ",\n")), Text(f"{game}\n{attack}"), *map(Text, figures)]
-        made.add_row(*cells, Text(word, style=_STYLES.get(word, "")))
+        lines = word.replace(" (see ", "\n(see ").replace("/", "/\n")  # a file's name stays whole
+        made.add_row(*cells, Text(lines, style=_STYLES.get(word, "")))
     return made
 
 

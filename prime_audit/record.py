@@ -315,7 +315,7 @@ class Record:
     warnings: tuple[str, ...] = ()
     """What a reader must know before believing the figures: records and items left out, texts cut, questions that
     stand in other users' histories, what a game holds out, what sharers' ε does not cover, coins that fell alike,
-    tasks in which no method does better than is done without a model."""
+    tasks in which no method does measurably better than is done without a model."""
     code: Mapping[str, Any] = field(default_factory=dict)
     """The prime-audit that ran: version, sha256 of its sources, commit, and dirty (whether files that decide numbers
     differ from that commit); commit and dirty are null outside a checkout."""

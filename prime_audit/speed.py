@@ -54,9 +54,10 @@ def speeds(
     size = len(base.codec.example(text, "gold").ids)
     key = key_of(base, "speeds", _machine(base), repr(lora), encoder.content(), size, room)
 
+    kept = "; they are kept for the next time" if cache else ""
+
     @once  # also where the cache turns out to be unwritable
     def measured() -> Arrays:
-        kept = "; they are kept for the next time" if cache else ""
         tell(f"measuring this machine's speeds with this model, about half a minute{kept}")
         found = _Probe(base, encoder, text, lora, room).measure()
         return {kind: np.array([own.start, own.each]) for kind, own in found.items()}
@@ -65,6 +66,7 @@ def speeds(
     try:
         found = store.arrays(key, measured)
     except UnwritableError:  # a plan writes nothing else, so a cache that is only read will do
+        kept = ""
         found = measured()
     return {kind: Line(*own.tolist()) for kind, own in found.items()}
 

@@ -1,9 +1,14 @@
-"""What is reached without a model: a line for the record's warnings where no method of a task reaches more.
+"""What is reached without a model: a line for the record's warnings where no method of a task measurably reaches more.
 
 Of classes and ratings: the label that scores best when it answers every question (by accuracy the commonest, by MAE the
 median). Of texts, by ROUGE-L: golds of the next target in the data. A method does better where its paired interval
 over targets lies wholly on the better side (its difference, where the data carry no interval), and a text only from
-``FLOOR`` on, for golds may have no word in common.
+``FLOOR`` on, for golds may have no word in common. Where the answer without a model is perfect, the golds cannot show
+what a method can do, and nothing is said.
+
+The line tells that a run does not show an ability, not that there is none: with few targets a model that can do the
+task often shows no measurable difference. And without the line little is shown either: one method of many may pass by
+luck (the intervals are not corrected over methods), and for texts the bar is low.
 """
 
 from __future__ import annotations
@@ -22,27 +27,32 @@ FLOOR = 0.05
 
 
 def cautions(task: Task, answered: Sequence[Answers], seed: int, draws: int) -> list[str]:
-    """Say that no method shows more than is reached without a model; ``answered``: of methods that did not fail."""
+    """Say where no method measurably shows more than is reached without a model; ``answered``: of those not failed."""
     if not answered:
         return []
     metric, golds = METRIC[task.kind], answered[0].golds
     what, plain = _without(task, answered[0])
+    reached = score(task, golds, plain.predictions)[metric]
+    if reached == score(task, golds, golds)[metric]:
+        return []
     if any(_better(task, own, plain, seed, draws) for own in answered):
         return []
     values = {own.method: score(task, golds, own.predictions)[metric] for own in answered}
     best = (max if task.higher_is_better else min)(values, key=lambda method: values[method])
     floor = f", the least that counts {FLOOR}" if task.kind == "generation" else ""
     return [
-        f"no method answers measurably better than is done without a model ({metric}: {best}, the best, "
-        f"{values[best]:.3f}; {what} {score(task, golds, plain.predictions)[metric]:.3f}{floor}); utility and leakage "
-        "figures say little of a model that can do the task"
+        f"no method answers measurably better than is done without a model, with {len(golds)} questions of "
+        f"{len(set(plain.targets))} targets ({metric}: {best}, the best, {values[best]:.3f}; {what} {reached:.3f}"
+        f"{floor}); this run does not show that the model can do the task; what it says of utility and leakage may not "
+        "hold of one that can"
     ]
 
 
 def _without(task: Task, asked: Answers) -> tuple[str, Answers]:
     """Answer the questions without a model; return how in words, and the answers."""
     if task.kind == "generation":
-        what, texts = "another target's gold", _others(asked)
+        what = "another target's gold" if len(set(asked.targets)) > 1 else "no answer"
+        texts = _others(asked)
     else:
         what, texts = _constant(task, asked.golds)
     return what, Answers("without a model", asked.targets, asked.ids, asked.golds, texts)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prime_audit import load_run
+from prime_audit import load_run, panel
 from prime_audit.errors import PartError, UserError
 from prime_audit.faults import told
 from prime_audit.folder import Run
@@ -255,12 +255,13 @@ def test_an_attack_that_raises_leaves_the_others_figures(
     }
     assert {f.file for f in run.record.failures} == {"failures/001.txt"}  # one fault, one traceback
     # The control panel has them in their rows, in the file and on the terminal.
-    panel = (run.path / "table.md").read_text("utf-8").partition("### Control panel")[2].partition("\n\n*")[0]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in panel.splitlines() if "odd" in line]
+    told = (run.path / "table.md").read_text("utf-8").partition("### Control panel")[2].partition("\n\n*")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if "odd" in line]
     assert [(row[:3], set(row[3:-1]), row[-1]) for row in rows] == [
         (["soup", game, "odd"], {"–"}, "failed (see failures/001.txt)") for game in ("paper", "heldout")
     ]
-    assert "failed (see" in say("show", run.path).out
+    shown = say("show", run.path).out.split("control panel")[1].split("AUC: how")[0]
+    assert len([line for line in shown.splitlines() if line.rstrip().endswith(" 001.txt)")]) == 2
     alone = quick("soup", task="LaMP-3", attacks="loss", out=tmp_path / "alone")
     assert [r for r in run.record.results if r.attack != "odd"] == list(alone.record.results)
     # The same on stored signals; mended, it is scored without the model.
@@ -274,6 +275,30 @@ def test_an_attack_that_raises_leaves_the_others_figures(
     record = record_from_json(json.loads(said.out))
     assert record.failures == ()
     assert all(r.value is not None for r in record.results if (r.method, r.metric) == ("soup", "auc"))
+
+
+def test_a_failed_attack_stands_beside_the_labels_that_it_cost(
+    quick: Callable[..., Run], tmp_path: Path
+) -> None:
+    """Methods of one core share the fault as they share the figures of another attack."""
+    file = spoilt(tmp_path / "odd.py", ATTACK, "if len(signals.logprobs) >= 0: raise KeyError('x')")
+    run = quick(
+        "rag,soup+rag,prime,prime+rag",
+        task="LaMP-3",
+        attacks="loss,odd",
+        games="heldout,target",
+        plugins=[file],
+    )
+    assert {f.method for f in run.record.failures if f.stage == "game heldout"} == {"soup", "prime"}
+    rows = panel.rows(run.record, "LaMP-3")
+    by_attack = {
+        attack: [(game, m) for methods, game, a, *_ in rows if a == attack for m in methods.split(", ")]
+        for attack in ("loss", "odd")
+    }
+    assert sorted(by_attack["odd"]) == sorted(by_attack["loss"])
+    assert ("heldout", "prime+rag") in by_attack["odd"]
+    assert ("target", "rag") in by_attack["odd"]
+    assert {row[-1] for row in rows if row[2] == "odd"} == {"failed (see failures/001.txt)"}
 
 
 def test_a_leaderboard_refuses_what_failed_and_takes_the_rest(

@@ -17,7 +17,7 @@ from prime_audit.audit.verdict import BLIND, PValues, Word, verdict
 from prime_audit.boards import page, tables
 from prime_audit.boards.from_record import sheet_of
 from prime_audit.markup import markdown_text
-from prime_audit.record import Comparison, Leak, Record
+from prime_audit.record import Comparison, Failure, Leak, Record
 
 from .boards.invented import run_record
 
@@ -138,6 +138,14 @@ def test_one_legend_under_every_panel() -> None:
         assert line in read
         for markdown in (board.markdown(record), tables.markdown(sheet)):
             assert f"* {markdown_text(line)}\n" in markdown
+    lost = [r for r in record.results if (r.method, r.metric) == ("prime", "auc")]
+    failures = tuple(Failure(r.task, f"game {r.game}", r.method, r.attack, error="x") for r in lost)
+    results = tuple(replace(r, value=None, reason="failed: x") if r in lost else r for r in record.results)
+    broken = replace(record, results=results, leaks=(), failures=failures)
+    for line in panel.LEGEND:  # also where attacks that failed are all there is
+        assert line in " ".join(shown(broken).split())
+        assert line in html.unescape(page.render(sheet_of(broken, "r")))
+        assert f"* {markdown_text(line)}\n" in board.markdown(broken)
     bare = replace(record, leaks=())
     assert panel.LEGEND[0] not in " ".join(shown(bare).split())
     assert panel.LEGEND[0] not in tables.markdown(sheet_of(bare, "r"))
@@ -154,6 +162,33 @@ def test_the_legend_tells_what_parts_too_few_from_none_found(upper: float) -> No
         upper < BLIND,
         upper >= BLIND,
     )
+
+
+@pytest.mark.parametrize(
+    ("tests", "epsilon", "randomised", "word"),
+    [
+        (PValues(0.5, 0.5, 0.01), None, True, "leaks"),
+        (PValues(0.5, 0.5, 0.5), 0.1, True, "leaks"),
+        (PValues(0.01, 0.9, 0.5), 0.0, True, "confounded"),
+        (PValues(0.01, 0.9, 0.01), None, False, "confounded"),
+    ],
+)
+def test_the_legend_tells_which_p_makes_which_verdict(
+    tests: PValues, epsilon: float | None, randomised: bool, word: str
+) -> None:
+    estimate = AucEstimate(0.7, (0.6, 0.8), None, member_sharers=9, other_sharers=9)
+    assert verdict(estimate, tests, None, randomised=randomised, epsilon=epsilon).word == word
+    drawn, paper = panel.LEGEND[1].split("In games that drew their members ")[1].split("; ")[:2]
+    if not randomised:
+        assert (
+            paper
+            == "in the paper's game p AUC is shown, and makes confounded at most. Both are Holm-corrected "
+            + ("over the attacks of a method and game.")
+        )
+    elif word == "leaks":
+        assert drawn.startswith("p over base (or a bound on ε above 0) makes leaks")
+    else:
+        assert drawn.endswith("and p AUC, which stands in the verdict's reason, makes confounded")
 
 
 def test_every_verdict_and_column_is_in_the_legend() -> None:

@@ -69,7 +69,8 @@ def test_one_method_that_can_is_enough() -> None:
     golds = ["comedy", "classic", "action", "comedy"] * 10
     constant, can = answers(golds, ["comedy"] * 40), answers(golds, golds, "can")
     (line,) = said("LaMP-2", constant)
-    assert "accuracy: np, the best, 0.500; always comedy 0.500" in line
+    assert "with 40 questions of 10 targets (accuracy: np, the best, 0.500; always comedy 0.500)" in line
+    assert line.endswith("may not hold of one that can")
     assert said("LaMP-2", constant, can) == said("LaMP-2", can, constant) == []
 
 
@@ -106,6 +107,23 @@ def test_where_golds_have_nothing_in_common_a_floor_counts(targets: int) -> None
     assert len(said("LaMP-4", answers(golds, ["" for _ in golds], targets=targets))) == 1
     assert len(said("LaMP-4", answers(golds, few, targets=targets))) == 1
     assert said("LaMP-4", answers(golds, [g[: len(g) // 2] for g in golds], targets=targets)) == []
+
+
+def test_without_another_target_a_text_is_held_against_no_answer() -> None:
+    golds = [f"item {n}" for n in range(10)]
+    (line,) = said("LaMP-4", answers(golds, [""] * 10, targets=1))
+    assert "with 10 questions of 1 targets" in line
+    assert "no answer 0.000, the least that counts" in line
+    assert "another target" not in line
+
+
+@pytest.mark.parametrize(
+    ("task", "gold", "wrong"),
+    [("LaMP-2", "comedy", "action"), ("LaMP-3", "5", "1"), ("LaMP-4", "news", "no")],
+)
+def test_golds_that_cannot_show_it_are_not_asked(task: str, gold: str, wrong: str) -> None:
+    golds = [gold] * 20
+    assert said(task, answers(golds, golds)) == said(task, answers(golds, [wrong] * 20)) == []
 
 
 def test_nothing_is_said_where_every_method_failed() -> None:

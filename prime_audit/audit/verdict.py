@@ -138,7 +138,7 @@ def verdict(
     if tests.p_reversed is not None and tests.p_reversed <= alpha:
         return Verdict(
             "confounded",
-            f"AUC {estimate.value:.3f} lies below ½ beyond chance (p {tests.p_reversed:.3g}): "
+            f"AUC {estimate.value:.3f} lies below ½ beyond chance (p of an AUC as low {tests.p_reversed:.3g}): "
             "signal in the wrong direction, which was fixed beforehand",
         )
     upper = estimate.ci[1]

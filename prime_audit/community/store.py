@@ -18,6 +18,7 @@ from prime_audit.cache.entry import DamagedError, Entry, of_the_entry
 from prime_audit.cache.prune import sweep
 from prime_audit.cache.tally import Tally
 from prime_audit.engine.mixture import Cuts, Spent
+from prime_audit.faults import pathless
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -246,6 +247,7 @@ def _checked(entry: Entry, kind: str, load: Callable[[Path], T]) -> tuple[T, dic
     except OSError as fault:
         if not of_the_entry(fault):
             raise entry.unreadable(fault) from fault
-        raise DamagedError(f"it cannot be read ({fault.strerror or fault})") from None
+        raise DamagedError(f"it cannot be read ({fault.strerror or 'a file of it is missing'})") from None
     except Exception as fault:  # safetensors, JSON and the disk each have their own
-        raise DamagedError(f"it cannot be read ({fault})") from fault
+        why = pathless(str(fault).replace(f"{entry.place}{os.sep}", ""))  # the line stands in the record
+        raise DamagedError(f"it cannot be read ({why})") from fault

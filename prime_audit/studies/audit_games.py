@@ -19,8 +19,9 @@ def report(found: Found) -> Report:
     drawn = ", ".join(g for g in found.study.games if GAMES[g].randomised)
     lines = (
         *usual.notes(found)[1:],
-        f"p: the game's own permutation test, one-sided: where membership was drawn ({drawn}) of the AUC minus the "
-        "unmerged base's, else of the AUC. ε ≥: lower bound, with the highest that as many guesses could show.",
+        f"The game's own permutation test, one-sided, not corrected over attacks: where membership was drawn ({drawn}) "
+        "p over base, of the AUC minus the unmerged base's, else p AUC, of the AUC. ε ≥: lower bound, with the highest "
+        "that as many guesses could show.",
         "Verdicts follow the rule in prime_audit/audit/verdict.py; only games whose members were drawn can say leaks.",
     )
     panels = [_panel(found, m, task) for m in found.models for task in found.plan.tasks]
@@ -35,7 +36,7 @@ def _table(found: Found, model: str) -> Table:
             for v in found.study.variants:
                 labels.append((task, game, v.key))
                 cells.append(_row(found, model, task, game, v))
-    heads = tuple(("", name) for name in ("AUC", "AUC − base", "p", "ε ≥", "Verdict"))
+    heads = tuple(("", name) for name in ("AUC", "AUC − base", "p AUC", "p over base", "ε ≥", "Verdict"))
     return Table(usual.title(found, model), ("Task", "Game", "Method"), heads, tuple(labels), tuple(cells))
 
 
@@ -44,9 +45,10 @@ def _row(found: Found, model: str, task: str, game: str, variant: Variant) -> tu
     over = usual.over_base(found, model, variant, task, game)
     leak = _leak(found, model, task, game, variant)
     if leak is None:
-        return (*[Cell()] * 4, Cell(text=auc.reason))
+        return (*[Cell()] * 5, Cell(text=auc.reason))
     bound = None if leak.epsilon is None else f"{leak.epsilon:.2f} of {leak.epsilon_ceiling:.2f}"
-    return (auc, over, Cell(leak.p), Cell(text=bound), Cell(text=leak.verdict))
+    tested = (Cell(), Cell(leak.p)) if GAMES[game].randomised else (Cell(leak.p), Cell())
+    return (auc, over, *tested, Cell(text=bound), Cell(text=leak.verdict))
 
 
 def _leak(found: Found, model: str, task: str, game: str, variant: Variant) -> Leak | None:

@@ -266,6 +266,17 @@ def test_game_and_attack_change_table_and_frontier(browser: Browser, sheet: Shee
     assert "game paper, attack zlib" in browser.one(f"{SHOWN} caption").text
 
 
+def test_a_group_without_a_game_is_no_choice_that_nobody_made(browser: Browser, sheet: Sheet) -> None:
+    figures = tuple(replace(f, game=None) if f.game == "paper" else f for f in sheet.figures)
+    browser.file.write_text(page.render(replace(sheet, figures=figures)), encoding="utf-8")
+    browser.open()
+    told = json.loads(browser.js("return document.getElementById('data').textContent"))
+    groups = [group["game"] for group in told["tasks"][0]["groups"]]
+    assert groups[0] == "heldout"
+    assert None in groups
+    assert browser.one(f"{SHOWN} caption").text.startswith("LaMP-2; leakage: game heldout")
+
+
 def test_an_address_brings_its_choice_back(browser: Browser) -> None:
     browser.open("#task=LaMP-3&game=heldout&attack=zlib&q=prime%3A&sort=-MAE")
     assert browser.one("[role=tab][aria-selected=true]").text == "LaMP-3"

@@ -119,7 +119,30 @@ def test_an_entry_that_was_sealed_without_a_file_is_made_again(tmp_path: Path, k
         store = Store(entry.root, Spent())
         made = ASK[kind](store, KEY, 2)
         assert same(made, ASK[kind](Store(None, Spent()), KEY, 2)), name
-        assert len(store.tally.damaged) == 1
+        (line,) = store.tally.damaged
+        assert str(tmp_path) not in line  # it stands in the record
+
+
+@pytest.mark.parametrize("fault", [FileNotFoundError, ValueError])
+def test_whatever_cannot_be_read_no_path_of_the_machine_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    root = tmp_path / "a folder (mine)"
+    ASK["arrays"](Store(root, Spent()), KEY, 1)
+
+    def odd(path: str) -> None:
+        raise fault(f"no sense in {path}, nor in {tmp_path}/elsewhere.txt")
+
+    monkeypatch.setattr("safetensors.numpy.load_file", odd)
+    store = Store(root, Spent())
+    ASK["arrays"](store, KEY, 2)
+    (line,) = store.tally.damaged
+    assert str(tmp_path) not in line
+    assert tmp_path.name not in line
+    if fault is FileNotFoundError:
+        assert "it cannot be read (a file of it is missing)" in line
+    else:
+        assert "it cannot be read (no sense in arrays.safetensors, nor in elsewhere.txt)" in line
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

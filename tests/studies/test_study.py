@@ -237,6 +237,13 @@ def test_every_study_runs(conduct: Conduct, name: str) -> None:
     done = conduct(name, task=task)
     check(done)
     assert done.report.tests
+    if name == "audit-games":
+        heads = [head for _, head in done.report.tables[0].head]
+        for labels, cells in zip(done.report.tables[0].labels, done.report.tables[0].cells, strict=True):
+            tested = {h: c.value is not None for h, c in zip(heads, cells, strict=True) if h.startswith("p")}
+            if cells[0].value is not None:
+                assert tested == {"p AUC": labels[1] == "paper", "p over base": labels[1] != "paper"}
+        assert any("not corrected over attacks" in note for note in done.report.notes)
 
 
 @pytest.mark.slow

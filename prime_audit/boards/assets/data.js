@@ -36,7 +36,7 @@ function filled(text, leak) {
 const cellOf = (column, row) => (column && column.cells[row] !== null ? cells[column.cells[row]] : null);
 /** The chosen game and attack; where the task lacks them, or nobody has chosen, its first. */
 function groupOf(task) {
-  const chosen = task.groups.filter((g) => g.game === state.game);
+  const chosen = task.groups.filter((g) => state.game !== null && g.game === state.game);
   const own = chosen.length ? chosen : task.groups.filter((g) => g.game === task.groups[0].game);
   return own.find((g) => g.attack === state.attack) ?? own[0] ?? null;
 }
