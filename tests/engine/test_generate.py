@@ -101,7 +101,10 @@ def test_small_batches_and_other_rows_change_nothing(bench, pairs):
 def test_nothing_is_read_from_the_cache_that_was_not_written(bench, pairs, monkeypatch, alike):
     """Room for keys and values is left as the memory was; here it holds what spoils every sum it enters."""
     b, kinds = bench(), (Mixture(), alone("ann"), alone("bob"))
-    b.engine.read_tokens, b.engine.batch_tokens = 1, 4096  # each prompt is read by itself, and answered beside others
+    b.engine.read_tokens, b.engine.batch_tokens = (
+        1,
+        4096,
+    )  # each prompt is read by itself, and answered beside others
     as_ids(b.engine, monkeypatch)
     prompts = [pairs[1][0]] * 3 if alike else [p for p, _ in pairs]
     if not alike:
