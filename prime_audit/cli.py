@@ -35,6 +35,8 @@ from prime_audit.terminal import draw, error_line, print_table, say
 
 SOME_FAILED = 3
 """Exit code: a part of the run failed, the rest is there (``failures`` of the record)."""
+CUT_OFF = "nothing was written to the run's folder; what the cache holds is kept, and the same command goes on from it"
+"""What is said of a command that a signal ended."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -58,10 +60,10 @@ def main() -> None:
         click.echo(f"prime-audit: {error_line(fault.format_message())}", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("prime-audit: interrupted; nothing was written to the run's folder", err=True)
+        click.echo(f"prime-audit: interrupted; {CUT_OFF}", err=True)
         sys.exit(130)
     except Stopped as fault:
-        click.echo(f"prime-audit: ended by {fault.name}; nothing was written to the run's folder", err=True)
+        click.echo(f"prime-audit: ended by {fault.name}; {CUT_OFF}", err=True)
         sys.exit(fault.code)
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         sys.stderr.close()

@@ -383,7 +383,8 @@ def _require_enough(community: Community, k: int) -> int:
         gone = f" ({len(community.lost)} more diverged in training)" if community.lost else ""
         raise UserError(
             f"{community.task.name}: {count} sharers asked for, but the community has {there}{gone}; lower k, raise "
-            f"--set clusters=N, or bring more candidates with more than {community.number('min_history')} items"
+            "--set clusters=N, lower --set min_history=N (a sharer has more than "
+            f"{community.number('min_history')} items), or bring more candidates with as many"
         )
     return count
 
