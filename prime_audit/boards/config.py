@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -116,6 +117,9 @@ def _require_elements(path: Path, content: Mapping[str, Any]) -> None:
     for key in ("about", "tasks", "methods", "games", "attacks"):
         if not all(isinstance(value, str) for value in content.get(key, ())):
             raise UserError(f"{path}: {key} holds what is no text; mend it")
+    for key in ("tasks", "methods", "games", "attacks", "seeds"):
+        if twice := next((v for v, n in Counter(map(str, content.get(key, ()))).items() if n > 1), None):
+            raise UserError(f"{path}: {key} names {twice!r} more than once; name it once")
     if not all(isinstance(d, str) for d in content.get("columns", {}).values()):
         raise UserError(f"{path}: a column's direction is no text; give one of {', '.join(DIRECTIONS)}")
     seeds = content.get("seeds", [0])

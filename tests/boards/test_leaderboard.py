@@ -386,6 +386,8 @@ def test_diff_shows_each_figure_that_differs(home: Path, tmp_path: Path) -> None
         ('"higher"', '"up"', "unknown direction 'up'"),
         ("seeds = [0, 1]", 'seeds = "two"', "seeds is no list"),
         ("seeds = [0, 1]", "seeds = []", "seeds is no list of whole numbers"),
+        ("seeds = [0, 1]", "seeds = [0, 1, 0]", "seeds names '0' more than once"),
+        ('tasks = ["LaMP-2"', 'tasks = ["LaMP-2", "LaMP-2"', "tasks names 'LaMP-2' more than once"),
         ('tasks = ["LaMP-2"', "tasks = [1", "tasks holds what is no text"),
         ('preset = "laptop"', "preset = 3", "unknown preset"),
         ("seeds = [0, 1]", "sedes = 2", "unknown entry 'sedes': did you mean seeds"),
