@@ -1,5 +1,5 @@
 """``python -m prime_audit``."""
 
-from prime_audit.cli import main
+from prime_audit.commands.cli import main
 
 main()

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prime_audit.community.store import default_cache
-from prime_audit.executors import chosen
 from prime_audit.folder import Run
-from prime_audit.plan import make_plan
-from prime_audit.terminal import say
+from prime_audit.io.terminal import say
+from prime_audit.plan.plan import make_plan
+from prime_audit.runs.executors import chosen
 
 if TYPE_CHECKING:
-    from prime_audit.forecast import Forecast
+    from prime_audit.forecast.forecast import Forecast
 
 
 def compare(
@@ -48,7 +48,7 @@ def compare(
         ``encoder``, ``profiler``, ``preset``, ``overrides`` (``["clusters=10"]``), ``device``, ``dtype``, ``seed``,
         ``plugins``, ``strict``, ``sharer_dp`` (``"epsilon=8"``: sharers' adapters are trained with DP-SGD), ``sharers``
         and ``base_adapter`` (adapters trained elsewhere: ``prime_audit/lamp/given.py``). A run's own ``config.toml``
-        gives them all: ``compare(**read_config("runs/first/config.toml"))`` (``prime_audit/config.py``).
+        gives them all: ``compare(**read_config("runs/first/config.toml"))`` (``prime_audit/plan/config.py``).
 
     Raises
     ------
@@ -59,7 +59,7 @@ def compare(
     decided = make_plan(methods=methods, **options)
     for note in () if quiet else decided.notes:
         say(note, err=True)
-    from prime_audit.run import run
+    from prime_audit.runs.run import run
 
     folder = Path(out) if out else Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     command = command_line(methods, options)
@@ -87,7 +87,7 @@ def predict(
     decided = make_plan(methods=methods, **options)
     for note in decided.notes:
         tell(note)
-    from prime_audit.forecast import forecast
+    from prime_audit.forecast.forecast import forecast
 
     return forecast(decided, _folder(cache), start_up, tell)
 

@@ -31,3 +31,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 def in_a_line(fault: BaseException) -> str:
     """Say any error by its kind and text, in one line."""
     return " ".join(f"{type(fault).__name__}: {fault}".split())
+
+
+FAULTS = (Exception, SystemExit)
+"""What a plugin may fail by; ``sys.exit`` in one is no reason for a run to end, and say nothing."""

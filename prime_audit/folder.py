@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prime_audit import intake
 from prime_audit.cache.lock import BusyError, locked
 from prime_audit.errors import UserError
-from prime_audit.markup import encoded
+from prime_audit.io import intake
+from prime_audit.io.markup import encoded
 from prime_audit.record import Record, record_from_json
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Run:
 
     def frame(self, name: str) -> pd.DataFrame:
         """Return a table for pandas: results, comparisons, leaks, predictions, scores, models, costs … (``frames``)."""
-        from prime_audit.frames import frame
+        from prime_audit.io.frames import frame
 
         return frame(self, name)
 

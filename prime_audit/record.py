@@ -7,6 +7,7 @@ depends on the clock stands there. ``record.schema.json`` beside this file descr
 from __future__ import annotations
 
 import json
+import re
 import sys
 import types
 import typing
@@ -15,7 +16,6 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin
 
-from prime_audit.coherent import require_coherent
 from prime_audit.errors import UserError
 
 SCHEMA = "prime-audit/record/1"
@@ -179,7 +179,7 @@ class Leak:
     """Members whose text is also a non-member's, and non-members whose text was trained on after all (by the target's
     model or a merged sharer's adapter)."""
     epsilon: float | None = None
-    """Empirical lower bound on ε (prime_audit/audit/bounds.py), 95 % confidence over the attacks of this method and
+    """Empirical lower bound on ε (prime_audit/games/bounds.py), 95 % confidence over the attacks of this method and
     game together; null where membership was selected, or there are too few people."""
     epsilon_ceiling: float | None = None
     """The largest bound that as many guesses could have given."""
@@ -349,7 +349,7 @@ def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> 
     if int(theirs) > int(version):
         raise UserError(f"{where} has format {theirs}, this prime-audit reads {version}: install a newer one")
     record = _build(Record, content, where)
-    require_coherent(record, where)
+    _require_coherent(record, where)
     return record
 
 
@@ -411,3 +411,56 @@ def _start(content: Any) -> str:
         return json.dumps(content)[:40]
     except RecursionError:
         return f"a deep {type(content).__name__}"
+
+
+_RATE = re.compile(r"[01](\.[0-9]{1,9})?")
+"""A false-positive rate, as a key of ``tpr``."""
+
+
+def _require_coherent(record: Record, where: str) -> None:
+    """Raise UserError where a record says what no run says; ``where`` names its file."""
+    _require_spec(record.spec, where)
+    _require_told(record, where)
+    _require_figures(record, where)
+
+
+def _require_spec(spec: Mapping[str, Any], where: str) -> None:
+    """Refuse a specification whose entries, where they are there, are of another form than a plan's."""
+    for key in ("tasks", "methods", "games", "attacks"):
+        names = spec.get(key, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{where}: spec.{key} is no list of names; the record is damaged, run again")
+    settings, overrides = spec.get("settings", {}), spec.get("overrides", {})
+    if not isinstance(settings, Mapping) or not all(isinstance(own, Mapping) for own in settings.values()):
+        raise UserError(f"{where}: spec.settings is no table by task; the record is damaged, run again")
+    if not isinstance(overrides, Mapping):
+        raise UserError(f"{where}: spec.overrides is no table; the record is damaged, run again")
+
+
+def _require_told(record: Record, where: str) -> None:
+    """Refuse a code or a plugin that is told of in anything but single words and numbers."""
+    tables = {"code": record.code, **{f"plugins.{name}"[:80]: told for name, told in record.plugins.items()}}
+    for name, told in tables.items():
+        if not isinstance(told, Mapping) or any(isinstance(v, list | dict) for v in told.values()):
+            raise UserError(f"{where}: {name} is no table of words; the record is damaged, run again")
+
+
+def _require_figures(record: Record, where: str) -> None:
+    """Refuse a record that tells a figure twice, of a leak without a figure, or of no parameters: no table shows it."""
+    for label, by_task in record.methods.items():
+        if not all(isinstance(parameters, Mapping) for parameters in by_task.values()):
+            raise UserError(f"{where}: methods.{label[:80]}: no parameters; the record is damaged, run again")
+    seen: set[tuple[str | None, ...]] = set()
+    for r in record.results:
+        key = (r.task, r.method, r.metric, r.game, r.attack)
+        if key in seen:
+            told = " ".join(filter(None, key))[:80]
+            raise UserError(f"{where}: tells a figure twice ({told}); the record is damaged, run again")
+        seen.add(key)
+    shown = {key[:2] for key in seen}
+    for leak in record.leaks:
+        if not all(_RATE.fullmatch(limit) for limit in leak.tpr):
+            raise UserError(f"{where}: a TPR at no FPR; the record is damaged, run again")
+        if (leak.task, leak.method) not in shown:
+            told = f"{leak.method} on {leak.task}"[:80]
+            raise UserError(f"{where}: leaks of {told} without its results; the record is damaged, run again")

@@ -118,7 +118,7 @@ def small() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Task → a Per-Pcs folder with 2 adaptation users, 3 targets (2 questions each) and 7 candidates."""
-    from prime_audit.lamp.world import write_world
+    from prime_audit.lamp.world.world import write_world
 
     root = tmp_path_factory.mktemp("data")
 
@@ -179,7 +179,7 @@ def say(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
     """Words → what ``prime-audit`` with these words prints, in this process, through the real entry point."""
     import sys
 
-    from prime_audit.cli import main
+    from prime_audit.commands.cli import main
 
     def run(*words: object) -> Said:
         monkeypatch.setattr(sys, "argv", ["prime-audit", *map(str, words)])

@@ -14,7 +14,7 @@ import pytest
 
 from prime_audit import Run, compare
 from prime_audit.errors import UserError
-from prime_audit.rescore import attack
+from prime_audit.runs.rescore import attack
 
 GAMES = "paper,heldout,inclusion,target"
 MORE = "loss,minkpp,rmia,recall,lowercase"
@@ -79,7 +79,7 @@ def test_no_torch_where_the_signals_suffice(copy: Path) -> None:
     words = ["prime-audit", "attack", str(copy), "--attacks", "loss_mean,reference,lira_offline,user_level"]
     code = (
         f"import sys; sys.argv = {words!r}\n"
-        "from prime_audit.cli import main\nmain()\n"
+        "from prime_audit.commands.cli import main\nmain()\n"
         "print('loaded:', *[m for m in ('torch', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

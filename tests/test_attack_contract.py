@@ -12,7 +12,8 @@ import pytest
 from prime_audit import load_run
 from prime_audit.audit.signals import Signals
 from prime_audit.errors import UserError
-from prime_audit.plugins import Attack, scores_of
+from prime_audit.plugins import Attack
+from prime_audit.plugins.calling import scores_of
 
 BAD = '''"""An attack whose last line is the test's."""
 import numpy as np

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from prime_audit import board, frontier
-from prime_audit.boards.series import alpha_of, series_of
-from prime_audit.plan import parse_methods
+from prime_audit.plan.plan import parse_methods
 from prime_audit.record import Comparison, Data, Model, Record, Result, Times
+from prime_audit.report import frontier
+from prime_audit.report import tables as board
+from prime_audit.report.series import alpha_of, series_of
 from prime_audit.settings import load_settings
 
 METRICS = {"LaMP-2": ("accuracy", "f1"), "LaMP-3": ("MAE", "RMSE"), "LaMP-4": ("rouge-1", "rouge-L")}
@@ -268,6 +269,6 @@ def test_a_record_without_leakage_or_results_still_draws() -> None:
 
 def test_board_needs_no_torch_and_no_matplotlib_until_it_draws() -> None:
     heavy = "{'torch', 'matplotlib', 'rich'}"
-    code = f"import sys, prime_audit.board, prime_audit.frontier; print({heavy} & set(sys.modules))"
+    code = f"import sys, prime_audit.report.tables, prime_audit.report.frontier; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

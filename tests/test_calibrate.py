@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from prime_audit.audit.trials import gaussian_mu, outcome, randomised_response, simulated, trials
-from prime_audit.calibrate import ATTACKS, calibrate
+from prime_audit.calibration.calibrate import ATTACKS, calibrate
+from prime_audit.calibration.trials import gaussian_mu, outcome, randomised_response, simulated, trials
 from prime_audit.errors import UserError
 
 
@@ -82,7 +82,7 @@ def test_bounds_of_a_known_mechanism_stay_below_it() -> None:
 
 @pytest.mark.slow
 def test_modules_with_privacy_are_bounded_by_it() -> None:
-    from prime_audit.calibrate_dp import dp_bounds
+    from prime_audit.calibration.calibrate_dp import dp_bounds
 
     found = dp_bounds(2, 0)
     assert [b.epsilon is None for b in found] == [False, False, True]

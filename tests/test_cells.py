@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prime_audit.cells import cells_of
 from prime_audit.community.store import Store
 from prime_audit.engine.mixture import Spent
 from prime_audit.folder import Run
-from prime_audit.ledger import Ledger
-from prime_audit.plan import make_plan
+from prime_audit.plan.plan import make_plan
+from prime_audit.runs.cells import cells_of
+from prime_audit.runs.ledger import Ledger
 
 METHODS = "np,perpcs,prime+rag,prime,oppu"
 GAMES = "paper,heldout,inclusion,target"
@@ -37,7 +37,7 @@ def settled(run: Run) -> dict[str, Any]:
 def planned(
     small_data: Callable[[str], Path], small: Sequence[str], llama_folder: Path
 ) -> Callable[..., Any]:
-    from prime_audit.run import open_all
+    from prime_audit.runs.run import open_all
 
     def make(*sets: str, methods: str = METHODS) -> Any:
         plan = make_plan(
@@ -106,7 +106,7 @@ def test_a_run_finds_kept_what_workers_carried_out(
     content: Callable[[Run], dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from prime_audit.worker import Worker
+    from prime_audit.runs.worker import Worker
 
     plan, datasets = planned("chunk=2")
     words = {"task": "LaMP-3", "games": GAMES, "sets": ["chunk=2"]}
@@ -131,7 +131,7 @@ def test_a_worker_whose_preparation_failed_prepares_again(
     planned: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prime_audit.community.build import Community
-    from prime_audit.worker import Worker
+    from prime_audit.runs.worker import Worker
 
     plan, datasets = planned(methods="np")
     worker = Worker.of(plan, datasets, Store(tmp_path, Spent()), Ledger(quiet=True))

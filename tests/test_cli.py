@@ -17,7 +17,7 @@ import pytest
 from prime_audit import load_run
 from prime_audit.lamp.readers import read
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.lamp.world import world
+from prime_audit.lamp.world.world import world
 
 Say = Callable[..., Any]
 HEAVY = "torch transformers peft nevergrad sklearn matplotlib pyarrow scipy.stats nltk"
@@ -34,7 +34,7 @@ def loaded(code: str) -> set[str]:
 def command(*words: object) -> str:
     return (
         f"import sys; sys.argv = ['prime-audit', *{[str(w) for w in words]!r}]\n"
-        "from prime_audit.cli import main\n"
+        "from prime_audit.commands.cli import main\n"
         "try: main()\nexcept SystemExit as end: assert not end.code, end.code"
     )
 
@@ -43,7 +43,10 @@ def command(*words: object) -> str:
 
 
 def test_scoring_and_playing_load_no_more_than_they_use() -> None:
-    code = "import prime_audit.play, prime_audit.prime; from prime_audit.lamp.metrics import rouge; rouge('a b', 'b')"
+    code = (
+        "import prime_audit.games.play, prime_audit.prime.prime;"
+        "from prime_audit.lamp.metrics import rouge; rouge('a b', 'b')"
+    )
     assert loaded(code) == set()
 
 
@@ -64,7 +67,7 @@ def test_help_comes_at_once() -> None:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    assert loaded("import prime_audit, prime_audit.cli, prime_audit.api") == set()
+    assert loaded("import prime_audit, prime_audit.commands.cli, prime_audit.api") == set()
     assert loaded("import prime_audit; prime_audit.compare, prime_audit.load_run, prime_audit.Run") == set()
 
 

@@ -330,7 +330,7 @@ def test_a_folder_of_another_run_is_refused_and_its_own_is_taken_up(
 def test_what_fails_half_way_leaves_nothing(
     quick: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prime_audit import board
+    from prime_audit.report import tables as board
 
     def fail(*_: Any) -> None:
         raise KeyboardInterrupt

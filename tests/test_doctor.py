@@ -13,9 +13,10 @@ import pytest
 
 from prime_audit.audit.auc import auc
 from prime_audit.audit.simulated import game
-from prime_audit.doctor import Check, examine
+from prime_audit.authoring.doctor import Check, examine
 from prime_audit.errors import UserError
-from prime_audit.plugins import available, load_attack, scores_of
+from prime_audit.plugins.calling import scores_of
+from prime_audit.plugins.loading import available, load_attack
 
 BUILT_IN = sorted(n for n, p in available("attack").items() if p.origin == "prime-audit")
 HEAD = '''"""A test's attack."""
@@ -118,7 +119,7 @@ def test_a_score_that_knows_the_members_fails_where_there_is_no_leak(tmp_path: P
 
 
 def test_a_slow_attack_fails_on_its_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prime_audit import doctor
+    from prime_audit.authoring import doctor
 
     monkeypatch.setattr(doctor, "SLOW", 1e-9)
     assert list(failed(examine("loss"))) == ["cost"]
@@ -152,7 +153,10 @@ def test_the_command_says_a_line_a_check(tmp_path: Path, say: Callable[..., Any]
 
 
 def test_attacks_are_examined_without_torch() -> None:
-    code = "import sys; from prime_audit.doctor import examine; examine('rmia'); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from prime_audit.authoring.doctor import examine; examine('rmia');"
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -230,7 +234,9 @@ def test_adapters_made_of_sharers_say_of_whose(tmp_path: Path, told: bool, messa
         "    return {t: Personal(alone(made[frozenset({s})][0]), (s,)) for t, s in near.items()}"
     )
     file = tmp_path / "mine.py"
-    text = METHOD.replace(old, new).replace("\n\n\n", "\nfrom prime_audit.trim import Trim, united\n\n\n", 1)
+    text = METHOD.replace(old, new).replace(
+        "\n\n\n", "\nfrom prime_audit.community.trim import Trim, united\n\n\n", 1
+    )
     file.write_text(text, encoding="utf-8")
     found = failed(examine("mine", [file]))
     assert list(found) == (["members"] if message else [])
@@ -307,7 +313,7 @@ def test_nothing_is_overwritten(tmp_path: Path, say: Callable[..., Any], file: s
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    from prime_audit.scaffold import new_attack
+    from prime_audit.authoring.scaffold import new_attack
 
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from prime_audit import load_run, panel
+from prime_audit import load_run
 from prime_audit.errors import PartError, UserError
 from prime_audit.faults import told
 from prime_audit.folder import Run
 from prime_audit.record import Failure, Result, record_from_json
+from prime_audit.report import panel
 from prime_audit.seeds import seed_of
 
 METHOD = '''"""Everybody gets the nearest sharer's adapter, where nothing is in the way."""

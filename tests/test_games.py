@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from prime_audit import Run, compare
-from prime_audit.audit.games import GAMES
 from prime_audit.community import build
 from prime_audit.community.held import hold_back
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError
+from prime_audit.games.deal import GAMES
 from prime_audit.lamp.data import Dataset, Item, User
 from prime_audit.lamp.prompts import item_examples
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plan import make_plan
+from prime_audit.plan.plan import make_plan
 
 
 def aucs(run: Run, game: str, metric: str = "auc") -> dict[str, float | None]:
@@ -162,7 +162,7 @@ def test_a_module_of_her_own_and_a_store_give_the_target_away(
     llama_folder: Path,
     tmp_path: Path,
 ) -> None:
-    from prime_audit.lamp.world import write_world
+    from prime_audit.lamp.world.world import write_world
 
     sizes = {"users": 14, "adapt": 2, "targets": 5, "history": (15, 16), "queries": 1, "clusters": 3}
     words: dict[str, Any] = {"model": str(llama_folder) if model == "llama" else model, "cache": None}

@@ -17,10 +17,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from prime_audit import Run, compare
-from prime_audit.audit.games import GAMES
-from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import FIELDS, Signals
-from prime_audit.plugins import available, load_attack
+from prime_audit.games.deal import GAMES
+from prime_audit.games.pool import Pool
+from prime_audit.plugins.loading import available, load_attack
 
 BUILT_IN = sorted(n for n, p in available("attack").items() if p.module.startswith("prime_attacks."))
 LAST = 3
@@ -106,8 +106,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory, small: Sequence[str]) -> Seen
     """Run every built-in attack, and three of this test, in both games on data with copied items."""
     import torch
 
-    from prime_audit.lamp.world import write_world
-    from prime_audit.leakage import Leakage
+    from prime_audit.games.observe import Leakage
+    from prime_audit.lamp.world.world import write_world
 
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("leakage")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prime_audit import ledger as room
-from prime_audit.ledger import Ledger
+from prime_audit.runs import ledger as room
+from prime_audit.runs.ledger import Ledger
 
 
 class Clock:

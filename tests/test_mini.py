@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from prime_audit.assets import MINI
 from prime_audit.lamp.prompts import query_examples, question_prompt
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.lamp.world import tastes, world
-from prime_audit.lamp.world_text import STYLES
+from prime_audit.lamp.world.text import STYLES
+from prime_audit.lamp.world.world import tastes, world
 
 
 @cache
@@ -57,7 +57,7 @@ def test_nothing_in_it_names_a_machine() -> None:
 
 
 def test_the_room_imports_no_torch() -> None:
-    code = "import sys, prime_audit.assets, prime_audit.lamp.world; print('torch' in sys.modules)"
+    code = "import sys, prime_audit.assets, prime_audit.lamp.world.world; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -136,7 +136,7 @@ def _ending(headline: str) -> str:
 
 
 def test_the_command_remakes_a_model(tmp_path: Path) -> None:
-    from prime_audit.assets import make_mini
+    from prime_audit.lamp.world import make_mini
 
     small = ["--steps", "2", "--worlds", "1", "--tokens", "1024", "--threads", "1"]
     for name in ("one", "two"):

@@ -10,14 +10,15 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
-from prime_audit import board, panel
-from prime_audit.audit.games import GAMES
 from prime_audit.audit.panels import AucEstimate
 from prime_audit.audit.verdict import BLIND, PValues, Word, verdict
-from prime_audit.boards import page, tables
-from prime_audit.boards.from_record import sheet_of
-from prime_audit.markup import markdown_text
+from prime_audit.boards import tables
+from prime_audit.games.deal import GAMES
+from prime_audit.io.markup import markdown_text
 from prime_audit.record import Comparison, Failure, Leak, Record
+from prime_audit.report import page, panel
+from prime_audit.report import tables as board
+from prime_audit.report.from_record import sheet_of
 
 from .boards.invented import run_record
 

@@ -14,8 +14,8 @@ from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.lamp.world import world
-from prime_audit.plan import Plan, make_plan, parse_methods
+from prime_audit.lamp.world.world import world
+from prime_audit.plan.plan import Plan, make_plan, parse_methods
 from prime_audit.plugins import Augment
 from prime_audit.settings import RUN_WIDE, load_settings, presets
 
@@ -313,7 +313,7 @@ def test_the_recorded_command_makes_the_same_plan(
     import shlex
 
     import prime_audit.api
-    from prime_audit.cli import cli
+    from prime_audit.commands.cli import cli
 
     caught: dict[str, Any] = {}
 

@@ -90,7 +90,7 @@ def test_the_command_prints_stages_and_a_line(
 def test_what_cannot_be_kept_is_measured_once_all_the_same(
     words: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prime_audit import speed
+    from prime_audit.forecast import speed
 
     measure, times = speed._Probe.measure, list[int]()
 

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from prime_audit.audit.bounds import empirical_epsilon
-from prime_audit.audit.games import GAMES, by_coin
-from prime_audit.audit.observed import Observed
-from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals
-from prime_audit.leakage import Leakage
-from prime_audit.play import Effort, Examined, InclusionPlay, Play
-from prime_audit.plugins import Attack, load_attack
+from prime_audit.games.bounds import empirical_epsilon
+from prime_audit.games.deal import GAMES, by_coin
+from prime_audit.games.observe import Leakage
+from prime_audit.games.observed import Observed
+from prime_audit.games.play import Effort, Examined, InclusionPlay, Play
+from prime_audit.games.pool import Pool
+from prime_audit.plugins import Attack
+from prime_audit.plugins.loading import load_attack
 
 OWNERS = [owner for owner in "abcd" for _ in range(4)]
 ROWS = len(OWNERS)

@@ -14,7 +14,7 @@ import pytest
 
 from prime_audit import load_run
 from prime_audit.errors import UserError
-from prime_audit.plugins import available, load_attack, load_method
+from prime_audit.plugins.loading import available, load_attack, load_method
 
 ATTACK = '''"""Mean log-probability of the gold tokens."""
 import numpy as np

@@ -16,14 +16,15 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, root_
 
 from prime_audit.community.build import Community
 from prime_audit.community.store import Store
+from prime_audit.community.trim import Trim
 from prime_audit.engine.mixture import Mixture, Request, Spent
 from prime_audit.engine.sampling import Sampling
 from prime_audit.errors import UserError
 from prime_audit.lamp.prompts import Example
 from prime_audit.lamp.tasks import TASKS, Task
-from prime_audit.plugins import Personal, Scene, load_method
+from prime_audit.plugins import Personal, Scene
+from prime_audit.plugins.loading import load_method
 from prime_audit.settings import load_settings
-from prime_audit.trim import Trim
 
 SHARERS = ("s1", "s2", "s3", "s4")
 WORDS = ("rain", "again", "so", "no", "football", "today")
@@ -281,7 +282,7 @@ def test_what_is_trimmed_is_searched_over_and_sharers_answer_as_they_are(
         assert how == trim
         return {frozenset(one): (f"trimmed:{min(one)}",) for one in sets}
 
-    monkeypatch.setattr("prime_audit.prime.united", united)
+    monkeypatch.setattr("prime_audit.prime.prime.united", united)
     where = scene("LaMP-4")
     made = prime(where, **given)
     for personal in made.values():
@@ -341,7 +342,7 @@ def test_a_search_read_back_is_the_search(
     words = {"optimizer": optimizer, "granularity": granularity, "select": select}
     plain = prime(scene("LaMP-4", sampling=sampling), **words)
     cold = prime(keeping(tmp_path, sampling=sampling), **words)
-    monkeypatch.setattr("prime_audit.prime.Search", refuse)
+    monkeypatch.setattr("prime_audit.prime.prime.Search", refuse)
     warm = prime(keeping(tmp_path, sampling=sampling), **words)
     for target, one in plain.items():
         for other in (cold[target], warm[target]):
@@ -369,9 +370,11 @@ def changed(what: str, where: Scene, monkeypatch: pytest.MonkeyPatch) -> dict[st
         case "base":
             engine.base.fingerprint = "other weights"
         case "code":
-            monkeypatch.setattr("prime_audit.search.code_sha256", lambda *_: "other code")
+            monkeypatch.setattr("prime_audit.prime.search.code_sha256", lambda *_: "other code")
         case "sharers' answers":
-            monkeypatch.setattr("prime_audit.prime.alone", lambda name: Mixture((name,), np.full(1, 2.0)))
+            monkeypatch.setattr(
+                "prime_audit.prime.prime.alone", lambda name: Mixture((name,), np.full(1, 2.0))
+            )
         case _:
             key, _, value = what.partition("=")
             return {key: float(value) if "." in value else int(value) if value.isdigit() else value}
@@ -389,7 +392,7 @@ def test_whatever_decides_a_search_makes_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     prime(keeping(tmp_path))
-    monkeypatch.setattr("prime_audit.prime.Search", refuse)
+    monkeypatch.setattr("prime_audit.prime.prime.Search", refuse)
     prime(keeping(tmp_path), select="recommended")  # what is deployed of it is decided afterwards
     where = keeping(tmp_path)
     words = changed(what, where, monkeypatch)
@@ -402,7 +405,7 @@ def test_whatever_decides_a_run_makes_another_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: dict[str, Any]
 ) -> None:
     prime(keeping(tmp_path))
-    monkeypatch.setattr("prime_audit.prime.Search", refuse)
+    monkeypatch.setattr("prime_audit.prime.prime.Search", refuse)
     with pytest.raises(AssertionError, match="searched again"):
         prime(keeping(tmp_path, **words))
 
@@ -411,6 +414,6 @@ def test_a_damaged_search_is_searched_again(tmp_path: Path, monkeypatch: pytest.
     prime(keeping(tmp_path))
     (file,) = tmp_path.rglob("arrays.safetensors")
     file.write_bytes(file.read_bytes()[:-8])
-    monkeypatch.setattr("prime_audit.prime.Search", refuse)
+    monkeypatch.setattr("prime_audit.prime.prime.Search", refuse)
     with pytest.raises(AssertionError, match="searched again"):
         prime(keeping(tmp_path))

@@ -13,7 +13,7 @@ import pytest
 from prime_audit.lamp.bm25 import Index
 from prime_audit.lamp.prompts import item_text
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.lamp.world import world
+from prime_audit.lamp.world.world import world
 
 Say = Callable[..., Any]
 

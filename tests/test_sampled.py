@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from prime_audit import Run
-from prime_audit.audit.stored import Exam, read_exam
-from prime_audit.calibrate import calibrate
+from prime_audit.calibration.calibrate import calibrate
 from prime_audit.errors import UserError
-from prime_audit.plan import make_plan
-from prime_audit.rescore import attack
+from prime_audit.games.stored import Exam, read_exam
+from prime_audit.plan.plan import make_plan
+from prime_audit.runs.rescore import attack
 
 EACH = 2
 MANY = "loss,lira_offline,lira_online,user_level"

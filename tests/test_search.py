@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prime_audit.search import BOX, OPTIMIZERS, Search
+from prime_audit.prime.search import BOX, OPTIMIZERS, Search
 
 Trace = list[tuple[tuple[float, ...], float]]
 

@@ -14,8 +14,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from prime_audit import Run, compare
 from prime_audit.lamp.readers import read
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.unaided import cautions
-from prime_audit.utility import Answers
+from prime_audit.runs.unaided import cautions
+from prime_audit.runs.utility import Answers
 
 SAID = "no method answers measurably better than is done without a model"
 

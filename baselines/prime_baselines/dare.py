@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from prime_audit.community.trim import DENSITY, Trim, united
 from prime_audit.engine.mixture import Mixture
 from prime_audit.plugins import Param, Personal, Scene, method
-from prime_audit.trim import DENSITY, Trim, united
 
 PARAMS = (
     Param("k", "preset:prime.k", "most similar sharers merged; 0 means all", bounds=(0, math.inf)),

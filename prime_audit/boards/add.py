@@ -8,11 +8,11 @@ from pathlib import Path
 from prime_audit.boards.admission import require_admissible
 from prime_audit.boards.config import Board
 from prime_audit.boards.filed import Filed, dumped, parts, place, read_filed, same_figures
-from prime_audit.boards.sheet import Sheet
 from prime_audit.errors import UserError
 from prime_audit.folder import load_run, write_atomic
-from prime_audit.markup import number, without_folder, without_folders
+from prime_audit.io.markup import number, without_folder, without_folders
 from prime_audit.record import Record
+from prime_audit.report.sheet import Sheet
 
 
 def add(run: Path, board: Board, methods: tuple[str, ...] = ()) -> list[Path]:

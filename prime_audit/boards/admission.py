@@ -10,7 +10,7 @@ from typing import Any
 from prime_audit.boards.config import DIRECTIONS, Board
 from prime_audit.boards.filed import NOT_DECIDING, Filed, own_parts
 from prime_audit.errors import UserError
-from prime_audit.plugins import available
+from prime_audit.plugins.loading import available
 from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.settings import load_settings
 

@@ -7,15 +7,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from prime_audit.boards import export, findings, outlook, page, tables
+from prime_audit.boards import export, findings, outlook, tables
 from prime_audit.boards.admission import require_admissible
 from prime_audit.boards.config import FILE, Board, read_board
 from prime_audit.boards.filed import RECORDS, Filed, read_filed
 from prime_audit.boards.gather import sheet_of_board
-from prime_audit.boards.sheet import Sheet
 from prime_audit.errors import UserError
 from prime_audit.folder import read_json, write_atomic
-from prime_audit.markup import encoded
+from prime_audit.io.markup import encoded
+from prime_audit.report import page
+from prime_audit.report.sheet import Sheet
 
 HOME = Path("leaderboards")
 """Where boards lie, seen from the checkout."""

@@ -12,7 +12,7 @@ from typing import Any
 from prime_audit.boards.entries import flat, object_in, read_object
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plan import REFERENCE, MethodSpec, parse_methods
+from prime_audit.plan.plan import REFERENCE, MethodSpec, parse_methods
 from prime_audit.settings import load_settings
 
 FILE = "cells.json"

@@ -14,7 +14,7 @@ from prime_audit.boards.claim_rows import FILE, Claim, read_claims
 from prime_audit.boards.rounding import Verdict
 from prime_audit.boards.selection import DISTANCE, LOWER, Look
 from prime_audit.boards.statements import KINDS, Finding
-from prime_audit.markup import markdown_text
+from prime_audit.io.markup import markdown_text
 
 _NONE = "–"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from prime_audit import intake
 from prime_audit.errors import UserError, unknown
+from prime_audit.io import intake
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.settings import presets
 

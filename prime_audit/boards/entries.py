@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prime_audit import intake
 from prime_audit.errors import UserError, unknown
+from prime_audit.io import intake
 
 
 def read_object(path: Path, schema: str) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from prime_audit.boards.sheet import Figure, Sheet
 from prime_audit.boards.tables import Column, columns, title
-from prime_audit.markup import csv_text, latex_text, number, plain
+from prime_audit.io.markup import csv_text, latex_text, number, plain
+from prime_audit.report.sheet import Figure, Sheet
 
 _CSV = (
     *("task", "method", "metric", "game", "attack", "value", "lo", "hi", "best_place", "worst_place"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from prime_audit.errors import UserError
 from prime_audit.folder import read_json
-from prime_audit.plan import REFERENCE
+from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Failure, Record, record_from_json
 
 RECORDS = "records"

@@ -10,10 +10,10 @@ from statistics import NormalDist
 from prime_audit.boards.config import Board, Expected
 from prime_audit.boards.filed import Filed
 from prime_audit.boards.pooling import Seen, pooled
-from prime_audit.boards.sheet import Figure, Sheet
 from prime_audit.boards.tables import table
-from prime_audit.markup import code, interval, markdown_text, number
+from prime_audit.io.markup import code, interval, markdown_text, number
 from prime_audit.record import Comparison
+from prime_audit.report.sheet import Figure, Sheet
 
 FOR, OPEN, AGAINST = "for it", "open", "against it"
 LOWER, HALF = "lower is better", "nearer to ½ is better"

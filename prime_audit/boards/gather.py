@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from prime_audit import panel
 from prime_audit.boards.config import DIRECTIONS, Board
 from prime_audit.boards.filed import Filed
 from prime_audit.boards.pooling import Seen, pooled
-from prime_audit.boards.sheet import Figure, Judged, Sheet, Source
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plan import REFERENCE
+from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Comparison, Result
+from prime_audit.report import panel
+from prime_audit.report.sheet import Figure, Judged, Sheet, Source
 
 Key = tuple[str, str, str, str | None, str | None]
 """(task, method, metric, game, attack): one cell."""

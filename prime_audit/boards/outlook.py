@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from prime_audit import frontier
-from prime_audit.boards.sheet import Figure, Sheet
 from prime_audit.record import Intervals, Result
+from prime_audit.report import frontier
+from prime_audit.report.sheet import Figure, Sheet
 
 
 def picture(sheet: Sheet) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from prime_audit.boards.cells import AUC, DECIMALS, FILE, Cell, Reported, read_cells
 from prime_audit.boards.config import read_board
 from prime_audit.boards.gather import places
-from prime_audit.boards.sheet import Figure, Sheet, Source
 from prime_audit.lamp.tasks import TASKS
+from prime_audit.report.sheet import Figure, Sheet, Source
 
 
 @dataclass(frozen=True)

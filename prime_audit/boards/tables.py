@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from prime_audit import panel
 from prime_audit.boards.gather import methods_shown
-from prime_audit.boards.sheet import Figure, Sheet
-from prime_audit.markup import code, fenced, interval, markdown_text, number, plain
+from prime_audit.io.markup import code, fenced, interval, markdown_text, number, plain
+from prime_audit.report import panel
+from prime_audit.report.sheet import Figure, Sheet
 
 NONE = "—"
 Column = tuple[str, str | None, str | None]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from prime_audit.markup import visible
+from prime_audit.io.markup import visible
 
 
 def say(line: str) -> None:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prime_audit.adapter_files import WEIGHTS
 from prime_audit.community.kept import Origin
 from prime_audit.community.sharers import Sharer, bank_name
 from prime_audit.errors import PartError, UserError
+from prime_audit.io.adapter_files import WEIGHTS
 from prime_audit.lamp.data import Given
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prime_audit import intake
-from prime_audit.adapter_files import CONFIG, WEIGHTS, lacking
 from prime_audit.engine.memo import hash_of
 from prime_audit.engine.mixture import RULES as RULES
 from prime_audit.errors import UserError, unknown
+from prime_audit.io import intake
+from prime_audit.io.adapter_files import CONFIG, WEIGHTS, lacking
 
 _PREFIX = "base_model.model."
 _NUMBER = re.compile("[0-9]{1,9}")

@@ -16,8 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prime_audit import intake
-from prime_audit.adapter_files import CONFIG
 from prime_audit.engine import attention
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.codec import Codec
@@ -28,6 +26,8 @@ from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.rehearsal import Rehearsal
 from prime_audit.errors import UserError, unknown
+from prime_audit.io import intake
+from prime_audit.io.adapter_files import CONFIG
 
 MINI = Path(__file__).parent.parent / "assets" / "mini"
 KINDS = ("llama", "mistral", "qwen2")

@@ -13,7 +13,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from prime_audit import intake
 from prime_audit.engine.adapters import (
     Adapter,
     base_model_of,
@@ -24,6 +23,7 @@ from prime_audit.engine.adapters import (
     save_adapter,
 )
 from prime_audit.errors import UserError
+from prime_audit.io import intake
 
 
 def merge_folders(folders: Sequence[Path], weights: str, rule: str, out: Path) -> Adapter:

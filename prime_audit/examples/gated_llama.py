@@ -53,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> Any:
     chosen = parser.parse_args(words)
 
     from prime_audit import compare, predict
-    from prime_audit.forecast import headline
+    from prime_audit.forecast.forecast import headline
 
     options = {
         **{key: getattr(chosen, key) for key in ("data", "model", "encoder", "profiler", "device", "seed")},

@@ -17,7 +17,7 @@ from pathlib import Path
 from prime_audit import Run, compare
 from prime_audit.lamp.check import check
 from prime_audit.lamp.importer import import_items
-from prime_audit.lamp.world import world
+from prime_audit.lamp.world.world import world
 
 TASK = "LaMP-4"
 

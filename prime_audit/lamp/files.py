@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from prime_audit import intake
 from prime_audit.errors import UserError
+from prime_audit.io import intake
 
 Row: TypeAlias = tuple[str, object]
 """Where a row stands (``line 12``, ``row 12``) and the row as parsed, or a :class:`BadRecordError`."""

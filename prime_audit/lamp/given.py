@@ -22,8 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from prime_audit.adapter_files import CONFIG, WEIGHTS, adapter_sha256
 from prime_audit.errors import UserError
+from prime_audit.io.adapter_files import CONFIG, WEIGHTS, adapter_sha256
 from prime_audit.lamp.data import Dataset, Given, GivenSharer, Item, User
 from prime_audit.lamp.files import BadRecordError, Row, load_list, load_object, load_rows
 from prime_audit.lamp.items import item_fields

@@ -7,7 +7,7 @@ from pathlib import Path
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.readers import read
-from prime_audit.lamp.world import require_new, staged, write_files
+from prime_audit.lamp.world.world import require_new, staged, write_files
 
 
 def import_items(

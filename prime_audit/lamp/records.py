@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prime_audit.errors import UserError
+from prime_audit.io.markup import visible
 from prime_audit.lamp.data import Defect, Item, Query, words_or_text
 from prime_audit.lamp.files import BadRecordError, type_name
 from prime_audit.lamp.tasks import Task
-from prime_audit.markup import visible
 
 MOST_DEFECTS = 1_000_000
 """Defects that are gathered; a small packed file may hold many more."""

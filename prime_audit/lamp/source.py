@@ -35,7 +35,7 @@ def open_data(
 
 def _read(data: str, task: str, seed: int, settings: Settings, *, strict: bool) -> Dataset:
     if data == "world":
-        from prime_audit.lamp.world import Sizes, world
+        from prime_audit.lamp.world.world import Sizes, world
 
         made = world(
             task,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from prime_audit.audit.games import GAMES
-from prime_audit.board import AUC, BASE
+from prime_audit.games.deal import GAMES
 from prime_audit.record import Leak
+from prime_audit.report.tables import AUC, BASE
 from prime_audit.studies import figures, usual
 from prime_audit.studies.paired import corrected
 from prime_audit.studies.pairs import auc_tests

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from prime_audit import frontier as _frontier
-from prime_audit.boards.series import COLOURS, MARKERS
-from prime_audit.frontier import _GREY, _STYLE, _save
 from prime_audit.record import Intervals, Record
+from prime_audit.report import frontier as _frontier
+from prime_audit.report.frontier import _GREY, _STYLE, _save
+from prime_audit.report.series import COLOURS, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

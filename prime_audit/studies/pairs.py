@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from prime_audit.audit.auc import Undefined
-from prime_audit.audit.games import GAMES
 from prime_audit.audit.panels import Panel
 from prime_audit.folder import Run
+from prime_audit.games.deal import GAMES
 from prime_audit.lamp.metrics import metric_table
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.seeds import seed_of

@@ -17,8 +17,8 @@ from prime_audit.api import compare, option_words
 from prime_audit.community.store import content_key
 from prime_audit.errors import UserError
 from prime_audit.folder import Run, RunFolder, write_atomic
-from prime_audit.markup import markdown_text, plain
-from prime_audit.plan import Plan, default_tasks, make_plan
+from prime_audit.io.markup import markdown_text, plain
+from prime_audit.plan.plan import Plan, default_tasks, make_plan
 from prime_audit.studies import tables as forms
 from prime_audit.studies.catalog import find_study
 from prime_audit.studies.paired import Test

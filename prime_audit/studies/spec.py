@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prime_audit.folder import Run
 
 if TYPE_CHECKING:
-    from prime_audit.plan import Plan
+    from prime_audit.plan.plan import Plan
     from prime_audit.record import Result
     from prime_audit.studies.paired import Test
     from prime_audit.studies.tables import Table

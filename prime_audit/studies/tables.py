@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from prime_audit.markup import csv_text, latex_text, markdown_text, number, plain
-from prime_audit.markup import interval as limits
+from prime_audit.io.markup import csv_text, latex_text, markdown_text, number, plain
+from prime_audit.io.markup import interval as limits
 
 DECIMALS = 3
 """Of every figure, as in the paper."""

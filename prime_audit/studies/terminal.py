@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from prime_audit.markup import plain
+from prime_audit.io.markup import plain
+from prime_audit.io.terminal import console, draw
 from prime_audit.studies.tables import Table, interval, numeric, remarks, shown, spared
-from prime_audit.terminal import console, draw
 
 _TEXT = 24
 """Characters of a line that a column of texts asks for."""

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from prime_audit.board import AUC
 from prime_audit.folder import Run
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plan import REFERENCE
+from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Comparison, Intervals
+from prime_audit.report.tables import AUC
 from prime_audit.studies import figures
 from prime_audit.studies.paired import corrected
 from prime_audit.studies.pairs import tests_of

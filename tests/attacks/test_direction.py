@@ -9,7 +9,7 @@ import pytest
 
 from prime_audit.audit.auc import auc
 from prime_audit.audit.signals import FIELDS, Signals, settle
-from prime_audit.plugins import available, load_attack
+from prime_audit.plugins.loading import available, load_attack
 
 World = Callable[[int, float], tuple[Signals, np.ndarray]]
 ATTACKS = sorted(

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import norm
 
 from prime_audit.audit.signals import Signals
-from prime_audit.plugins import load_attack
+from prime_audit.plugins.loading import load_attack
 
 LOGITS = [[2, 1, 0, -1], [3, -1, 0.5, 0], [-2, 0, 1, 4], [1, 1.5, -0.5, 0.25]]
 GOLDS = [0, 1, 3, 0]

@@ -10,8 +10,8 @@ import pytest
 
 from prime_audit.audit.panels import Panel, mean_auc_ci
 from prime_audit.audit.permutation import holm
-from prime_audit.audit.scores_file import describe_scores
 from prime_audit.errors import UserError
+from prime_audit.scores.report import describe_scores
 
 
 def write(path: Path, *lines: str) -> Path:

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # rich brings it
 
 from prime_audit import load_run
-from prime_audit.audit.stored import read_exam
+from prime_audit.authoring.scaffold import new_attack
 from prime_audit.boards.filed import folder_of
 from prime_audit.errors import UserError, unknown
-from prime_audit.markup import csv_text, visible
-from prime_audit.scaffold import new_attack
-from prime_audit.terminal import error_line
+from prime_audit.games.stored import read_exam
+from prime_audit.io.markup import csv_text, visible
+from prime_audit.io.terminal import error_line
 
 from .helpers import ADAPT, CANDIDATES, TARGETS, Say, edit, one_line
 

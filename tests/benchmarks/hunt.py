@@ -21,7 +21,7 @@ from prime_audit.engine.engine import Engine
 from prime_audit.lamp.prompts import Example
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins import Scene
-from prime_audit.prime import personalise
+from prime_audit.prime.prime import personalise
 from prime_audit.settings import load_settings
 
 from .rivals import NOBODY

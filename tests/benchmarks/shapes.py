@@ -21,8 +21,8 @@ from prime_audit.engine.recipe import Job, LoraShape, Recipe
 from prime_audit.engine.train import train_adapters
 from prime_audit.lamp.prompts import history_examples
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.lamp.world import world
-from prime_audit.search import Search
+from prime_audit.lamp.world.world import world
+from prime_audit.prime.search import Search
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 LORA = LoraShape()

@@ -92,7 +92,7 @@ def test_signals(benchmark: Any, monkeypatch: pytest.MonkeyPatch, way: str) -> N
     from prime_audit.engine import engine as room
     from prime_audit.lamp.prompts import history_examples
     from prime_audit.lamp.tasks import TASKS
-    from prime_audit.lamp.world import world
+    from prime_audit.lamp.world.world import world
 
     torch.set_num_threads(1)
     engine = adapted(load_base("mini", targets=TARGETS, device="cpu", dtype="float32"))

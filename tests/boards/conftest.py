@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from prime_audit.boards.sheet import Figure, Judged, Sheet, Source
 from prime_audit.record import Comparison, Leak
+from prime_audit.report.sheet import Figure, Judged, Sheet, Source
 
 EVIL = "<script>alert(1)</script>"
 METHODS = ("np", "rag", "perpcs", "prime:alpha=0.2", "prime:alpha=0.6", "soup:k=3", EVIL)

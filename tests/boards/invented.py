@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit import provenance
 from prime_audit.folder import RunFolder
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plan import make_plan
-from prime_audit.plugins import load_attack
+from prime_audit.plan.plan import make_plan
+from prime_audit.plugins.loading import load_attack
 from prime_audit.record import Comparison, Data, Leak, Model, Record, Result, Times
+from prime_audit.runs import provenance
 
 METHODS = ("np", "perpcs", "prime", "prime:alpha=0.6+rag")
 BOARD = """

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from prime_audit import board
-from prime_audit.boards.from_record import sheet_of
-from prime_audit.boards.sheet import Sheet, Source
 from prime_audit.record import Comparison, Data, Leak, Model, Record, Result, Times
+from prime_audit.report import tables as board
+from prime_audit.report.from_record import sheet_of
+from prime_audit.report.sheet import Sheet, Source
 
 REASON = "merges nobody: no members"
 LEAK = Leak(

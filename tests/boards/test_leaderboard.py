@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from prime_audit.boards.filed import dumped, parts, place
-from prime_audit.cli import cli
+from prime_audit.commands.cli import cli
 from prime_audit.errors import UserError
 from prime_audit.record import Record
 
@@ -182,7 +182,7 @@ def test_the_same_bytes_under_another_hash_seed_locale_and_time_zone(home: Path)
 
 def test_no_command_of_the_boards_needs_torch(home: Path) -> None:
     code = (
-        "import sys; from prime_audit.cli import cli; "
+        "import sys; from prime_audit.commands.cli import cli; "
         f"cli(['leaderboard', 'build', '--check', '--home', {str(home)!r}], standalone_mode=False); "
         "assert 'torch' not in sys.modules"
     )
@@ -239,7 +239,8 @@ REFUSALS: dict[str, tuple[Callable[[], Record], str]] = {
     "stale": (
         lambda: run_record(
             FRESH,
-            plugins=run_record(0).plugins | {"method prime": {"version": 0, "origin": "prime_audit.prime"}},
+            plugins=run_record(0).plugins
+            | {"method prime": {"version": 0, "origin": "prime_audit.prime.prime"}},
         ),
         "method prime has version 0, now it is 1: a stale run",
     ),

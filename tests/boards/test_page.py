@@ -20,10 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prime_audit.audit.games import GAMES, Game
-from prime_audit.boards import page
-from prime_audit.boards.page_text import GAP, SAME, dump, gapped, link, thousandths
-from prime_audit.boards.sheet import Figure, Judged, Sheet, Source
+from prime_audit.games.deal import GAMES, Game
+from prime_audit.report import page
+from prime_audit.report.page_text import GAP, SAME, dump, gapped, link, thousandths
+from prime_audit.report.sheet import Figure, Judged, Sheet, Source
 
 EVIL = "<script>alert(1)</script>"
 
@@ -182,7 +182,7 @@ def test_the_vendored_library_is_the_one_its_readme_names() -> None:
 
 def test_the_same_sheet_gives_the_same_bytes_in_any_process() -> None:
     code = (
-        "import hashlib; from prime_audit.boards import page; from prime_audit.boards.sheet import *\n"
+        "import hashlib; from prime_audit.boards import page; from prime_audit.report.sheet import *\n"
         "f = tuple(Figure(t, m, 'auc', .5, game=g, attack='loss', reason=m + g, sources=(m,)) "
         "for t in ('A', 'B') for m in ('x', 'y') for g in ('p', 'q'))\n"
         "s = Sheet('n', 't', (), 'c', 'm', ('A', 'B'), {'x': {'parameters': {'A': {'k': 1}}}, 'y': {}}, f,"
@@ -202,7 +202,7 @@ def test_the_same_sheet_gives_the_same_bytes_in_any_process() -> None:
 
 def test_rendering_needs_no_torch_and_no_matplotlib() -> None:
     heavy = "{'torch', 'matplotlib', 'rich', 'transformers'}"
-    code = f"import sys, prime_audit.boards.page, prime_audit.boards.from_record; print({heavy} & set(sys.modules))"
+    code = f"import sys, prime_audit.report.page, prime_audit.report.from_record; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

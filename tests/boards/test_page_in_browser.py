@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from prime_audit.audit.games import GAMES
-from prime_audit.boards import page
-from prime_audit.boards.series import COLOURS, series_of
-from prime_audit.boards.sheet import Figure, Sheet
-from prime_audit.panel import LEGEND
+from prime_audit.games.deal import GAMES
+from prime_audit.report import page
+from prime_audit.report.panel import LEGEND
+from prime_audit.report.series import COLOURS, series_of
+from prime_audit.report.sheet import Figure, Sheet
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: the extra browser")
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402

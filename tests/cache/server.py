@@ -49,9 +49,9 @@ if __name__ == "__main__":
     import sklearn.linear_model  # noqa: F401
     import torch
 
-    import prime_audit.board
-    import prime_audit.run  # noqa: F401
-    from prime_audit.cli import main
+    import prime_audit.report.tables
+    import prime_audit.runs.run  # noqa: F401
+    from prime_audit.commands.cli import main
 
     torch.set_num_threads(1)
     for line in sys.stdin:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prime_audit.stopping import Stopped, stopping
+from prime_audit.io.stopping import Stopped, stopping
 
 from .commands import Server, entries, record, rubbish, times
 

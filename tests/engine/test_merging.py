@@ -11,12 +11,12 @@ import torch
 from peft.utils import merge_utils
 
 from prime_audit.community.sharers import bank_name
+from prime_audit.community.trim import Trim, united
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.engine import Request
-from prime_audit.plugins import load_method, read_params
+from prime_audit.plugins.loading import load_method, read_params
 from prime_audit.seeds import rng_of
 from prime_audit.settings import load_settings
-from prime_audit.trim import Trim, united
 
 NAMES = ("ann", "bob", "cem")
 TASK = SimpleNamespace(name="LaMP-4")

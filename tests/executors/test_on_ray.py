@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from prime_audit.errors import UserError
-from prime_audit.executors import on_ray
+from prime_audit.runs.executors import on_ray
 
 # A cluster of the tests' own, which nobody else can give work to; Ray reads this when it is imported.
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(16), RAY_USAGE_STATS_ENABLED="0")

@@ -13,9 +13,9 @@ import pytest
 
 from prime_audit import compare
 from prime_audit.errors import UserError
-from prime_audit.executors import chosen, order
-from prime_audit.executors.order import Likeness, identity, marked, order_of, plan_again, require_shared
-from prime_audit.plan import Plan, make_plan
+from prime_audit.plan.plan import Plan, make_plan
+from prime_audit.runs.executors import chosen, order
+from prime_audit.runs.executors.order import Likeness, identity, marked, order_of, plan_again, require_shared
 
 Said = Any
 PLUGIN = '''"""Nothing at all."""

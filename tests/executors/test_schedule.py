@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prime_audit.executors.schedule import TRIES, Answer, Job, Outcome, carry_out, next_of
+from prime_audit.runs.executors.schedule import TRIES, Answer, Job, Outcome, carry_out, next_of
 
 
 @dataclass

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from prime_audit import Run
-from prime_audit.audit.stored import read_exam
-from prime_audit.lamp.world import world
+from prime_audit.games.stored import read_exam
+from prime_audit.lamp.world.world import world
 
 TASK = "LaMP-4"
 NAMES = ("ann", "bea", "cem", "dot")

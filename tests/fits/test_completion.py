@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from click.shell_completion import ShellComplete
 
-from prime_audit.cli import cli
+from prime_audit.commands.cli import cli
 
-HEAVY = ("torch", "transformers", "numpy", "scipy", "prime_audit.prime")
+HEAVY = ("torch", "transformers", "numpy", "scipy", "prime_audit.prime.prime")
 
 
 def completed(*words: str) -> set[str]:
@@ -58,7 +58,7 @@ def test_the_script_is_the_shells(say: Callable[..., Any], shell: str) -> None:
 def test_it_imports_nothing_heavy() -> None:
     words = {"COMP_WORDS": "prime-audit compare --methods np,pr", "COMP_CWORD": "3"}
     code = (
-        "import sys; sys.argv = ['prime-audit']\nfrom prime_audit.cli import main\n"
+        "import sys; sys.argv = ['prime-audit']\nfrom prime_audit.commands.cli import main\n"
         f"try: main()\nexcept SystemExit: pass\nprint(*[m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
     )
     env = {**os.environ, **words, "_PRIME_AUDIT_COMPLETE": "bash_complete"}

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prime_audit import Run, load_run
-from prime_audit.config import KEYS, config_text, read_config
+from prime_audit.commands.options import run_options
 from prime_audit.errors import UserError
-from prime_audit.options import run_options
-from prime_audit.plan import make_plan
+from prime_audit.plan.config import KEYS, config_text, read_config
+from prime_audit.plan.plan import make_plan
 
 Say = Callable[..., Any]
 
@@ -171,7 +171,7 @@ def test_the_head_says_from_where_relative_paths_count(
 def test_the_last_word_wins_whatever_was_said_before(file: Callable[[str], Path], text: str) -> None:
     import click
 
-    from prime_audit.options import with_run
+    from prime_audit.commands.options import with_run
     from prime_audit.settings import load_settings
 
     @click.command()
@@ -187,7 +187,7 @@ def test_the_last_word_wins_whatever_was_said_before(file: Callable[[str], Path]
 def test_a_cache_that_is_named_wins_over_none(file: Callable[[str], Path], tmp_path: Path) -> None:
     import click
 
-    from prime_audit.options import with_cache, with_run
+    from prime_audit.commands.options import with_cache, with_run
 
     @click.command()
     @with_run

@@ -12,7 +12,7 @@ import pytest
 
 from prime_audit import Run, load_run
 from prime_audit.errors import UserError
-from prime_audit.frames import NAMES
+from prime_audit.io.frames import NAMES
 
 pd = pytest.importorskip("pandas")
 

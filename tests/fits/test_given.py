@@ -17,7 +17,7 @@ from prime_audit import Run
 from prime_audit.errors import UserError
 from prime_audit.lamp.given import with_sharers
 from prime_audit.lamp.source import open_data
-from prime_audit.plan import make_plan
+from prime_audit.plan.plan import make_plan
 from prime_audit.settings import load_settings
 
 TASK = "LaMP-4"
@@ -226,7 +226,7 @@ def in_half_precision(folder: Path) -> None:
 def test_adapters_in_half_precision_come_in_and_go_out_exactly(
     quick: Go, given: Path, plain: Any, asked_of: Callable[..., Any], tmp_path: Path
 ) -> None:
-    from prime_audit.export import export
+    from prime_audit.export.export import export
 
     for folder in given.iterdir():
         in_half_precision(folder)
@@ -403,7 +403,7 @@ def test_words_that_do_not_go_together(quick: Go, given: Path) -> None:
 
 
 def test_attacks_again_find_them_where_they_lie_now(quick: Go, given: Path, tmp_path: Path) -> None:
-    from prime_audit.rescore import attack
+    from prime_audit.runs.rescore import attack
 
     run = quick("nearest", sharers=given, cache=tmp_path / "cache")
     moved = given.rename(tmp_path / "moved")
@@ -429,13 +429,13 @@ def test_what_a_clusters_worker_is_sent_gives_the_same_run(
     """All that goes to another process, there and back; then no model is left to be asked."""
     import pickle
 
-    from prime_audit.cells import cells_of
     from prime_audit.community.store import Store
     from prime_audit.engine.mixture import Spent
-    from prime_audit.executors.order import order_of, plan_again
-    from prime_audit.ledger import Ledger
-    from prime_audit.run import open_all
-    from prime_audit.worker import Worker
+    from prime_audit.runs.cells import cells_of
+    from prime_audit.runs.executors.order import order_of, plan_again
+    from prime_audit.runs.ledger import Ledger
+    from prime_audit.runs.run import open_all
+    from prime_audit.runs.worker import Worker
 
     monkeypatch.chdir(given.parent.parent)
     plan = make_plan(

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from prime_audit.errors import UserError
-from prime_audit.markup import visible
-from prime_audit.terminal import error_line
+from prime_audit.io.markup import visible
+from prime_audit.io.terminal import error_line
 
 SECONDS = 20
 """Longest that a reader may take for one small input."""

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
-from prime_audit.audit.scores_file import describe_scores
-from prime_audit.config import read_config
 from prime_audit.engine.adapters import CONFIG, WEIGHTS, Adapter, load_adapter, merge_adapters, save_adapter
 from prime_audit.engine.base import resolve_model
 from prime_audit.engine.merge import _read_weights, _spread
 from prime_audit.engine.privacy import parse_privacy
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.given import with_sharers
-from prime_audit.lamp.world import world
-from prime_audit.plan import parse_methods
-from prime_audit.plugins import available, load_run_settings
+from prime_audit.lamp.world.world import world
+from prime_audit.plan.config import read_config
+from prime_audit.plan.plan import parse_methods
+from prime_audit.plugins.loading import available, load_run_settings
+from prime_audit.scores.report import describe_scores
 from prime_audit.settings import load_settings
 
 from .account import rows

@@ -11,18 +11,19 @@ from typing import Any
 
 from rich.console import Console
 
-from prime_audit import board
-from prime_audit.audit.stored import FOLDER, _digest, read_exam, write_exam
-from prime_audit.boards import export, page, tables
+from prime_audit.boards import export, tables
 from prime_audit.boards.add import add, differences
 from prime_audit.boards.build import rendered
 from prime_audit.boards.cells import read_cells
 from prime_audit.boards.claim_rows import read_claims
 from prime_audit.boards.config import FILE, read_board
-from prime_audit.boards.from_record import sheet_of
 from prime_audit.folder import PREDICTIONS, RECORD, Run, load_run
-from prime_audit.markup import encoded, visible
-from prime_audit.terminal import _Harmless
+from prime_audit.games.stored import FOLDER, _digest, read_exam, write_exam
+from prime_audit.io.markup import encoded, visible
+from prime_audit.io.terminal import _Harmless
+from prime_audit.report import page
+from prime_audit.report import tables as board
+from prime_audit.report.from_record import sheet_of
 from tests.boards.invented import BOARD, board_at, run_at, run_record
 from tests.test_stored import exam
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from prime_audit.errors import UserError
-from prime_audit.lamp import world as box
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import history_examples, query_examples
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.lamp.world import tastes, world, write_world
-from prime_audit.lamp.world_text import STYLES, SUBJECTS, Taste
+from prime_audit.lamp.world import world as box
+from prime_audit.lamp.world.text import STYLES, SUBJECTS, Taste
+from prime_audit.lamp.world.world import tastes, world, write_world
 
 SMALL = {"users": 12, "adapt": 3, "targets": 4, "history": (6, 8), "queries": 3, "clusters": 3}
 DECIDED = ("LaMP-1", "LaMP-2", "LaMP-3")
@@ -174,7 +174,7 @@ def themes(text: str, vocabulary: dict[str, tuple[str, ...]]) -> list[str]:
 
 def test_who_the_user_is_decides_the_tag() -> None:
     """An oracle that counts a history beats the population's counts, and the hidden taste beats both."""
-    from prime_audit.lamp.lexicon import TAG_CUES
+    from prime_audit.lamp.world.lexicon import TAG_CUES
 
     data, hidden = world("LaMP-2", users=60, adapt=0, targets=60, queries=20), tastes("LaMP-2", users=60)
     everyone = _won([item.fields for user in data.targets for item in user.history])
@@ -194,7 +194,7 @@ def test_who_the_user_is_decides_the_tag() -> None:
 
 def _won(items: Sequence[object]) -> Counter[str]:
     """Share of the plots with a theme in which it was the tag (a count with a mild prior, times 1000)."""
-    from prime_audit.lamp.lexicon import TAG_CUES
+    from prime_audit.lamp.world.lexicon import TAG_CUES
 
     won, shown = Counter[str](), Counter[str]()
     for fields in items:

@@ -14,7 +14,7 @@ import pytest
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plan import Plan, make_plan
+from prime_audit.plan.plan import Plan, make_plan
 from prime_audit.studies.catalog import STUDIES
 from prime_audit.studies.run import study
 from prime_audit.studies.spec import Study, Variant
@@ -151,7 +151,7 @@ def test_they_are_listed_with_what_they_answer(say: Callable[..., Any], words: t
 def test_listing_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['prime-audit', 'study', '--list']\n"
-        "from prime_audit.cli import main\nmain()\n"
+        "from prime_audit.commands.cli import main\nmain()\n"
         "print([m for m in ('torch', 'matplotlib', 'transformers', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,8 +18,8 @@ from prime_audit.audit.panels import Panel
 from prime_audit.lamp.metrics import metric_table
 from prime_audit.lamp.tasks import TAGS, TASKS
 from prime_audit.record import Comparison
+from prime_audit.runs.utility import Answers, comparisons
 from prime_audit.studies.paired import Side, auc_test, corrected, panels_of, utility_test
-from prime_audit.utility import Answers, comparisons
 
 Texts = list[str]
 

@@ -1,0 +1,172 @@
+"""What a name means, and what a method really sends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prime_audit.errors import UserError, unknown
+from prime_audit.lamp.data import Dataset
+from prime_audit.lamp.prompts import Example, adaptation_examples, history_examples, query_examples
+from prime_audit.lamp.tasks import TASKS, Task, find_task
+from prime_audit.plugins import Attack, Method
+from prime_audit.plugins.loading import available, load_attack, load_method, load_run_settings, read_params
+from prime_audit.settings import Settings, presets
+
+
+def description(
+    name: str, plugins: Sequence[Path] = (), preset: str = "laptop", overrides: Sequence[str] = ()
+) -> str:
+    """Describe a method, an attack, a task, or ``settings``; UserError with the nearest names otherwise."""
+    from tabulate import tabulate
+
+    settings = load_run_settings(preset, overrides, plugins)
+    if name == "settings":
+        table = {task: settings.for_task(task) for task in TASKS}
+        rows = [[key, *(table[t].get(key, "") for t in TASKS)] for key in table["LaMP-1"]]
+        return (
+            f"preset {preset} (of {', '.join(presets())}); change one with --set KEY=VALUE or --set TASK.KEY=VALUE; "
+            "--set METHOD.PARAM=VALUE goes too (describe METHOD)\n"
+            + tabulate(rows, headers=["setting", *TASKS], disable_numparse=True)
+        )
+    if name in available("method", plugins):
+        return _method(load_method(name, plugins), settings)
+    if name in available("attack", plugins):
+        return _attack(load_attack(name, plugins))
+    try:
+        return _task(find_task(name))
+    except UserError:
+        known = [*available("method", plugins), *available("attack", plugins), *TASKS, "settings"]
+        raise unknown("name", name, known) from None
+
+
+def _method(method: Method, settings: Settings) -> str:
+    from tabulate import tabulate
+
+    kind = "method of the prompt; joins any other with +" if method.augment else "method"
+    lines = [f"{method.name}: {method.summary}", f"kind: {kind}", *_origin(method)]
+    if method.params:
+        values = {task: read_params(method, {}, settings, task) for task in TASKS}
+        rows = [
+            [p.name, _shown({t: v[p.name] for t, v in values.items()}), p.help, ", ".join(p.choices)]
+            for p in method.params
+        ]
+        lines += [
+            "",
+            tabulate(
+                rows, headers=["parameter", "default", "what", "words"], maxcolwidths=[None, 24, 60, 24]
+            ),
+        ]
+    return "\n".join(lines)
+
+
+def _shown(values: Mapping[str, Any]) -> str:
+    """Write a parameter's value by task, once where it is the same for all."""
+    if len(set(values.values())) > 1:
+        return ", ".join(f"{task} {value}" for task, value in values.items())
+    value = next(iter(values.values()))
+    if isinstance(value, bool):
+        return str(value).lower()  # as it is typed
+    return "" if value is None else str(value)
+
+
+def _attack(attack: Attack) -> str:
+    return "\n".join(
+        [
+            f"{attack.name}: {attack.summary}",
+            "kind: attack; scores are higher for members",
+            f"needs: {', '.join(attack.needs)}",
+            *_origin(attack),
+        ]
+    )
+
+
+def _origin(plugin: Method | Attack) -> list[str]:
+    return [f"source: {plugin.source}", f"version: {plugin.version}"]
+
+
+def _task(task: Task) -> str:
+    lines = [
+        f"{task.name} ({task.short}): {task.kind}, {' and '.join(task.metrics)}",
+        f"history items: {', '.join(task.item_fields)}",
+    ]
+    if task.labels:
+        lines.append(f"labels: {', '.join(task.labels)}")
+    return "\n".join([*lines, "prompt:", task.instruction])
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What a method sends for a user."""
+
+    rows: list[dict[str, str]]
+    """Dictionaries of ``id``, ``prompt`` and ``gold``."""
+    notes: list[str]
+    """Where a run with the same words would send something else."""
+
+
+def user_prompts(
+    *,
+    data: str,
+    task: str | None,
+    user: str,
+    method: str,
+    split: str = "query",
+    preset: str = "laptop",
+    overrides: Sequence[str] = (),
+    seed: int = 0,
+    plugins: Sequence[Path] = (),
+) -> Prompts:
+    """List a user's prompts as a method sends them.
+
+    ``query``: a target's questions with what the method puts in front, or the questions of a user who adapts the base,
+    as every method's base is trained on them. ``history``: the examples that train or search her model, which the
+    method does not change; of a sharer a run leaves the held-out items out, of profile texts and
+    fronts too. Profile texts are the data's or the summary.
+    """
+    from prime_audit.community.profiles import plain_profile, shown_profile
+    from prime_audit.lamp.source import open_data
+    from prime_audit.plan.plan import default_tasks, parse_methods
+
+    settings = load_run_settings(preset, overrides, plugins)
+    names = [find_task(task).name] if task else list(default_tasks(data))
+    if len(names) > 1:
+        raise UserError(f"--task: {data} holds {', '.join(names)}; name one")
+    specs = parse_methods(method, plugins)
+    if len(specs) != 1:
+        raise UserError(f"--method {method}: name one method")
+    row = TASKS[names[0]]
+    dataset = open_data(data, row.name, seed, settings)
+    people = (*dataset.targets, *dataset.adapt, *(dataset.candidates if split == "history" else ()))
+    found = next((u for u in people if u.id == user), None)
+    if found is None:
+        raise unknown("user who asks" if split == "query" else "user", user, [u.id for u in people])
+    front, profile = specs[0].augment(settings, row.name), plain_profile(row, found)
+    shown = shown_profile(row, found, {found.id: profile}, front)
+    examples: list[Example]
+    if split == "history":
+        examples = history_examples(row, found, profile=profile)
+    elif found in dataset.adapt:
+        examples = adaptation_examples(row, found, profile)
+    else:
+        examples = query_examples(row, found, k=front.k, profile=shown)
+    profiled = any(profile in e.prompt for e in examples)
+    rows = [{"id": e.id, "prompt": e.prompt, "gold": e.gold} for e in examples]
+    return Prompts(rows, _notes(dataset, settings, profiled))
+
+
+def _notes(data: Dataset, settings: Settings, profiled: bool) -> list[str]:
+    """Say where a run would send something else than shown, or less than the data hold."""
+    notes, writer = [], settings.get("profiler")
+    if profiled and writer:
+        notes.append(
+            f"note: profile texts are the data's or a summary here; in a run of this preset {writer} writes them"
+        )
+    if data.older:
+        notes.append(
+            f"note: {data.older} older history items of all users are left out, as in a run (max_items = "
+            f"{settings.get('max_items', data.task)})"
+        )
+    return notes

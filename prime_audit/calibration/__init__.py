@@ -1,0 +1,1 @@
+"""The auditor examined on audits whose truth is known."""

@@ -1,0 +1,341 @@
+"""The auditor's own examination: audits whose answer is known, so that false alarms and power can be counted.
+
+1. Null audits, where labels carry nothing: simulated (``audit/trials.py``), and a real pass of a small world with
+   labels drawn again, asked by several attacks of different kinds. The clustered test at α = 0.05 should reject between
+   2 % and 8.6 % of 200 (what a binomial at 5 % nearly always gives); beside it the test that takes items for
+   independent, and how often any attack of an audit says ``leaks``.
+2. Planted leaks of three strengths: how often test and verdict find them.
+3. ε bounds where the true ε is known: simulated mechanisms, and modules trained with DP-SGD (``calibrate_dp.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prime_audit.audit.epsilon import epsilon_ceiling
+from prime_audit.calibration.trials import (
+    Outcome,
+    gaussian_shift,
+    outcome,
+    randomised_response,
+    redrawn,
+    simulated,
+    trials,
+)
+from prime_audit.errors import UserError
+from prime_audit.folder import load_run, write_atomic
+from prime_audit.games.deal import GAMES
+from prime_audit.games.stored import Exam, read_exam
+from prime_audit.plugins.loading import load_attack
+from prime_audit.seeds import rng_of, seed_of
+
+SIMULATED = ("paper", "heldout")
+ATTACKS = ("loss_mean", "minkpp", "lira_online", "rmia")
+"""Attacks of the real pass: one of each kind of signal, the community's shadow models among them."""
+STRENGTHS = (0.03, 0.1, 0.3)
+"""Standard deviations by which a planted leak raises a member's score."""
+NOTE = (
+    f"Real pass: stored signals of a small run, labels drawn again, attacks {', '.join(ATTACKS)} (those the run stored "
+    "signals for; in the inclusion game, which has no shadow models, lira_online says nothing). Tests: share of audits "
+    "and attacks with p <= 0.05, uncorrected; verdicts: share of audits with any. The paper's game never says leaks."
+)
+SHIFT = 0.5
+"""Standard deviations of a selection shift, under every model."""
+EPSILONS = (0.5, 1.0, 2.0, 4.0)
+UNITS = 200
+"""Bits that a simulated mechanism publishes."""
+DELTA = 1e-5
+ALPHA = 0.05
+WORLD = {"users": 26, "adapt": 2, "targets": 6, "history": (14, 16), "queries": 1, "clusters": 6}
+SMALL = ("clusters=10", "min_history=4", "heldout=0.4", "max_new=2", "prime.k=4", "prime.budget=5")
+
+
+@dataclass(frozen=True)
+class Audits:
+    """Audits of one kind with one known answer."""
+
+    what: str
+    """``null``, ``selection shift`` (no leak either), or ``leak D`` (standard deviations)."""
+    source: str
+    """``simulated``, or ``real pass`` with labels drawn again and the attacks asked."""
+    game: str
+    audits: int
+    clustered: float
+    """Share of audits and attacks in which the clustered permutation test, uncorrected, rejects at α = 0.05."""
+    naive: float
+    """The same for the item-level Mann-Whitney test."""
+    leaks: float
+    """Share of audits in which some attack's verdict is ``leaks``: false alarms where there is no leak, power where
+    there is one."""
+    confounded: float
+    """Share of audits in which some attack's verdict is ``confounded``."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Lower bounds on ε beside the truth."""
+
+    mechanism: str
+    estimator: str
+    """``threshold`` (Clopper-Pearson at a threshold fixed beforehand) or ``one run`` (Steinke et al. 2023)."""
+    epsilon: float | None
+    """The truth; None where there is no guarantee."""
+    bounds: int
+    mean: float
+    highest: float
+    ceiling: float
+    """The highest that as many guesses could show, every one right: a truth above it cannot be exceeded."""
+    exceed: int
+    """Bounds above the truth; 5 % may be, by the bounds' own confidence."""
+    auc: float | None = None
+    """Mean AUC of the score, where it is a module's."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was counted."""
+
+    seed: int
+    audits: tuple[Audits, ...]
+    bounds: tuple[Bounds, ...]
+    command: str
+
+    def to_json(self) -> str:
+        """Return everything as JSON."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False)
+
+    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+        """Return (headers, rows) of both tables, as texts."""
+        one = (
+            "what",
+            "source",
+            "game",
+            "audits",
+            "clustered test rejects",
+            "item-level test rejects",
+            "leaks",
+            "confounded",
+        )
+        two = (
+            "mechanism",
+            "estimator",
+            "true ε",
+            "bounds",
+            "mean bound",
+            "highest",
+            "of at most",
+            "above the truth",
+            "AUC",
+        )
+        return [(one, [_audit_row(a) for a in self.audits]), (two, [_bound_row(b) for b in self.bounds])]
+
+    def markdown(self) -> str:
+        """Return a page with both tables and the command that makes it again."""
+        from tabulate import tabulate
+
+        tables = [
+            tabulate(rows, headers, tablefmt="pipe", disable_numparse=True) for headers, rows in self.tables()
+        ]
+        return "\n\n".join(["# The auditor, examined", f"`{self.command}`", NOTE, *tables]) + "\n"
+
+
+def calibrate(
+    *,
+    nulls: int = 200,
+    seed: int = 0,
+    dp_modules: int = 0,
+    run: Path | None = None,
+    out: Path | None = None,
+    note: Callable[[str], None] = lambda line: None,
+) -> Examination:
+    """Examine the auditor; write ``calibration.json`` and ``calibration.md`` to ``out``.
+
+    Parameters
+    ----------
+    nulls
+        Audits of each kind.
+    seed
+        Decides everything; the same seed gives the same files on the same machine.
+    dp_modules
+        DP-trained modules at ε 1 and at ε 8 each, and as many without noise; 0: none, and torch is not needed for them.
+    run
+        A finished run whose stored signals are the real pass; by default a small world is run for it.
+    out
+        Folder of the files; None writes none.
+    note
+        Told what goes on.
+
+    Raises
+    ------
+    UserError
+        Where ``nulls`` is too small, ``run`` has no merged modules, or ``out`` cannot be written.
+    """
+    if nulls < 1 or dp_modules < 0:
+        raise UserError(f"--nulls {nulls}, --dp-modules {dp_modules}: give at least 1 null and 0 modules")
+    note("real pass")
+    exam = _exam(run, seed)
+    note("audits")
+    counted = [*_nulls(exam, nulls, seed), *_leaks(nulls, seed)]
+    note("bounds of simulated mechanisms")
+    bounds = _mechanisms(nulls, seed)
+    if dp_modules:
+        from prime_audit.calibration.calibrate_dp import dp_bounds
+
+        bounds += dp_bounds(dp_modules, seed, note)
+    command = f"prime-audit calibrate --nulls {nulls} --dp-modules {dp_modules} --seed {seed}"
+    found = Examination(seed, tuple(counted), tuple(bounds), command + (f" --run {run}" if run else ""))
+    if out is not None:
+        _write(out, found)
+    return found
+
+
+def _write(out: Path, found: Examination) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise UserError(f"--out {out}: cannot be made ({fault.strerror}); choose another folder") from None
+    write_atomic(out / "calibration.json", [found.to_json() + "\n"])
+    write_atomic(out / "calibration.md", [found.markdown()])
+
+
+def _nulls(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
+    for game in SIMULATED:
+        yield _simulated("null", game, count, seed)
+    attacks = [load_attack(name) for name in ATTACKS]
+    attacks = [a for a in attacks if not exam.lacking(a.needs, ["modules"])]
+    source = f"real pass, {len(attacks)} attacks"
+    for game in (*SIMULATED, "inclusion"):
+
+        def again(rng: np.random.Generator, own: int, game: str = game) -> list[Outcome]:
+            return redrawn(exam, attacks, game, rng, own)
+
+        yield _count("null", source, game, count, seed, again)
+    yield _simulated("selection shift", "paper", count, seed, shift=SHIFT)
+
+
+def _leaks(count: int, seed: int) -> Iterable[Audits]:
+    for game in SIMULATED:
+        for strength in STRENGTHS:
+            yield _simulated(f"leak {strength:g}", game, count, seed, strength=strength)
+
+
+def _simulated(what: str, game: str, count: int, seed: int, **law: float) -> Audits:
+    def make(rng: np.random.Generator, own: int) -> list[Outcome]:
+        return [outcome(simulated(game, rng, **law), own)]
+
+    return _count(what, "simulated", game, count, seed, make)
+
+
+def _count(
+    what: str,
+    source: str,
+    game: str,
+    count: int,
+    seed: int,
+    make: Callable[[np.random.Generator, int], list[Outcome]],
+) -> Audits:
+    own = seed_of(seed, "calibrate", what, game)
+    audits = [make(rng, own + n) for n, rng in enumerate(trials(count, own))]
+    found = [one for audit in audits for one in audit]
+    return Audits(
+        what,
+        source,
+        game,
+        count,
+        float(np.mean([o.p <= ALPHA for o in found])),
+        float(np.mean([o.naive <= ALPHA for o in found])),
+        float(np.mean([any(o.verdict == "leaks" for o in audit) for audit in audits])),
+        float(np.mean([any(o.verdict == "confounded" for o in audit) for audit in audits])),
+    )
+
+
+def _mechanisms(count: int, seed: int) -> list[Bounds]:
+    rng, found = rng_of(seed, "calibrate", "mechanisms"), list[Bounds]()
+    for epsilon in EPSILONS:
+        plain = [randomised_response(epsilon, UNITS, rng) for _ in range(count)]
+        found.append(summary("randomised response", "threshold", epsilon, plain, _most(0.0)))
+        shifted = [gaussian_shift(epsilon, DELTA, UNITS, rng) for _ in range(count)]
+        found.append(summary("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, _most(DELTA)))
+    return found
+
+
+def _most(delta: float) -> float:
+    """Highest bound that ``UNITS`` bits could give, however many of them are 1."""
+    return max(epsilon_ceiling(n, UNITS - n, delta=delta) for n in range(1, UNITS))
+
+
+def summary(
+    mechanism: str,
+    estimator: str,
+    epsilon: float | None,
+    bounds: Sequence[float],
+    ceiling: float,
+    auc: float | None = None,
+) -> Bounds:
+    """Count the bounds that exceed the truth."""
+    over = 0 if epsilon is None else sum(b > epsilon for b in bounds)
+    mean = float(np.mean(bounds))
+    return Bounds(mechanism, estimator, epsilon, len(bounds), mean, max(bounds), ceiling, over, auc)
+
+
+def _exam(run: Path | None, seed: int) -> Exam:
+    """Read a run's stored signals, or run PriME on a small world for them."""
+    if run is not None:
+        found = load_run(run)
+        for task in found.record.spec["tasks"]:
+            exam = read_exam(found.path, task)
+            if any(p.method is not None and p.kind == "modules" and p.seen for p in exam.passes):
+                if exam.pool("modules").sampled:
+                    raise UserError(
+                        f"--run {run}: its non-members are sampled, so labels cannot be drawn again; give a run "
+                        "with nonmember_items=0"
+                    )
+                return exam
+        raise UserError(f"--run {run}: no method of it merges sharers; give a run with prime or perpcs")
+    from prime_audit.api import compare
+    from prime_audit.lamp.world.world import write_world
+
+    with tempfile.TemporaryDirectory() as folder:
+        sizes: dict[str, Any] = WORLD
+        data = write_world("LaMP-2", folder, seed=seed, **sizes)
+        made = compare(
+            "prime",
+            tasks="LaMP-2",
+            data=str(data),
+            overrides=SMALL,
+            seed=seed,
+            out=Path(folder) / "run",
+            attacks=ATTACKS,
+            cache=None,
+            quiet=True,
+        )
+        return read_exam(made.path, "LaMP-2")
+
+
+def _audit_row(a: Audits) -> tuple[str, ...]:
+    shares = [f"{100 * x:.1f} %" for x in (a.clustered, a.naive, a.leaks, a.confounded)]
+    if not GAMES[a.game].randomised:
+        shares[2] = "–"
+    return (a.what, a.source, a.game, str(a.audits), *shares)
+
+
+def _bound_row(b: Bounds) -> tuple[str, ...]:
+    epsilon = "none" if b.epsilon is None else f"{b.epsilon:.3g}"
+    figures = (f"{b.mean:.3f}", f"{b.highest:.3f}", f"{b.ceiling:.2f}")
+    over = f"{b.exceed}" if b.epsilon is not None else "–"
+    return (
+        b.mechanism,
+        b.estimator,
+        epsilon,
+        str(b.bounds),
+        *figures,
+        over,
+        "–" if b.auc is None else f"{b.auc:.3f}",
+    )

@@ -1,0 +1,170 @@
+"""Trimming sharers' task vectors and uniting them by elected signs: TIES (Yadav et al. 2023), DARE (Yu et al. 2024).
+
+A LoRA's task vector is its update ΔW = BA, or each of its factors A and B taken for one, as PEFT's ``ties`` and
+``dare_*`` do. Sharers' A begin at random numbers of their own, so that an entry of A means something else for each of
+them: what compares entries, by size or between sharers, is sound on ΔW alone. A trimmed ΔW has full rank, though; it
+goes back to low rank by truncated SVD, as in PEFT's ``*_svd``. Of what DARE drops there this undoes the more the wider
+the matrix: at density 0.2 a random update of rank 8 differs from itself by twice its norm when dropped, and by 0.42 of
+it (width 512) or 0.20 (2048) when back at rank 8. DARE of the factors keeps rank and mean without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from prime_audit.community.sharers import bank_name
+from prime_audit.community.store import code_sha256, content_key
+from prime_audit.seeds import rng_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from prime_audit.engine.adapters import Adapter
+    from prime_audit.plugins import Scene
+
+DENSITY = {"ties": 0.2, "dare": 0.5}
+"""Way of trimming → share of entries kept where none is given: TIES's own 20 %; for DARE half, which leaves a quarter
+of the products b·a that make ΔW (its authors drop 20 to 90 % of ΔW)."""
+
+
+@dataclass(frozen=True)
+class Trim:
+    """What becomes of each sharer's task vector before vectors are united."""
+
+    how: str
+    """``ties``: its largest entries are kept; ``dare``: random ones, scaled up so that the mean stays."""
+    density: float
+    """Share of the entries kept, in each matrix on its own, in (0, 1]."""
+    space: str
+    """``delta``: the vector is ΔW, put back to low rank; ``factor``: A and B are a vector each."""
+
+
+# -- on plain tensors ----------------------------------------------------------------------------------------
+
+
+def largest(vectors: Tensor, density: float) -> Tensor:
+    """Keep the ⌊density·n⌋ largest of each vector's n entries, one at least, the others 0: [k, …], the same shape."""
+    sizes = vectors.flatten(1).abs()
+    kept = max(1, int(density * sizes.shape[1]))
+    least = sizes.kthvalue(sizes.shape[1] - kept + 1, dim=1).values
+    # By a threshold: which of equal entries a sort would keep is nobody's promise.
+    return vectors * (sizes >= least[:, None]).view_as(vectors)
+
+
+def drop(vector: Tensor, density: float, rng: np.random.Generator) -> Tensor:
+    """Keep each entry with probability ``density``, divided by it, the others 0."""
+    kept = rng.random(tuple(vector.shape), dtype="float32") < density
+    return vector * vector.new_tensor(kept) / density
+
+
+def elect(vectors: Tensor) -> Tensor:
+    """Average, entry by entry, those of the vectors [k, …] that have the sign of their sum (+ where that is 0)."""
+    agreeing = vectors.sign() == 2 * (vectors.sum(0) >= 0) - 1
+    return (vectors * agreeing).sum(0) / agreeing.sum(0).clamp(min=1)
+
+
+def low_rank(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return A [rank, d_in] and B [d_out, rank] (zeros beyond the full rank) with the product nearest to a matrix."""
+    import torch
+
+    if matrix.shape[0] > matrix.shape[1]:
+        b, a = low_rank(matrix.T, rank)
+        return a.T, b.T
+    # The leading left singular vectors, from the smaller Gram matrix; squared singular values want float64.
+    vectors = torch.linalg.eigh(matrix.double() @ matrix.double().T).eigenvectors[:, -rank:]
+    vectors = torch.nn.functional.pad(vectors.to(matrix.dtype), (0, rank - vectors.shape[1]))
+    return vectors.T @ matrix, vectors
+
+
+# -- in the bank ---------------------------------------------------------------------------------------------
+
+
+def united(
+    scene: Scene, sets: Iterable[Iterable[str]], trim: Trim, rank: int = 0
+) -> dict[frozenset[str], tuple[str, ...]]:
+    """Trim sharers' adapters and unite each set of them by elected signs, once, whoever asks how often.
+
+    The elected signs of one sharer are her own: of a set of one comes her adapter, trimmed.
+
+    Parameters
+    ----------
+    sets
+        Sets of sharers' ids, in any order. The community has to be ready.
+    rank
+        Rank left in ``delta`` space, rounded up to a multiple of the adapters'; 0: that of the set's plain sum.
+
+    Returns
+    -------
+    dict
+        Set → its adapters in the bank, whose sum is what was united: one, or as many as the rank takes.
+    """
+    bank = scene.engine.bank
+    found: dict[frozenset[str], tuple[str, ...]] = {}
+    made: dict[str, Adapter] = {}
+    of: dict[str, list[str]] = {}
+    for one in map(frozenset, sets):
+        parts = 1 if trim.space == "factor" else math.ceil(rank / bank.rank) or len(one)
+        key = content_key({**asdict(trim), "sharers": sorted(one), "parts": parts})
+        found[one] = tuple(f"{trim.how}:{key[:16]}:{n}" for n in range(parts))
+    missing = {one: names for one, names in found.items() if names[0] not in bank.names}
+    with scene.stage("unite", len(missing)) as tick:
+        for one, names in missing.items():
+            for name, adapter in _kept(scene, sorted(one), trim, names).items():
+                made[name], of[name] = adapter, [bank_name(s) for s in sorted(one)]
+            tick(1)
+    bank.add(made, of)
+    return found
+
+
+def _kept(scene: Scene, sharers: Sequence[str], trim: Trim, names: Sequence[str]) -> dict[str, Adapter]:
+    """Unite a set of sharers, or read what an earlier run united."""
+    bank = scene.engine.bank
+    what = {
+        **asdict(trim),
+        "of": [(s, bank.hashes[bank_name(s)]) for s in sharers],
+        "seed": [scene.seed, scene.task.name],
+        "code": code_sha256(("community/trim.py",), ()),
+    }
+
+    def make() -> dict[str, Adapter]:
+        return dict(zip(names, _unite(scene, sharers, trim, len(names)), strict=True))
+
+    made = scene.community.keep("unite", what, names, make)
+    # On the disk the scaling is alpha / rank, which may differ in the last bit.
+    return {name: replace(adapter, scaling=bank.scaling) for name, adapter in made.items()}
+
+
+def _unite(scene: Scene, sharers: Sequence[str], trim: Trim, parts: int) -> list[Adapter]:
+    from prime_audit.engine.adapters import Adapter
+
+    base, bank = scene.engine.base, scene.engine.bank
+    factors: list[tuple[Tensor, Tensor]] = []
+    for number, site in enumerate(base.sites):
+        a, b = (f.float() for f in bank.factors(number, [bank_name(s) for s in sharers]))
+        if trim.space == "delta":
+            update = elect(_trimmed(scene, b @ a, sharers, trim, site.name))
+            a, b = low_rank(update, parts * bank.rank)
+        else:
+            a = elect(_trimmed(scene, a, sharers, trim, f"{site.name} A"))
+            b = elect(_trimmed(scene, b, sharers, trim, f"{site.name} B"))
+        factors.append((a.to(base.dtype), b.to(base.dtype)))
+    sites = tuple(site.name for site in base.sites)
+    cuts = [slice(n * bank.rank, (n + 1) * bank.rank) for n in range(parts)]
+    return [
+        Adapter(sites, tuple(a[c] for a, _ in factors), tuple(b[:, c] for _, b in factors), bank.scaling)
+        for c in cuts
+    ]
+
+
+def _trimmed(scene: Scene, vectors: Tensor, sharers: Sequence[str], trim: Trim, matrix: str) -> Tensor:
+    """Trim one matrix of each sharer [k, …]; what is dropped at random is hers, whoever she is united with."""
+    if trim.how == "ties":
+        return largest(vectors, trim.density)
+    import torch
+
+    rngs = [rng_of(scene.seed, "dare", scene.task.name, s, matrix) for s in sharers]
+    return torch.stack([drop(v, trim.density, rng) for v, rng in zip(vectors, rngs, strict=True)])

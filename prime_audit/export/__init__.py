@@ -1,0 +1,1 @@
+"""A run's model as a PEFT adapter with its model card."""

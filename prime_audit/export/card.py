@@ -1,0 +1,270 @@
+"""The model card of an exported module: what it is made of, what it is worth, and what the audit says of it.
+
+Everything in it comes from the record, and every text of somebody else's is escaped. Sharers are numbered, not named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from prime_audit.engine.hub import pinned
+from prime_audit.io.markup import interval, markdown_text, number, without_folders
+from prime_audit.record import Record, Result
+from prime_audit.report import panel
+from prime_audit.report.tables import CONTROLS, is_leakage
+
+
+def model_card(record: Record, task: str, label: str, core: str, row: Mapping[str, Any], rank: int) -> str:
+    """Write the card of one target's module: Markdown with the front matter that the hub reads.
+
+    ``core`` is the method that made the module, ``label`` the method as run, ``row`` its line of models.jsonl.
+    """
+    parts = (
+        _front_matter(record),
+        _what(record, task, label, core, row, rank),
+        _loading(record),
+        _fronts(record, task, label, core),
+        _merge(record, task, core, row),
+        _utility(record, task, label),
+        _audit(record, task, label),
+        _use(),
+        _made(record),
+    )
+    return "\n".join(line for part in parts for line in part).rstrip() + "\n"
+
+
+def _front_matter(record: Record) -> Iterator[str]:
+    name, _ = pinned(record.model.name)
+    yield "---"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        yield f"base_model: {json.dumps(name)}"  # a JSON string is a YAML string
+    yield "library_name: peft"
+    yield 'tags: ["lora", "personalisation", "prime-audit"]'
+    yield "---"
+    yield ""
+
+
+def _what(
+    record: Record, task: str, label: str, core: str, row: Mapping[str, Any], rank: int
+) -> Iterator[str]:
+    merged = len(row["sharers"])
+    community = record.community.get(task, {})
+    yield f"# {_text(label)} for {_text(row['target'])} ({_text(task)})"
+    yield ""
+    yield (
+        f"A personalised module: one LoRA of rank {rank}, made by `prime-audit` with the method {_text(core)} for one "
+        f"person, the target {_text(row['target'])}, on {_text(task)}. It merges the adapters of {merged} sharers of "
+        f"{len(community.get('sharers', ()))}, seed {record.seeds.get('run')}."
+    )
+    yield ""
+    if community.get("adaptation"):
+        yield (
+            "The adapter that the run had merged into the base's weights (base adaptation) is part of it: load it on "
+            "the base as published, not on an adapted one."
+        )
+        yield ""
+
+
+def _loading(record: Record) -> Iterator[str]:
+    name, revision = pinned(record.model.name)
+    yield "## How to load it"
+    yield ""
+    yield "```python"
+    yield "from peft import PeftModel"
+    yield "from transformers import AutoModelForCausalLM, AutoTokenizer"
+    if name == "mini":
+        yield "from prime_audit.engine.base import MINI as base"
+    else:
+        yield f"base = {_code(name)}"
+    more = "".join(f", {key}={_code(value)}" for key, value in revision.items())
+    yield f"model = AutoModelForCausalLM.from_pretrained(base{more}, dtype={_code(record.model.dtype)})"
+    yield 'model = PeftModel.from_pretrained(model, "this folder")'
+    yield f"tokenizer = AutoTokenizer.from_pretrained(base{more})"
+    yield "```"
+    yield ""
+    yield (
+        f"The base's weights have the sha256 {_text(record.model.sha256)} (over all tensors, as prime-audit counts it) "
+        f"in {_text(record.model.dtype)}; on others the figures below do not hold."
+    )
+    yield ""
+
+
+def _fronts(record: Record, task: str, label: str, core: str) -> Iterator[str]:
+    front = label[len(core) + 1 :] if label.startswith(f"{core}+") else "" if label == core else label
+    if not front:
+        return
+    parameters = record.methods.get(label, {}).get(task, {})
+    own = {k: v for k, v in parameters.items() if k.partition(".")[0] in re.split(r"[+:]", front)}
+    told = f" ({_text(', '.join(f'{k} = {v}' for k, v in own.items()))})" if own else ""
+    yield "## What stands in front of prompts"
+    yield ""
+    yield (
+        f"The figures below are of the whole system: {_text(front)}{told} puts text of the person's own history before "
+        "each question. The module alone is here; `prime-audit prompts` shows what was sent."
+    )
+    yield ""
+
+
+def _merge(record: Record, task: str, core: str, row: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Method"
+    yield ""
+    parameters = record.methods.get(core) or next(
+        (m for label, m in record.methods.items() if label.startswith(f"{core}+")), {}
+    )
+    if own := parameters.get(task):
+        yield from _table(["parameter", "value"], [[k, str(v)] for k, v in own.items()])
+    else:
+        yield f"{_text(core)} has no parameters."
+        yield ""
+    if not row["adapters"]:
+        return
+    rules = {
+        "delta": "sum of updates, ΔW = Σ w B A",
+        "factor": "sum of factors, ΔW = (Σ w B)(Σ w A), as published code merges",
+    }
+    yield f"### Merge weights ({_text(rules.get(row['rule'], row['rule']))})"
+    yield ""
+    weights = np.atleast_2d(np.array(row["weights"], dtype=np.float64))
+    per = f"mean over {len(weights)} layers or modules" if len(weights) > 1 else "weight"
+    numbers = {f"sharer:{s['user']}": s["index"] for s in record.community.get(task, {}).get("sharers", ())}
+    rows = [
+        [
+            f"sharer {numbers[name]}" if name in numbers else _own(name),
+            number(float(column.mean()), signed=True),
+            interval((float(column.min()), float(column.max())), signed=True) if len(weights) > 1 else "",
+        ]
+        for name, column in zip(row["adapters"], weights.T, strict=True)
+    ]
+    yield from _table(["adapter", per, "from, to"], rows)
+
+
+def _own(name: str) -> str:
+    return "the target's own" if name.startswith("own:") else "made of sharers' by the method"
+
+
+def _utility(record: Record, task: str, label: str) -> Iterator[str]:
+    yield "## Utility"
+    yield ""
+    gaps = {
+        c.metric: c
+        for c in record.comparisons
+        if (c.task, c.method, c.baseline) == (task, label, "np") and c.game is None
+    }
+    rows = []
+    for r in _results(record, task, label):
+        gap = gaps.get(r.metric)
+        shown = "" if gap is None or gap.difference is None else number(gap.difference, signed=True)
+        arrow = (
+            {True: " ↑", False: " ↓"}.get(r.higher_is_better, "") if r.higher_is_better is not None else ""
+        )
+        rows.append(
+            [
+                f"{r.metric}{arrow}",
+                _value(r),
+                interval(r.ci),
+                shown,
+                interval(gap.ci, signed=True) if gap else "",
+                f"{r.n} of {r.targets}",
+            ]
+        )
+    yield "Of the method, over all targets of the run; not of this module alone."
+    yield ""
+    yield from _table(["metric", "value", "95 %", "Δ np", "95 %", "questions, targets"], rows)
+
+
+def _audit(record: Record, task: str, label: str) -> Iterator[str]:
+    yield "## Membership audit"
+    yield ""
+    judged = [(x, gap) for x, gap in panel.judged(record) if (x.task, x.method) == (task, label)]
+    if judged:
+        yield from _table(panel.HEADERS[1:], [list(panel.cells(x, gap)) for x, gap in judged])
+        yield from (
+            f"- {_text(x.game)}, {_text(x.attack)}: **{_text(x.verdict)}**. {_text(x.why)}" for x, _ in judged
+        )
+        yield from (f"- {_text(line)}" for x, gap in judged for line in panel.without_base(x, gap))
+        yield ""
+        yield from (f"{_text(note)}\n" for note in panel.LEGEND)
+    results = [r for r in record.results if (r.task, r.method) == (task, label) and is_leakage(r.metric)]
+    rows = [
+        [r.game or "", r.attack or "", _control(r.metric), _value(r), interval(r.ci), r.reason or ""]
+        for r in results
+    ]
+    if rows:
+        yield from _table(["game", "attack", "AUC of", "AUC", "95 %", "why not"], rows)
+    else:
+        yield "No membership game was played on this method."
+        yield ""
+
+
+def _control(metric: str) -> str:
+    return CONTROLS.get(metric, "the model" if metric == "auc" else metric)
+
+
+def _use() -> Iterator[str]:
+    yield "## Intended use"
+    yield ""
+    yield (
+        "For the person it was made for, and for research on personalisation and its risks. It was made of other "
+        "people's adapters and her own history: whoever has it can ask it for what it remembers of them. An audit that "
+        "found no leak has not shown that there is none. Do not publish it without the consent of all of them."
+    )
+    yield ""
+    yield "## Licence"
+    yield ""
+    yield (
+        "None is given here. The terms of the base model, and of everybody's data that went into the adapters, apply "
+        "to it."
+    )
+    yield ""
+
+
+def _made(record: Record) -> Iterator[str]:
+    yield "## How it was made"
+    yield ""
+    privacy: Mapping[str, Any] = record.spec.get("sharer_dp") or {}
+    facts = {
+        "command": without_folders(record.command),
+        "data": "; ".join(f"{d.task}: sha256 {d.sha256}" for d in record.data),
+        "preset": str(record.spec.get("preset")),
+        "seed": str(record.seeds.get("run")),
+        "sharers' privacy": ", ".join(f"{k} = {v}" for k, v in privacy.items()) or "none asked for",
+        "hardware": f"{record.hardware.get('device')}, {record.model.dtype}",
+        "prime-audit commit": str(record.code.get("commit") or "no checkout"),
+        **dict(record.versions),
+    }
+    yield from _table(["what", "value"], [[k, v] for k, v in facts.items()])
+    if record.warnings:
+        yield "What the run warns of:"
+        yield ""
+        yield from (f"- {_text(line)}" for line in record.warnings)
+
+
+def _results(record: Record, task: str, label: str) -> Iterator[Result]:
+    for r in record.results:
+        if (r.task, r.method) == (task, label) and not is_leakage(r.metric):
+            yield r
+
+
+def _value(result: Result) -> str:
+    return "n/a" if result.value is None else number(result.value)
+
+
+def _text(text: object) -> str:
+    return markdown_text(str(text))
+
+
+def _code(text: str) -> str:
+    """Write a text for a fenced block of Python: no character of it ends string or block."""
+    return json.dumps(text).replace("`", "\\u0060")
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(map(_text, headers))} |"
+    yield f"|{'---|' * len(headers)}"
+    yield from (f"| {' | '.join(map(_text, row))} |" for row in rows)
+    yield ""

@@ -1,0 +1,164 @@
+"""``prime-audit export``: a target's model as one LoRA that plain PEFT loads on the base as it was loaded.
+
+What the run merged into the base's weights (base adaptation) stands beside the merge in the same adapter, by
+concatenation: rank r + Σ r, scaling 1. The adapters come from the cache (or, given ones, from their folder), each
+checked by the hash in the run's record; nothing is trained, and neither base nor data are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from prime_audit.engine.hub import pinned
+from prime_audit.errors import UserError, unknown
+from prime_audit.export.card import model_card
+from prime_audit.export.module import Kept, Model, module_of
+from prime_audit.folder import Run, load_run
+from prime_audit.lamp.given import shown
+from prime_audit.lamp.tasks import find_task
+from prime_audit.lamp.world.world import staged
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    model: Model
+    rank: int
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.model.task
+
+    @property
+    def label(self) -> str:
+        """The method's label."""
+        return self.model.label
+
+    @property
+    def shown(self) -> str:
+        """The target's id, for a message."""
+        return shown(str(self.model.row["target"]))
+
+
+def export(
+    run: str | Path,
+    target: str,
+    method: str | None,
+    out: str | Path,
+    *,
+    task: str | None = None,
+    cache: Path | None = None,
+    sharers: Path | None = None,
+    base_adapter: Path | None = None,
+) -> Exported:
+    """Write a target's module and its model card into a new folder, whole or not at all.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished run.
+    target
+        Id of the target.
+    method
+        A method's label in the run, fronts and parameters included; None: its only one beside ``np``.
+    out
+        The folder to make.
+    task
+        Needed where the run has several.
+    cache
+        The cache of the run.
+    sharers, base_adapter
+        Where the run's given adapters lie, if it had any.
+
+    Raises
+    ------
+    UserError
+        For unknown names, for adapters that are no longer kept or no longer the run's, and a folder that exists.
+    """
+    from safetensors import SafetensorError
+
+    from prime_audit.engine.adapters import save_adapter
+
+    model = _model(load_run(run), target, method, task)
+    base, revision = pinned(_base_name(model.run.record.model.name))
+    folder = Path(out)
+    try:
+        made = module_of(model, Kept(model, cache, sharers, base_adapter))
+        card = model_card(model.run.record, model.task, model.label, model.core, model.row, made.rank)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
+        # Its community and settings are any JSON: somebody wrote them so.
+        why = f"{type(fault).__name__}: {fault}"[:120]
+        raise UserError(
+            f"{model.run.path}: its record says what no run says ({why}); restore it, or run compare again"
+        ) from fault
+    try:
+        with staged(folder) as draft:
+            save_adapter(made, draft, base_model=base, revision=revision.get("revision", ""))
+            (draft / CARD).write_text(card, encoding="utf-8")
+    except SafetensorError as fault:  # a full disk, where its writer meets it
+        raise UserError(
+            f"{folder}: cannot be written ({' '.join(str(fault).split())}): free space"
+        ) from fault
+    return Exported(folder, model, made.rank)
+
+
+# -- which model ---------------------------------------------------------------------------------------------
+
+
+def _model(run: Run, target: str, method: str | None, task: str | None) -> Model:
+    record = run.record
+    if "attacked" in record.spec:
+        raise UserError(f"{run.path} holds attacks on {record.spec['attacked']}: name the folder of that run")
+    chosen = _task(run, task)
+    label = _method(run, method)
+    rows = [row for row in run.models() if row["task"] == chosen and "game" not in row]
+    failed = {str(f.method): f for f in record.failures if f.task == chosen and f.stage == "personalise"}
+    core = _core(label, {row["method"] for row in rows} | failed.keys())
+    own = {row["target"]: row for row in rows if row["method"] == core}
+    if target not in own and core in failed:
+        raise UserError(
+            f"{run.path}: made no such model: {failed[core].line()}; mend it and run compare again"
+        )
+    if target not in own:
+        raise unknown(f"target of {label} on {chosen}", target, map(str, own))
+    return Model(run, chosen, label, core, own[target])
+
+
+def _core(label: str, cores: Collection[str]) -> str:
+    """Find the method that made a label's module; a front alone (rag) stands before np."""
+    return max((c for c in cores if label == c or label.startswith(f"{c}+")), key=len, default="np")
+
+
+def _task(run: Run, asked: str | None) -> str:
+    known = [d.task for d in run.record.data]
+    if asked is None:
+        if len(known) != 1:
+            raise UserError(f"{run.path} has {len(known)} tasks: give --task, one of {', '.join(known)}")
+        return known[0]
+    if (name := find_task(asked).name) not in known:
+        raise unknown(f"task of {run.path}", name, known)
+    return name
+
+
+def _method(run: Run, asked: str | None) -> str:
+    known = list(run.record.methods)
+    if asked is None:
+        others = [label for label in known if label != "np"] or known
+        if len(others) != 1:
+            raise UserError(f"{run.path} has several methods: give --method, one of {'  '.join(others)}")
+        return others[0]
+    if asked not in known:
+        raise unknown(f"method of {run.path}", asked, known)
+    return asked
+
+
+def _base_name(model: str) -> str:
+    """Name the base for PEFT; the packaged model has no name that anybody else could load."""
+    return "" if model == "mini" else model

@@ -1,0 +1,209 @@
+"""Controls: what an AUC is worth without the personalised model.
+
+A control has the signature of an attack, signals in, one score an item out, higher = member, and goes through the
+same statistics. It may read what no attack may (``CONTROL_FIELDS``), and nothing that the personalised model said.
+Directions are fixed beforehand, as for attacks: short = member (as a sum of losses has it), similar = member.
+The fourth control, ``base``, is not here: it is the attack itself on the unmerged base's signals.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from prime_audit.audit.auc import BoolArray, FloatArray
+from prime_audit.audit.signals import Signals
+from prime_audit.community.store import code_sha256, content_key
+from prime_audit.lamp.data import words_of
+
+if TYPE_CHECKING:
+    from prime_audit.engine.memo import Keeper
+
+FOLDS = 5
+"""Cross-validation folds of the bag-of-words classifier; fewer where a side has fewer items."""
+FOLD_SEED = 0
+"""Fixed: the control is the same in every run on the same items."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control, described as an attack is."""
+
+    name: str
+    summary: str
+    needs: tuple[str, ...]
+    """Fields of ``Signals`` it reads."""
+    score: Callable[[Signals], FloatArray]
+    """Signals to scores [items], higher = member; NaN where undefined."""
+
+
+def bag_of_words(signals: Signals, keeper: Keeper | None = None) -> FloatArray:
+    """Out-of-fold log-odds of membership from the words alone: TF-IDF and logistic regression.
+
+    It reads what the attacker's model reads, prompt and gold, but never asks the model. Folds are stratified by
+    membership and drawn over items, not sharers: another item of the same sharer may be in training, so where
+    whole sharers are members it also measures how well a sharer is known by her words. That is meant: it is the
+    shift an attack could exploit. The vocabulary and its weights come from the training folds only. A ``keeper`` keeps
+    the scores between runs.
+
+    Returns
+    -------
+    FloatArray
+        [items]; all NaN where a side has fewer than two items, or a training fold holds no word.
+    """
+    return _scored(signals, None, keeper)
+
+
+def bag_of_words_between(signals: Signals, owners: Sequence[str], keeper: Keeper | None = None) -> FloatArray:
+    """``bag_of_words`` with whole owners left out of training in turn: for games whose members are sharers by coin.
+
+    There another item of the same sharer carries the same coin, so a fold that split her would be told the answer.
+    With few owners it lies below ½ where the words tell nothing: who is left out makes her own side the rarer one.
+
+    Returns
+    -------
+    FloatArray
+        [items]; NaN for owners without whom one side is empty.
+    """
+    return _scored(signals, tuple(owners), keeper)
+
+
+def _scored(signals: Signals, owners: tuple[str, ...] | None, keeper: Any) -> FloatArray:
+    texts = tuple(f"{front}\n{gold}" for front, gold in zip(signals.prompts, signals.texts, strict=True))
+    return _kept(texts, np.asarray(signals.members, dtype=np.bool_).tobytes(), owners, keeper).copy()
+
+
+@lru_cache(maxsize=1024)  # targets that merge the same sharers, and methods, play on the same items
+def _kept(texts: tuple[str, ...], sides: bytes, owners: tuple[str, ...] | None, keeper: Any) -> FloatArray:
+    """Score, or read back what was scored from the same texts and sides by the same code."""
+    members = np.frombuffer(sides, dtype=np.bool_)
+
+    def score() -> FloatArray:
+        return _out_of_fold(texts, members) if owners is None else _without_owner(texts, members, owners)
+
+    if keeper is None:
+        return score()
+    asked = {
+        "kind": "bag of words",
+        "texts": texts,
+        "members": members.tolist(),
+        "owners": owners,
+        "code": code_sha256(("games/controls.py",), ("scikit-learn", "scipy", "numpy")),
+        "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),  # long sums are split among them
+    }
+    found: FloatArray = keeper.arrays(content_key(asked), lambda: {"scores": score()})["scores"]
+    return found
+
+
+def _out_of_fold(texts: Sequence[str], members: BoolArray) -> FloatArray:
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    rarer = int(min(members.sum(), (~members).sum()))
+    if rarer < 2:
+        return np.full(members.size, np.nan)
+    folds = StratifiedKFold(min(FOLDS, rarer), shuffle=True, random_state=FOLD_SEED)
+    try:
+        scores = cross_val_predict(_classifier(), list(texts), members, cv=folds, method="decision_function")
+    except ValueError as fault:
+        if "empty vocabulary" not in str(fault):
+            raise
+        return np.full(members.size, np.nan)
+    return np.asarray(scores, dtype=np.float64)
+
+
+def _without_owner(texts: Sequence[str], members: BoolArray, owners: Sequence[str]) -> FloatArray:
+    who = np.asarray(owners, dtype=np.str_)
+    scores = np.full(members.size, np.nan)
+    for owner in sorted(set(owners)):
+        rest = np.flatnonzero(who != owner)
+        if len(set(members[rest].tolist())) < 2:
+            continue
+        own = np.flatnonzero(who == owner)
+        try:
+            fitted = _classifier().fit([texts[i] for i in rest], members[rest])
+        except ValueError as fault:
+            if "empty vocabulary" not in str(fault):
+                raise
+            continue
+        scores[own] = fitted.decision_function([texts[i] for i in own])
+    return scores
+
+
+def length_only(signals: Signals) -> FloatArray:
+    """Minus the number of gold tokens, end-of-text included."""
+    return -np.array([len(row) for row in signals.logprobs], dtype=np.float64)
+
+
+def similarity_only(signals: Signals) -> FloatArray:
+    """Cosine of the item's owner to the target: how sharers were selected."""
+    return np.asarray(signals.similarity, dtype=np.float64)
+
+
+@lru_cache(maxsize=100_000)
+def _words(text: str) -> list[str]:
+    """Cut a text into lower-case words, once: every fold of every target's game reads the same texts."""
+    return re.findall(r"(?u)\w+", text.lower())
+
+
+def _classifier() -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(
+        TfidfVectorizer(analyzer=_words, sublinear_tf=True),
+        LogisticRegression(class_weight="balanced", max_iter=1000),
+    )
+
+
+CONTROLS: Mapping[str, Control] = {
+    "bag_of_words": Control(
+        "bag_of_words",
+        "Words alone: TF-IDF and logistic regression, cross-validated on the game's labels.",
+        ("prompts", "texts", "members"),
+        bag_of_words,
+    ),
+    "length_only": Control(
+        "length_only", "Length alone: minus the number of gold tokens.", ("logprobs",), length_only
+    ),
+    "similarity_only": Control(
+        "similarity_only",
+        "Similarity alone: the sharer's cosine to the target.",
+        ("similarity",),
+        similarity_only,
+    ),
+}
+"""The controls beside every figure, but for ``base``."""
+
+
+def both_sides(texts: Sequence[str], members: ArrayLike) -> tuple[BoolArray, BoolArray]:
+    """Find near-duplicates across the sides of a game: same words in the same order, case and punctuation aside.
+
+    Give the whole item, prompt and gold: golds that are labels repeat without being duplicates. Such items pull
+    every AUC towards ½; they are reported, not removed.
+
+    Parameters
+    ----------
+    texts
+        Of each item, [items]. Texts without a word count as equal to each other.
+    members
+        Whether the item is a member, [items].
+
+    Returns
+    -------
+    tuple
+        Members whose text is also a non-member's, and non-members whose text is also a member's, each [items].
+    """
+    inside = np.asarray(members, dtype=np.bool_)
+    words = [words_of(text) for text in texts]
+    sides = list(zip(words, inside.tolist(), strict=True))
+    shared = {w for w, member in sides if member} & {w for w, member in sides if not member}
+    twins = np.array([w in shared for w in words], dtype=np.bool_)
+    return twins & inside, twins & ~inside

@@ -1,0 +1,157 @@
+"""What one model said of the pool, and the signals that a game's items get from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
+from prime_audit.audit.signals import ABSENT, Rows, Signals, mean_nll
+from prime_audit.games.deal import Dealt
+from prime_audit.games.pool import Pool
+
+if TYPE_CHECKING:
+    from prime_audit.engine.mixture import Observation
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """One model's pass over the pool: a row each, float64 [T] arrays; absent fields were not asked for.
+
+    A row that the model was not asked for is empty, T = 0 (end-of-text is scored too, so T >= 1 where it was).
+    """
+
+    logprobs: Rows
+    mu: Rows
+    sigma: Rows
+    lower_logprobs: Rows
+    prefix_logprobs: Rows
+    population: Rows
+    """Log-probabilities of the known non-members."""
+
+    @classmethod
+    def gather(cls, found: Sequence[Observation], rows: int, extras: Sequence[str]) -> Observed:
+        """Sort the engine's observations, the pool's rows first, by signal; ``extras`` in the probes' order."""
+        own = found[:rows]
+        moments = bool(own) and own[0].mu is not None
+        return cls(
+            [o.logprobs[0] for o in own],
+            [_known(o.mu) for o in own] if moments else ABSENT,
+            [_known(o.sigma) for o in own] if moments else ABSENT,
+            **{
+                name: [o.logprobs[1 + extras.index(name)] for o in own] if name in extras else ABSENT
+                for name in ("lower_logprobs", "prefix_logprobs")
+            },
+            population=[o.logprobs[0] for o in found[rows:]],
+        )
+
+    def spread(self, rows: IntArray, total: int) -> Observed:
+        """Put the items of a pass over ``rows`` alone at their rows of a pool of ``total``; the others stay empty."""
+
+        def place(values: Rows) -> Rows:
+            if values is ABSENT:
+                return ABSENT
+            full: list[FloatArray] = [np.zeros(0)] * total
+            for row, value in zip(rows.tolist(), values, strict=True):
+                full[row] = value
+            return full
+
+        return replace(self, **{name: place(getattr(self, name)) for name in _PER_ROW})
+
+
+_PER_ROW = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs")
+
+
+def _known(values: FloatArray | None) -> FloatArray:
+    assert values is not None
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Shadow:
+    """What a target's model tells the attacks on other targets' models."""
+
+    nll: FloatArray
+    """Mean NLL of the pool's rows, [rows]."""
+    asked: BoolArray
+    """Rows that it counts for, [rows]: an item is not a shadow's that was not asked for it."""
+    population: FloatArray
+    """Mean NLL of the known non-members."""
+
+    @classmethod
+    def of(cls, seen: Observed, rows: IntArray | None = None) -> Shadow:
+        """Take a model for what it was asked, or for ``rows`` of that alone."""
+        asked = np.array([len(row) > 0 for row in seen.logprobs], dtype=np.bool_)
+        if rows is not None:
+            asked &= np.isin(np.arange(asked.size), rows)
+        return cls(mean_nll(seen.logprobs), asked, mean_nll(seen.population))
+
+
+def signals_of(
+    own: Observed,
+    base: Observed,
+    others: Mapping[str, Shadow],
+    merged: Mapping[str, Sequence[str]],
+    pool: Pool,
+    dealt: Dealt,
+    similarity: FloatArray,
+) -> Signals:
+    """Take a game's rows out of a model's pass, with the other targets' models as shadow models.
+
+    A module that contains an item's owner is an IN model for it, any other an OUT model, the base among them
+    (a community LiRA); one that was not asked for the item is neither. Membership in the audited model decides nothing
+    here.
+
+    Raises
+    ------
+    ValueError
+        Where the model or the base was not asked for a row: no score stands for "not asked".
+    """
+    rows = dealt.rows
+    if not all(len(seen.logprobs[r]) for seen in (own, base) for r in rows):
+        raise ValueError(f"target {dealt.target!r}: an item in play was never asked for")
+
+    def take(values: Rows) -> Rows:
+        return ABSENT if values is ABSENT else [values[r] for r in rows]
+
+    inside, outside = _shadows(others, merged, dealt)
+    floor = mean_nll(take(base.logprobs))
+    crowd = [mean_nll(base.population), *(shadow.population for shadow in others.values())]
+    return Signals(
+        logprobs=take(own.logprobs),
+        mu=take(own.mu),
+        sigma=take(own.sigma),
+        lower_logprobs=take(own.lower_logprobs),
+        prefix_logprobs=take(own.prefix_logprobs),
+        base_logprobs=take(base.logprobs),
+        texts=[pool.golds[r] for r in rows],
+        prompts=[pool.prompts[r] for r in rows],
+        owners=[pool.owners[r] for r in rows],
+        in_nll=inside,
+        out_nll=[np.append(own, rest) for own, rest in zip(floor, outside, strict=True)],
+        population_logprobs=own.population,
+        population_out_nll=[np.array(column) for column in zip(*crowd, strict=True)],
+        members=dealt.members,
+        similarity=similarity,
+    )
+
+
+def _shadows(
+    others: Mapping[str, Shadow], merged: Mapping[str, Sequence[str]], dealt: Dealt
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Mean NLL of each item in play under the other models with its owner, and under those without her."""
+    rows, shape = dealt.rows, (len(others), len(dealt.rows))
+    nll = np.array([shadow.nll[rows] for shadow in others.values()]).reshape(shape)
+    asked = np.array([shadow.asked[rows] for shadow in others.values()], dtype=np.bool_).reshape(shape)
+    owners = {owner: place for place, owner in enumerate(dict.fromkeys(dealt.owners))}
+    contains = np.zeros((len(others), len(owners)), dtype=np.bool_)
+    for place, target in enumerate(others):
+        contains[place, [owners[name] for name in merged[target] if name in owners]] = True
+    inside = contains[:, [owners[owner] for owner in dealt.owners]]
+    return (
+        [nll[inside[:, i] & asked[:, i], i] for i in range(len(rows))],
+        [nll[~inside[:, i] & asked[:, i], i] for i in range(len(rows))],
+    )

@@ -1,0 +1,352 @@
+"""Signals on disk: what a run's one pass saw, so that attacks can be scored again without the model.
+
+``signals/<task>.pool.json`` names everything in words: the items, who is merged in whose model, similarities, coins,
+and by method the files with their sha256 and its own. ``signals/<task>.<sha256>.safetensors`` hold the numbers, named
+by their content, so that two processes that add signals cannot overwrite each other's; ids and labels never become
+paths. Ragged rows are flattened: ``logprobs`` is float64 [all tokens of all models], and
+``logprobs.offsets``, int64 [models · items + 1], says where each item begins, models in the order of ``models``; an
+item that a model was not asked for is empty. The same signals give the same bytes. A later pass for signals that were
+not asked for adds files; only the pool's changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.signals import ABSENT
+from prime_audit.errors import UserError, unknown
+from prime_audit.folder import write_atomic
+from prime_audit.games.observed import Observed
+from prime_audit.games.pool import Pool
+from prime_audit.io import intake
+from prime_audit.lamp.tasks import TASKS
+
+FORMAT = "prime-audit/signals/2"
+FOLDER = "signals"
+FIELDS = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "population")
+"""Fields of ``Observed``."""
+BEHIND: Mapping[str, str] = {
+    **{name: name for name in FIELDS[1:5]},
+    "population_logprobs": "population",
+    "population_out_nll": "population",
+}
+"""Signal an attack may need → the observed field it is made of; all others come with every pass."""
+_TEXTS = ("owners", "ids", "prompts", "golds")
+"""A pool's columns of texts."""
+UNMERGED = ""
+"""Stands for a target where the unmerged base was asked."""
+_PART = re.compile(r"[A-Za-z0-9-]+\.[0-9a-f]{16}\.safetensors")
+"""Names of the files of numbers: nothing else is opened, whatever a pool names."""
+Kind = Literal["modules", "inclusion", "target"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What the models of one method said of a pool."""
+
+    kind: Kind
+    """Modules as deployed (games paper and heldout), modules made again by coin, or whole systems."""
+    method: str | None
+    """The core's label (of kind target: the method's); None: the unmerged base."""
+    labels: Sequence[str] = ()
+    """Methods that it is a figure of."""
+    merged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Target → the sharers merged in her model."""
+    coins: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    """Target → candidate → whether her coin included her; kind inclusion only."""
+    seen: Mapping[str, Observed] = field(default_factory=dict)
+    """Target → what her model said; ``UNMERGED`` for the base."""
+    fields: Sequence[str] = ()
+    """What was observed."""
+    why: str | None = None
+    """Why there is nothing to play; None where there is."""
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """Names the pass within its exam."""
+        return self.kind, self.method
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """All that the attacks on one task's models are scored from."""
+
+    task: str
+    seed: int
+    """The run's."""
+    pools: Mapping[str, Pool]
+    """``sharers`` for kinds modules and inclusion, ``target`` for kind target."""
+    similarity: Mapping[str, Mapping[str, float]]
+    """Target → sharer → cosine."""
+    passes: Sequence[Pass]
+
+    def pool(self, kind: str) -> Pool:
+        """Return the pool that a kind of pass was made over."""
+        return self.pools["target" if kind == "target" else "sharers"]
+
+    def base(self, kind: str) -> Observed | None:
+        """Return what the unmerged base said of that pool; None where no game could be played."""
+        of = "target" if kind == "target" else "modules"
+        return next((p.seen[UNMERGED] for p in self.passes if p.key == (of, None) and p.seen), None)
+
+    def lacking(self, needs: Iterable[str], kinds: Iterable[str]) -> list[str]:
+        """List observed fields that signals ``needs`` are made of and some pass of these kinds lacks."""
+        wanted = {BEHIND[n] for n in needs if n in BEHIND}
+        played = [p for p in self.passes if p.seen and p.kind in set(kinds)]
+        return [f for f in FIELDS if f in wanted and any(f not in p.fields for p in played)]
+
+
+# -- writing -----------------------------------------------------------------------------------------------
+
+
+def write_exam(folder: Path, exam: Exam) -> None:
+    """Write a task's signals below a run's ``folder``, the pool last; UserError where they cannot be saved."""
+    parts = [[_write_part(folder, exam.task, p, p.fields)] if p.seen else [] for p in exam.passes]
+    _write_pool(folder, exam, parts)
+
+
+def add_fields(folder: Path, exam: Exam, more: Sequence[Pass], fields: Sequence[str]) -> Exam:
+    """Store ``fields`` of passes made later beside what is there; return the exam that holds both."""
+    content = _read_pool(folder, exam.task)
+    parts = [list(p["parts"]) for p in content["passes"]]
+    later, passes = {p.key: p for p in more}, list(exam.passes)
+    for place, one in enumerate(exam.passes):
+        new = [f for f in fields if one.seen and f not in one.fields]
+        if new:
+            passes[place] = _joined(one, later[one.key], new)
+            parts[place].append(_write_part(folder, exam.task, passes[place], new))
+    grown = replace(exam, passes=passes)
+    _write_pool(folder, grown, parts)
+    return grown
+
+
+def _joined(one: Pass, later: Pass, new: Sequence[str]) -> Pass:
+    seen = {
+        target: replace(own, **{f: getattr(later.seen[target], f) for f in new})
+        for target, own in one.seen.items()
+    }
+    return replace(one, seen=seen, fields=tuple(f for f in FIELDS if f in {*one.fields, *new}))
+
+
+def _write_part(folder: Path, task: str, one: Pass, fields: Sequence[str]) -> dict[str, Any]:
+    from safetensors.numpy import save
+
+    tensors: dict[str, np.ndarray] = {}
+    for name in fields:
+        rows = [row for seen in one.seen.values() for row in getattr(seen, name)]
+        tensors[name] = np.concatenate([np.zeros(0), *rows])
+        tensors[f"{name}.offsets"] = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    content = save(tensors)
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = f"{task}.{sha256[:16]}.safetensors"
+    _make(folder)
+    write_atomic(folder / FOLDER / file, [content])
+    return {"file": file, "sha256": sha256, "fields": list(fields)}
+
+
+def _write_pool(folder: Path, exam: Exam, parts: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "task": exam.task,
+        "seed": exam.seed,
+        "pools": {name: _pool_json(pool) for name, pool in exam.pools.items()},
+        "similarity": {target: dict(own) for target, own in exam.similarity.items()},
+        "passes": [_pass_json(p, own) for p, own in zip(exam.passes, parts, strict=True)],
+    }
+    content["sha256"] = _digest(content)
+    _make(folder)
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1)
+    write_atomic(folder / FOLDER / f"{exam.task}.pool.json", [text + "\n"])
+
+
+def _make(folder: Path) -> None:
+    try:
+        (folder / FOLDER).mkdir(exist_ok=True)
+    except OSError as fault:
+        raise UserError(
+            f"cannot make {folder / FOLDER}: {fault.strerror}; make room or choose another --out"
+        ) from None
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, ensure_ascii=True, sort_keys=True).encode()).hexdigest()
+
+
+def _pool_json(pool: Pool) -> dict[str, Any]:
+    marks = {name: getattr(pool, name).astype(int).tolist() for name in ("trained", "last", "drawn")}
+    texts = {name: list(getattr(pool, name)) for name in ("owners", "ids", "prompts", "golds", "twins")}
+    sampled = {target: rows.tolist() for target, rows in pool.sampled.items()}
+    others = {"sampled": sampled} if sampled else {}
+    return {**texts, **marks, "population": [list(pair) for pair in pool.population], **others}
+
+
+def _pass_json(one: Pass, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "method": one.method,
+        "labels": list(one.labels),
+        "merged": {target: list(own) for target, own in one.merged.items()},
+        "coins": {target: dict(own) for target, own in one.coins.items()},
+        "models": list(one.seen),
+        "why": one.why,
+        "parts": list(parts),
+    }
+
+
+# -- reading -----------------------------------------------------------------------------------------------
+
+
+def read_exam(folder: Path, task: str) -> Exam:
+    """Read a task's signals of a run, checking every hash.
+
+    Raises
+    ------
+    UserError
+        Where there are none, or a file is missing, broken or not the one that was written.
+    """
+    if task not in TASKS:  # it becomes part of a path, and a record may say anything
+        raise unknown("task of stored signals", str(task), TASKS)
+    content = _read_pool(folder, task)
+    try:
+        pools = {name: _pool(own) for name, own in content["pools"].items()}
+        passes = [_pass(folder, p, pools) for p in content["passes"]]
+        exam = Exam(task, int(content["seed"]), pools, content["similarity"], passes)
+        _require_sound(exam)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as fault:
+        # Its sha256 is right: somebody wrote it so.
+        why = f"{type(fault).__name__}: {fault}"[:120]
+        raise UserError(
+            f"{folder / FOLDER / task}.pool.json: says what no run says ({why}); run compare again"
+        ) from None
+    return exam
+
+
+def _read_pool(folder: Path, task: str) -> dict[str, Any]:
+    path = folder / FOLDER / f"{task}.pool.json"
+    try:
+        content = intake.read_json(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no signals are stored there; run compare again to make them") from None
+    except (OSError, ValueError) as fault:
+        raise UserError(f"{path}: cannot be read ({fault}); restore it, or run compare again") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path}: is no {FORMAT} file; run compare again with this prime-audit")
+    if content.pop("sha256", None) != _digest(content):
+        raise UserError(
+            f"{path}: was changed after it was written (sha256); restore it, or run compare again"
+        )
+    return content
+
+
+def _pool(content: Mapping[str, Any]) -> Pool:
+    marks: dict[str, Any] = {n: np.array(content[n], dtype=np.bool_) for n in ("trained", "last", "drawn")}
+    texts = {n: content[n] for n in ("owners", "ids", "prompts", "golds", "twins")}
+    population = [(prompt, gold) for prompt, gold in content["population"]]
+    sampled = {t: np.array(rows, dtype=np.int64) for t, rows in content.get("sampled", {}).items()}
+    return Pool(**texts, **marks, population=population, sampled=sampled)
+
+
+def _pass(folder: Path, content: Mapping[str, Any], pools: Mapping[str, Pool]) -> Pass:
+    models, found = content["models"], dict[str, list[Any]]()
+    for part in content["parts"]:
+        if not _PART.fullmatch(part["file"]):
+            raise ValueError(f"no name of a part: {part['file'][:40]!r}")
+        tensors = _tensors(folder / FOLDER / part["file"], part["sha256"])
+        for name in part["fields"]:
+            found[name] = _unpacked(tensors[name], tensors[f"{name}.offsets"], len(models))
+    columns = [found.get(name, [[] if name == "population" else ABSENT] * len(models)) for name in FIELDS]
+    seen = {target: Observed(*own) for target, *own in zip(models, *columns, strict=True)}
+    return Pass(
+        content["kind"],
+        content["method"],
+        content["labels"],
+        {target: tuple(own) for target, own in content["merged"].items()},
+        content["coins"],
+        seen,
+        tuple(found),
+        content["why"],
+    )
+
+
+def _tensors(path: Path, sha256: str) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        content = intake.read_bytes(path)
+    except OSError as fault:
+        raise UserError(
+            f"{path}: cannot be read ({fault.strerror}); restore it, or run compare again"
+        ) from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(
+            f"{path}: was changed after it was written (sha256); restore it, or run compare again"
+        )
+    try:
+        return dict(load(content))
+    except SafetensorError as fault:
+        raise ValueError(f"{path.name}: {fault}") from None
+
+
+def _unpacked(values: FloatArray, offsets: np.ndarray, models: int) -> list[list[FloatArray]]:
+    """Cut flat values into [models] lists of one array an item."""
+    if values.dtype != np.float64 or values.ndim != 1 or offsets.dtype != np.int64 or offsets.ndim != 1:
+        raise ValueError("numbers of another type or shape")
+    if not offsets.size or offsets[0] or offsets[-1] != values.size or (np.diff(offsets) < 0).any():
+        raise ValueError("offsets that do not cut the numbers")
+    if (offsets.size - 1) % max(models, 1):
+        raise ValueError(f"{offsets.size - 1} rows of {models} models")
+    if not models:
+        return []
+    each = (offsets.size - 1) // models
+    rows = [values[a:b] for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
+    return [rows[m * each : (m + 1) * each] for m in range(models)]
+
+
+def _require_sound(exam: Exam) -> None:
+    """Raise ValueError where the parts of an exam do not fit each other."""
+    for name, pool in exam.pools.items():
+        rows = len(pool)
+        columns = (*_TEXTS, "trained", "last", "drawn", "twins")
+        if wrong := [c for c in columns if len(getattr(pool, c)) != rows]:
+            raise ValueError(f"pool {name}: {wrong[0]} is not one a row")
+        texts = [text for column in _TEXTS for text in getattr(pool, column)]
+        if not all(isinstance(text, str) for text in (*texts, *(t for own in pool.twins for t in own))):
+            raise ValueError(f"pool {name}: a text is none")
+        if any(r.size and not 0 <= r.min() <= r.max() < rows for r in pool.sampled.values()):
+            raise ValueError(f"pool {name}: a sampled row that is not there")
+    for one in exam.passes:
+        _require_pass(exam, one)
+
+
+def _require_pass(exam: Exam, one: Pass) -> None:
+    if one.kind not in get_args(Kind):
+        raise ValueError(f"a pass of kind {str(one.kind)[:40]}")
+    if not one.seen:
+        return
+    rows, names = len(exam.pool(one.kind)), {*exam.pool(one.kind).owners}
+    for seen in one.seen.values():
+        for column in ("logprobs", *FIELDS[1:5]):
+            values = getattr(seen, column)
+            if values is ABSENT and column != "logprobs":
+                continue
+            if values is ABSENT or len(values) != rows:
+                raise ValueError(f"{one.method}: not {rows} rows of {column}")
+    if one.method is None:
+        if UNMERGED not in one.seen:
+            raise ValueError("the base was not asked")
+        return
+    for target in one.seen:
+        if one.kind != "target" and target not in one.merged:
+            raise ValueError(f"{one.method}: nobody says who is merged for {target[:40]!r}")
+        if one.kind != "target" and not names <= exam.similarity[target].keys():
+            raise ValueError(f"{target[:40]!r}: not similar to everyone")

@@ -1,0 +1,1 @@
+"""Text in and out: files from outside, the terminal, markup."""

@@ -1,0 +1,69 @@
+"""The one door to the terminal: whatever stands in somebody's data, nothing in it steers the terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prime_audit.io.markup import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+WIDTH = 100
+"""Characters of a line where the output is no terminal."""
+_LONGEST = 2000
+"""Characters of an error's line; of a longer one the middle is left out, for its end says what to do."""
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print lines of text, or JSON: what steers a terminal is written as ``\\u001b``, as JSON would."""
+    click.echo(visible(text), err=err)
+
+
+def error_line(message: str) -> str:
+    """Put an error's message on one line, of bounded length."""
+    line = visible(" ".join(message.split()))
+    half = _LONGEST // 2
+    return line if len(line) <= _LONGEST else f"{line[:half]} … {line[-half:]}"
+
+
+def console() -> Console:
+    """Return rich's console for standard output."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+def draw(drawn: RenderableType) -> None:
+    """Print what rich draws: tables, texts, groups."""
+    console().print(_Harmless(drawn), markup=False)
+
+
+def print_table(rows: list[list[Any]], headers: list[str]) -> None:
+    """Print rows as a table."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        table.add_column(Text(visible(header)))
+    for row in rows:
+        table.add_row(*(Text(visible(str(cell))) for cell in row))
+    draw(table)
+
+
+class _Harmless:
+    """Something drawn, with every character that steers a terminal replaced; rich's own colours stay."""
+
+    def __init__(self, drawn: RenderableType) -> None:
+        self._drawn = drawn
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+
+        for text, style, control in console.render(self._drawn, options):
+            yield Segment(text if control else visible(text), style, control)

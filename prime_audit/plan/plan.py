@@ -1,0 +1,342 @@
+"""What will be run: tasks, methods with their parameters, model, data, numbers. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prime_audit.engine.privacy import Privacy, parse_privacy
+from prime_audit.errors import UserError, unknown
+from prime_audit.games.deal import GAMES
+from prime_audit.lamp.tasks import find_task
+from prime_audit.plugins import Augment, Method
+from prime_audit.plugins.calling import front_of
+from prime_audit.plugins.loading import load_attack, load_method, load_run_settings, read_params
+from prime_audit.settings import Settings
+
+DEVICES = ("auto", "cpu", "cuda")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+REFERENCE = "np"
+"""The method every other is compared with; it is always run."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One plugin of a method, with the parameters the user typed."""
+
+    plugin: Method
+    given: tuple[tuple[str, str], ...] = ()
+    """(name, text) pairs, in the order the plugin declares its parameters."""
+
+    @property
+    def label(self) -> str:
+        """As typed but for the order: ``prime:alpha=0.6,k=3``."""
+        return self.plugin.name + (":" + ",".join(f"{k}={v}" for k, v in self.given) if self.given else "")
+
+    def values(self, settings: Settings, task: str) -> dict[str, Any]:
+        """All parameters for a task, the preset's numbers filled in."""
+        return read_params(self.plugin, dict(self.given), settings, task)
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method as run: one way to personalise the model, and what goes in front of the prompt."""
+
+    core: Part
+    """Makes the personalised model; ``np`` where the user named a method of the prompt alone."""
+    fronts: tuple[Part, ...] = ()
+    """Methods of the prompt, in the order typed."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The core, then the fronts."""
+        return (self.core, *self.fronts)
+
+    @property
+    def label(self) -> str:
+        """``prime:alpha=0.6+rag``; ``rag`` for ``np+rag``."""
+        alone = self.core.label == REFERENCE and self.fronts
+        return "+".join(p.label for p in (() if alone else (self.core,)) + self.fronts)
+
+    def augment(self, settings: Settings, task: str) -> Augment:
+        """Decide what goes in front of a task's prompts: the most items, and the profile if any part wants it."""
+        alone = self.core.plugin.name == REFERENCE and len(self.fronts) == 1
+        made = [front_of(p.plugin, p.values(settings, task), alone=alone) for p in self.fronts]
+        wordings = [a.wording for a in made if a.profile]
+        return Augment(max((a.k for a in made), default=0), bool(wordings), *wordings[:1])
+
+    def values(self, settings: Settings, task: str) -> dict[str, Any]:
+        """All parameters of all parts: ``{"prime.alpha": 0.6, "rag.k": 1}``."""
+        return {
+            f"{p.plugin.name}.{key}": value
+            for p in self.parts
+            for key, value in p.values(settings, task).items()
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, decided."""
+
+    tasks: tuple[str, ...]
+    methods: tuple[MethodSpec, ...]
+    """The reference first."""
+    attacks: tuple[str, ...]
+    games: tuple[str, ...]
+    data: str
+    """``world`` or a path."""
+    model: str
+    encoder: str
+    """Empty: the base's own mean-pooled states."""
+    profiler: str
+    """Empty: the data's profile texts, or a summary."""
+    device: str
+    dtype: str
+    seed: int
+    settings: Settings
+    plugins: tuple[Path, ...] = ()
+    strict: bool = False
+    sharer_dp: Privacy | None = None
+    """What sharers' adapters are to satisfy; None: trained without noise."""
+    against: tuple[str, ...] = (REFERENCE,)
+    """Labels of the methods whose utility is subtracted from every other's; the reference first."""
+    sharers: Path | None = None
+    """Folder of sharers whose adapters were trained elsewhere; None: candidates of the data share."""
+    base_adapter: Path | None = None
+    """The adapter that these were trained on; None: the base as it is."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What the user should be told of how the words were read; decides nothing."""
+
+    def reading(self) -> dict[str, Any]:
+        """Return how the data are read, as words of ``open_data``."""
+        return {"strict": self.strict, "sharers": self.sharers, "base_adapter": self.base_adapter}
+
+    def spec(self) -> dict[str, Any]:
+        """All that decides the numbers, as plain JSON."""
+        return {
+            "tasks": list(self.tasks),
+            "methods": [m.label for m in self.methods],
+            "attacks": list(self.attacks),
+            "games": list(self.games),
+            "data": self.data,
+            "model": self.model,
+            "encoder": self.encoder,
+            "profiler": self.profiler,
+            "device": self.device,
+            "dtype": self.dtype,
+            "seed": self.seed,
+            "strict": self.strict,
+            "preset": self.settings.preset,
+            "overrides": self.settings.overrides,
+            "settings": {task: self.settings.for_task(task) for task in self.tasks},
+            "plugins": [p.name for p in self.plugins],
+            "sharer_dp": asdict(self.sharer_dp) if self.sharer_dp else None,
+            "against": list(self.against),
+            **{
+                key: _relative(path)
+                for key, path in (("sharers", self.sharers), ("base_adapter", self.base_adapter))
+                if path
+            },
+        }
+
+
+def _relative(path: Path) -> str:
+    """Name a folder without the machine's own path: what is in it counts, and has its hash."""
+    return path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
+
+
+def make_plan(
+    *,
+    methods: str | Sequence[str],
+    tasks: str | Sequence[str] | None = None,
+    attacks: str | Sequence[str] = "loss",
+    games: str | Sequence[str] = "paper,heldout",
+    data: str = "world",
+    model: str | None = None,
+    encoder: str | None = None,
+    profiler: str | None = None,
+    preset: str = "laptop",
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    dtype: str = "auto",
+    seed: int = 0,
+    plugins: Iterable[str | Path] = (),
+    strict: bool = False,
+    sharer_dp: str | None = None,
+    against: str | Sequence[str] = REFERENCE,
+    sharers: str | Path | None = None,
+    base_adapter: str | Path | None = None,
+) -> Plan:
+    """Check every name and number and decide the run; UserError for anything unknown.
+
+    What is named twice is run once, and ``notes`` say so; of methods that are the same in all they do
+    (``oppu,oppu:recipe=sharers``) the first is run.
+    """
+    files = tuple(Path(p) for p in plugins)
+    settings = load_run_settings(preset, overrides, files)
+    names = default_tasks(data) if tasks is None else _tasks(tasks)
+    specs = _distinct(parse_methods(",".join([REFERENCE, *words(methods)]), files), settings, names)
+    played = tuple(dict.fromkeys(words(games)))
+    for game in played:
+        if game not in GAMES:
+            raise unknown("game", game, GAMES)
+    chosen = [load_attack(a, files).name for a in words(attacks)]
+    asked, typed = words(tasks or ()), _split_methods(",".join(words(methods)))
+    notes = (
+        *repeated("--methods", typed, [_in_force(_parse_method(w, files), settings, names) for w in typed]),
+        *repeated("--tasks", asked, [find_task(t).name for t in asked]),
+        *repeated("--attacks", words(attacks), chosen),
+        *repeated("--games", words(games), words(games)),
+    )
+    for what, value, known in (("device", device, DEVICES), ("dtype", dtype, DTYPES)):
+        if value not in known:
+            raise UserError(f"--{what} {value}: give one of {', '.join(known)}")
+    _require_given(sharers, base_adapter, sharer_dp, names)
+    return Plan(
+        names,
+        specs,
+        tuple(dict.fromkeys(chosen)),
+        played,
+        data,
+        model or settings.get("model"),
+        settings.get("encoder") if encoder is None else encoder,
+        settings.get("profiler") if profiler is None else profiler,
+        device,
+        dtype,
+        seed,
+        settings,
+        files,
+        strict,
+        None if sharer_dp is None else parse_privacy(sharer_dp, "--sharer-dp"),
+        _baselines(against, specs, files),
+        Path(sharers) if sharers else None,
+        Path(base_adapter) if base_adapter else None,
+        notes,
+    )
+
+
+def repeated(option: str, typed: Sequence[str], means: Sequence[Hashable]) -> Iterator[str]:
+    """Tell of each word of an option that means the same as one before it."""
+    first: dict[Hashable, str] = {}
+    for word, meant in zip(typed, means, strict=True):
+        before = first.get(meant)
+        first.setdefault(meant, word)
+        if before is not None:
+            how = "is named again" if word == before else f"is the same as {before}"
+            yield f"note: {option}: {word} {how}; it is run once"
+
+
+def _require_given(
+    sharers: str | Path | None, base: str | Path | None, privacy: str | None, tasks: Sequence[str]
+) -> None:
+    """Refuse words that do not go with adapters trained elsewhere, or without them."""
+    if sharers is None:
+        if base is not None:
+            raise UserError(f"--base-adapter {base}: goes with --sharers, whose adapters were trained on it")
+        return
+    if privacy is not None:
+        raise UserError(
+            "--sharer-dp: the adapters of --sharers are trained already; leave one of the two out"
+        )
+    from prime_audit.lamp.given import require_layout
+
+    require_layout(Path(sharers), tasks)
+
+
+def _baselines(
+    against: str | Sequence[str], specs: Sequence[MethodSpec], files: Iterable[Path]
+) -> tuple[str, ...]:
+    """Read the labels that others are compared with; each must be run."""
+    run = {s.label for s in specs}
+    asked = [s.label for s in parse_methods(",".join([REFERENCE, *words(against)]), files)]
+    for label in asked:
+        if label not in run:
+            raise unknown("method to compare with (--against)", label, run)
+    return tuple(asked)
+
+
+def _tasks(text: str | Sequence[str]) -> tuple[str, ...]:
+    if not (named := words(text)):
+        raise UserError("--tasks: names no task; give for instance --tasks LaMP-2, or leave it out")
+    return tuple(dict.fromkeys(find_task(t).name for t in named))
+
+
+def _distinct(
+    specs: Sequence[MethodSpec], settings: Settings, tasks: Sequence[str]
+) -> tuple[MethodSpec, ...]:
+    """Keep the first of methods whose parts have the same parameters in force, however they were typed."""
+    kept: dict[Hashable, MethodSpec] = {}
+    for spec in specs:
+        kept.setdefault(_in_force(spec, settings, tasks), spec)
+    return tuple(kept.values())
+
+
+def _in_force(spec: MethodSpec, settings: Settings, tasks: Sequence[str]) -> Hashable:
+    """Return all that a method does: its parts with the parameters in force."""
+    return tuple(sorted(repr((p.plugin.name, [p.values(settings, t) for t in tasks])) for p in spec.parts))
+
+
+def default_tasks(data: str) -> tuple[str, ...]:
+    """Tasks run when none is named: LaMP-2 and LaMP-4 of the world, else the one task the data holds."""
+    if data == "world":
+        return ("LaMP-2", "LaMP-4")
+    from prime_audit.lamp.readers import task_of
+
+    return (task_of(Path(data)).name,)
+
+
+def parse_methods(text: str, files: Iterable[Path] = ()) -> tuple[MethodSpec, ...]:
+    """Parse ``np,prime:alpha=0.6,k=3+rag:k=2,perpcs``; a comma before ``key=value`` continues the parameters."""
+    specs: list[MethodSpec] = []
+    for word in _split_methods(text):
+        spec = _parse_method(word, tuple(files))
+        if spec.label not in {s.label for s in specs}:
+            specs.append(spec)
+    return tuple(specs)
+
+
+def _split_methods(text: str) -> list[str]:
+    words: list[str] = []
+    for piece in (p.strip() for p in text.split(",")):
+        if words and "=" in piece and ":" not in piece.partition("=")[0]:
+            words[-1] += f",{piece}"
+        elif piece:
+            words.append(piece)
+    return words
+
+
+def _parse_method(word: str, files: tuple[Path, ...]) -> MethodSpec:
+    parts = [_parse_part(p, files) for p in re.split(r"\+(?=[A-Za-z_])", word)]
+    cores = [p for p in parts if p.plugin.personalise]
+    if len(cores) > 1:
+        raise UserError(
+            f"method {word}: {cores[0].label} and {cores[1].label} both make a model; join one with rag or pag"
+        )
+    core = cores[0] if cores else Part(load_method(REFERENCE))
+    return MethodSpec(core, tuple(p for p in parts if not p.plugin.personalise))
+
+
+def _parse_part(text: str, files: tuple[Path, ...]) -> Part:
+    name, _, params = text.partition(":")
+    given: dict[str, str] = {}
+    for pair in filter(None, params.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals or not value:
+            raise UserError(f"method {text}: write parameters as key=value, for example prime:alpha=0.6,k=3")
+        if key in given:
+            raise UserError(f"method {text}: {key} is given twice; give it once")
+        given[key.strip()] = value.strip()
+    plugin = load_method(name.strip(), files)
+    order = [p.name for p in plugin.params]
+    # One order, one label: the same method typed in two ways is one. Unknown names are refused by read_params.
+    pairs = sorted(given.items(), key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
+    return Part(plugin, tuple(pairs))
+
+
+def words(value: str | Sequence[str]) -> list[str]:
+    """Split names given as ``a,b``, or as a sequence of such texts."""
+    texts: Sequence[str] = [value] if isinstance(value, str) else value
+    return [w.strip() for text in texts for w in text.split(",") if w.strip()]

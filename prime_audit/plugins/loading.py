@@ -1,0 +1,221 @@
+"""Finding and loading plugins: by entry point, or by ``--plugin FILE``.
+
+Entry points are in the groups ``prime_audit.methods`` and ``prime_audit.attacks``; the value is a package of plugin
+files, or one such file. Names are listed from file names and docstrings alone; only the plugin asked for is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+from prime_audit.audit.signals import FIELDS
+from prime_audit.errors import FAULTS, UserError, unknown
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.plugins.contracts import Attack, Method, Param, first_line
+from prime_audit.settings import BOUNDS, Reader, Settings, load_settings, parse_like, require_bounds
+
+Kind = Literal["method", "attack"]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A plugin as found, not yet imported."""
+
+    name: str
+    module: str
+    """Dotted module, or the file given by ``--plugin``."""
+    origin: str
+    """The distribution or file it comes from."""
+    summary: str
+    """First line of its docstring."""
+    version: int | None
+    """As written in its mark; None where the file cannot be read, or no number stands there."""
+
+
+def available(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Listed]:
+    """List the plugins of a kind by name, without importing any; UserError where two share a name."""
+    found: dict[str, Listed] = {}
+    for one in [*_from_entry_points(kind), *_from_files(kind, files)]:
+        if one.name in found and found[one.name].module != one.module:
+            raise UserError(
+                f"{kind} {one.name!r} comes from both {found[one.name].origin} and {one.origin}; "
+                "uninstall or rename one"
+            )
+        found[one.name] = one
+    return dict(sorted(found.items()))
+
+
+def load_method(name: str, files: Iterable[Path] = ()) -> Method:
+    """Import one method by name; UserError for an unknown name or a file that does not import."""
+    plugin = _load("method", name, files)
+    assert isinstance(plugin, Method)
+    return plugin
+
+
+def load_attack(name: str, files: Iterable[Path] = ()) -> Attack:
+    """Import one attack by name; UserError for an unknown name or a file that does not import."""
+    plugin = _load("attack", name, files)
+    assert isinstance(plugin, Attack)
+    for need in plugin.needs:
+        if need not in FIELDS:
+            raise unknown(f"signal that attack {name} needs", need, FIELDS)
+    return plugin
+
+
+def load_run_settings(preset: str, overrides: Sequence[str], files: Iterable[Path] = ()) -> Settings:
+    """Read a preset and ``--set`` overrides, of methods' parameters too (``prime.alpha=0.6``, ``LaMP-2.rag.k=3``).
+
+    Raises
+    ------
+    UserError
+        As ``load_settings``, and for a value that its method refuses.
+    """
+    plain, methods, params = load_settings(preset), available("method", files), dict[str, Reader]()
+    for text in overrides:
+        for word in text.partition("=")[0].split(".")[:2]:  # METHOD.PARAM, or behind a task
+            plugin = load_method(word, files) if word in methods else None
+            for param in plugin.params if plugin else ():
+                params[f"{word}.{param.name}"] = partial(_read_param, word, param, plain)
+    return load_settings(preset, overrides, params)
+
+
+def read_params(plugin: Method, given: Mapping[str, str], settings: Settings, task: str) -> dict[str, Any]:
+    """Turn the typed parameters into values; behind them stand ``--set METHOD.PARAM``, then the preset's numbers."""
+    known = {p.name: p for p in plugin.params}
+    for key in given:
+        if key not in known:
+            raise unknown(f"parameter of {plugin.name}", key, known)
+    return {key: _value(plugin.name, param, given.get(key), settings, task) for key, param in known.items()}
+
+
+def _value(name: str, param: Param, text: str | None, settings: Settings, task: str) -> Any:
+    if text is not None:
+        return _read_param(name, param, settings, text, f"{name}:{param.name}={text}")
+    given = settings.override(f"{name}.{param.name}", task)
+    return _default(param, settings, task) if given is None else given
+
+
+def _default(param: Param, settings: Settings, task: str) -> Any:
+    if isinstance(param.default, str) and param.default.startswith("preset:"):
+        return settings.get(param.default.removeprefix("preset:"), task)
+    return param.default
+
+
+def _read_param(name: str, param: Param, settings: Settings, text: str, where: str) -> Any:
+    """Read a parameter's text by the type of its default (of a preset's number: the same for every task)."""
+    default = _default(param, settings, next(iter(TASKS)))
+    bounds = param.bounds or BOUNDS.get(str(param.default).removeprefix("preset:"))
+    value = require_bounds(parse_like(text, 0 if default is None else default, where), bounds, where)
+    if param.choices and value not in param.choices:
+        raise unknown(f"{param.name} of {name}", value, param.choices)
+    return value
+
+
+def _load(kind: Kind, name: str, files: Iterable[Path]) -> Method | Attack:
+    listed = available(kind, files)
+    if name not in listed:
+        raise unknown(kind, name, listed)
+    module = _import(kind, listed[name])
+    wanted = Method if kind == "method" else Attack
+    marked = [v.plugin for v in vars(module).values() if isinstance(getattr(v, "plugin", None), wanted)]
+    if len(marked) != 1:
+        raise UserError(
+            f"{kind} {name}: {listed[name].module} marks {len(marked)} functions with @{kind}; mark one"
+        )
+    plugin: Method | Attack = marked[0]
+    return replace(plugin, name=name, summary=listed[name].summary)
+
+
+def _import(kind: Kind, listed: Listed) -> Any:
+    try:
+        if not listed.module.endswith(".py"):
+            return importlib.import_module(listed.module)
+        spec = importlib.util.spec_from_file_location(f"prime_audit_plugin_{listed.name}", listed.module)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    except FAULTS as fault:
+        raise UserError(
+            f"{kind} {listed.name}: {listed.module} does not import: {type(fault).__name__}: {fault}"
+        ) from fault
+
+
+@cache
+def _from_entry_points(kind: Kind) -> tuple[Listed, ...]:
+    found: list[Listed] = []
+    for entry in importlib.metadata.entry_points(group=f"prime_audit.{kind}s"):
+        origin = entry.dist.name if entry.dist else entry.value
+        for module, path in _modules(entry.value):
+            found.append(Listed(module.rpartition(".")[2], module, origin, *_said(path)))
+    return tuple(found)
+
+
+def _modules(package: str) -> list[tuple[str, Path]]:
+    """Plugin modules of an entry point's value, found without running them (its parent packages do run)."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except Exception:  # a broken third-party parent package: it must not break the list
+        return []
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is None:
+        return [(package, Path(spec.origin or ""))]
+    roots = list(spec.submodule_search_locations)
+    names = [m.name for m in pkgutil.iter_modules(roots) if not m.name.startswith("_")]
+    return [(f"{package}.{n}", p) for n in names for r in roots if (p := Path(r) / f"{n}.py").is_file()]
+
+
+def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
+    found = []
+    for path in files:
+        if not path.is_file() or path.suffix != ".py":
+            raise UserError(f"--plugin {path}: no such Python file")
+        text = path.read_text(encoding="utf-8", errors="replace")
+        marks = re.findall(r"^@(?:\w+\.)*(method|attack)\(", text, re.MULTILINE)
+        if not marks:
+            raise UserError(f"--plugin {path}: marks no function with @method(...) or @attack(...); mark one")
+        if kind in marks:
+            found.append(Listed(path.stem, str(path), str(path), *_said(path)))
+    return found
+
+
+def _said(path: Path) -> tuple[str, int | None]:
+    """Read a file's summary and its mark's version, without running it."""
+    try:
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # Python's remarks on its style are for whoever runs it
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        MemoryError,
+        RecursionError,
+    ) as fault:  # the parser's, of deep nesting
+        return f"(cannot be read: {type(fault).__name__})", None
+    return first_line(ast.get_docstring(tree)), _version(tree)
+
+
+def _version(tree: ast.Module) -> int | None:
+    """Return the ``version`` of the first mark in a file; 1 where the mark has none."""
+    marks = [m for f in tree.body if isinstance(f, ast.FunctionDef) for m in f.decorator_list]
+    for mark in marks:
+        if isinstance(mark, ast.Call) and re.search(r"\b(method|attack)$", ast.unparse(mark.func)):
+            given = next((k.value for k in mark.keywords if k.arg == "version"), ast.Constant(1))
+            value = given.value if isinstance(given, ast.Constant) else None
+            return value if type(value) is int else None
+    return None

@@ -1,0 +1,1 @@
+"""PriME: evolved merge weights with a penalty for resembling the merged sharers."""

@@ -1,0 +1,151 @@
+"""Gradient-free search over merge weights: nevergrad, asked in whole populations where that changes nothing.
+
+What it found is kept by the content of all that decides it, so that a known search is not replayed point by point.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prime_audit.community.store import code_sha256
+from prime_audit.engine.batches import Tick
+from prime_audit.engine.memo import Arrays, key_of
+
+if TYPE_CHECKING:
+    from prime_audit.engine.engine import Engine
+
+OPTIMIZERS = {"cma": "CMA", "ngopt": "NGOpt", "ngiohtuned": "NgIohTuned", "tbpsa": "TBPSA"}
+"""Our word → nevergrad's registry name (paper, Figure 4)."""
+BOX = 1.5
+"""Merge weights lie in [−1.5, 1.5]."""
+CODE = ("prime/prime.py", "prime/search.py", "lamp/metrics.py", "lamp/tasks.py")
+LIBRARIES = ("nevergrad", "cma", "numpy", "scipy", "scikit-learn", "rapidfuzz", "rouge-score")
+"""What decides a search beside what is asked of the model: points come from it, and objectives."""
+ENTRY = ("weights", "utility", "similarity", "objective")
+"""Fields of a trace's entries."""
+
+
+class Search:
+    """One target's search: ``ask`` a batch of weights, ``tell`` their objectives, until the budget is spent."""
+
+    def __init__(self, optimizer: str, dimension: int, budget: int, seed: int) -> None:
+        import nevergrad as ng
+
+        space = ng.p.Array(init=np.zeros(dimension), lower=-BOX, upper=BOX)
+        space.random_state = np.random.RandomState(seed % 2**32)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # nevergrad warns of its own defaults; nothing here is the user's doing
+            self._optimizer = ng.optimizers.registry[OPTIMIZERS[optimizer]](
+                space, budget=budget, num_workers=1
+            )
+        self._budget, self._asked = budget, list[Any]()
+        self.told = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent."""
+        return self.told >= self._budget
+
+    def ask(self) -> list[np.ndarray]:
+        """Return the next candidates, float64 [d] each: all that can be asked before the next tell matters."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._asked = [self._optimizer.ask()]
+            for _ in range(min(self._queued(), self._budget - self.told - 1)):
+                self._asked.append(self._optimizer.ask())
+        return [np.array(c.value, dtype=np.float64) for c in self._asked]
+
+    def tell(self, objectives: Sequence[float]) -> None:
+        """Report the objectives (higher is better) of the last ``ask``, in its order."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for candidate, value in zip(self._asked, objectives, strict=True):
+                self._optimizer.tell(candidate, -float(value))
+        self.told += len(self._asked)
+        self._asked = []
+
+    def recommendation(self) -> np.ndarray:
+        """Return the point the optimizer recommends, float64 [d]; it may never have been evaluated."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.array(self._optimizer.provide_recommendation().value, dtype=np.float64)
+
+    def _queued(self) -> int:
+        """How many more candidates the optimizer has drawn already, so that asking them now changes nothing.
+
+        CMA keeps a queue; TBPSA draws a generation from one centre. Anything else decides point by point, and
+        some (Cobyla inside NGOpt) would wait for ever for the answer to the first.
+        """
+        inner = self._optimizer
+        while hasattr(inner, "optim"):
+            inner = inner.optim
+        if hasattr(inner, "_to_be_asked"):
+            return len(inner._to_be_asked)
+        if type(inner).__name__ == "_TBPSA":
+            size = inner.popsize  # it may resize the generation after every fifth
+            return int(min(size.llambda - len(inner.children), 5 * size.llambda - len(size._loss_record)) - 1)
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What one target's search found."""
+
+    trace: list[dict[str, Any]]
+    """Per candidate: weights, utility, similarity to each sharer, objective."""
+    recommendation: np.ndarray
+    """The point the optimizer recommends, float64 [d]."""
+
+
+def searched(
+    engine: Engine,
+    asked: Iterable[tuple[object, ...]],
+    total: int,
+    search: Callable[[Tick], list[Found]],
+    tick: Tick,
+) -> list[Found]:
+    """Search, or read back what was found, one a target; ``asked`` is all that decides it but the model and the code.
+
+    ``tick`` counts the ``total`` candidates either way.
+    """
+    if engine.keeper is None or not total:
+        return search(tick)
+    left = total
+
+    def count(done: int) -> None:
+        nonlocal left
+        left -= done
+        tick(done)
+
+    key = key_of(engine.base, "search", code_sha256(CODE, LIBRARIES), asked)
+    found = _unpacked(engine.keeper.arrays(key, lambda: _packed(search(count))))
+    if left:
+        tick(left)
+    return found
+
+
+def _packed(found: Sequence[Found]) -> Arrays:
+    return {
+        f"{number:04d}.{name}": np.array(column, dtype=np.float64)
+        for number, one in enumerate(found)
+        for name, column in [
+            *((name, [entry[name] for entry in one.trace]) for name in ENTRY),
+            ("recommendation", one.recommendation),
+        ]
+    }
+
+
+def _unpacked(arrays: Arrays) -> list[Found]:
+    found = []
+    for number in range(len(arrays) // (len(ENTRY) + 1)):
+        columns = [arrays[f"{number:04d}.{name}"].tolist() for name in ENTRY]
+        trace = [dict(zip(ENTRY, row, strict=True)) for row in zip(*columns, strict=True)]
+        found.append(Found(trace, arrays[f"{number:04d}.recommendation"]))
+    return found

@@ -1,0 +1,1 @@
+"""From a record to tables, figures and the page."""

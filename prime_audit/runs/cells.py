@@ -1,0 +1,74 @@
+"""Cells: the unit of work that a run is made of, and that a cluster can carry – task × core method × chunk of targets.
+
+A cell's models are made, answer their targets' questions and are asked all that the games need; all of it is kept by
+content in the store. So whoever carries cells out, in whatever order, the run that then goes through all of them finds
+them kept and writes the same record. Chunks are the plan's (setting ``chunk``), not an executor's: batches, and so last
+bits, do not depend on who does the work. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prime_audit.lamp.data import Dataset, User
+
+if TYPE_CHECKING:
+    from prime_audit.plan.plan import MethodSpec, Plan
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One core method on one chunk of one task's targets."""
+
+    task: str
+    """The task's name."""
+    core: str
+    """Label of the core method: ``prime`` serves ``prime+rag`` too."""
+    chunk: int
+    """Number of the chunk, from 0."""
+    targets: tuple[str, ...]
+    """Ids of the chunk's targets, in the data's order."""
+    weight: float
+    """Estimate of the work, in no unit: for the order alone."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Why a cell was given up: the process that carried it out died, time and again."""
+
+    why: str
+    """In one line."""
+    trace: str | None = None
+    """A traceback, where there was one."""
+
+
+def cells_of(plan: Plan, datasets: Mapping[str, Dataset]) -> tuple[Cell, ...]:
+    """List a plan's cells in the order in which a single process goes through them: tasks, cores, chunks."""
+    return tuple(
+        Cell(task, core, number, ids, weight(plan, spec, task, users))
+        for task, data in datasets.items()
+        for core, spec in cores_of(plan.methods).items()
+        for number, ids in enumerate(chunks(plan, data, task))
+        for users in [[u for u in data.targets if u.id in set(ids)]]
+    )
+
+
+def cores_of(methods: Iterable[MethodSpec]) -> dict[str, MethodSpec]:
+    """List the personalised models that are needed, each once: ``prime`` serves ``prime+rag`` too."""
+    return {spec.core.label: spec for spec in methods}
+
+
+def chunks(plan: Plan, data: Dataset, task: str) -> list[tuple[str, ...]]:
+    """Cut a task's targets into chunks of the setting ``chunk``; 0: one chunk of all."""
+    ids = tuple(user.id for user in data.targets)
+    size = plan.settings.get("chunk", task) or max(1, len(ids))
+    return [ids[i : i + size] for i in range(0, len(ids), size)]
+
+
+def weight(plan: Plan, spec: MethodSpec, task: str, users: Sequence[User]) -> float:
+    """Estimate a cell's work: what its targets wrote, as often as a search with a budget reads it."""
+    letters = sum(len(item.words) for user in users for item in user.history)
+    budget = spec.core.values(plan.settings, task).get("budget", 1)
+    return float(letters * max(1, budget) if isinstance(budget, int | float) else letters)

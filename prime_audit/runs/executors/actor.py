@@ -1,0 +1,134 @@
+"""A cluster's worker: one process that holds the models, and the community of the task it is at, between jobs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from copy import deepcopy
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from prime_audit.cache.tally import Tally
+from prime_audit.errors import UserError, in_a_line
+from prime_audit.runs.executors.order import Order, identity, machine, plan_again, require_shared
+
+if TYPE_CHECKING:
+    from prime_audit.plan.plan import Plan
+    from prime_audit.record import Record
+    from prime_audit.runs.cells import Cell, Lost
+    from prime_audit.runs.task import Findings
+    from prime_audit.runs.worker import Worker
+
+
+class Reply(TypedDict, total=False):
+    """What a worker answers: errors are data too, told in its words."""
+
+    found: Any
+    seconds: float
+    made: int
+    """Artefacts computed for the job."""
+    read: int
+    """Artefacts read from the cache instead."""
+    damaged: list[str]
+    """Entries of the cache found damaged, and made again."""
+    refused: str
+    """Text of a UserError: what the user has to mend."""
+    fault: str
+    """Any other error, in one line."""
+    trace: str
+    """Its traceback."""
+
+
+class Actor:
+    """Does one job after another. Ray makes it in a process of its own; the models are loaded for the first job."""
+
+    def __init__(self, order: Order) -> None:
+        self._order, self._tally = order, Tally()
+        os.environ.update(order.environment)
+        with suppress(OSError):  # another node's folders may be others; then paths must be whole ones
+            os.chdir(order.place)
+
+    def hello(self) -> Reply:
+        """Say what this worker is; refused where its cache is not the driver's."""
+        return self._answered(self._hello)
+
+    def prepare(self, task: str) -> Reply:
+        """Adapt the base to a task and build its community, and keep them."""
+        return self._answered(lambda: self._worker.prepare(task))
+
+    def carry_out(self, cell: Cell) -> Reply:
+        """Carry out a cell; what fails in it is found again, and told, by the run that goes through all cells."""
+        return self._answered(lambda: self._carry_out(cell))
+
+    def assemble(self, lost: Mapping[Cell, Lost]) -> Reply:
+        """Go through all cells, finding them kept -> the record and all that is written beside it."""
+        return self._answered(lambda: self._assemble(lost))
+
+    def _hello(self) -> Mapping[str, str]:
+        import torch
+
+        torch.set_num_threads(self._order.threads)
+        require_shared(platform.node(), Path(self._order.cache), self._order.token)
+        return identity(self._plan) | machine(self._plan.device)
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return plan_again(self._order)
+
+    @cached_property
+    def _worker(self) -> Worker:
+        from prime_audit.community.store import Store
+        from prime_audit.engine.mixture import Spent
+        from prime_audit.runs.ledger import Ledger
+        from prime_audit.runs.worker import Worker
+
+        ledger = Ledger(quiet=True, tally=self._tally)
+        self._tally.say = _silent  # the driver tells the user
+        store = Store(Path(self._order.cache), Spent(), tally=self._tally)
+        return Worker.of(self._plan, self._order.datasets, store, ledger)
+
+    def _carry_out(self, cell: Cell) -> list[str]:
+        import torch
+
+        failures = [failure.line() for failure in self._worker.carry_out(cell)]
+        base = self._worker.base
+        if failures and base.device.type == "cuda":
+            # After some faults a process can compute nothing more: then this raises, and another does the cell.
+            (torch.ones(1, device=base.device) + 1).item()
+        return failures
+
+    def _assemble(self, lost: Mapping[Cell, Lost]) -> tuple[Record, Findings]:
+        from prime_audit.runs.ledger import Ledger
+        from prime_audit.runs.run import perform
+
+        own, order = self._worker, self._order
+        ledger = Ledger(quiet=True)
+        return perform(
+            own.plan, order.datasets, own.base, own.readers, own.store, ledger, order.command, lost=lost
+        )
+
+    def _answered(self, work: Callable[[], Any]) -> Reply:
+        start, before = time.perf_counter(), deepcopy(self._tally)
+        try:
+            found = work()
+        except UserError as fault:
+            return Reply(refused=str(fault))
+        except Exception as fault:
+            return Reply(fault=in_a_line(fault), trace=traceback.format_exc())
+        now = self._tally
+        return Reply(
+            found=found,
+            seconds=round(time.perf_counter() - start, 3),
+            made=now.made - before.made,
+            read=now.read - before.read,
+            damaged=now.damaged[len(before.damaged) :],
+        )
+
+
+def _silent(_: str) -> None:
+    pass

@@ -1,0 +1,225 @@
+"""What a worker is told and what it must be: a plan as plain data, plugins' files by content, code and versions."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from prime_audit.errors import UserError
+from prime_audit.lamp.data import Dataset
+from prime_audit.plan.plan import Plan
+from prime_audit.plugins.loading import Kind, available
+from prime_audit.runs.provenance import code
+
+LIBRARIES = (
+    "numpy",
+    "nevergrad",
+    "peft",
+    "rouge-score",
+    "scikit-learn",
+    "scipy",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+"""Whose versions decide numbers."""
+PASSED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "OMP_NUM_THREADS")
+"""Variables of the environment that workers take over; no secret is among them."""
+PATIENCE = 10.0
+"""Seconds until a file written on one node must be seen on another."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that a worker is told once; Ray carries it to every node."""
+
+    spec: Mapping[str, Any]
+    """``Plan.spec()``."""
+    plugins: tuple[tuple[str, bytes], ...]
+    """(name, text) of the files given by ``--plugin``."""
+    datasets: Mapping[str, Dataset]
+    """Task → its data, as the driver has read them."""
+    command: str
+    """Of the record."""
+    cache: str
+    """A folder that every node sees."""
+    token: tuple[str, str]
+    """(name, text) of a file that the driver has put there."""
+    threads: int
+    """Of the driver's torch: answers are kept by it, and so every worker takes as many."""
+    environment: Mapping[str, str]
+    """The driver's own, of PASSED_ON."""
+    place: str
+    """The driver's working folder: a relative path of a model starts there."""
+    given: Mapping[str, Path | None]
+    """Folders of ``--sharers`` and ``--base-adapter``, of which ``spec`` has but the names."""
+
+
+def order_of(
+    plan: Plan,
+    datasets: Mapping[str, Dataset],
+    command: str,
+    cache: Path,
+    token: tuple[str, str],
+    threads: int,
+) -> Order:
+    """Write down a run for workers."""
+    files = tuple((path.name, path.read_bytes()) for path in plan.plugins)
+    environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
+    given = {"sharers": plan.sharers, "base_adapter": plan.base_adapter}
+    place = str(Path.cwd())
+    return Order(plan.spec(), files, datasets, command, str(cache), token, threads, environment, place, given)
+
+
+def plan_again(order: Order) -> Plan:
+    """Decide the ordered run; plugins' files are put into a folder of this process's own.
+
+    Raises
+    ------
+    UserError
+        Where it does not come out as ordered.
+    """
+    from prime_audit.runs.rebuild import plan_of
+
+    root = Path(tempfile.mkdtemp(prefix="prime-audit-plugins-"))
+    files = []
+    for name, text in order.plugins:
+        folder = root / hashlib.sha256(text).hexdigest()
+        folder.mkdir(exist_ok=True)
+        files.append(folder / Path(name).name)
+        files[-1].write_bytes(text)
+    spec = order.spec
+    plan = replace(plan_of(spec, spec["attacks"], files, **order.given), against=tuple(spec["against"]))
+    if plan.spec() != spec:
+        keys = [key for key in spec if plan.spec().get(key) != spec[key]]
+        raise UserError(
+            f"the run comes out otherwise on another node ({', '.join(keys)}); use one environment on all"
+        )
+    return plan
+
+
+def identity(plan: Plan) -> dict[str, str]:
+    """Say what must be the same on all nodes: Python, prime-audit's code, the plan's plugins, libraries."""
+    return {
+        "python": platform.python_version(),
+        "system": sys.platform,
+        "prime-audit": f"{code()['version']} (source {code()['sha256'][:12]})",
+        **{name: _version(name) for name in LIBRARIES},
+        **_plugins(plan),
+    }
+
+
+def machine(device: str) -> dict[str, str]:
+    """Say what this process computes on, as far as it decides last bits: device, vector unit, threads.
+
+    ``device`` as in the plan: auto, cpu or cuda.
+    """
+    import torch
+
+    from prime_audit.engine.base import pick_device
+
+    gpu = pick_device(device).startswith("cuda")
+    return {
+        "device": torch.cuda.get_device_name() if gpu else f"cpu ({torch.backends.cpu.get_cpu_capability()})",
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _plugins(plan: Plan) -> dict[str, str]:
+    """Hash the source file of every plugin that a plan uses."""
+    methods = {part.plugin.name for spec in plan.methods for part in spec.parts}
+    used: list[tuple[Kind, str]] = [("method", name) for name in sorted(methods)]
+    used += [("attack", name) for name in plan.attacks]
+    return {f"{kind} {name}": _source(available(kind, plan.plugins)[name].module) for kind, name in used}
+
+
+def _source(module: str) -> str:
+    """Hash a plugin's file: ``module`` is its dotted name, or the file itself."""
+    spec = None if module.endswith(".py") else importlib.util.find_spec(module)
+    file = Path(module if spec is None or spec.origin is None else spec.origin)
+    return f"source {hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
+
+
+class Likeness:
+    """Refuses workers with which the numbers would depend on who did what."""
+
+    def __init__(self, ours: Mapping[str, str]) -> None:
+        """``ours``: what every worker must be, as the driver is it (:func:`identity`)."""
+        self._ours = ours
+        self._first: tuple[str, Mapping[str, str]] | None = None
+
+    def __call__(self, node: str, theirs: Mapping[str, str]) -> None:
+        """Raise UserError by the first difference to the driver's software, or to the first worker's machine."""
+        for what, value in self._ours.items():
+            if theirs.get(what) != value:
+                raise UserError(
+                    f"node {node}: {what} is {theirs.get(what)}, but {value} where compare was started; install the "
+                    "same on all nodes"
+                )
+        first, model = self._first = self._first or (node, theirs)
+        for what, value in model.items():
+            if theirs[what] != value:
+                raise UserError(
+                    f"node {node}: {what} is {theirs[what]}, but {value} on node {first}: figures would depend on who "
+                    "computed them; use nodes of one kind"
+                )
+
+
+@contextmanager
+def marked(cache: Path) -> Iterator[tuple[str, str]]:
+    """Hold a file in the cache by which workers see that theirs is the same folder; yields its name and text."""
+    name, text = f".seen-{secrets.token_hex(8)}", secrets.token_hex(16)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        (cache / name).write_text(text, encoding="utf-8")
+    except OSError as fault:
+        raise UserError(f"cache {cache}: cannot be written ({fault.strerror}); give --cache DIR") from None
+    try:
+        yield name, text
+    finally:
+        with suppress(OSError):
+            (cache / name).unlink()
+
+
+def require_shared(node: str, cache: Path, token: tuple[str, str]) -> None:
+    """Raise UserError unless ``cache`` is the driver's own folder, and can be written from here."""
+    name, text = token
+    ends = time.monotonic() + PATIENCE
+    while not _holds(cache / name, text):  # a network disk shows a new file a little later
+        if time.monotonic() > ends:
+            raise UserError(
+                f"node {node}: {cache} is not the cache of the machine where compare was started; "
+                "give --cache DIR on a disk that all nodes see"
+            )
+        time.sleep(0.2)
+    try:
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".seen-"):
+            pass
+    except OSError as fault:
+        raise UserError(f"node {node}: cache {cache} cannot be written ({fault.strerror})") from None
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except OSError:
+        return False

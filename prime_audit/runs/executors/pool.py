@@ -1,0 +1,258 @@
+"""The workers of a Ray cluster: one a GPU, or a few a node; those that die are replaced, nodes come and go."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prime_audit.errors import UserError
+from prime_audit.runs.executors.actor import Actor, Reply
+from prime_audit.runs.executors.order import Order
+from prime_audit.runs.executors.schedule import Answer, Job
+
+LOOK = 2.0
+"""Seconds between two looks at which nodes there are."""
+GATHER = 60.0
+"""Seconds for which the others are waited for once the first worker is ready."""
+START = 600.0
+"""Seconds in which a worker must be ready, where none is."""
+STRIKES = 3
+"""Workers in a row that may be lost at their start on a node before it is left out."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where a worker can be: a GPU, or a share of a node."""
+
+    node: str
+    """Ray's id."""
+    number: int
+    name: str
+    """Of the node, told to the user."""
+
+
+@dataclass
+class _Hand:
+    """A worker as the driver sees it."""
+
+    seat: Seat
+    actor: Any
+    pending: Any
+    """Ray's reference to the answer that is waited for; None: it is free."""
+    job: Job | None = None
+    said: bool = False
+    """Whether it has said hello."""
+
+
+class RayPool:
+    """The workers of a connected cluster (``schedule.Pool``)."""
+
+    def __init__(
+        self,
+        order: Order,
+        alike: Callable[[str, Mapping[str, str]], None],
+        tell: Callable[[str], None],
+        *,
+        gpus: bool,
+        workers: int | None,
+    ) -> None:
+        """``alike`` raises UserError for a node (its name, what its worker is) that must not take part."""
+        import ray
+
+        self._ray, self._order, self._alike, self._tell = ray, ray.put(order), alike, tell
+        self._kind, self._limit = ("GPU" if gpus else "CPU"), workers
+        self._hands: dict[str, _Hand] = {}
+        self._strikes: Counter[str] = Counter()
+        self._began = False
+        self._made = 0
+
+    def free(self) -> Sequence[str]:
+        """Name the workers that have nothing to do."""
+        return [name for name, hand in self._hands.items() if hand.pending is None]
+
+    def place(self, worker: str) -> str:
+        """Name the node of a worker."""
+        return self._hands[worker].seat.name
+
+    def places(self) -> set[str]:
+        """Name the nodes that have a worker which is ready, or at a job."""
+        return {hand.seat.name for hand in self._hands.values() if hand.said}
+
+    def give(self, worker: str, job: Job) -> None:
+        """Have a free worker begin a job."""
+        hand = self._hands[worker]
+        what, told = job.work
+        hand.job, hand.pending = job, getattr(hand.actor, what).remote(told)
+
+    def wait(self) -> Sequence[Answer]:
+        """Wait for what happens next.
+
+        Raises
+        ------
+        UserError
+            Where no worker is left and none comes, or a worker says that the user has to mend something.
+        """
+        since = time.monotonic()
+        while True:
+            self._fill()
+            before = set(self.free())
+            answers = [a for name in self._ended() if (a := self._take(name)) is not None]
+            if answers or set(self.free()) - before:
+                return answers
+            if not self._ready() and time.monotonic() - since > START:
+                raise UserError(
+                    f"no worker was ready within {START:.0f} s: the cluster's {self._kind}s are taken by other jobs, "
+                    "or its nodes are gone; free or start some, and run again (what was done is kept)"
+                )
+
+    def gather(self) -> None:
+        """Wait until every seat has its worker, or for GATHER seconds after the first; errors as ``wait``.
+
+        Until then a node that is not alike is refused; later it is told of and left out.
+        """
+        if not list(self._seats()):
+            raise UserError(
+                f"the Ray cluster has no node with a {self._kind}; start one (ray start) and run again"
+            )
+        self.wait()
+        ends = time.monotonic() + GATHER
+        while any(hand.pending is not None for hand in self._hands.values()) and time.monotonic() < ends:
+            self.wait()
+        self._began = True
+
+    def close(self) -> None:
+        """End all workers."""
+        for hand in self._hands.values():
+            self._ray.kill(hand.actor)
+        self._hands.clear()
+
+    # -- seats -----------------------------------------------------------------------------------------------
+
+    def _seats(self) -> Iterator[Seat]:
+        """Yield seats in the order in which they are filled: a first one on every node, then second ones, ..."""
+        nodes = [n for n in self._ray.nodes() if n["Alive"] and self._strikes[n["NodeID"]] < STRIKES]
+        room = {n["NodeID"]: int(n["Resources"].get(self._kind, 0)) for n in nodes}
+        if self._kind == "CPU" and self._limit is None:
+            room = {node: min(1, seats) for node, seats in room.items()}
+        for number in range(max(room.values(), default=0)):
+            for node in sorted(nodes, key=lambda n: str(n["NodeID"])):
+                if number < room[node["NodeID"]]:
+                    yield Seat(
+                        node["NodeID"],
+                        number,
+                        f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+                    )
+
+    def _fill(self) -> None:
+        """Start workers on seats that have none."""
+        taken = {hand.seat for hand in self._hands.values()}
+        for seat in self._seats():
+            if self._limit is not None and len(self._hands) >= self._limit:
+                return
+            if seat not in taken:
+                self._start(seat)
+
+    def _start(self, seat: Seat) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        self._made += 1
+        actor = (
+            self._ray.remote(Actor)
+            .options(
+                num_cpus=1,
+                num_gpus=int(self._kind == "GPU"),
+                scheduling_strategy=NodeAffinitySchedulingStrategy(seat.node, soft=False),
+                max_restarts=0,  # a lost worker is replaced here, by one that says hello first
+            )
+            .remote(self._order)
+        )
+        self._hands[f"{seat.name} #{self._made}"] = _Hand(seat, actor, actor.hello.remote())
+
+    # -- answers ---------------------------------------------------------------------------------------------
+
+    def _ready(self) -> bool:
+        return bool(self.places())
+
+    def _ended(self) -> list[str]:
+        """Name the workers whose answer is there, waiting for a moment."""
+        pending = {hand.pending: name for name, hand in self._hands.items() if hand.pending is not None}
+        if not pending:
+            time.sleep(LOOK)
+            return []
+        done, _ = self._ray.wait(list(pending), num_returns=1, timeout=LOOK)
+        return [pending[ref] for ref in done]
+
+    def _take(self, name: str) -> Answer | None:
+        """Take a worker's answer; one that died or raised is let go."""
+        hand = self._hands[name]
+        job, reply = hand.job, self._reply(hand)
+        hand.job = hand.pending = None
+        if "refused" in reply:
+            self._refuse(name, reply["refused"], late=self._began and job is None)
+            return None
+        if "fault" in reply:
+            self._lose(name, reply["fault"])
+            why = f"node {hand.seat.name}: {reply['fault']}"
+            if job is None:
+                return None
+            return Answer(hand.seat.name, job, fault=why, trace=reply.get("trace"))
+        if job is None:
+            self._welcome(name, reply["found"])
+            return None
+        return Answer(hand.seat.name, job, reply)
+
+    def _reply(self, hand: _Hand) -> Reply:
+        from ray.exceptions import RayError
+
+        try:
+            reply: Reply = self._ray.get(hand.pending)
+        except RayError as fault:
+            return Reply(fault=_died(fault))
+        return reply
+
+    def _welcome(self, name: str, said: Mapping[str, str]) -> None:
+        hand = self._hands[name]
+        try:
+            self._alike(hand.seat.name, said)
+            hand.said, self._strikes[hand.seat.node] = True, 0
+        except UserError as fault:
+            self._refuse(name, str(fault), late=self._began)
+
+    def _refuse(self, name: str, why: str, *, late: bool) -> None:
+        """End the run for what the user has to mend; a worker that comes late and will not do is left out."""
+        if not late:
+            raise UserError(why)
+        self._strikes[self._hands[name].seat.node] = STRIKES
+        self._leave_out(why)
+        self._dismiss(name)
+
+    def _lose(self, name: str, why: str) -> None:
+        """Let a worker go: its process is dead, or what it holds cannot be trusted any more."""
+        hand = self._hands[name]
+        if not hand.said:
+            self._strikes[hand.seat.node] += 1
+            if self._strikes[hand.seat.node] == STRIKES:
+                self._leave_out(
+                    f"node {hand.seat.name}: {STRIKES} workers in a row were lost at their start ({why})"
+                )
+        self._dismiss(name)
+
+    def _leave_out(self, why: str) -> None:
+        """Go on without a node; UserError where it was the last."""
+        if not list(self._seats()):
+            raise UserError(
+                f"{why}; no other node is left: mend this one and run again (what was done is kept)"
+            )
+        self._tell(f"{why}; the node is left out")
+
+    def _dismiss(self, name: str) -> None:
+        self._ray.kill(self._hands.pop(name).actor)
+
+
+def _died(fault: Exception) -> str:
+    """Tell in one line how Ray says that a worker ended: its last line, without the list of what may have been."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()] or [type(fault).__name__]
+    return f"its worker died: {lines[-1].partition(' Some common causes')[0][:300]}"

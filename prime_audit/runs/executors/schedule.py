@@ -1,0 +1,141 @@
+"""Who does what, and what is done again: the longest job first, to whoever is free. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from prime_audit.runs.cells import Lost
+
+TRIES = 3
+"""How often a job is begun before it is given up."""
+AT_HOME = 2.0
+"""How much longer another task's job must be for a worker to leave the task whose community it holds."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A piece of work that one worker does in one go."""
+
+    name: str
+    """Told to the user; one job, one name."""
+    task: str
+    """Whose community it needs."""
+    weight: float
+    """How long it takes, in any unit."""
+    work: Any
+    """What the worker is told; here it is only passed on."""
+    after: str | None = None
+    """Name of the job that must be done first."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a job ended."""
+
+    place: str
+    """The node of the worker."""
+    job: Job
+    found: Any = None
+    """What the worker returned."""
+    fault: str | None = None
+    """Why there is nothing: the worker died, or raised; one line."""
+    trace: str | None = None
+    """The traceback, where it raised."""
+
+
+@dataclass
+class Outcome:
+    """How all jobs ended, by name."""
+
+    found: dict[str, Any] = field(default_factory=dict)
+    failed: dict[str, Lost] = field(default_factory=dict)
+    """Why a job was given up."""
+
+
+class Pool(Protocol):
+    """Workers, by name."""
+
+    def free(self) -> Sequence[str]:
+        """Name the workers that have nothing to do."""
+        ...
+
+    def place(self, worker: str) -> str:
+        """Name the node of a worker."""
+        ...
+
+    def places(self) -> set[str]:
+        """Name the nodes that have a worker which could begin a job, now or after the one it is at."""
+        ...
+
+    def give(self, worker: str, job: Job) -> None:
+        """Have a free worker begin a job."""
+        ...
+
+    def wait(self) -> Sequence[Answer]:
+        """Wait until something happens, and return the jobs that ended; none where a worker came or time passed."""
+        ...
+
+
+def carry_out(
+    jobs: Sequence[Job], pool: Pool, tell: Callable[[str], None], tick: Callable[[int], None]
+) -> Outcome:
+    """Have all jobs done; one that fails is begun again, at most ``TRIES`` times in all, on other nodes if there are.
+
+    So a node on which everything fails costs each job one attempt, and none is lost to it.
+
+    ``tell`` is given one line for each failure; ``tick`` counts jobs that are done or given up.
+    """
+    todo, begun, outcome = {job.name: job for job in jobs}, Counter[str](), Outcome()
+    home: dict[str, str] = {}
+    shunned: dict[str, set[str]] = {job.name: set() for job in jobs}
+    running = 0
+
+    def settle(name: str) -> None:
+        """Count a job as ended, and give up those that wait for one which was given up."""
+        tick(1)
+        for other in [j for j in todo.values() if j.after == name and name in outcome.failed]:
+            del todo[other.name]
+            outcome.failed[other.name] = replace(why := outcome.failed[name], why=f"{name}: {why.why}")
+            settle(other.name)
+
+    def may(job: Job, place: str) -> bool:
+        """Whether a job can be begun at a place now: it failed there only if it did everywhere."""
+        if job.after is not None and job.after not in outcome.found:
+            return False
+        return place not in shunned[job.name] or shunned[job.name] >= pool.places()
+
+    while todo or running:
+        for worker in pool.free():
+            ready = [j for j in todo.values() if may(j, pool.place(worker))]
+            if not ready:
+                continue
+            job = next_of(ready, home.get(worker))
+            del todo[job.name]
+            begun[job.name] += 1
+            home[worker] = job.task
+            pool.give(worker, job)
+            running += 1
+        for answer in pool.wait():
+            running -= 1
+            name = answer.job.name
+            if answer.fault is None:
+                outcome.found[name] = answer.found
+                settle(name)
+            elif begun[name] < TRIES:
+                shunned[name].add(answer.place)
+                tell(f"{name}: {answer.fault}; it is begun again")
+                todo[name] = answer.job
+            else:
+                why = f"given up after {TRIES} attempts: {answer.fault}"
+                outcome.failed[name] = Lost(why, answer.trace)
+                tell(f"{name}: {why}")
+                settle(name)
+    return outcome
+
+
+def next_of(ready: Sequence[Job], home: str | None) -> Job:
+    """Choose the longest; jobs of the task whose community the worker holds count ``AT_HOME`` times."""
+    return max(ready, key=lambda j: j.weight * (AT_HOME if j.task == home else 1.0))

@@ -1,0 +1,177 @@
+"""Progress while a run goes on, and the account of what each stage took."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from prime_audit.cache.tally import Tally, say
+from prime_audit.io.markup import visible
+from prime_audit.record import Cost, StageSeconds, Times
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from prime_audit.engine.engine import Engine
+
+
+EVERY = 30.0
+"""Seconds between two lines that a long stage prints where there is no terminal to draw on."""
+
+
+@dataclass
+class _Pace:
+    """How far a stage is, in lines."""
+
+    title: str
+    total: int
+    start: float
+    done: int = 0
+    told: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.told = self.start
+
+    def line(self, more: int) -> str | None:
+        """Count ``more`` units -> a line with the time left; None where the last is fresh or nothing is left."""
+        self.done += more
+        now = time.perf_counter()
+        if not 0 < self.done < self.total or now - self.told < EVERY:
+            return None
+        self.told = now
+        left = (now - self.start) / self.done * (self.total - self.done)
+        return f"{self.title}: {self.done}/{self.total}, about {left:.0f} s left"
+
+
+@dataclass
+class Ledger:
+    """Shows a bar (or lines) with the time left for every stage, and keeps its seconds and what it asked of models."""
+
+    quiet: bool = False
+    costs: list[Cost] = field(default_factory=list)
+    stages: list[StageSeconds] = field(default_factory=list)
+    started: str = field(default_factory=lambda: _now())
+    tally: Tally = field(default_factory=Tally)
+    """What the cache gave, and what had to be made."""
+    _bars: Progress | None = None
+
+    def __post_init__(self) -> None:
+        self.tally.say = self.warn
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Hold the progress display open; on anything but a terminal, finished stages are printed as lines."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn as Left
+
+        console = Console(stderr=True)
+        if self.quiet or not console.is_terminal:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            Left(),
+        )
+        with Progress(*columns, console=console, transient=True) as self._bars:
+            try:
+                yield
+            finally:
+                self._bars = None
+
+    @contextmanager
+    def stage(
+        self, task: str | None, method: str | None, name: str, total: int, engine: Engine | None = None
+    ) -> Iterator[Callable[[int], None]]:
+        """Run one stage of ``total`` units; yields the tick that counts them."""
+        title = visible(" · ".join(filter(None, (task, method, name))))
+        start, before = time.perf_counter(), replace(engine.base.spent) if engine else None
+        outer, self.tally.within = self.tally.within, {"task": task, "method": method, "stage": name}
+        bar = self._bars.add_task(title, total=total) if self._bars and total else None
+        pace = _Pace(title, total, start)
+
+        def tick(done: int) -> None:
+            if self._bars and bar is not None:
+                self._bars.advance(bar, done)
+            elif not self._bars and (line := pace.line(done)):
+                self.note(line)
+
+        try:
+            yield tick
+        finally:  # what fails leaves no bar behind: the run may go on
+            self.tally.within = outer
+            if self._bars and bar is not None:
+                self._bars.remove_task(bar)
+        seconds = time.perf_counter() - start
+        self.stages.append(StageSeconds(task, method, name, round(seconds, 3)))
+        if engine and before:
+            spent = asdict(engine.base.spent.since(before))
+            self.costs.append(
+                Cost(task or "", method, name, candidates=total if name == "search" else 0, **spent)
+            )
+        self._say(title, seconds)
+
+    def note(self, line: str) -> None:
+        """Tell the user something, where progress is told."""
+        if self._bars:
+            self._bars.console.print(visible(line), highlight=False, markup=False)
+        elif not self.quiet:
+            print(visible(line), file=sys.stderr, flush=True)
+
+    def warn(self, line: str) -> None:
+        """Tell the user what should not be missed, however quiet the run is."""
+        if self._bars:
+            self._bars.console.print(
+                f"prime-audit: {visible(line)}", highlight=False, markup=False, soft_wrap=True
+            )
+        else:
+            say(line)
+
+    def times(self) -> Times:
+        """Return all that differs between two runs of one specification."""
+        tally = self.tally
+        return Times(
+            self.started,
+            _now(),
+            tuple(self.stages),
+            _peak_memory(),
+            _peak_device(),
+            tally.made,
+            tally.read,
+            tuple(tally.damaged),
+        )
+
+    def _say(self, title: str, seconds: float) -> None:
+        if self._bars:
+            from rich.markup import escape
+
+            self._bars.console.print(f"[dim]{escape(title)}[/dim] {seconds:.1f} s", highlight=False)
+        elif not self.quiet:
+            print(f"{title}: {seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _peak_memory() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peak_device() -> int | None:
+    torch = sys.modules.get("torch")  # scoring again from stored signals never loads it
+    return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_available() else None

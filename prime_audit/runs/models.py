@@ -1,0 +1,74 @@
+"""The models that a plan names: the base, and beside it the encoder and the profiler."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import Any
+
+import torch
+
+from prime_audit.engine.bank import AdapterBank
+from prime_audit.engine.base import Base, load_base, quiet_libraries
+from prime_audit.engine.embed import Encoder, base_encoder, load_encoder
+from prime_audit.engine.engine import Engine
+from prime_audit.engine.memory import Fit
+from prime_audit.plan.plan import Plan
+from prime_audit.runs.ledger import Ledger
+
+
+def base_of(plan: Plan) -> Base:
+    """Load the base model that a plan names."""
+    get = plan.settings.get
+    return load_base(
+        plan.model, targets=get("lora.modules"), device=plan.device, dtype=plan.dtype, context=get("context")
+    )
+
+
+def loaded(plan: Plan, ledger: Ledger) -> Base:
+    """Load a plan's base model, as a stage of its own."""
+    quiet_libraries()
+    with ledger.stage(None, None, "load model", 0):
+        base = base_of(plan)
+        _ = base.loaded_sha256
+    return base
+
+
+class Readers:
+    """The models beside the base: the encoder, and the profiler where one is named."""
+
+    def __init__(self, plan: Plan, base: Base) -> None:
+        limit, tokens = plan.settings.get("encoder_tokens"), plan.settings.get("read_tokens")
+        # One account for all models: a stage's cost is what it asked of whichever model it used.
+        self.encoder: Encoder = (
+            load_encoder(plan.encoder, plan.device, limit, tokens, base.spent)
+            if plan.encoder
+            else base_encoder(base, limit, tokens)
+        )
+        self.profiler: Engine | None = None
+        if plan.profiler:
+            # Nothing is adapted in it, so any causal model will do.
+            writer = load_base(plan.profiler, targets=(), device=plan.device, dtype=plan.dtype)
+            writer.spent = base.spent
+            room = plan.settings.get("batch_tokens")
+            self.profiler = Engine(writer, AdapterBank(writer), room, read_tokens=tokens)
+
+    def fits(self) -> list[Fit]:
+        """List what was fitted into memory for them."""
+        profiler = self.profiler.base.fits.values() if self.profiler else ()
+        return [self.encoder.fit, *profiler]
+
+
+def hardware(base: Base) -> dict[str, Any]:
+    """Tell what the models ran on: device, its name, threads, operating system."""
+    device = (
+        torch.cuda.get_device_name(base.device)
+        if base.device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "device": base.device.type,
+        "name": device,
+        "threads": torch.get_num_threads(),
+        "system": sys.platform,
+    }

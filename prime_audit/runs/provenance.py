@@ -1,0 +1,85 @@
+"""What code a run was: version, commit, whether it was changed since, and a hash of every source file."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from prime_audit import __version__
+from prime_audit.plugins import Attack, Method
+from prime_audit.plugins.loading import Listed, available
+
+_HOME = Path(__file__).parents[1]
+_OURS = ("prime_audit", "attacks", "baselines", "pyproject.toml")
+"""What decides numbers in a checkout; changes elsewhere make no run dirty."""
+
+
+def code() -> dict[str, Any]:
+    """Describe the installed prime-audit.
+
+    version; sha256 (of its sources); commit and dirty (whether files that decide numbers differ from it): both null
+    where it does not run from a checkout.
+    """
+    return {"version": __version__, "sha256": _sources(), **_commit()}
+
+
+def code_since(then: dict[str, Any]) -> dict[str, Any]:
+    """Describe the code that has run since ``then`` (:func:`code`): dirty, where it was changed meanwhile."""
+    return then if code() == then else {**then, "dirty": True}
+
+
+def plugins_of(
+    methods: Iterable[Method], attacks: Iterable[Attack], files: Iterable[Path]
+) -> dict[str, dict[str, Any]]:
+    """Tell each plugin's version and where it came from, by ``method NAME`` and ``attack NAME``.
+
+    version (the plugin's own number), origin (its distribution, or FILE.py), sha256 (of a one-off file's text).
+    """
+    paths = tuple(files)
+    found = {
+        **{f"method {m.name}": _told(m, available("method", paths)[m.name]) for m in methods},
+        **{f"attack {a.name}": _told(a, available("attack", paths)[a.name]) for a in attacks},
+    }
+    return dict(sorted(found.items()))
+
+
+def _told(plugin: Method | Attack, listed: Listed) -> dict[str, Any]:
+    return {"version": plugin.version, **_origin(listed.module)}
+
+
+def _origin(module: str) -> dict[str, str]:
+    if not module.endswith(".py"):
+        return {"origin": module}
+    path = Path(module)
+    return {"origin": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def _sources() -> str:
+    total = hashlib.sha256()
+    for path in sorted(p for p in _HOME.rglob("*") if p.suffix in (".py", ".toml") and p.is_file()):
+        total.update(path.relative_to(_HOME).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def _commit() -> dict[str, Any]:
+    root = _HOME.parent
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    commit = _git(root, "rev-parse", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--", *_OURS)
+    # Where git will not say, nobody can say that nothing was changed.
+    return {"commit": commit or None, "dirty": changed is None or bool(changed)}
+
+
+def _git(root: Path, *words: str) -> str | None:
+    """Run git; None where there is none, or it refuses the folder."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

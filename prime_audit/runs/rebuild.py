@@ -1,0 +1,158 @@
+"""Making a run's models again from its record, to observe what it did not store.
+
+The community is built as the run built it (adapters from the cache, else trained again); merge weights are the run's
+own (``models.jsonl``), so no search is repeated. Base, data, and the log-probabilities stored already must come out the
+same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prime_audit.community.build import Community
+from prime_audit.community.store import Store
+from prime_audit.engine.base import quiet_libraries
+from prime_audit.engine.mixture import Mixture
+from prime_audit.errors import UserError
+from prime_audit.folder import Run
+from prime_audit.games.stored import Exam, Pass
+from prime_audit.lamp.source import open_data
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.plan.plan import Plan, make_plan
+from prime_audit.plugins import Personal
+from prime_audit.record import FAILED
+from prime_audit.runs.ledger import Ledger
+from prime_audit.runs.models import Readers, base_of
+from prime_audit.runs.task import Findings, TaskRun
+
+TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
+"""Nats by which a log-probability observed again may differ, by number format; else ``LOOSE``."""
+LOOSE = 0.25
+
+
+def plan_of(
+    spec: Mapping[str, Any],
+    attacks: Sequence[str],
+    plugins: Sequence[Path],
+    sharers: Path | None = None,
+    base_adapter: Path | None = None,
+) -> Plan:
+    """Decide a run again from its record's ``spec``, with other attacks; given adapters where they lie now."""
+    privacy = spec.get("sharer_dp")
+    return make_plan(
+        methods=spec["methods"],
+        tasks=spec["tasks"],
+        attacks=attacks,
+        games=spec["games"],
+        **{key: spec[key] for key in ("data", "model", "encoder", "profiler", "preset", "device", "dtype")},
+        seed=spec["seed"],
+        strict=spec["strict"],
+        overrides=[f"{key}={_text(value)}" for key, value in spec["overrides"].items()],
+        plugins=plugins,
+        sharers=sharers or spec.get("sharers"),
+        base_adapter=base_adapter or spec.get("base_adapter"),
+        sharer_dp=privacy and ",".join(f"{k}={v}" for k, v in privacy.items() if v is not None),
+    )
+
+
+def observe_again(
+    run: Run, exams: Mapping[str, Exam], plan: Plan, cache: Path | None, ledger: Ledger
+) -> dict[str, Sequence[Pass]]:
+    """Ask a run's models all that ``plan``'s attacks need, by task.
+
+    Raises
+    ------
+    UserError
+        Where data, base or models are no longer those of the run.
+    """
+    quiet_libraries()
+    record, found = run.record, dict[str, Sequence[Pass]]()
+    rows = list(run.models())
+    with ledger.showing():
+        with ledger.stage(None, None, "load model", 0):
+            base = base_of(plan)
+        if base.loaded_sha256 != record.model.sha256:
+            raise UserError(
+                f"model {plan.model} is not the run's: its weights have another sha256; restore the model of {run.path}"
+            )
+        readers = Readers(plan, base)
+        known = {d.task: d.sha256 for d in record.data}
+        for task, exam in exams.items():
+            data = open_data(plan.data, task, plan.seed, plan.settings, **plan.reading())
+            if data.sha256 != known[task]:
+                raise UserError(f"data {plan.data}: {task} has changed since the run {run.path}; restore it")
+            store = Store(cache, base.spent, base.codec.cuts, ledger.tally)
+            again = _Again(plan, TASKS[task], data, base, readers, store, ledger, Findings())
+            again.rows = [row for row in rows if row["task"] == task]
+            found[task] = again.examine().passes
+            _require_no_new_failure(again, {p.method for p in exam.passes if failed(p)})
+            _require_same(exam, found[task], TOLERANCE.get(record.model.dtype, LOOSE))
+    return found
+
+
+@dataclass
+class _Again(TaskRun):
+    """A task whose models take their merge weights from the run's files."""
+
+    rows: Sequence[Mapping[str, Any]] = field(default=())
+
+    def _personalise(self, community: Community, core: str, game: str | None = None) -> dict[str, Personal]:
+        own = [row for row in self.rows if row["method"] == core and row.get("game") == game]
+        if any(row["adapters"] for row in own):
+            community.ready()
+        if not own or {name for row in own for name in row["adapters"]} - set(self.engine.bank.names):
+            return super()._personalise(community, core, game)  # adapters of the method's own
+        return {row["target"]: _personal(row) for row in own}
+
+
+def _personal(row: Mapping[str, Any]) -> Personal:
+    names = tuple(row["adapters"])
+    weights = np.array(row["weights"], dtype=np.float64) if names else np.zeros(0)
+    return Personal(Mixture(names, weights, row["rule"]), tuple(row["sharers"]))
+
+
+def _require_same(exam: Exam, passes: Sequence[Pass], tolerance: float) -> None:
+    """Raise UserError unless the models made again say what the run's models said."""
+    again = {p.key: p for p in passes}
+    for one in (p for p in exam.passes if not failed(p)):
+        later = again.get(one.key, replace(one, merged={}, seen={}))
+        if dict(one.merged) != dict(later.merged) or list(one.seen) != list(later.seen):
+            raise UserError(
+                f"{exam.task}: {one.method} makes other models now than in the run; compare again"
+            )
+        for target, seen in one.seen.items():
+            pairs = list(zip(seen.logprobs, later.seen[target].logprobs, strict=True))
+            if any(a.size != b.size for a, b in pairs):
+                raise UserError(
+                    f"{exam.task}: {one.method or 'the base'} is asked for other items now than in the run: other "
+                    "libraries? compare again"
+                )
+            gap = max((float(np.abs(a - b).max(initial=0.0)) for a, b in pairs), default=0.0)
+            if not gap <= tolerance:
+                raise UserError(
+                    f"{exam.task}: the models of {one.method or 'the base'} came out different from the run's "
+                    f"(by up to {gap:.3g} nats for one token): other machine or libraries? compare again"
+                )
+
+
+def failed(one: Pass) -> bool:
+    """Whether a pass could not be made; there is nothing of it to be made again."""
+    return one.why is not None and one.why.startswith(FAILED)
+
+
+def _require_no_new_failure(again: TaskRun, known: Collection[str | None]) -> None:
+    for failure in again.found.faults.found:
+        if failure.method not in known:
+            raise UserError(f"making the run's models again: {failure.error}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,247 @@
+"""``prime-audit attack``: score attacks on a finished run's stored signals; the model runs only for what they lack.
+
+The original record is never altered. What is found is a record of its own, with the run's utility and costs beside the
+new leakage figures, in ``RUN/attacks-<hash>/`` (hash of the run, attacks, games and plugin files) or in ``--out``.
+Signals observed later are added to the run's ``signals`` folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prime_audit import faults
+from prime_audit.community.store import content_key
+from prime_audit.errors import UserError, unknown
+from prime_audit.faults import Faults
+from prime_audit.folder import RECORD, SCORES, Run, RunFolder, load_run
+from prime_audit.games.deal import GAMES
+from prime_audit.games.play import kind_of, rounds
+from prime_audit.games.stored import FOLDER, Exam, add_fields, read_exam
+from prime_audit.io.terminal import say
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.plan.plan import repeated, words
+from prime_audit.plugins import Attack
+from prime_audit.plugins.loading import load_attack
+from prime_audit.record import Comparison, Leak, Record, Result
+from prime_audit.report.tables import is_leakage, render_all
+from prime_audit.runs.ledger import Ledger
+
+
+@dataclass
+class _Found:
+    results: list[Result] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    leaks: list[Leak] = field(default_factory=list)
+    scores: list[Mapping[str, object]] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where adapters lie."""
+
+    cache: Path | None
+    sharers: Path | None
+    base_adapter: Path | None
+
+
+def attack(
+    run: str | Path,
+    attacks: str | Sequence[str],
+    *,
+    games: str | Sequence[str] | None = None,
+    plugins: Iterable[str | Path] = (),
+    out: str | Path | None = None,
+    cache: Path | None = None,
+    sharers: Path | None = None,
+    base_adapter: Path | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Score ``attacks`` on a finished run, write what was found to a folder of its own, and return it.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished run.
+    attacks, games
+        Names; by default the games of the run. A game that the run did not play needs another ``compare``.
+    plugins
+        Python files with attacks; where models must be made again, the run's own plugin files too.
+    out
+        By default ``attacks-<hash>`` in the run's folder.
+    cache
+        Where trained adapters are kept; used only where signals are lacking.
+    sharers, base_adapter
+        Where the run's given adapters lie now, if not where its record says.
+    quiet
+        No progress.
+
+    Raises
+    ------
+    UserError
+        For whatever the caller can mend, in one line.
+    """
+    origin, files = load_run(run), tuple(Path(p) for p in plugins)
+    if "attacked" in origin.record.spec:
+        raise UserError(
+            f"{run} holds attacks on {origin.record.spec['attacked']}: name the folder of that run"
+        )
+    _require_spec(origin)
+    chosen = [load_attack(name, files) for name in dict.fromkeys(words(attacks))]
+    if not chosen:
+        raise UserError("--attacks: name one at least")
+    played = _games(origin, games)
+    for option, named in () if quiet else (("--attacks", words(attacks)), ("--games", words(games or ()))):
+        for note in repeated(option, named, named):
+            say(note, err=True)
+    spec = {
+        **origin.record.spec,
+        "attacks": [a.name for a in chosen],
+        "games": played,
+        "plugins": [p.name for p in files],
+        "attacked": str(run),
+        "attacked_sha256": _sha256(origin.path / RECORD),
+        "plugins_sha256": [_sha256(path) for path in files],
+    }
+    key = content_key({k: v for k, v in spec.items() if k != "attacked"})
+    place = Path(out) if out else origin.path / f"attacks-{key[:12]}"
+    for folder_ in (origin.path / FOLDER, place):
+        if folder_.is_symlink():  # in somebody else's run it leads to where they want us to write
+            raise UserError(
+                f"{folder_} is a link: take it away, or name the folder that it leads to by --out"
+            )
+    with RunFolder.claimed(place, key) as folder:
+        return _attack(
+            origin, chosen, played, spec, files, folder, _Where(cache, sharers, base_adapter), Ledger(quiet)
+        )
+
+
+def _require_spec(origin: Run) -> None:
+    """Refuse a record whose specification is not one: its tasks name files, its games are played."""
+    spec = origin.record.spec
+    for key, known in (("tasks", TASKS), ("games", GAMES)):
+        names = spec.get(key)
+        if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+            raise UserError(f"{origin.path / RECORD}: spec names no {key}; the record is damaged, run again")
+        for name in names:
+            if name not in known:
+                raise UserError(f"{origin.path / RECORD}: {unknown(f'entry of spec.{key}', name, known)}")
+
+
+def _attack(
+    origin: Run,
+    attacks: Sequence[Attack],
+    games: Sequence[str],
+    spec: Mapping[str, Any],
+    files: Sequence[Path],
+    folder: RunFolder,
+    where: _Where,
+    ledger: Ledger,
+) -> Run:
+    exams = {task: read_exam(origin.path, task) for task in spec["tasks"]}
+    exams = _completed(origin, exams, attacks, games, files, where, ledger)
+    found = _Found()
+    with ledger.showing():
+        for task, exam in exams.items():
+            try:
+                _play(exam, task, games, attacks, ledger, found)
+            except (
+                KeyError,
+                ValueError,
+            ) as fault:  # what a run stored fits together: these are no run's signals
+                raise UserError(
+                    f"{origin.path / FOLDER}: the signals of {task} do not fit together ({fault}); run compare again"
+                ) from fault
+    record = _record(origin.record, found, spec, _command(spec, files), ledger)
+    folder.write_jsonl(SCORES, found.scores)
+    faults.write(folder, found.faults)
+    render_all(record, folder.path)
+    folder.write_record(record)
+    return Run(folder.path, record)
+
+
+def _play(
+    exam: Exam, task: str, games: Sequence[str], attacks: Sequence[Attack], ledger: Ledger, found: _Found
+) -> None:
+    for played, pool, labels in rounds(exam, games, attacks, partial(ledger.stage, task, total=0)):
+        for where, fault in played.faults(task):
+            found.faults.note(fault, where)
+        found.scores += played.rows(task, pool)
+        for label in labels:
+            found.results += played.results(task, label)
+            found.comparisons += played.comparisons(task, label)
+            found.leaks += played.leaks(task, label, pool)
+
+
+def _completed(
+    origin: Run,
+    exams: dict[str, Exam],
+    attacks: Sequence[Attack],
+    games: Sequence[str],
+    files: Sequence[Path],
+    where: _Where,
+    ledger: Ledger,
+) -> dict[str, Exam]:
+    """Run the model for signals that are not stored, and store them beside the others."""
+    needs, kinds = {n for a in attacks for n in a.needs}, {kind_of(g) for g in games}
+    lacking = {
+        task: fields for task, exam in exams.items() if (fields := exam.lacking(needs, kinds | {"modules"}))
+    }
+    if not lacking:
+        return exams
+    names = ", ".join(dict.fromkeys(f for fields in lacking.values() for f in fields))
+    ledger.note(f"not stored: {names}; making the run's models again to observe them")
+    from prime_audit.runs.rebuild import observe_again, plan_of
+
+    names_of = [a.name for a in attacks]
+    plan = plan_of(origin.record.spec, names_of, files, where.sharers, where.base_adapter)
+    later = observe_again(origin, {task: exams[task] for task in lacking}, plan, where.cache, ledger)
+    return {
+        task: add_fields(origin.path, exam, later[task], lacking[task]) if task in lacking else exam
+        for task, exam in exams.items()
+    }
+
+
+def _games(origin: Run, games: str | Sequence[str] | None) -> list[str]:
+    asked, known = origin.record.spec["games"], origin.record.command
+    names = list(dict.fromkeys(words(games))) if games else list(asked)
+    for name in names:
+        if name not in GAMES:
+            raise unknown("game", name, GAMES)
+        if name not in asked:
+            raise UserError(
+                f"game {name} was not played in {origin.path}, which holds no signals for it: {known} --games "
+                f"{','.join([*asked, name])} --out ANOTHER computes them (a --games that stands there already goes)"
+            )
+    return names
+
+
+def _record(old: Record, found: _Found, spec: Mapping[str, Any], command: str, ledger: Ledger) -> Record:
+    """Keep the run's account and utility, and put the new figures in the place of its leakage."""
+    return replace(
+        old,
+        command=command,
+        spec=spec,
+        results=(*(r for r in old.results if not is_leakage(r.metric)), *found.results),
+        comparisons=(*(c for c in old.comparisons if not is_leakage(c.metric)), *found.comparisons),
+        leaks=tuple(found.leaks),
+        # Their tracebacks lie in the attacked run's folder; the same names here are of other faults.
+        failures=(*(replace(f, file=None) for f in old.failures if f.attack is None), *found.faults.found),
+        times=ledger.times(),
+    )
+
+
+def _command(spec: Mapping[str, Any], files: Sequence[Path]) -> str:
+    said = ["prime-audit", "attack", spec["attacked"], "--attacks", ",".join(spec["attacks"])]
+    said += ["--games", ",".join(spec["games"]), *(w for path in files for w in ("--plugin", str(path)))]
+    return shlex.join(said)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,291 @@
+"""One task of a run: its community, its cells, its exam, and what is scored and played on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from prime_audit.community.build import Community
+from prime_audit.community.cautions import cautions, one_sided
+from prime_audit.community.held import Held, hold_back
+from prime_audit.community.profiles import plain_profile, shown_profile, written_profiles
+from prime_audit.community.store import Store
+from prime_audit.engine.bank import AdapterBank
+from prime_audit.engine.base import Base
+from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.sampling import Sampling
+from prime_audit.errors import PartError
+from prime_audit.faults import Failed, Faults, LostError, first, told
+from prime_audit.games.arena import Arena, Chunk, Made, Models
+from prime_audit.games.play import ALL, Effort, rounds
+from prime_audit.games.stored import Exam
+from prime_audit.lamp.data import Dataset, User
+from prime_audit.lamp.prompts import query_examples
+from prime_audit.lamp.tasks import Task
+from prime_audit.plan.plan import REFERENCE, MethodSpec, Plan
+from prime_audit.plugins import Attack, Personal, Scene
+from prime_audit.plugins.calling import models_of, require_sound
+from prime_audit.plugins.loading import load_attack
+from prime_audit.record import Comparison, Data, Failure, Intervals, Leak, Result
+from prime_audit.runs import unaided, utility
+from prime_audit.runs.account import data_cautions, data_of, describe, model_row
+from prime_audit.runs.cells import Cell, Lost, chunks, cores_of
+from prime_audit.runs.ledger import Ledger
+from prime_audit.runs.models import Readers
+from prime_audit.runs.utility import Answers
+from prime_audit.seeds import seed_of
+
+T = TypeVar("T")
+
+
+@dataclass
+class Findings:
+    """What a run has found so far, task by task."""
+
+    data: list[Data] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    leaks: list[Leak] = field(default_factory=list)
+    community: dict[str, Any] = field(default_factory=dict)
+    predictions: list[Mapping[str, object]] = field(default_factory=list)
+    scores: list[Mapping[str, object]] = field(default_factory=list)
+    models: list[Mapping[str, object]] = field(default_factory=list)
+    exams: list[Exam] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
+
+
+@dataclass
+class TaskRun:
+    """One task of a run."""
+
+    plan: Plan
+    task: Task
+    data: Dataset
+    base: Base
+    readers: Readers
+    store: Store
+    ledger: Ledger
+    found: Findings
+    lost: Mapping[tuple[str, int], Lost] = field(default_factory=dict, kw_only=True)
+    """(core, chunk) → why this cell is not tried again."""
+
+    def run(self) -> None:
+        """Build the community, personalise, examine, attack."""
+        self.prepare()
+        personal = self._personal()
+        self._score({spec.label: self._answer(spec, personal[spec.core.label]) for spec in self.plan.methods})
+        self._play(self._examine(personal))
+        self._note()
+
+    def examine(self) -> Exam:
+        """Do no more than what attacks are scored from: build, personalise, ask every model."""
+        self.prepare()
+        return self._examine(self._personal())
+
+    def carry_out(self, cell: Cell) -> list[Failure]:
+        """Do one cell's work, once prepared, for what the store keeps of it -> what failed in it."""
+        known, methods = len(self.found.faults.found), self._of(cell.core)
+        chunk = self.chunks[cell.chunk]
+        made = self._made(cell.core, chunk)
+        for spec in methods:
+            self._answered(spec, chunk, made)
+        self._arena([chunk], methods).observe({cell.core: [made]})
+        return self.found.faults.found[known:]
+
+    def prepare(self) -> None:
+        """Adapt the base and build the community, of which every chunk of targets has its view."""
+        self.base.codec.cuts.texts.clear()
+        self.base.restore()
+        self.engine = self._engine()
+        self.attacks: list[Attack] = [load_attack(name, self.plan.plugins) for name in self.plan.attacks]
+        self.seen, self.held = self.data, dict[str, Held]()
+        if "target" in self.plan.games:
+            share = self.plan.settings.get("heldout", self.task.name)
+            self.seen, self.held = hold_back(self.data, share, self.plan.seed)
+        self.community = self._community()
+        ids = chunks(self.plan, self.data, self.task.name)
+        views = [self.community] if len(ids) == 1 else [self.community.of(own) for own in ids]
+        self.chunks = [Chunk(n if len(ids) > 1 else None, view) for n, view in enumerate(views)]
+
+    def _engine(self) -> Engine:
+        get = partial(self.plan.settings.get, task=self.task.name)
+        sampling = (
+            Sampling(get("temperature"), get("top_p"), seed=_decode_seed(self.plan.seed, get("decode_seed")))
+            if get("sampling")
+            else None
+        )
+        bank, tokens = AdapterBank(self.base), get("read_tokens")
+        return Engine(self.base, bank, get("batch_tokens"), sampling, self.store, tokens)
+
+    def _community(self) -> Community:
+        stage = partial(self.ledger.stage, self.task.name, None, engine=self.engine)
+        community = Community(
+            self.task,
+            self.seen,
+            {},
+            self.engine,
+            self.readers.encoder,
+            self.plan.settings,
+            self.plan.seed,
+            self.store,
+            stage,
+            self.plan.sharer_dp,
+        )
+        community.embed()
+        users = [*self.seen.adapt, *self.seen.targets, *(s.shown for s in community.sharers)]
+        community.profiles.update(self._profiles(users, community))
+        community.adapt()
+        return community
+
+    def _profiles(self, users: Sequence[User], community: Community) -> dict[str, str]:
+        writer = self.readers.profiler
+        if writer is None:
+            return {u.id: plain_profile(self.task, u) for u in users}
+        writer.keeper = self.store
+        with community.stage("profiles", len(users)) as tick:
+            return written_profiles(
+                self.task, users, writer, community.number("profile_items"), self.plan.seed, tick
+            )
+
+    # -- models, answers, signals: chunk by chunk --------------------------------------------------------
+
+    def _of(self, core: str) -> list[MethodSpec]:
+        return [spec for spec in self.plan.methods if spec.core.label == core]
+
+    def _attempt(
+        self, stage: str, method: str, chunk: Chunk, work: Callable[[], T], attack: str | None = None
+    ) -> T | Failed:
+        """Do a part's work; where it fails note whose it was."""
+        many = len(chunk.community.targets)
+        where = Failure(self.task.name, stage, method, attack, chunk=chunk.number, targets=many)
+        return self.found.faults.attempt(work, where)
+
+    def _personal(self) -> dict[str, Made]:
+        return {
+            core: [self._made(core, chunk) for chunk in self.chunks] for core in cores_of(self.plan.methods)
+        }
+
+    def _made(self, core: str, chunk: Chunk) -> Models | Failed:
+        def make() -> Models:
+            if why := self.lost.get((core, chunk.number or 0)):
+                raise LostError(why.why, why.trace)
+            return self._personalise(chunk.community, core)
+
+        return self._attempt("personalise", core, chunk, make)
+
+    def _personalise(self, community: Community, core: str, game: str | None = None) -> dict[str, Personal]:
+        """Make a core's models; ``game`` names the one that they are made again for."""
+        part = self._of(core)[0].core
+        stage = partial(self.ledger.stage, self.task.name, core, engine=self.engine)
+        scene = Scene(self.task, self.engine, community, self.plan.settings, self.plan.seed, stage)
+        made = models_of(part.plugin, scene, part.values(self.plan.settings, self.task.name))
+        require_sound(core, made, community)
+        kept = {u.id for u in community.targets}
+        models = {target: p for target, p in made.items() if target in kept}
+        self.found.models += [
+            model_row(self.task.name, core, target, p, self.engine.bank, game) for target, p in models.items()
+        ]
+        return models
+
+    def _answer(self, spec: MethodSpec, made: Made) -> Answers | Failed:
+        """Answer the questions of all targets; where one chunk failed the method has no answers."""
+        found = [self._answered(spec, chunk, own) for chunk, own in zip(self.chunks, made, strict=True)]
+        failed = first(found)
+        return failed or utility.joined([own for own in found if isinstance(own, Answers)])
+
+    def _answered(self, spec: MethodSpec, chunk: Chunk, made: Models | Failed) -> Answers | Failed:
+        if isinstance(made, Failed):
+            return made
+        return self._attempt("answer", spec.label, chunk, partial(self._ask, chunk.community, spec, made))
+
+    def _ask(self, community: Community, spec: MethodSpec, personal: Models) -> Answers:
+        front = spec.augment(self.plan.settings, self.task.name)
+        asked = [
+            (user.id, example)
+            for user in community.targets
+            for example in query_examples(
+                self.task, user, k=front.k, profile=shown_profile(self.task, user, community.profiles, front)
+            )
+        ]
+        requests = [Request(e.prompt, personal[u].mixture, e.gold, (spec.label, u, e.id)) for u, e in asked]
+        with self.ledger.stage(self.task.name, spec.label, "answer", len(requests), self.engine) as tick:
+            texts = self.engine.generate(requests, community.number("max_new"), tick)
+        return Answers(
+            spec.label, [u for u, _ in asked], [e.id for _, e in asked], [e.gold for _, e in asked], texts
+        )
+
+    def _arena(self, some: Sequence[Chunk], methods: Sequence[MethodSpec]) -> Arena:
+        again, plan = partial(self._personalise, game="inclusion"), self.plan
+        return Arena(self.community, some, methods, plan.games, self.attacks, self.held, again, self._attempt)
+
+    def _examine(self, personal: Mapping[str, Made]) -> Exam:
+        return self._arena(self.chunks, self.plan.methods).observe(personal)
+
+    # -- figures -----------------------------------------------------------------------------------------
+
+    def _score(self, answers: Mapping[str, Answers | Failed]) -> None:
+        seed, draws = seed_of(self.plan.seed, "bootstrap", self.task.name), Intervals().draws
+        for label, own in answers.items():
+            if isinstance(own, Failed):
+                self.found.results += utility.failed(self.task, label, own)
+            else:
+                self.found.results += utility.results(self.task, own, seed, draws)
+                self.found.predictions += utility.rows(self.task, own)
+            for other in self.plan.against:
+                if label not in (REFERENCE, other):
+                    self.found.comparisons += self._compared(label, own, other, answers[other], seed, draws)
+        answered = [own for own in answers.values() if isinstance(own, Answers)]
+        lines = unaided.cautions(self.task, answered, seed, draws)
+        self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
+
+    def _compared(
+        self,
+        label: str,
+        own: Answers | Failed,
+        other: str,
+        theirs: Answers | Failed,
+        seed: int,
+        draws: int,
+    ) -> list[Comparison]:
+        if isinstance(own, Failed):
+            return utility.failed_comparisons(self.task, label, other, own)
+        if isinstance(theirs, Failed):
+            return utility.failed_comparisons(self.task, label, other, theirs)
+        return utility.comparisons(self.task, own, theirs, seed, draws)
+
+    def _play(self, exam: Exam, effort: Effort = ALL) -> None:
+        self.found.exams.append(exam)
+        coins = next((p.coins for p in exam.passes if p.coins), {})
+        self.found.warnings += [f"{self.task.name}: {line}" for line in one_sided(coins)]
+        stage = partial(self.ledger.stage, self.task.name, total=0)
+        for played, pool, labels in rounds(exam, self.plan.games, self.attacks, stage, effort, self.store):
+            for where, fault in played.faults(self.task.name):
+                self.found.faults.note(fault, where)
+            self.found.scores += played.rows(self.task.name, pool)
+            for label in labels:
+                self.found.results += played.results(self.task.name, label)
+                self.found.comparisons += played.comparisons(self.task.name, label)
+                self.found.leaks += played.leaks(self.task.name, label, pool)
+
+    def _note(self) -> None:
+        """Take down what a reader must know of data and community."""
+        name, community = self.task.name, self.community
+        self.found.faults.found += [
+            Failure(name, "share", sharer=sharer, error=told(PartError(d.line())))
+            for sharer, d in community.lost.items()
+        ]
+        self.found.data.append(data_of(name, self.data))
+        self.found.community[name] = describe(community)
+        lines = [
+            *cautions(community, self.held),
+            *data_cautions(self.data, self.base.codec.cut, self.plan.settings),
+        ]
+        self.found.warnings += [f"{name}: {line}" for line in lines]
+
+
+def _decode_seed(seed: int, again: int) -> int:
+    """Seed of what sampled decoding draws; ``again`` numbers its repetitions, all else the same."""
+    return seed_of(seed, "decode", str(again)) if again else seed

@@ -1,0 +1,1 @@
+"""Statistics of anyone's membership scores, without a run."""
