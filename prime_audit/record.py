@@ -179,7 +179,7 @@ class Leak:
     """Members whose text is also a non-member's, and non-members whose text was trained on after all (by the target's
     model or a merged sharer's adapter)."""
     epsilon: float | None = None
-    """Empirical lower bound on ε (prime_audit/games/bounds.py), 95 % confidence over the attacks of this method and
+    """Empirical lower bound on ε (prime_audit/audit/bounds.py), 95 % confidence over the attacks of this method and
     game together; null where membership was selected, or there are too few people."""
     epsilon_ceiling: float | None = None
     """The largest bound that as many guesses could have given."""
@@ -323,7 +323,7 @@ class Record:
     """What failed while the rest went on; its figures are null, for a reason that begins with failed. A sharer whose
     training diverged is no sharer of the run: nobody of her cluster takes her place, and no figure is hers."""
     plugins: Mapping[str, Any] = field(default_factory=dict)
-    """By ``method NAME`` and ``attack NAME``: the plugin's version and origin; of a one-off file, its sha256."""
+    """By ``method NAME``, ``attack NAME`` and ``game NAME``: the plugin's version and origin; of a one-off file, its sha256."""
     schema: str = SCHEMA
     """Name and version of this format."""
 

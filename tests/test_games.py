@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prime_audit.games.deal import GAMES
 from sklearn.metrics import roc_auc_score
 
 from prime_audit import Run, compare
@@ -19,7 +20,6 @@ from prime_audit.community import build
 from prime_audit.community.held import hold_back
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError
-from prime_audit.games.deal import GAMES
 from prime_audit.lamp.data import Dataset, Item, User
 from prime_audit.lamp.prompts import item_examples
 from prime_audit.lamp.tasks import TASKS

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prime_audit.games.deal import GAMES
+from prime_audit.games.pool import Pool
 from sklearn.metrics import roc_auc_score
 
 from prime_audit import Run, compare
 from prime_audit.audit.signals import FIELDS, Signals
-from prime_audit.games.deal import GAMES
-from prime_audit.games.pool import Pool
 from prime_audit.plugins.loading import available, load_attack
 
 BUILT_IN = sorted(n for n, p in available("attack").items() if p.module.startswith("prime_attacks."))
@@ -105,8 +105,8 @@ class Seen:
 def seen(tmp_path_factory: pytest.TempPathFactory, small: Sequence[str]) -> Seen:
     """Run every built-in attack, and three of this test, in both games on data with copied items."""
     import torch
-
     from prime_audit.games.observe import Leakage
+
     from prime_audit.lamp.world.world import write_world
 
     torch.set_num_threads(1)

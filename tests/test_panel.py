@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
+from prime_audit.games.deal import GAMES
 from rich.console import Console
 
 from prime_audit.audit.panels import AucEstimate
 from prime_audit.audit.verdict import BLIND, PValues, Word, verdict
 from prime_audit.boards import tables
-from prime_audit.games.deal import GAMES
 from prime_audit.io.markup import markdown_text
 from prime_audit.record import Comparison, Failure, Leak, Record
 from prime_audit.report import page, panel

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
-
-from prime_audit.audit.signals import Signals
 from prime_audit.games.bounds import empirical_epsilon
 from prime_audit.games.deal import GAMES, by_coin
 from prime_audit.games.observe import Leakage
 from prime_audit.games.observed import Observed
 from prime_audit.games.play import Effort, Examined, InclusionPlay, Play
 from prime_audit.games.pool import Pool
+from sklearn.metrics import roc_auc_score
+
+from prime_audit.audit.signals import Signals
 from prime_audit.plugins import Attack
 from prime_audit.plugins.loading import load_attack
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prime_audit.games.stored import Exam, read_exam
 
 from prime_audit import Run
 from prime_audit.calibration.calibrate import calibrate
 from prime_audit.errors import UserError
-from prime_audit.games.stored import Exam, read_exam
 from prime_audit.plan.plan import make_plan
 from prime_audit.runs.rescore import attack
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from prime_audit.audit.signals import ABSENT
-from prime_audit.errors import UserError
 from prime_audit.games.observed import Observed
 from prime_audit.games.pool import Pool
 from prime_audit.games.stored import FIELDS, UNMERGED, Exam, Pass, add_fields, read_exam, write_exam
+
+from prime_audit.audit.signals import ABSENT
+from prime_audit.errors import UserError
 
 ODD = "../../étc/\u2028p\ud800w"
 """An id no path may be made of: separators, a line break of its own, half a character."""

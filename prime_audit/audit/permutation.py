@@ -2,12 +2,13 @@
 
 The null: membership carries nothing. Then it may be handed round among the units it could have fallen on without
 changing the law of the scores, and the p-value is the share of such relabellings (with the data's own) whose figure is
-as high. Two units:
+as high. Three units:
 
 * ``item-within-sharer``: items of one sharer exchange membership with each other (the heldout and target games).
   Whatever a sharer's items have in common, they have it on both sides.
 * ``sharer``: sharers exchange membership with all their items (the inclusion game; in the paper's game nothing was
   drawn, and the test asks whether *any* difference, the selection's shift included, is beyond chance).
+* ``item``: all items of a target exchange membership with each other (scores that name no sharers).
 
 One relabelling is applied to all targets at once: sharers serve several targets, and where a sharer's score is high it
 is high for several. A relabelling common to all targets keeps that dependence; one a target would not, and would reject
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from scipy.special import ndtr
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, midranks
 from prime_audit.audit.panels import Panel, same_game
 
-Unit = Literal["item-within-sharer", "sharer"]
+Unit = Literal["item-within-sharer", "sharer", "item"]
 _TIE = 1e-12
 """Two figures this close are equal: the same ranks summed in another order."""
 
@@ -89,6 +90,8 @@ def permutation_test(
     """
     if minus is not None and not all(same_game(*pair) for pair in zip(panels, minus, strict=True)):
         raise ValueError("two sets of panels are not of the same games")
+    if unit == "item":
+        panels, minus = _unowned(panels), None if minus is None else _unowned(minus)
     names = items if items is not None else [_places(panel) for panel in panels]
     pairs = [(p, ids) for p, ids in zip(panels, names, strict=True) if p.playable]
     if not pairs:
@@ -263,6 +266,11 @@ def _by_sharer(panels: Sequence[Panel], _names: Sequence[Sequence[Hashable]]) ->
         sums = np.array([ranks[own[s]].sum() for s in sharers])
         tables.append(_Table(sums, np.array([float(own[s].size) for s in sharers]), [block]))
     return tables
+
+
+def _unowned(panels: Sequence[Panel]) -> list[Panel]:
+    """Take all items of a target for one person's."""
+    return [replace(p, sharers=[p.target] * p.scores.size) for p in panels]
 
 
 def _log_relabellings(tables: Sequence[_Table]) -> float:

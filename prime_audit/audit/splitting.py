@@ -18,13 +18,19 @@ from prime_audit.audit.panels import Panel
 
 
 @dataclass(frozen=True)
-class EpsilonBound:
-    """A lower bound on ε with what it rests on."""
+class Bound:
+    """A lower bound on ε."""
 
     value: float
-    """Lower bound on ε, with confidence 1 - alpha."""
+    """Lower bound on ε, with confidence 1 - alpha; 0 where nothing is shown."""
     ceiling: float
-    """The largest bound these counts could give: every guess right."""
+    """The largest bound that as many guesses could give: every one right."""
+
+
+@dataclass(frozen=True)
+class EpsilonBound(Bound):
+    """A lower bound on ε by a threshold, with the counts that it rests on."""
+
     threshold: float
     """A score at or above it is called a member; chosen on the other half."""
     tp: int

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from prime_audit.boards.gather import methods_shown
 from prime_audit.io.markup import code, fenced, interval, markdown_text, number, plain
 from prime_audit.report import panel
+from prime_audit.report.games import note_of
 from prime_audit.report.sheet import Figure, Sheet
 
 NONE = "—"
@@ -149,7 +150,10 @@ def _judged(sheet: Sheet, task: str) -> list[str]:
     for leak, source, gap in sheet.leaks:
         if leak.task == task:
             seed = sheet.sources[source].seed if source in sheet.sources else None
-            cells = ("" if seed is None else str(seed), *panel.cells(leak, gap))
+            cells = (
+                "" if seed is None else str(seed),
+                *panel.cells(leak, gap, note_of(leak.game, sheet.plugins)),
+            )
             rows.setdefault(cells, []).append(leak.method)
             lacking.update(dict.fromkeys(panel.without_base(leak, gap)))
     if not rows:

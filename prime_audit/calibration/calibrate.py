@@ -26,17 +26,17 @@ from prime_audit.calibration.trials import (
     outcome,
     randomised_response,
     redrawn,
-    simulated,
     trials,
 )
 from prime_audit.errors import UserError
 from prime_audit.folder import load_run, write_atomic
-from prime_audit.games.deal import GAMES
-from prime_audit.games.stored import Exam, read_exam
-from prime_audit.plugins.loading import load_attack
+from prime_audit.games.exam.queries import Queries, queries_of
+from prime_audit.games.exam.simulated import simulated
+from prime_audit.games.exam.stored import Exam, read_exam
+from prime_audit.plugins import Game
+from prime_audit.plugins.loading import available, load_attack, load_game
 from prime_audit.seeds import rng_of, seed_of
 
-SIMULATED = ("paper", "heldout")
 ATTACKS = ("loss_mean", "minkpp", "lira_online", "rmia")
 """Attacks of the real pass: one of each kind of signal, the community's shadow models among them."""
 STRENGTHS = (0.03, 0.1, 0.3)
@@ -206,31 +206,45 @@ def _write(out: Path, found: Examination) -> None:
 
 
 def _nulls(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
-    for game in SIMULATED:
+    games = _games()
+    for game in _deployed(games):
         yield _simulated("null", game, count, seed)
     attacks = [load_attack(name) for name in ATTACKS]
-    attacks = [a for a in attacks if not exam.lacking(a.needs, ["modules"])]
+    attacks = [a for a in attacks if not exam.lacking(a.needs, [Queries.name])]
     source = f"real pass, {len(attacks)} attacks"
-    for game in (*SIMULATED, "inclusion"):
+    for game in games:
 
-        def again(rng: np.random.Generator, own: int, game: str = game) -> list[Outcome]:
+        def again(rng: np.random.Generator, own: int, game: Game = game) -> list[Outcome]:
             return redrawn(exam, attacks, game, rng, own)
 
-        yield _count("null", source, game, count, seed, again)
-    yield _simulated("selection shift", "paper", count, seed, shift=SHIFT)
+        yield _count("null", source, game.name, count, seed, again)
+    for game in games:
+        if not game.design.randomised:
+            yield _simulated("selection shift", game, count, seed, shift=SHIFT)
+
+
+def _games() -> list[Game]:
+    """List the installed games whose members can be drawn again: those that are examined."""
+    found = [load_game(name) for name in available("game")]
+    return [game for game in found if game.redraw is not None]
+
+
+def _deployed(games: Iterable[Game]) -> list[Game]:
+    """List the games on models as deployed: no coins, no items of the targets' own."""
+    return [game for game in games if queries_of(game) is Queries]
 
 
 def _leaks(count: int, seed: int) -> Iterable[Audits]:
-    for game in SIMULATED:
+    for game in _deployed(_games()):
         for strength in STRENGTHS:
             yield _simulated(f"leak {strength:g}", game, count, seed, strength=strength)
 
 
-def _simulated(what: str, game: str, count: int, seed: int, **law: float) -> Audits:
+def _simulated(what: str, game: Game, count: int, seed: int, **law: float) -> Audits:
     def make(rng: np.random.Generator, own: int) -> list[Outcome]:
         return [outcome(simulated(game, rng, **law), own)]
 
-    return _count(what, "simulated", game, count, seed, make)
+    return _count(what, "simulated", game.name, count, seed, make)
 
 
 def _count(
@@ -291,8 +305,8 @@ def _exam(run: Path | None, seed: int) -> Exam:
         found = load_run(run)
         for task in found.record.spec["tasks"]:
             exam = read_exam(found.path, task)
-            if any(p.method is not None and p.kind == "modules" and p.seen for p in exam.passes):
-                if exam.pool("modules").sampled:
+            if any(p.method is not None and p.kind == Queries.name and p.seen for p in exam.passes):
+                if exam.pools[Queries.pool].sampled:
                     raise UserError(
                         f"--run {run}: its non-members are sampled, so labels cannot be drawn again; give a run "
                         "with nonmember_items=0"
@@ -321,7 +335,7 @@ def _exam(run: Path | None, seed: int) -> Exam:
 
 def _audit_row(a: Audits) -> tuple[str, ...]:
     shares = [f"{100 * x:.1f} %" for x in (a.clustered, a.naive, a.leaks, a.confounded)]
-    if not GAMES[a.game].randomised:
+    if not load_game(a.game).design.randomised:
         shares[2] = "–"
     return (a.what, a.source, a.game, str(a.audits), *shares)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, auc
+from prime_audit.audit.bounds import guesses
 from prime_audit.audit.epsilon import one_run_epsilon
 from prime_audit.calibration.calibrate import DELTA, Bounds, summary
 from prime_audit.engine.bank import AdapterBank, alone
@@ -23,7 +24,6 @@ from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.mixture import BASE, Mixture
 from prime_audit.engine.privacy import Privacy, account
 from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters
-from prime_audit.games.bounds import guesses
 from prime_audit.lamp.prompts import Example, history_examples
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world.world import world

@@ -375,24 +375,21 @@ def show_run(run: Any, as_json: bool) -> None:
 
 def _listing(what: str, plugins: tuple[Path, ...]) -> list[dict[str, Any]]:
     from prime_audit.lamp.tasks import TASKS
-    from prime_audit.plugins.loading import available
+    from prime_audit.plugins.loading import KINDS, available
     from prime_audit.settings import presets
 
     if what == "tasks":
         return [{"task": t.name, "folder": t.short, "metrics": ", ".join(t.metrics)} for t in TASKS.values()]
-    if what == "games":
-        from prime_audit.games.deal import GAMES
-
-        return [{"game": g.name, "what": g.summary} for g in GAMES.values()]
     if what == "studies":
         from prime_audit.commands.study import listed
 
         return listed()
     if what == "presets":
         return [{"preset": p} for p in presets()]
-    found = available("method" if what == "methods" else "attack", plugins)
+    kind = next(kind for kind in KINDS if what == f"{kind}s")
     return [
-        {what[:-1]: p.name, "what": p.summary, "from": p.origin, "version": p.version} for p in found.values()
+        {kind: p.name, "what": p.summary, "from": p.origin, "version": p.version}
+        for p in available(kind, plugins).values()
     ]
 
 

@@ -16,6 +16,7 @@ from prime_audit.engine.hub import pinned
 from prime_audit.io.markup import interval, markdown_text, number, without_folders
 from prime_audit.record import Record, Result
 from prime_audit.report import panel
+from prime_audit.report.games import note_of
 from prime_audit.report.tables import CONTROLS, is_leakage
 
 
@@ -182,7 +183,9 @@ def _audit(record: Record, task: str, label: str) -> Iterator[str]:
     yield ""
     judged = [(x, gap) for x, gap in panel.judged(record) if (x.task, x.method) == (task, label)]
     if judged:
-        yield from _table(panel.HEADERS[1:], [list(panel.cells(x, gap)) for x, gap in judged])
+        yield from _table(
+            panel.HEADERS[1:], [list(panel.cells(x, gap, note_of(x.game))) for x, gap in judged]
+        )
         yield from (
             f"- {_text(x.game)}, {_text(x.attack)}: **{_text(x.verdict)}**. {_text(x.why)}" for x, _ in judged
         )

@@ -10,11 +10,10 @@ from typing import Any
 
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
-from prime_audit.games.deal import GAMES
 from prime_audit.lamp.tasks import find_task
 from prime_audit.plugins import Augment, Method
 from prime_audit.plugins.calling import front_of
-from prime_audit.plugins.loading import load_attack, load_method, load_run_settings, read_params
+from prime_audit.plugins.loading import load_attack, load_game, load_method, load_run_settings, read_params
 from prime_audit.settings import Settings
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -179,17 +178,14 @@ def make_plan(
     settings = load_run_settings(preset, overrides, files)
     names = default_tasks(data) if tasks is None else _tasks(tasks)
     specs = _distinct(parse_methods(",".join([REFERENCE, *words(methods)]), files), settings, names)
-    played = tuple(dict.fromkeys(words(games)))
-    for game in played:
-        if game not in GAMES:
-            raise unknown("game", game, GAMES)
+    played = [load_game(g, files).name for g in words(games)]
     chosen = [load_attack(a, files).name for a in words(attacks)]
     asked, typed = words(tasks or ()), _split_methods(",".join(words(methods)))
     notes = (
         *repeated("--methods", typed, [_in_force(_parse_method(w, files), settings, names) for w in typed]),
         *repeated("--tasks", asked, [find_task(t).name for t in asked]),
         *repeated("--attacks", words(attacks), chosen),
-        *repeated("--games", words(games), words(games)),
+        *repeated("--games", words(games), played),
     )
     for what, value, known in (("device", device, DEVICES), ("dtype", dtype, DTYPES)):
         if value not in known:
@@ -199,7 +195,7 @@ def make_plan(
         names,
         specs,
         tuple(dict.fromkeys(chosen)),
-        played,
+        tuple(dict.fromkeys(played)),
         data,
         model or settings.get("model"),
         settings.get("encoder") if encoder is None else encoder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from prime_audit.games.deal import GAMES, drawn
+from prime_audit.report.games import GameNote, note_of
 from prime_audit.report.sheet import Figure, Judged, Sheet
 from prime_audit.report.tables import AUC, BASE, CONTROLS, is_leakage
 
@@ -44,22 +44,13 @@ class Group:
     """What the other controls reached: words, length, similarity alone."""
     leaks: tuple[tuple[Judged, ...], ...]
     """[methods]: control panels, one a record."""
-
-    @property
-    def drawn(self) -> bool:
-        """Whether the game drew its members at random."""
-        return drawn(self.game)
-
-    @property
-    def says(self) -> str | None:
-        """What the game's verdict can say, in one line; None of a game that is not the suite's."""
-        game = GAMES.get(self.game or "")
-        return game.says if game else None
+    note: GameNote
+    """What a reader must know of the game."""
 
     @property
     def telling(self) -> bool:
         """Whether it has a verdict that can stand."""
-        return self.drawn and any(self.leaks)
+        return self.note.drawn and any(self.leaks)
 
 
 @dataclass(frozen=True)
@@ -123,7 +114,7 @@ def _view(
     groups = []
     for (game, attack), own in attacked.items():
         panels = tuple(tuple(leaks.get((task, m, str(game), str(attack)), ())) for m in methods)
-        groups.append(_group(game, attack, own, methods, panels))
+        groups.append(_group(game, attack, own, methods, panels, note_of(game, sheet.plugins)))
     utility = [f for f in figures if not _of_a_game(f)]
     shown = sorted(groups, key=lambda group: not group.telling)
     return TaskView(task, methods, tuple(_utility(utility, methods)), tuple(shown))
@@ -149,6 +140,7 @@ def _group(
     figures: Sequence[Figure],
     methods: Sequence[str],
     leaks: tuple[tuple[Judged, ...], ...],
+    note: GameNote,
 ) -> Group:
     def column(metric: str) -> Column:
         return Column(metric, leak_title(metric), _cells(figures, metric, methods))
@@ -158,7 +150,7 @@ def _group(
     if AUC in present and (baselines := _baselines(columns[0].cells)):
         columns.append(Column(AUC, f"AUC − {baselines}", columns[0].cells, compared=True))
     rest = [column(metric) for metric in present if metric not in (AUC, BASE)]
-    return Group(game, attack, tuple(columns), tuple(rest), leaks)
+    return Group(game, attack, tuple(columns), tuple(rest), leaks, note)
 
 
 def leak_title(metric: str) -> str:

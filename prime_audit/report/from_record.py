@@ -40,6 +40,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         ),
         leaks=tuple(Judged(leak, name, gap) for leak, gap in panel.judged(record)),
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
+        plugins=record.plugins,
         notes=(*_notes(record), *(panel.LEGEND if panel.stands(record) else ())),
         warnings=(
             *(f"failed: {failure.line()}" for failure in record.failures),

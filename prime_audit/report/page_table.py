@@ -28,7 +28,11 @@ def section(place: int, view: TaskView, href: Href) -> str:
     heads = "".join(f'<th scope="col">{escape(title)}</th>' for title in ["method", *_titles(columns, group)])
     rows = "\n".join(_row(view, i, columns, group, reasons, href) for i in range(len(view.methods)))
     notes = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
-    says = f'<noscript><p class="small">{escape(group.says)}</p></noscript>\n' if group and group.says else ""
+    says = (
+        f'<noscript><p class="small">{escape(group.note.says)}</p></noscript>\n'
+        if group and group.note.says
+        else ""
+    )
     task = escape(view.task)
     return (
         f'<section class="task" id="task-{place}" aria-label="{task}">\n<h2>{task}</h2>\n{says}'

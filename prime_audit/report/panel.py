@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from prime_audit.audit.auc import FPRS
 from prime_audit.audit.verdict import BLIND, MIN_SHARERS
-from prime_audit.games.deal import drawn
 from prime_audit.io.markup import markdown_text
 from prime_audit.record import FAILED, Comparison, Failure, Leak, Record, Result
+from prime_audit.report.games import GameNote, note_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,7 +51,7 @@ def rows(record: Record, task: str) -> list[tuple[str, ...]]:
     merged: dict[tuple[str, ...], list[str]] = {}
     for leak, gap in judged(record):
         if leak.task == task:
-            merged.setdefault(cells(leak, gap), []).append(leak.method)
+            merged.setdefault(cells(leak, gap, note_of(leak.game, record.plugins)), []).append(leak.method)
     for result in record.results:
         if (result.task, result.metric) == (task, "auc") and (failure := _failure(record, result)):
             merged.setdefault(_failed(failure), []).append(result.method)
@@ -73,7 +73,7 @@ def judged(record: Record) -> list[tuple[Leak, Comparison | None]]:
     return [(leak, gaps.get((leak.task, leak.method, leak.game, leak.attack))) for leak in record.leaks]
 
 
-def cells(leak: Leak, gap: Comparison | None) -> tuple[str, ...]:
+def cells(leak: Leak, gap: Comparison | None, game: GameNote) -> tuple[str, ...]:
     """Return what the panel shows of a figure, without its method; ``gap``: its AUC minus the unmerged base's."""
     return (
         leak.game,
@@ -82,7 +82,7 @@ def cells(leak: Leak, gap: Comparison | None) -> tuple[str, ...]:
         "n/a" if gap is None else _difference(gap.difference, gap.ci, "n/a"),
         (leak.best_control or "–").replace("_", " "),
         _difference(leak.over_control, leak.over_control_ci, "–"),
-        *_tested(leak),
+        *_tested(leak, game),
         " ".join(_short(rate) for rate in leak.tpr.values()),
         _bound(leak),
         leak.verdict,
@@ -105,10 +105,10 @@ def _failed(failure: Failure) -> tuple[str, ...]:
     return (failure.stage.removeprefix("game "), failure.attack or "–", *figures, f"failed{where}")
 
 
-def _tested(leak: Leak) -> tuple[str, str]:
+def _tested(leak: Leak, game: GameNote) -> tuple[str, str]:
     """Show the test's p under the name of what it tested: the AUC, or what that has over the base's."""
     p = "–" if leak.p_adjusted is None else f"{leak.p_adjusted:.3f}"
-    return ("–", p) if drawn(leak.game) else (p, "–")
+    return ("–", p) if game.drawn else (p, "–")
 
 
 def no_base(gap: Comparison | None) -> str | None:

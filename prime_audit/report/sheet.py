@@ -100,3 +100,5 @@ class Sheet:
     """What the figures rest on: intervals, sizes, sampling."""
     warnings: tuple[str, ...] = ()
     """What a reader must know before believing them."""
+    plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """As in the record, for games that are not installed where the sheet is shown."""

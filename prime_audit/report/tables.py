@@ -14,6 +14,7 @@ from prime_audit.folder import write_atomic
 from prime_audit.io.markup import code, csv_text, fenced, interval, markdown_text, number
 from prime_audit.record import FAILED, Comparison, Record, Result
 from prime_audit.report import panel
+from prime_audit.report.games import note_of
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -264,12 +265,12 @@ def _notes(record: Record, results: Sequence[Result]) -> tuple[str, ...]:
 
 
 def _sampling(record: Record, attacked: Sequence[Result]) -> list[str]:
-    """Tell of the paper's game that its non-members are a sample, and how many items stand on each side."""
+    """Say of a game that its non-members are a sample, and how many items each side has."""
     shown = attacked[0]
     settings = record.spec.get("settings")
     own = settings.get(shown.task) if isinstance(settings, dict) else None
     each = own.get("nonmember_items", 0) if isinstance(own, dict) else 0
-    if not each or shown.game != "paper":
+    if not each or not note_of(shown.game, record.plugins).samples:
         return []
     leaks = [x for x in record.leaks if (x.task, x.game, x.attack) == (shown.task, shown.game, shown.attack)]
     sides = (

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from prime_audit import __version__
-from prime_audit.plugins import Attack, Method
-from prime_audit.plugins.loading import Listed, available
+from prime_audit.plugins import Game
+from prime_audit.plugins.loading import Plugin, available, kind_of
 
 _HOME = Path(__file__).parents[1]
 _OURS = ("prime_audit", "attacks", "baselines", "pyproject.toml")
@@ -31,23 +31,21 @@ def code_since(then: dict[str, Any]) -> dict[str, Any]:
     return then if code() == then else {**then, "dirty": True}
 
 
-def plugins_of(
-    methods: Iterable[Method], attacks: Iterable[Attack], files: Iterable[Path]
-) -> dict[str, dict[str, Any]]:
-    """Tell each plugin's version and where it came from, by ``method NAME`` and ``attack NAME``.
+def plugins_of(plugins: Iterable[Plugin], files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """List each plugin's version and origin, by ``method NAME``, ``attack NAME`` and ``game NAME``.
 
-    version (the plugin's own number), origin (its distribution, or FILE.py), sha256 (of a one-off file's text).
+    version (the plugin's own number), origin (its distribution, or FILE.py), sha256 (of a one-off file's text); of a
+    game also randomised, says and samples, for whoever reads the record without the plugin.
     """
     paths = tuple(files)
-    found = {
-        **{f"method {m.name}": _told(m, available("method", paths)[m.name]) for m in methods},
-        **{f"attack {a.name}": _told(a, available("attack", paths)[a.name]) for a in attacks},
-    }
+    found = {}
+    for plugin in plugins:
+        kind = kind_of(plugin)
+        own = {"version": plugin.version, **_origin(available(kind, paths)[plugin.name].module)}
+        if isinstance(plugin, Game):
+            own |= {"randomised": plugin.design.randomised, "says": plugin.says, "samples": plugin.samples}
+        found[f"{kind} {plugin.name}"] = own
     return dict(sorted(found.items()))
-
-
-def _told(plugin: Method | Attack, listed: Listed) -> dict[str, Any]:
-    return {"version": plugin.version, **_origin(listed.module)}
 
 
 def _origin(module: str) -> dict[str, str]:

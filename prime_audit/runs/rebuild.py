@@ -21,15 +21,16 @@ from prime_audit.engine.base import quiet_libraries
 from prime_audit.engine.mixture import Mixture
 from prime_audit.errors import UserError
 from prime_audit.folder import Run
-from prime_audit.games.stored import Exam, Pass
+from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import Plan, make_plan
 from prime_audit.plugins import Personal
 from prime_audit.record import FAILED
+from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, base_of
-from prime_audit.runs.task import Findings, TaskRun
+from prime_audit.runs.task import TaskRun
 
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
 """Nats by which a log-probability observed again may differ, by number format; else ``LOOSE``."""

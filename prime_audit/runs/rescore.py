@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,28 +18,19 @@ from typing import Any
 from prime_audit import faults
 from prime_audit.community.store import content_key
 from prime_audit.errors import UserError, unknown
-from prime_audit.faults import Faults
 from prime_audit.folder import RECORD, SCORES, Run, RunFolder, load_run
-from prime_audit.games.deal import GAMES
-from prime_audit.games.play import kind_of, rounds
-from prime_audit.games.stored import FOLDER, Exam, add_fields, read_exam
+from prime_audit.games.exam.play import rounds
+from prime_audit.games.exam.queries import queries_of
+from prime_audit.games.exam.stored import FOLDER, Exam, add_fields, read_exam
 from prime_audit.io.terminal import say
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import repeated, words
-from prime_audit.plugins import Attack
-from prime_audit.plugins.loading import load_attack
-from prime_audit.record import Comparison, Leak, Record, Result
+from prime_audit.plugins import Attack, Game
+from prime_audit.plugins.loading import available, load_attack, load_game
+from prime_audit.record import Record
 from prime_audit.report.tables import is_leakage, render_all
+from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
-
-
-@dataclass
-class _Found:
-    results: list[Result] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
-    leaks: list[Leak] = field(default_factory=list)
-    scores: list[Mapping[str, object]] = field(default_factory=list)
-    faults: Faults = field(default_factory=Faults)
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ def attack(
     attacks, games
         Names; by default the games of the run. A game that the run did not play needs another ``compare``.
     plugins
-        Python files with attacks; where models must be made again, the run's own plugin files too.
+        Python files with attacks and games; where models must be remade, the run's own methods too.
     out
         By default ``attacks-<hash>`` in the run's folder.
     cache
@@ -92,18 +83,18 @@ def attack(
         raise UserError(
             f"{run} holds attacks on {origin.record.spec['attacked']}: name the folder of that run"
         )
-    _require_spec(origin)
+    _require_spec(origin, files)
     chosen = [load_attack(name, files) for name in dict.fromkeys(words(attacks))]
     if not chosen:
         raise UserError("--attacks: name one at least")
-    played = _games(origin, games)
+    played = _games(origin, games, files)
     for option, named in () if quiet else (("--attacks", words(attacks)), ("--games", words(games or ()))):
         for note in repeated(option, named, named):
             say(note, err=True)
     spec = {
         **origin.record.spec,
         "attacks": [a.name for a in chosen],
-        "games": played,
+        "games": [g.name for g in played],
         "plugins": [p.name for p in files],
         "attacked": str(run),
         "attacked_sha256": _sha256(origin.path / RECORD),
@@ -122,22 +113,27 @@ def attack(
         )
 
 
-def _require_spec(origin: Run) -> None:
+def _require_spec(origin: Run, files: Sequence[Path]) -> None:
     """Refuse a record whose specification is not one: its tasks name files, its games are played."""
-    spec = origin.record.spec
-    for key, known in (("tasks", TASKS), ("games", GAMES)):
+    spec, where = origin.record.spec, origin.path / RECORD
+    for key in ("tasks", "games"):
         names = spec.get(key)
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-            raise UserError(f"{origin.path / RECORD}: spec names no {key}; the record is damaged, run again")
-        for name in names:
-            if name not in known:
-                raise UserError(f"{origin.path / RECORD}: {unknown(f'entry of spec.{key}', name, known)}")
+            raise UserError(f"{where}: spec names no {key}; the record is damaged, run again")
+    for name in spec["tasks"]:
+        if name not in TASKS:
+            raise UserError(f"{where}: {unknown('entry of spec.tasks', name, TASKS)}")
+    for name in spec["games"]:
+        if name not in (known := available("game", files)):
+            raise UserError(
+                f"{where}: {unknown('entry of spec.games', name, known)}; a plugin's file is given by --plugin FILE"
+            )
 
 
 def _attack(
     origin: Run,
     attacks: Sequence[Attack],
-    games: Sequence[str],
+    games: Sequence[Game],
     spec: Mapping[str, Any],
     files: Sequence[Path],
     folder: RunFolder,
@@ -146,11 +142,12 @@ def _attack(
 ) -> Run:
     exams = {task: read_exam(origin.path, task) for task in spec["tasks"]}
     exams = _completed(origin, exams, attacks, games, files, where, ledger)
-    found = _Found()
+    found = Findings()
     with ledger.showing():
         for task, exam in exams.items():
             try:
-                _play(exam, task, games, attacks, ledger, found)
+                for played in rounds(exam, games, attacks, partial(ledger.stage, task, total=0)):
+                    found.take(task, played)
             except (
                 KeyError,
                 ValueError,
@@ -166,33 +163,18 @@ def _attack(
     return Run(folder.path, record)
 
 
-def _play(
-    exam: Exam, task: str, games: Sequence[str], attacks: Sequence[Attack], ledger: Ledger, found: _Found
-) -> None:
-    for played, pool, labels in rounds(exam, games, attacks, partial(ledger.stage, task, total=0)):
-        for where, fault in played.faults(task):
-            found.faults.note(fault, where)
-        found.scores += played.rows(task, pool)
-        for label in labels:
-            found.results += played.results(task, label)
-            found.comparisons += played.comparisons(task, label)
-            found.leaks += played.leaks(task, label, pool)
-
-
 def _completed(
     origin: Run,
     exams: dict[str, Exam],
     attacks: Sequence[Attack],
-    games: Sequence[str],
+    games: Sequence[Game],
     files: Sequence[Path],
     where: _Where,
     ledger: Ledger,
 ) -> dict[str, Exam]:
     """Run the model for signals that are not stored, and store them beside the others."""
-    needs, kinds = {n for a in attacks for n in a.needs}, {kind_of(g) for g in games}
-    lacking = {
-        task: fields for task, exam in exams.items() if (fields := exam.lacking(needs, kinds | {"modules"}))
-    }
+    needs, kinds = {n for a in attacks for n in a.needs}, {queries_of(g).name for g in games}
+    lacking = {task: fields for task, exam in exams.items() if (fields := exam.lacking(needs, kinds))}
     if not lacking:
         return exams
     names = ", ".join(dict.fromkeys(f for fields in lacking.values() for f in fields))
@@ -208,21 +190,19 @@ def _completed(
     }
 
 
-def _games(origin: Run, games: str | Sequence[str] | None) -> list[str]:
+def _games(origin: Run, games: str | Sequence[str] | None, files: Sequence[Path]) -> list[Game]:
     asked, known = origin.record.spec["games"], origin.record.command
-    names = list(dict.fromkeys(words(games))) if games else list(asked)
-    for name in names:
-        if name not in GAMES:
-            raise unknown("game", name, GAMES)
-        if name not in asked:
+    found = [load_game(name, files) for name in dict.fromkeys(words(games or asked))]
+    for game in found:
+        if game.name not in asked:
             raise UserError(
-                f"game {name} was not played in {origin.path}, which holds no signals for it: {known} --games "
-                f"{','.join([*asked, name])} --out ANOTHER computes them (a --games that stands there already goes)"
+                f"game {game.name} was not played in {origin.path}, which holds no signals for it: {known} --games "
+                f"{','.join([*asked, game.name])} --out ANOTHER computes them (instead of the --games given there)"
             )
-    return names
+    return found
 
 
-def _record(old: Record, found: _Found, spec: Mapping[str, Any], command: str, ledger: Ledger) -> Record:
+def _record(old: Record, found: Findings, spec: Mapping[str, Any], command: str, ledger: Ledger) -> Record:
     """Keep the run's account and utility, and put the new figures in the place of its leakage."""
     return replace(
         old,

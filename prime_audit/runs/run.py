@@ -16,21 +16,22 @@ from prime_audit.community.store import Store, content_key
 from prime_audit.engine.base import Base
 from prime_audit.errors import UserError
 from prime_audit.folder import PREDICTIONS, RECORD, SCORES, Run, RunFolder, load_run, write_atomic
-from prime_audit.games.stored import write_exam
+from prime_audit.games.exam.stored import write_exam
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.readers import require_searchable
 from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.config import CONFIG, config_text
 from prime_audit.plan.plan import REFERENCE, Plan
-from prime_audit.plugins.loading import load_attack
+from prime_audit.plugins.loading import load_attack, load_game
 from prime_audit.record import Intervals, Model, Record
 from prime_audit.runs.cells import Cell, Lost
 from prime_audit.runs.executors import Where
+from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, hardware, loaded
 from prime_audit.runs.provenance import code, code_since, plugins_of
-from prime_audit.runs.task import Findings, TaskRun
+from prime_audit.runs.task import TaskRun
 
 LIBRARIES = (
     "prime-audit",
@@ -173,7 +174,8 @@ def perform(
 def _plugins(plan: Plan) -> dict[str, Any]:
     methods = {part.plugin.name: part.plugin for spec in plan.methods for part in spec.parts}
     attacks = [load_attack(name, plan.plugins) for name in plan.attacks]
-    return plugins_of(methods.values(), attacks, plan.plugins)
+    games = [load_game(name, plan.plugins) for name in plan.games]
+    return plugins_of([*methods.values(), *attacks, *games], plan.plugins)
 
 
 def write(folder: RunFolder, record: Record, found: Findings) -> None:

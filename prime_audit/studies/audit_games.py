@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prime_audit.games.deal import GAMES
+from prime_audit.plugins.loading import load_game
 from prime_audit.record import Leak
 from prime_audit.report.tables import AUC, BASE
 from prime_audit.studies import figures, usual
@@ -16,7 +16,7 @@ def report(found: Found) -> Report:
     """Make a table a model, a row a task, game and method; test the pairs on the AUC of every game."""
     pairs = [(found.study.variant(a), found.study.variant(b)) for a, b in found.study.pairs]
     tests = [t for m in found.models for task in found.plan.tasks for t in auc_tests(found, m, task, pairs)]
-    drawn = ", ".join(g for g in found.study.games if GAMES[g].randomised)
+    drawn = ", ".join(g for g in found.study.games if load_game(g).design.randomised)
     lines = (
         *usual.notes(found)[1:],
         f"The game's own permutation test, one-sided, not corrected over attacks: where membership was drawn ({drawn}) "
@@ -47,7 +47,7 @@ def _row(found: Found, model: str, task: str, game: str, variant: Variant) -> tu
     if leak is None:
         return (*[Cell()] * 5, Cell(text=auc.reason))
     bound = None if leak.epsilon is None else f"{leak.epsilon:.2f} of {leak.epsilon_ceiling:.2f}"
-    tested = (Cell(), Cell(leak.p)) if GAMES[game].randomised else (Cell(leak.p), Cell())
+    tested = (Cell(), Cell(leak.p)) if load_game(game).design.randomised else (Cell(leak.p), Cell())
     return (auc, over, *tested, Cell(text=bound), Cell(text=leak.verdict))
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from prime_audit.games.bounds import by_sharer, empirical_epsilon, guesses
+from prime_audit.games.deal import GAMES, Dealt
 
 from prime_audit.audit.epsilon import one_run_epsilon
 from prime_audit.audit.panels import Panel
 from prime_audit.audit.splitting import split_epsilon
-from prime_audit.games.bounds import by_sharer, empirical_epsilon, guesses
-from prime_audit.games.deal import GAMES, Dealt
 
 COINS = GAMES["inclusion"]
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prime_audit.games.deal import GAMES
+from prime_audit.games.judge import PERMUTATIONS
+from prime_audit.games.observed import Observed, Shadow, signals_of
+from prime_audit.games.play import Effort, Examined, Play
+from prime_audit.games.pool import Pool
 from sklearn.metrics import roc_auc_score
 
 from prime_audit.audit.panels import Panel
 from prime_audit.audit.permutation import permutation_test
 from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.calibration.trials import sampling, trials
-from prime_audit.games.deal import GAMES
-from prime_audit.games.judge import PERMUTATIONS
-from prime_audit.games.observed import Observed, Shadow, signals_of
-from prime_audit.games.play import Effort, Examined, Play
-from prime_audit.games.pool import Pool
 from prime_audit.plugins.loading import load_attack
 
 COUNTS = st.dictionaries(st.text(max_size=3), st.integers(1, 9), min_size=1, max_size=5)

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from prime_audit.games.deal import GAMES, Game
+
 from prime_audit.report import page
 from prime_audit.report.page_text import GAP, SAME, dump, gapped, link, thousandths
 from prime_audit.report.sheet import Figure, Judged, Sheet, Source

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from prime_audit.games.stored import read_exam
 
 from prime_audit import Run
-from prime_audit.games.stored import read_exam
 from prime_audit.lamp.world.world import world
 
 TASK = "LaMP-4"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prime_audit.plan.plan import Plan
     from prime_audit.record import Record
     from prime_audit.runs.cells import Cell, Lost
-    from prime_audit.runs.task import Findings
+    from prime_audit.runs.findings import Findings
     from prime_audit.runs.worker import Worker
 
 

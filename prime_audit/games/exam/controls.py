@@ -95,7 +95,7 @@ def _kept(texts: tuple[str, ...], sides: bytes, owners: tuple[str, ...] | None, 
         "texts": texts,
         "members": members.tolist(),
         "owners": owners,
-        "code": code_sha256(("games/controls.py",), ("scikit-learn", "scipy", "numpy")),
+        "code": code_sha256(("games/exam/controls.py",), ("scikit-learn", "scipy", "numpy")),
         "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),  # long sums are split among them
     }
     found: FloatArray = keeper.arrays(content_key(asked), lambda: {"scores": score()})["scores"]
