@@ -323,7 +323,7 @@ class Record:
     """What failed while the rest went on; its figures are null, for a reason that begins with failed. A sharer whose
     training diverged is no sharer of the run: nobody of her cluster takes her place, and no figure is hers."""
     plugins: Mapping[str, Any] = field(default_factory=dict)
-    """By ``method NAME``, ``attack NAME`` and ``game NAME``: the plugin's version and origin; of a one-off file, its sha256."""
+    """By kind and name, as ``attack loss``: a plugin's version and origin; the sha256 of a one-off file."""
     schema: str = SCHEMA
     """Name and version of this format."""
 

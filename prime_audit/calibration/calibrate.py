@@ -240,9 +240,11 @@ def _leaks(count: int, seed: int) -> Iterable[Audits]:
             yield _simulated(f"leak {strength:g}", game, count, seed, strength=strength)
 
 
-def _simulated(what: str, game: Game, count: int, seed: int, **law: float) -> Audits:
+def _simulated(
+    what: str, game: Game, count: int, seed: int, *, strength: float = 0.0, shift: float = 0.0
+) -> Audits:
     def make(rng: np.random.Generator, own: int) -> list[Outcome]:
-        return [outcome(simulated(game, rng, **law), own)]
+        return [outcome(simulated(game, rng, strength, shift), own)]
 
     return _count(what, "simulated", game.name, count, seed, make)
 
