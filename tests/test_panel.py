@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
-from prime_audit.games.deal import GAMES
 from rich.console import Console
 
 from prime_audit.audit.panels import AucEstimate
 from prime_audit.audit.verdict import BLIND, PValues, Word, verdict
 from prime_audit.boards import tables
 from prime_audit.io.markup import markdown_text
+from prime_audit.plugins.loading import available, load_game
 from prime_audit.record import Comparison, Failure, Leak, Record
 from prime_audit.report import page, panel
 from prime_audit.report import tables as board
@@ -22,6 +22,7 @@ from prime_audit.report.from_record import sheet_of
 
 from .boards.invented import run_record
 
+GAMES = {name: load_game(name) for name in available("game")}
 LACKING = "over base n/a: the record holds no difference to the unmerged base's AUC"
 TPR = {"0.1": 0.16, "0.01": 0.07, "0.001": None}
 
@@ -114,11 +115,13 @@ def test_the_two_ps_are_named_apart() -> None:
     for markdown in (board.markdown(record), tables.markdown(sheet_of(record, "r"))):
         found = {row["game"]: (row["p AUC"], row["p over base"]) for row in rows_of(markdown)}
         assert found == {
-            name: ("–", "0.007") if g.randomised else ("0.007", "–") for name, g in GAMES.items()
+            name: ("–", "0.007") if g.design.randomised else ("0.007", "–") for name, g in GAMES.items()
         }
         assert "p" not in rows_of(markdown)[0]
     lines = [line for line in shown(record).split("control panel")[1].splitlines() if "0.007" in line]
-    assert ["– " in line.partition("0.007")[0] for line in lines] == [g.randomised for g in GAMES.values()]
+    assert ["– " in line.partition("0.007")[0] for line in lines] == [
+        g.design.randomised for g in GAMES.values()
+    ]
 
 
 def test_a_verdict_names_its_ps_as_the_panel_does() -> None:

@@ -315,23 +315,16 @@ def _exam(run: Path | None, seed: int) -> Exam:
                     )
                 return exam
         raise UserError(f"--run {run}: no method of it merges sharers; give a run with prime or perpcs")
-    from prime_audit.api import compare
     from prime_audit.lamp.world.world import write_world
+    from prime_audit.plan.plan import make_plan
+    from prime_audit.runs.run import run as carry_out
 
     with tempfile.TemporaryDirectory() as folder:
         sizes: dict[str, Any] = WORLD
         data = write_world("LaMP-2", folder, seed=seed, **sizes)
-        made = compare(
-            "prime",
-            tasks="LaMP-2",
-            data=str(data),
-            overrides=SMALL,
-            seed=seed,
-            out=Path(folder) / "run",
-            attacks=ATTACKS,
-            cache=None,
-            quiet=True,
-        )
+        words: dict[str, Any] = {"tasks": "LaMP-2", "data": str(data), "overrides": SMALL}
+        plan = make_plan(methods="prime", attacks=ATTACKS, seed=seed, **words)
+        made = carry_out(plan, Path(folder) / "run", "prime-audit calibrate", quiet=True)
         return read_exam(made.path, "LaMP-2")
 
 

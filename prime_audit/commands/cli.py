@@ -7,7 +7,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -155,7 +155,7 @@ def list_(what: str, plugins: tuple[Path, ...], as_json: bool) -> None:
 @plugin_option
 @with_presets
 def describe(name: str, plugins: tuple[Path, ...], preset: str, overrides: tuple[str, ...]) -> None:
-    """Describe a method, an attack, a task, or the settings."""
+    """Describe a method, an attack, a game, a task, or the settings."""
     from prime_audit.authoring.describe import description
 
     say(description(name, plugins, preset, overrides))
@@ -165,7 +165,7 @@ def describe(name: str, plugins: tuple[Path, ...], preset: str, overrides: tuple
 @click.argument("name", shell_complete=completing.plugin)
 @plugin_option
 def doctor(name: str, plugins: tuple[Path, ...]) -> None:
-    """Check that an attack or a method, ours or anyone's, keeps its contract."""
+    """Check that an attack, a game or a method keeps its contract."""
     from prime_audit.authoring.doctor import examine
 
     checks = examine(name, plugins)
@@ -179,14 +179,29 @@ def new() -> None:
     """Write a plugin to start from."""
 
 
+out_option = click.option("--out", default=".", type=click.Path(path_type=Path), help="Folder to write into.")
+
+
 @new.command(name="attack")
 @click.argument("name")
-@click.option("--out", default=".", type=click.Path(path_type=Path), help="Folder to write into.")
+@out_option
 def new_attack_(name: str, out: Path) -> None:
     """Write a working attack and its test."""
-    from prime_audit.authoring.scaffold import new_attack
+    _write_new("attack", name, out)
 
-    file, test = new_attack(name, out)
+
+@new.command(name="game")
+@click.argument("name")
+@out_option
+def new_game_(name: str, out: Path) -> None:
+    """Write a working membership game and its test."""
+    _write_new("game", name, out)
+
+
+def _write_new(kind: Literal["attack", "game"], name: str, out: Path) -> None:
+    from prime_audit.authoring.scaffold import new_plugin
+
+    file, test = new_plugin(kind, name, out)
     say(f"{file}: change it; run it with --plugin {file}, check it with")
     say(f"  prime-audit doctor {name} --plugin {file}\n  pytest {test}")
 

@@ -34,6 +34,7 @@ class Remade(Queries):
     name = "inclusion"
     stage = "signals (inclusion)"
     shadowed = False  # other targets' models depend on other targets' coins
+    remakes = True
 
     @classmethod
     def nothing(cls, made: Sequence[Models]) -> str | None:

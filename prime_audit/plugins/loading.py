@@ -38,6 +38,7 @@ P = TypeVar("P", Method, Attack, Game)
 class Listed:
     """A plugin as found, not yet imported."""
 
+    kind: Kind
     name: str
     module: str
     """Dotted module, or the file given by ``--plugin``."""
@@ -46,7 +47,11 @@ class Listed:
     summary: str
     """First line of its docstring."""
     version: int | None
-    """As written in its mark; None where the file cannot be read, or no number stands there."""
+    """As written in its mark; None where the file cannot be read, or it is not a plain number."""
+
+    def load(self, files: Iterable[Path] = ()) -> Plugin:
+        """Import it; UserError for a file that does not import."""
+        return {"method": load_method, "attack": load_attack, "game": load_game}[self.kind](self.name, files)
 
 
 def available(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Listed]:
@@ -60,6 +65,16 @@ def available(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Listed]:
             )
         found[one.name] = one
     return dict(sorted(found.items()))
+
+
+def find(name: str, files: Iterable[Path] = (), others: Iterable[str] = ()) -> Listed:
+    """Find a plugin of any kind by name; UserError with the nearest names, of ``others`` too, where there is none."""
+    paths = tuple(files)
+    listed = [available(kind, paths) for kind in KINDS]
+    for known in listed:
+        if name in known:
+            return known[name]
+    raise unknown("name", name, [*(n for known in listed for n in known), *others])
 
 
 def kind_of(plugin: Plugin) -> Kind:
@@ -177,7 +192,7 @@ def _from_entry_points(kind: Kind) -> tuple[Listed, ...]:
     for entry in importlib.metadata.entry_points(group=f"prime_audit.{kind}s"):
         origin = entry.dist.name if entry.dist else entry.value
         for module, path in _modules(entry.value):
-            found.append(Listed(module.rpartition(".")[2], module, origin, *_said(path)))
+            found.append(Listed(kind, module.rpartition(".")[2], module, origin, *_said(path)))
     return tuple(found)
 
 
@@ -207,7 +222,7 @@ def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
             words = " or ".join(f"@{kind}(...)" for kind in KINDS)
             raise UserError(f"--plugin {path}: marks no function with {words}; mark one")
         if kind in marks:
-            found.append(Listed(path.stem, str(path), str(path), *_said(path)))
+            found.append(Listed(kind, path.stem, str(path), str(path), *_said(path)))
     return found
 
 

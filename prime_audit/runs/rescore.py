@@ -141,6 +141,8 @@ def _attack(
     ledger: Ledger,
 ) -> Run:
     exams = {task: read_exam(origin.path, task) for task in spec["tasks"]}
+    for task, exam in exams.items():
+        _require_signals(origin, task, exam, games)
     exams = _completed(origin, exams, attacks, games, files, where, ledger)
     found = Findings()
     with ledger.showing():
@@ -161,6 +163,16 @@ def _attack(
     render_all(record, folder.path)
     folder.write_record(record)
     return Run(folder.path, record)
+
+
+def _require_signals(origin: Run, task: str, exam: Exam, games: Sequence[Game]) -> None:
+    """Refuse an exam without a pass for one of the games."""
+    kinds = {p.kind for p in exam.passes if p.method is not None}
+    for game in games:
+        if queries_of(game).name not in kinds:
+            raise UserError(
+                f"{origin.path / FOLDER / task}.pool.json: holds no signals of game {game.name}; run compare again"
+            )
 
 
 def _completed(

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # rich brings it
-from prime_audit.games.stored import read_exam
 
 from prime_audit import load_run
 from prime_audit.authoring.scaffold import new_attack
 from prime_audit.boards.filed import folder_of
 from prime_audit.errors import UserError, unknown
+from prime_audit.games.exam.stored import read_exam
 from prime_audit.io.markup import csv_text, visible
 from prime_audit.io.terminal import error_line
 

@@ -11,9 +11,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from prime_audit.games.stored import FOLDER, _digest, write_exam
 
 from prime_audit.folder import load_run
+from prime_audit.games.exam.stored import FOLDER, _digest, write_exam
 from prime_audit.io.markup import visible
 from prime_audit.report.tables import render_all
 from tests.boards.invented import BOARD, board_at, run_at, run_record
@@ -184,7 +184,9 @@ POOLS: dict[str, tuple[Spoil, str]] = {
     "a text that is none": (put("pools", "sharers", "golds", 0, value={}), "a text is none"),
     "a row that is not there": (put("pools", "sharers", "sampled", value={"t0": [99]}), "a sampled row"),
     "a mark beyond all": (put("seed", value="x"), "says what no run says"),
-    "an unknown kind": (put("passes", 1, "kind", value="other"), "says what no run says"),
+    "a kind that is no word": (put("passes", 1, "kind", value=7), "says what no run says"),
+    "a kind of no game": (put("passes", 1, "kind", value="other"), "holds no signals of game paper"),
+    "a pool that is not there": (put("passes", 1, "pool", value="other"), "says what no run says"),
 }
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prime_audit.games.deal import GAMES
 
+from prime_audit.plugins.loading import available, load_game
 from prime_audit.report import page
 from prime_audit.report.panel import LEGEND
 from prime_audit.report.series import COLOURS, series_of
@@ -32,6 +32,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
     pytest.mark.skipif(DRIVER is None, reason="no chromedriver: apt-get install chromium-driver"),
 ]
+GAMES = {name: load_game(name) for name in available("game")}
 EVIL = "<script>alert(1)</script>"
 SHOWN = ".task:not([hidden])"
 

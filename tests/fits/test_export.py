@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prime_audit.games.stored import UNMERGED
 
 from prime_audit import Run, load_run
 from prime_audit.errors import UserError
 from prime_audit.export.export import export
+from prime_audit.games.exam.stored import UNMERGED
 
 TASK = "LaMP-4"
 METHODS = "prime,prime:merge=factor,granularity=layer,perpcs,oppu,ties,prime:trim=dare+rag,rag"

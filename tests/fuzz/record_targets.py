@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prime_audit.games.stored import FOLDER, _digest, read_exam, write_exam
 from rich.console import Console
 
 from prime_audit.boards import export, tables
@@ -19,6 +18,7 @@ from prime_audit.boards.cells import read_cells
 from prime_audit.boards.claim_rows import read_claims
 from prime_audit.boards.config import FILE, read_board
 from prime_audit.folder import PREDICTIONS, RECORD, Run, load_run
+from prime_audit.games.exam.stored import FOLDER, _digest, read_exam, write_exam
 from prime_audit.io.markup import encoded, visible
 from prime_audit.io.terminal import _Harmless
 from prime_audit.report import page

@@ -57,6 +57,9 @@ class Queries:
     """Whether other targets' models are shadow models: each is then queried with what others are dealt, too. Where
     non-members are sampled, a model is one for what it is asked anyway."""
 
+    remakes: ClassVar[bool] = False
+    """Whether models are remade for it (``Examiner.remake``), not queried as deployed."""
+
     def __init__(self, examiner: Examiner, reader: Reader, games: Sequence[Game]) -> None:
         self.examiner, self.reader, self.games = examiner, reader, games
 

@@ -8,12 +8,12 @@ of the variance is the person's, shared by all their items and by all targets.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
+from prime_audit.audit.auc import FloatArray, IntArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.judge import Scored
 from prime_audit.audit.pool import Pool
@@ -60,13 +60,12 @@ def simulated(
         Whether there are also items of the targets' own, half of them held out, and a coin for each of a target's
         candidates: all that an installed game may need.
     """
-    people = SHARERS + (TARGETS if everything else 0)
-    owner = np.repeat(np.arange(people), ITEMS)
+    owner = _owners(everything)
+    people = int(owner[-1]) + 1
     own = rng.normal(size=people)[owner] * math.sqrt(CORRELATION)
     item = own + rng.normal(size=owner.size) * math.sqrt(1 - CORRELATION)
-    trained = np.concatenate([rng.permutation(np.arange(ITEMS) % 2 == 0) for _ in range(people)])
+    pool = _pool(owner, rng)
     length = -rng.poisson(8.0, size=owner.size).astype(np.float64)
-    pool = _pool(owner, trained)
     dealt, scores = list[Dealt](), dict[str, FloatArray]()
     controls: dict[str, dict[str, FloatArray]] = {"base": {}, "length_only": {}, "similarity_only": {}}
     for number in range(TARGETS):
@@ -85,8 +84,22 @@ def simulated(
     return Trial(game, dealt, Scored("simulated", scores, 0, controls))
 
 
-def _pool(owner: IntArray, trained: BoolArray) -> Pool:
-    """Make the items of ``owner`` [items], the sharers before the targets."""
+def items(seed: int) -> Iterator[tuple[Pool, Audited]]:
+    """Simulate what a game deals from, everything included: the items, with each target's model."""
+    rng = np.random.default_rng(seed)
+    pool = _pool(_owners(everything=True), rng)
+    for number in range(TARGETS):
+        yield pool, _audited(number, rng.permutation(SHARERS), rng)
+
+
+def _owners(everything: bool) -> IntArray:
+    """Return the number of each item's person, sharers before targets, [items]."""
+    return np.repeat(np.arange(SHARERS + (TARGETS if everything else 0)), ITEMS)
+
+
+def _pool(owner: IntArray, rng: np.random.Generator) -> Pool:
+    """Make the items of ``owner`` [items], half of each person's trained on."""
+    halves = [rng.permutation(np.arange(ITEMS) % 2 == 0) for _ in range(int(owner[-1]) + 1)]
     names = [f"s{n}" if n < SHARERS else f"t{n - SHARERS}" for n in owner.tolist()]
     words = [f"item {n}" for n in range(owner.size)]
     shared = owner < SHARERS
@@ -95,7 +108,7 @@ def _pool(owner: IntArray, trained: BoolArray) -> Pool:
         ids=words,
         prompts=words,
         golds=words,
-        trained=trained,
+        trained=np.concatenate(halves),
         last=shared,
         drawn=shared,
         twins=[()] * owner.size,
