@@ -225,7 +225,6 @@ def test_a_game_that_fails_costs_its_own_figures(
             "reasons",
             "merges nobody: game",
         ),
-        ("in dict.fromkeys(owners.tolist())", "in ['s0', 's1']", "a planted leak is found", "too few"),
         ("in dict.fromkeys(owners.tolist())", "in ['s0']", "audits", "no target has both"),
         ('says="Halves were drawn: a finding is false."', 'says=""', "described", "give source= and says="),
     ],

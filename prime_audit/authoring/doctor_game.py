@@ -106,8 +106,10 @@ def _reasons(game: Game) -> Check:
 
 
 def _none(pool: Pool) -> Pool:
-    marks = {name: np.zeros(0, dtype=np.bool_) for name in ("trained", "last", "drawn")}
-    return replace(pool, owners=(), ids=(), prompts=(), golds=(), twins=(), **marks)
+    none = np.zeros(0, dtype=np.bool_)
+    return replace(
+        pool, owners=(), ids=(), prompts=(), golds=(), twins=(), trained=none, last=none, drawn=none
+    )
 
 
 def _unit(game: Game, dealt: list[Dealt]) -> Check:

@@ -51,7 +51,9 @@ class Listed:
 
     def load(self, files: Iterable[Path] = ()) -> Plugin:
         """Import it; UserError for a file that does not import."""
-        return {"method": load_method, "attack": load_attack, "game": load_game}[self.kind](self.name, files)
+        if self.kind == "method":
+            return load_method(self.name, files)
+        return load_attack(self.name, files) if self.kind == "attack" else load_game(self.name, files)
 
 
 def available(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Listed]:
