@@ -19,7 +19,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from prime_audit.audit.signals import FIELDS
 from prime_audit.errors import FAULTS, UserError, unknown
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins.contracts import Attack, Method, Param, first_line
@@ -65,6 +64,8 @@ def load_method(name: str, files: Iterable[Path] = ()) -> Method:
 
 def load_attack(name: str, files: Iterable[Path] = ()) -> Attack:
     """Import one attack by name; UserError for an unknown name or a file that does not import."""
+    from prime_audit.audit.signals import FIELDS  # numpy: completion lists plugins without it
+
     plugin = _load("attack", name, files)
     assert isinstance(plugin, Attack)
     for need in plugin.needs:
