@@ -28,14 +28,22 @@ from .invented import BOARD, METHODS, board_at, run_at, run_record
 SEEDS = (0, 1)
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a board with two seeds filed, and build it."""
-    home = tmp_path / "leaderboards"
-    board_at(home)
+    root = tmp_path_factory.mktemp("built")
+    board_at(root / "leaderboards")
     for seed in SEEDS:
-        assert add(home, run_at(tmp_path / f"run{seed}", run_record(seed))).exit_code == 0
-    return home
+        done = add(root / "leaderboards", run_at(root / f"run{seed}", run_record(seed)))
+        assert done.exit_code == 0
+    return root
+
+
+@pytest.fixture
+def home(built: Path, tmp_path: Path) -> Path:
+    """Copy it, to be changed."""
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "leaderboards"
 
 
 def invoke(*words: str) -> Result:
