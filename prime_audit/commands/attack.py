@@ -25,9 +25,14 @@ from prime_audit.commands.printing import cache_of, exit_if_failed, show_run
     shell_complete=completing.attacks,
 )
 @click.option(
-    "--games", metavar="G,…", help="Games of the run.  [default: all of them]", shell_complete=completing.games
+    "--games",
+    metavar="G,…",
+    help="Games of the run.  [default: all of them]",
+    shell_complete=completing.games,
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: RUN/attacks-HASH]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: RUN/attacks-HASH]"
+)
 @shared("sharers", "base-adapter", "plugin", "cache", "no-cache", "json")
 def command(run: Path, cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
     """Score attacks on the signals that a finished run stored; its record does not change.

@@ -43,7 +43,10 @@ def _amount(option: str, units: dict[str, int], example: str) -> Callable[..., f
 
 
 root_option = click.option(
-    "--cache", "root", type=click.Path(path_type=Path), help="Folder of the cache.  [default: ~/.cache/prime-audit]"
+    "--cache",
+    "root",
+    type=click.Path(path_type=Path),
+    help="Folder of the cache.  [default: ~/.cache/prime-audit]",
 )
 
 

@@ -17,13 +17,17 @@ from prime_audit.io.terminal import print_table, say
     epilog=examples("calibrate --nulls 200 --dp-modules 20 --out calibration"),
 )
 @click.option("--nulls", default=200, show_default=True, help="Simulated audits of each kind.")
-@click.option("--dp-modules", default=0, show_default=True, help="Modules to train with DP-SGD, at ε 1 and 8 each.")
+@click.option(
+    "--dp-modules", default=0, show_default=True, help="Modules to train with DP-SGD, at ε 1 and 8 each."
+)
 @click.option(
     "--run",
     type=click.Path(path_type=Path),
     help="A finished run whose stored signals are audited too.  [default: a run on a small world]",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for calibration.json and calibration.md.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for calibration.json and calibration.md."
+)
 @shared("seed", "json")
 def command(as_json: bool, **options: Any) -> None:
     """Measure the auditor itself: false alarms, power, and ε bounds against known ε."""

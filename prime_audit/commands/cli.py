@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from prime_audit import __version__
-from prime_audit.commands.options import SETTINGS
+from prime_audit.commands.options import CONTEXT
 from prime_audit.errors import UserError
 from prime_audit.io.stopping import Stopped, stopping
 from prime_audit.io.terminal import error_line
@@ -37,7 +37,7 @@ class _Commands(click.Group):
         return found
 
 
-@click.group(cls=_Commands, context_settings=SETTINGS)
+@click.group(cls=_Commands, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="prime-audit")
 def cli() -> None:
     """Audit personalised language models: how much they help their users, and whom they leak.
@@ -67,7 +67,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         sys.stderr.close()
         sys.exit(141)
-    except OSError as fault:  # a disk may fill anywhere: below a library's own temporary files, on standard output
+    except (
+        OSError
+    ) as fault:  # a disk may fill anywhere: below a library's own temporary files, on standard output
         if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         where = f"{fault.filename}: " if fault.filename else ""

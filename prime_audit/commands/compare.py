@@ -16,7 +16,7 @@ from prime_audit.commands.printing import cache_of, exit_if_failed, show_run
     epilog=examples(
         "compare --methods np,rag,prime --tasks LaMP-2 --out runs/first",
         "compare --methods prime:alpha=0,prime:alpha=0.6 --games heldout --attacks loss,zlib",
-        "compare --methods np,prime --data my_items.jsonl --tasks LaMP-4 --model HuggingFaceTB/SmolLM2-135M",
+        "compare --methods np,prime --data my_items.jsonl --tasks LaMP-4 --model my_model",
     ),
 )
 @run_options("compare")

@@ -49,7 +49,11 @@ def check(path: Path, task: str | None, strict: bool, as_json: bool) -> None:
 @click.option("--task", required=True, metavar="T", help="The task of the items, for example LaMP-4.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
 @click.option(
-    "--targets", type=click.IntRange(1), default=100, show_default=True, help="The most users that are tested."
+    "--targets",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="The most users that are tested.",
 )
 @click.option(
     "--adapt-share",

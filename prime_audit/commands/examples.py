@@ -16,7 +16,9 @@ from prime_audit.io.terminal import print_table, say
     epilog=examples("examples", "examples own_attack --out plugins"),
 )
 @click.argument("name", required=False, shell_complete=completing.example)
-@click.option("--out", default=".", type=click.Path(path_type=Path), show_default=True, help="Folder to copy it to.")
+@click.option(
+    "--out", default=".", type=click.Path(path_type=Path), show_default=True, help="Folder to copy it to."
+)
 def command(name: str | None, out: Path) -> None:
     """List the worked examples, or copy one out to change it."""
     from prime_audit.examples import EXAMPLES, copy_out

@@ -38,7 +38,9 @@ def command() -> None:
 )
 @home_option
 @names_option
-@click.option("--check", is_flag=True, help="Write nothing; fail if a file differs from what its records give.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; fail if a file differs from what its records give."
+)
 def build(home: Path, names: tuple[str, ...], check: bool) -> None:
     """Build every board's tables, figure and page from its records."""
     from prime_audit.boards.build import boards, drift, strays
@@ -65,7 +67,13 @@ def build(home: Path, names: tuple[str, ...], check: bool) -> None:
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--board", required=True, metavar="B", help="The board.")
-@click.option("--method", "methods", multiple=True, metavar="M", help="Only this method; repeatable.  [default: all of the run]")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="M",
+    help="Only this method; repeatable.  [default: all of the run]",
+)
 @home_option
 def add(run: Path, board: str, methods: tuple[str, ...], home: Path) -> None:
     """File the methods of a finished run on a board and rebuild it; refused in one line if not comparable."""
@@ -77,7 +85,7 @@ def add(run: Path, board: str, methods: tuple[str, ...], home: Path) -> None:
     for path in (new := file_run(run, chosen, methods)):
         say(f"filed {path}")
     if not new:
-        say("nothing new: this run is on the board already")
+        say("nothing to add: all of it is filed already")
     make(chosen)
 
 

@@ -20,7 +20,9 @@ def command() -> None:
     epilog=examples("new attack my_attack", "new attack my_attack --out plugins"),
 )
 @click.argument("name")
-@click.option("--out", default=".", type=click.Path(path_type=Path), show_default=True, help="Folder to write to.")
+@click.option(
+    "--out", default=".", type=click.Path(path_type=Path), show_default=True, help="Folder to write to."
+)
 def attack(name: str, out: Path) -> None:
     """Write NAME.py, a working attack, and test_NAME.py, its test."""
     from prime_audit.authoring.scaffold import new_attack

@@ -14,7 +14,7 @@ from prime_audit.plan.kinds import Flag
 from prime_audit.plan.options import Option, named, options_of
 
 F = TypeVar("F", bound=Callable[..., Any])
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """How every command prints its help."""
 _LISTED = "prime_audit.plan.config"
 
@@ -96,7 +96,10 @@ config_option = click.option(
     help="A TOML file of options, such as a run's config.toml; options on the command line override it.",
 )
 task_option = click.option(
-    "--task", metavar="T", help="The task, for example LaMP-2 (see list tasks).", shell_complete=completing.task
+    "--task",
+    metavar="T",
+    help="The task, for example LaMP-2 (see list tasks).",
+    shell_complete=completing.task,
 )
 
 

@@ -39,7 +39,9 @@ def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -
     if as_json:
         say(dumped(found))
     else:
-        print_table(list(lines(found)), ["task", "method", "stage", "requests", "tokens", "cached", "seconds"])
+        print_table(
+            list(lines(found)), ["task", "method", "stage", "requests", "tokens", "cached", "seconds"]
+        )
         say(headline(found))
     for line in found.failures:
         say(f"would fail: {line}", err=True)

@@ -18,7 +18,9 @@ from prime_audit.io.terminal import say
 )
 @shared("data")
 @task_option
-@click.option("--user", required=True, metavar="ID", help="The user; with --split history, any user of the data.")
+@click.option(
+    "--user", required=True, metavar="ID", help="The user; with --split history, any user of the data."
+)
 @click.option("--method", required=True, metavar="M", help="For example rag, pag or prime+rag:k=2.")
 @click.option(
     "--split",
