@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prime_audit.api import command_line
+import prime_audit.settings
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.source import open_data
@@ -17,7 +17,10 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world.world import world
 from prime_audit.plan.plan import Plan, make_plan, parse_methods
 from prime_audit.plugins import Augment
-from prime_audit.settings import RUN_WIDE, load_settings, presets
+from prime_audit.runs.compare import command_line
+from prime_audit.settings import SETTINGS, load_settings, presets
+
+RUN_WIDE = [key for key, row in SETTINGS.items() if row.run]
 
 
 def plan(methods: str = "prime", **options: Any) -> Plan:
@@ -322,7 +325,7 @@ def test_the_recorded_command_makes_the_same_plan(
         raise UserError("caught")
 
     monkeypatch.setattr(prime_audit.api, "compare", catch)
-    words = shlex.split(command_line(methods, options))
+    words = shlex.split(command_line({"methods": methods, **options}))
     assert words[:2] == ["prime-audit", "compare"]
     with pytest.raises(UserError, match="caught"):
         cli.main(words[1:], standalone_mode=False)
@@ -355,3 +358,38 @@ def test_the_recorded_command_makes_the_same_plan(
 def test_what_is_named_twice_is_told(words: dict[str, Any], notes: list[str]) -> None:
     given = {"methods": "np", "tasks": "LaMP-2", **words}
     assert list(make_plan(**given).notes) == [f"note: {note}; it is run once" for note in notes]
+
+
+# -- what settings mean ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_every_setting_of_a_preset_has_a_meaning_and_is_described(say: Any, preset: str) -> None:
+    import tomllib
+
+    tree = tomllib.loads(Path(prime_audit.settings.__file__).with_name("presets.toml").read_text("utf-8"))[
+        preset
+    ]
+
+    def keys(table: dict[str, Any], before: str = "") -> set[str]:
+        nested = [keys(v, f"{before}{k}.") if isinstance(v, dict) else {before + k} for k, v in table.items()]
+        return set().union(*nested)
+
+    rows = [{k: v for k, v in tree.items() if k not in ("tasks", "all_tasks", "purpose", "extends")}]
+    rows += [*tree.get("tasks", {}).values(), tree.get("all_tasks", {})]
+    named = set().union(*map(keys, rows))
+    assert named <= SETTINGS.keys()
+    assert all(row.means and "\n" not in row.means for row in SETTINGS.values())
+    said = " ".join(say("describe", "settings", "--preset", preset, "--set", "clusters=5").out.split())
+    assert all(f" {key} " in said for key in SETTINGS)
+    assert " clusters 5 ≥ 1 k-means clusters of users; one sharer is chosen from each " in said
+
+
+def test_presets_say_what_they_are_for(say: Any) -> None:
+    rows = json.loads(say("list", "presets", "--json").out)
+    assert [row["preset"] for row in rows] == presets()
+    assert all(len(row["for"]) > 20 for row in rows)
+    for row in rows:
+        said = say("describe", row["preset"])
+        assert (said.code, row["for"] in said.out) == (0, True)
+        assert "sharer.lr" in said.out

@@ -12,7 +12,7 @@ from prime_audit.io.terminal import say
 
 
 @click.command(
-    short_help="Describe a method, attack, game, task, preset, settings.",
+    short_help="Describe a method, attack, game, task or setting.",
     epilog=examples("describe prime", "describe settings --preset paper", "describe LaMP-2"),
 )
 @click.argument("name", shell_complete=completing.anything)

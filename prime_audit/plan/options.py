@@ -336,7 +336,8 @@ def require_known(caller: str, given: Iterable[str], rows: Sequence[Option]) -> 
     spelled = {row.name.replace("-", "_"): row.word for row in rows} | {word: word for word in known}
     for word in given:
         if word not in known:
-            near = dict.fromkeys(spelled[name] for name in get_close_matches(word, spelled, cutoff=0.5))
+            names = [word] if word in spelled else get_close_matches(word, spelled, cutoff=0.5)
+            near = dict.fromkeys(spelled[name] for name in names)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
             raise UserError(f"{caller}: unknown option {word!r}: {hint}")
 

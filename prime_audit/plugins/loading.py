@@ -19,7 +19,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from prime_audit.audit.signals import FIELDS
 from prime_audit.errors import FAULTS, UserError, unknown
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins.contracts import Attack, Method, Param, first_line
@@ -65,6 +64,8 @@ def load_method(name: str, files: Iterable[Path] = ()) -> Method:
 
 def load_attack(name: str, files: Iterable[Path] = ()) -> Attack:
     """Import one attack by name; UserError for an unknown name or a file that does not import."""
+    from prime_audit.audit.signals import FIELDS  # brings numpy, which listing and completion do not need
+
     plugin = _load("attack", name, files)
     assert isinstance(plugin, Attack)
     for need in plugin.needs:
@@ -116,7 +117,7 @@ def _read_param(name: str, param: Param, settings: Settings, text: str, where: s
     """Read a parameter's text by the type of its default (of a preset's number: the same for every task)."""
     default = _default(param, settings, next(iter(TASKS)))
     setting = SETTINGS.get(str(param.default).removeprefix("preset:"))
-    bounds = param.bounds or (setting and setting.bounds)
+    bounds = param.bounds or (setting.bounds if setting else None)
     value = require_bounds(parse_like(text, 0 if default is None else default, where), bounds, where)
     if param.choices and value not in param.choices:
         raise unknown(f"{param.name} of {name}", value, param.choices)
