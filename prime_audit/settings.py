@@ -127,14 +127,14 @@ def _read(tree: Mapping[str, Any], task: str, key: str, text: str, where: str) -
     """Read a preset's setting, for one task (empty: for all)."""
     row = SETTINGS[key]
     if task and row.run:
-        raise UserError(f"{where}: {key} is one for all tasks of a run; write --set {key}={text}")
+        raise UserError(f"{where}: {key} is the same for all tasks of a run; write --set {key}={text}")
     value = require_bounds(parse_like(text, _sample(tree, key), where), row.bounds, where)
     _require_usable(tree, task, key, value, where)
     return value
 
 
 def require_bounds(value: Any, bounds: tuple[float, float] | None, where: str) -> Any:
-    """Return a value that lies within its bounds; numbers have to be finite, whole ones at least 1 by default."""
+    """Return a value within its bounds; numbers must be finite, whole ones at least 1 by default."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     low, high = bounds or ((1, math.inf) if isinstance(value, int) else (-math.inf, math.inf))
@@ -152,7 +152,7 @@ def _require_usable(tree: Mapping[str, Any], task: str, key: str, value: Any, wh
     if (allowed := SETTINGS[key].words) and value not in allowed:
         raise unknown(last or key, value, allowed)
     if key == "lora.modules" and not all(value):
-        raise UserError(f"{where}: name modules, joined by +, for example q_proj+v_proj")
+        raise UserError(f"{where}: name modules joined by +, for example q_proj+v_proj")
     other = {"epochs": "steps", "steps": "epochs"}.get(last)
     rows = [tree, *(row for name, row in tree["tasks"].items() if task in ("", name))]
     if other and any(_dig(row, f"{part}.{other}") is not None for row in rows):
@@ -160,7 +160,7 @@ def _require_usable(tree: Mapping[str, Any], task: str, key: str, value: Any, wh
 
 
 def parse_like(text: str, sample: Any, where: str) -> Any:
-    """Read ``text`` as the type of ``sample``; UserError naming ``where`` if it is no such thing."""
+    """Read ``text`` as the type of ``sample``; UserError naming ``where`` if it is not of that type."""
     try:
         if isinstance(sample, str):
             return text
@@ -172,11 +172,11 @@ def parse_like(text: str, sample: Any, where: str) -> Any:
         if type(value) is not type(sample):
             raise ValueError
     except (ValueError, OverflowError, RecursionError):
-        raise UserError(f"{where}: {text!r} is no {_WORDS[type(sample)]}") from None
+        raise UserError(f"{where}: {text!r} is not {_WORDS[type(sample)]}") from None
     return value
 
 
-_WORDS = {bool: "true or false", int: "whole number", float: "number"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 def presets() -> list[str]:

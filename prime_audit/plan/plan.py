@@ -1,4 +1,4 @@
-"""What will be run: tasks, methods with their parameters, model, data, numbers. Nothing here imports torch."""
+"""From options to a plan: tasks, methods with their parameters, model, data, numbers. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prime_audit.plugins.loading import load_attack, load_method, load_run_setti
 from prime_audit.settings import Settings
 
 REFERENCE = "np"
-"""The method every other is compared with; it is always run."""
+"""The method that all others are compared with; it always runs."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Part:
 
     @property
     def label(self) -> str:
-        """As typed but for the order: ``prime:alpha=0.6,k=3``."""
+        """As typed, parameters in the plugin's order: ``prime:alpha=0.6,k=3``."""
         return self.plugin.name + (":" + ",".join(f"{k}={v}" for k, v in self.given) if self.given else "")
 
     def values(self, settings: Settings, task: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method as run: one way to personalise the model, and what goes in front of the prompt."""
+    """A method as it runs: one way to personalise the model, and what goes in front of the prompt."""
 
     core: Part
     """Makes the personalised model; ``np`` where the user named a method of the prompt alone."""
@@ -64,7 +64,7 @@ class MethodSpec:
         return self.label
 
     def augment(self, settings: Settings, task: str) -> Augment:
-        """Decide what goes in front of a task's prompts: the most items, and the profile if any part wants it."""
+        """Decide what goes in front of a task's prompts: the most items, and the profile if any part uses it."""
         alone = self.core.plugin.name == REFERENCE and len(self.fronts) == 1
         made = [front_of(p.plugin, p.values(settings, task), alone=alone) for p in self.fronts]
         wordings = [a.wording for a in made if a.profile]
@@ -102,15 +102,15 @@ class Plan:
     plugins: tuple[Path, ...] = ()
     strict: bool = False
     sharer_dp: Privacy | None = None
-    """What sharers' adapters are to satisfy; None: trained without noise."""
+    """The privacy that sharers' adapters must satisfy; None: trained without noise."""
     against: tuple[str, ...] = (REFERENCE,)
-    """Labels of the methods whose utility is subtracted from every other's; the reference first."""
+    """Labels of the methods that all others are compared with; the reference first."""
     sharers: Path | None = None
     """Folder of sharers whose adapters were trained elsewhere; None: candidates of the data share."""
     base_adapter: Path | None = None
     """The adapter that these were trained on; None: the base as it is."""
     notes: tuple[str, ...] = field(default=(), compare=False)
-    """What the user should be told of how the words were read; decides nothing."""
+    """What to report of how the options were read."""
 
     @property
     def preset(self) -> str:
@@ -191,23 +191,23 @@ def _notes(
 
 
 def repeated(option: str, typed: Sequence[str], means: Sequence[Hashable]) -> Iterator[str]:
-    """Tell of each word of an option that means the same as one before it."""
+    """Report each word of an option that means the same as one before it."""
     first: dict[Hashable, str] = {}
     for word, meant in zip(typed, means, strict=True):
         before = first.get(meant)
         first.setdefault(meant, word)
         if before is not None:
-            how = "is named again" if word == before else f"is the same as {before}"
-            yield f"note: {option}: {word} {how}; it is run once"
+            how = "is named twice" if word == before else f"is the same as {before}"
+            yield f"note: {option}: {word} {how}; it runs once"
 
 
 def _require_given(
     sharers: str | Path | None, base: str | Path | None, privacy: str | None, tasks: Sequence[str]
 ) -> None:
-    """Refuse words that do not go with adapters trained elsewhere, or without them."""
+    """Refuse options that contradict adapters trained elsewhere, or need them."""
     if sharers is None:
         if base is not None:
-            raise UserError(f"--base-adapter {base}: goes with --sharers, whose adapters were trained on it")
+            raise UserError(f"--base-adapter {base}: needs --sharers, whose adapters were trained on it")
         return
     if privacy is not None:
         raise UserError(
@@ -221,7 +221,7 @@ def _require_given(
 def _baselines(
     against: str | Sequence[str], specs: Sequence[MethodSpec], files: Iterable[Path]
 ) -> tuple[str, ...]:
-    """Read the labels that others are compared with; each must be run."""
+    """Read the labels that others are compared with; each must be among the methods."""
     run = {s.label for s in specs}
     asked = [s.label for s in parse_methods(",".join([REFERENCE, *words(against)]), files)]
     for label in asked:
@@ -232,14 +232,14 @@ def _baselines(
 
 def _tasks(text: str | Sequence[str]) -> tuple[str, ...]:
     if not (named := words(text)):
-        raise UserError("--tasks: names no task; give for instance --tasks LaMP-2, or leave it out")
+        raise UserError("--tasks: names no task; write for example --tasks LaMP-2, or leave it out")
     return tuple(dict.fromkeys(find_task(t).name for t in named))
 
 
 def _distinct(
     specs: Sequence[MethodSpec], settings: Settings, tasks: Sequence[str]
 ) -> tuple[MethodSpec, ...]:
-    """Keep the first of methods whose parts have the same parameters in force, however they were typed."""
+    """Keep the first of methods whose parts have the same parameters in force."""
     kept: dict[Hashable, MethodSpec] = {}
     for spec in specs:
         kept.setdefault(_in_force(spec, settings, tasks), spec)
@@ -252,7 +252,7 @@ def _in_force(spec: MethodSpec, settings: Settings, tasks: Sequence[str]) -> Has
 
 
 def default_tasks(data: str) -> tuple[str, ...]:
-    """Tasks run when none is named: LaMP-2 and LaMP-4 of the world, else the one task the data holds."""
+    """Return the tasks that run by default: LaMP-2 and LaMP-4 of the world, else the one task of the data."""
     if data == "world":
         return ("LaMP-2", "LaMP-4")
     from prime_audit.lamp.readers import task_of

@@ -85,8 +85,8 @@ def test_the_command_line_wins_key_by_key(
         ("[set]\nclusters = [1]\n", "set.clusters is a number, true, false or text"),
         ("[set]\nclusters = 2024-01-01\n", "set.clusters is a number"),
         ("[set]\nclustres = 3\n", "did you mean clusters"),
-        ("seed = \n", "no TOML: "),
-        ("seed = 1\nseed = 2\n", "no TOML: "),
+        ("seed = \n", "not valid TOML: "),
+        ("seed = 1\nseed = 2\n", "not valid TOML: "),
         ('preset = "papper"\n', "did you mean paper"),
     ],
 )
