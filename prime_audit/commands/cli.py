@@ -10,7 +10,7 @@ import click
 
 from prime_audit import __version__
 from prime_audit.commands.options import CONTEXT
-from prime_audit.errors import UserError
+from prime_audit.errors import UserError, unknown
 from prime_audit.io.stopping import Stopped, stopping
 from prime_audit.io.terminal import error_line
 
@@ -35,6 +35,13 @@ class _Commands(click.Group):
             return None
         found: click.Command = import_module(f"prime_audit.commands.{cmd_name}").command
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise unknown("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Commands, context_settings=CONTEXT)
