@@ -426,7 +426,7 @@ def _require_coherent(record: Record, where: str) -> None:
 
 def _require_spec(spec: Mapping[str, Any], where: str) -> None:
     """Refuse a specification whose entries, where they are there, are of another form than a plan's."""
-    for key in ("tasks", "methods", "games", "attacks"):
+    for key in ("tasks", "methods", "games", "attacks", "against"):
         names = spec.get(key, [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UserError(f"{where}: spec.{key} is no list of names; the record is damaged, run again")

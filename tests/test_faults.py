@@ -268,7 +268,7 @@ def test_an_attack_that_raises_leaves_the_others_figures(
     # The same on stored signals; mended, it is scored without the model.
     said = say("attack", run.path, "--attacks", "loss,odd,loss", "--plugin", file)
     assert said.code == 3
-    assert "note: --attacks: loss is named again; it is run once\n" in said.err
+    assert "note: --attacks: loss is named twice; it runs once\n" in said.err
     assert "odd · game paper" in " ".join(said.out.split())
     spoilt(file, ATTACK)
     said = say("attack", run.path, "--attacks", "loss,odd", "--plugin", file, "--json")

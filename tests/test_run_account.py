@@ -153,7 +153,7 @@ def test_questions_that_sharers_may_have_seen_are_warned_of(spoilt: Path, tmp_pa
 
 def test_the_check_says_so_too(say: Callable[..., Any], spoilt: Path) -> None:
     said = say("data", "check", spoilt, "--task", "LaMP-2")
-    assert "targets' questions that stand in other users' histories too: 2 of 6" in said.out
+    assert "targets' questions that are also in other users' histories: 2 of 6" in said.out
     assert said.out.count("is also one of the user's questions") == 1
 
 

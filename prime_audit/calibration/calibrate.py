@@ -299,8 +299,8 @@ def _exam(run: Path | None, seed: int) -> Exam:
                     )
                 return exam
         raise UserError(f"--run {run}: no method of it merges sharers; give a run with prime or perpcs")
-    from prime_audit.api import compare
     from prime_audit.lamp.world.world import write_world
+    from prime_audit.runs.compare import compare
 
     with tempfile.TemporaryDirectory() as folder:
         sizes: dict[str, Any] = WORLD

@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prime_audit.api import compare, option_words
 from prime_audit.community.store import content_key
 from prime_audit.errors import UserError
 from prime_audit.folder import Run, RunFolder, write_atomic
 from prime_audit.io.markup import markdown_text, plain
+from prime_audit.plan.options import keywords_of, option_words, require_known
 from prime_audit.plan.plan import Plan, default_tasks, make_plan
+from prime_audit.runs.compare import compare
 from prime_audit.studies import tables as forms
 from prime_audit.studies.catalog import find_study
 from prime_audit.studies.paired import Test
@@ -77,6 +78,7 @@ def study(
     UserError
         For whatever the caller can mend, in one line, before anything is run where that can be known.
     """
+    require_known("study()", options, keywords_of("study"))
     asked = find_study(name)
     chosen = tasks if tasks is not None else asked.tasks if data == "world" else default_tasks(data)
     words = {"tasks": chosen, "data": data, "preset": preset, **options}
@@ -156,7 +158,7 @@ def _folders(plans: Mapping[tuple[str, str], Plan]) -> dict[tuple[str, str], str
 def _command(name: str, models: Sequence[str], options: Mapping[str, Any]) -> str:
     """Write the command that makes the study again, without its output folder."""
     named = [word for model in models for word in ("--model", model)]
-    return shlex.join(["prime-audit", "study", name, *named, *option_words(options)])
+    return shlex.join(["prime-audit", "study", name, *named, *option_words("study", options)])
 
 
 def _written(found: Found, command: str, folder: RunFolder) -> Finished:

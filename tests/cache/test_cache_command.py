@@ -220,7 +220,7 @@ def test_nothing_of_anybody_elses_is_touched(say: Callable[..., Any], cache: Pat
         (("prune",), "there is no such folder; give --cache DIR"),
         (
             ("prune", "--older", "30"),
-            "--older 30: give a number with a unit (s, m, h, d, w), for instance 30d",
+            "--older 30: give a number with a unit (s, m, h, d, w), for example 30d",
         ),
         (("prune", "--older", "-1d"), "--older -1d: give a number with a unit"),
         (("prune", "--keep", "ten GB"), "--keep ten GB: give a number with a unit (B, KB, MB, GB, TB, KIB"),

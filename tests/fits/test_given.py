@@ -396,7 +396,7 @@ def test_refusals_are_one_line(quick: Go, given: Path, case: str, small_data: An
 def test_words_that_do_not_go_together(quick: Go, given: Path) -> None:
     with pytest.raises(UserError, match="are trained already; leave one of the two out"):
         quick("nearest", sharers=given, sharer_dp="epsilon=8")
-    with pytest.raises(UserError, match="goes with --sharers"):
+    with pytest.raises(UserError, match="needs --sharers"):
         quick("nearest", base_adapter=given / "ann")
     with pytest.raises(UserError, match="holds one task's sharers, and 2 tasks are run"):
         make_plan(methods="np", tasks="LaMP-2,LaMP-4", sharers=given)

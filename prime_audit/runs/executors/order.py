@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def plan_again(order: Order) -> Plan:
         files.append(folder / Path(name).name)
         files[-1].write_bytes(text)
     spec = order.spec
-    plan = replace(plan_of(spec, spec["attacks"], files, **order.given), against=tuple(spec["against"]))
+    plan = plan_of(spec, spec["attacks"], files, **order.given)
     if plan.spec() != spec:
         keys = [key for key in spec if plan.spec().get(key) != spec[key]]
         raise UserError(
