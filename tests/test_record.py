@@ -177,7 +177,7 @@ def test_rows_are_read_back(record: Record, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read .*scores\.jsonl"):
         list(run.scores())
     (folder.path / "scores.jsonl").write_text('{"score": 1.0}\n{"score": ')
-    with pytest.raises(UserError, match=r"scores\.jsonl: line 2 is broken"):
+    with pytest.raises(UserError, match=r"scores\.jsonl: line 2 is damaged"):
         list(run.scores())
 
 
@@ -199,7 +199,7 @@ def test_a_folder_belongs_to_one_run(record: Record, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds another run"):
         RunFolder.create(tmp_path / "foreign", "hash")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot make output folder"):
+    with pytest.raises(UserError, match="cannot create output folder"):
         RunFolder.create(tmp_path / "file", "hash")
 
 
@@ -210,7 +210,7 @@ def test_a_failed_save_is_an_error_and_leaves_what_was_there(tmp_path: Path) -> 
         yield "half"
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(UserError, match=r"cannot save .*: No space left on device; make room"):
+    with pytest.raises(UserError, match=r"cannot save .*: No space left on device; free some space"):
         write_atomic(tmp_path / "x", chunks())
     assert (tmp_path / "x").read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
@@ -221,13 +221,16 @@ def test_a_failed_save_is_an_error_and_leaves_what_was_there(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is broken"),
+        ("{", "is damaged"),
         ('{"schema": NaN}', "NaN is not JSON"),
         ("[]", "expected a JSON object"),
         ("{}", "is not a prime-audit record"),
         ('{"schema": "other/record/1"}', "is not a prime-audit record"),
-        ('{"schema": "prime-audit/record/2"}', "has format 2, this prime-audit reads 1: install a newer one"),
-        ('{"schema": "prime-audit/record/1"}', "lacks command, spec"),
+        (
+            '{"schema": "prime-audit/record/2"}',
+            "has format 2, but this prime-audit reads 1: install a newer version",
+        ),
+        ('{"schema": "prime-audit/record/1"}', "missing command, spec"),
     ],
 )
 def test_bad_records(tmp_path: Path, text: str, message: str) -> None:
@@ -239,12 +242,12 @@ def test_bad_records(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_missing_and_undecodable_records(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no record\.json: name the --out folder"):
+    with pytest.raises(UserError, match=r"has no record\.json: pass the --out folder"):
         load_run(tmp_path)
     with pytest.raises(UserError, match=r"cannot read .*absent"):
         load_run(tmp_path / "absent")
     (tmp_path / "record.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="is broken"):
+    with pytest.raises(UserError, match="is damaged"):
         load_run(tmp_path)
 
 

@@ -153,7 +153,7 @@ class Entry:
     def unwritable(self, fault: BaseException) -> UnwritableError:
         """Say that the cache cannot be written, and what to do."""
         why = (fault.strerror if isinstance(fault, OSError) else None) or str(fault)
-        room = "make room, or " if _full(fault) else ""
+        room = "free some space, or " if _full(fault) else ""
         return UnwritableError(
             f"cache {self.place}: cannot be written ({why}); {room}give --cache DIR or --no-cache"
         )

@@ -16,7 +16,7 @@ import numpy as np
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.signals import Signals, settle
 from prime_audit.errors import PartError
-from prime_audit.faults import told
+from prime_audit.faults import one_line
 from prime_audit.games.controls import CONTROLS, bag_of_words, bag_of_words_between, both_sides
 from prime_audit.games.deal import GAMES, Dealt, Game, by_coin
 from prime_audit.games.judge import PERMUTATIONS, Judged, Scored, judge
@@ -132,7 +132,7 @@ class Play:
             except Undefined as why:
                 silent[attack.name] = str(why)
             except PartError as fault:  # of this attack: the others are played all the same
-                silent[attack.name], failed[attack.name] = FAILED + told(fault), fault
+                silent[attack.name], failed[attack.name] = FAILED + one_line(fault), fault
         try:
             judged = judge(game, able, scored, seed=seed, **asdict(effort)) if scored else []
         except Undefined as why:  # every target's coins fell alike

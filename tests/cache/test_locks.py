@@ -180,9 +180,7 @@ def test_what_is_kept_within_what_is_kept_locks_itself_out_of_nothing(tmp_path: 
 def test_a_folder_is_written_by_one_run(tmp_path: Path) -> None:
     with (
         held(tmp_path / "run" / ".lock") as other,
-        pytest.raises(
-            UserError, match=f"is being written by process {other.pid}: wait for it, or choose another"
-        ),
+        pytest.raises(UserError, match=f"is in use by process {other.pid}: wait for it or choose another"),
         RunFolder.claimed(tmp_path / "run", "hash"),
     ):
         pass

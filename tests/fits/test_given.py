@@ -340,7 +340,7 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     ),
     "an empty folder": (lambda d: (d / "eve").mkdir(), "eve: no adapter_config.json"),
     "no config": (lambda d: (d / "ann" / "adapter_config.json").unlink(), "ann: no adapter_config.json"),
-    "pickle": (pickled, "only safetensors are read"),
+    "pickle": (pickled, "only safetensors files are read"),
     "pickle under another name": (
         lambda d: torch.save({"a": 1}, d / "ann" / "adapter_model.safetensors"),
         "ann/adapter_model.safetensors: cannot be read as safetensors",
