@@ -17,7 +17,7 @@ def score_files(task: str | None, golds_path: str | Path, preds_path: str | Path
     Raises
     ------
     UserError
-        Where a file is of another task, a record is defective, or the ids are not exactly the same.
+        Where a file is of another task, a record is defective, or the ids differ.
     """
     paths = Path(golds_path), Path(preds_path)
     asked = find_task(task) if task is not None else None
@@ -26,10 +26,10 @@ def score_files(task: str | None, golds_path: str | Path, preds_path: str | Path
         asked = asked or stated
         if stated and stated is not asked:
             raise UserError(
-                f"{path}: is of {stated.name}, not {asked and asked.name}: give files of one task"
+                f"{path}: is of {stated.name}, not {asked and asked.name}: pass files of one task"
             )
     if asked is None:
-        raise UserError(f"{golds_path}: no task: name it")
+        raise UserError(f"{golds_path}: no task in the file: pass --task")
     log = Log()
     golds, preds = (load_outputs(path, log) for path in paths)
     if log.defects:

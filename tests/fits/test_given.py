@@ -336,7 +336,7 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     ),
     "broken rows": (
         lambda d: (d / "bea" / "items.jsonl").write_text("{"),
-        "line 1: broken or truncated JSON",
+        "line 1: damaged or truncated JSON",
     ),
     "an empty folder": (lambda d: (d / "eve").mkdir(), "eve: no adapter_config.json"),
     "no config": (lambda d: (d / "ann" / "adapter_config.json").unlink(), "ann: no adapter_config.json"),
@@ -398,7 +398,7 @@ def test_words_that_do_not_go_together(quick: Go, given: Path) -> None:
         quick("nearest", sharers=given, sharer_dp="epsilon=8")
     with pytest.raises(UserError, match="goes with --sharers"):
         quick("nearest", base_adapter=given / "ann")
-    with pytest.raises(UserError, match="holds one task's sharers, and 2 tasks are run"):
+    with pytest.raises(UserError, match="contains one task's sharers, and 2 tasks are run"):
         make_plan(methods="np", tasks="LaMP-2,LaMP-4", sharers=given)
 
 

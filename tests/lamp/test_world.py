@@ -122,7 +122,7 @@ def test_no_question_stands_in_its_own_users_history(task: str, seed: int) -> No
 
 def test_a_task_without_tables_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(SUBJECTS, "LaMP-5")  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match=r"makes no users for LaMP-5: give --data PATH") as fault:
+    with pytest.raises(UserError, match=r"makes no users for LaMP-5: pass --data PATH") as fault:
         world("LaMP-5")
     assert "\n" not in str(fault.value)
 
@@ -145,7 +145,7 @@ def test_a_world_is_written_whole_or_not_at_all(
     assert list((tmp_path / "out").iterdir()) == []
     monkeypatch.undo()
     folder = write_world("LaMP-2", tmp_path / "out", layout=layout, **SMALL)
-    with pytest.raises(UserError, match="exists and is not empty: name a new folder"):
+    with pytest.raises(UserError, match="exists and is not empty: pass a new folder"):
         write_world("LaMP-2", tmp_path / "out", layout=layout, **SMALL)
     assert list((tmp_path / "out").iterdir()) == [folder]
 
