@@ -1,4 +1,4 @@
-"""Progress while a run goes on, and the account of what each stage took."""
+"""Progress of a run, and the cost of each stage."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 EVERY = 30.0
-"""Seconds between two lines that a long stage prints where there is no terminal to draw on."""
+"""Seconds between two lines of a long stage where there is no terminal."""
 
 
 @dataclass
 class _Pace:
-    """How far a stage is, in lines."""
+    """Progress of a stage, in lines."""
 
     title: str
     total: int
@@ -38,7 +38,9 @@ class _Pace:
         self.told = self.start
 
     def line(self, more: int) -> str | None:
-        """Count ``more`` units -> a line with the time left; None where the last is fresh or nothing is left."""
+        """Count ``more`` units and return a line with the time left, or None if the last is recent or nothing is
+        left.
+        """
         self.done += more
         now = time.perf_counter()
         if not 0 < self.done < self.total or now - self.told < EVERY:
@@ -50,14 +52,14 @@ class _Pace:
 
 @dataclass
 class Ledger:
-    """Shows a bar (or lines) with the time left for every stage, and keeps its seconds and what it asked of models."""
+    """Shows a bar (or lines) with the time left for every stage, and records its seconds and model use."""
 
     quiet: bool = False
     costs: list[Cost] = field(default_factory=list)
     stages: list[StageSeconds] = field(default_factory=list)
     started: str = field(default_factory=lambda: _now())
     tally: Tally = field(default_factory=Tally)
-    """What the cache gave, and what had to be made."""
+    """What the cache had, and what had to be computed."""
     _bars: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -65,7 +67,7 @@ class Ledger:
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Hold the progress display open; on anything but a terminal, finished stages are printed as lines."""
+        """Show progress during the body. Without a terminal, finished stages are printed as lines."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
         from rich.progress import TimeRemainingColumn as Left
@@ -107,7 +109,7 @@ class Ledger:
 
         try:
             yield tick
-        finally:  # what fails leaves no bar behind: the run may go on
+        finally:  # a failed stage leaves no bar behind, because the run may continue
             self.tally.within = outer
             if self._bars and bar is not None:
                 self._bars.remove_task(bar)
@@ -121,14 +123,14 @@ class Ledger:
         self._say(title, seconds)
 
     def note(self, line: str) -> None:
-        """Tell the user something, where progress is told."""
+        """Print a message where progress is shown."""
         if self._bars:
             self._bars.console.print(visible(line), highlight=False, markup=False)
         elif not self.quiet:
             print(visible(line), file=sys.stderr, flush=True)
 
     def warn(self, line: str) -> None:
-        """Tell the user what should not be missed, however quiet the run is."""
+        """Print an important message even if the run is quiet."""
         if self._bars:
             self._bars.console.print(
                 f"prime-audit: {visible(line)}", highlight=False, markup=False, soft_wrap=True
@@ -137,7 +139,7 @@ class Ledger:
             say(line)
 
     def times(self) -> Times:
-        """Return all that differs between two runs of one specification."""
+        """Return everything that differs between two runs of one specification."""
         tally = self.tally
         return Times(
             self.started,
@@ -173,5 +175,5 @@ def _peak_memory() -> int | None:
 
 
 def _peak_device() -> int | None:
-    torch = sys.modules.get("torch")  # scoring again from stored signals never loads it
+    torch = sys.modules.get("torch")  # rescoring from stored signals never loads it
     return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_available() else None

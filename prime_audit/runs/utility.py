@@ -1,4 +1,4 @@
-"""Does it help its user: answers to the targets' questions, metrics with intervals, differences to ``np``."""
+"""Utility: answers to the targets' questions, metrics with intervals, differences to ``np``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Answers:
 
     method: str
     targets: Sequence[str]
-    """Whose question it is, [questions]."""
+    """The target of each question, [questions]."""
     ids: Sequence[str]
     golds: Sequence[str]
     predictions: Sequence[str]
@@ -51,7 +51,7 @@ def results(task: Task, answers: Answers, seed: int, draws: int) -> list[Result]
 
 
 def failed(task: Task, method: str, why: Failed) -> list[Result]:
-    """Stand for the figures of a method whose answers could not be made."""
+    """Results of a method whose answers failed."""
     better = task.higher_is_better
     return [
         Result(task.name, method, m, None, None, 0, higher_is_better=better, reason=why.reason)
@@ -60,14 +60,14 @@ def failed(task: Task, method: str, why: Failed) -> list[Result]:
 
 
 def failed_comparisons(task: Task, method: str, reference: str, why: Failed) -> list[Comparison]:
-    """Stand for the differences of two methods of which one could not be made."""
+    """Differences of two methods of which one failed."""
     return [
         Comparison(task.name, method, reference, m, None, None, 0, reason=why.reason) for m in task.metrics
     ]
 
 
 def joined(parts: Sequence[Answers]) -> Answers:
-    """Join one method's answers to several chunks of targets."""
+    """Join one method's answers for several chunks of targets."""
     columns = zip(*((p.targets, p.ids, p.golds, p.predictions) for p in parts), strict=True)
     return Answers(parts[0].method, *([x for own in column for x in own] for column in columns))
 
@@ -94,7 +94,7 @@ def comparisons(task: Task, answers: Answers, reference: Answers, seed: int, dra
 
 
 def rows(task: Task, answers: Answers) -> list[Mapping[str, object]]:
-    """Make the rows of ``predictions.jsonl``."""
+    """Write the rows of ``predictions.jsonl``."""
     return [
         {"task": task.name, "method": answers.method, "target": t, "id": i, "prediction": p, "gold": g}
         for t, i, p, g in zip(answers.targets, answers.ids, answers.predictions, answers.golds, strict=True)
@@ -118,13 +118,13 @@ class _Drawn:
     """Resamples of the targets, the same for every method and metric."""
 
     weights: FloatArray
-    """How often each question comes in each draw, [draws, questions]; empty without two targets."""
+    """How often each question occurs in each draw, [draws, questions]; empty without two targets."""
     reason: str | None
 
     @classmethod
     def of(cls, answers: Answers, seed: int, draws: int) -> _Drawn:
         if (distinct := len(set(answers.targets))) < 2:
-            return cls(np.zeros((0, 0)), f"an interval over users needs at least two of them, not {distinct}")
+            return cls(np.zeros((0, 0)), f"an interval over users needs at least two users, not {distinct}")
         return cls(_counts(tuple(answers.targets), draws, seed), None)
 
     def interval(self, figures: Callable[[FloatArray], FloatArray]) -> Limits:

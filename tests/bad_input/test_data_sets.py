@@ -86,7 +86,7 @@ TABLES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "too few users": (
         "x.jsonl",
         table("\n".join(ITEMS.splitlines()[:6])),
-        ("no target can be drawn", "give more"),
+        ("no target can be drawn", "add more"),
     ),
     "an unknown layout": ("x.txt", b"hello", ("x.txt: no layout is known by this name", "*.jsonl")),
 }

@@ -148,7 +148,7 @@ def test_archives_are_refused_and_left_packed(attempt: Say, say: Say, tmp_path: 
     file, make = ARCHIVES[name]
     make(inner / file)
     before = sorted(tmp_path.rglob("*"))
-    parts = (file, "archives are not read: unpack it", "and give the folder")
+    parts = (file, "archives are not read: unpack it", "and pass the folder")
     one_line(say("data", "check", inner / file, "--task", "LaMP-4"), *parts)
     one_line(say("data", "import", inner / file, "--task", "LaMP-4", "--out", tmp_path / "out"), *parts)
     one_line(attempt("--data", inner / file, "--tasks", "LaMP-4"), *parts)

@@ -40,7 +40,7 @@ def test_a_fault_at_any_step_of_writing_is_one_line_and_leaves_nothing(
         with monkeypatch.context() as patch:
             patch.setattr(where, name, fail)
             with pytest.raises(
-                UserError, match=r"cannot be written \(.*\); .*give --cache DIR or --no-cache"
+                UserError, match=r"cannot be written \(.*\); .*pass --cache DIR or --no-cache"
             ) as fault:
                 ASK[kind](Store(tmp_path, Spent()), KEY, 1)
         assert "\n" not in str(fault.value)
@@ -117,7 +117,7 @@ def test_a_full_disk_ends_a_run_and_room_lets_it_go_on(
         done = server.run(*asked(disk / "cache", out), code=2)
         line = one_line(done.said)
         assert "No space left on device" in line
-        assert "free some space, or give --cache DIR or --no-cache" in line
+        assert "free some space, or pass --cache DIR or --no-cache" in line
         assert not out.exists()
         assert rubbish(disk) == []
         kept = len(entries(disk / "cache"))
@@ -154,7 +154,7 @@ def test_a_cache_that_is_only_read_is_read(
     assert record(tmp_path / "run") == record(whole[1])
     assert times(tmp_path / "run")["made"] == 0
     more: Started = server.run(*asked(disk / "cache", tmp_path / "more", methods="prime,rag"), code=2)
-    assert "Read-only file system); give --cache DIR or --no-cache" in one_line(more.said)
+    assert "Read-only file system); pass --cache DIR or --no-cache" in one_line(more.said)
     assert not (tmp_path / "more").exists()
     words = ["plan", *asked(disk / "cache", tmp_path)[1:-2]]
     assert "min" in server.run(*words).said  # it keeps no speeds

@@ -243,5 +243,5 @@ def test_what_a_run_made_again_meanwhile_is_not_set_aside(
 
     monkeypatch.setattr(Entry, "check", late)
     (line,) = listing.damage(tmp_path, mend=True)
-    assert line.endswith("; made again meanwhile")
+    assert line.endswith("; recomputed meanwhile")
     assert Store(tmp_path, Spent()).texts(KEY, lambda: pytest.fail("set aside")) == ["x"]

@@ -53,7 +53,10 @@ def target_query(field: str, value: object) -> Callable[[Files], None]:
         (candidate("text", " \n"), "user c0, item c0-1: text is empty"),
         (candidate("text", 3), "user c0, item c0-1: text is a number, not text"),
         (candidate("text", ["a"]), "user c0, item c0-1: text is a list, not text"),
-        (candidate("text", "\ud800"), "user c0, item c0-1: text contains half a character (a lone surrogate)"),
+        (
+            candidate("text", "\ud800"),
+            "user c0, item c0-1: text contains half a character (a lone surrogate)",
+        ),
         (candidate("score", "6"), "user c0, item c0-1: score '6' is not one of the labels 1, 2, 3, 4, 5"),
         (candidate("score", 4.5), "user c0, item c0-1: score '4.5' is not one of the labels 1, 2, 3, 4, 5"),
         (candidate("score", True), "user c0, item c0-1: score is true/false, not text"),
@@ -299,9 +302,9 @@ def test_what_is_not_there_or_not_known(layouts, tmp_path: Path) -> None:
     path = layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4"))
     assert "neither the data nor its name has the task" in refused(path)
     assert "unknown task" in refused(path, "LaMP-6")
-    assert "cannot carry LaMP-1's two references" in refused(path, "LaMP-1")
+    assert "cannot contain LaMP-1's two references" in refused(path, "LaMP-1")
     assert "targets: 0" in refused(path, "LaMP-4", targets=0)
-    assert "adapt_share: 1.5 is no share" in refused(path, "LaMP-4", adapt_share=1.5)
+    assert "adapt_share: 1.5 is not a share" in refused(path, "LaMP-4", adapt_share=1.5)
     three = layouts.write_rows(tmp_path / "b.jsonl", layouts.rows("LaMP-4", users=1))
     assert "no target can be drawn: 1 of 1 users" in refused(three, "LaMP-4")
 
