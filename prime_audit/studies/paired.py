@@ -1,12 +1,12 @@
 """Two methods on the same users: the difference, its interval, and a permutation test whose unit is the user.
 
-The null: which of the two methods a user got made no difference to her. Then her two sets of answers may be swapped,
-whole, without changing the law of anything; the p-value is the share of all swaps whose difference is as far from 0.
-The statistic is the metric itself, pooled as in the tables (also F1 and RMSE, which are no means over users). Up to
-14 users every swap is enumerated; of more, 9,999 are drawn.
+The null: it makes no difference which of the two methods a user got. Then their two sets of answers may be swapped as
+a whole without changing any distribution. The p-value is the share of all swaps whose difference is at least as far
+from 0. The statistic is the metric itself, pooled as in the tables (also F1 and RMSE, which are no means over users).
+Up to 14 users every swap is enumerated; with more, 9,999 are drawn.
 
-For an AUC the unit is the target too, and what is swapped her two AUCs. Targets share sharers, so they are not quite
-exchangeable one by one: its interval, over sharers and targets, is the more careful of the two.
+For an AUC the unit is the target, and their two AUCs are swapped. Targets share sharers, so they are not quite
+exchangeable one by one: the interval, over sharers and targets, is the more careful of the two.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from prime_audit.record import Intervals
 EXACT = 14
 """Most users whose swaps are all enumerated."""
 DRAWN = 9999
-"""Swaps drawn where there are more users."""
+"""Swaps drawn for more users."""
 _CHUNK = 1024
-"""Swaps looked at together: what bounds the memory."""
+"""Swaps per batch, which limits the memory."""
 _TIE = 1e-12
 """Two differences this close are equal: the same terms summed in another order."""
 
@@ -38,14 +38,14 @@ _TIE = 1e-12
 class Test:
     """One comparison of two variants."""
 
-    __test__ = False  # pytest would collect it for its name
+    __test__ = False  # pytest would collect it because of its name
 
     model: str
     """The base model."""
     task: str
     """The task's name."""
     metric: str
-    """What is compared: a metric of the task, auc, or what a study defines."""
+    """What is compared: a metric of the task, auc, or a metric that a study defines."""
     first: str
     """Key of the first variant."""
     second: str
@@ -73,9 +73,9 @@ class Side:
     """One variant's answers to a task's questions, scored; the same questions in the same order on both sides."""
 
     tables: tuple[MetricTable, ...]
-    """One a repetition; their mean is what is compared."""
+    """One per repetition; their mean is compared."""
     users: tuple[str, ...]
-    """Whose question each is, [questions]."""
+    """User of each question, [questions]."""
 
     def resampled(self, metric: str, weights: FloatArray) -> FloatArray:
         """Return the metric under ``weights`` [draws, questions], the mean over repetitions -> [draws]."""
@@ -84,9 +84,9 @@ class Side:
 
 
 def utility_test(first: Side, second: Side, metric: str, *, seed: int) -> Test:
-    """Compare a pooled metric of two variants; names are left to the caller.
+    """Compare a pooled metric of two variants; the caller fills in the names.
 
-    ValueError where the two do not answer the same users' questions in the same order.
+    Raises ValueError where the two do not answer the same users' questions in the same order.
     """
     if first.users != second.users or len(first.tables) != len(second.tables):
         raise ValueError("two sides of a paired test answer different questions, or differ in repetitions")
@@ -119,15 +119,15 @@ def _interval(
 ) -> tuple[tuple[float, float] | None, str | None]:
     """Return an interval over users, or why there is none; ``figures``: weights [draws, questions] → [draws]."""
     if (distinct := len(set(users))) < 2:
-        return None, f"an interval over users needs at least two of them, not {distinct}"
+        return None, f"an interval over users needs at least two users, not {distinct}"
     draws = figures(resample_counts(users, n=Intervals().draws, seed=seed))
     return percentile_interval(draws, Intervals().level), None
 
 
 def auc_test(first: Sequence[Panel], second: Sequence[Panel], *, seed: int) -> Test:
-    """Compare the mean AUC over the targets whose game both variants can be played on; names are left to the caller.
+    """Compare the mean AUC over the targets whose game exists for both variants; the caller fills in the names.
 
-    An interval is given where both have the same members, on the same draws of sharers and targets.
+    There is an interval where both have the same members, on the same draws of sharers and targets.
 
     Raises
     ------
@@ -154,9 +154,9 @@ def auc_test(first: Sequence[Panel], second: Sequence[Panel], *, seed: int) -> T
 
 
 def panels_of(rows: Iterable[Mapping[str, Any]], *, whole: bool) -> list[Panel]:
-    """Rows of ``scores.jsonl`` of one method, game and attack -> one game a target, in their order.
+    """Rows of ``scores.jsonl`` of one method, game and attack -> one game per target, in their order.
 
-    ``whole``: a sharer is one row, with the mean of her items' scores (games whose members are whole sharers).
+    ``whole``: a sharer is one row, with the mean of their items' scores (games whose members are whole sharers).
     """
     games: dict[str, list[tuple[str, bool, float]]] = {}
     for row in rows:

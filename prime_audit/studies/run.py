@@ -1,4 +1,4 @@
-"""Running a study: its ``compare`` runs, one cache for all; then its tables, tests and figure, in a folder."""
+"""Run a study: its ``compare`` runs with one cache, then its tables, tests and figure, in a folder."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Finished:
     path: Path
     """Its folder."""
     study: Study
-    """What was asked."""
+    """The study."""
     report: Report
-    """What was found."""
+    """The results."""
     content: Mapping[str, Any]
     """Its ``study.json``."""
 
@@ -64,18 +64,18 @@ def study(
     models
         Base models, one table each; by default the study's for this preset, else the preset's.
     tasks
-        By default the paper's of this study on the built-in world, else the one that the data hold.
+        By default the paper's of this study on the built-in world, else the task of the data.
     out
         The study's folder; by default ``studies/NAME-TIME``.
     cache
-        As of ``compare``; with None the runs share one that is taken away at the end.
+        As of ``compare``; with None the runs share one that is deleted at the end.
     data, preset, overrides, quiet, options
         As of ``compare``; methods and games are the study's.
 
     Raises
     ------
     UserError
-        For whatever the caller can mend, in one line, before anything is run where that can be known.
+        For every error in the user's input, in one line, before anything is run where possible.
     """
     asked = find_study(name)
     chosen = tasks if tasks is not None else asked.tasks if data == "world" else default_tasks(data)
@@ -96,14 +96,14 @@ def study(
 
 
 def _plan(asked: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]) -> Plan:
-    """Decide one run, so that what is wrong with a later one is said before the first."""
+    """Plan one run, so that an error in a later one is reported before the first starts."""
     plan = make_plan(**_run_words(asked, model, overrides, words))
     labels = {m.label for m in plan.methods}
     for variant in asked.variants:
         if variant.method not in labels:
             raise UserError(
-                f"study {asked.name}: {variant.method} is the same as another of its methods under these settings; "
-                "leave out the --set that makes it so"
+                f"study {asked.name}: {variant.method} is the same as another of its methods "
+                "under these settings; remove the --set that causes it"
             )
     return plan
 
@@ -118,7 +118,7 @@ def _run_words(
 
 @contextmanager
 def _shared(cache: str | Path | None) -> Iterator[str | Path]:
-    """Yield the cache of all runs: where none is to be kept, one for as long as the study takes."""
+    """Yield the cache of all runs: a temporary one where none is used."""
     if cache is not None:
         yield cache
         return
@@ -142,7 +142,7 @@ def _runs(
         own = _run_words(asked, model, [*overrides, *asked.runs[name]], words)
         done[model, name] = run = compare(**own, out=folder / place, cache=cache, quiet=quiet)
         for failure in (f for f in run.record.failures if f.sharer is None):  # a table of holes is no study
-            raise UserError(f"study {asked.name}, run {name}: {failure.error}; mend it and ask again")
+            raise UserError(f"study {asked.name}, run {name}: {failure.error}; fix it and rerun the study")
     return done
 
 
@@ -154,13 +154,13 @@ def _folders(plans: Mapping[tuple[str, str], Plan]) -> dict[tuple[str, str], str
 
 
 def _command(name: str, models: Sequence[str], options: Mapping[str, Any]) -> str:
-    """Write the command that makes the study again, without its output folder."""
+    """Write the command that repeats the study, without its output folder."""
     named = [word for model in models for word in ("--model", model)]
     return shlex.join(["prime-audit", "study", name, *named, *option_words(options)])
 
 
 def _written(found: Found, command: str, folder: RunFolder) -> Finished:
-    """Make the report and write the study's own files, ``study.json`` last."""
+    """Build the report and write the study's own files, ``study.json`` last."""
     report = (found.study.report or usual_report)(found)
     content = _content(found, report, command)
     write_atomic(folder.path / "table.md", [_page(found, report, command)])
@@ -173,7 +173,7 @@ def _written(found: Found, command: str, folder: RunFolder) -> Finished:
 
 
 def _content(found: Found, report: Report, command: str) -> dict[str, Any]:
-    """Gather ``study.json``: a function of the specification alone, no clock in it."""
+    """Build ``study.json``: a function of the specification alone, without any time."""
     asked, places = found.study, _folders(found.plans)
     variants = [{**asdict(v), "key": v.key} for v in asked.variants]
     content = {
@@ -224,7 +224,7 @@ def _warnings(found: Found) -> list[str]:
 
 def _page(found: Found, report: Report, command: str) -> str:
     asked, text = found.study, markdown_text
-    lines = [f"# {asked.title} ({asked.answers})", f"To make this again:\n\n```sh\n{command}\n```"]
+    lines = [f"# {asked.title} ({asked.answers})", f"To repeat this study:\n\n```sh\n{command}\n```"]
     for table in report.tables:
         lines += [f"## {text(table.title)}", forms.markdown(table)]
         lines += [_bullets(remarks)] if (remarks := forms.remarks(table)) else []
@@ -236,14 +236,15 @@ def _page(found: Found, report: Report, command: str) -> str:
 
 
 def _tested(tests: Sequence[Test]) -> list[str]:
-    """Tabulate the tests for Markdown, with what they are."""
+    """Tabulate the tests for Markdown, with their description."""
     if not tests:
         return []
     how = "every swap enumerated" if all(t.exact for t in tests) else "9,999 swaps drawn where users are many"
     about = (
-        f"Two-sided p by swapping, user by user, all that the two methods answered her ({how}; of an AUC, target by "
-        f"target: targets share sharers, so read its interval too); by Holm over the study's {len(tests)} tests. "
-        "Intervals: bootstrap over users; of an AUC over sharers and targets."
+        f"Two-sided p by swapping, user by user, all answers of the two methods ({how}). For an "
+        "AUC targets are swapped; targets share sharers, so check its interval too. Holm's "
+        f"correction covers the study's {len(tests)} tests. Intervals: bootstrap over users; of "
+        "an AUC over sharers and targets."
     )
     return ["## Paired tests over users", forms.markdown(test_table(tests)), about]
 
