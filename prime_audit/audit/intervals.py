@@ -38,7 +38,7 @@ def auc_interval(panels: Sequence[Panel], *, n: int = 1000, seed: int, level: fl
     """Mean AUC over targets, with an interval clustered by the owners of the items.
 
     * All items of each target belong to one person (the target game): bootstrap over targets. The two-way bootstrap
-    would count that person's variation twice.
+      would count that person's variation twice.
     * One target whose items belong to one person, or each to a different one: over items (DeLong et al. 1988).
     * Otherwise: the two-way bootstrap over sharers and targets, ``mean_auc_ci``.
 

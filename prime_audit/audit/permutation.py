@@ -5,9 +5,9 @@ without changing the distribution of the scores. The p-value is the share of suc
 included, with a statistic at least as high. There are two units:
 
 * ``item-within-sharer``: items of one sharer exchange membership with each other (the heldout and target games). What
-a sharer's items have in common is then on both sides.
+  a sharer's items have in common is then on both sides.
 * ``sharer``: sharers exchange membership with all their items (the inclusion game). In the paper's game nothing was
-drawn; there the test asks whether *any* difference, selection included, is beyond chance.
+  drawn; there the test asks whether *any* difference, selection included, is beyond chance.
 
 One relabelling applies to all targets at once. Sharers serve several targets, and a sharer with high scores has them
 for several. A common relabelling preserves that dependence; one per target would not, and would reject too often. It

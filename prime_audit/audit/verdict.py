@@ -20,13 +20,13 @@ first row that applies decides:
 What the verdicts mean:
 
 * *leaks*: the personalised model's scores reveal members, beyond chance and beyond the unmerged base's scores of the
-same items. Only randomised membership can show that. In the paper's game members are *selected* for being similar to
-the target. A personalised model finds likely what similar people write, whoever was merged. There the panel shows the
-AUC minus the base's and minus the best control's, and the verdict is never *leaks*.
+  same items. Only randomised membership can show that. In the paper's game members are *selected* for being similar to
+  the target. A personalised model finds likely what similar people write, whoever was merged. There the panel shows the
+  AUC minus the base's and minus the best control's, and the verdict is never *leaks*.
 * *confounded*: the sides differ, but the game cannot identify the cause (row 7), or they differ in the direction
-opposite to memorising (row 8). No leak is shown, and none is ruled out.
+  opposite to memorising (row 8). No leak is shown, and none is ruled out.
 * *no leak found*: this attack found none, and would probably have found an AUC of ``BLIND``. It does not prove that
-there is no leak.
+  there is no leak.
 * *too few to say*: the data are too few for a statement.
 
 Rows 5 and 6 are two tests at level alpha each. So a false *leaks* of a method and game has at most probability

@@ -1,9 +1,9 @@
 """Calibration of the auditor: audits with a known answer, to count false alarms and power.
 
 1. Null audits, in which labels have no effect. They are simulated (``audit/trials.py``), or a real pass of a small
-world with redrawn labels and attacks of different kinds. The clustered test at α = 0.05 should reject between 2 % and
-8.6 % of 200, which a binomial at 5 % nearly always gives. Beside it are the test that treats items as independent,
-and how often any attack of an audit says ``leaks``.
+   world with redrawn labels and attacks of different kinds. The clustered test at α = 0.05 should reject between 2 %
+   and 8.6 % of 200, which a binomial at 5 % nearly always gives. Beside it are the test that treats items as
+   independent, and how often any attack of an audit says ``leaks``.
 2. Planted leaks of three strengths: how often test and verdict find them.
 3. ε bounds where the true ε is known: simulated mechanisms, and modules trained with DP-SGD (``calibrate_dp.py``).
 """
