@@ -26,7 +26,7 @@ _LARGEST = 10**18
 """Upper limit of any integer; no count or hash comes near it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """The data of one task."""
 
@@ -76,7 +76,7 @@ class Intervals:
     """Bootstrap resamples: of users for utility, of sharers and targets for leakage; percentile limits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """One result of one method on one task."""
 
@@ -108,7 +108,7 @@ class Result:
     """For leakage: the attack's name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """A paired difference between a method and a baseline, on the same questions or items and the same resamples."""
 
@@ -134,7 +134,7 @@ class Comparison:
     """The attack, for leakage."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Leak:
     """One attack on one method in one game: its AUC, the evidence and the verdict."""
 
@@ -188,7 +188,7 @@ class Leak:
     """The largest bound that this number of guesses could have given."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """A part of the run that failed while the rest continued."""
 
@@ -220,7 +220,7 @@ class Failure:
         return f"{what}{cost}: {self.error}" + (f"; traceback in {self.file}" if self.file else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """Compute of one stage on the base, encoder and profiler; its seconds are in times."""
 
@@ -254,7 +254,7 @@ class StageSeconds:
     """Wall-clock seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Times:
     """Everything that differs between two runs of the same specification."""
 
@@ -278,7 +278,7 @@ class Times:
     """How often batches were halved for lack of memory, by content; depends on what else runs."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """Everything that a reader of a run needs."""
 

@@ -86,7 +86,7 @@ def test_a_method_that_raises_for_one_target_fails_her_cell_and_a_rerun_does_no_
     # What failed is told, by name, without the machine's paths; the traceback stands in a file.
     (failure,) = run.record.failures
     assert replace(failure, error="", file="") == Failure(
-        "LaMP-3", "personalise", "mine", chunk=1, targets=1, file=""
+        task="LaMP-3", stage="personalise", method="mine", chunk=1, targets=1, file=""
     )
     assert failure.error.startswith(
         "method mine failed: FileNotFoundError: [Errno 2] No such file or directory"

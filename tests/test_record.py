@@ -96,19 +96,22 @@ def _field_docs(cls: type[Any]) -> dict[str, str]:
 def record() -> Record:
     """Make a small record with every kind of entry."""
     data = Data(
-        "LaMP-2",
-        "world",
-        "world",
-        "a" * 64,
-        "b" * 64,
-        {"targets": 2},
-        90,
-        12,
-        1,
-        ("f.json: 7: empty (skipped)",),
+        task="LaMP-2",
+        source="world",
+        layout="world",
+        sha256="a" * 64,
+        split_sha256="b" * 64,
+        users={"targets": 2},
+        items=90,
+        queries=12,
+        defects=1,
+        first_defects=("f.json: 7: empty (skipped)",),
     )
     times = Times(
-        "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", (StageSeconds(None, None, "adapt", 3.5),), 10**9
+        started="2026-01-01T00:00:00Z",
+        finished="2026-01-01T00:01:00Z",
+        stages=(StageSeconds(None, None, "adapt", 3.5),),
+        peak_memory_bytes=10**9,
     )
     return Record(
         command="prime-audit compare --methods np,prime",
@@ -120,13 +123,42 @@ def record() -> Record:
         model=Model("mini", "c" * 64, 350_000, "float32"),
         hardware={"device": "cpu", "cores": 2},
         results=(
-            Result("LaMP-2", "np", "accuracy", 0.5, (0.4, 0.6), 12, higher_is_better=True, targets=2),
-            Result("LaMP-2", "np", "auc", None, None, 0, reason="merges nobody", game="paper", attack="loss"),
+            Result(
+                task="LaMP-2",
+                method="np",
+                metric="accuracy",
+                value=0.5,
+                ci=(0.4, 0.6),
+                n=12,
+                higher_is_better=True,
+                targets=2,
+            ),
+            Result(
+                task="LaMP-2",
+                method="np",
+                metric="auc",
+                value=None,
+                ci=None,
+                n=0,
+                reason="merges nobody",
+                game="paper",
+                attack="loss",
+            ),
         ),
         times=times,
-        comparisons=(Comparison("LaMP-2", "prime", "np", "accuracy", 0.1, (0.0, 0.2), 12),),
+        comparisons=(
+            Comparison(
+                task="LaMP-2",
+                method="prime",
+                baseline="np",
+                metric="accuracy",
+                difference=0.1,
+                ci=(0.0, 0.2),
+                n=12,
+            ),
+        ),
         community={"LaMP-2": {"sharers": [{"index": 0, "cluster": 4}]}},
-        costs=(Cost("LaMP-2", "prime", "fit", requests=10, candidates=30),),
+        costs=(Cost(task="LaMP-2", method="prime", stage="fit", requests=10, candidates=30),),
         warnings=("2 inputs were cut",),
     )
 

@@ -61,7 +61,7 @@ class Panel:
         return cls(target, as_scores(scores), tuple(sharers), flags)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AucEstimate(Estimate):
     """A mean AUC over targets (or a difference of two), with its sample sizes."""
 

@@ -33,7 +33,7 @@ _TIE = 1e-12
 """Two statistics this close are equal: the same ranks summed in another order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Permutation:
     """Result of a permutation test."""
 
@@ -104,7 +104,9 @@ def permutation_test(
     high = missing + int((drawn >= observed - _TIE).sum())
     low = missing + int((drawn <= observed + _TIE).sum())
     floor = max(1 / (1 + n), math.exp(-distinct))
-    return Permutation((1 + high) / (1 + n), (1 + low) / (1 + n), observed, n, floor, unit)
+    return Permutation(
+        p=(1 + high) / (1 + n), p_reversed=(1 + low) / (1 + n), value=observed, n=n, floor=floor, unit=unit
+    )
 
 
 def permutation_p(panels: Sequence[Panel], unit: Unit, n: int = 999, *, seed: int) -> float:

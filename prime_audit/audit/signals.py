@@ -18,7 +18,7 @@ ABSENT: Any = None
 """The value of a field that was not computed; reading it raises AttributeError."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Signals:
     """Observations of the items of one game under one module (a target's model), in the items' order.
 

@@ -17,7 +17,7 @@ from prime_audit.audit.epsilon import epsilon_bound, epsilon_ceiling
 from prime_audit.audit.panels import Panel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EpsilonBound:
     """A lower bound on ε with its counts."""
 

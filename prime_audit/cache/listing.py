@@ -19,7 +19,7 @@ KEY = re.compile(r"[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{2}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Listed:
     """An entry, as listed."""
 
@@ -152,4 +152,14 @@ def _listed(entry: Entry) -> Listed:
     made = os.lstat(entry.place).st_mtime
     used = os.lstat(entry.place / MANIFEST).st_mtime if kind != "?" else made
     task, method, stage = (within.get(name) for name in ("task", "method", "stage"))
-    return Listed(entry.key, kind, task, method, stage, size(entry.place), made, used, entry)
+    return Listed(
+        key=entry.key,
+        kind=kind,
+        task=task,
+        method=method,
+        stage=stage,
+        bytes=size(entry.place),
+        made=made,
+        used=used,
+        entry=entry,
+    )

@@ -58,7 +58,7 @@ WORLD = {"users": 26, "adapt": 2, "targets": 6, "history": (14, 16), "queries": 
 SMALL = ("clusters=10", "min_history=4", "heldout=0.4", "max_new=2", "prime.k=4", "prime.budget=5")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Audits:
     """Audits of one kind with one known answer."""
 
@@ -78,7 +78,7 @@ class Audits:
     """Share of audits in which the verdict of an attack is ``confounded``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bounds:
     """Lower bounds on ε, with the truth."""
 
@@ -246,14 +246,14 @@ def _count(
     audits = [make(rng, own + n) for n, rng in enumerate(trials(count, own))]
     found = [one for audit in audits for one in audit]
     return Audits(
-        what,
-        source,
-        game,
-        count,
-        float(np.mean([o.p <= ALPHA for o in found])),
-        float(np.mean([o.naive <= ALPHA for o in found])),
-        float(np.mean([any(o.verdict == "leaks" for o in audit) for audit in audits])),
-        float(np.mean([any(o.verdict == "confounded" for o in audit) for audit in audits])),
+        what=what,
+        source=source,
+        game=game,
+        audits=count,
+        clustered=float(np.mean([o.p <= ALPHA for o in found])),
+        naive=float(np.mean([o.naive <= ALPHA for o in found])),
+        leaks=float(np.mean([any(o.verdict == "leaks" for o in audit) for audit in audits])),
+        confounded=float(np.mean([any(o.verdict == "confounded" for o in audit) for audit in audits])),
     )
 
 
@@ -283,7 +283,17 @@ def summary(
     """Count the bounds that exceed the truth."""
     over = 0 if epsilon is None else sum(b > epsilon for b in bounds)
     mean = float(np.mean(bounds))
-    return Bounds(mechanism, estimator, epsilon, len(bounds), mean, max(bounds), ceiling, over, auc)
+    return Bounds(
+        mechanism=mechanism,
+        estimator=estimator,
+        epsilon=epsilon,
+        bounds=len(bounds),
+        mean=mean,
+        highest=max(bounds),
+        ceiling=ceiling,
+        exceed=over,
+        auc=auc,
+    )
 
 
 def _exam(run: Path | None, seed: int) -> Exam:

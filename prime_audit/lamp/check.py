@@ -31,7 +31,7 @@ class Quantiles:
         return f"{self.min} / {self.median:g} / {self.p90:g} / {self.max}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoleReport:
     """The users of one role."""
 
@@ -64,7 +64,7 @@ class Duplicates:
     """Those of ``near`` whose first occurrence belongs to another user."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckReport:
     """Everything :func:`check` found."""
 

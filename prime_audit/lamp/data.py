@@ -101,7 +101,7 @@ class Given:
     """Hash of its files."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """One task's users by role (the paper: 25 % adapt the base model, targets are tested, the rest may share)."""
 

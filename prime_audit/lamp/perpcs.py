@@ -39,7 +39,7 @@ OPPU_PROFILES = ("profile_user_100.json", "profile_user_others.json")
 _NO_GOLDS: Mapping[str, str | None] = {}
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Folder:
     """One folder being read, with what its files share."""
 
@@ -94,7 +94,7 @@ class _Folder:
 def read_perpcs(folder: Path, task: Task, log: Log) -> Roles:
     """Read a Per-Pcs folder. ``user_reserve_10_percent.json`` is ignored: no experiment uses it."""
     _require_files(folder, ADAPT, TARGETS, CANDIDATES)
-    reader = _Folder(folder, task, log)
+    reader = _Folder(path=folder, task=task, log=log)
     reader.read_profiles(PROFILES)
     adapt = reader.read_users(ADAPT, ask=True)
     targets = reader.read_users(TARGETS, labels=LABELS, ask=True)
@@ -104,7 +104,7 @@ def read_perpcs(folder: Path, task: Task, log: Log) -> Roles:
 def read_oppu(folder: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
     """Read an OPPU folder. Its top 100 are targets; the adapting share is drawn from the others."""
     _require_files(folder, OPPU_TARGETS, OPPU_OTHERS)
-    reader = _Folder(folder, task, log)
+    reader = _Folder(path=folder, task=task, log=log)
     reader.read_profiles(*OPPU_PROFILES)
     targets = reader.read_users(OPPU_TARGETS, labels=OPPU_LABELS, ask=True)
     others = reader.read_users(OPPU_OTHERS)

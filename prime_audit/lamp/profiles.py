@@ -24,7 +24,7 @@ with would you your
 _STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wording:
     """Wording of a summary. Two wordings state the same facts and the same labels."""
 

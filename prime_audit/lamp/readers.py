@@ -76,7 +76,15 @@ def read(
     if strict:
         log.require_none(path)
     _require_people(path, roles, log)
-    return Dataset(found.name, str(path), source.layout, *roles, tuple(log.defects))
+    return Dataset(
+        task=found.name,
+        source=str(path),
+        layout=source.layout,
+        adapt=roles[0],
+        targets=roles[1],
+        candidates=roles[2],
+        defects=tuple(log.defects),
+    )
 
 
 def task_of(path: str | Path) -> Task:

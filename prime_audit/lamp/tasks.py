@@ -35,7 +35,7 @@ TAGS = (
 """LaMP-2's labels, in the order of Table 12."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One LaMP task: a row of the table."""
 

@@ -26,16 +26,16 @@ def data_of(task: str, data: Dataset) -> Data:
     """Describe one task's data."""
     roles = {"adapt": data.adapt, "targets": data.targets, "candidates": data.candidates}
     return Data(
-        task,
-        data.source,
-        data.layout,
-        data.sha256,
-        data.split_sha256,
-        {role: len(users) for role, users in roles.items()},
-        sum(len(u.history) for users in roles.values() for u in users),
-        sum(len(u.queries) for u in data.targets),
-        len(data.defects),
-        tuple(str(d) for d in data.defects[:20]),
+        task=task,
+        source=data.source,
+        layout=data.layout,
+        sha256=data.sha256,
+        split_sha256=data.split_sha256,
+        users={role: len(users) for role, users in roles.items()},
+        items=sum(len(u.history) for users in roles.values() for u in users),
+        queries=sum(len(u.queries) for u in data.targets),
+        defects=len(data.defects),
+        first_defects=tuple(str(d) for d in data.defects[:20]),
     )
 
 

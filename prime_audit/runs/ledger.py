@@ -50,7 +50,7 @@ class _Pace:
         return f"{self.title}: {self.done}/{self.total}, about {left:.0f} s left"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Ledger:
     """Shows a bar (or lines) with the time left for every stage, and records its seconds and model use."""
 
@@ -118,7 +118,13 @@ class Ledger:
         if engine and before:
             spent = asdict(engine.base.spent.since(before))
             self.costs.append(
-                Cost(task or "", method, name, candidates=total if name == "search" else 0, **spent)
+                Cost(
+                    task=task or "",
+                    method=method,
+                    stage=name,
+                    candidates=total if name == "search" else 0,
+                    **spent,
+                )
             )
         self._say(title, seconds)
 
@@ -142,14 +148,14 @@ class Ledger:
         """Return everything that differs between two runs of one specification."""
         tally = self.tally
         return Times(
-            self.started,
-            _now(),
-            tuple(self.stages),
-            _peak_memory(),
-            _peak_device(),
-            tally.made,
-            tally.read,
-            tuple(tally.damaged),
+            started=self.started,
+            finished=_now(),
+            stages=tuple(self.stages),
+            peak_memory_bytes=_peak_memory(),
+            peak_device_bytes=_peak_device(),
+            made=tally.made,
+            read=tally.read,
+            damaged=tuple(tally.damaged),
         )
 
     def _say(self, title: str, seconds: float) -> None:

@@ -36,12 +36,12 @@ def results(task: Task, answers: Answers, seed: int, draws: int) -> list[Result]
         ci, reason = drawn.interval(lambda weights, metric=metric: table.resampled(metric, weights))  # type: ignore[misc]
         found.append(
             Result(
-                task.name,
-                answers.method,
-                metric,
-                table.value(metric),
-                ci,
-                len(answers.golds),
+                task=task.name,
+                method=answers.method,
+                metric=metric,
+                value=table.value(metric),
+                ci=ci,
+                n=len(answers.golds),
                 higher_is_better=task.higher_is_better,
                 reason=reason,
                 targets=len(set(answers.targets)),
@@ -54,7 +54,16 @@ def failed(task: Task, method: str, why: Failed) -> list[Result]:
     """Results of a method whose answers failed."""
     better = task.higher_is_better
     return [
-        Result(task.name, method, m, None, None, 0, higher_is_better=better, reason=why.reason)
+        Result(
+            task=task.name,
+            method=method,
+            metric=m,
+            value=None,
+            ci=None,
+            n=0,
+            higher_is_better=better,
+            reason=why.reason,
+        )
         for m in task.metrics
     ]
 
@@ -62,7 +71,17 @@ def failed(task: Task, method: str, why: Failed) -> list[Result]:
 def failed_comparisons(task: Task, method: str, reference: str, why: Failed) -> list[Comparison]:
     """Differences of two methods of which one failed."""
     return [
-        Comparison(task.name, method, reference, m, None, None, 0, reason=why.reason) for m in task.metrics
+        Comparison(
+            task=task.name,
+            method=method,
+            baseline=reference,
+            metric=m,
+            difference=None,
+            ci=None,
+            n=0,
+            reason=why.reason,
+        )
+        for m in task.metrics
     ]
 
 
@@ -82,14 +101,17 @@ def comparisons(task: Task, answers: Answers, reference: Answers, seed: int, dra
 
     return [
         Comparison(
-            task.name,
-            answers.method,
-            reference.method,
-            metric,
-            own.value(metric) - other.value(metric),
-            *_with_count(drawn.interval(gap(metric)), len(answers.golds)),
+            task=task.name,
+            method=answers.method,
+            baseline=reference.method,
+            metric=metric,
+            difference=own.value(metric) - other.value(metric),
+            ci=limits,
+            n=len(answers.golds),
+            reason=why,
         )
         for metric in task.metrics
+        for limits, why in [drawn.interval(gap(metric))]
     ]
 
 
@@ -107,10 +129,6 @@ def _table(task: Task, answers: Answers) -> MetricTable:
 
 Limits = tuple[tuple[float, float] | None, str | None]
 """(interval, None), or (None, why there is none)."""
-
-
-def _with_count(limits: Limits, n: int) -> tuple[tuple[float, float] | None, int, str | None]:
-    return limits[0], n, limits[1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prime_audit.engine.base import Base
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Worker:
     """Carries out any cells; the results go to the store.
 
@@ -40,7 +40,9 @@ class Worker:
         """Load a plan's models; ``store`` counts what they spend, as in a run."""
         base = loaded(plan, ledger)
         store.spent, store.cuts = base.spent, base.codec.cuts
-        return cls(plan, datasets, base, Readers(plan, base), store, ledger)
+        return cls(
+            plan=plan, datasets=datasets, base=base, readers=Readers(plan, base), store=store, ledger=ledger
+        )
 
     def prepare(self, task: str) -> None:
         """Adapt the base to a task and build its community. The trained adapters are cached and shared by all its

@@ -34,7 +34,7 @@ _TIE = 1e-12
 """Two differences this close are equal: the same terms summed in another order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Test:
     """One comparison of two variants."""
 
@@ -105,7 +105,20 @@ def utility_test(first: Side, second: Side, metric: str, *, seed: int) -> Test:
     ci, reason = _interval(
         first.users, lambda w: first.resampled(metric, w) - second.resampled(metric, w), seed
     )
-    return Test("", "", metric, "", "", value, ci, p, p, names.size, exact, reason)
+    return Test(
+        model="",
+        task="",
+        metric=metric,
+        first="",
+        second="",
+        difference=value,
+        ci=ci,
+        p=p,
+        p_adjusted=p,
+        users=names.size,
+        exact=exact,
+        reason=reason,
+    )
 
 
 def pooled(side: Side, metric: str, *, seed: int) -> Estimate:
@@ -150,7 +163,20 @@ def auc_test(first: Sequence[Panel], second: Sequence[Panel], *, seed: int) -> T
     if all(same_game(*pair) for pair in games):
         estimate = mean_auc_difference(*zip(*games, strict=True), n=Intervals().draws, seed=seed)
         ci, reason = estimate.ci, estimate.reason
-    return Test("", "", "auc", "", "", value, ci, p, p, gains.size, exact, reason)
+    return Test(
+        model="",
+        task="",
+        metric="auc",
+        first="",
+        second="",
+        difference=value,
+        ci=ci,
+        p=p,
+        p_adjusted=p,
+        users=gains.size,
+        exact=exact,
+        reason=reason,
+    )
 
 
 def panels_of(rows: Iterable[Mapping[str, Any]], *, whole: bool) -> list[Panel]:

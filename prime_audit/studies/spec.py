@@ -48,7 +48,7 @@ class Variant:
         return re.split(r"\+(?=[A-Za-z_])", self.method)[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """One study; ``report`` replaces the usual tables, tests and figure where they do not fit."""
 

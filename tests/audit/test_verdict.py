@@ -15,7 +15,7 @@ from prime_audit.audit.verdict import BLIND, MIN_SHARERS, Against, PValues, best
 
 def figure(value: float, ci: tuple[float, float] | None = (0.45, 0.6), sharers: int = 9) -> AucEstimate:
     reason = None if ci else "all members belong to one sharer"
-    return AucEstimate(value, ci, reason, n=100, member_sharers=sharers, other_sharers=9)
+    return AucEstimate(value=value, ci=ci, reason=reason, n=100, member_sharers=sharers, other_sharers=9)
 
 
 def against(low: float | None, difference: float = 0.1) -> Against:

@@ -154,7 +154,14 @@ def test_profile_texts_are_written_where_there_are_any(tmp_path: Path) -> None:
     assert not (write_world("LaMP-2", tmp_path, **SMALL) / "profile-id2text.json").exists()
     data = world("LaMP-2", **SMALL)
     told = tuple(User(u.id, u.history, u.queries, "most popular tag: action") for u in data.targets)
-    told_data = Dataset(data.task, data.source, data.layout, data.adapt, told, data.candidates)
+    told_data = Dataset(
+        task=data.task,
+        source=data.source,
+        layout=data.layout,
+        adapt=data.adapt,
+        targets=told,
+        candidates=data.candidates,
+    )
     folder = box.write_dataset(told_data, tmp_path / "told")
     profiles = json.loads((folder / "profile-id2text.json").read_text(encoding="utf-8"))
     assert profiles == {user.id: "most popular tag: action" for user in told}

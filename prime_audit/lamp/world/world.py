@@ -32,7 +32,7 @@ OWN_WAY = 0.12
 Layout = Literal["perpcs", "official"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sizes:
     """Size of a world; the defaults suit a laptop."""
 
@@ -106,7 +106,15 @@ def world(
             f"world: makes no users for {spec.name}: pass --data PATH, or add the task's tables "
             "to prime_audit/lamp/world/text.py"
         )
-    sizes = Sizes(users, adapt, targets, history, queries, clusters, noise)
+    sizes = Sizes(
+        users=users,
+        adapt=adapt,
+        targets=targets,
+        history=history,
+        queries=queries,
+        clusters=clusters,
+        noise=noise,
+    )
     prototypes = [_prototype(spec.name, Random(f"{seed}/{spec.name}/cluster/{c}")) for c in range(clusters)]
     people = [_user(spec, seed, number, prototypes[number % clusters], sizes) for number in range(users)]
     # Roles follow the numbers and clusters alternate, so every role sees every cluster.

@@ -41,7 +41,7 @@ PATIENCE = 10.0
 """Seconds until a file written on one node must be visible on another."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Order:
     """The data sent once to every worker, through Ray."""
 
@@ -80,7 +80,18 @@ def order_of(
     environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
     given = {"sharers": plan.sharers, "base_adapter": plan.base_adapter}
     place = str(Path.cwd())
-    return Order(plan.spec(), files, datasets, command, str(cache), token, threads, environment, place, given)
+    return Order(
+        spec=plan.spec(),
+        plugins=files,
+        datasets=datasets,
+        command=command,
+        cache=str(cache),
+        token=token,
+        threads=threads,
+        environment=environment,
+        place=place,
+        given=given,
+    )
 
 
 def plan_again(order: Order) -> Plan:
