@@ -67,11 +67,11 @@ class RunFolder:
         """
         _make(out)
         marker = out / _MARKER
-        if _lies(marker):
-            mine = read_json(marker).get("hash") == record_hash
+        if _exists(marker):
+            same = read_json(marker).get("hash") == record_hash
         else:
-            mine = not any(_lies(out / name) for name in (RECORD, PREDICTIONS, SCORES))
-        if not mine and not again:
+            same = not any(_exists(out / name) for name in (RECORD, PREDICTIONS, SCORES))
+        if not same and not again:
             raise UserError(
                 f"output folder {out} holds another run: choose another --out, or delete it first"
             )
@@ -87,7 +87,7 @@ class RunFolder:
         Older files stay, except the drafts of a killed run. Raises as :meth:`create`, and where another process has
         locked it.
         """
-        made = [folder for folder in (out, *out.parents) if not _lies(folder)]
+        created = [folder for folder in (out, *out.parents) if not _exists(folder)]
         try:
             _make(out)
             with _alone(out):
@@ -100,7 +100,7 @@ class RunFolder:
                     _take_away(out, _names(out) - before)
                     raise
         except BaseException:
-            for parent in made:
+            for parent in created:
                 with suppress(OSError):  # another process wrote a file there meanwhile
                     parent.rmdir()
             raise
@@ -159,10 +159,10 @@ def load_run(path: str | Path) -> Run:
     UserError
         Where there is no record, or it is damaged, of another program, or written by a newer version.
     """
-    given = Path(path)
-    file = given / RECORD if given.is_dir() else given
-    if given.is_dir() and not file.exists():
-        raise UserError(f"{given} has no {RECORD}: pass the --out folder of a finished run")
+    place = Path(path)
+    file = place / RECORD if place.is_dir() else place
+    if place.is_dir() and not file.exists():
+        raise UserError(f"{place} has no {RECORD}: pass the --out folder of a finished run")
     return Run(file.parent, record_from_json(read_json(file), str(file)))
 
 
@@ -175,7 +175,7 @@ def _make(out: Path) -> None:
         ) from None
 
 
-def _lies(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     """Return whether anything exists at a path, as far as can be seen."""
     return os.path.lexists(path)
 

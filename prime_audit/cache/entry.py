@@ -179,7 +179,7 @@ def read_manifest(folder: Path) -> Manifest:
         if text != _sealed({k: v for k, v in content.items() if k != "sha256"}):
             raise ValueError(text)
         files = {
-            str(name): (int(told["bytes"]), str(told["sha256"])) for name, told in content["files"].items()
+            str(name): (int(file["bytes"]), str(file["sha256"])) for name, file in content["files"].items()
         }
         if content["format"] == FORMAT:
             return Manifest(str(content["key"]), str(content["kind"]), dict(content["within"]), files)

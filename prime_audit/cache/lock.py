@@ -61,11 +61,11 @@ def locked(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator
 
 def _waited(path: Path, waiting: Callable[[str], None] | None) -> int | None:
     """Open and lock; None where there are no locks."""
-    began, pause, told = time.monotonic(), _PAUSE[0], False
+    began, pause, warned = time.monotonic(), _PAUSE[0], False
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
-            if _taken(descriptor) and _stands(descriptor, path):
+            if _taken(descriptor) and _is_current(descriptor, path):
                 _sign(descriptor)
                 return descriptor
             other = _signature(descriptor)
@@ -79,9 +79,9 @@ def _waited(path: Path, waiting: Callable[[str], None] | None) -> int | None:
         os.close(descriptor)
         if waiting is None:
             raise BusyError(other)
-        if not told and time.monotonic() - began > PATIENCE:
+        if not warned and time.monotonic() - began > PATIENCE:
             waiting(other)
-            told = True
+            warned = True
         time.sleep(pause)
         pause = min(2 * pause, _PAUSE[1])
 
@@ -96,7 +96,7 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def _stands(descriptor: int, path: Path) -> bool:
+def _is_current(descriptor: int, path: Path) -> bool:
     """Return whether the open file is still the one at ``path``: its holder may have deleted it."""
     try:
         there = path.lstat()

@@ -22,7 +22,7 @@ from prime_audit.errors import UserError
 
 _DRAFT = re.compile(rf"{re.escape(MAKING)}(?:([0-9a-f]{{64}})-)?\w+")
 _SHELVED = re.compile(r"[0-9a-f]{64}-\d+")
-_OURS = re.compile(
+_OWN_FILES = re.compile(
     r"(manifest|cost|diverged|texts)\.json|(arrays|gates)\.safetensors"
     r"|\d{4}(/\.saving-\w+)?(/(adapter_config\.json|adapter_model\.safetensors))?"
 )
@@ -126,7 +126,7 @@ class _Broom:
         for shelf in folders(home, re.compile(DAMAGED)):
             for name in names(shelf):
                 with suppress(FileNotFoundError):  # another process removed it meanwhile
-                    if _SHELVED.fullmatch(name) and self._ours(shelf / name):
+                    if _SHELVED.fullmatch(name) and self._is_own(shelf / name):
                         self._remove(shelf / name)
                         self.done.rubbish += 1
 
@@ -142,7 +142,7 @@ class _Broom:
 
     def _entry(self, key: str, place: Path) -> bool:
         with ExitStack() as held:
-            if not self._free(place, place.with_name(LOCK + key), held) or not self._ours(place):
+            if not self._free(place, place.with_name(LOCK + key), held) or not self._is_own(place):
                 return False
             aside = place.with_name(f"{MAKING}{key}-pruned")
             if not self.dry:  # renamed first: a process that reads meanwhile finds it absent, not damaged
@@ -152,7 +152,7 @@ class _Broom:
 
     def _draft(self, path: Path, key: str | None) -> bool:
         with ExitStack() as held:
-            if (key and not self._free(path, path.with_name(LOCK + key), held)) or not self._ours(path):
+            if (key and not self._free(path, path.with_name(LOCK + key), held)) or not self._is_own(path):
                 return False
             if not (key and self.locks) and self.now - os.lstat(path).st_mtime < OLD:
                 self.done.left.append(f"{path}: may still be written")
@@ -172,10 +172,10 @@ class _Broom:
             return False
         return True
 
-    def _ours(self, top: Path) -> bool:
+    def _is_own(self, top: Path) -> bool:
         for path in below(top):
             name = path.relative_to(top).as_posix()
-            if path.is_symlink() or (path != top and not _OURS.fullmatch(name)):
+            if path.is_symlink() or (path != top and not _OWN_FILES.fullmatch(name)):
                 self.done.left.append(
                     f"{top}: {'is a link' if path == top else f'contains {name}'}, not written by prime-audit"
                 )

@@ -214,10 +214,10 @@ def _nulls(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
     source = f"real pass, {len(attacks)} attacks"
     for game in (*SIMULATED, "inclusion"):
 
-        def again(rng: np.random.Generator, own: int, game: str = game) -> list[Outcome]:
+        def audit_again(rng: np.random.Generator, own: int, game: str = game) -> list[Outcome]:
             return redrawn(exam, attacks, game, rng, own)
 
-        yield _count("null", source, game, count, seed, again)
+        yield _count("null", source, game, count, seed, audit_again)
     yield _simulated("selection shift", "paper", count, seed, shift=SHIFT)
 
 

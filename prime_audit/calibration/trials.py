@@ -162,7 +162,7 @@ def sampling(
     return found
 
 
-def _trained_again(pool: Pool, rng: np.random.Generator) -> Pool:
+def _redrawn_training(pool: Pool, rng: np.random.Generator) -> Pool:
     """Redraw which items of each sharer were trained on: as many of those in the game, at random."""
     trained, owners = pool.trained.copy(), np.array(pool.owners)
     for sharer in sorted(set(pool.owners)):
@@ -188,7 +188,7 @@ def redrawn(
     if game == "paper":
         merged = {t: tuple(rng.choice(everybody, len(m), replace=False).tolist()) for t, m in merged.items()}
     elif game == "heldout":
-        pool = _trained_again(pool, rng)
+        pool = _redrawn_training(pool, rng)
     else:
         thrown = {t: rng.integers(2, size=len(everybody)).astype(bool).tolist() for t in one.seen}
         coins = {t: dict(zip(everybody, own, strict=True)) for t, own in thrown.items()}

@@ -14,7 +14,7 @@ import numpy as np
 from prime_audit.lamp.data import Dataset, Defect, User
 from prime_audit.lamp.items import TARGET_ITEMS
 from prime_audit.lamp.readers import read, searchable
-from prime_audit.lamp.records import asked_words, item_words
+from prime_audit.lamp.records import item_words, question_words
 from prime_audit.lamp.tasks import TASKS, Task
 
 
@@ -140,7 +140,7 @@ def shared_questions(data: Dataset) -> int:
         for item in user.history:
             owners.setdefault(item_words(task, item), set()).add(user.id)
     return sum(
-        any(owners.get(words, set()) - {user.id} for words in asked_words(task, query))
+        any(owners.get(words, set()) - {user.id} for words in question_words(task, query))
         for user in data.targets
         for query in user.queries
     )

@@ -49,10 +49,10 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
             f"{TARGET_ITEMS} items, and some of these adapt and a third may share{log.first()}: "
             "add more users"
         )
-    asked = adapt | targets
+    with_questions = adapt | targets
     seen: set[str] = set()
     found = [
-        _user(task, name, rows, _cut_off(len(rows), options) if name in asked else 0, seen)
+        _user(task, name, rows, _cut_off(len(rows), options) if name in with_questions else 0, seen)
         for name, rows in people.items()
     ]
     users = [user for user in (_fit(task, user, path.name, log) for user in found) if user is not None]
@@ -94,8 +94,8 @@ def _cut_off(items: int, options: SplitOptions) -> int:
     return max(1, min(MOST_QUERIES, int(options.queries * items)))
 
 
-def _user(task: Task, name: str, rows: Sequence[_Record], asked: int, seen: set[str]) -> User:
-    history = rows[: len(rows) - asked]
+def _user(task: Task, name: str, rows: Sequence[_Record], n_questions: int, seen: set[str]) -> User:
+    history = rows[: len(rows) - n_questions]
     queries = [
         Query(_query_id(name, row, seen), {task.text_field: row.input}, row.output)
         for row in rows[len(history) :]

@@ -72,9 +72,9 @@ def load_outputs(path: Path, log: Log) -> dict[str, str | None]:
     return parse_outputs(golds, path.name, log)
 
 
-def require_same_ids(asked: Collection[str], answered: Collection[str], where: str) -> None:
+def require_same_ids(query_ids: Collection[str], answered: Collection[str], where: str) -> None:
     """Raise where two files have different ids."""
-    missing, extra = sorted(set(asked) - set(answered)), sorted(set(answered) - set(asked))
+    missing, extra = sorted(set(query_ids) - set(answered)), sorted(set(answered) - set(query_ids))
     parts = [
         f"{len(ids)} {what} (first: {ascii(ids[0])[1:-1][:60]})"
         for what, ids in (("missing", missing), ("too many", extra))
@@ -124,13 +124,13 @@ def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) 
 def _require_outputs(
     records: Sequence[object], golds: Collection[str], questions: Path, outputs: Path
 ) -> None:
-    asked = set()
+    query_ids = set()
     for value in records:
         try:
-            asked.add(as_id(as_object(value)))
+            query_ids.add(as_id(as_object(value)))
         except BadRecordError:  # reported when the record is read
             continue
-    require_same_ids(asked, golds, f"{outputs} for {questions.name}")
+    require_same_ids(query_ids, golds, f"{outputs} for {questions.name}")
 
 
 def _add_items(person: _Person, items: Sequence[object]) -> None:

@@ -79,9 +79,9 @@ class _Folder:
         if key in self.users:
             raise BadRecordError("duplicate user")
         items = as_list(record, "profile")
-        asked = as_list(record, "query") if record.get("query") is not None or ask else []
+        questions = as_list(record, "query") if record.get("query") is not None or ask else []
         history = parse_history(self.task, items, file, user_name(key), self.log)
-        queries = parse_queries(self.task, asked, golds, self.queries, file, user_name(key), self.log)
+        queries = parse_queries(self.task, questions, golds, self.queries, file, user_name(key), self.log)
         history = without_answers(self.task, history, queries, file, user_name(key), self.log)
         if not history:
             raise BadRecordError("no history")

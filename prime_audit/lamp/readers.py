@@ -64,9 +64,9 @@ def read(
         For a fault of a whole file, an unknown layout or task, and a data set without targets or candidates.
     """
     options = SplitOptions(seed, targets, adapt_share, queries)
-    asked = find_task(task) if task is not None else None
-    source = _find(Path(path), asked)
-    found, log = _task(source, asked), Log()
+    wanted = find_task(task) if task is not None else None
+    source = _find(Path(path), wanted)
+    found, log = _task(source, wanted), Log()
     try:
         roles = _READERS[source.layout](source.path, found, options, log)
     except UserError:
@@ -188,7 +188,7 @@ def _holds(entry: Path) -> bool:
     return entry.name.lower().endswith(TABLE_SUFFIXES)
 
 
-def _task(source: _Source, asked: Task | None) -> Task:
+def _task(source: _Source, wanted: Task | None) -> Task:
     """Choose the task. The data's own task must match the option; a name decides where neither is present."""
     file = None
     if source.layout == "official":
@@ -196,12 +196,12 @@ def _task(source: _Source, asked: Task | None) -> Task:
     elif source.layout != "items":
         file = perpcs.labels_file(source.path)
     stated = official.stated_task(file) if file else None
-    if asked and stated and asked is not stated:
+    if wanted and stated and wanted is not stated:
         raise UserError(
-            f"{file}: contains {stated.name}, not {asked.name}: pass the other task or the other file"
+            f"{file}: contains {stated.name}, not {wanted.name}: pass the other task or the other file"
         )
     path = Path(os.path.realpath(source.path))  # which links to itself
-    found = asked or stated or _task_in_name(path) or _task_in_name(path.parent)
+    found = wanted or stated or _task_in_name(path) or _task_in_name(path.parent)
     if found is None:
         raise UserError(
             f"{source.path}: neither the data nor its name has the task: pass --tasks (compare, "

@@ -175,10 +175,10 @@ def without_answers(
     task: Task, history: Sequence[Item], queries: Sequence[Query], file: str, user: str, log: Log
 ) -> tuple[Item, ...]:
     """Remove items that are one of the user's own questions: their answer would be in the prompt."""
-    asked = {words for query in queries for words in asked_words(task, query)}
+    questions = {words for query in queries for words in question_words(task, query)}
     kept = []
     for item in history:
-        if item_words(task, item) in asked:
+        if item_words(task, item) in questions:
             log.skip(
                 file, f"{user}, item {record_name({'id': item.id}, 0)}", "is also one of the user's questions"
             )
@@ -187,7 +187,7 @@ def without_answers(
     return tuple(kept)
 
 
-def asked_words(task: Task, query: Query) -> set[str]:
+def question_words(task: Task, query: Query) -> set[str]:
     """Return the words (without case and punctuation) that identify a history item as this question."""
     texts = [query.fields.get(task.text_field, "")]
     # LaMP-7's questions show another wording than the item, whose text is the gold. A label is no item's text.
@@ -196,7 +196,7 @@ def asked_words(task: Task, query: Query) -> set[str]:
 
 
 def item_words(task: Task, item: Item) -> str:
-    """Return the words of an item's text, to compare with :func:`asked_words`."""
+    """Return the words of an item's text, to compare with :func:`question_words`."""
     return words_or_text(item.fields[task.text_field])
 
 

@@ -32,10 +32,10 @@ class _Pace:
     total: int
     start: float
     done: int = 0
-    told: float = field(init=False)
+    reported: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.told = self.start
+        self.reported = self.start
 
     def line(self, more: int) -> str | None:
         """Count ``more`` units and return a line with the time left, or None if the last is recent or nothing is
@@ -43,9 +43,9 @@ class _Pace:
         """
         self.done += more
         now = time.perf_counter()
-        if not 0 < self.done < self.total or now - self.told < EVERY:
+        if not 0 < self.done < self.total or now - self.reported < EVERY:
             return None
-        self.told = now
+        self.reported = now
         left = (now - self.start) / self.done * (self.total - self.done)
         return f"{self.title}: {self.done}/{self.total}, about {left:.0f} s left"
 
@@ -126,7 +126,7 @@ class Ledger:
                     **spent,
                 )
             )
-        self._say(title, seconds)
+        self._print(title, seconds)
 
     def note(self, line: str) -> None:
         """Print a message where progress is shown."""
@@ -158,7 +158,7 @@ class Ledger:
             damaged=tuple(tally.damaged),
         )
 
-    def _say(self, title: str, seconds: float) -> None:
+    def _print(self, title: str, seconds: float) -> None:
         if self._bars:
             from rich.markup import escape
 

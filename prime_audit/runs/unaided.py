@@ -50,14 +50,14 @@ def cautions(task: Task, answered: Sequence[Answers], seed: int, draws: int) -> 
     ]
 
 
-def _without(task: Task, asked: Answers) -> tuple[str, Answers]:
+def _without(task: Task, answers: Answers) -> tuple[str, Answers]:
     """Answer the questions without a model; return a description and the answers."""
     if task.kind == "generation":
-        what = "another target's gold" if len(set(asked.targets)) > 1 else "no answer"
-        texts = _others(asked)
+        what = "another target's gold" if len(set(answers.targets)) > 1 else "no answer"
+        texts = _others(answers)
     else:
-        what, texts = _constant(task, asked.golds)
-    return what, Answers("without a model", asked.targets, asked.ids, asked.golds, texts)
+        what, texts = _constant(task, answers.golds)
+    return what, Answers("without a model", answers.targets, answers.ids, answers.golds, texts)
 
 
 def _constant(task: Task, golds: Sequence[str]) -> tuple[str, list[str]]:
@@ -68,14 +68,14 @@ def _constant(task: Task, golds: Sequence[str]) -> tuple[str, list[str]]:
     return f"always {best}", [best] * len(golds)
 
 
-def _others(asked: Answers) -> list[str]:
+def _others(answers: Answers) -> list[str]:
     """Return the next target's golds, repeated if they are fewer; empty with one target."""
     own: dict[str, list[str]] = {}
-    for target, gold in zip(asked.targets, asked.golds, strict=True):
+    for target, gold in zip(answers.targets, answers.golds, strict=True):
         own.setdefault(target, []).append(gold)
     people, given, texts = list(own), dict.fromkeys(own, 0), []
     following = dict(zip(people, [*people[1:], people[0]], strict=True))
-    for target in asked.targets:
+    for target in answers.targets:
         theirs = own[following[target]]
         texts.append(theirs[given[target] % len(theirs)] if len(people) > 1 else "")
         given[target] += 1

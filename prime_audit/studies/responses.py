@@ -87,10 +87,10 @@ class _Answered:
     def drawn(self) -> list[int]:
         """Draw targets, and one question of each: positions among all questions."""
         rng = rng_of(self.found.plan.seed, "responses", self.task.name)
-        asked = [row["target"] for row in self.rows(NEAREST)]
-        people = list(dict.fromkeys(asked))
+        targets = [row["target"] for row in self.rows(NEAREST)]
+        people = list(dict.fromkeys(targets))
         some = rng.choice(len(people), size=min(EXAMPLES, len(people)), replace=False)
-        own = [[n for n, target in enumerate(asked) if target == people[i]] for i in sorted(some.tolist())]
+        own = [[n for n, target in enumerate(targets) if target == people[i]] for i in sorted(some.tolist())]
         return [int(rng.choice(places)) for places in own]
 
 

@@ -77,42 +77,42 @@ def study(
     UserError
         For every error in the user's input, in one line, before anything is run where possible.
     """
-    asked = find_study(name)
-    chosen = tasks if tasks is not None else asked.tasks if data == "world" else default_tasks(data)
+    study = find_study(name)
+    chosen = tasks if tasks is not None else study.tasks if data == "world" else default_tasks(data)
     words = {"tasks": chosen, "data": data, "preset": preset, **options}
     plans = {
         (plan.model, run): plan
-        for model in models or asked.models.get(preset) or (None,)
-        for run, own in asked.runs.items()
-        for plan in [_plan(asked, model, [*overrides, *own], words)]
+        for model in models or study.models.get(preset) or (None,)
+        for run, own in study.runs.items()
+        for plan in [_plan(study, model, [*overrides, *own], words)]
     }
     command = _command(name, models, {**words, "tasks": tasks, "overrides": overrides})
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     place = Path(out) if out else Path("studies") / f"{name}-{now}"
     key = content_key({"study": name, "plans": [plan.spec() for plan in plans.values()]})
     with RunFolder.claimed(place, key) as folder, _shared(cache) as kept:
-        found = Found(asked, plans, _runs(asked, plans, words, overrides, folder.path, kept, quiet))
+        found = Found(study, plans, _runs(study, plans, words, overrides, folder.path, kept, quiet))
         return _written(found, command, folder)
 
 
-def _plan(asked: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]) -> Plan:
+def _plan(study: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]) -> Plan:
     """Plan one run, so that an error in a later one is reported before the first starts."""
-    plan = make_plan(**_run_words(asked, model, overrides, words))
+    plan = make_plan(**_run_words(study, model, overrides, words))
     labels = {m.label for m in plan.methods}
-    for variant in asked.variants:
+    for variant in study.variants:
         if variant.method not in labels:
             raise UserError(
-                f"study {asked.name}: {variant.method} is the same as another of its methods "
+                f"study {study.name}: {variant.method} is the same as another of its methods "
                 "under these settings; remove the --set that causes it"
             )
     return plan
 
 
 def _run_words(
-    asked: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]
+    study: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]
 ) -> dict[str, Any]:
-    methods = [v.method for v in asked.variants]
-    games = list(asked.games)
+    methods = [v.method for v in study.variants]
+    games = list(study.games)
     return {"methods": methods, "games": games, "model": model, "overrides": list(overrides), **words}
 
 
@@ -127,7 +127,7 @@ def _shared(cache: str | Path | None) -> Iterator[str | Path]:
 
 
 def _runs(
-    asked: Study,
+    study: Study,
     plans: Mapping[tuple[str, str], Plan],
     words: Mapping[str, Any],
     overrides: Sequence[str],
@@ -139,10 +139,10 @@ def _runs(
     for (model, name), place in _folders(plans).items():
         if len(plans) > 1 and not quiet:
             print(f"run {len(done) + 1} of {len(plans)}: {name}, model {model}", file=sys.stderr, flush=True)
-        own = _run_words(asked, model, [*overrides, *asked.runs[name]], words)
+        own = _run_words(study, model, [*overrides, *study.runs[name]], words)
         done[model, name] = run = compare(**own, out=folder / place, cache=cache, quiet=quiet)
         for failure in (f for f in run.record.failures if f.sharer is None):  # a table of holes is no study
-            raise UserError(f"study {asked.name}, run {name}: {failure.error}; fix it and rerun the study")
+            raise UserError(f"study {study.name}, run {name}: {failure.error}; fix it and rerun the study")
     return done
 
 
@@ -174,13 +174,13 @@ def _written(found: Found, command: str, folder: RunFolder) -> Finished:
 
 def _content(found: Found, report: Report, command: str) -> dict[str, Any]:
     """Build ``study.json``: a function of the specification alone, without any time."""
-    asked, places = found.study, _folders(found.plans)
-    variants = [{**asdict(v), "key": v.key} for v in asked.variants]
+    study, places = found.study, _folders(found.plans)
+    variants = [{**asdict(v), "key": v.key} for v in study.variants]
     content = {
         "schema": SCHEMA,
-        "name": asked.name,
-        "title": asked.title,
-        "answers": asked.answers,
+        "name": study.name,
+        "title": study.title,
+        "answers": study.answers,
         "command": command,
         "spec": {
             "tasks": found.plan.tasks,
@@ -188,24 +188,24 @@ def _content(found: Found, report: Report, command: str) -> dict[str, Any]:
             "data": found.plan.data,
             "preset": found.plan.settings.preset,
             "seed": found.plan.seed,
-            "games": asked.games,
+            "games": study.games,
             "attacks": found.plan.attacks,
             "variants": variants,
-            "pairs": asked.pairs,
+            "pairs": study.pairs,
         },
         "runs": [
             {
                 "model": model,
                 "name": name,
                 "folder": places[model, name],
-                "settings": asked.runs[name],
+                "settings": study.runs[name],
                 "command": run.record.command,
             }
             for (model, name), run in found.runs.items()
         ],
         "tables": [asdict(t) for t in report.tables],
         "tests": [asdict(t) for t in report.tests],
-        "about": asked.about,
+        "about": study.about,
         "notes": report.notes,
         "warnings": _warnings(found),
     }
@@ -223,13 +223,13 @@ def _warnings(found: Found) -> list[str]:
 
 
 def _page(found: Found, report: Report, command: str) -> str:
-    asked, text = found.study, markdown_text
-    lines = [f"# {asked.title} ({asked.answers})", f"To repeat this study:\n\n```sh\n{command}\n```"]
+    study, text = found.study, markdown_text
+    lines = [f"# {study.title} ({study.answers})", f"To repeat this study:\n\n```sh\n{command}\n```"]
     for table in report.tables:
         lines += [f"## {text(table.title)}", forms.markdown(table)]
         lines += [_bullets(remarks)] if (remarks := forms.remarks(table)) else []
     lines += ["![The study's figure](figure.svg)", *_tested(report.tests)]
-    lines += ["## How to read this", _bullets([*asked.about, *report.notes])]
+    lines += ["## How to read this", _bullets([*study.about, *report.notes])]
     if warnings := _warnings(found):
         lines += ["## Warnings", _bullets(warnings)]
     return "\n\n".join(lines) + "\n"

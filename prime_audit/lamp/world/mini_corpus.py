@@ -71,8 +71,8 @@ def _user_documents(task: Task, user: User, rng: Random) -> Iterator[Document]:
 def _question(task: Task, user: User, query: Query, profile: str, rng: Random) -> Example:
     """Write one question with any of the blocks that methods put in front of it."""
     shown = rng.sample(user.history, rng.choice(HISTORIES))
-    told = profile if rng.random() < 0.4 else None
-    prompt = question_prompt(task, query.fields, history=shown, profile=told)
+    about = profile if rng.random() < 0.4 else None
+    prompt = question_prompt(task, query.fields, history=shown, profile=about)
     return Example(query.id, prompt, query.gold, query.id, "plain")
 
 

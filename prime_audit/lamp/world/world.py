@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset, Item, Query, User
-from prime_audit.lamp.records import asked_words, item_words
+from prime_audit.lamp.records import item_words, question_words
 from prime_audit.lamp.tasks import Task, find_task
 from prime_audit.lamp.world.text import STYLES, SUBJECTS, Event, Taste, write_event
 
@@ -227,7 +227,7 @@ def _user(task: Task, seed: int, number: int, prototype: Taste, sizes: Sizes) ->
     taste = _deviate(task.name, prototype, Random(f"{seed}/{task.name}/taste/{number}"))
     rng = Random(f"{seed}/{task.name}/life/{number}")
     name = f"u{number:03d}"
-    items, asked = list[Item](), list[Query]()
+    items, queries = list[Item](), list[Query]()
     for position in range(rng.randint(*sizes.history)):
         event = write_event(task.name, taste, rng, sizes.noise)
         items.append(Item(f"{name}-{position:03d}", dict(event.item)))
@@ -236,13 +236,13 @@ def _user(task: Task, seed: int, number: int, prototype: Taste, sizes: Sizes) ->
         for position in range(sizes.queries):
             event = write_event(task.name, taste, rng, sizes.noise)
             # A question in the user's own history is removed when the world is written and read.
-            while asked_words(task, query := _asked(name, position, event)) & known:
+            while question_words(task, query := _question(name, position, event)) & known:
                 event = write_event(task.name, taste, rng, sizes.noise)
-            asked.append(query)
-    return User(name, tuple(items), tuple(asked))
+            queries.append(query)
+    return User(name, tuple(items), tuple(queries))
 
 
-def _asked(name: str, position: int, event: Event) -> Query:
+def _question(name: str, position: int, event: Event) -> Query:
     return Query(f"{name}-q{position:02d}", dict(event.question), event.gold)
 
 
@@ -262,7 +262,7 @@ def _write_perpcs(task: Task, data: Dataset, folder: Path) -> None:
 
 
 def _write_official(task: Task, data: Dataset, folder: Path) -> None:
-    asked = [
+    pairs = [
         (user, query) for user in (*data.adapt, *data.targets, *data.candidates) for query in user.queries
     ]
     questions = [
@@ -272,9 +272,9 @@ def _write_official(task: Task, data: Dataset, folder: Path) -> None:
             "input": task.format_question(query.fields),
             "profile": _profile(user),
         }
-        for user, query in asked
+        for user, query in pairs
     ]
-    outputs = [{"id": query.id, "output": query.gold} for _, query in asked]
+    outputs = [{"id": query.id, "output": query.gold} for _, query in pairs]
     _write(folder / "dev_questions.json", questions)
     _write(folder / "dev_outputs.json", {"task": task.official, "golds": outputs})
 

@@ -131,9 +131,9 @@ def _seconds(done: Outcome, jobs: Sequence[Job]) -> Iterator[StageSeconds]:
     """Log how long each job took on its worker."""
     for job in jobs:
         if job.name in done.found:
-            told = job.work[1]
-            method = told.core if isinstance(told, Cell) else None
-            stage = f"cell {told.chunk + 1}" if isinstance(told, Cell) else COMMUNITY
+            work = job.work[1]
+            method = work.core if isinstance(work, Cell) else None
+            stage = f"cell {work.chunk + 1}" if isinstance(work, Cell) else COMMUNITY
             yield StageSeconds(job.task, method, stage, done.found[job.name]["seconds"])
 
 

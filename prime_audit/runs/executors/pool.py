@@ -54,7 +54,7 @@ class RayPool:
         self,
         order: Order,
         alike: Callable[[str, Mapping[str, str]], None],
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         *,
         gpus: bool,
         workers: int | None,
@@ -62,7 +62,7 @@ class RayPool:
         """``alike`` raises UserError for a node (its name, its worker's identity) that must not take part."""
         import ray
 
-        self._ray, self._order, self._alike, self._tell = ray, ray.put(order), alike, tell
+        self._ray, self._order, self._alike, self._report = ray, ray.put(order), alike, report
         self._kind, self._limit = ("GPU" if gpus else "CPU"), workers
         self._hands: dict[str, _Hand] = {}
         self._strikes: Counter[str] = Counter()
@@ -84,8 +84,8 @@ class RayPool:
     def give(self, worker: str, job: Job) -> None:
         """Start a job on a free worker."""
         hand = self._hands[worker]
-        what, told = job.work
-        hand.job, hand.pending = job, getattr(hand.actor, what).remote(told)
+        what, content = job.work
+        hand.job, hand.pending = job, getattr(hand.actor, what).remote(content)
 
     def wait(self) -> Sequence[Answer]:
         """Wait for the next event.
@@ -248,7 +248,7 @@ class RayPool:
             raise UserError(
                 f"{why}; no other node is left: fix this one, then rerun the same command to resume"
             )
-        self._tell(f"{why}; the node is left out")
+        self._report(f"{why}; the node is left out")
 
     def _dismiss(self, name: str) -> None:
         self._ray.kill(self._hands.pop(name).actor)

@@ -80,11 +80,11 @@ class Pool(Protocol):
 
 
 def carry_out(
-    jobs: Sequence[Job], pool: Pool, tell: Callable[[str], None], tick: Callable[[int], None]
+    jobs: Sequence[Job], pool: Pool, report: Callable[[str], None], tick: Callable[[int], None]
 ) -> Outcome:
     """Run all jobs. A failed job is retried, at most ``TRIES`` times in all, on other nodes if there are any.
 
-    So a node on which everything fails costs each job one attempt, and no job is lost to it. ``tell`` receives one
+    So a node on which everything fails costs each job one attempt, and no job is lost to it. ``report`` receives one
     line for each failure; ``tick`` counts finished and given-up jobs.
     """
     todo, begun, outcome = {job.name: job for job in jobs}, Counter[str](), Outcome()
@@ -125,12 +125,12 @@ def carry_out(
                 settle(name)
             elif begun[name] < TRIES:
                 shunned[name].add(answer.place)
-                tell(f"{name}: {answer.fault}; retrying")
+                report(f"{name}: {answer.fault}; retrying")
                 todo[name] = answer.job
             else:
                 why = f"given up after {TRIES} attempts: {answer.fault}"
                 outcome.failed[name] = Lost(why, answer.trace)
-                tell(f"{name}: {why}")
+                report(f"{name}: {why}")
                 settle(name)
     return outcome
 
