@@ -109,7 +109,7 @@ def mean_auc_ci(panels: Sequence[Panel], *, n: int = 1000, seed: int, level: flo
     Returns
     -------
     AucEstimate
-        Without interval where one of the sides comes from a single sharer, whom the draws would not vary.
+        Without interval where one of the sides comes from a single sharer: the draws would not vary it.
 
     Raises
     ------

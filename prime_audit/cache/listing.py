@@ -63,8 +63,8 @@ def listed(root: Path) -> list[Listed]:
     return found
 
 
-def damage(root: Path, mend: bool = False) -> Iterator[str]:
-    """Read every entry and yield a line for each damaged one; ``mend`` sets it aside.
+def damage(root: Path, repair: bool = False) -> Iterator[str]:
+    """Read every entry and yield a line for each damaged one; ``repair`` sets it aside.
 
     Raises UserError where there is no such folder, or an entry cannot be set aside.
     """
@@ -73,10 +73,10 @@ def damage(root: Path, mend: bool = False) -> Iterator[str]:
             entry.check()
         except DamagedError as fault:
             if entry.there():  # otherwise pruned meanwhile
-                yield f"{entry.place}: {fault}" + (_mended(entry) if mend else "")
+                yield f"{entry.place}: {fault}" + (_repaired(entry) if repair else "")
 
 
-def _mended(entry: Entry) -> str:
+def _repaired(entry: Entry) -> str:
     try:
         with entry.locked(None):
             return (

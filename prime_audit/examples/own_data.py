@@ -57,7 +57,7 @@ def main(words: Sequence[str] | None = None) -> Run:
     data = import_items(items, TASK, chosen.out / TASK, seed=0).source
     print(f"{data}: split into {chosen.out / TASK}")
 
-    # 3. Does it help its user, and whom does it leak?
+    # 3. Does it help the user, and what does it leak?
     run = compare(
         "rag,oppu,perpcs,prime",
         tasks=TASK,

@@ -1,4 +1,4 @@
-"""The one door for files that somebody else may have written.
+"""The one door for files of unknown origin.
 
 Only regular files of bounded size are read, and they are parsed strictly. A file that cannot be read (a pipe, a
 device, too many bytes) raises ``OSError``. Content that is no valid text, JSON or TOML raises ``ValueError``. Each

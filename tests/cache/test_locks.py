@@ -242,6 +242,6 @@ def test_what_a_run_made_again_meanwhile_is_not_set_aside(
             store.texts(KEY, lambda: ["x"])  # another process meets it, and mends it
 
     monkeypatch.setattr(Entry, "check", late)
-    (line,) = listing.damage(tmp_path, mend=True)
+    (line,) = listing.damage(tmp_path, repair=True)
     assert line.endswith("; recomputed meanwhile")
     assert Store(tmp_path, Spent()).texts(KEY, lambda: pytest.fail("set aside")) == ["x"]
