@@ -85,9 +85,7 @@ class Result:
     method: str
     """The method's label with its parameters, for example prime:alpha=0.6+rag."""
     metric: str
-    """A metric of the task, auc, or a control of it: auc_base (the unmerged base), auc_bag_of_words,
-    auc_length_only, auc_similarity_only.
-    """
+    """A metric of the task, auc, or a control: auc_base, auc_bag_of_words, auc_length_only, auc_similarity_only."""
     value: float | None
     """The result; null where it does not apply, with the reason in reason."""
     ci: tuple[float, float] | None
@@ -155,9 +153,7 @@ class Leak:
     why: str
     """The numbers behind the verdict."""
     p: float | None
-    """One-sided permutation p. Randomised games: of the AUC minus the base's. Selected members: of the AUC, by
-    sharers. Null where no label can be exchanged.
-    """
+    """One-sided permutation p: if randomised, of the AUC minus the base's; else of the AUC. Null without a test."""
     p_adjusted: float | None
     """After Holm's correction over the attacks of this method and game."""
     best_control: str | None
@@ -177,13 +173,9 @@ class Leak:
     undefined_base: int
     """Items for which the same attack gave no score on the unmerged base."""
     both_sides: int
-    """Members whose text is also a non-member's, and non-members whose text was trained on by the model or a merged
-    adapter.
-    """
+    """Members whose text is also a non-member's, and non-members whose text was trained on."""
     epsilon: float | None = None
-    """Empirical lower bound on ε, 95 % confidence over all attacks of this method and game; null where members were
-    selected or people are too few.
-    """
+    """Lower bound on ε, 95 % confidence over all attacks of this method and game; null if it does not apply."""
     epsilon_ceiling: float | None = None
     """The largest bound that this number of guesses could have given."""
 
@@ -307,25 +299,17 @@ class Record:
     leaks: tuple[Leak, ...] = ()
     """The privacy panel: one entry for each leakage result, with its verdict."""
     community: Mapping[str, Any] = field(default_factory=dict)
-    """By task: sharers (index, cluster, items, ε, place of their adapter), similarities to targets, adapted modules,
-    and adapters with their sha256.
-    """
+    """By task: sharers, similarities to targets, adapted modules, and adapters with path and sha256."""
     costs: tuple[Cost, ...] = ()
     """Compute of each stage."""
     intervals: Intervals = field(default_factory=Intervals)
     """How all intervals were computed."""
     warnings: tuple[str, ...] = ()
-    """What a reader must know before trusting the results: skipped records, cut texts, overlaps, limits of games and
-    ε, tasks the model cannot do.
-    """
+    """What to know before trusting the results: skipped records, cut texts, overlaps, limits of games and ε."""
     code: Mapping[str, Any] = field(default_factory=dict)
-    """The prime-audit version that ran: version, sha256 of its sources, commit, dirty; commit and dirty are null
-    outside a checkout.
-    """
+    """The prime-audit that ran: version, sha256 of its sources, commit and dirty (null outside a checkout)."""
     failures: tuple[Failure, ...] = ()
-    """Parts that failed while the rest continued. Their results are null; a sharer whose training diverged is left
-    out and not replaced.
-    """
+    """Parts that failed while the rest continued, or sharers whose training diverged; their results are null."""
     plugins: Mapping[str, Any] = field(default_factory=dict)
     """By ``method NAME`` and ``attack NAME``: the plugin's version and origin; for a single file its sha256."""
     schema: str = SCHEMA

@@ -34,9 +34,7 @@ class Panel:
     sharers: Sequence[str]
     """Owner of each item, [items]; the unit that is resampled."""
     members: BoolArray
-    """Whether the item is a member, [items]. In the paper's game that is a property of the sharer. Where a sharer's
-    items are held out, the sharer is on both sides.
-    """
+    """Whether the item is a member, [items]; with held-out items a sharer is on both sides."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", as_scores(self.scores))

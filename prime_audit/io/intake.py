@@ -23,9 +23,7 @@ from typing import Any, BinaryIO, NoReturn
 MOST_BYTES = 8 << 30
 """Bytes of one file, compressed or not: it is read into memory."""
 MOST_TIMES, ALWAYS = 100, 64 << 20
-"""A compressed file may contain this many times its own size, and always this many bytes. Text compresses 3 to 20
-times.
-"""
+"""A compressed file may expand to this many times its size, and always to this many bytes."""
 _DIGITS = 300
 """Digits of an integer: no float represents a longer one."""
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -38,9 +36,7 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file for reading, following links. Raises OSError for anything else and never waits for a
-    writer.
-    """
+    """Open a regular file for reading, following links; never wait. Raises OSError for anything else."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         handle = os.open(path, flags)

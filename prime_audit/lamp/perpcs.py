@@ -57,9 +57,7 @@ class _Folder:
                 self.profiles |= _profile_texts(self.path / name, name, self.log)
 
     def read_users(self, name: str, *, labels: str = "", ask: bool = False) -> list[User]:
-        """Read a file of users. ``labels`` is the optional file of their golds; ``ask`` marks users who have
-        questions only.
-        """
+        """Read a file of users; ``labels`` has their golds, ``ask`` means that users have questions only."""
         records = load_list(self.path / name)
         golds = _NO_GOLDS
         if labels and (self.path / labels).is_file():

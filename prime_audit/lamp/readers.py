@@ -93,9 +93,7 @@ def task_of(path: str | Path) -> Task:
 
 
 def searchable(dataset: Dataset) -> bool:
-    """Return whether every history item has the fields that training and searching need (official LaMP-1 lacks
-    them).
-    """
+    """Return whether all history items have what training and searching need (official LaMP-1: no)."""
     gold = TASKS[dataset.task].gold_field
     users = (*dataset.targets, *dataset.candidates)
     return all(gold in item.fields for user in users for item in user.history)

@@ -38,9 +38,7 @@ class _Pace:
         self.reported = self.start
 
     def line(self, more: int) -> str | None:
-        """Count ``more`` units and return a line with the time left, or None if the last is recent or nothing is
-        left.
-        """
+        """Count ``more`` units -> a line with the time left; None if the last is recent or nothing is left."""
         self.done += more
         now = time.perf_counter()
         if not 0 < self.done < self.total or now - self.reported < EVERY:

@@ -27,9 +27,7 @@ FLOOR = 0.05
 
 
 def cautions(task: Task, answered: Sequence[Answers], seed: int, draws: int) -> list[str]:
-    """Warn where no method is measurably better than without a model; ``answered`` has the methods that did not
-    fail.
-    """
+    """Warn where no method beats having no model; ``answered``: the methods that did not fail."""
     if not answered:
         return []
     metric, golds = METRIC[task.kind], answered[0].golds

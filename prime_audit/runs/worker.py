@@ -45,9 +45,7 @@ class Worker:
         )
 
     def prepare(self, task: str) -> None:
-        """Adapt the base to a task and build its community. The trained adapters are cached and shared by all its
-        cells.
-        """
+        """Adapt the base to a task and build its community; adapters are cached for all its cells."""
         if self._now is None or self._now.task.name != task:
             self._now, data, found = None, self.datasets[task], Findings()
             begun = TaskRun(

@@ -29,9 +29,7 @@ class Variant:
     method: str
     """Its label, as in a record."""
     group: str = ""
-    """What several of them share: one colour in a figure. If two differ after a comma (``PriME, layer``), the second
-    is drawn hollow and dashed.
-    """
+    """Shared by several: one colour in a figure. Text after a comma (``PriME, layer``): hollow and dashed."""
     x: float | None = None
     """Its position on the axis of a figure of lines."""
     runs: tuple[str, ...] = ("run",)

@@ -42,9 +42,7 @@ COMMON_TEXTS = [f"a {word}" for word in COMMON_WORDS] * 8
 TEXT, SHOWN, GOLD = 0.1, 0.3, 1.0
 """Weight in the loss of a prompt's tokens, of the golds in its history block, and of the gold."""
 THIN = 5
-"""One in so many of the prompts' tokens enters the loss, with so many times the weight. The output layer is a third
-of the compute.
-"""
+"""One in so many prompt tokens enters the loss, so many times weighted; saves output-layer compute."""
 
 
 @dataclass(frozen=True)

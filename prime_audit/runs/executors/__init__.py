@@ -16,9 +16,7 @@ class Where:
     executor: str = "local"
     """One of EXECUTORS."""
     address: str | None = None
-    """Address of the Ray cluster, ``HOST:PORT``. None: ``RAY_ADDRESS``, else a cluster on this machine, else a new
-    one.
-    """
+    """Ray cluster, ``HOST:PORT``; None: ``RAY_ADDRESS``, else one on this machine, else a new one."""
     workers: int | None = None
     """The most workers; None: one per GPU, or one per node where no GPU is used."""
 
