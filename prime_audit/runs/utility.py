@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-
-import numpy as np
+from functools import lru_cache, partial
 
 from prime_audit.audit.auc import FloatArray
 from prime_audit.audit.bootstrap import percentile_interval, resample_counts
@@ -30,10 +28,10 @@ class Answers:
 
 def results(task: Task, answers: Answers, seed: int, draws: int) -> list[Result]:
     """Score the answers, pooled over targets; the interval resamples targets."""
-    table, drawn = _table(task, answers), _Drawn.of(answers, seed, draws)
+    table = _table(task, answers)
     found = []
     for metric in task.metrics:
-        ci, reason = drawn.interval(lambda weights, metric=metric: table.resampled(metric, weights))  # type: ignore[misc]
+        ci, reason = over_users(answers.targets, partial(table.resampled, metric), draws=draws, seed=seed)
         found.append(
             Result(
                 task=task.name,
@@ -94,7 +92,6 @@ def joined(parts: Sequence[Answers]) -> Answers:
 def comparisons(task: Task, answers: Answers, reference: Answers, seed: int, draws: int) -> list[Comparison]:
     """Subtract the reference, on the same questions and the same resamples."""
     own, other = _table(task, answers), _table(task, reference)
-    drawn = _Drawn.of(answers, seed, draws)
 
     def gap(metric: str) -> Callable[[FloatArray], FloatArray]:
         return lambda weights: own.resampled(metric, weights) - other.resampled(metric, weights)
@@ -111,7 +108,7 @@ def comparisons(task: Task, answers: Answers, reference: Answers, seed: int, dra
             reason=why,
         )
         for metric in task.metrics
-        for limits, why in [drawn.interval(gap(metric))]
+        for limits, why in [over_users(answers.targets, gap(metric), draws=draws, seed=seed)]
     ]
 
 
@@ -131,24 +128,13 @@ Limits = tuple[tuple[float, float] | None, str | None]
 """(interval, None), or (None, why there is none)."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Drawn:
-    """Resamples of the targets, the same for every method and metric."""
-
-    weights: FloatArray
-    """How often each question occurs in each draw, [draws, questions]; empty without two targets."""
-    reason: str | None
-
-    @classmethod
-    def of(cls, answers: Answers, seed: int, draws: int) -> _Drawn:
-        if (distinct := len(set(answers.targets))) < 2:
-            return cls(np.zeros((0, 0)), f"an interval over users needs at least two users, not {distinct}")
-        return cls(_counts(tuple(answers.targets), draws, seed), None)
-
-    def interval(self, figures: Callable[[FloatArray], FloatArray]) -> Limits:
-        if self.reason is not None:
-            return None, self.reason
-        return percentile_interval(figures(self.weights), Intervals().level), None
+def over_users(
+    users: Sequence[str], statistic: Callable[[FloatArray], FloatArray], *, draws: int, seed: int
+) -> Limits:
+    """Return a statistic's interval over users; ``statistic``: weights [draws, questions] → [draws]."""
+    if (distinct := len(set(users))) < 2:
+        return None, f"an interval over users needs at least two users, not {distinct}"
+    return percentile_interval(statistic(_counts(tuple(users), draws, seed)), Intervals().level), None
 
 
 @lru_cache(maxsize=4)

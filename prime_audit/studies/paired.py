@@ -13,16 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, Undefined
-from prime_audit.audit.bootstrap import Estimate, percentile_interval, resample_counts
+from prime_audit.audit.bootstrap import Estimate
 from prime_audit.audit.panels import Panel, mean_auc_difference, same_game, target_auc
 from prime_audit.audit.permutation import holm
 from prime_audit.lamp.metrics import MetricTable
 from prime_audit.record import Intervals
+from prime_audit.runs.utility import over_users
 
 EXACT = 14
 """Most users whose swaps are all enumerated."""
@@ -40,15 +42,15 @@ class Test:
 
     __test__ = False  # pytest would collect it because of its name
 
-    model: str
+    model: str = ""
     """The base model."""
-    task: str
+    task: str = ""
     """The task's name."""
     metric: str
     """What is compared: a metric of the task, auc, or a metric that a study defines."""
-    first: str
+    first: str = ""
     """Key of the first variant."""
-    second: str
+    second: str = ""
     """Key of the second, which is subtracted."""
     difference: float
     """First minus second, in the metric's own direction."""
@@ -102,15 +104,14 @@ def utility_test(first: Side, second: Side, metric: str, *, seed: int) -> Test:
         return found
 
     value, p, exact = _swap_test(gaps, names.size, seed)
-    ci, reason = _interval(
-        first.users, lambda w: first.resampled(metric, w) - second.resampled(metric, w), seed
+    ci, reason = over_users(
+        first.users,
+        lambda w: first.resampled(metric, w) - second.resampled(metric, w),
+        draws=Intervals().draws,
+        seed=seed,
     )
     return Test(
-        model="",
-        task="",
         metric=metric,
-        first="",
-        second="",
         difference=value,
         ci=ci,
         p=p,
@@ -124,17 +125,9 @@ def utility_test(first: Side, second: Side, metric: str, *, seed: int) -> Test:
 def pooled(side: Side, metric: str, *, seed: int) -> Estimate:
     """Return a pooled metric of one variant, with its interval over users."""
     value = float(side.resampled(metric, np.ones((1, len(side.users))))[0])
-    return Estimate(value, *_interval(side.users, lambda w: side.resampled(metric, w), seed))
-
-
-def _interval(
-    users: Sequence[str], figures: Callable[[FloatArray], FloatArray], seed: int
-) -> tuple[tuple[float, float] | None, str | None]:
-    """Return an interval over users, or why there is none; ``figures``: weights [draws, questions] → [draws]."""
-    if (distinct := len(set(users))) < 2:
-        return None, f"an interval over users needs at least two users, not {distinct}"
-    draws = figures(resample_counts(users, n=Intervals().draws, seed=seed))
-    return percentile_interval(draws, Intervals().level), None
+    return Estimate(
+        value, *over_users(side.users, partial(side.resampled, metric), draws=Intervals().draws, seed=seed)
+    )
 
 
 def auc_test(first: Sequence[Panel], second: Sequence[Panel], *, seed: int) -> Test:
@@ -164,11 +157,7 @@ def auc_test(first: Sequence[Panel], second: Sequence[Panel], *, seed: int) -> T
         estimate = mean_auc_difference(*zip(*games, strict=True), n=Intervals().draws, seed=seed)
         ci, reason = estimate.ci, estimate.reason
     return Test(
-        model="",
-        task="",
         metric="auc",
-        first="",
-        second="",
         difference=value,
         ci=ci,
         p=p,
