@@ -147,7 +147,7 @@ class Entry:
     def unreadable(self, fault: OSError) -> UserError:
         """Build the error for an entry that cannot be read now. It may be whole, so it stays as it is."""
         return UserError(
-            f"cache {self.place}: cannot be read ({fault.strerror}); check its permissions, or "
+            f"cache {self.place}: cannot be read ({fault.strerror}); fix the cause, or "
             "pass --cache DIR or --no-cache"
         )
 

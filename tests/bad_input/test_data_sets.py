@@ -144,7 +144,7 @@ RECORDS: dict[str, tuple[str, Callable[[Any], Any], tuple[str, ...]]] = {
     "question without its marker": (
         ADAPT,
         lambda u: first(u)["query"][1].update(input="Which tag? a film"),
-        ("u000, query u000-q01", "not of LaMP-2's form (its marker is missing"),
+        ("u000, query u000-q01", "does not have LaMP-2's form (its marker is missing"),
     ),
     "target without history": (TARGETS, lambda u: first(u).update(profile=[]), ("user u002", "no history")),
     "target without questions": (

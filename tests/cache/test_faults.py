@@ -217,7 +217,7 @@ def test_a_passing_fault_of_the_system_is_no_damage(tmp_path: Path, monkeypatch:
 
     with monkeypatch.context() as patch:
         patch.setattr("prime_audit.cache.entry._sha256", refuse)
-        with pytest.raises(UserError, match=r"cannot be read \(Too many open files\); check its permissions"):
+        with pytest.raises(UserError, match=r"cannot be read \(Too many open files\); fix the cause"):
             store.texts("ab" * 32, lambda: ["made"])
     assert store.texts("ab" * 32, lambda: ["made"]) == ["kept"]
     assert not store.tally.damaged
