@@ -260,7 +260,7 @@ REFUSALS: dict[str, tuple[Callable[[], Record], str]] = {
     "of a seed that is not the board's": (lambda: run_record(FRESH), "seed 7 is none of those in"),
     "with a figure twice": (
         lambda: replace(run_record(FRESH), results=run_record(FRESH).results * 2),
-        "tells a figure twice",
+        "duplicate result",
     ),
     "with figures of no data": (
         lambda: replace(run_record(FRESH), data=run_record(FRESH).data[:1]),
