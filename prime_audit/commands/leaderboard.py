@@ -35,7 +35,7 @@ def leaderboard() -> None:
 @click.option("--check", is_flag=True, help="Write nothing; fail where a file is not what its records give.")
 def build(home: Path, names: tuple[str, ...], check: bool) -> None:
     """Make every board's tables, frontier and page from its records."""
-    from prime_audit.boards.build import boards, drift, strays
+    from prime_audit.boards.build import boards, drift, is_empty, strays
     from prime_audit.boards.build import build as make
 
     found = boards(home, names)
@@ -46,7 +46,9 @@ def build(home: Path, names: tuple[str, ...], check: bool) -> None:
             say(line, err=True)
         if lines:
             sys.exit(1)
-        say(f"{len(found)} leaderboards are what their records give")
+        for board in (empty := [board for board in found if is_empty(board)]):
+            say(f"{board.name}: no records, so nothing to check")
+        say(f"{len(found) - len(empty)} leaderboards are what their records give")
         return
     for board in found:
         changed = make(board)

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from prime_audit.boards.filed import dumped, parts, place
 from prime_audit.commands.cli import cli
 from prime_audit.errors import UserError
-from prime_audit.record import Record
+from prime_audit.record import Failure, Record
 
 from .invented import BOARD, METHODS, board_at, run_at, run_record
 
@@ -217,7 +217,7 @@ REFUSALS: dict[str, tuple[Callable[[], Record], str]] = {
         lambda: run_record(FRESH, code=run_record(0).code | {"dirty": True}),
         "a dirty run: files that decide numbers differed from the commit",
     ),
-    "of unknown code": (lambda: run_record(FRESH, code={}), "tells no version of the code"),
+    "of unknown code": (lambda: run_record(FRESH, code={}), "has no version of the code"),
     "limited": (
         lambda: run_record(FRESH, spec=run_record(FRESH).spec | {"preset": "paper"}),
         'a limited run: preset is "paper", the board\'s is "laptop"',
@@ -247,20 +247,20 @@ REFUSALS: dict[str, tuple[Callable[[], Record], str]] = {
     "backwards": (lambda: _first(run_record(FRESH), higher_is_better=False), "higher_is_better is false"),
     "too fine": (
         lambda: _tpr(run_record(FRESH)),
-        "TPR at FPR 0.001 is finer than 90 non-members a target carry",
+        "TPR at FPR 0.001 is finer than 90 non-members for each target allow",
     ),
-    "of a seed that is not the board's": (lambda: run_record(FRESH), "seed 7 is none of those in"),
+    "of a seed that is not the board's": (lambda: run_record(FRESH), "seed 7 is not among those in"),
     "with a figure twice": (
         lambda: replace(run_record(FRESH), results=run_record(FRESH).results * 2),
-        "tells a figure twice",
+        "a figure twice",
     ),
     "with figures of no data": (
         lambda: replace(run_record(FRESH), data=run_record(FRESH).data[:1]),
         "on LaMP-3, which is not its method and data",
     ),
-    "without its plugins": (lambda: run_record(FRESH, plugins={}), "tells no version of method np"),
-    "without a seed": (lambda: run_record(FRESH, seeds={}), "tells no seed"),
-    "of a checkout that git says nothing of": (
+    "without its plugins": (lambda: run_record(FRESH, plugins={}), "has no version of method np"),
+    "without a seed": (lambda: run_record(FRESH, seeds={}), "has no seed"),
+    "of a checkout with unknown git state": (
         lambda: run_record(FRESH, code=run_record(0).code | {"dirty": None}),
         "a dirty run",
     ),
@@ -297,7 +297,7 @@ def test_refused_where_the_questions_are_not_as_many(home: Path, tmp_path: Path)
 
 def test_refused_where_other_figures_are_filed_of_the_same_specification(home: Path, tmp_path: Path) -> None:
     told = refused(home, tmp_path, _first(run_record(0), value=0.123))
-    assert "holds other figures of the same specification" in told
+    assert "has other figures for the same specification" in told
 
 
 def test_refused_where_a_method_and_seed_are_filed_twice(home: Path, tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_a_record_that_was_changed_no_longer_lies_in_its_place(home: Path) -> No
     path = sorted((home / "toy" / "records" / "prime").glob("*.json"))[0]
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"LaMP-2"', '"LaMP-4"'), encoding="utf-8")
-    assert "was changed, or is misplaced" in str(check(home).exception)
+    assert "was changed or moved" in str(check(home).exception)
 
 
 def test_a_label_never_becomes_a_path() -> None:
@@ -385,15 +385,15 @@ def test_diff_shows_each_figure_that_differs(home: Path, tmp_path: Path) -> None
         ('name = "toy"', 'name = "boy"', "name is 'boy', its folder's is 'toy'"),
         ('"LaMP-2"', '"LaMP-9"', "unknown task 'LaMP-9'"),
         ('"higher"', '"up"', "unknown direction 'up'"),
-        ("seeds = [0, 1]", 'seeds = "two"', "seeds is no list"),
-        ("seeds = [0, 1]", "seeds = []", "seeds is no list of whole numbers"),
+        ("seeds = [0, 1]", 'seeds = "two"', "seeds is not a list"),
+        ("seeds = [0, 1]", "seeds = []", "seeds is not a list of whole numbers"),
         ("seeds = [0, 1]", "seeds = [0, 1, 0]", "seeds names '0' more than once"),
         ('tasks = ["LaMP-2"', 'tasks = ["LaMP-2", "LaMP-2"', "tasks names 'LaMP-2' more than once"),
-        ('tasks = ["LaMP-2"', "tasks = [1", "tasks holds what is no text"),
+        ('tasks = ["LaMP-2"', "tasks = [1", "tasks has an element that is not a text"),
         ('preset = "laptop"', "preset = 3", "unknown preset"),
         ("seeds = [0, 1]", "sedes = 2", "unknown entry 'sedes': did you mean seeds"),
-        ("seeds = [0, 1]", "seeds =", "is no TOML"),
-        ('title = "A toy board"', "", "lacks title"),
+        ("seeds = [0, 1]", "seeds =", "is not TOML"),
+        ('title = "A toy board"', "", "has no title"),
     ],
 )
 def test_a_board_file_that_says_what_it_cannot_mean(home: Path, old: str, new: str, message: str) -> None:
@@ -406,7 +406,7 @@ def test_a_board_file_that_says_what_it_cannot_mean(home: Path, old: str, new: s
 def test_an_unknown_board_and_an_empty_home(home: Path, tmp_path: Path) -> None:
     done = invoke("leaderboard", "build", "--board", "nope", "--home", str(home))
     assert "no leaderboard 'nope'" in str(done.exception)
-    assert "holds no leaderboard" in str(invoke("leaderboard", "build", "--home", str(tmp_path)).exception)
+    assert "has no leaderboard" in str(invoke("leaderboard", "build", "--home", str(tmp_path)).exception)
 
 
 def test_a_folder_that_lost_its_board_file_fails_the_check(home: Path) -> None:
@@ -445,3 +445,35 @@ def test_a_third_party_s_method_appears(home: Path, tmp_path: Path) -> None:
     found = [r for r in rows(home) if r["method"] == "theirs" and not r["game"]]
     assert len(found) == 4
     assert all(r["value"] and len(r["records"].split()) == 2 for r in found)
+
+
+def test_a_board_without_records_has_nothing_to_check(tmp_path: Path) -> None:
+    home = tmp_path / "leaderboards"
+    board_at(home)
+    done = check(home)
+    assert done.exit_code == 0
+    assert "toy: no records, so nothing to check" in done.output
+    assert invoke("leaderboard", "build", "--home", str(home)).exit_code == 0
+    assert (home / "toy" / "table.md").is_file()
+    assert check(home).exit_code == 0
+    (home / "toy" / "table.md").write_text("mine")
+    assert "table.md differs" in check(home).stderr
+
+
+def test_a_failure_affects_the_methods_that_are_built_on_it() -> None:
+    labels = ("prime:alpha=0.6", "prime:alpha=0.6+rag", "prime:alpha=0.66", "prime", "rag")
+    record = run_record(0, ("np", *labels))
+    failures = tuple(Failure("LaMP-2", "personalise", method) for method in ("prime:alpha=0.6", "rag"))
+    affected = {
+        next(iter(p.methods)): [f.method for f in p.failures]
+        for p in parts(replace(record, failures=failures))
+    }
+    core = ["prime:alpha=0.6"]
+    assert affected == {
+        "np": [],
+        labels[0]: core,
+        labels[1]: core,
+        labels[2]: [],
+        "prime": [],
+        "rag": ["rag"],
+    }
