@@ -14,8 +14,7 @@ from prime_audit.plugins.loading import available
 from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.settings import load_settings
 
-_OURS = ("prime_audit", "prime_attacks", "prime_baselines")
-"""Packages whose plugins this checkout holds."""
+_OURS = ("prime_audit.", "prime_attacks.", "prime_baselines.")
 Fault = Iterator[str]
 """What is wrong with a record, one line each."""
 
@@ -122,13 +121,13 @@ def _incomplete(board: Board, record: Record) -> Fault:
 
 
 def _stale(record: Record) -> Fault:
-    for name, ran in record.plugins.items():
+    for name, told in record.plugins.items():
         kind, _, plugin = name.partition(" ")
         listed = available("method" if kind == "method" else "attack").get(plugin)
-        if listed is None or str(ran.get("origin")).partition(".")[0] not in _OURS:
-            continue  # a third party's: what is installed here must not decide whether a board is valid
-        if ran.get("version") != (now := listed.version):
-            yield f"{name} has version {ran.get('version')}, now it is {now}: a stale run; rerun it"
+        if listed is None or not str(told.get("origin")).startswith(_OURS):
+            continue  # somebody else's: what is installed here must not decide whether a board is sound
+        if told.get("version") != (now := listed.version):
+            yield f"{name} has version {told.get('version')}, now it is {now}: a stale run; run it again"
 
 
 def _not_finite(value: Any, where: str) -> Fault:

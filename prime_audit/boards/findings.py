@@ -1,4 +1,4 @@
-"""Which of the paper's claims hold on a measured board: every comparison with its interval."""
+"""Which of the paper's claims in words hold on a measured board: every comparison with its interval."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LOWER, HALF = "lower is better", "nearer to ½ is better"
 
 
 Pooled = list[tuple["Compared", set[int]]]
-"""Comparisons, each with the seeds it was pooled from."""
+"""Comparisons, each with the seeds behind it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Compared:
     """One method against another in one cell; positive is what the claim says."""
 
@@ -33,15 +33,15 @@ class Compared:
     what: str
     """The metric, or the game and attack."""
     gain: float
-    """By how much the claim is right, in the metric's unit."""
+    """How far the claim is right, in the metric's unit."""
     ci: tuple[float, float] | None
-    """Its 95 % interval over users and seeds, for this comparison alone."""
+    """Its 95 % interval over users and seeds, alone."""
     wide: float = 1.0
-    """Factor that widens it, so that all intervals of the claim hold together with 95 %."""
+    """How many times wider it is so that all intervals of the claim hold together with 95 %."""
 
     @property
     def word(self) -> str:
-        """For or against the claim if the widened interval excludes 0, else open."""
+        """For the claim or against it where the widened interval leaves out 0, else open."""
         if self.ci is None:
             return OPEN
         low, high = self.ci
@@ -51,24 +51,23 @@ class Compared:
 
 
 def markdown(board: Board, filed: Sequence[Filed], sheet: Sheet) -> str:
-    """Return every claim that the board names, its verdict, and the comparisons behind it."""
+    """Return every claim that the board names, what the records say of it, and each comparison behind that."""
     rows, details = [], list[str]()
     for claim in board.findings:
         for reading in (LOWER, HALF) if claim.of == "auc" else (None,):
             found = _together(list(_compared(claim, reading, board, filed, sheet)))
             rows.append(_row(claim, reading, found))
             details += _detail(claim, reading, found)
-    headers = ("claim", "says", "read as", "comparisons", "same sign", FOR, OPEN, AGAINST, "verdict")
+    headers = ("claim", "says", "read as", "comparisons", "its way", FOR, OPEN, AGAINST, "verdict")
     lines = [
         f"# {sheet.title}: which of the paper's claims hold here",
-        "*Same sign* counts the comparisons whose difference has the claim's sign. A comparison is *for* a claim, or "
-        "*against* it, if its interval excludes 0. Intervals are widened (Bonferroni), so that all those of a claim "
-        "hold together with 95 %. All other comparisons are *open*.",
-        "A claim that says *always* holds if every comparison is for it, and is contradicted if any is against it. "
-        "*often*: if most are. *no worse* can only be contradicted.",
-        "Utility is compared on the same questions and resamples. AUCs of two methods are compared as if independent. "
-        "If they are on two sides of ½, the half widths of their intervals add up. An AUC has two readings: lower is "
-        "better, as in the paper, and nearer to ½ is better, because an attacker can flip the score.",
+        "*Its way* counts the comparisons whose difference has the claim's sign. A comparison is *for* a claim, or "
+        "*against* it, where its interval leaves out 0, after widening (Bonferroni) so that all intervals of the claim "
+        "hold together with 95 %; else it is *open*. A claim that says *always* holds where every comparison is for it "
+        "and is contradicted where any is against it; *often*: where most are; *no worse* can only be contradicted. "
+        "Utility is compared on the same questions and resamples. Two methods' AUCs are compared as if drawn apart; "
+        "where they lie on two sides of ½, their distances from it add up, and so do their intervals. An AUC has two "
+        "readings: the paper's, and distance from ½, which is what an attacker who may turn the score round has.",
         table(rows, headers),
         "## Every comparison",
         *details,
@@ -91,9 +90,9 @@ def _together(found: Sequence[Compared]) -> list[Compared]:
 
 
 def verdict(found: Sequence[Compared], says: str = "always") -> str:
-    """Summarise comparisons in a word, by what the claim says about them."""
+    """Sum comparisons up in a word, by what the claim says of them."""
     if not found:
-        return "no run compares them"
+        return "no run says anything of it"
     favour, against = (sum(c.word == word for c in found) for word in (FOR, AGAINST))
     if says == "often":
         half = len(found) / 2
@@ -133,9 +132,9 @@ def _compared(
 def _useful(
     method: str, baseline: str, task: str, filed: Sequence[Filed], sign: int = 1
 ) -> list[tuple[Compared, set[int]]]:
-    """Pool the paired differences of every metric over seeds; those of errors change sign.
+    """Pool the paired differences of every metric over seeds, beside these; of errors, the sign is turned.
 
-    ``sign`` −1: the records hold the opposite difference, and the claim is about the baseline.
+    ``sign`` −1: the records hold the difference the other way round, and the claim is of the baseline.
     """
     by_metric: dict[str, dict[int, Seen]] = {}
     for one in (f for f in filed if f.method == method):
@@ -146,16 +145,14 @@ def _useful(
                 turned = (c.metric in falling) != (sign < 0)
                 by_metric.setdefault(c.metric, {})[one.seed] = _turned(c, split[task], turned)
     first, second = (method, baseline)[::sign]
-    found: Pooled = []
-    for metric, seen in by_metric.items():
-        gain, ci = pooled(list(seen.values()))
-        compared = Compared(task=task, method=first, baseline=second, what=metric, gain=gain, ci=ci)
-        found.append((compared, {*seen}))
-    return found
+    return [
+        (Compared(task, first, second, metric, *pooled(list(seen.values()))), {*seen})
+        for metric, seen in by_metric.items()
+    ]
 
 
 def _with_all_seeds(found: Pooled, board: Board) -> Iterator[Compared]:
-    """Leave out comparisons that lack one of the board's seeds, as its tables do."""
+    """Leave out what lacks one of the board's seeds, as its tables do."""
     return (c for c, seeds in found if seeds >= {*board.seeds})
 
 
@@ -169,9 +166,9 @@ def _turned(c: Comparison, split: str, turned: bool) -> Seen:
 def _leaky(method: str, baseline: str, task: str, sheet: Sheet, half: bool) -> Iterator[Compared]:
     """Compare two methods' AUCs: how much lower, or nearer to ½, the method's is than the baseline's.
 
-    The half widths of the two intervals add in quadrature, as if the AUCs were independent. They share sharers and
-    targets, so for a difference this is conservative. If the AUCs are on two sides of ½, the gain is a sum instead of
-    a difference, and the half widths add up, which bounds any dependence.
+    The interval's half width is the root of both squared, as if the two were drawn apart, though they share sharers and
+    targets: where a difference of AUCs is taken, that is wider than it is. Distances from ½ on two sides of it add up
+    instead, and there the half widths do too, which no dependence can exceed.
     """
     figures = {(f.method, f.game, f.attack): f for f in sheet.figures if f.task == task and f.metric == "auc"}
     for (label, game, attack), own in figures.items():
@@ -180,11 +177,10 @@ def _leaky(method: str, baseline: str, task: str, sheet: Sheet, half: bool) -> I
             gain = _risk(other.value, half) - _risk(own.value, half)
             ci = None
             if own.ci and other.ci:
-                sides = half and (own.value - 0.5) * (other.value - 0.5) < 0
-                width = _half(own) + _half(other) if sides else math.hypot(_half(own), _half(other))
+                apart = half and (own.value - 0.5) * (other.value - 0.5) < 0
+                width = _half(own) + _half(other) if apart else math.hypot(_half(own), _half(other))
                 ci = (gain - width, gain + width)
-            what = f"AUC, game {game}, attack {attack}"
-            yield Compared(task=task, method=method, baseline=baseline, what=what, gain=gain, ci=ci)
+            yield Compared(task, method, baseline, f"AUC, game {game}, attack {attack}", gain, ci)
 
 
 def _risk(auc: float, half: bool) -> float:

@@ -1,4 +1,4 @@
-"""Claims checked on a measured board."""
+"""Claims in words asked of a measured board."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_an_auc_has_two_readings_with_the_figures_own_difference(tmp_path: Path)
 
 def test_verdicts() -> None:
     def one(gain: float, ci: tuple[float, float] | None) -> Compared:
-        return Compared(task="LaMP-2", method="a", baseline="b", what="f1", gain=gain, ci=ci)
+        return Compared("LaMP-2", "a", "b", "f1", gain, ci)
 
     sure, unsure, wrong = one(0.2, (0.1, 0.3)), one(0.2, (-0.1, 0.5)), one(-0.2, (-0.3, -0.1))
     assert [c.word for c in (sure, unsure, wrong, one(0.2, None))] == [FOR, OPEN, AGAINST, OPEN]
@@ -100,7 +100,7 @@ def test_verdicts() -> None:
     assert verdict([unsure, sure], "no worse") == "not contradicted"
     assert verdict([wrong, sure], "no worse") == "**contradicted**"
     assert replace(sure, wide=3.0).word == OPEN
-    assert verdict([]) == "no run compares them"
+    assert verdict([]) == "no run says anything of it"
 
 
 @pytest.mark.parametrize(
