@@ -15,6 +15,8 @@ from prime_audit.boards.cells import Reported, read_cells
 from prime_audit.boards.reported import disagreements, sheet
 from prime_audit.errors import UserError
 
+from .invented import refusal
+
 PAPER = Path(__file__).parents[2] / "leaderboards" / "paper"
 # Rows and columns as the paper's tables have them.
 SHAPES = {
@@ -192,23 +194,12 @@ def test_a_broken_cell_is_refused_in_one_line_naming_file_and_row(
 ) -> None:
     content = json.loads((PAPER / "cells.json").read_text(encoding="utf-8"))
     change(content)
-    path = tmp_path / "cells.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(UserError) as caught:
-        read_cells(path)
-    assert message in str(caught.value)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert message in refusal(read_cells, tmp_path / "cells.json", json.dumps(content))
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": NaN}', "{", "[" * 100_000])
 def test_what_is_not_a_cells_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "cells.json"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError) as caught:
-        read_cells(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    refusal(read_cells, tmp_path / "cells.json", text)
 
 
 @pytest.mark.parametrize(
