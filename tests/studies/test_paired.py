@@ -52,7 +52,7 @@ def answered(seed: int, count: int, first: float, second: float) -> tuple[list[s
     return users, golds, tags(rng, len(users), golds, first), tags(rng, len(users), golds, second)
 
 
-def tested(users: Sequence[str], golds: Texts, a: Texts, b: Texts, metric: str, seed: int) -> Test:
+def compared(users: Sequence[str], golds: Texts, a: Texts, b: Texts, metric: str, seed: int) -> Test:
     return utility_test(side("LaMP-2", users, golds, a), side("LaMP-2", users, golds, b), metric, seed=seed)
 
 
@@ -79,7 +79,7 @@ def enumerated(
 
 def test_a_mean_agrees_with_scipy() -> None:
     users, golds, a, b = answered(3, 9, 0.7, 0.4)
-    found = tested(users, golds, a, b, "accuracy", seed=0)
+    found = compared(users, golds, a, b, "accuracy", seed=0)
 
     def right(texts: Texts) -> np.ndarray:
         return np.array(
@@ -104,7 +104,7 @@ def test_a_mean_agrees_with_scipy() -> None:
 
 def test_f1_is_swapped_whole_not_averaged_over_users() -> None:
     users, golds, a, b = answered(4, 7, 0.6, 0.3)
-    found = tested(users, golds, a, b, "f1", seed=0)
+    found = compared(users, golds, a, b, "f1", seed=0)
 
     def f1(texts: Texts) -> float:
         return float(f1_score(golds, texts, labels=list(TAGS), average="macro", zero_division=0))
@@ -162,7 +162,7 @@ def test_the_interval_is_that_of_the_record() -> None:
         TASKS["LaMP-2"], Answers("a", users, ids, golds, a), Answers("b", users, ids, golds, b), 11, 1000
     )
     for one in theirs:
-        found = tested(users, golds, a, b, one.metric, seed=11)
+        found = compared(users, golds, a, b, one.metric, seed=11)
         assert found.difference == pytest.approx(one.difference, abs=1e-12)
         assert found.ci == pytest.approx(one.ci, abs=1e-12)
 
