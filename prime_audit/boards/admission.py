@@ -85,15 +85,15 @@ def _dirty(board: Board, record: Record) -> Fault:
 
 def _limited(board: Board, record: Record) -> Fault:
     """Compare the run with what the board requires of every run."""
-    due = dict(board.run or {})
-    overrides = due.pop("set", {})
-    for key, value in due.items():
+    asked = dict(board.run or {})
+    overrides = asked.pop("set", {})
+    for key, value in asked.items():
         if record.spec.get(key) != value:
             yield f"a limited run: {key} is {_shown(record.spec.get(key))}, the board's is {_shown(value)}"
-    preset = due.get("preset", record.spec.get("preset", "laptop"))
-    defaults = load_settings(preset, [f"{k}={_text(v)}" for k, v in overrides.items()])
+    preset = asked.get("preset", record.spec.get("preset", "laptop"))
+    due = load_settings(preset, [f"{k}={_text(v)}" for k, v in overrides.items()])
     for task, settings in record.spec.get("settings", {}).items():
-        for key, value in defaults.for_task(task).items():
+        for key, value in due.for_task(task).items():
             # A setting that an older prime-audit did not have cannot have had another value.
             if key not in NOT_DECIDING and key in settings and settings[key] != value:
                 yield f"a limited run: {task}.{key} is {_shown(settings.get(key))}, the board's {_shown(value)}"
