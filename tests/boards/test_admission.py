@@ -15,13 +15,8 @@ from prime_audit.boards.filed import dumped
 from prime_audit.errors import UserError
 from prime_audit.record import Record
 
-from .commands import add, built, check
+from .commands import add, check
 from .invented import BOARD, board_at, run_at, run_record
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return built(tmp_path)
 
 
 def refused(home: Path, tmp_path: Path, record: Record) -> str:

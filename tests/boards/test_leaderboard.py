@@ -18,13 +18,8 @@ import pytest
 from prime_audit.boards.filed import parts, place
 from prime_audit.record import Failure
 
-from .commands import SEEDS, add, built, check, invoke
+from .commands import SEEDS, add, check, invoke
 from .invented import METHODS, board_at, run_at, run_record
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return built(tmp_path)
 
 
 def rows(home: Path) -> list[dict[str, str]]:
