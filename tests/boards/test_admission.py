@@ -117,29 +117,29 @@ def test_refused(home: Path, tmp_path: Path, what: str) -> None:
 
 def test_refused_where_the_split_disagrees(home: Path, tmp_path: Path) -> None:
     """Another method, the same seed, other people."""
-    told = refused(home, tmp_path, _data(run_record(0, ("np", "rag")), split_sha256="d" * 64))
-    assert re.search(r"split hash d{64} differs from \w{64} of records/\S+\.json", told), told
+    said = refused(home, tmp_path, _data(run_record(0, ("np", "rag")), split_sha256="d" * 64))
+    assert re.search(r"split hash d{64} differs from \w{64} of records/\S+\.json", said), said
 
 
 def test_refused_where_the_questions_are_not_as_many(home: Path, tmp_path: Path) -> None:
     record = run_record(0, ("np", "rag"))
     other = replace(record, results=tuple(replace(r, n=r.n + 1) if not r.game else r for r in record.results))
-    told = refused(home, tmp_path, replace(other, spec={**other.spec, "note": "another id"}))
-    assert "questions (37,) differs from (36,)" in told
+    said = refused(home, tmp_path, replace(other, spec={**other.spec, "note": "another id"}))
+    assert "questions (37,) differs from (36,)" in said
 
 
 def test_refused_where_other_figures_are_filed_of_the_same_specification(home: Path, tmp_path: Path) -> None:
-    told = refused(home, tmp_path, _first(run_record(0), value=0.123))
-    assert "has other figures for the same specification" in told
+    said = refused(home, tmp_path, _first(run_record(0), value=0.123))
+    assert "has other figures for the same specification" in said
 
 
 def test_refused_where_a_method_and_seed_are_filed_twice(home: Path, tmp_path: Path) -> None:
     record = run_record(0)
-    told = refused(home, tmp_path, replace(record, model=replace(record.model, sha256="f" * 64)))
-    assert f'model "{"f" * 64}" differs from' in told
+    said = refused(home, tmp_path, replace(record, model=replace(record.model, sha256="f" * 64)))
+    assert f'model "{"f" * 64}" differs from' in said
     other = {**record.spec, "note": "the same, typed otherwise"}
-    told = refused(home, tmp_path / "again", replace(record, spec=other))
-    assert "with seed 0 is filed already" in told
+    said = refused(home, tmp_path / "again", replace(record, spec=other))
+    assert "with seed 0 is filed already" in said
 
 
 def test_a_nan_is_refused_in_memory_and_in_a_file(home: Path) -> None:
@@ -147,14 +147,14 @@ def test_a_nan_is_refused_in_memory_and_in_a_file(home: Path) -> None:
     path = sorted(folder.glob("*.json"))[0]
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(r'"value":0\.\d+', '"value":NaN', text, count=1), encoding="utf-8")
-    told = str(check(home).exception)
-    assert str(path) in told
-    assert "NaN is not JSON" in told
+    said = str(check(home).exception)
+    assert str(path) in said
+    assert "NaN is not JSON" in said
     with pytest.raises(ValueError, match="not JSON compliant"):
         dumped(_first(run_record(0), value=math.nan))
 
 
-def test_a_record_that_was_changed_no_longer_lies_in_its_place(home: Path) -> None:
+def test_a_record_that_was_changed_is_not_in_its_place(home: Path) -> None:
     path = sorted((home / "toy" / "records" / "prime").glob("*.json"))[0]
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"LaMP-2"', '"LaMP-4"'), encoding="utf-8")
@@ -178,8 +178,8 @@ def test_a_record_that_was_changed_no_longer_lies_in_its_place(home: Path) -> No
         ('title = "A toy board"', "", "has no title"),
     ],
 )
-def test_a_board_file_that_says_what_it_cannot_mean(home: Path, old: str, new: str, message: str) -> None:
+def test_a_broken_board_file_is_refused(home: Path, old: str, new: str, message: str) -> None:
     board_at(home, BOARD.replace(old, new, 1))
-    told = str(check(home).exception)
-    assert message in told
-    assert str(home / "toy" / "board.toml") in told
+    said = str(check(home).exception)
+    assert message in said
+    assert str(home / "toy" / "board.toml") in said

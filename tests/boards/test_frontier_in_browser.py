@@ -98,12 +98,12 @@ def test_game_and_attack_change_table_and_frontier(browser: Browser, sheet: Shee
     assert "game paper, attack zlib" in browser.one(f"{SHOWN} caption").text
 
 
-def test_a_group_without_a_game_is_no_choice_that_nobody_made(browser: Browser, sheet: Sheet) -> None:
+def test_a_group_without_a_game_is_not_chosen(browser: Browser, sheet: Sheet) -> None:
     figures = tuple(replace(f, game=None) if f.game == "paper" else f for f in sheet.figures)
     browser.file.write_text(page.render(replace(sheet, figures=figures)), encoding="utf-8")
     browser.open()
-    told = json.loads(browser.js("return document.getElementById('data').textContent"))
-    groups = [group["game"] for group in told["tasks"][0]["groups"]]
+    data = json.loads(browser.js("return document.getElementById('data').textContent"))
+    groups = [group["game"] for group in data["tasks"][0]["groups"]]
     assert groups[0] == "heldout"
     assert None in groups
     assert browser.one(f"{SHOWN} caption").text.startswith("LaMP-2; leakage: game heldout")
@@ -116,7 +116,7 @@ def test_an_address_brings_its_choice_back(browser: Browser) -> None:
     assert browser.methods() == ["prime:alpha=0.6", "prime:alpha=0.2"]
     browser.open("#task=LaMP-3&game=paper")
     assert browser.one(f"{SHOWN} caption").text == "LaMP-3; leakage: game paper, attack loss"
-    browser.open("#task=none&game=none&q=&sort=none")  # whatever it says, the page stands
+    browser.open("#task=none&game=none&q=&sort=none")  # any address opens the page
     assert len(browser.methods()) == 7
 
 
@@ -141,7 +141,7 @@ def test_without_leakage_utility_is_drawn_alone_and_without_figures_nothing(
     browser.one("#tab-0").click()
     browser.until(lambda: browser.one("#chart svg").size["width"] > 900)
     browser.one("#filter").send_keys("nobody")
-    assert browser.one("#legend").is_displayed()  # the reader hid them: she gets what brings them back
+    assert browser.one("#legend").is_displayed()  # the reader hid them and can bring them back
 
 
 def test_sweep_lines_intervals_and_the_legend(browser: Browser) -> None:

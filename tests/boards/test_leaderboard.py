@@ -93,9 +93,9 @@ def test_one_changed_digit_anywhere_fails_the_check_and_names_the_file(home: Pat
         changed = b"%d" % ((int(kept[spot : spot + 1]) + 1) % 10)
         path.write_bytes(kept[:spot] + changed + kept[spot + 1 :])
         done = check(home)
-        told = done.output + done.stderr + str(done.exception)
+        said = done.output + done.stderr + str(done.exception)
         assert done.exit_code != 0, path
-        assert str(path) in told, (path, told)
+        assert str(path) in said, (path, said)
         path.write_bytes(kept)
     assert check(home).exit_code == 0
 
@@ -115,9 +115,9 @@ def _some_digit(path: Path, content: bytes) -> int:
 def test_a_missing_or_a_stray_file_fails_the_check(home: Path) -> None:
     (home / "toy" / "table.tex").unlink()
     (home / "toy" / "notes.txt").write_text("mine")
-    told = check(home).stderr
-    assert "table.tex is missing" in told
-    assert "notes.txt belongs to no leaderboard" in told
+    said = check(home).stderr
+    assert "table.tex is missing" in said
+    assert "notes.txt belongs to no leaderboard" in said
     (home / "toy" / "records" / "prime" / "stray.json").write_text("{}")
     assert "stray.json" in str(check(home).exception)
 
@@ -218,9 +218,9 @@ def test_an_unknown_board_and_an_empty_home(home: Path, tmp_path: Path) -> None:
 def test_a_folder_that_lost_its_board_file_fails_the_check(home: Path) -> None:
     shutil.copytree(home / "toy", home / "boy")
     (home / "boy" / "board.toml").unlink()
-    told = check(home)
-    assert told.exit_code == 1
-    assert f"{home / 'boy' / 'board.toml'} is missing" in told.stderr
+    said = check(home)
+    assert said.exit_code == 1
+    assert f"{home / 'boy' / 'board.toml'} is missing" in said.stderr
 
 
 def test_nothing_in_a_record_becomes_markup_or_names_a_folder_of_the_filer(

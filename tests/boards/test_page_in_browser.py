@@ -10,10 +10,10 @@ from .browser import EVIL, MARKS, SHOWN, Browser, Keys, values
 pytestmark = MARKS
 
 
-def test_the_script_shows_what_stands_there_without_it(browser: Browser) -> None:
+def test_the_script_shows_the_same_as_without_it(browser: Browser) -> None:
     code = """const page = new DOMParser().parseFromString(arguments[0], "text/html");
-        const told = (table) => [...table.rows].map((r) => [...r.cells].map((c) => c.textContent));
-        return [page, document].map((d) => [...d.querySelectorAll(".task table")].map(told));"""
+        const read = (table) => [...table.rows].map((r) => [...r.cells].map((c) => c.textContent));
+        return [page, document].map((d) => [...d.querySelectorAll(".task table")].map(read));"""
     browser.one("#tab-1").click()  # draws the second table too
     static, live = browser.js(code, browser.file.read_text(encoding="utf-8"))
     assert live == static
@@ -32,7 +32,7 @@ def test_sorting(browser: Browser, sheet: Sheet) -> None:
         assert browser.focused() == "accuracy"  # the focus stays where it was
     browser.one(f"{SHOWN} [data-key=auc]").click()
     shown = browser.column(5)
-    assert shown[-2:] == ["—", "—"]  # whoever has no AUC stands last, whichever way
+    assert shown[-2:] == ["—", "—"]  # methods without an AUC are last in both orders
     assert shown[:-2] == sorted(shown[:-2])
     browser.one(f"{SHOWN} [data-key=auc]").click()
     assert browser.column(5) == [*sorted(shown[:-2], reverse=True), "—", "—"]
@@ -161,11 +161,11 @@ def test_arrow_keys_walk_tabs_cells_and_marks(browser: Browser) -> None:
     browser.press(Keys.ESCAPE)
     assert browser.focused() == "2 verdict"
     browser.js("document.getElementById('chart').focus()")
-    told = []
+    said = []
     for _ in range(7):
         browser.press(Keys.ARROW_RIGHT)
-        told.append(browser.js("return document.getElementById('chart-said').textContent").split(";")[0])
-    assert told == ["np", "rag", "soup:k=3", "prime:alpha=0.6", "perpcs", "prime:alpha=0.2", EVIL]
+        said.append(browser.js("return document.getElementById('chart-said').textContent").split(";")[0])
+    assert said == ["np", "rag", "soup:k=3", "prime:alpha=0.6", "perpcs", "prime:alpha=0.2", EVIL]
     browser.press(Keys.ENTER)
     assert browser.one("#detail-title").text == f"{EVIL} on LaMP-2"
     browser.press(Keys.ESCAPE)
