@@ -59,12 +59,13 @@ def _anonymous(record: Record) -> Record:
 
 def differences(one: Sheet, other: Sheet) -> Iterator[tuple[str, str, str, str, str, str, str]]:
     """Yield task, method, metric, game, attack, and both values of every figure that differs."""
-    left = {(f.task, f.method, f.metric, f.game or "", f.attack or ""): f for f in one.figures}
-    right = {(f.task, f.method, f.metric, f.game or "", f.attack or ""): f for f in other.figures}
-    for key in [*left, *(k for k in right if k not in left)]:
-        a, b = left.get(key), right.get(key)
-        if (a.value if a else None) != (b.value if b else None):
-            yield *key, _shown(a.value if a else None), _shown(b.value if b else None)
+    left, right = (
+        {(f.task, f.method, f.metric, f.game or "", f.attack or ""): f.value for f in sheet.figures}
+        for sheet in (one, other)
+    )
+    for key in left | right:
+        if left.get(key) != right.get(key):
+            yield *key, _shown(left.get(key)), _shown(right.get(key))
 
 
 def _shown(value: float | None) -> str:

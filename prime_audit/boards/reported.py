@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prime_audit.boards.cells import AUC, DECIMALS, FILE, Cell, Reported, read_cells
 from prime_audit.boards.config import read_board
-from prime_audit.boards.gather import places
+from prime_audit.boards.gather import ranked
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.report.sheet import Figure, Sheet, Source
 
@@ -126,12 +126,7 @@ def _figures(name: str, rows: Sequence[_Row], reported: Reported) -> list[Figure
     task = next(iter(rows[0].cells.values()))[0].task
     metrics = [*TASKS[task].metrics, *([AUC] if any(AUC in row.cells for row in rows) else [])]
     figures = [_figure(name, task, row, metric, reported) for row in rows for metric in metrics]
-    return [
-        replace(f, rank=places(f, [g for g in figures if g.metric == f.metric]))
-        if f.value is not None and f.higher_is_better is not None
-        else f
-        for f in figures
-    ]
+    return [ranked(f, [g for g in figures if g.metric == f.metric]) for f in figures]
 
 
 def _figure(name: str, task: str, row: _Row, metric: str, reported: Reported) -> Figure:
