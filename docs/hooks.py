@@ -9,18 +9,19 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from prime_audit.authoring.describe_settings import preset_rows
 
 import prime_audit
 from prime_audit.commands.cli import cli
 from prime_audit.games.deal import GAMES
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins.loading import available, load_attack, load_method
-from prime_audit.settings import load_settings, presets
+from prime_audit.settings import SETTINGS, Settings, load_settings, presets
 from prime_audit.studies.catalog import STUDIES
 
 PACKAGE = Path(prime_audit.__path__[0])
@@ -33,28 +34,34 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def commands() -> str:
-    """Write every command: usage, help, options."""
+    """Write every command: usage, help, examples, options."""
     return "\n\n".join(_command(cli, click.Context(cli, info_name="prime-audit"), 2))
 
 
-def _command(command: click.Command, context: click.Context, level: int) -> Iterable[str]:
+def _command(command: click.Command, context: click.Context, level: int) -> Iterator[str]:
     yield f"{'#' * level} {context.command_path}"
-    help_text = inspect.cleandoc(command.help or "").replace("\b\n", "")
-    yield from (_prose(part) for part in help_text.split("\n\n"))
+    yield from map(_paragraph, inspect.cleandoc(command.help or "").split("\n\n"))
     yield f"```text\n{command.get_usage(context)}\n```"
-    if command.epilog:
-        yield "```sh\n" + inspect.cleandoc(command.epilog).replace("\b\n", "") + "\n```"
-    records = [record for p in command.get_params(context) if (record := p.get_help_record(context))]
-    rows = [(f"`{name}`", text) for name, text in records if text and "--help" not in name]
+    yield from map(_paragraph, inspect.cleandoc(command.epilog or "").split("\n\n"))
+    records = [p.get_help_record(context) for p in command.params]
+    rows = [(f"`{record[0]}`", record[1]) for record in records if record and record[1]]
     if rows:
         yield _table(("Option", "Meaning"), rows)
-    for name, child in sorted(getattr(command, "commands", {}).items()):
-        yield from _command(child, click.Context(child, info_name=name, parent=context), min(level + 1, 4))
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from _command(
+                child, click.Context(child, info_name=name, parent=context), min(level + 1, 4)
+            )
 
 
-def _prose(text: str) -> str:
-    """Escape what Markdown would take for markup."""
-    return re.sub(r"([*_`])", r"\\\1", text).replace("<", "&lt;")
+def _paragraph(text: str) -> str:
+    """Write a paragraph of a help text. Click does not wrap one that begins with ``\\b``: its lines are commands."""
+    if not text.startswith("\b"):
+        return re.sub(r"([*_])", r"\\\1", text).replace("<", "&lt;")
+    head, *lines = text.splitlines()[1:]
+    return f"{head}\n\n```sh\n" + "\n".join(line.strip() for line in lines) + "\n```"
 
 
 def methods() -> str:
@@ -108,11 +115,8 @@ def tasks() -> str:
 
 def preset_list() -> str:
     """Write the table of presets."""
-    rows = []
-    for name in presets():
-        all_tasks = [load_settings(name).for_task(task) for task in TASKS]
-        rows.append((f"`{name}`", *(_values(own[key] for own in all_tasks) for key in ("model", "targets"))))
-    return _table(("Preset", "Model", "Targets"), rows)
+    rows = [[f"`{row['preset']}`", *list(row.values())[1:]] for row in preset_rows()]
+    return _table(("Preset", "For", "Model", "Targets", "Sharers"), rows)
 
 
 def studies() -> str:
@@ -122,26 +126,36 @@ def studies() -> str:
 
 
 def settings() -> str:
-    """Write the table of settings: meaning and value of each preset."""
-    by_preset = {name: [load_settings(name).for_task(task) for task in TASKS] for name in presets()}
-    keys = sorted({key for rows in by_preset.values() for own in rows for key in own})
+    """Write the table of settings: meaning, and value of each preset."""
+    by_preset = {name: load_settings(name) for name in presets()}
     rows = [
-        (f"`{key}`", *(_values(own.get(key) for own in tasks) for tasks in by_preset.values()))
-        for key in keys
+        (
+            f"`{key}`",
+            row.means,
+            *(_values(_value(own, key, task) for task in TASKS) for own in by_preset.values()),
+        )
+        for key, row in SETTINGS.items()
     ]
-    return _table(("Setting", *(f"`{name}`" for name in by_preset)), rows)
+    return _table(("Setting", "Meaning", *(f"`{name}`" for name in by_preset)), rows)
+
+
+def _value(own: Settings, key: str, task: str) -> Any:
+    try:
+        return own.get(key, task)
+    except KeyError:  # a recipe's own default
+        return None
 
 
 def _values(values: Iterable[Any]) -> str:
-    """Write a setting's value, or the range over tasks."""
-    different = sorted({json.dumps(v) for v in values if v is not None}, key=lambda t: (len(t), t))
-    shown = [json.loads(text) for text in different]
-    if not shown:
-        return "–"
-    if len(shown) == 1:
-        one = shown[0]
-        return f"`{'+'.join(one) if isinstance(one, list) else one if one != '' else chr(39) * 2}`"
-    return f"`{min(shown)}` to `{max(shown)}`"
+    """Write a setting's value, or its range over tasks."""
+    found = {json.dumps(value): value for value in values if value is not None}
+    if len(found) > 1:
+        return f"`{min(found.values())}` to `{max(found.values())}`"
+    return "".join(f"`{_word(text, value)}`" for text, value in found.items()) or "–"
+
+
+def _word(text: str, value: Any) -> str:
+    return "+".join(value) if isinstance(value, list) else value or text if isinstance(value, str) else text
 
 
 def record() -> str:
@@ -185,7 +199,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    return str(value).replace("``", "`").replace("|", "\\|").replace("\n", " ").strip()
+    text = " ".join(str(value).replace("``", "`").split())
+    return "`".join(part if n % 2 else part.replace("|", "\\|") for n, part in enumerate(text.split("`")))
 
 
 GENERATED: Mapping[str, Callable[[], str]] = {

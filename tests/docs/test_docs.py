@@ -6,9 +6,11 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -20,6 +22,7 @@ from prime_audit.audit.signals import Signals
 from prime_audit.commands.cli import cli
 from prime_audit.plan.plan import make_plan
 from prime_audit.plugins.loading import load_attack
+from prime_audit.settings import SETTINGS
 from tests.docs.examples import PAGES, ROOT, example, python_blocks
 
 TESTED = {"first.py", "median.py", "halving.py", "catalog.py"}
@@ -88,7 +91,7 @@ def parse(words: list[str]) -> click.Context:
     return command.make_context(name, words, parent=context)
 
 
-@pytest.mark.parametrize(("page", "line"), lines())
+@pytest.mark.parametrize(("page", "line"), list(lines()))
 def test_command_lines_parse(page: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prime_audit.plan.config.read_config", lambda _: {})
     context = parse(shlex.split(line, comments=True)[1:])
@@ -120,6 +123,26 @@ def test_commands_in_prose_exist() -> None:
 def test_a_wrong_line_is_found() -> None:
     with pytest.raises(click.UsageError):
         parse(["compare", "--method", "prime"])
+
+
+# -- settings ----------------------------------------------------------------------------------------------
+
+
+def keys(table: dict[str, Any], before: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        if key in ("extends", "for", "tasks", "all_tasks") and not before:
+            continue
+        yield from keys(value, f"{before}{key}.") if isinstance(value, dict) else [before + key]
+
+
+def test_every_setting_has_a_meaning() -> None:
+    presets = tomllib.loads((ROOT / "prime_audit/presets.toml").read_text(encoding="utf-8"))
+    rows = [row for preset in presets.values() for row in (preset, preset.get("all_tasks", {}))]
+    rows += [row for preset in presets.values() for row in preset.get("tasks", {}).values()]
+    used = {key for row in rows for key in keys(row)}
+    assert len(used) > 30
+    assert used <= SETTINGS.keys()
+    assert all(row.means.strip() for row in SETTINGS.values())
 
 
 # -- examples ----------------------------------------------------------------------------------------------
