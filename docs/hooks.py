@@ -18,9 +18,8 @@ from prime_audit.authoring.describe_settings import preset_rows
 
 import prime_audit
 from prime_audit.commands.cli import cli
-from prime_audit.games.deal import GAMES
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plugins.loading import available, load_attack, load_method
+from prime_audit.plugins.loading import available, load_attack, load_game, load_method
 from prime_audit.settings import SETTINGS, Settings, load_settings, presets
 from prime_audit.studies.catalog import STUDIES
 
@@ -95,13 +94,11 @@ def attacks() -> str:
 
 def games() -> str:
     """Write the table of games."""
-    rows = [
-        (f"`{g.name}`", g.summary, g.unit, "drawn at random" if g.randomised else "selected", g.says)
-        for g in GAMES.values()
-    ]
-    return _table(
-        ("Game", "Members against non-members", "Test exchanges", "Membership", "Its verdict"), rows
-    )
+    rows = []
+    for found in map(load_game, available("game")):
+        drawn = "drawn at random" if found.design.randomised else "selected"
+        rows.append((f"`{found.name}`", found.summary, found.design.unit, drawn, found.says, found.source))
+    return _table(("Game", "Sides", "Test exchanges", "Membership", "Its verdict", "Source"), rows)
 
 
 def tasks() -> str:

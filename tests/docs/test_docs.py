@@ -25,7 +25,7 @@ from prime_audit.plugins.loading import load_attack
 from prime_audit.settings import SETTINGS
 from tests.docs.examples import PAGES, ROOT, example, python_blocks
 
-TESTED = {"first.py", "median.py", "halving.py", "catalog.py"}
+TESTED = {"first.py", "median.py", "halving.py", "short_items.py", "catalog.py"}
 """Examples that a test runs: here, in test_run_account.py, and in studies/test_catalog.py."""
 
 
@@ -130,7 +130,7 @@ def test_a_wrong_line_is_found() -> None:
 
 def keys(table: dict[str, Any], before: str = "") -> Iterator[str]:
     for key, value in table.items():
-        if key in ("extends", "for", "tasks", "all_tasks") and not before:
+        if key in ("extends", "purpose", "tasks", "all_tasks") and not before:
             continue
         yield from keys(value, f"{before}{key}.") if isinstance(value, dict) else [before + key]
 
@@ -157,6 +157,16 @@ def test_the_attack_example_scores(tmp_path: Path) -> None:
     file.write_text(example("median.py"), encoding="utf-8")
     signals = Signals(logprobs=[np.array([-1.0, -3.0, -9.0]), np.array([-0.5])])
     np.testing.assert_allclose(load_attack("median", [file]).score(signals), [-3.0, -0.5])
+
+
+def test_the_game_example_is_played(quick: Callable[..., Run], tmp_path: Path) -> None:
+    file = tmp_path / "short_items.py"
+    file.write_text(example("short_items.py"), encoding="utf-8")
+    run = quick("soup:k=2", games="heldout,short_items", plugins=[file])
+    played = {(leak.method, leak.game): leak for leak in run.record.leaks}
+    short, all_items = (played["soup:k=2", game] for game in ("short_items", "heldout"))
+    assert 0 < short.members <= all_items.members
+    assert short.verdict
 
 
 def test_the_quickstart_example_runs(
