@@ -114,7 +114,7 @@ def test_commands_in_prose_exist() -> None:
         for word in line.split():
             if not isinstance(command, click.Group):
                 break
-            command = command.commands.get(word)
+            command = command.get_command(click.Context(command), word)
         assert command is not None, line
         known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
         assert {w.partition("=")[0] for w in line.split() if w.startswith("--")} <= known, line
