@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from prime_audit.authoring.describe_settings import preset_rows
 
 import prime_audit
+from prime_audit.authoring.describe_settings import preset_rows
 from prime_audit.commands.cli import cli
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins.loading import available, load_attack, load_game, load_method
