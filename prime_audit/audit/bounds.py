@@ -87,8 +87,8 @@ def _one_run(
     if not made:
         raise Undefined(f"{coins.size} coins are too few to guess any")
     return Bound(
-        one_run_epsilon(coins.size, made, right, alpha=alpha),
-        one_run_epsilon(coins.size, made, made, alpha=alpha),
+        value=one_run_epsilon(coins.size, made, right, alpha=alpha),
+        ceiling=one_run_epsilon(coins.size, made, made, alpha=alpha),
     )
 
 

@@ -15,7 +15,6 @@ from prime_audit.authoring.check import Check
 from prime_audit.errors import PartError, UserError
 from prime_audit.games.exam.queries import Queries, queries_of
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plan.plan import make_plan
 from prime_audit.plugins import Augment, Method, Param
 from prime_audit.plugins.loading import available, load_game, read_params
 from prime_audit.settings import load_settings
@@ -152,7 +151,7 @@ def _run(
     """Run the method once: its models, those remade where coins decide, its answers, and the targets."""
     from prime_audit.games.exam.stored import read_exam
     from prime_audit.lamp.world.world import write_world
-    from prime_audit.runs.run import run as carry_out
+    from prime_audit.runs.compare import compare
 
     data = write_world(TASK, root / name, **WORLD)
     words: dict[str, Any] = {
@@ -163,8 +162,7 @@ def _run(
         "overrides": SETTINGS,
         "plugins": plugins,
     }
-    plan = make_plan(methods=method.name, **words)
-    run = carry_out(plan, root / f"{name}-run", "prime-audit doctor", quiet=True)
+    run = compare(method.name, **words, cache=None, out=root / f"{name}-run", quiet=True)
     for failure in run.record.failures:
         raise PartError(failure.error)
     rows = [json.loads(line) for line in (run.path / "models.jsonl").read_text("utf-8").splitlines()]

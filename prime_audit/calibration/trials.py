@@ -1,4 +1,4 @@
-"""Audits whose answer is known: labels that carry nothing, leaks of known strength, mechanisms of known ε."""
+"""Audits with a known answer: labels without effect, leaks of known strength, mechanisms of known ε."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DRAWS = 200
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an audit said."""
+    """Results of an audit."""
 
     p: float
     """Clustered permutation test."""
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def outcome(trial: Trial, seed: int) -> Outcome:
-    """Judge one trial as a run would; words alone are no control here, which makes a false ``leaks`` easier."""
+    """Judge one trial as a run would. The bag of words is no control here, which makes a false ``leaks`` easier."""
     (found,) = judge(trial.game.design, trial.dealt, [trial.scored], seed=seed, draws=DRAWS)
     return _outcome(found, trial.dealt, trial.scored.scores)
 
@@ -54,7 +54,7 @@ def _outcome(found: Judged, dealt: Sequence[Dealt], scores: Mapping[str, FloatAr
 
 @dataclass(frozen=True)
 class Sampling:
-    """A simulated paper game of which some of each other sharer's items are scored."""
+    """A simulated paper game in which some of each other sharer's items are scored."""
 
     others: int
     """Non-member items scored, over all targets."""
@@ -84,7 +84,7 @@ def sampling(
     rng
         Decides everything.
     correlation
-        Share of an item score's variance that is its sharer's.
+        Share of an item score's variance that belongs to its sharer.
     sharers, merged, items, targets
         Sharers, how many of them each target merges, items of each, and targets.
     relabellings
@@ -172,6 +172,6 @@ def _bound(bits: BoolArray, said: BoolArray, delta: float) -> float:
 
 
 def trials(count: int, seed: int) -> Iterator[np.random.Generator]:
-    """Yield one generator a trial."""
+    """Yield one generator per trial."""
     for child in np.random.SeedSequence(seed).spawn(count):
         yield np.random.default_rng(child)

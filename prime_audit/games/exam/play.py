@@ -18,7 +18,7 @@ from prime_audit.audit.judge import PERMUTATIONS, Judged, Scored, judge
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals, settle
 from prime_audit.errors import PartError
-from prime_audit.faults import told
+from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS, both_sides
 from prime_audit.games.exam.observed import Observed, Shadow, signals_of
 from prime_audit.games.exam.queries import queries_of
@@ -95,7 +95,7 @@ class Player:
             dealt = [dealt_of(game, one.audited(target), self.pool) for target in one.merged]
         except PartError as fault:
             failed = {attack.name: fault for attack in self.attacks}
-            return replace(Played.nothing(game, one, self, FAILED + told(fault)), failed=failed)
+            return replace(Played.nothing(game, one, self, FAILED + one_line(fault)), failed=failed)
         able = [d for d in dealt if d.reason is None]
         if not able:
             why = "; ".join(dict.fromkeys(d.reason or "" for d in dealt))
@@ -111,7 +111,7 @@ class Player:
             except Undefined as why:
                 silent[attack.name] = str(why)
             except PartError as fault:  # of this attack: the others are played all the same
-                silent[attack.name], failed[attack.name] = FAILED + told(fault), fault
+                silent[attack.name], failed[attack.name] = FAILED + one_line(fault), fault
         try:
             judged = judge(game.design, able, scored, seed=seed, **asdict(effort)) if scored else []
         except Undefined as why:  # every target's coins fell alike
@@ -247,7 +247,14 @@ class Played:
         """Yield each attack that failed: where, and by what."""
         targets = len(self.dealt)
         for attack, fault in self.failed.items():
-            yield Failure(task, f"game {self.game.name}", self.one.method, attack, targets=targets), fault
+            where = Failure(
+                task=task,
+                stage=f"game {self.game.name}",
+                method=self.one.method,
+                attack=attack,
+                targets=targets,
+            )
+            yield where, fault
 
     def _without(self) -> Iterator[tuple[str, str, str]]:
         """Yield what has a reason instead of a figure: attack, metric, why."""
