@@ -47,7 +47,7 @@ class Remade(Queries):
         coins = coins_of(community)
         included = {target: tuple(s for s, coin in own.items() if coin) for target, own in coins.items()}
         made = (
-            self.examiner.remake(community.including(included), spec.core.label, self.name)
+            self.remake(community.including(included), spec.core.label, self.name)
             if any(included.values())
             else {}
         )

@@ -47,7 +47,7 @@ class Systems(Queries):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         community = self.reader.community
-        self._held = _held(community, self.examiner.data)
+        self._held = _held(community, self.data)
         self._known_users = population(community) if self._held else []
 
     @classmethod

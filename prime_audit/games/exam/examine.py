@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from prime_audit.faults import Failed, first
-from prime_audit.games.exam.queries import Models, Queries, Reader, queries_of
+from prime_audit.games.exam.queries import Models, Queries, Reader, Remake, queries_of
 from prime_audit.games.exam.stored import UNMERGED, Exam, Pass
 from prime_audit.plugins import Attack, Game
 
@@ -57,8 +57,7 @@ class Examiner:
     games: Sequence[Game]
     """In the order asked for."""
     attacks: Sequence[Attack]
-    remake: Callable[[Community, str, str], Models]
-    """(community, core's label, ``Queries.name``) → its models made once more, as that community allows."""
+    remake: Remake
     attempt: Attempt
 
     def examine(self, personal: Mapping[str, Made]) -> Exam:
@@ -69,7 +68,7 @@ class Examiner:
             if kind.pool not in readers:
                 items = kind.items(community, self.data)
                 readers[kind.pool] = Reader(community, items, self.attacks)
-            queries = kind(self, readers[kind.pool], games)
+            queries = kind(readers[kind.pool], games, self.data, self.remake)
             labels = {kind.label(spec): spec for spec in reversed(self.methods)}
             for label in dict.fromkeys(kind.label(spec) for spec in self.methods):
                 passes.append(self._asked(queries, labels[label], personal[labels[label].core.label]))

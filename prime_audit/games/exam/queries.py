@@ -6,7 +6,7 @@ subclass of its own. Games with the same class share its passes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,13 +31,14 @@ from prime_audit.seeds import rng_of
 
 if TYPE_CHECKING:
     from prime_audit.community.build import Community
-    from prime_audit.games.exam.examine import Examiner
     from prime_audit.lamp.data import Dataset, User
     from prime_audit.plan.plan import MethodSpec
     from prime_audit.settings import Settings
 
 Models = Mapping[str, Personal]
 """Target → their model."""
+Remake = Callable[["Community", str, str], Models]
+"""(community, core's label, ``Queries.name``) → its models made once more, as that community allows."""
 POPULATION = 24
 """Known non-members that RMIA compares with, and of whose golds ReCaLL's prefix is made."""
 PREFIX = 3
@@ -58,10 +59,10 @@ class Queries:
     non-members are sampled, a model is one for what it is asked anyway."""
 
     remakes: ClassVar[bool] = False
-    """Whether models are remade for it (``Examiner.remake``), not queried as deployed."""
+    """Whether models are remade for it (``self.remake``), not queried as deployed."""
 
-    def __init__(self, examiner: Examiner, reader: Reader, games: Sequence[Game]) -> None:
-        self.examiner, self.reader, self.games = examiner, reader, games
+    def __init__(self, reader: Reader, games: Sequence[Game], data: Dataset, remake: Remake) -> None:
+        self.reader, self.games, self.data, self.remake = reader, games, data, remake
 
     # -- before models are made ----------------------------------------------------------------------------
 
