@@ -223,7 +223,7 @@ def test_a_game_that_fails_costs_its_own_figures(
             'Dealt.nothing(audited.target, "merges nobody: no members")',
             "pool",
             "reasons",
-            "merges nobody: game",
+            "a target without merged sharers: game",
         ),
         ("in dict.fromkeys(owners.tolist())", "in ['s0']", "audits", "no target has both"),
         ('says="Halves were drawn: a finding is false."', 'says=""', "described", "give source= and says="),

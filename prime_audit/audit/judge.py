@@ -29,7 +29,7 @@ class Scored:
 
     attack: str
     scores: Mapping[str, FloatArray]
-    """Target → scores [items], higher = member; no NaN. Targets for whom the attack is undefined are left out."""
+    """Target → scores [items], higher = member; no NaN. Targets for which the attack is undefined are left out."""
     undefined: int
     """Items for which the attack is undefined: they have their target's median (``signals.settle``), or are left out
     with the target."""

@@ -145,7 +145,7 @@ def user_prompts(
     """List a user's prompts as a method sends them.
 
     ``query``: a target's questions with what the method puts in front, or the questions of a user who adapts the base,
-    as every method's base is trained on them. ``history``: the examples that train or search her model, which the
+    as every method's base is trained on them. ``history``: the examples that train or search their model, which the
     method does not change; of a sharer a run leaves the held-out items out, of profile texts and
     fronts too. Profile texts are the data's or the summary.
     """

@@ -16,7 +16,7 @@ from prime_audit.plugins.loading import find
 
 
 def examine(name: str, plugins: Sequence[Path] = ()) -> list[Check]:
-    """Examine a plugin by name; UserError for a name that nobody offers.
+    """Examine a plugin by name; UserError for an unknown name.
 
     A check that cannot be made because an earlier one failed is left out.
     """

@@ -150,7 +150,7 @@ def _direction(attack: Attack) -> Check:
     remedy = (
         "it is reversed: return its negative, so that higher = member"
         if value < 1 - LEAST
-        else f"at least {LEAST} is asked for: higher must mean member"
+        else f"at least {LEAST} is expected: higher must mean member"
     )
     return Check("higher = member", value >= LEAST, f"AUC {value:.3f} on planted leaks", remedy)
 
@@ -159,7 +159,7 @@ def _null(attack: Attack) -> Check:
     areas = np.array(_areas(attack, NULLS, 0.0))
     value, error = float(areas.mean()), float(areas.std(ddof=1) / np.sqrt(areas.size))
     found = f"AUC {value:.3f} ± {error:.3f} on {areas.size} games without a leak"
-    remedy = "the score tells members without a leak: it must not know who they are, or their places"
+    remedy = "the score separates members without a leak: it must not use who they are, or their places"
     return Check("no leak, no signal", abs(value - 0.5) <= SLACK + 3 * error, found, remedy)
 
 

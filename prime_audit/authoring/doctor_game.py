@@ -85,8 +85,8 @@ def _reasons(game: Game) -> Check:
     pool, audited = next(iter(items(0)))
     everybody = tuple(dict.fromkeys(pool.owners))
     cases: dict[str, tuple[Audited, Pool]] = {
-        "a target that merges nobody": (replace(audited, merged=(), coins={}), pool),
-        "a target that merges everybody": (replace(audited, merged=everybody), pool),
+        "a target without merged sharers": (replace(audited, merged=(), coins={}), pool),
+        "a target that merges every sharer": (replace(audited, merged=everybody), pool),
         "nothing held out": (audited, replace(pool, trained=np.ones(len(pool), dtype=np.bool_))),
         "nothing trained": (audited, replace(pool, trained=np.zeros(len(pool), dtype=np.bool_))),
         "no items": (audited, _none(pool)),

@@ -184,7 +184,11 @@ def _inclusion(run: dict[str, Any]) -> Check:
     """Whoever merges sharers must merge only those that a game's coins leave to the target."""
     made, refused = len(run["remade"]), run["refused"]
     found = (
-        refused[0] if refused else f"{made} models remade" if made else "merges nobody: nothing to include"
+        refused[0]
+        if refused
+        else f"{made} models remade"
+        if made
+        else "merges no sharers: nothing to include"
     )
     remedy = "merge only sharers that scene.community.nearest(target, k) returns"
     return Check("inclusion", not refused, found, remedy)

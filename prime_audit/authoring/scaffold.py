@@ -74,7 +74,7 @@ if TYPE_CHECKING:
 def {name}(audited: Audited, pool: Pool) -> Dealt:
     """Members: the earlier half of each merged sharer's trained items; non-members: the later half."""
     if not audited.merged:
-        return Dealt.nothing(audited.target, "merges nobody: no members")
+        return Dealt.nothing(audited.target, "merges no sharers: no members")
     rows = np.flatnonzero(pool.last & pool.trained & pool.of(audited.merged))
     owners = np.array([pool.owners[row] for row in rows])
     place = np.array([np.sum(owners[:n] == owner) for n, owner in enumerate(owners)], dtype=np.int64)

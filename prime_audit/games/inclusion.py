@@ -1,8 +1,8 @@
-"""Sharers whom a coin put into a target's merge against those it left out, in a model remade for it.
+"""Sharers that a coin put into a target's merge against those it left out, in a model remade for it.
 
 The candidates are fixed before any coin: the target's 2k most similar sharers (k of the preset's ``prime.k``; all,
 where the community has fewer). In the new run a target can merge exactly the included ones, whatever the method asks
-for; where none is included it merges nobody. A candidate is a member by its coin, whether or not the method then gives
+for; where none is included it merges no sharer. A candidate is a member by its coin, whether or not the method then gives
 it any weight.
 """
 
@@ -38,7 +38,7 @@ class Remade(Queries):
 
     @classmethod
     def nothing(cls, made: Sequence[Models]) -> str | None:
-        """Give the reason where no target merges anybody."""
+        """Give the reason where no target merges any sharer."""
         some = any(p.sharers for own in made for p in own.values())
         return None if some else "merges nobody: there is nobody to include"
 

@@ -48,7 +48,7 @@ class Augment:
     k: int = 0
     """Retrieved history items."""
     profile: bool = False
-    """Whether the profile text stands in front."""
+    """Whether the profile text is in front."""
     wording: str = "given"
     """``given``: the text that the run found or made; ``reworded``: the summary by counting, in other words."""
 
@@ -60,7 +60,7 @@ class Personal:
     mixture: Mixture
     """Over the engine's bank; the empty mixture is the adapted base."""
     sharers: tuple[str, ...] = ()
-    """The sharers whose adapters were merged: the members of a membership game. Empty: nobody."""
+    """The sharers whose adapters were merged: the members of a membership game. Empty: none."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """What the record keeps: weights, search trace; plain JSON."""
 
@@ -105,7 +105,7 @@ class Attack:
     """Fields of ``Signals`` it reads; only those are computed."""
     score: Callable[[Signals], np.ndarray]
     people: bool = False
-    """Whether it scores people, each of whose items has her score: it says nothing where items are members."""
+    """Whether it scores people, each of whose items has the same score: undefined where items are members."""
     version: int = 1
     """Raised when its numbers change: leaderboards refuse records of an older version."""
 

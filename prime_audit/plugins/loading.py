@@ -128,7 +128,7 @@ def load_run_settings(preset: str, overrides: Sequence[str], files: Iterable[Pat
 
 
 def read_params(plugin: Method, given: Mapping[str, str], settings: Settings, task: str) -> dict[str, Any]:
-    """Turn the typed parameters into values; behind them stand ``--set METHOD.PARAM``, then the preset's numbers."""
+    """Turn the typed parameters into values; the others come from ``--set METHOD.PARAM``, then from the preset."""
     known = {p.name: p for p in plugin.params}
     for key in given:
         if key not in known:

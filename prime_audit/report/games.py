@@ -16,7 +16,7 @@ class GameNote:
     drawn: bool = False
     """Whether its members were drawn at random: only then can its verdict be *leaks*."""
     says: str | None = None
-    """What its verdict can say, in one line; None where nobody knows the game."""
+    """What its verdict can say, in one line; None for an unknown game."""
     samples: bool = False
     """Whether the setting nonmember_items samples its non-members."""
 

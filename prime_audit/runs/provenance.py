@@ -68,7 +68,7 @@ def _commit() -> dict[str, Any]:
         return {"commit": None, "dirty": None}
     commit = _git(root, "rev-parse", "HEAD")
     changed = _git(root, "status", "--porcelain", "--", *_OURS)
-    # Where git will not say, nobody can say that nothing was changed.
+    # Without an answer from git the tree counts as changed.
     return {"commit": commit or None, "dirty": changed is None or bool(changed)}
 
 

@@ -1,6 +1,6 @@
-"""Making a run's models again from its record, to observe what it did not store.
+"""Remaking a run's models from its record, to observe what it did not store.
 
-The community is built as the run built it (adapters from the cache, else trained again); merge weights are the run's
+The community is built as the run built it (adapters from the cache, else retrained); merge weights are the run's
 own (``models.jsonl``), so no search is repeated. Base, data, and the log-probabilities stored already must come out the
 same.
 """
@@ -26,7 +26,6 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.options import given_of
 from prime_audit.plan.plan import Plan, make_plan
 from prime_audit.plugins import Personal
-from prime_audit.record import FAILED
 from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, base_of
@@ -87,7 +86,7 @@ def observe_again(
             again = _Again(plan, TASKS[task], data, base, readers, store, ledger, Findings())
             again.rows = [row for row in rows if row["task"] == task]
             found[task] = again.examine().passes
-            _require_no_new_failure(again, {p.method for p in exam.passes if failed(p)})
+            _require_no_new_failure(again, {p.method for p in exam.passes if p.failed})
             _require_same(exam, found[task], TOLERANCE.get(record.model.dtype, LOOSE))
     return found
 
@@ -114,35 +113,30 @@ def _personal(row: Mapping[str, Any]) -> Personal:
 
 
 def _require_same(exam: Exam, passes: Sequence[Pass], tolerance: float) -> None:
-    """Raise UserError unless the models made again say what the run's models said."""
+    """Raise UserError unless the remade models say what the run's models said."""
     again = {p.key: p for p in passes}
-    for one in (p for p in exam.passes if not failed(p)):
+    for one in (p for p in exam.passes if not p.failed):
         later = again.get(one.key, replace(one, merged={}, seen={}))
         if dict(one.merged) != dict(later.merged) or list(one.seen) != list(later.seen):
             raise UserError(
-                f"{exam.task}: {one.method} makes other models now than in the run; compare again"
+                f"{exam.task}: {one.method} makes other models now than in the run; rerun compare"
             )
         for target, seen in one.seen.items():
             pairs = list(zip(seen.logprobs, later.seen[target].logprobs, strict=True))
             if any(a.size != b.size for a, b in pairs):
                 raise UserError(
-                    f"{exam.task}: {one.method or 'the base'} is asked for other items now than in the run: other "
-                    "libraries? compare again"
+                    f"{exam.task}: {one.method or 'the base'} gets other items now than in the run: other "
+                    "libraries? Rerun compare"
                 )
             gap = max((float(np.abs(a - b).max(initial=0.0)) for a, b in pairs), default=0.0)
             if not gap <= tolerance:
                 raise UserError(
                     f"{exam.task}: the models of {one.method or 'the base'} came out different from the run's "
-                    f"(by up to {gap:.3g} nats for one token): other machine or libraries? compare again"
+                    f"(by up to {gap:.3g} nats for one token): other machine or libraries? Rerun compare"
                 )
-
-
-def failed(one: Pass) -> bool:
-    """Whether a pass could not be made; there is nothing of it to be made again."""
-    return one.why is not None and one.why.startswith(FAILED)
 
 
 def _require_no_new_failure(again: TaskRun, known: Collection[str | None]) -> None:
     for failure in again.found.faults.found:
         if failure.method not in known:
-            raise UserError(f"making the run's models again: {failure.error}")
+            raise UserError(f"remaking the run's models: {failure.error}")

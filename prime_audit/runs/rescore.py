@@ -67,7 +67,7 @@ def attack(
     out
         By default ``attacks-<hash>`` in the run's folder.
     cache
-        Where trained adapters are kept; used only where signals are lacking.
+        Where trained adapters are cached; used only where signals are missing.
     sharers, base_adapter
         Where the run's given adapters lie now, if not where its record says.
     quiet
@@ -76,7 +76,7 @@ def attack(
     Raises
     ------
     UserError
-        For whatever the caller can mend, in one line.
+        For anything the caller can fix, in one line.
     """
     origin, files = load_run(run), tuple(Path(p) for p in plugins)
     if "attacked" in origin.record.spec:
@@ -103,7 +103,7 @@ def attack(
     key = content_key({k: v for k, v in spec.items() if k != "attacked"})
     place = Path(out) if out else origin.path / f"attacks-{key[:12]}"
     for folder_ in (origin.path / FOLDER, place):
-        if folder_.is_symlink():  # in somebody else's run it leads to where they want us to write
+        if folder_.is_symlink():  # a link in another user's run leads to a place of their choice
             raise UserError(
                 f"{folder_} is a link: take it away, or name the folder that it leads to by --out"
             )
@@ -126,7 +126,7 @@ def _require_spec(origin: Run, files: Sequence[Path]) -> None:
     for key in ("tasks", "games"):
         names = spec.get(key)
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-            raise UserError(f"{where}: spec names no {key}; the record is damaged, run again")
+            raise UserError(f"{where}: spec names no {key}; the record is damaged; rerun compare")
     for name in spec["tasks"]:
         if name not in TASKS:
             raise UserError(f"{where}: {unknown('entry of spec.tasks', name, TASKS)}")
@@ -162,7 +162,7 @@ def _attack(
                 ValueError,
             ) as fault:  # what a run stored fits together: these are no run's signals
                 raise UserError(
-                    f"{origin.path / FOLDER}: the signals of {task} do not fit together ({fault}); run compare again"
+                    f"{origin.path / FOLDER}: the signals of {task} do not fit together ({fault}); rerun compare"
                 ) from fault
     record = _record(origin.record, found, spec, _command(spec, files), ledger)
     folder.write_jsonl(SCORES, found.scores)
@@ -178,7 +178,7 @@ def _require_signals(origin: Run, task: str, exam: Exam, games: Sequence[Game]) 
     for game in games:
         if queries_of(game).name not in kinds:
             raise UserError(
-                f"{origin.path / FOLDER / task}.pool.json: holds no signals of game {game.name}; run compare again"
+                f"{origin.path / FOLDER / task}.pool.json: holds no signals of game {game.name}; rerun compare"
             )
 
 
@@ -197,7 +197,7 @@ def _completed(
     if not lacking:
         return exams
     names = ", ".join(dict.fromkeys(f for fields in lacking.values() for f in fields))
-    ledger.note(f"not stored: {names}; making the run's models again to observe them")
+    ledger.note(f"not stored: {names}; remaking the run's models to observe them")
     from prime_audit.runs.rebuild import observe_again, plan_of
 
     names_of = [a.name for a in attacks]

@@ -221,7 +221,7 @@ def _figures(
 
 
 def _dealt(target: str, rows: Sequence[Row]) -> Dealt:
-    """One target's game; without sharers its items are the target's own, without either each is somebody else's."""
+    """One target's game; without sharers its items are the target's own, without either each has an owner of its own."""
     return Dealt(
         target=target,
         rows=np.arange(len(rows)),
@@ -240,7 +240,7 @@ def _design(game: Game | None, panels: Sequence[Panel], named: bool) -> Design:
 
 
 def _both_classes(rows: Sequence[Row]) -> int:
-    """Count the items that one target lists on both sides; where sharers are named, an id is her own."""
+    """Count the items that one target lists on both sides; where sharers are named, an id is the sharer's own."""
     inside = {(row.target, row.sharer, row.item) for row in rows if row.member}
     return len(inside & {(row.target, row.sharer, row.item) for row in rows if not row.member})
 

@@ -224,7 +224,7 @@ def test_an_item_in_play_that_was_not_asked_for_is_a_fault() -> None:
     some = pool(0)
     dealt = dealt_by("paper", "t", MERGED["t"], some)
     lacking = observed(0, dealt.rows[1:])
-    with pytest.raises(ValueError, match="never asked for"):
+    with pytest.raises(ValueError, match="never queried"):
         signals_of(lacking, observed(9), {}, {}, some, dealt, np.ones(dealt.rows.size))
     one = replace(dealt, rows=dealt.rows[1:], owners=dealt.owners[1:], members=dealt.members[1:])
     others = {"u": Shadow.of(lacking)}

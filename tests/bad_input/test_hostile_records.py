@@ -181,15 +181,15 @@ POOLS: dict[str, tuple[Spoil, str]] = {
     ),
     "an absolute file": (put("passes", 0, "parts", 0, "file", value="/etc/passwd"), "no name of a part"),
     "no passes": (lambda c: c.pop("passes"), "KeyError: 'passes'"),
-    "models that are too many": (put("passes", 0, "models", value=["a"] * 9), "says what no run says"),
-    "models without a file": (put("passes", 0, "parts", value=[]), "says what no run says"),
+    "models that are too many": (put("passes", 0, "models", value=["a"] * 9), "is inconsistent"),
+    "models without a file": (put("passes", 0, "parts", value=[]), "is inconsistent"),
     "a pool of other rows": (lambda c: c["pools"]["sharers"]["ids"].pop(), "ids is not one a row"),
     "a text that is none": (put("pools", "sharers", "golds", 0, value={}), "a text is none"),
     "a row that is not there": (put("pools", "sharers", "sampled", value={"t0": [99]}), "a sampled row"),
-    "a mark beyond all": (put("seed", value="x"), "says what no run says"),
-    "a kind that is no word": (put("passes", 1, "kind", value=7), "says what no run says"),
+    "a mark beyond all": (put("seed", value="x"), "is inconsistent"),
+    "a kind that is no word": (put("passes", 1, "kind", value=7), "is inconsistent"),
     "a kind of no game": (put("passes", 1, "kind", value="other"), "holds no signals of game paper"),
-    "a pool that is not there": (put("passes", 1, "pool", value="other"), "says what no run says"),
+    "a pool that is not there": (put("passes", 1, "pool", value="other"), "is inconsistent"),
 }
 
 

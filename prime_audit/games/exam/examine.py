@@ -88,7 +88,7 @@ class Examiner:
         blank = queries.blank(spec, labels=labels)
         if why := queries.nothing([own for own in made if not isinstance(own, Failed)]):
             failed = first(made)
-            return replace(blank, why=failed.reason if failed else why)
+            return replace(blank, why=failed.reason if failed else why, failed=failed is not None)
         found = [
             own
             if isinstance(own, Failed)
@@ -120,7 +120,7 @@ def cautions(exam: Exam, games: Sequence[Game], community: Community, data: Data
 def _joined(blank: Pass, found: Sequence[Pass | Failed], fields: Sequence[str]) -> Pass:
     """Join chunks' passes; where one failed, or does not apply, the reason instead."""
     if failed := first(found):
-        return replace(blank, why=failed.reason)
+        return replace(blank, why=failed.reason, failed=True)
     chunks = [one for one in found if isinstance(one, Pass)]
     if why := next((one.why for one in chunks if one.why is not None), None):
         return replace(blank, why=why)

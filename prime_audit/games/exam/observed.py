@@ -28,9 +28,9 @@ BEHIND: Mapping[str, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """One model's pass over the pool: a row each, float64 [T] arrays; absent fields were not asked for.
+    """One model's pass over the pool: a row each, float64 [T] arrays; absent fields were not observed.
 
-    A row that the model was not asked for is empty, T = 0 (end-of-text is scored too, so T >= 1 where it was).
+    A row that the model was not queried with is empty, T = 0 (end-of-text is scored too, so T >= 1 where it was).
     """
 
     logprobs: Rows
@@ -120,7 +120,7 @@ def signals_of(
     """
     rows = dealt.rows
     if not all(len(seen.logprobs[r]) for seen in (own, base) for r in rows):
-        raise ValueError(f"target {dealt.target!r}: an item in play was never asked for")
+        raise ValueError(f"target {dealt.target!r}: an item in play was never queried")
 
     def take(values: Rows) -> Rows:
         return ABSENT if values is ABSENT else [values[r] for r in rows]

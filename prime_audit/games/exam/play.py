@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Effort:
-    """How often a game's figures are drawn again."""
+    """How many resamples and permutations a game's figures get."""
 
     draws: int = Intervals().draws
     """Bootstrap resamples."""
@@ -151,7 +151,7 @@ class Player:
         signals: Mapping[str, Signals],
         plain: Mapping[str, Signals],
     ) -> Scored:
-        """Score the items and their controls; a target for whom attack or base is undefined is left out of all."""
+        """Score the items and their controls; a target with an undefined attack or base is left out of all."""
         raw = {d.target: scores_of(attack, signals[d.target]) for d in dealt}
         base = {d.target: scores_of(attack, plain[d.target]) for d in dealt}
         known = [d for d in dealt if not any(np.isnan(s[d.target]).all() for s in (raw, base))]
@@ -312,7 +312,7 @@ class Played:
             )
 
     def _dealt(self, attack: str) -> list[Dealt]:
-        """List the targets for whom an attack has scores."""
+        """List the targets with scores of an attack."""
         return [d for d in self.dealt if d.target in self.scored[attack].scores]
 
     def rows(self, task: str) -> Iterator[dict[str, object]]:

@@ -56,7 +56,7 @@ class Queries:
     """What a pass is called in the run's account."""
     shadowed: ClassVar[bool] = True
     """Whether other targets' models are shadow models: each is then queried with what others are dealt, too. Where
-    non-members are sampled, a model is one for what it is asked anyway."""
+    non-members are sampled, a model is one for what it is queried with anyway."""
 
     remakes: ClassVar[bool] = False
     """Whether models are remade for it (``self.remake``), not queried as deployed."""
@@ -103,8 +103,8 @@ class Queries:
     def shadows(cls, one: Pass, dealt: Sequence[Dealt], pool: Pool) -> dict[str, Shadow]:
         """All targets' models, which a community LiRA takes as each other's IN and OUT models; the base comes apart.
 
-        Where non-members are sampled, a model counts for what this game dealt its target alone: by what other games
-        asked of it, trained items would have more OUT models than held-out ones, and a score could use that.
+        Where non-members are sampled, a model counts for what this game dealt its target alone: with what other
+        games query, trained items would have more OUT models than held-out ones, and a score could use that.
         """
         if not cls.shadowed:
             return {}
@@ -138,7 +138,7 @@ class Queries:
         found = self.reader.observe(f"{one.method} · {self.stage}", asked) if rest else []
         total = len(self.reader.pool)
         seen = {t: own.spread(rows[t], total) for t, own in zip(rest, found, strict=True)}
-        # A model that merges nobody is the base, which was queried already.
+        # A model without merged sharers is the base, which was queried already.
         return replace(one, seen={t: seen[t] if t in seen else self.reader.see_base() for t in able})
 
     def _rows(self, one: Pass, target: str) -> IntArray:

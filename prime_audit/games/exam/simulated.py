@@ -49,7 +49,7 @@ def simulated(
     Parameters
     ----------
     game
-        Deals the items; targets to whom it does not apply are left out.
+        Deals the items; targets that it does not apply to are left out.
     rng
         Decides everything.
     strength

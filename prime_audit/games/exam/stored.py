@@ -63,6 +63,8 @@ class Pass:
     """What was observed."""
     why: str | None = None
     """Why there is nothing to play; None where there is."""
+    failed: bool = False
+    """Whether that is because something failed."""
 
     @property
     def key(self) -> tuple[str, str, str | None]:
@@ -196,6 +198,7 @@ def _pass_json(one: Pass, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "coins": {target: dict(own) for target, own in one.coins.items()},
         "models": list(one.seen),
         "why": one.why,
+        "failed": one.failed,
         "parts": list(parts),
     }
 
@@ -220,10 +223,10 @@ def read_exam(folder: Path, task: str) -> Exam:
         exam = Exam(task, int(content["seed"]), pools, content["similarity"], passes)
         _require_sound(exam)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as fault:
-        # Its sha256 is right: somebody wrote it so.
+        # Its sha256 is right: it was written like this.
         why = f"{type(fault).__name__}: {fault}"[:120]
         raise UserError(
-            f"{folder / FOLDER / task}.pool.json: says what no run says ({why}); run compare again"
+            f"{folder / FOLDER / task}.pool.json: is inconsistent ({why}); rerun compare"
         ) from None
     return exam
 
@@ -233,15 +236,13 @@ def _read_pool(folder: Path, task: str) -> dict[str, Any]:
     try:
         content = intake.read_json(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no signals are stored there; run compare again to make them") from None
+        raise UserError(f"{path}: no signals are stored there; rerun compare to store them") from None
     except (OSError, ValueError) as fault:
-        raise UserError(f"{path}: cannot be read ({fault}); restore it, or run compare again") from None
+        raise UserError(f"{path}: cannot be read ({fault}); restore it, or rerun compare") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path}: is no {FORMAT} file; run compare again with this prime-audit")
+        raise UserError(f"{path}: is no {FORMAT} file; rerun compare with this prime-audit")
     if content.pop("sha256", None) != _digest(content):
-        raise UserError(
-            f"{path}: was changed after it was written (sha256); restore it, or run compare again"
-        )
+        raise UserError(f"{path}: was changed after it was written (sha256); restore it, or rerun compare")
     return content
 
 
@@ -273,6 +274,7 @@ def _pass(folder: Path, content: Mapping[str, Any], pools: Mapping[str, Pool]) -
         seen=seen,
         fields=tuple(found),
         why=content["why"],
+        failed=content["failed"] is True,
     )
 
 
@@ -283,13 +285,9 @@ def _tensors(path: Path, sha256: str) -> dict[str, np.ndarray]:
     try:
         content = intake.read_bytes(path)
     except OSError as fault:
-        raise UserError(
-            f"{path}: cannot be read ({fault.strerror}); restore it, or run compare again"
-        ) from None
+        raise UserError(f"{path}: cannot be read ({fault.strerror}); restore it, or rerun compare") from None
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(
-            f"{path}: was changed after it was written (sha256); restore it, or run compare again"
-        )
+        raise UserError(f"{path}: was changed after it was written (sha256); restore it, or rerun compare")
     try:
         return dict(load(content))
     except SafetensorError as fault:
@@ -346,6 +344,6 @@ def _require_pass(exam: Exam, one: Pass) -> None:
         return
     for target in one.seen:
         if target not in one.merged:
-            raise ValueError(f"{one.method}: nobody says who is merged for {target[:40]!r}")
+            raise ValueError(f"{one.method}: it lists no merged sharers for {target[:40]!r}")
         if not people <= exam.similarity.get(target, {}).keys():
             raise ValueError(f"{target[:40]!r}: not similar to everyone")
