@@ -157,5 +157,5 @@ def test_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_exam(tmp_path, "LaMP-2")
     (tmp_path / "signals" / "LaMP-2.pool.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(UserError, match="is no prime-audit/signals/2"):
+    with pytest.raises(UserError, match="is no prime-audit/signals/3"):
         read_exam(tmp_path, "LaMP-2")

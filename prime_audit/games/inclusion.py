@@ -2,8 +2,8 @@
 
 The candidates are fixed before any coin: the target's 2k most similar sharers (k of the preset's ``prime.k``; all,
 where the community has fewer). In the new run a target can merge exactly the included ones, whatever the method asks
-for; where none is included it merges no sharer. A candidate is a member by its coin, whether or not the method then gives
-it any weight.
+for; where none is included it merges no sharer. A candidate is a member by its coin, whether or not the method then
+gives it any weight.
 """
 
 from __future__ import annotations

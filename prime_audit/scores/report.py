@@ -221,7 +221,7 @@ def _figures(
 
 
 def _dealt(target: str, rows: Sequence[Row]) -> Dealt:
-    """One target's game; without sharers its items are the target's own, without either each has an owner of its own."""
+    """One target's game. Without sharers its items are the target's own; without either each row is a person's."""
     return Dealt(
         target=target,
         rows=np.arange(len(rows)),
