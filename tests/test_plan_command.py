@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from prime_audit import Run, predict
-from prime_audit.engine.rehearsal import KINDS, Line, Rehearsal
 from prime_audit.errors import UserError
+from prime_audit.forecast.rehearsal import KINDS, Line, Rehearsal
 
 METHODS = "prime,perpcs,oppu,rag"
 Key = tuple[str | None, str]

@@ -278,7 +278,7 @@ def test_a_prompt_that_comes_twice_is_answered_once_when_greedy() -> None:
 def test_what_is_trimmed_is_searched_over_and_sharers_answer_as_they_are(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], trim: Trim
 ) -> None:
-    def united(_: Scene, sets: Any, how: Trim) -> dict[frozenset[str], tuple[str, ...]]:
+    def united(_: Any, __: Any, sets: Any, how: Trim) -> dict[frozenset[str], tuple[str, ...]]:
         assert how == trim
         return {frozenset(one): (f"trimmed:{min(one)}",) for one in sets}
 

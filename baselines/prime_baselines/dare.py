@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from prime_audit.community.trim import DENSITY, Trim, united
+from prime_audit.community.trim import DENSITY, SPACES, Trim, united
 from prime_audit.engine.mixture import Mixture
 from prime_audit.plugins import Param, Personal, Scene, method
 
@@ -22,7 +22,7 @@ PARAMS = (
         "factor",
         "factor: entries of A and B are dropped, rank and mean update stay; delta: entries of ΔW = BA, which is put "
         "back to low rank (less stays dropped, the wider the matrix): take it to elect signs",
-        ("factor", "delta"),
+        tuple(SPACES),
     ),
 )
 
@@ -38,7 +38,12 @@ def personalise(
     parts = {
         target: [frozenset(own)] if elect else [frozenset({s}) for s in own] for target, own in near.items()
     }
-    made = united(scene, (one for own in parts.values() for one in own), Trim("dare", density, space))
+    made = united(
+        scene.community,
+        scene.stage,
+        (one for own in parts.values() for one in own),
+        Trim("dare", density, space),
+    )
     names = {target: [name for one in own for name in made[one]] for target, own in parts.items()}
     return {
         t: Personal(Mixture(tuple(names[t]), np.full(len(names[t]), scale / len(parts[t]))), near[t])

@@ -8,6 +8,7 @@ import numpy as np
 
 from prime_audit.community.sharers import bank_name
 from prime_audit.engine.mixture import Mixture
+from prime_audit.engine.rules import ASSEMBLED
 from prime_audit.plugins import Param, Personal, Scene, method
 from prime_audit.seeds import rng_of
 
@@ -56,4 +57,4 @@ def _personal(target: str, pool: tuple[str, ...], units: list[Unit], chosen: lis
         "sharers": list(pool),
         "mean_weight": [float(weights[:, names.index(bank_name(s))].mean()) for s in pool],
     }
-    return Personal(Mixture(names, weights, "factor"), used, notes)
+    return Personal(Mixture(names, weights, ASSEMBLED), used, notes)

@@ -7,12 +7,13 @@ import math
 import numpy as np
 
 from prime_audit.community.sharers import bank_name
-from prime_audit.engine.mixture import RULES, Mixture
+from prime_audit.engine.mixture import Mixture
+from prime_audit.engine.rules import DEFAULT, RULES, explained
 from prime_audit.plugins import Param, Personal, Scene, method
 
 PARAMS = (
     Param("k", "preset:prime.k", "most similar sharers merged; 0 means all", bounds=(0, math.inf)),
-    Param("merge", "delta", "delta: mean of updates (Eq. 2); factor: mean of factors, as released", RULES),
+    Param("merge", DEFAULT, f"merge rule; {explained()}", tuple(RULES)),
 )
 
 

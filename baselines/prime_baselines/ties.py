@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from prime_audit.community.trim import DENSITY, Trim, united
+from prime_audit.community.trim import DENSITY, SPACES, Trim, united
 from prime_audit.engine.mixture import Mixture
 from prime_audit.plugins import Param, Personal, Scene, method
 
@@ -19,7 +19,7 @@ PARAMS = (
         "delta",
         "delta: signs are elected for updates ΔW = BA, and the merge is put back to low rank (PEFT's ties_svd); "
         "factor: for A and B each (PEFT's ties), though sharers' A begin at unlike random numbers",
-        ("delta", "factor"),
+        tuple(SPACES),
     ),
     Param(
         "rank",
@@ -37,6 +37,6 @@ def personalise(
     """Merge each target's nearest sharers by TIES; targets with the same sharers have the same adapter."""
     scene.community.ready()
     near = {user.id: scene.community.nearest(user.id, k) for user in scene.community.targets}
-    merged = united(scene, near.values(), Trim("ties", density, space), rank)
+    merged = united(scene.community, scene.stage, near.values(), Trim("ties", density, space), rank)
     names = {target: merged[frozenset(own)] for target, own in near.items()}
     return {t: Personal(Mixture(names[t], np.full(len(names[t]), scale)), near[t]) for t in near}

@@ -144,7 +144,7 @@ def user_prompts(
     if found is None:
         raise unknown("user who asks" if split == "query" else "user", user, [u.id for u in people])
     front, profile = specs[0].augment(settings, row.name), plain_profile(row, found)
-    shown = shown_profile(row, found, {found.id: profile}, front)
+    shown = shown_profile(row, found, {found.id: profile}, front.wording) if front.profile else None
     examples: list[Example]
     if split == "history":
         examples = history_examples(row, found, profile=profile)

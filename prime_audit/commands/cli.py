@@ -29,6 +29,7 @@ from prime_audit.commands.options import (
     with_run,
 )
 from prime_audit.commands.study import study
+from prime_audit.engine.rules import DEFAULT, RULES, explained
 from prime_audit.errors import UserError
 from prime_audit.io.markup import visible
 from prime_audit.io.stopping import Stopped, stopping
@@ -264,7 +265,7 @@ def stats(scores: Path, seed: int, as_json: bool) -> None:
 @click.option(
     "--weights", required=True, help="One number an adapter: 0.5,0.3; or a JSON file, [k] or [layers][k]."
 )
-@click.option("--rule", type=click.Choice(["delta", "factor"]), default="delta", show_default=True)
+@click.option("--rule", type=click.Choice([*RULES]), default=DEFAULT, show_default=True, help=explained())
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Folder of the merged PEFT adapter."
 )

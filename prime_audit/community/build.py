@@ -17,8 +17,8 @@ from prime_audit.community.kept import Origin
 from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users, cosines
 from prime_audit.community.sharers import bank_name as bank_name
 from prime_audit.community.store import Gates, Store, code_sha256, content_key, place_of
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.divergence import Divergence
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import engine_sha256, key_of
 from prime_audit.engine.privacy import Guarantee, Privacy, account
 from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters, train_gates

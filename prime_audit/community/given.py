@@ -21,8 +21,8 @@ from prime_audit.io.adapter_files import WEIGHTS
 from prime_audit.lamp.data import Given
 
 if TYPE_CHECKING:
-    from prime_audit.engine.adapters import Adapter
     from prime_audit.engine.base import Base
+    from prime_audit.engine.lora import Adapter
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def fitting(adapter: Adapter, rank: int, scaling: float) -> Adapter:
     from torch import float32, promote_types
     from torch.nn.functional import pad
 
-    from prime_audit.engine.adapters import Adapter
+    from prime_audit.engine.lora import Adapter
 
     more, by = rank - adapter.rank, adapter.scaling / scaling
     if more < 0:

@@ -15,7 +15,6 @@ from prime_audit.seeds import rng_of, seed_of
 
 if TYPE_CHECKING:
     from prime_audit.engine.engine import Engine
-    from prime_audit.plugins import Augment
 
 MAX_NEW = 300
 
@@ -25,14 +24,12 @@ def plain_profile(task: Task, user: User) -> str:
     return user.profile or summary_profile(task, user.history)
 
 
-def shown_profile(task: Task, user: User, texts: Mapping[str, str], front: Augment) -> str | None:
-    """Return the profile text that ``front`` puts before a user's prompts; None where it puts none.
+def shown_profile(task: Task, user: User, texts: Mapping[str, str], wording: str) -> str:
+    """Return the profile text to put before a user's prompts, in a ``wording`` (``Augment.wording``).
 
-    ``user``: with the history that methods see; ``texts``: user id → her given text.
+    ``user``: with the history that methods see; ``texts``: user id → the text made of it.
     """
-    if not front.profile:
-        return None
-    return texts[user.id] if front.wording == "given" else summary_profile(task, user.history, REWORDED)
+    return texts[user.id] if wording == "given" else summary_profile(task, user.history, REWORDED)
 
 
 def written_profiles(

@@ -23,8 +23,8 @@ from prime_audit.faults import pathless
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from prime_audit.engine.adapters import Adapter
     from prime_audit.engine.divergence import Divergence
+    from prime_audit.engine.lora import Adapter
 
 Gates = dict[str, "tuple[Tensor, ...]"]
 T = TypeVar("T")

@@ -1,20 +1,16 @@
-"""LoRA adapters in PEFT's own file format, and merging them on disk by either rule."""
+"""LoRA adapters in PEFT's file format."""
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from prime_audit.engine.memo import hash_of
-from prime_audit.engine.mixture import RULES as RULES
-from prime_audit.errors import UserError, unknown
+from prime_audit.engine.lora import Adapter
+from prime_audit.errors import UserError
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS, lacking
 
@@ -31,30 +27,6 @@ _UNSUPPORTED = (
 )
 _MOVES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Initialisations that change the base's own weights: the factors alone do not say what was trained."""
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """One LoRA: site i adds ``scaling · B[i] A[i] x``."""
-
-    sites: tuple[str, ...]
-    """Module paths, in the model's forward order."""
-    A: tuple[Tensor, ...]
-    """Per site [r, d_in]."""
-    B: tuple[Tensor, ...]
-    """Per site [d_out, r]."""
-    scaling: float
-    """lora_alpha / r."""
-
-    @property
-    def rank(self) -> int:
-        """Rank r of the first site."""
-        return int(self.A[0].shape[0])
-
-    @property
-    def content(self) -> str:
-        """Its content as a text: a hash of the factors, and the scaling."""
-        return f"{hash_of([*self.A, *self.B])} {self.scaling!r}"
 
 
 def save_adapter(
@@ -174,58 +146,3 @@ def _forward_order(site: str) -> tuple[list[int], int, str]:
     leaf = site.rpartition(".")[2]
     order = ("q_proj", "k_proj", "v_proj", "o_proj")
     return numbers, order.index(leaf) if leaf in order else len(order), leaf
-
-
-def merge_adapters(adapters: Sequence[Adapter], weights: Tensor, rule: str = "delta") -> Adapter:
-    """Merge adapters into one that PEFT can load.
-
-    ``weights`` is [k], or [sites, k] for a weight per site. ``delta`` is Eq. 2, ΔW = Σ w_s B_s A_s: exact, by
-    concatenation, rank Σ r. ``factor`` is the released code's rule, ΔW = (Σ w_s B_s)(Σ w_s A_s), rank r.
-    Raises UserError where the adapters do not fit each other or the weights, or the rule is unknown.
-    """
-    if rule not in RULES:
-        raise unknown("merge rule", rule, RULES)
-    if not adapters or weights.shape not in ((len(adapters),), (len(adapters[0].sites), len(adapters))):
-        raise UserError(
-            f"merge: {len(adapters)} adapters and weights {tuple(weights.shape)}; give one weight an adapter"
-        )
-    first = adapters[0]
-    for other in adapters[1:]:
-        if other.sites != first.sites or _widths(other) != _widths(first):
-            raise UserError(
-                "merge: the adapters are for different layers or models; give adapters of one base model"
-            )
-    table = weights.double().expand(len(first.sites), len(adapters))
-    if rule == "delta":
-        return _concatenate(adapters, table)
-    if len({(o.rank, o.scaling) for o in adapters}) > 1:
-        raise UserError(
-            "merge: --rule factor sums factors and needs adapters of equal rank and alpha; use --rule delta"
-        )
-    a = tuple(_weighted([o.A[i] for o in adapters], table[i]) for i in range(len(first.sites)))
-    b = tuple(_weighted([o.B[i] for o in adapters], table[i]) for i in range(len(first.sites)))
-    return Adapter(first.sites, a, b, first.scaling)
-
-
-def _widths(adapter: Adapter) -> list[tuple[int, int]]:
-    return [(b.shape[0], a.shape[1]) for a, b in zip(adapter.A, adapter.B, strict=True)]
-
-
-def _concatenate(adapters: Sequence[Adapter], table: Tensor) -> Adapter:
-    a = tuple(torch.cat([_single(o.A[i]) for o in adapters]) for i in range(len(table)))
-    b = tuple(
-        torch.cat([_single(o.B[i], w * o.scaling) for w, o in zip(row, adapters, strict=True)], dim=1)
-        for i, row in enumerate(table)
-    )
-    return Adapter(adapters[0].sites, a, b, 1.0)
-
-
-def _weighted(factors: Sequence[Tensor], weights: Tensor) -> Tensor:
-    total = sum(w * f.double() for w, f in zip(weights, factors, strict=True))
-    assert isinstance(total, Tensor)
-    return total.to(torch.promote_types(factors[0].dtype, torch.float32))
-
-
-def _single(factor: Tensor, weight: Tensor | float = 1.0) -> Tensor:
-    """Weigh a factor; what came in half precision leaves in single, for a product of it has no exact half."""
-    return (weight * factor.double()).to(torch.promote_types(factor.dtype, torch.float32))

@@ -10,13 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prime_audit.engine.bank import flatten_factors, mix_rows
+from prime_audit.engine.bank import flatten_factors
 from prime_audit.engine.base import Branch
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.codec import Encoded, gold_places, pad_right
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.lastlayer import Places
-from prime_audit.engine.memo import hash_of, key_of
+from prime_audit.engine.lora import hash_of
+from prime_audit.engine.memo import key_of
+from prime_audit.engine.passes import Pass
+from prime_audit.engine.rules import ASSEMBLED, RULES
 
 Gates = Mapping[str, tuple[Tensor, ...]]
 """Adapter name → one gate vector [d_in] per site."""
@@ -35,7 +38,7 @@ class Unit:
 def assemble(
     engine: Engine, units: Sequence[Unit], gates: Gates, top_k: int, tick: Tick = nothing
 ) -> list[np.ndarray]:
-    """Return for each unit its weights [sites, pool], to be used with the ``factor`` rule.
+    """Return for each unit its weights [sites, pool], to be merged by the rule ``ASSEMBLED``.
 
     Each unit is decided by its own examples alone; several share a pass. ``tick`` counts units.
     """
@@ -65,23 +68,12 @@ def _assemble(
         return many * max(len(e.ids) for e in encoded[i])
 
     def work(part: Sequence[int]) -> None:
-        rows = [e for i in part for e in encoded[i]]
-        if base.rehearsal is not None:
-            base.rehearsal.count("assemble", len(rows) * max(len(e.ids) for e in rows))
-            chosen = np.stack([_even(engine, units[i].pool, top_k) for i in part])
-        else:
-            unit_of_row = [j for j, i in enumerate(part) for _ in encoded[i]]
-            branch = _Assembly(engine, units[part[0]].pool, gates, rows, unit_of_row, top_k)
-            with base.mounted(branch):
-                base.pass_by(
-                    pad_right([e.ids for e in rows], base.codec.pad, base.device), *gold_places(rows)
-                )
-            sites = range(len(base.sites))
-            chosen = torch.stack([branch.chosen[i] for i in sites], 1).double().cpu().numpy()
+        rows = [encoded[i] for i in part]
+        chosen = base.worker.do(Assemble(engine, units[part[0]].pool, gates, rows, top_k))
         for i, own in zip(part, chosen, strict=True):
             weights[i] = own
-        base.spent.requests += len(rows)
-        base.spent.prompt_tokens += sum(len(e.ids) for e in rows)
+        base.spent.requests += sum(map(len, rows))
+        base.spent.prompt_tokens += sum(len(e.ids) for own in rows for e in own)
         tick(len(part))
 
     plan = batches(
@@ -95,11 +87,27 @@ def _assemble(
     return weights
 
 
-def _even(engine: Engine, pool: Sequence[str], top_k: int) -> np.ndarray:
-    """Return the weights of a rehearsal: the pool's first, in equal parts."""
-    weights = np.zeros((len(engine.base.sites), len(pool)))
-    weights[:, :top_k] = 1 / min(top_k, len(pool))
-    return weights
+@dataclass(frozen=True)
+class Assemble(Pass[np.ndarray]):
+    """Choose the weights of some units with one pool."""
+
+    engine: Engine
+    pool: tuple[str, ...]
+    gates: Gates
+    examples: Sequence[Sequence[Encoded]]
+    """Per unit."""
+    top_k: int
+
+    def run(self) -> np.ndarray:
+        """Return each unit's weights, float64 [units, sites, pool]."""
+        base, rows = self.engine.base, [e for own in self.examples for e in own]
+        unit_of_row = [unit for unit, own in enumerate(self.examples) for _ in own]
+        branch = _Assembly(self.engine, self.pool, self.gates, rows, unit_of_row, self.top_k)
+        with base.mounted(branch):
+            base.pass_by(pad_right([e.ids for e in rows], base.codec.pad, base.device), *gold_places(rows))
+        sites = range(len(base.sites))
+        chosen: np.ndarray = torch.stack([branch.chosen[i] for i in sites], 1).double().cpu().numpy()
+        return chosen
 
 
 class _Assembly(Branch):
@@ -141,7 +149,9 @@ class _Assembly(Branch):
         a, b = self._bank.factors(site, self._pool)
         flat_a, flat_b = flatten_factors(a, b)
         return (
-            mix_rows(x @ flat_a.T, weights[self._unit], a.shape[1], "factor") @ flat_b.T * self._bank.scaling
+            RULES[ASSEMBLED].mix(x @ flat_a.T, weights[self._unit], a.shape[1])
+            @ flat_b.T
+            * self._bank.scaling
         )
 
     def _scores(self, site: int, x: Tensor) -> Tensor:

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from prime_audit.engine import attention
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.codec import Codec
 from prime_audit.engine.fused import fuse
 from prime_audit.engine.hub import advice, pinned
 from prime_audit.engine.lastlayer import LastLayer, Places
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
-from prime_audit.engine.rehearsal import Rehearsal
+from prime_audit.engine.passes import Worker
 from prime_audit.errors import UserError, unknown
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG
@@ -76,8 +76,8 @@ class Base:
             "train": Fit("one training example"),
         }
         """What memory allowed so far, by kind of work."""
-        self.rehearsal: Rehearsal | None = None
-        """Where set, nothing is computed, only counted."""
+        self.worker = Worker()
+        """Who does the passes through the model; training's, too."""
         self.codec = Codec(tokenizer, context_length(model.config))
         if self.codec.eos >= model.get_input_embeddings().num_embeddings:
             raise UserError(

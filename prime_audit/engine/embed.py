@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,10 +20,10 @@ from prime_audit.engine.base import (
 )
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.codec import Codec
-from prime_audit.engine.memo import hash_of
+from prime_audit.engine.lora import hash_of
 from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent
-from prime_audit.engine.rehearsal import Rehearsal, made_up_embedding
+from prime_audit.engine.passes import Pass, Worker
 
 
 class Encoder:
@@ -41,10 +42,9 @@ class Encoder:
         self.body, self.tokenizer, self.limit, self.batch_tokens = body, tokenizer, limit, batch_tokens
         self.spent = Spent() if spent is None else spent
         """The account that its work is counted in."""
-        self._identity, self._options = identity, options
+        self._identity, self.options = identity, options
         self.fit = Fit("one embedded text")
-        self.rehearsal: Rehearsal | None = None
-        """Where set, nothing is computed, only counted."""
+        self.worker = Worker()
 
     @cached_property
     def sha256(self) -> str:
@@ -69,9 +69,9 @@ class Encoder:
         out: list[np.ndarray] = [np.zeros(0)] * len(rows)
 
         def work(part: Sequence[int]) -> None:
-            for i, mean in zip(
-                part, self._means([rows[i] for i in part], [texts[i] for i in part], pad), strict=True
-            ):
+            batch = Embed(self, [texts[i] for i in part], [rows[i] for i in part], pad)
+            means = self.worker.do(batch)
+            for i, mean in zip(part, means, strict=True):
                 out[i] = mean
             tick(len(part))
 
@@ -82,16 +82,30 @@ class Encoder:
             self.fit.run(work, part, length)
         return np.stack(out)
 
-    def _means(self, rows: Sequence[list[int]], texts: Sequence[str], pad: int) -> np.ndarray:
-        """Embed one batch."""
-        width = max(map(len, rows))
-        if self.rehearsal is not None:
-            self.rehearsal.count("embed", width * len(rows))
-            return np.stack([made_up_embedding(text, self.body.config.hidden_size) for text in texts])
-        device = next(self.body.parameters()).device
-        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
-        states = self.body(input_ids=ids, attention_mask=mask, **self._options)[0].double() * mask[..., None]
+
+@dataclass(frozen=True)
+class Embed(Pass[np.ndarray]):
+    """Embed one batch of texts."""
+
+    encoder: Encoder
+    texts: Sequence[str]
+    rows: Sequence[list[int]]
+    """Their tokens, at least one a text."""
+    pad: int
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest row."""
+        return max(map(len, self.rows))
+
+    def run(self) -> np.ndarray:
+        """Return the mean over tokens of the last hidden states, float64 [rows, hidden]."""
+        body, width, pad = self.encoder.body, self.width, self.pad
+        device = next(body.parameters()).device
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in self.rows], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in self.rows], device=device)
+        states = body(input_ids=ids, attention_mask=mask, **self.encoder.options)[0]
+        states = states.double() * mask[..., None]
         means: np.ndarray = (states.sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
         return means
 

@@ -22,9 +22,9 @@ from prime_audit.engine.mixture import Observation as Observation
 from prime_audit.engine.mixture import Probe as Probe
 from prime_audit.engine.mixture import Request as Request
 from prime_audit.engine.observe import Plan, read
-from prime_audit.engine.rehearsal import Rehearsal, made_up
+from prime_audit.engine.passes import Pass
 from prime_audit.engine.sampling import Sampling, uniforms
-from prime_audit.engine.tree import reach
+from prime_audit.engine.tree import Tree, reach
 
 UNITED = 0.25
 """Cost that small sets of adapters may add to each other by sharing a batch, as a share of the base's own."""
@@ -71,7 +71,8 @@ class Engine:
             return len(prompts[i].ids) + max_new
 
         def work(part: Sequence[int]) -> None:
-            rows = self._decode([requests[i] for i in part], [prompts[i] for i in part], max_new)
+            writing = Write(self, [requests[i] for i in part], [prompts[i] for i in part], max_new)
+            rows = self.base.worker.do(writing)
             for i, ids in zip(part, rows, strict=True):
                 answers[i] = self.base.codec.decode(ids)
                 self.base.spent.new_tokens += len(ids)
@@ -125,22 +126,15 @@ class Engine:
         def work(part: Sequence[int]) -> None:
             chosen = [rows[k] for k in part]
             trees, wanted = [tree for _, _, tree in chosen], [moments and n == 0 for _, n, _ in chosen]
-            if self.base.rehearsal is not None:
-                self.base.rehearsal.count("read", len(part) * max(map(length, part)))
-                seen = [
-                    made_up([row.ids[len(row.ids) - row.gold :] for row in tree.rows], want)
-                    for tree, want in zip(trees, wanted, strict=True)
-                ]
-            else:
-                with self.base.mounted(self._branch([probes[i].mixture for i, _, _ in chosen])):
-                    seen = read(self.base, trees, wanted)
+            mixtures = [probes[i].mixture for i, _, _ in chosen]
+            seen = self.base.worker.do(Read(self, mixtures, trees, wanted))
             found.update({(i, n): one for (i, n, _), one in zip(chosen, seen, strict=True)})
             tick(sum(n == 0 for _, n, _ in chosen))
 
         self._count(tree.ids for _, _, tree in rows)
         room = self.base.room(self.read_tokens, "read")
-        mixtures, kinds = [probes[i].mixture for i, _, _ in rows], [tree.plain for _, _, tree in rows]
-        for batch in self._plan(mixtures, length, room, kinds):
+        kinds = [tree.plain for _, _, tree in rows]
+        for batch in self._plan([probes[i].mixture for i, _, _ in rows], length, room, kinds):
             self.base.fits["observe"].run(work, batch, length)
         return [
             Observation(tuple(found[i, n].logprobs[j] for n, j in spots), found[i, 0].mu, found[i, 0].sigma)
@@ -184,31 +178,51 @@ class Engine:
         one = sum(x.numel() for ab in map(self.bank.factors, range(len(self.base.sites))) for x in ab)
         return int(UNITED * self.base.parameters() // (one / len(self.bank.names)))
 
-    def _branch(self, mixtures: Sequence[Mixture]) -> MixtureBranch | None:
+    def branch(self, mixtures: Sequence[Mixture]) -> MixtureBranch | None:
+        """Return the branch for a batch's rows, all of one rule; None for the bare base."""
         return MixtureBranch(self.bank, mixtures) if mixtures[0].names else None
 
-    def _decode(
-        self, requests: Sequence[Request], prompts: Sequence[Encoded], max_new: int
-    ) -> list[list[int]]:
-        if self.base.rehearsal is not None:
-            return self._rehearse(self.base.rehearsal, requests, prompts, max_new)
-        mixtures = [r.mixture for r in requests]
-        noise = uniforms(self.sampling, [r.key for r in requests], max_new, self.base.device)
+
+@dataclass(frozen=True)
+class Read(Pass[list[Observation]]):
+    """Score one batch of rows."""
+
+    engine: Engine
+    mixtures: Sequence[Mixture]
+    """One a row."""
+    trees: Sequence[Tree]
+    """The rows, all plain or all packed."""
+    wanted: Sequence[bool]
+    """Whether a row's first continuation gets moments."""
+
+    def run(self) -> list[Observation]:
+        """Read the rows under their mixtures: what each row's continuations got."""
+        base = self.engine.base
+        with base.mounted(self.engine.branch(self.mixtures)):
+            return read(base, self.trees, self.wanted)
+
+
+@dataclass(frozen=True)
+class Write(Pass[list[list[int]]]):
+    """Answer one batch of prompts."""
+
+    engine: Engine
+    requests: Sequence[Request]
+    prompts: Sequence[Encoded]
+    """One a request."""
+    max_new: int
+
+    def run(self) -> list[list[int]]:
+        """Decode the answers' token ids, ends left out."""
+        engine, mixtures = self.engine, [r.mixture for r in self.requests]
+        noise = uniforms(engine.sampling, [r.key for r in self.requests], self.max_new, engine.base.device)
 
         def branch_of(rows: Sequence[int]) -> MixtureBranch | None:
-            return self._branch([mixtures[i] for i in rows])
+            return engine.branch([mixtures[i] for i in rows])
 
-        return Decoding(self.base, branch_of, prompts, max_new, self.sampling, noise, self.read_tokens).run()
-
-    def _rehearse(
-        self, rehearsal: Rehearsal, requests: Sequence[Request], prompts: Sequence[Encoded], max_new: int
-    ) -> list[list[int]]:
-        """Answer with the golds: a model that has learnt its task writes about as much as they hold."""
-        golds = [self.base.codec.example(r.prompt, r.gold or "") for r in requests]
-        rows = [list(g.ids[len(g.ids) - g.gold : -1])[:max_new] for g in golds]
-        width = max(len(p.ids) for p in prompts)
-        rehearsal.decode(width, [min(len(row) + 1, max_new) for row in rows], max_new)
-        return rows
+        return Decoding(
+            engine.base, branch_of, self.prompts, self.max_new, engine.sampling, noise, engine.read_tokens
+        ).run()
 
 
 class _Progress:

@@ -65,17 +65,6 @@ def engine_sha256() -> str:
     return digest.hexdigest()
 
 
-def hash_of(tensors: Iterable[Any]) -> str:
-    """Hash of tensors' numbers, shapes and types, in their order."""
-    import torch
-
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
 # -- ragged rows as flat arrays ------------------------------------------------------------------------------
 
 

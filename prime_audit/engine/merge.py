@@ -14,14 +14,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from prime_audit.engine.adapters import (
-    Adapter,
     base_model_of,
     layer_of,
     load_adapter,
-    merge_adapters,
     require_finite,
     save_adapter,
 )
+from prime_audit.engine.lora import Adapter
+from prime_audit.engine.rules import merge_adapters
 from prime_audit.errors import UserError
 from prime_audit.io import intake
 

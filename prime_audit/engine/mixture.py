@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-RULES = ("delta", "factor")
+from prime_audit.engine.rules import DEFAULT, RULES
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,8 +19,8 @@ class Mixture:
     """Adapters in the bank, k of them."""
     weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """[k] one weight an adapter, [layers, k] one a decoder layer, or [sites, k] one a LoRA module."""
-    rule: str = "delta"
-    """``delta``: ΔW = Σ w B A (Eq. 2). ``factor``: ΔW = (Σ w B)(Σ w A), as the released code merges."""
+    rule: str = DEFAULT
+    """Name of a merge rule (``rules.RULES``)."""
 
     def __post_init__(self) -> None:
         if self.rule not in RULES or self.weights.shape[-1] != len(self.names):

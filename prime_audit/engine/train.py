@@ -7,12 +7,13 @@ gradient cut, schedule, step count and dropout, so that the result is the one sh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.batches import Tick, batches, nothing
@@ -21,7 +22,9 @@ from prime_audit.engine.codec import Encoded, gold_places, pad_right
 from prime_audit.engine.divergence import TRAINING, Watch
 from prime_audit.engine.divergence import Divergence as Divergence
 from prime_audit.engine.draws import Draws, Visit
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memory import free_bytes
+from prime_audit.engine.passes import Pass
 from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.private import PrivateBranch, PrivateTrainee
 from prime_audit.engine.recipe import Job as Job
@@ -156,6 +159,33 @@ def _example_mean(rows: Sequence[Row]) -> list[float]:
     return [1.0 / row.example.gold for row in rows]
 
 
+@dataclass(frozen=True)
+class Learn(Pass[None]):
+    """A forward and backward pass over one batch of examples."""
+
+    kind: str
+    """What is trained: ``train`` for adapters, ``gates``."""
+    examples: Sequence[Encoded]
+    work: Callable[[], None]
+
+    def run(self) -> None:
+        """Add the batch's gradients to the owners'."""
+        self.work()
+
+
+@dataclass(frozen=True)
+class Update(Pass[None]):
+    """One optimizer step."""
+
+    owners: int
+    """How many are trained side by side."""
+    work: Callable[[], None]
+
+    def run(self) -> None:
+        """Move the owners' parameters."""
+        self.work()
+
+
 class _Loop:
     """The training loop: groups of owners, their steps, and each step's rows cut into passes of like length."""
 
@@ -200,12 +230,7 @@ class _Loop:
         watch = Watch(group, TRAINING if self._kind == "train" else f"training of the {self._kind}")
         for step in range(max(len(t.plan) for t in group)):
             self._step(stack, group, step, branch, weigh, watch)
-            if self._base.rehearsal is not None:
-                self._base.rehearsal.count("step", len(group))
-            else:
-                watch.look(step, stack.grads, settle(group, stack.grads, step))
-                self._require_collected(watch)
-                stack.step([t.rate(step) for t in group])
+            self._base.worker.do(Update(len(group), partial(self._update, stack, group, step, settle, watch)))
             self._tick(sum(step < len(t.plan) for t in group))
             if watch.over:
                 break
@@ -216,6 +241,12 @@ class _Loop:
         if self._lost is not None:
             self._lost += [watch.lost[o] for o in sorted(watch.lost)]
         return sound
+
+    def _update(self, stack: Stack, group: Sequence[T], step: int, settle: Settler[T], watch: Watch) -> None:
+        """Move every owner by a step's gradients."""
+        watch.look(step, stack.grads, settle(group, stack.grads, step))
+        self._require_collected(watch)
+        stack.step([t.rate(step) for t in group])
 
     def _require_collected(self, watch: Watch) -> None:
         """Raise PartError at once where somebody diverged and nobody takes that down."""
@@ -258,14 +289,15 @@ class _Loop:
     ) -> None:
         """Add the gradients of these rows to the stack's: all of them, or none where the memory gives out."""
         base, examples = self._base, [row.example for row in rows]
-        if base.rehearsal is not None:
-            base.rehearsal.count(self._kind, len(examples) * max(len(e.ids) for e in examples))
-        else:
+
+        def learn() -> None:
             owners = torch.tensor([row.owner for row in rows], device=base.device)
             beside = branch(stack.params, owners, self._draws(group, rows, step))
             loss, each = _loss(base, beside, examples, weights)
             beside.collect(torch.autograd.grad(loss, beside.leaves(), allow_unused=True), stack.grads)
             watch.saw([(row.owner, row.number) for row in rows], each)
+
+        base.worker.do(Learn(self._kind, examples, learn))
         base.spent.requests += len(rows)
         base.spent.prompt_tokens += sum(len(e.ids) for e in examples)
 

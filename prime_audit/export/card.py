@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from prime_audit.engine.hub import pinned
+from prime_audit.engine.rules import RULES
 from prime_audit.io.markup import interval, markdown_text, number, without_folders
 from prime_audit.record import Record, Result
 from prime_audit.report import panel
@@ -123,11 +124,8 @@ def _merge(record: Record, task: str, core: str, row: Mapping[str, Any]) -> Iter
         yield ""
     if not row["adapters"]:
         return
-    rules = {
-        "delta": "sum of updates, ΔW = Σ w B A",
-        "factor": "sum of factors, ΔW = (Σ w B)(Σ w A), as published code merges",
-    }
-    yield f"### Merge weights ({_text(rules.get(row['rule'], row['rule']))})"
+    rule = row["rule"]
+    yield f"### Merge weights ({_text(RULES[rule].summary if rule in RULES else rule)})"
     yield ""
     weights = np.atleast_2d(np.array(row["weights"], dtype=np.float64))
     per = f"mean over {len(weights)} layers or modules" if len(weights) > 1 else "weight"

@@ -24,8 +24,8 @@ from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.memory import kv_bytes, state_bytes, training_bytes
 from prime_audit.engine.recipe import LoraShape
-from prime_audit.engine.rehearsal import Rehearsal
 from prime_audit.folder import RunFolder
+from prime_audit.forecast.rehearsal import Rehearsal
 from prime_audit.forecast.speed import speeds
 from prime_audit.games.play import ALL, Effort, rounds
 from prime_audit.games.stored import Exam
@@ -134,9 +134,9 @@ def _ready(
     room = min(plan.settings.get(f"{kind}_tokens") for kind in ("read", "train"))
     found = Rehearsal(speeds(base, readers.encoder, prompts, lora, room, cache, tell))
     base.spent, base.fits = spent, fits
-    base.rehearsal = readers.encoder.rehearsal = found
+    base.worker = readers.encoder.worker = found
     if readers.profiler:
-        readers.profiler.base.rehearsal = found
+        readers.profiler.base.worker = found
     return found
 
 

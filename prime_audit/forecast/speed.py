@@ -22,10 +22,10 @@ from prime_audit.engine.engine import Engine
 from prime_audit.engine.memo import Arrays, key_of
 from prime_audit.engine.mixture import Mixture, Request, Spent
 from prime_audit.engine.recipe import Job, LoraShape, Recipe
-from prime_audit.engine.rehearsal import Line
 from prime_audit.engine.stack import Stack
 from prime_audit.engine.train import train_adapters, train_gates
 from prime_audit.engine.trainee import fresh_lora
+from prime_audit.forecast.rehearsal import Line
 
 NAMES = ("a", "b", "c")
 ROUNDS = 3

@@ -87,13 +87,11 @@ class TargetLeakage(Leakage):
         self, community: Community, held: Held, front: Augment, user: User, items: Collection[str]
     ) -> list[Example]:
         """Ask for a user's items behind what the target's system puts in front."""
+        profile = None
+        if front.profile:
+            profile = shown_profile(community.task, held.shown, community.profiles, front.wording)
         return item_examples(
-            community.task,
-            user,
-            items,
-            store=held.shown.history,
-            k=front.k,
-            profile=shown_profile(community.task, held.shown, community.profiles, front),
+            community.task, user, items, store=held.shown.history, k=front.k, profile=profile
         )
 
     def _crowd(self, target: str, front: Augment) -> list[str]:

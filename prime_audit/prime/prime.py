@@ -13,6 +13,7 @@ from prime_audit.community.sharers import bank_name
 from prime_audit.community.trim import DENSITY, Trim, united
 from prime_audit.engine.batches import Tick, nothing
 from prime_audit.engine.mixture import BASE, Mixture, Request, alone
+from prime_audit.engine.rules import DEFAULT, RULES, explained
 from prime_audit.lamp.data import User
 from prime_audit.lamp.metrics import utility
 from prime_audit.lamp.prompts import Example
@@ -32,12 +33,7 @@ PARAMS = (
         "one weight a sharer (module), or one a decoder layer and sharer",
         ("module", "layer"),
     ),
-    Param(
-        "merge",
-        "delta",
-        "delta: sum of updates (Eq. 2); factor: sum of factors, as released",
-        ("delta", "factor"),
-    ),
+    Param("merge", DEFAULT, f"merge rule; {explained()}", tuple(RULES)),
     Param(
         "select",
         "best",
@@ -124,8 +120,8 @@ def _names(scene: Scene, sharers: Iterable[str], trim: str, density: float, merg
     if trim == "none":
         return {s: bank_name(s) for s in sharers}
     # What she answers herself (``_Judge``) stays hers: the penalty is for resembling her, not what was left of her.
-    how = Trim(trim, density or DENSITY[trim], merge if trim == "ties" else "factor")
-    made = united(scene, ({s} for s in sharers), how)
+    how = Trim(trim, density or DENSITY[trim], RULES[merge].space if trim == "ties" else "factor")
+    made = united(scene.community, scene.stage, ({s} for s in sharers), how)
     return {s: made[frozenset({s})][0] for s in sharers}
 
 

@@ -203,12 +203,15 @@ class TaskRun:
 
     def _ask(self, community: Community, spec: MethodSpec, personal: Models) -> Answers:
         front = spec.augment(self.plan.settings, self.task.name)
+
+        def profile(user: User) -> str | None:
+            shown = partial(shown_profile, self.task, user, community.profiles)
+            return shown(front.wording) if front.profile else None
+
         asked = [
             (user.id, example)
             for user in community.targets
-            for example in query_examples(
-                self.task, user, k=front.k, profile=shown_profile(self.task, user, community.profiles, front)
-            )
+            for example in query_examples(self.task, user, k=front.k, profile=profile(user))
         ]
         requests = [Request(e.prompt, personal[u].mixture, e.gold, (spec.label, u, e.id)) for u, e in asked]
         with self.ledger.stage(self.task.name, spec.label, "answer", len(requests), self.engine) as tick:

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from prime_audit.engine.adapters import Adapter, save_adapter
+from prime_audit.engine.adapters import save_adapter
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base, load_base, load_tokenizer, resolve_model
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.recipe import Job, LoraShape, Recipe
 from prime_audit.engine.train import train_adapters
 from prime_audit.lamp.prompts import history_examples

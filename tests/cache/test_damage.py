@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from prime_audit.cache.entry import DamagedError, Entry
 from prime_audit.community.store import Store
-from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.mixture import Spent
 
 from .commands import Server, entries, files, record, times

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from prime_audit.community.store import Store, code_sha256, content_key, default_cache
-from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.mixture import Cuts, Spent
 from prime_audit.errors import UserError
 

@@ -10,9 +10,11 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from prime_audit.engine.adapters import Adapter, load_adapter, merge_adapters, save_adapter
+from prime_audit.engine.adapters import load_adapter, save_adapter
 from prime_audit.engine.bank import Mixture, alone
 from prime_audit.engine.engine import Request
+from prime_audit.engine.lora import Adapter
+from prime_audit.engine.rules import merge_adapters
 from prime_audit.errors import UserError
 
 NAMES = ("ann", "bob", "cem")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.bank import AdapterBank, Mixture, MixtureBranch, alone, per_site
 from prime_audit.engine.engine import Request
+from prime_audit.engine.lora import Adapter
 
 NAMES = ("ann", "bob", "cem")
 SCALAR = [
@@ -92,8 +92,8 @@ def test_the_same_adapters_in_another_order_share_a_batch(bench, pairs, worst, m
     orders = [NAMES, NAMES[::-1], ("bob", "ann", "cem")]
     mixtures = [Mixture(names, np.array([0.9, -0.4, 0.7]), rule) for names in orders]
     alone_ = [score_all(b.engine, [mixture], pairs)[0] for mixture in mixtures]
-    batches, branch = [], b.engine._branch
-    monkeypatch.setattr(b.engine, "_branch", lambda rows: batches.append(len(rows)) or branch(rows))
+    batches, branch = [], b.engine.branch
+    monkeypatch.setattr(b.engine, "branch", lambda rows: batches.append(len(rows)) or branch(rows))
     together = score_all(b.engine, mixtures, pairs)
     assert sum(batches) == 3 * len(pairs)
     assert len(batches) == 1  # one pass, though each names them in an order of its own
