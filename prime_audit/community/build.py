@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.given import GivenAdapters, chosen, fitting, load_given
 from prime_audit.community.kept import Origin
 from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users, cosines
 from prime_audit.community.sharers import bank_name as bank_name
-from prime_audit.community.store import Gates, Store, code_sha256, content_key, place_of
+from prime_audit.community.store import Gates, Store, content_key, place_of
 from prime_audit.engine.divergence import Divergence
 from prime_audit.engine.lora import Adapter
-from prime_audit.engine.memo import engine_sha256, key_of
+from prime_audit.engine.memo import key_of
 from prime_audit.engine.privacy import Guarantee, Privacy, account
 from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters, train_gates
 from prime_audit.errors import PartError, UserError
@@ -180,8 +181,7 @@ class Community:
         count, seed = self.number("clusters"), self.seed
         asked = (embeddings.shape, str(embeddings.dtype), count, seed)
         numbers = hashlib.sha256(embeddings.tobytes()).hexdigest()
-        code = code_sha256(("community/sharers.py",), ("scikit-learn", "numpy", "scipy"))
-        key = key_of(self.engine.base, "clusters", code, numbers, asked)
+        key = key_of(self.engine.base, "clusters", code_sha256("sharers"), numbers, asked)
         return self.store.arrays(key, lambda: {"own": cluster_users(embeddings, count, seed)})["own"]
 
     def similarity(self, target: str) -> np.ndarray:
@@ -350,8 +350,6 @@ class Community:
 
     def _key(self, kind: str, jobs: Sequence[Job], recipe: Recipe, more: dict[str, Any]) -> str:
         """Hash of all that decides a training: base, texts, recipe, seed, budget of a pass, code, device."""
-        import torch
-
         base = self.engine.base
         return content_key(
             {
@@ -363,8 +361,8 @@ class Community:
                 "recipe": asdict(recipe),
                 "seed": self.seed,
                 "tokens": self.number("train_tokens"),
-                "code": engine_sha256(),
-                "where": [torch.__version__, base.device.type, str(base.dtype)],
+                "code": code_sha256("engine"),
+                "where": [base.device.type, str(base.dtype)],
                 **more,
             }
         )
@@ -397,4 +395,4 @@ def _job(owner: str, examples: Sequence[Example]) -> Job:
 
 def _private(privacy: Privacy | None) -> dict[str, Any]:
     """Return what privacy adds to a training's key: nothing where there is none."""
-    return {"privacy": asdict(privacy)} if privacy else {}
+    return {"privacy": asdict(privacy), "private": code_sha256("private training")} if privacy else {}

@@ -7,8 +7,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 Gates = dict[str, "tuple[Tensor, ...]"]
 T = TypeVar("T")
 _COST, _LOST = "cost.json", "diverged.json"
-_PACKAGE = Path(__file__).parents[1]
 
 
 def default_cache() -> Path:
@@ -42,17 +39,6 @@ def default_cache() -> Path:
 def content_key(what: Mapping[str, Any]) -> str:
     """Hash of plain JSON data."""
     return hashlib.sha256(json.dumps(what, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-@cache
-def code_sha256(files: tuple[str, ...], libraries: tuple[str, ...]) -> str:
-    """Hash of the package's source ``files`` and of libraries' versions: what other code made is something else."""
-    digest = hashlib.sha256()
-    for name in files:
-        digest.update(name.encode() + b"\0" + (_PACKAGE / name).read_bytes() + b"\0")
-    for name in libraries:
-        digest.update(f"{name} {version(name)}\0".encode())
-    return digest.hexdigest()
 
 
 def place_of(key: str, number: int) -> str:

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.sharers import bank_name
-from prime_audit.community.store import code_sha256, content_key
+from prime_audit.community.store import content_key
 from prime_audit.engine.lora import Adapter
 from prime_audit.seeds import rng_of
 
@@ -155,7 +156,7 @@ def _cached(
         **asdict(trim),
         "of": [(s, bank.hashes[bank_name(s)]) for s in sharers],
         "seed": [community.seed, community.task.name],
-        "code": code_sha256(("community/trim.py",), ()),
+        "code": code_sha256("trim"),
     }
 
     def make() -> dict[str, Adapter]:

@@ -10,16 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from prime_audit.engine.base import (
-    Base,
-    config_sha256,
-    from_pretrained,
-    load_tokenizer,
-    pick_device,
-    resolve_model,
-)
+from prime_audit.engine.base import Base, config_sha256
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.codec import Codec
+from prime_audit.engine.load import from_pretrained, load_tokenizer, pick_device, resolve_model
 from prime_audit.engine.lora import hash_of
 from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent

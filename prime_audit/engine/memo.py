@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from prime_audit.cache.numeric import code_sha256
 from prime_audit.engine.mixture import Observation
 
 if TYPE_CHECKING:
@@ -41,27 +40,12 @@ def key_of(base: Base, kind: str, *asked: Any) -> str:
     import torch
 
     digest = hashlib.sha256()
-    where = (
-        torch.__version__,
-        base.device.type,
-        str(base.dtype),
-        torch.get_num_threads(),
-        base.codec.context,
-    )
+    where = (base.device.type, str(base.dtype), torch.get_num_threads(), base.codec.context)
     sites = tuple(site.name for site in base.sites)
-    for part in (kind, engine_sha256(), base.fingerprint, where, sites, *asked):
+    for part in (kind, code_sha256("engine"), base.fingerprint, where, sites, *asked):
         for piece in part if isinstance(part, Iterable) and not isinstance(part, str | tuple) else (part,):
             digest.update(repr(piece).encode() + b"\0")
         digest.update(b"\1")
-    return digest.hexdigest()
-
-
-@cache
-def engine_sha256() -> str:
-    """Hash of the engine's source: what other code made is something else."""
-    folder, digest = Path(__file__).parent, hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prime_audit.community.store import code_sha256
+from prime_audit.cache.numeric import code_sha256
 from prime_audit.engine.batches import Tick
 from prime_audit.engine.memo import Arrays, key_of
 
@@ -23,9 +23,6 @@ OPTIMIZERS = {"cma": "CMA", "ngopt": "NGOpt", "ngiohtuned": "NgIohTuned", "tbpsa
 """Our word → nevergrad's registry name (paper, Figure 4)."""
 BOX = 1.5
 """Merge weights lie in [−1.5, 1.5]."""
-CODE = ("prime/prime.py", "prime/search.py", "lamp/metrics.py", "lamp/tasks.py")
-LIBRARIES = ("nevergrad", "cma", "numpy", "scipy", "scikit-learn", "rapidfuzz", "rouge-score")
-"""What decides a search beside what is asked of the model: points come from it, and objectives."""
 ENTRY = ("weights", "utility", "similarity", "objective")
 """Fields of a trace's entries."""
 
@@ -124,7 +121,7 @@ def searched(
         left -= done
         tick(done)
 
-    key = key_of(engine.base, "search", code_sha256(CODE, LIBRARIES), asked)
+    key = key_of(engine.base, "search", code_sha256("search"), asked)
     found = _unpacked(engine.keeper.arrays(key, lambda: _packed(search(count))))
     if left:
         tick(left)

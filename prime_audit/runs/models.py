@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from prime_audit.engine.bank import AdapterBank
-from prime_audit.engine.base import Base, load_base, quiet_libraries
+from prime_audit.engine.base import Base
 from prime_audit.engine.embed import Encoder, base_encoder, load_encoder
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.load import load_base, quiet_libraries
 from prime_audit.engine.memory import Fit
 from prime_audit.plan.plan import Plan
 from prime_audit.runs.ledger import Ledger

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from prime_audit.engine.base import load_base, load_tokenizer
+from prime_audit.engine.load import load_base, load_tokenizer
 from prime_audit.errors import UserError
 
 from .files import Trap

@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from prime_audit.engine.adapters import save_adapter
 from prime_audit.engine.bank import AdapterBank
-from prime_audit.engine.base import Base, load_base, load_tokenizer, resolve_model
+from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.load import load_base, load_tokenizer, resolve_model
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.recipe import Job, LoraShape, Recipe
 from prime_audit.engine.train import train_adapters

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prime_audit.engine.bank import AdapterBank
-from prime_audit.engine.base import load_base
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.load import load_base
 from prime_audit.engine.lora import Adapter
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from prime_audit.engine.bank import AdapterBank
-from prime_audit.engine.base import DTYPES, load_base, pick_device
 from prime_audit.engine.embed import base_encoder, load_encoder
 from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.load import DTYPES, load_base, pick_device
 from prime_audit.engine.lora import Adapter
 from prime_audit.errors import UserError
 

@@ -11,9 +11,9 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 
 from prime_audit.engine import kvcache
 from prime_audit.engine.bank import Mixture, alone
-from prime_audit.engine.base import load_base
 from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.kvcache import GrowingLayer
+from prime_audit.engine.load import load_base
 from prime_audit.engine.sampling import Sampling, choose, uniforms
 
 KINDS = ["llama", "mistral", "qwen2"]

@@ -75,7 +75,7 @@ def test_whatever_decides_an_answer_makes_another_question(kept, pairs, monkeypa
     kept.engine.base.stops = (*stops, 9)
     assert ask()
     kept.engine.base.stops = stops
-    monkeypatch.setattr("prime_audit.engine.memo.engine_sha256", lambda: "other code")
+    monkeypatch.setattr("prime_audit.engine.memo.code_sha256", lambda _: "other code")
     assert ask()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from prime_audit.engine.adapters import load_adapter, save_adapter
-from prime_audit.engine.base import resolve_model
+from prime_audit.engine.load import resolve_model
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.merge import _read_weights, _spread
 from prime_audit.engine.privacy import parse_privacy
