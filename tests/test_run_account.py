@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prime_audit import Run, compare
-from prime_audit.community import build
+from prime_audit.community import training
 from prime_audit.engine.adapters import load_adapter
 from prime_audit.lamp.readers import read
 from prime_audit.record import Cost
@@ -93,7 +93,7 @@ def test_adapters_trained_by_other_code_are_not_read_back(
     again = quick("prime", **words, out=tmp_path / "again").record.community["LaMP-4"]["sharers"][0][
         "adapter"
     ]
-    monkeypatch.setattr(build, "code_sha256", lambda _: "another")
+    monkeypatch.setattr(training, "code_sha256", lambda _: "another")
     other = quick("prime", **words, out=tmp_path / "other").record.community["LaMP-4"]["sharers"][0][
         "adapter"
     ]

@@ -126,7 +126,7 @@ def user_prompts(
     method does not change; of a sharer a run leaves the held-out items out, of profile texts and
     fronts too. Profile texts are the data's or the summary.
     """
-    from prime_audit.community.profiles import plain_profile, shown_profile
+    from prime_audit.community.profile_texts import plain_profile, shown_profile
     from prime_audit.lamp.source import open_data
     from prime_audit.plan.plan import default_tasks, parse_methods
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from prime_audit.community.build import Community, Stage
+    from prime_audit.community.build import Community
+    from prime_audit.community.training import Stage
 
 DENSITY = {"ties": 0.2, "dare": 0.5}
 """Way of trimming → share of entries kept where none is given: TIES's own 20 %; for DARE half, which leaves a quarter

@@ -127,7 +127,7 @@ def module_of(model: Model, kept: Kept) -> Adapter:
     """Merge a model's adapters by its own rule, and set the base's adaptation beside them."""
     import torch
 
-    from prime_audit.community.given import fitting
+    from prime_audit.community.given_adapters import fitting
     from prime_audit.engine.rules import merge_adapters
 
     parts = []

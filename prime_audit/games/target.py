@@ -17,7 +17,7 @@ import numpy as np
 from prime_audit.audit.auc import IntArray
 from prime_audit.community.build import Community
 from prime_audit.community.held import Held
-from prime_audit.community.profiles import shown_profile
+from prime_audit.community.profile_texts import shown_profile
 from prime_audit.games.deal import Game
 from prime_audit.games.observe import PREFIX, Leakage, population, texts_of
 from prime_audit.games.play import Examined

@@ -13,7 +13,7 @@ A row holds ``input`` and ``output``, or the task's own fields (LaMP-2: ``descri
 it has one. ``"heldout": true`` marks an item of hers that her adapter never saw: what the heldout game sets against the
 others. Such items have to be drawn at random from all of hers; without any, that game is not applicable.
 ``items.jsonl.gz`` and ``items.json`` (a list of rows) are read too. Adapters are looked at here for their hash only;
-``community/given.py`` reads them.
+``community/given_adapters.py`` reads them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from prime_audit.community.build import Community
 from prime_audit.community.cautions import cautions, one_sided
 from prime_audit.community.held import Held, hold_back
-from prime_audit.community.profiles import plain_profile, shown_profile, written_profiles
+from prime_audit.community.profile_texts import plain_profile, shown_profile, written_profiles
 from prime_audit.community.store import Store
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
@@ -33,7 +33,7 @@ from prime_audit.runs import unaided, utility
 from prime_audit.runs.account import data_cautions, data_of, describe, model_row
 from prime_audit.runs.cells import Cell, Lost, chunks, cores_of
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.models import Readers
+from prime_audit.runs.readers import Readers
 from prime_audit.runs.utility import Answers
 from prime_audit.seeds import seed_of
 
@@ -117,22 +117,27 @@ class TaskRun:
             if get("sampling")
             else None
         )
-        bank, tokens = AdapterBank(self.base), get("read_tokens")
-        return Engine(self.base, bank, get("batch_tokens"), sampling, self.store, tokens)
+        return Engine(
+            self.base,
+            AdapterBank(self.base),
+            batch_tokens=get("batch_tokens"),
+            sampling=sampling,
+            keeper=self.store,
+            read_tokens=get("read_tokens"),
+        )
 
     def _community(self) -> Community:
         stage = partial(self.ledger.stage, self.task.name, None, engine=self.engine)
         community = Community(
-            self.task,
-            self.seen,
-            {},
-            self.engine,
-            self.readers.encoder,
-            self.plan.settings,
-            self.plan.seed,
-            self.store,
-            stage,
-            self.plan.sharer_dp,
+            task=self.task,
+            data=self.seen,
+            engine=self.engine,
+            encoder=self.readers.encoder,
+            settings=self.plan.settings,
+            seed=self.plan.seed,
+            store=self.store,
+            stage=stage,
+            privacy=self.plan.sharer_dp,
         )
         community.embed()
         users = [*self.seen.adapt, *self.seen.targets, *(s.shown for s in community.sharers)]

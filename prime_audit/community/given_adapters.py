@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prime_audit.community.kept import Origin
+from prime_audit.community.origins import Origin
 from prime_audit.community.sharers import Sharer, bank_name
 from prime_audit.errors import PartError, UserError
 from prime_audit.io.adapter_files import WEIGHTS
