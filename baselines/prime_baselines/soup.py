@@ -19,7 +19,7 @@ PARAMS = (
 
 @method(source="Wortsman et al. 2022 (model soups)", params=PARAMS)
 def personalise(scene: Scene, *, k: int, merge: str) -> dict[str, Personal]:
-    """Give every target the mean of her nearest sharers' adapters."""
+    """Give every target the mean of the most similar sharers' adapters."""
     scene.community.ready()
     made = {}
     for user in scene.community.targets:

@@ -12,19 +12,24 @@ from prime_audit.plugins import Param, Personal, Scene, method
 
 PARAMS = (
     Param("k", "preset:prime.k", "most similar sharers merged; 0 means all", bounds=(0, math.inf)),
-    Param("density", DENSITY["ties"], "share of each matrix' entries kept, the largest", bounds=(1e-6, 1)),
+    Param(
+        "density",
+        DENSITY["ties"],
+        "share of each matrix's entries that remain, the largest",
+        bounds=(1e-6, 1),
+    ),
     Param("scale", 1.0, "λ: the merged update's weight, above 0", bounds=(1e-6, math.inf)),
     Param(
         "space",
         "delta",
-        "delta: signs are elected for updates ΔW = BA, and the merge is put back to low rank (PEFT's ties_svd); "
-        "factor: for A and B each (PEFT's ties), though sharers' A begin at unlike random numbers",
+        "delta: elects signs for updates ΔW = BA, then SVD to low rank (PEFT's ties_svd); factor: for A and B each "
+        "(PEFT's ties), although each sharer's A starts at other random numbers",
         tuple(SPACES),
     ),
     Param(
         "rank",
         0,
-        "rank left in delta space, rounded up to a multiple of the adapters'; 0 means k times theirs",
+        "rank in delta space, rounded up to a multiple of the adapters' rank; 0 means k times that rank",
         bounds=(0, math.inf),
     ),
 )

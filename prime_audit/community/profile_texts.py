@@ -20,7 +20,7 @@ MAX_NEW = 300
 
 
 def plain_profile(task: Task, user: User) -> str:
-    """Return the profile text the data brings, or the summary of the user's history."""
+    """Return the data's profile text, or the summary of the user's history."""
     return user.profile or summary_profile(task, user.history)
 
 
@@ -35,9 +35,9 @@ def shown_profile(task: Task, user: User, texts: Mapping[str, str], wording: str
 def written_profiles(
     task: Task, users: Sequence[User], writer: Engine, items: int, seed: int, tick: Tick = nothing
 ) -> dict[str, str]:
-    """Let an instruct model write each user's profile from ``items`` random history items (Table 11).
+    """Write each user's profile with an instruct model, from ``items`` random history items (Table 11).
 
-    Sampled at temperature 0.6, top-k 10, top-p 0.9, at most 300 tokens; each user's draws are her own.
+    Sampled at temperature 0.6, top-k 10, top-p 0.9, at most 300 tokens; each user has random numbers of their own.
     """
     from prime_audit.engine.sampling import Sampling
 

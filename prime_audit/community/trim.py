@@ -1,11 +1,11 @@
 """Trimming sharers' task vectors and uniting them by elected signs: TIES (Yadav et al. 2023), DARE (Yu et al. 2024).
 
-A LoRA's task vector is its update ΔW = BA, or each of its factors A and B taken for one, as PEFT's ``ties`` and
-``dare_*`` do. Sharers' A begin at random numbers of their own, so that an entry of A means something else for each of
-them: what compares entries, by size or between sharers, is sound on ΔW alone. A trimmed ΔW has full rank, though; it
-goes back to low rank by truncated SVD, as in PEFT's ``*_svd``. Of what DARE drops there this undoes the more the wider
-the matrix: at density 0.2 a random update of rank 8 differs from itself by twice its norm when dropped, and by 0.42 of
-it (width 512) or 0.20 (2048) when back at rank 8. DARE of the factors keeps rank and mean without it.
+A LoRA's task vector is its update ΔW = BA, or each of its factors A and B, as in PEFT's ``ties`` and ``dare_*``. Each
+sharer's A starts at random numbers of its own, so an entry of A has no common meaning: comparing entries, by size or
+between sharers, is sound only on ΔW. A trimmed ΔW has full rank, though, and truncated SVD takes it back to low rank,
+as in PEFT's ``*_svd``. That partly undoes DARE, the more the wider the matrix: at density 0.2, dropping changes a
+random update of rank 8 by twice its norm, but after SVD to rank 8 only by 0.42 of it (width 512) or 0.20 (2048). DARE
+of the factors needs no SVD and preserves rank and mean.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from prime_audit.community.training import Stage
 
 DENSITY = {"ties": 0.2, "dare": 0.5}
-"""Way of trimming → share of entries kept where none is given: TIES's own 20 %; for DARE half, which leaves a quarter
-of the products b·a that make ΔW (its authors drop 20 to 90 % of ΔW)."""
+"""Way of trimming → default share of entries that remain: 20 % for TIES, as in the paper; half for DARE, which leaves a
+quarter of the products b·a in ΔW (its authors drop 20 to 90 % of ΔW)."""
 
 
 @dataclass(frozen=True)
 class Trim:
-    """What becomes of each sharer's task vector before vectors are united."""
+    """How each sharer's task vector is trimmed before vectors are united."""
 
     how: str
-    """``ties``: its largest entries are kept; ``dare``: random ones, scaled up so that the mean stays."""
+    """``ties`` keeps the largest entries; ``dare`` keeps random ones, scaled up so that the mean stays."""
     density: float
-    """Share of the entries kept, in each matrix on its own, in (0, 1]."""
+    """Share of entries to keep in each matrix, in (0, 1]."""
     space: str
     """Which vectors, by name in ``SPACES``."""
 
@@ -53,7 +53,7 @@ def largest(vectors: Tensor, density: float) -> Tensor:
     sizes = vectors.flatten(1).abs()
     kept = max(1, int(density * sizes.shape[1]))
     least = sizes.kthvalue(sizes.shape[1] - kept + 1, dim=1).values
-    # By a threshold: which of equal entries a sort would keep is nobody's promise.
+    # By a threshold: a sort does not promise which of equal entries it would keep.
     return vectors * (sizes >= least[:, None]).view_as(vectors)
 
 

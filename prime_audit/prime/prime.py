@@ -103,7 +103,7 @@ def _names(scene: Scene, sharers: Iterable[str], trim: str, density: float, merg
     """Return sharer → name in the bank of the adapter that is searched over."""
     if trim == "none":
         return {s: bank_name(s) for s in sharers}
-    # What she answers herself (``Judge``) stays hers: the penalty is for resembling her, not what was left of her.
+    # The penalty (``Judge``) compares with the sharer's own answers, not with those of the trimmed adapter.
     how = Trim(trim, density or DENSITY[trim], RULES[merge].space if trim == "ties" else "factor")
     made = united(scene.community, scene.stage, ({s} for s in sharers), how)
     return {s: made[frozenset({s})][0] for s in sharers}
@@ -120,7 +120,7 @@ def _drawn(scene: Scene, user: User, share: float) -> list[Example]:
 def _best(judge: Judge, hunts: Sequence[Hunt]) -> list[Personal]:
     """Evaluate the recommendation; deploy the best point evaluated, the earliest of equals."""
     points = [h.recommendation for h in hunts]
-    # Often it is a point of the search, whose answers are known; where they are drawn, they are drawn anew.
+    # Often it is a point of the search, whose answers are known. Sampled answers are drawn again.
     known = [None if judge.draws else _seen(h, w) for h, w in zip(hunts, points, strict=True)]
     fresh = [(h, w, "recommended") for h, w, k in zip(hunts, points, known, strict=True) if k is None]
     found = iter(judge.evaluate(fresh) if fresh else [])

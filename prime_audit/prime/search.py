@@ -1,6 +1,6 @@
-"""Gradient-free search over merge weights: nevergrad, asked in whole populations where that changes nothing.
+"""Gradient-free search over merge weights with nevergrad, in whole populations where that gives the same points.
 
-What it found is kept by the content of all that decides it, so that a known search is not replayed point by point.
+Results are cached, so a known search is not replayed point by point.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from prime_audit.engine.engine import Engine
 
 OPTIMIZERS = {"cma": "CMA", "ngopt": "NGOpt", "ngiohtuned": "NgIohTuned", "tbpsa": "TBPSA"}
-"""Our word → nevergrad's registry name (paper, Figure 4)."""
+"""Our name → nevergrad's registry name (paper, Figure 4)."""
 BOX = 1.5
-"""Merge weights lie in [−1.5, 1.5]."""
+"""Bound of merge weights: [−1.5, 1.5]."""
 ENTRY = ("weights", "utility", "similarity", "objective")
 """Fields of a trace's entries."""
 
@@ -43,19 +43,19 @@ class Search:
                 space, budget=budget, num_workers=1
             )
         self._budget, self._asked = budget, list[Any]()
-        self.told = 0
+        self._told = 0
 
     @property
     def done(self) -> bool:
         """Whether the budget is spent."""
-        return self.told >= self._budget
+        return self._told >= self._budget
 
     def ask(self) -> list[np.ndarray]:
-        """Return the next candidates, float64 [d] each: all that can be asked before the next tell matters."""
+        """Return the next candidates, float64 [d] each: all that do not depend on the next ``tell``."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._asked = [self._optimizer.ask()]
-            for _ in range(min(self._queued(), self._budget - self.told - 1)):
+            for _ in range(min(self._queued(), self._budget - self._told - 1)):
                 self._asked.append(self._optimizer.ask())
         return [np.array(c.value, dtype=np.float64) for c in self._asked]
 
@@ -65,7 +65,7 @@ class Search:
             warnings.simplefilter("ignore")
             for candidate, value in zip(self._asked, objectives, strict=True):
                 self._optimizer.tell(candidate, -float(value))
-        self.told += len(self._asked)
+        self._told += len(self._asked)
         self._asked = []
 
     def recommendation(self) -> np.ndarray:
@@ -75,10 +75,10 @@ class Search:
             return np.array(self._optimizer.provide_recommendation().value, dtype=np.float64)
 
     def _queued(self) -> int:
-        """How many more candidates the optimizer has drawn already, so that asking them now changes nothing.
+        """How many more candidates the optimizer has drawn already, so that asking for them now changes nothing.
 
-        CMA keeps a queue; TBPSA draws a generation from one centre. Anything else decides point by point, and
-        some (Cobyla inside NGOpt) would wait for ever for the answer to the first.
+        CMA has a queue; TBPSA draws a generation from one centre. Others decide point by point, and some (Cobyla
+        inside NGOpt) would wait forever for the answer to the first.
         """
         inner = self._optimizer
         while hasattr(inner, "optim"):
@@ -108,7 +108,7 @@ def searched(
     search: Callable[[Tick], list[Found]],
     tick: Tick,
 ) -> list[Found]:
-    """Search, or read back what was found, one a target; ``asked`` is all that decides it but the model and the code.
+    """Search, or read cached results, one per target; ``asked`` is all that decides them except model and code.
 
     ``tick`` counts the ``total`` candidates either way.
     """
