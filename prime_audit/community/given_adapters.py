@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prime_audit.engine.lora import Adapter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GivenAdapters:
     """The adapters of a community whose sharers trained them elsewhere."""
 
@@ -58,7 +58,12 @@ def load_given(given: Given, base: Base, lora: Mapping[str, Any]) -> GivenAdapte
     }
     folders = [s.folder for s in given.sharers] + ([given.base] if given.base else [])
     return GivenAdapters(
-        fitted, origins, before, rank, scaling, (*_other_bases(folders, base), *_unlike([*raw.values()]))
+        adapters=fitted,
+        origins=origins,
+        base=before,
+        rank=rank,
+        scaling=scaling,
+        notes=(*_other_bases(folders, base), *_unlike([*raw.values()])),
     )
 
 

@@ -18,21 +18,21 @@ _PREFIX = "base_model.model."
 _NUMBER = re.compile("[0-9]{1,9}")
 """A layer's number in a module's path."""
 _LARGEST = 1 << 20
-"""Rank and alpha of any adapter lie below."""
-# Each of these changes what the stored factors mean; reading one as plain LoRA would be silently wrong.
+"""Rank and alpha of an adapter have to be smaller."""
+# Each of these changes the meaning of the stored factors; reading them as plain LoRA would be silently wrong.
 _UNSUPPORTED = (
     *("use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "rank_pattern", "alpha_pattern"),
     *("modules_to_save", "target_parameters", "trainable_token_indices", "layer_replication"),
     *("alora_invocation_tokens", "arrow_config", "kasa_config", "monteclora_config"),
 )
 _MOVES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""Initialisations that change the base's own weights: the factors alone do not say what was trained."""
+"""Initialisations that change the base's own weights: the factors alone are not what was trained."""
 
 
 def save_adapter(
     adapter: Adapter, folder: Path, *, base_model: str = "", dropout: float = 0.0, revision: str = ""
 ) -> None:
-    """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT would, no file half-written."""
+    """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT does; no file is left half-written."""
     from peft import LoraConfig
     from safetensors.torch import save_file
 
@@ -66,7 +66,7 @@ def load_adapter(folder: Path) -> Adapter:
 
     try:
         tensors = load_file(str(folder / WEIGHTS))
-    except Exception as fault:  # the library raises half a dozen kinds; all mean: these are no such tensors
+    except Exception as fault:  # the library raises half a dozen types; all mean: not a safetensors file
         raise UserError(
             f"{folder / WEIGHTS}: cannot be read as safetensors: {fault}; save the adapter again with PEFT"
         ) from fault
@@ -81,17 +81,17 @@ def load_adapter(folder: Path) -> Adapter:
         ) from None
     if not sites:
         raise UserError(
-            f"{folder / WEIGHTS}: holds no LoRA factors of Linear layers; give a plain LoRA adapter"
+            f"{folder / WEIGHTS}: contains no LoRA factors of Linear layers; pass a plain LoRA adapter"
         )
     if tensors:
         raise UserError(
-            f"{folder / WEIGHTS}: tensor {min(tensors)!r} is no LoRA factor; give a plain LoRA adapter"
+            f"{folder / WEIGHTS}: tensor {min(tensors)!r} is no LoRA factor; pass a plain LoRA adapter"
         )
     if any(t.ndim != 2 or not t.is_floating_point() for t in (*a, *b)):
-        raise UserError(f"{folder / WEIGHTS}: factors are no tables of fractions; give a plain LoRA adapter")
+        raise UserError(f"{folder / WEIGHTS}: factors must be float matrices; pass a plain LoRA adapter")
     ranks = {r for x, y in zip(a, b, strict=True) for r in (x.shape[0], y.shape[-1])}
     if ranks != {config["r"]}:
-        raise UserError(f"{folder / WEIGHTS}: factors are not of rank {config['r']}, which {CONFIG} names")
+        raise UserError(f"{folder / WEIGHTS}: factors do not have the rank {config['r']} that {CONFIG} gives")
     scaling = float(config["lora_alpha"]) / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
     return Adapter(tuple(sites), a, b, scaling)
 
@@ -119,25 +119,25 @@ def _read_config(folder: Path) -> dict[str, Any]:
         used.append(f"init_lora_weights={config['init_lora_weights']}")
     if kind != "LORA" or used:
         what = (", ".join(used) if kind == "LORA" else str(kind))[:200]
-        raise UserError(f"{folder / CONFIG}: {what} is not supported; give a plain LoRA adapter")
+        raise UserError(f"{folder / CONFIG}: {what} is not supported; pass a plain LoRA adapter")
     return dict(config)
 
 
 def base_model_of(folder: Path) -> str:
-    """Name the base model that an adapter's configuration names; empty where it names none."""
+    """Return the base model in an adapter's configuration; empty where there is none."""
     named = _read_config(folder).get("base_model_name_or_path")
     return named if isinstance(named, str) else ""
 
 
 def require_finite(adapter: Adapter, folder: Path) -> None:
-    """Raise UserError where an adapter holds NaN or infinity: whatever it joins would answer nothing."""
+    """Raise UserError where an adapter contains NaN or infinity, which would break every merge with it."""
     for name, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
         if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-            raise UserError(f"{folder / WEIGHTS}: {name} holds NaN or infinity; train the adapter again")
+            raise UserError(f"{folder / WEIGHTS}: {name} contains NaN or infinity; retrain the adapter")
 
 
 def layer_of(site: str) -> int:
-    """Return the number of the decoder layer that a module path names; -1 where it names none."""
+    """Return the number of the decoder layer in a module path; -1 where there is none."""
     return int(next((part for part in site.split(".") if _NUMBER.fullmatch(part)), -1))
 
 

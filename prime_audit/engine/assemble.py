@@ -1,4 +1,4 @@
-"""Per-Pcs assembly: merge weights chosen module by module while one forward pass goes on (Tan et al. 2024a)."""
+"""Per-Pcs assembly: merge weights chosen module by module during one forward pass (Tan et al. 2024a)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Gates = Mapping[str, tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class Unit:
-    """One batch of one target's history, and the adapters she may draw on."""
+    """One batch of one target's history, and the adapters to choose from."""
 
     target: str
     pool: tuple[str, ...]
@@ -40,7 +40,7 @@ def assemble(
 ) -> list[np.ndarray]:
     """Return for each unit its weights [sites, pool], to be merged by the rule ``ASSEMBLED``.
 
-    Each unit is decided by its own examples alone; several share a pass. ``tick`` counts units.
+    Each unit depends on its own examples alone, though several share a pass. ``tick`` counts units.
     """
     if engine.keeper is None:
         return _assemble(engine, units, gates, top_k, tick)
@@ -102,7 +102,7 @@ class Assemble(Pass[np.ndarray]):
         """Return each unit's weights, float64 [units, sites, pool]."""
         base, rows = self.engine.base, [e for own in self.examples for e in own]
         unit_of_row = [unit for unit, own in enumerate(self.examples) for _ in own]
-        branch = _Assembly(self.engine, self.pool, self.gates, rows, unit_of_row, self.top_k)
+        branch = _Assembly(self, rows, unit_of_row)
         with base.mounted(branch):
             base.pass_by(pad_right([e.ids for e in rows], base.codec.pad, base.device), *gold_places(rows))
         sites = range(len(base.sites))
@@ -111,27 +111,19 @@ class Assemble(Pass[np.ndarray]):
 
 
 class _Assembly(Branch):
-    """The branch that looks at each module's own input, picks its sharers, and goes on with them."""
+    """The branch that chooses sharers by each module's input, and continues with them."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        pool: tuple[str, ...],
-        gates: Gates,
-        rows: Sequence[Encoded],
-        unit_of_row: Sequence[int],
-        top_k: int,
-    ) -> None:
-        self._bank, self._pool, self._gates = engine.bank, pool, gates
-        self._top = min(top_k, len(pool))
+    def __init__(self, work: Assemble, rows: Sequence[Encoded], unit_of_row: Sequence[int]) -> None:
+        self._bank, self._pool, self._gates = work.engine.bank, work.pool, work.gates
+        self._top = min(work.top_k, len(work.pool))
         self.chosen: dict[int, Tensor] = {}
-        """Site → weights [units, pool], for the sites passed so far (a model need not run them in order)."""
-        device = engine.base.device
+        """Site → weights [units, pool], for the sites passed so far (a model may run them in any order)."""
+        device = work.engine.base.device
         self._places = gold_places(rows)
         self._width = max(len(e.ids) for e in rows)
         self._picked = Places.of(len(rows), *self._places, device)
         self._unit = torch.tensor(list(unit_of_row), device=device)
-        # What one gold position counts in its unit: an example's positions together as much as another example's.
+        # Weight of one gold position in its unit: every example counts the same, however long its gold.
         each = [1 / (e.gold * unit_of_row.count(u)) for u, e in zip(unit_of_row, rows, strict=True)]
         of_place = torch.tensor(self._places[0], device=device)
         counted = torch.tensor(each, device=device, dtype=torch.float32)[of_place]
@@ -142,7 +134,7 @@ class _Assembly(Branch):
         # The last layer's queries and output are computed at the gold positions alone (``lastlayer``).
         places = self._places if x.shape[1] == self._width else self._picked.flat
         scores = self._share @ self._scores(site, x[places])
-        top, who = scores.sort(dim=-1, descending=True, stable=True)  # of equal scores the pool's first
+        top, who = scores.sort(dim=-1, descending=True, stable=True)  # ties go to the pool's first
         top, who = top[:, : self._top], who[:, : self._top]
         weights = torch.zeros_like(scores).scatter(-1, who, torch.softmax(top, -1))
         self.chosen[site] = weights

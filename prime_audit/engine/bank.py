@@ -23,9 +23,9 @@ class AdapterBank:
         self.base = base
         self.names: list[str] = []
         self.hashes: dict[str, str] = {}
-        """Adapter → hash of its factors as they came, whatever the bank's number format, and its scaling."""
+        """Adapter → hash of its factors before conversion to the bank's number format, and its scaling."""
         self.made_of: dict[str, tuple[str, ...]] = {}
-        """Adapter that was made of others, not trained → those others."""
+        """Adapter that was made from others, not trained → those others."""
         self.scaling = 1.0
         self._A: list[Tensor] = []
         self._B: list[Tensor] = []
@@ -41,7 +41,7 @@ class AdapterBank:
     ) -> None:
         """Append adapters; ValueError where a name is taken or an adapter does not fit the bank.
 
-        ``made_of`` names for an adapter that was made of others these others: whoever has weight in a model.
+        ``made_of``: adapter → the adapters that it was made from.
         """
         shape = (self.scaling, self.rank) if self._A else None
         fitting = []
@@ -79,7 +79,7 @@ class AdapterBank:
         return self._A[site][rows], self._B[site][rows]
 
     def stacked(self, names: tuple[str, ...]) -> Stacked:
-        """Return these adapters' factors as the mixtures' products want them; the last ones asked for are kept."""
+        """Return these adapters' factors stacked for a mixture's products; the last result is remembered."""
         if self._last is None or self._last[0] != names:
             self._last = (
                 names,
@@ -88,7 +88,7 @@ class AdapterBank:
         return self._last[1]
 
     def adapter(self, mixture: Mixture) -> Adapter:
-        """Write a mixture (not the empty one) out as one adapter: see :func:`merge_adapters`."""
+        """Write a mixture (not the empty one) as one adapter: see :func:`merge_adapters`."""
         sites = tuple(site.name for site in self.base.sites)
         parts = []
         for name in mixture.names:
@@ -106,9 +106,9 @@ class Stacked:
     """Some adapters' factors, side by side."""
 
     down: Mapping[int, Tensor]
-    """First site of those that read the same input → their A, one under the other: [sites · S · r, d_in]."""
+    """First of the sites that read the same input → their A, stacked: [sites · S · r, d_in]."""
     place: Sequence[tuple[int, int]]
-    """Per site, the first site that reads the same input, and where its own rows begin."""
+    """Per site, the first site that reads the same input, and where its own rows start."""
     up: Sequence[Tensor]
     """Per site, B: [d_out, S · r]."""
 
@@ -156,7 +156,7 @@ class MixtureBranch(Branch):
     def __init__(self, bank: AdapterBank, mixtures: Sequence[Mixture]) -> None:
         (rule,) = {m.rule for m in mixtures if m.names} or {DEFAULT}
         self._rule = RULES[rule]
-        # Sorted: the sums' order, and so their last bit, is the same whoever shares the batch.
+        # Sorted: the order of the sums, and so the last bit, does not depend on the rest of the batch.
         names = tuple(sorted({n for m in mixtures for n in m.names}))
         self._stacked = bank.stacked(names)
         self._rank = bank.rank

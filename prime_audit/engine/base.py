@@ -44,16 +44,16 @@ class Branch:
     """What runs beside every site: adds ``branch(i, x)`` to the output of site i."""
 
     def __call__(self, site: int, x: Tensor) -> Tensor:
-        """Return the addition [rows, tokens, d_out] for the site's own input x [rows, tokens, d_in]."""
+        """Return the addition [rows, tokens, d_out] for the site's input x [rows, tokens, d_in]."""
         raise NotImplementedError
 
     def onto(self, site: int, x: Tensor, output: Tensor) -> Tensor:
-        """Return a site's output with the addition; it may be the same tensor, changed."""
+        """Return a site's output with the addition; may change the tensor in place."""
         return output + self(site, x).to(output.dtype)
 
     def select(self, rows: Tensor) -> None:
         """Keep only these rows of the batch (int64 [n]), in this order; rows leave in generation only."""
-        raise NotImplementedError(f"{type(self).__name__} keeps its rows")
+        raise NotImplementedError(f"{type(self).__name__} cannot drop rows")
 
 
 class Base:
@@ -68,17 +68,17 @@ class Base:
             "observe": Fit("one scored text"),
             "train": Fit("one training example"),
         }
-        """What memory allowed so far, by kind of work."""
+        """Batch sizes that memory allowed so far, by kind of work."""
         self.worker = Worker()
         """Who does the passes through the model; training's, too."""
         self.codec = Codec(tokenizer, context_length(model.config))
         if self.codec.eos >= model.get_input_embeddings().num_embeddings:
             raise UserError(
-                f"model {name}: its tokenizer's end-of-text lies outside the model's vocabulary; "
-                "give a model folder with the model's own tokenizer"
+                f"model {name}: its tokenizer's end-of-text is outside the model's vocabulary; "
+                "pass a model folder with the model's own tokenizer"
             )
         self.stops = _stops(model, self.codec.eos)
-        """Token ids that end an answer: the tokenizer's end-of-text and those that the model itself names."""
+        """Token ids that end an answer: the tokenizer's end-of-text and those in the model's configuration."""
         self._linears = dict(_projections(model, targets))
         missing = [
             target for target in targets if not any(path.endswith(f".{target}") for path in self._linears)
@@ -86,7 +86,7 @@ class Base:
         if missing:
             raise UserError(
                 f"model {name}: no Linear layer named {', '.join(missing)} to adapt; "
-                "give a model with Linear attention projections (Llama, Mistral, Qwen)"
+                "pass a model with Linear attention projections (Llama, Mistral, Qwen)"
             )
         self.sites = [
             Site(path, _layer(path), linear.in_features, linear.out_features)
@@ -104,12 +104,12 @@ class Base:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """Device of the weights."""
         return next(self.model.parameters()).device  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> torch.dtype:
-        """The weights' type."""
+        """Type of the weights."""
         return next(self.model.parameters()).dtype  # type: ignore[no-any-return]
 
     @property
@@ -132,12 +132,12 @@ class Base:
         return None if self._branch is None else self._branch.onto(site, args[0], output)
 
     def room(self, tokens: int, kind: str) -> int:
-        """Say how many padded tokens a batch may hold: ``tokens``, or fewer where the memory is too small for them."""
+        """Return how many padded tokens a batch may have: ``tokens``, or fewer where memory is short."""
         fit = tokens_that_fit(self.model.config, self.dtype.itemsize, self.device, kind)
         return min(tokens, fit)
 
     def logits_at(self, ids: Tensor, rows: Sequence[int], columns: Sequence[int], **options: Any) -> Tensor:
-        """Logits at some places of a batch, [places, vocabulary]; the others never meet the output layer.
+        """Logits at some places of a batch, [places, vocabulary]; the output layer runs at these alone.
 
         ``options`` go to the model (mask, positions, cache); without any, rows are padded on the right.
         """
@@ -146,13 +146,13 @@ class Base:
             states, places = self._last_states(ids, rows, columns, **options)
             picked: Tensor = self.model.get_output_embeddings()(states[places.flat])
             return picked
-        # What a model of another make does to its logits is its own affair.
+        # Other architectures may change their logits after the output layer.
         first = min(columns)
         out = self.model(input_ids=ids, logits_to_keep=ids.shape[1] - first, **options)
         return out.logits[list(rows), [c - first for c in columns]]  # type: ignore[no-any-return]
 
     def pass_by(self, ids: Tensor, rows: Sequence[int], columns: Sequence[int]) -> None:
-        """Read a batch for what the branch sees on the way; the last layer only at these places, where it can be."""
+        """Run a batch for what its branch sees; where possible, the last layer only at these places."""
         if self._last_alone:
             self._last_states(ids, rows, columns, use_cache=False)
         else:
@@ -160,7 +160,7 @@ class Base:
 
     @property
     def _last_alone(self) -> bool:
-        """Whether the last layer can be computed at some places alone."""
+        """Whether the last layer can run at some places alone."""
         return self._last is not None and attention.fused(self.model.config)
 
     def _last_states(
@@ -173,7 +173,7 @@ class Base:
             return self.model.base_model(input_ids=ids, **options)[0], places
 
     def aligned(self, adapter: Adapter) -> Adapter:
-        """Put an adapter's sites in this base's order; ValueError where it was made for another model."""
+        """Put an adapter's sites in this base's order; ValueError where it is for another model."""
         place = {name: i for i, name in enumerate(adapter.sites)}
         if place.keys() != {site.name for site in self.sites}:
             raise ValueError("the adapter is for other modules than the base's")
@@ -199,7 +199,7 @@ class Base:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put back the weights as loaded."""
+        """Restore the weights as loaded."""
         for path, weight in self._pristine.items():
             self._linears[path].weight.copy_(weight)
         self._pristine.clear()
@@ -207,19 +207,19 @@ class Base:
 
     @property
     def fingerprint(self) -> str:
-        """Name the model as it is: weights loaded, tokens, ends, and what was merged since, in that order."""
+        """Identify the current model: loaded weights, tokenizer, stop tokens, and adapters merged since, in order."""
         parts = [self.loaded_sha256, config_sha256(self.model.config), self.codec.content, repr(self.stops)]
         return " ".join([*parts, *self._merged])
 
     @cached_property
     def loaded_sha256(self) -> str:
-        """Hash of the weights as loaded (see :meth:`sha256`); ask before anything is merged."""
+        """Hash of the weights as loaded (see :meth:`sha256`); first read it before anything is merged."""
         if self._merged:
-            raise RuntimeError("the hash of the loaded weights was asked for when they were gone")
+            raise RuntimeError("the hash of the loaded weights was first read after a merge")
         return self.sha256()
 
     def sha256(self) -> str:
-        """Hash of every weight as held now, in name order: what the numbers were made with."""
+        """Hash of every current weight, in name order."""
         digest = hashlib.sha256()
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())

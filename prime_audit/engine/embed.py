@@ -21,12 +21,13 @@ from prime_audit.engine.passes import Pass, Worker
 
 
 class Encoder:
-    """Mean-pooled hidden states of the base itself, or of an encoder model of its own."""
+    """Mean-pooled hidden states of the base itself, or of a separate encoder model."""
 
     def __init__(
         self,
         body: Any,
         tokenizer: Any,
+        *,
         limit: int = 512,
         batch_tokens: int = 16384,
         spent: Spent | None = None,
@@ -35,26 +36,26 @@ class Encoder:
     ) -> None:
         self.body, self.tokenizer, self.limit, self.batch_tokens = body, tokenizer, limit, batch_tokens
         self.spent = Spent() if spent is None else spent
-        """The account that its work is counted in."""
+        """Where its work is counted."""
         self._identity, self.options = identity, options
         self.fit = Fit("one embedded text")
         self.worker = Worker()
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the model's own weights, configuration and tokens; of a base, ask :meth:`content`."""
+        """Hash of the model's own weights, configuration and tokens; see :meth:`content` for a base."""
         weights = hash_of(tensor for _, tensor in sorted(self.body.state_dict().items()))
         return f"{weights} {config_sha256(self.body.config)} {Codec(self.tokenizer, self.limit).content}"
 
     def content(self) -> tuple[str, int, int]:
-        """All but the texts that decides an embedding."""
+        """Return all that decides an embedding, except the text."""
         return (self._identity() if self._identity else self.sha256), self.limit, self.batch_tokens
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], tick: Tick = nothing) -> np.ndarray:
         """Embed texts (first ``limit`` tokens): float64 [n, hidden]."""
-        pad = self.tokenizer.pad_token_id or 0  # any token will do: the mask hides it
-        # A text without any token has no mean: a padding token stands for it.
+        pad = self.tokenizer.pad_token_id or 0  # any token: the mask hides it
+        # A text without tokens has no mean: use a padding token.
         rows = [
             self.tokenizer(t, truncation=True, max_length=self.limit)["input_ids"] or [pad] for t in texts
         ]
@@ -108,17 +109,24 @@ def base_encoder(base: Base, limit: int = 512, batch_tokens: int = 16384) -> Enc
     """Use the base's own body, without the output layer and the key-value cache."""
     limit, body = min(limit, base.codec.context), base.model.base_model
     return Encoder(
-        body, base.codec.tokenizer, limit, batch_tokens, base.spent, lambda: base.fingerprint, use_cache=False
+        body,
+        base.codec.tokenizer,
+        limit=limit,
+        batch_tokens=batch_tokens,
+        spent=base.spent,
+        identity=lambda: base.fingerprint,
+        use_cache=False,
     )
 
 
 def load_encoder(
     model: str, device: str, limit: int = 512, batch_tokens: int = 16384, spent: Spent | None = None
 ) -> Encoder:
-    """Load a Hugging Face encoder (folder or hub id), float32; what it does is counted in ``spent``."""
+    """Load a Hugging Face encoder (folder or hub id), float32; its work is counted in ``spent``."""
     from transformers import AutoModel
 
     source = resolve_model(model)
     body = from_pretrained(AutoModel, source, model, dtype=torch.float32).to(pick_device(device))
     tokenizer = load_tokenizer(source, model)
-    return Encoder(body.eval().requires_grad_(False), tokenizer, limit, batch_tokens, spent)
+    body = body.eval().requires_grad_(False)
+    return Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from prime_audit.engine.sampling import Sampling, uniforms
 from prime_audit.engine.tree import Tree, reach
 
 UNITED = 0.25
-"""Cost that small sets of adapters may add to each other by sharing a batch, as a share of the base's own."""
+"""Cost that small sets of adapters may add to each other by sharing a batch, relative to the base's own."""
 
 
 @dataclass
@@ -36,19 +36,20 @@ class Engine:
 
     base: Base
     bank: AdapterBank
+    _: KW_ONLY
     batch_tokens: int = 16384
-    """Padded tokens, answers included, that a batch of generation may hold."""
+    """Padded tokens, answers included, in a batch of generation."""
     sampling: Sampling | None = None
     """None: greedy decoding."""
     keeper: Keeper | None = None
-    """Where answers are kept between runs; None: nowhere."""
+    """The cache of answers; None: no cache."""
     read_tokens: int = 4096
     """Padded tokens read in one pass: of scored texts, and of prompts in a batch of generation."""
 
     def generate(self, requests: Sequence[Request], max_new: int, tick: Tick = nothing) -> list[str]:
-        """Answer each request with at most ``max_new`` tokens; the stripped texts, in the order asked.
+        """Answer each request with at most ``max_new`` tokens; the stripped texts, in order of requests.
 
-        Raises ValueError where sampling is asked for and a request has no key.
+        Raises ValueError when sampling if a request has no key.
         """
         if self.keeper is None:
             return self._generate(requests, max_new, tick)
@@ -82,7 +83,7 @@ class Engine:
         kinds = [len(p.ids) for p in prompts] if exact else None
         self._count(p.ids for p in prompts)
         room = self.base.room(self.batch_tokens, "generate")
-        # Writing wants many rows; prompts of unlike length are read apart (``decode``).
+        # Writing needs many rows; prompts of different lengths are read separately (``decode``).
         for batch in self._plan([r.mixture for r in requests], length, room, kinds, like=0.0):
             self.base.fits["generate"].run(work, batch, length)
         return answers
@@ -95,9 +96,9 @@ class Engine:
     def observe(
         self, probes: Sequence[Probe], moments: bool = False, tick: Tick = nothing
     ) -> list[Observation]:
-        """Score every continuation of every probe in one pass, with the first one's ``moments`` if asked for.
+        """Score every continuation of every probe in one pass, optionally with ``moments`` of the first.
 
-        Each number is what the continuation would get alone, in a batch of one. ``tick`` counts probes.
+        Each number is what the continuation would get in a batch of one. ``tick`` counts probes.
         """
         if self.keeper is None:
             return self._observe(probes, moments, tick)
@@ -109,7 +110,7 @@ class Engine:
         return unpack(found)
 
     def _content(self, mixture: Mixture) -> tuple[object, ...]:
-        """All that a mixture is, the adapters by what is in them."""
+        """Identify a mixture, with adapters by content."""
         named = tuple(self.bank.hashes[name] for name in mixture.names)
         return mixture.rule, named, tuple(np.ravel(mixture.weights).tolist()), mixture.weights.shape
 
@@ -147,7 +148,7 @@ class Engine:
             self.base.spent.prompt_tokens += len(row)
 
     def _exact(self, longest: int) -> bool:
-        """Whether rows of a batch must have one length: only sdpa hides holes by this mask; a window counts them."""
+        """Whether rows of a batch must have one length: only sdpa supports our mask, and a window would count gaps."""
         if not fused(self.base.model.config):
             return True
         window = reach(self.base.model.config)
@@ -161,7 +162,7 @@ class Engine:
         kinds: Sequence[int] | None = None,
         like: float = LIKE,
     ) -> Iterator[list[int]]:
-        """Batches of one rule, one pool of adapters and one kind, so that no row pays for many others' sharers."""
+        """Batches of one rule, one pool of adapters and one kind, so that no row pays for many other adapters."""
         pools = unite([frozenset(m.names) for m in mixtures], length, tokens, self._most())
         return batches(
             range(len(mixtures)),
@@ -172,7 +173,7 @@ class Engine:
         )
 
     def _most(self) -> int:
-        """Count the adapters that a batch may hold when small sets share it (``UNITED``)."""
+        """Largest number of adapters in a batch that small sets share (``UNITED``)."""
         if not self.bank.names:
             return 0
         one = sum(x.numel() for ab in map(self.bank.factors, range(len(self.base.sites))) for x in ab)
@@ -213,20 +214,27 @@ class Write(Pass[list[list[int]]]):
     max_new: int
 
     def run(self) -> list[list[int]]:
-        """Decode the answers' token ids, ends left out."""
+        """Decode the answers' token ids, without stop tokens."""
         engine, mixtures = self.engine, [r.mixture for r in self.requests]
         noise = uniforms(engine.sampling, [r.key for r in self.requests], self.max_new, engine.base.device)
 
         def branch_of(rows: Sequence[int]) -> MixtureBranch | None:
             return engine.branch([mixtures[i] for i in rows])
 
-        return Decoding(
-            engine.base, branch_of, self.prompts, self.max_new, engine.sampling, noise, engine.read_tokens
-        ).run()
+        decoding = Decoding(
+            engine.base,
+            branch_of,
+            self.prompts,
+            max_new=self.max_new,
+            sampling=engine.sampling,
+            noise=noise,
+            read_tokens=engine.read_tokens,
+        )
+        return decoding.run()
 
 
 class _Progress:
-    """Counts on, and what was not counted because it was known already at the end."""
+    """Counts progress; at the end it adds what was cached and so was not counted."""
 
     def __init__(self, tick: Tick) -> None:
         self._tick, self._done = tick, 0

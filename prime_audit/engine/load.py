@@ -21,7 +21,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def pick_device(device: str) -> str:
-    """Resolve ``auto``; a UserError where CUDA is asked for and absent."""
+    """Resolve ``auto``; UserError where CUDA is requested and absent."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -60,41 +60,45 @@ def load_base(
 
 
 def resolve_model(model: str) -> str:
-    """Turn ``mini`` or a local folder into a path; anything else is a hub id, with ``@revision`` where one is named."""
+    """Turn ``mini`` or a local folder into a path; anything else is a hub id, with an optional ``@revision``."""
     if model == "mini":
         return str(MINI)
     path = Path(model).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(
-                f"--model {model}: the folder has no config.json; give a Hugging Face model folder"
+                f"--model {model}: the folder has no config.json; pass a Hugging Face model folder"
             )
         _require_plain(path, model)
         return str(path)
     if path.exists() or model.startswith((".", "/", "~")) or pinned(model)[0].count("/") > 1:
         raise UserError(
-            f"--model {model}: no such model folder; give 'mini', a Hugging Face folder or a hub id"
+            f"--model {model}: no such model folder; pass 'mini', a Hugging Face folder or a hub id"
         )
     return model
 
 
 def _require_plain(folder: Path, name: str) -> None:
-    """Refuse a folder that would make transformers fetch something else: an adapter's base, a compiled kernel."""
+    """Refuse a folder that would make transformers load something else: an adapter's base, a compiled kernel."""
     if (folder / CONFIG).exists():
-        raise UserError(f"--model {name}: the folder holds an adapter ({CONFIG}); merge it, or take it out")
+        raise UserError(f"--model {name}: the folder contains an adapter ({CONFIG}); merge it, or remove it")
     try:
         config = intake.read_json(folder / "config.json")
     except OSError as fault:
-        raise UserError(f"model {name}: cannot be loaded: config.json {fault.strerror}; mend it") from None
+        raise UserError(
+            f"model {name}: cannot be loaded: config.json: {fault.strerror}; fix the file"
+        ) from None
     except ValueError as fault:
-        raise UserError(f"model {name}: cannot be loaded: config.json is broken ({fault}); mend it") from None
+        raise UserError(
+            f"model {name}: cannot be loaded: config.json is damaged ({fault}); fix the file"
+        ) from None
     if not isinstance(config, dict):
-        raise UserError(f"model {name}: cannot be loaded: config.json holds no object; mend it")
+        raise UserError(f"model {name}: cannot be loaded: config.json is no JSON object; fix the file")
     for key in ("attn_implementation", "_attn_implementation", "_attn_implementation_internal"):
         if "/" in str(config.get(key)):
             raise UserError(
-                f"model {name}: config.json names a kernel of a hub ({key}: {str(config[key])[:60]}), which is code: "
-                "take the entry out"
+                f"model {name}: config.json names a kernel on a hub ({key}: {str(config[key])[:60]}), which is code; "
+                "remove the entry"
             )
 
 
@@ -105,22 +109,22 @@ def from_pretrained(auto: Any, source: str, name: str, **options: Any) -> Any:
         return auto.from_pretrained(
             place, trust_remote_code=False, use_safetensors=True, **revision, **options
         )
-    except Exception as fault:  # the loaders raise a dozen kinds; all mean: this model cannot be used
+    except Exception as fault:  # the loaders raise a dozen types; all mean: this model cannot be used
         what_to_do = _convert(auto, source, fault) or advice(fault, source)
         raise UserError(f"model {name}: cannot be loaded: {_first_line(fault)}{what_to_do}") from fault
 
 
 def _convert(auto: Any, source: str, fault: Exception) -> str:
-    """Say how to convert weights that exist as .bin only; empty where that is not what is wrong."""
+    """Explain how to convert weights that exist only as .bin; empty where that is not the problem."""
     folder = Path(source)
     bare = any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors"))
     lacking = not folder.is_dir() and "file named" in str(fault) and ".safetensors" in str(fault)
     if not (bare or lacking):
         return ""
     return (
-        "; only safetensors are read, for a .bin file may hold code: where you trust it, convert it once, python -c "
+        "; only safetensors files are read, a .bin file may contain code; if you trust it, convert it: python -c "
         f"\"from transformers import {auto.__name__} as M, AutoTokenizer as T; M.from_pretrained('{source}')"
-        f".save_pretrained('NEW'); T.from_pretrained('{source}').save_pretrained('NEW')\", and give the folder NEW"
+        f".save_pretrained('NEW'); T.from_pretrained('{source}').save_pretrained('NEW')\", and pass the folder NEW"
     )
 
 
@@ -155,7 +159,7 @@ def _first_line(fault: Exception) -> str:
 
 
 def quiet_libraries() -> None:
-    """Keep transformers' bars and notices off the terminal; its errors still reach it."""
+    """Silence transformers' progress bars and notices; errors are still printed."""
     import transformers
 
     transformers.utils.logging.set_verbosity_error()

@@ -1,8 +1,8 @@
-"""What the engine was asked once it is not asked again: answers kept by the content of the question.
+"""The engine's cache: results by the content of the question.
 
-A question is everything that decides its answer: the base's weights, the adapters' numbers, mixtures, texts, sampling,
-the batch's budget, the engine's own code, torch, device and number format. So a search is replayed from what is kept,
-a method that asks the same as another is answered at once, and a changed method asks anew.
+A key hashes everything that decides a result: the base's weights, the adapters' numbers, mixtures, texts, sampling,
+the batch's budget, the engine's code and libraries, device and number format. Methods that ask the same question
+share the answer.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Arrays = dict[str, np.ndarray]
 
 
 class Keeper(Protocol):
-    """Where answers are kept between runs."""
+    """A cache between runs."""
 
     def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
-        """Return the texts kept under ``key``, or make and keep them."""
+        """Return the texts under ``key``, or make and store them."""
         ...
 
     def arrays(self, key: str, make: Callable[[], Arrays]) -> Arrays:
-        """Return the arrays kept under ``key``, likewise."""
+        """Return the arrays under ``key``, or make and store them."""
         ...
 
 
 def key_of(base: Base, kind: str, *asked: Any) -> str:
-    """Hash a question about the base as it is now; ``asked`` is nested tuples of words and numbers, or iterables."""
+    """Hash a question to the current base; ``asked``: strings, numbers, nested tuples, or iterables of these."""
     import torch
 
     digest = hashlib.sha256()
@@ -53,7 +53,7 @@ def key_of(base: Base, kind: str, *asked: Any) -> str:
 
 
 def pack(found: Sequence[Observation]) -> Arrays:
-    """Flatten observations: values and where each row begins."""
+    """Flatten observations: values, and the length of each row."""
     rows = [row for o in found for row in o.logprobs]
     packed = {"many": np.array([len(o.logprobs) for o in found], dtype=np.int64), **_flat("logprobs", rows)}
     for name in ("mu", "sigma"):

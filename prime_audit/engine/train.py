@@ -1,7 +1,7 @@
 """Training many owners' adapters, or gates, in one pass over the shared frozen base.
 
-Rows of different owners share a pass, and one owner's rows may be spread over several: each owner keeps her own
-gradient cut, schedule, step count and dropout, so that the result is the one she would have got alone.
+Rows of different owners share a pass, and one owner's rows may be spread over several. Each owner has their own
+gradient clipping, schedule, step count and dropout, so the result is that of training alone.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ class Row(NamedTuple):
     """One example of one step."""
 
     owner: int
-    """Her index in the group."""
+    """The owner's index in the group."""
     number: int
-    """The example's, among hers."""
+    """The example's, among the owner's."""
     example: Encoded
 
 
 BranchMaker = Callable[[Sequence[Tensor], Tensor, "Draws | None"], TrainingBranch]
 """(stacked parameters, owner of each row, dropout) → the branch for one pass."""
 Weigher = Callable[[Sequence[Row]], list[float]]
-"""A step's rows → what the loss of one gold token counts in each."""
+"""A step's rows → the weight of one gold token's loss in each."""
 Settler = Callable[[Sequence[T], Sequence[Tensor], int], "Tensor | None"]
-"""(group, gradients [owners, ...] a place, step) → makes the gradients ready for AdamW in place; their norms, [owners],
-where it knows them."""
+"""(group, gradients [owners, ...] each, step) → prepares the gradients for AdamW in place; returns their norms,
+[owners], where it computes them."""
 
 
 def train_adapters(
@@ -74,19 +74,27 @@ def train_adapters(
 
     ``tokens`` bounds the padded tokens of one forward and backward pass; larger batches accumulate gradients.
 
-    With ``privacy`` each adapter has what :func:`~prime_audit.engine.privacy.account` says of its number of
-    examples: batches are Poisson samples, an example's loss is the mean over its own gold tokens, its gradient is
-    cut to ``privacy.clip`` (``recipe.clip`` has no say), and the owner's noise is added before AdamW sees it.
+    With ``privacy`` each adapter has the guarantee of :func:`~prime_audit.engine.privacy.account`: batches are Poisson
+    samples, an example's loss is the mean over its own gold tokens, its gradient is clipped to ``privacy.clip``
+    (``recipe.clip`` is ignored), and the owner's noise is added before AdamW.
 
-    Whose training diverges has no adapter and is told of in ``lost``; without ``lost`` that raises PartError. The other
-    owners' adapters are what they would have been.
+    An owner whose training diverges has no adapter and is added to ``lost``; without ``lost`` this raises PartError.
+    Other owners' adapters do not change.
     """
     scaling = shape.alpha / shape.rank
 
     def start(owner: str) -> list[nn.Parameter]:
         return fresh_lora(base, shape, seed_of(seed, owner, "init"))
 
-    loop = _Loop(base, start, recipe.weight_decay, tokens, tick, shape.dropout, lost=lost)
+    loop = _Loop(
+        base,
+        start,
+        weight_decay=recipe.weight_decay,
+        tokens=tokens,
+        tick=tick,
+        dropout=shape.dropout,
+        lost=lost,
+    )
     if privacy:
         private = [PrivateTrainee(base, job, recipe, seed, privacy) for job in jobs]
 
@@ -120,13 +128,13 @@ def train_gates(
     tokens: int,
     tick: Tick = nothing,
 ) -> dict[str, tuple[Tensor, ...]]:
-    """Train Per-Pcs gates (Tan et al. 2024a): per owner and site a vector g [d_in], her bank adapter frozen."""
+    """Train Per-Pcs gates (Tan et al. 2024a): per owner and site a vector g [d_in]; adapters are frozen."""
 
     def start(_: str) -> list[nn.Parameter]:
         return [nn.Parameter(torch.zeros(site.d_in, device=base.device)) for site in base.sites]
 
     place = {job.owner: bank.names.index(job.owner) for job in jobs}
-    loop = _Loop(base, start, recipe.weight_decay, tokens, tick, kind="gates")
+    loop = _Loop(base, start, weight_decay=recipe.weight_decay, tokens=tokens, tick=tick, kind="gates")
     trainees = [Trainee(base, job, recipe, seed) for job in jobs]
     found: dict[str, tuple[Tensor, ...]] = {}
     for group in loop.groups(trainees):
@@ -147,7 +155,7 @@ def _cut(group: Sequence[Trainee], grads: Sequence[Tensor], _: int) -> Tensor:
 
 
 def _token_mean(rows: Sequence[Row]) -> list[float]:
-    """1 / (gold tokens in the owner's batch): her loss is the mean over her batch's gold tokens."""
+    """1 / (gold tokens in the owner's batch): an owner's loss is the mean over the batch's gold tokens."""
     total: dict[int, int] = {}
     for row in rows:
         total[row.owner] = total.get(row.owner, 0) + row.example.gold
@@ -155,7 +163,7 @@ def _token_mean(rows: Sequence[Row]) -> list[float]:
 
 
 def _example_mean(rows: Sequence[Row]) -> list[float]:
-    """1 / (gold tokens of the example): what one example does to the gradient must not depend on any other."""
+    """1 / (gold tokens of the example): an example's gradient must not depend on other examples."""
     return [1.0 / row.example.gold for row in rows]
 
 
@@ -187,12 +195,13 @@ class Update(Pass[None]):
 
 
 class _Loop:
-    """The training loop: groups of owners, their steps, and each step's rows cut into passes of like length."""
+    """The training loop: groups of owners, their steps, and each step's rows split into passes of similar length."""
 
     def __init__(
         self,
         base: Base,
         start: Callable[[str], list[nn.Parameter]],
+        *,
         weight_decay: float,
         tokens: int,
         tick: Tick,
@@ -207,14 +216,14 @@ class _Loop:
     def run(
         self, trainees: Sequence[T], branch: BranchMaker, weigh: Weigher, settle: Settler[T]
     ) -> dict[str, list[Tensor]]:
-        """Train everybody; owner → her parameters, in the order given."""
+        """Train all owners; owner → parameters, in the order given."""
         found: dict[str, list[Tensor]] = {}
         for group in self.groups(trainees):
             found |= self.run_group(group, branch, weigh, settle)
         return {t.owner: found[t.owner] for t in trainees if t.owner in found}
 
     def groups(self, trainees: Sequence[T]) -> Iterator[Sequence[T]]:
-        """Owners trained side by side: as many as a quarter of the free memory holds, longest plans first."""
+        """Group owners to train side by side: as many as fit in a quarter of the free memory, longest plans first."""
         # Parameter, gradient, two moments and a copy, of 4 bytes each.
         each = 20 * sum(p.numel() for p in self._start("")) + 1
         many = max(1, free_bytes(self._base.device) // 4 // each)
@@ -225,7 +234,7 @@ class _Loop:
     def run_group(
         self, group: Sequence[T], branch: BranchMaker, weigh: Weigher, settle: Settler[T]
     ) -> dict[str, list[Tensor]]:
-        """Train owners side by side; whose training diverged is left out."""
+        """Train owners side by side; the result leaves out those whose training diverged."""
         stack = Stack([self._start(t.owner) for t in group], self._decay)
         watch = Watch(group, TRAINING if self._kind == "train" else f"training of the {self._kind}")
         for step in range(max(len(t.plan) for t in group)):
@@ -234,7 +243,7 @@ class _Loop:
             self._tick(sum(step < len(t.plan) for t in group))
             if watch.over:
                 break
-        # Who diverged stayed in the passes: without her rows the others' would have other shapes, and other last bits.
+        # Diverged owners stay in the passes: without their rows the others' batches, and so last bits, would change.
         most = torch.finfo(self._base.dtype).max
         sound = {t.owner: own for o, t in enumerate(group) if watch.judge(o, own := stack.of(o), most)}
         self._require_collected(watch)
@@ -249,7 +258,7 @@ class _Loop:
         stack.step([t.rate(step) for t in group])
 
     def _require_collected(self, watch: Watch) -> None:
-        """Raise PartError at once where somebody diverged and nobody takes that down."""
+        """Raise PartError at once where an owner diverged and the caller does not collect it."""
         if self._lost is None and watch.lost:
             raise PartError(next(iter(watch.lost.values())).line())
 
@@ -262,7 +271,7 @@ class _Loop:
         weigh: Weigher,
         watch: Watch,
     ) -> None:
-        """Add up the gradients of a step's rows, in passes of like length."""
+        """Add up the gradients of a step's rows, in passes of similar length."""
         active = [(o, t) for o, t in enumerate(group) if step < len(t.plan)]
         rows = [Row(o, n, t.examples[n]) for o, t in active for n in t.plan[step]]
         weights = weigh(rows)
@@ -287,7 +296,7 @@ class _Loop:
         branch: BranchMaker,
         watch: Watch,
     ) -> None:
-        """Add the gradients of these rows to the stack's: all of them, or none where the memory gives out."""
+        """Add the gradients of these rows to the stack's: all of them, or none where memory runs out."""
         base, examples = self._base, [row.example for row in rows]
 
         def learn() -> None:
@@ -313,7 +322,7 @@ class _Loop:
 def _loss(
     base: Base, beside: TrainingBranch, examples: Sequence[Encoded], weights: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """Weighted sum of the gold tokens' negative log-probabilities, and their plain sum of each example, [examples]."""
+    """Weighted sum of the gold tokens' negative log-probabilities, and each example's plain sum, [examples]."""
     ids = pad_right([e.ids for e in examples], base.codec.pad, base.device)
     rows, columns = gold_places(examples)
     with base.mounted(beside):

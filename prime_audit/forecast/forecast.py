@@ -45,21 +45,21 @@ SAMPLE = 200
 """Prompts that are read for their typical length."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """One stage of a run to come."""
 
-    task: str | None
+    task: str | None = None
     """The task's name; null for what all tasks share."""
-    method: str | None
+    method: str | None = None
     """The method's label; null for what all methods share."""
     stage: str
     """As the record names it."""
-    requests: int
+    requests: int = 0
     """Sequences sent through a model."""
-    tokens: int
-    """Tokens read or written, padding apart."""
-    kept: str
+    tokens: int = 0
+    """Tokens read or written, without padding."""
+    kept: str = "–"
     """Whether the models' work is cached: yes, part or no; – where there is none."""
     seconds: float
     """Predicted."""
@@ -105,7 +105,7 @@ def forecast(
     with tempfile.TemporaryDirectory() as folder:
         write(RunFolder.create(Path(folder) / "run", content_key(plan.spec())), record, found)
     between = time.perf_counter() - start - (ledger.spent - shared)
-    ledger.work.append(Work(None, None, "start, metrics and report", 0, 0, "–", round(start_up + between, 3)))
+    ledger.work.append(Work(stage="start, metrics and report", seconds=round(start_up + between, 3)))
     host, device = _memory(base, readers, rehearsal)
     total = sum(w.seconds for w in ledger.work)
     failures = tuple(failure.line().partition("; traceback in")[0] for failure in record.failures)
@@ -188,13 +188,13 @@ class _Clock(Ledger):
         cost = self.costs[-1] if engine is not None else None
         self.work.append(
             Work(
-                task,
-                method,
-                name,
-                cost.requests if cost else 0,
-                cost.prompt_tokens + cost.new_tokens if cost else 0,
-                _word(int(after[1] - before[1]), int(after[2] - before[2])),
-                round(taken + after[0] - before[0], 3),
+                task=task,
+                method=method,
+                stage=name,
+                requests=cost.requests if cost else 0,
+                tokens=cost.prompt_tokens + cost.new_tokens if cost else 0,
+                kept=_word(int(after[1] - before[1]), int(after[2] - before[2])),
+                seconds=round(taken + after[0] - before[0], 3),
             )
         )
 
@@ -227,7 +227,7 @@ class _Rehearsed(TaskRun):
         each = max(0.0, more - few) / (MORE.draws - FEW.draws)
         clock.spent += first + few + more
         seconds = first + each * (ALL.draws - FEW.draws)
-        clock.work.append(Work(self.task.name, None, "games", 0, 0, "–", round(seconds, 3)))
+        clock.work.append(Work(task=self.task.name, stage="games", seconds=round(seconds, 3)))
 
     def _again(self, exam: Exam, effort: Effort) -> None:
         stage = partial(self.ledger.stage, self.task.name, total=0)

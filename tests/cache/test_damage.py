@@ -207,7 +207,7 @@ def mended(root: Path, kind: str) -> str:
     aside = root / "damaged" / f"{KEY}-1"
     while (another := aside.with_name(f"{KEY}-{int(aside.name[-1]) + 1}")).exists():
         aside = another
-    assert f"set aside in {aside}, and made again" in line
+    assert f"moved to {aside}, and recomputed" in line
     assert sorted(p.relative_to(aside) for p in aside.rglob("*")) == before
     again = Store(root, Spent())
     assert same(ASK[kind](again, KEY, 99), ASK[kind](Store(None, Spent()), KEY, 1))  # read, so not of 99

@@ -172,7 +172,7 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj"
         ),
         (broken_tensors(lambda t: t.pop(f"{FIRST}.lora_B.weight")), "lora_B.weight' is missing"),
         (broken_tensors(lambda t: t.update({f"{FIRST}.lora_magnitude_vector": torch.ones(3)})), "is no LoRA factor"),
-        (broken_tensors(lambda t: t.clear()), "holds no LoRA factors"),
+        (broken_tensors(lambda t: t.clear()), "contains no LoRA factors"),
         (broken_tensors(lambda t: t.update({f"{FIRST}.lora_B.weight": torch.ones(32, 3)})), "not of rank 4"),
     ],
 )  # fmt: skip

@@ -119,7 +119,7 @@ def test_what_is_no_model_folder_is_one_line(tmp_path, llama_folder):
     refused(endless, "no end-of-text token", targets=TARGETS)
     alien = shutil.copytree(llama_folder, tmp_path / "alien")
     (alien / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "<|new|>"}))
-    refused(alien, "end-of-text lies outside the model's vocabulary")
+    refused(alien, "end-of-text is outside the model's vocabulary")
 
 
 def test_devices_and_dtypes(llama_folder, monkeypatch):

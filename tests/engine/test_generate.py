@@ -140,7 +140,10 @@ def test_sampling_belongs_to_the_request_not_to_the_batch(bench, pairs):
 
     def draw(seed, tokens=4096, asked=requests):
         engine = Engine(
-            b.engine.base, b.engine.bank, tokens, Sampling(temperature=1.0, top_p=0.95, seed=seed)
+            b.engine.base,
+            b.engine.bank,
+            batch_tokens=tokens,
+            sampling=Sampling(temperature=1.0, top_p=0.95, seed=seed),
         )
         return engine.generate(asked, NEW)
 

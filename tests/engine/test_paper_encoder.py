@@ -83,7 +83,7 @@ def test_weights_as_bin_only_are_named_with_their_remedy(deberta: Path, tmp_path
     shutil.copytree(deberta, old)
     torch.save(load_file(old / "model.safetensors"), old / "pytorch_model.bin")
     (old / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="only safetensors are read") as fault:
+    with pytest.raises(UserError, match="only safetensors files are read") as fault:
         load_encoder(str(old), "cpu")
     message = str(fault.value)
     assert "\n" not in message

@@ -79,7 +79,7 @@ def test_per_example_gradients_are_those_of_a_plain_loop(bench, pairs, worst, ki
 
     rows = [room.Row(o, n, e) for o in (0, 1) for n, e in enumerate(trainees[o].examples)]
     weights = room._example_mean(rows)
-    loop = room._Loop(b.engine.base, lambda _: [], 0.0, tokens, lambda _: None)
+    loop = room._Loop(b.engine.base, lambda _: [], weight_decay=0.0, tokens=tokens, tick=lambda _: None)
     watch = room.Watch(trainees, "training")
     for part in [[i] for i in range(len(rows))] if tokens == 1 else [range(len(rows))]:
         loop._pass(stack, trainees, [rows[i] for i in part], [weights[i] for i in part], 0, branch, watch)
@@ -224,7 +224,7 @@ def test_as_noise_vanishes_it_comes_to_that(bench, pairs, worst, monkeypatch):
     assert noise[0] > noise[1] > noise[2] > 0
     far = []
     for sigma in (noise[1], 1e-12):  # AdamW blows up whatever is not far below its eps of 1e-8
-        loud = Guarantee(1.0, DELTA, sigma, wide, 0.4, 9, 2.0)
+        loud = Guarantee(epsilon=1.0, delta=DELTA, noise=sigma, clip=wide, rate=0.4, steps=9, batch=2.0)
         monkeypatch.setattr(private, "account", lambda *_, g=loud: g)
         far.append(worst(factors(train(b, [own], Privacy(1.0, clip=wide))["ann"]), still))
     assert far[0] > 1e-2
@@ -275,5 +275,7 @@ def test_a_missing_accountant_is_one_line(monkeypatch):
 
 
 def test_a_guarantee_is_plain_data():
-    assert account(40, RECIPE, Privacy(math.inf)) == Guarantee(math.inf, DELTA, 0.0, 0.1, 0.05, 60, 2.0)
+    assert account(40, RECIPE, Privacy(math.inf)) == Guarantee(
+        epsilon=math.inf, delta=DELTA, noise=0.0, clip=0.1, rate=0.05, steps=60, batch=2.0
+    )
     assert seed_of(SEED, "ann", "privacy") != seed_of(SEED, "ann", "dropout")

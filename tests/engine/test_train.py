@@ -181,7 +181,7 @@ def spoil_loss(monkeypatch, owner_index, at):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "cause"), [(spoil_gradient, "her gradient is not finite"), (spoil_loss, "the loss of item i")]
+    ("spoil", "cause"), [(spoil_gradient, "the gradient is not finite"), (spoil_loss, "the loss of item i")]
 )
 def test_one_owners_divergence_is_hers_alone(bench, pairs, monkeypatch, spoil, cause):
     """The others' adapters are, to the bit, those of the run in which she came through."""

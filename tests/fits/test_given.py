@@ -98,7 +98,7 @@ def test_methods_games_and_the_account(quick: Go, given: Path, content: Callable
 def test_items_held_out_by_time_are_told(quick: Go, given: Path, rows: Any, tmp_path: Path) -> None:
     """The last items are no random ones: between them and the rest lies time, too."""
     read, write = rows
-    said = "stand after all their trained ones"
+    said = "come after all their trained ones"
     for name in ("ann", "bea", "cem", "dot"):
         write(given / name, sorted(read(given / name), key=lambda row: not row.get("heldout", False)))
     assert not any(said in line for line in quick("nearest", sharers=given).record.warnings)
@@ -364,7 +364,7 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "modules": (lambda d: change_weights(d / "ann", only_q_and_v), "give --set lora.modules=q_proj+v_proj"),
     "another base": (
         lambda d: change_weights(d / "ann", wider),
-        "give adapters that were trained on this model",
+        "pass adapters that were trained on this model",
     ),
     "unknown word": (
         lambda d: (d / "ann" / "sharer.json").write_text('{"name": "a"}'),
