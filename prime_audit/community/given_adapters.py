@@ -107,16 +107,12 @@ def _items(sharer: Sharer) -> int:
 
 def _checked(folder: Path, base: Base) -> Adapter:
     """Read one adapter; UserError where it is not for this base's modules, or not finite."""
-    from prime_audit.engine.adapters import load_adapter
+    from prime_audit.engine.adapters import load_adapter, require_finite
 
-    adapter, where = load_adapter(folder), folder / WEIGHTS
+    adapter = load_adapter(folder)
     if wrong := _misfit(adapter, base):
-        raise UserError(f"{where}: {wrong}")
-    for site, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
-        if not (bool(a.isfinite().all()) and bool(b.isfinite().all())):
-            raise UserError(
-                f"{where}: the factors at {site} are not all finite; retrain or export the adapter"
-            )
+        raise UserError(f"{folder / WEIGHTS}: {wrong}")
+    require_finite(adapter, folder)
     return base.aligned(adapter)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -69,7 +70,9 @@ def _assemble(
 
     def work(part: Sequence[int]) -> None:
         rows = [encoded[i] for i in part]
-        chosen = base.worker.do(Assemble(engine, units[part[0]].pool, gates, rows, top_k))
+        pool = units[part[0]].pool
+        choose = partial(_choose, engine, pool, gates, rows, top_k)
+        chosen = base.worker.do(Assemble(choose, rows, len(base.sites), len(pool), top_k))
         for i, own in zip(part, chosen, strict=True):
             weights[i] = own
         base.spent.requests += sum(map(len, rows))
@@ -89,36 +92,44 @@ def _assemble(
 
 @dataclass(frozen=True)
 class Assemble(Pass[np.ndarray]):
-    """Choose the weights of some units with one pool."""
+    """Choose the weights of some units with one pool: float64 [units, sites, pool]."""
 
-    engine: Engine
-    pool: tuple[str, ...]
-    gates: Gates
     examples: Sequence[Sequence[Encoded]]
     """Per unit."""
+    sites: int
+    pool: int
     top_k: int
 
-    def run(self) -> np.ndarray:
-        """Return each unit's weights, float64 [units, sites, pool]."""
-        base, rows = self.engine.base, [e for own in self.examples for e in own]
-        unit_of_row = [unit for unit, own in enumerate(self.examples) for _ in own]
-        branch = _Assembly(self, rows, unit_of_row)
-        with base.mounted(branch):
-            base.pass_by(pad_right([e.ids for e in rows], base.codec.pad, base.device), *gold_places(rows))
-        sites = range(len(base.sites))
-        chosen: np.ndarray = torch.stack([branch.chosen[i] for i in sites], 1).double().cpu().numpy()
-        return chosen
+
+def _choose(
+    engine: Engine, pool: tuple[str, ...], gates: Gates, examples: Sequence[Sequence[Encoded]], top_k: int
+) -> np.ndarray:
+    base, rows = engine.base, [e for own in examples for e in own]
+    branch = _Assembly(engine, pool, gates, examples, top_k)
+    with base.mounted(branch):
+        base.pass_by(pad_right([e.ids for e in rows], base.codec.pad, base.device), *gold_places(rows))
+    chosen = torch.stack([branch.chosen[i] for i in range(len(base.sites))], 1)
+    return chosen.double().cpu().numpy()
 
 
 class _Assembly(Branch):
     """The branch that chooses sharers by each module's input, and continues with them."""
 
-    def __init__(self, work: Assemble, rows: Sequence[Encoded], unit_of_row: Sequence[int]) -> None:
-        self._bank, self._pool, self._gates = work.engine.bank, work.pool, work.gates
-        self._top = min(work.top_k, len(work.pool))
+    def __init__(
+        self,
+        engine: Engine,
+        pool: tuple[str, ...],
+        gates: Gates,
+        examples: Sequence[Sequence[Encoded]],
+        top_k: int,
+    ) -> None:
+        self._bank, self._pool, self._gates = engine.bank, pool, gates
+        self._top = min(top_k, len(pool))
+        rows = [e for own in examples for e in own]
+        unit_of_row = [unit for unit, own in enumerate(examples) for _ in own]
         self.chosen: dict[int, Tensor] = {}
         """Site → weights [units, pool], for the sites passed so far (a model may run them in any order)."""
-        device = work.engine.base.device
+        device = engine.base.device
         self._places = gold_places(rows)
         self._width = max(len(e.ids) for e in rows)
         self._picked = Places.of(len(rows), *self._places, device)

@@ -18,6 +18,23 @@ def nothing(_: int) -> None:
     """Ignore progress."""
 
 
+class Progress:
+    """Counts progress; at the end it adds what was cached and so was not counted."""
+
+    def __init__(self, tick: Tick) -> None:
+        self._tick, self._done = tick, 0
+
+    def __call__(self, done: int) -> None:
+        """Count units just finished."""
+        self._done += done
+        self._tick(done)
+
+    def finish(self, total: int) -> None:
+        """Count the rest of ``total``."""
+        if self._done < total:
+            self._tick(total - self._done)
+
+
 def batches(
     items: Sequence[T],
     *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class Encoder:
         self.body, self.tokenizer, self.limit, self.batch_tokens = body, tokenizer, limit, batch_tokens
         self.spent = Spent() if spent is None else spent
         """Where its work is counted."""
-        self._identity, self.options = identity, options
+        self._identity, self._options = identity, options
         self.fit = Fit("one embedded text")
         self.worker = Worker()
 
@@ -64,7 +64,11 @@ class Encoder:
         out: list[np.ndarray] = [np.zeros(0)] * len(rows)
 
         def work(part: Sequence[int]) -> None:
-            batch = Embed(self, [texts[i] for i in part], [rows[i] for i in part], pad)
+            own = [rows[i] for i in part]
+            size = len(own) * max(map(len, own))
+            batch = Embed(
+                partial(self._means, own, pad), [texts[i] for i in part], size, self.body.config.hidden_size
+            )
             means = self.worker.do(batch)
             for i, mean in zip(part, means, strict=True):
                 out[i] = mean
@@ -77,32 +81,24 @@ class Encoder:
             self.fit.run(work, part, length)
         return np.stack(out)
 
+    def _means(self, rows: Sequence[list[int]], pad: int) -> np.ndarray:
+        """Embed one batch: the mean over tokens of the last hidden states."""
+        width, device = max(map(len, rows)), next(self.body.parameters()).device
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+        states = self.body(input_ids=ids, attention_mask=mask, **self._options)[0].double() * mask[..., None]
+        means: np.ndarray = (states.sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
+        return means
+
 
 @dataclass(frozen=True)
 class Embed(Pass[np.ndarray]):
-    """Embed one batch of texts."""
+    """Embed one batch of texts: float64 [texts, hidden]."""
 
-    encoder: Encoder
     texts: Sequence[str]
-    rows: Sequence[list[int]]
-    """Their tokens, at least one a text."""
-    pad: int
-
-    @property
-    def width(self) -> int:
-        """Tokens of the longest row."""
-        return max(map(len, self.rows))
-
-    def run(self) -> np.ndarray:
-        """Return the mean over tokens of the last hidden states, float64 [rows, hidden]."""
-        body, width, pad = self.encoder.body, self.width, self.pad
-        device = next(body.parameters()).device
-        ids = torch.tensor([row + [pad] * (width - len(row)) for row in self.rows], device=device)
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in self.rows], device=device)
-        states = body(input_ids=ids, attention_mask=mask, **self.encoder.options)[0]
-        states = states.double() * mask[..., None]
-        means: np.ndarray = (states.sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
-        return means
+    tokens: int
+    """Padded tokens."""
+    hidden: int
 
 
 def base_encoder(base: Base, limit: int = 512, batch_tokens: int = 16384) -> Encoder:

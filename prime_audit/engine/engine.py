@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ import torch
 from prime_audit.engine.attention import fused
 from prime_audit.engine.bank import AdapterBank, MixtureBranch
 from prime_audit.engine.base import Base
-from prime_audit.engine.batches import LIKE, Tick, batches, nothing, unite
-from prime_audit.engine.codec import Encoded
+from prime_audit.engine.batches import LIKE, Progress, Tick, batches, nothing, unite
+from prime_audit.engine.codec import Codec, Encoded
 from prime_audit.engine.decode import Decoding
 from prime_audit.engine.memo import Keeper, key_of, pack, unpack
 from prime_audit.engine.mixture import BASE as BASE
@@ -58,7 +59,7 @@ class Engine:
         key = key_of(
             self.base, "generate", max_new, self.batch_tokens, self.read_tokens, self.sampling, asked
         )
-        progress = _Progress(tick)
+        progress = Progress(tick)
         texts = self.keeper.texts(key, lambda: self._generate(requests, max_new, progress))
         progress.finish(len(requests))
         return texts
@@ -72,8 +73,9 @@ class Engine:
             return len(prompts[i].ids) + max_new
 
         def work(part: Sequence[int]) -> None:
-            writing = Write(self, [requests[i] for i in part], [prompts[i] for i in part], max_new)
-            rows = self.base.worker.do(writing)
+            asked, begun = [requests[i] for i in part], [prompts[i] for i in part]
+            decode = partial(self._decode, asked, begun, max_new)
+            rows = self.base.worker.do(Write(decode, self.base.codec, asked, begun, max_new))
             for i, ids in zip(part, rows, strict=True):
                 answers[i] = self.base.codec.decode(ids)
                 self.base.spent.new_tokens += len(ids)
@@ -104,7 +106,7 @@ class Engine:
             return self._observe(probes, moments, tick)
         asked = ((p.prompt, self._content(p.mixture), p.golds) for p in probes)
         key = key_of(self.base, "observe", moments, self.read_tokens, asked)
-        progress = _Progress(tick)
+        progress = Progress(tick)
         found = self.keeper.arrays(key, lambda: pack(self._observe(probes, moments, progress)))
         progress.finish(len(probes))
         return unpack(found)
@@ -127,8 +129,12 @@ class Engine:
         def work(part: Sequence[int]) -> None:
             chosen = [rows[k] for k in part]
             trees, wanted = [tree for _, _, tree in chosen], [moments and n == 0 for _, n, _ in chosen]
-            mixtures = [probes[i].mixture for i, _, _ in chosen]
-            seen = self.base.worker.do(Read(self, mixtures, trees, wanted))
+
+            def look() -> list[Observation]:
+                with self.base.mounted(self.branch([probes[i].mixture for i, _, _ in chosen])):
+                    return read(self.base, trees, wanted)
+
+            seen = self.base.worker.do(Read(look, trees, wanted))
             found.update({(i, n): one for (i, n, _), one in zip(chosen, seen, strict=True)})
             tick(sum(n == 0 for _, n, _ in chosen))
 
@@ -183,69 +189,41 @@ class Engine:
         """Return the branch for a batch's rows, all of one rule; None for the bare base."""
         return MixtureBranch(self.bank, mixtures) if mixtures[0].names else None
 
+    def _decode(
+        self, requests: Sequence[Request], prompts: Sequence[Encoded], max_new: int
+    ) -> list[list[int]]:
+        mixtures = [r.mixture for r in requests]
+        decoding = Decoding(
+            self.base,
+            lambda rows: self.branch([mixtures[i] for i in rows]),
+            prompts,
+            max_new=max_new,
+            sampling=self.sampling,
+            noise=uniforms(self.sampling, [r.key for r in requests], max_new, self.base.device),
+            read_tokens=self.read_tokens,
+        )
+        return decoding.run()
+
 
 @dataclass(frozen=True)
 class Read(Pass[list[Observation]]):
     """Score one batch of rows."""
 
-    engine: Engine
-    mixtures: Sequence[Mixture]
-    """One a row."""
     trees: Sequence[Tree]
     """The rows, all plain or all packed."""
     wanted: Sequence[bool]
     """Whether a row's first continuation gets moments."""
 
-    def run(self) -> list[Observation]:
-        """Read the rows under their mixtures: what each row's continuations got."""
-        base = self.engine.base
-        with base.mounted(self.engine.branch(self.mixtures)):
-            return read(base, self.trees, self.wanted)
-
 
 @dataclass(frozen=True)
 class Write(Pass[list[list[int]]]):
-    """Answer one batch of prompts."""
+    """Answer one batch of prompts: token ids without stop tokens."""
 
-    engine: Engine
+    codec: Codec
     requests: Sequence[Request]
     prompts: Sequence[Encoded]
-    """One a request."""
+    """One per request."""
     max_new: int
-
-    def run(self) -> list[list[int]]:
-        """Decode the answers' token ids, without stop tokens."""
-        engine, mixtures = self.engine, [r.mixture for r in self.requests]
-        noise = uniforms(engine.sampling, [r.key for r in self.requests], self.max_new, engine.base.device)
-
-        def branch_of(rows: Sequence[int]) -> MixtureBranch | None:
-            return engine.branch([mixtures[i] for i in rows])
-
-        decoding = Decoding(
-            engine.base,
-            branch_of,
-            self.prompts,
-            max_new=self.max_new,
-            sampling=engine.sampling,
-            noise=noise,
-            read_tokens=engine.read_tokens,
-        )
-        return decoding.run()
-
-
-class _Progress:
-    """Counts progress; at the end it adds what was cached and so was not counted."""
-
-    def __init__(self, tick: Tick) -> None:
-        self._tick, self._done = tick, 0
-
-    def __call__(self, done: int) -> None:
-        self._done += done
-        self._tick(done)
-
-    def finish(self, total: int) -> None:
-        if self._done < total:
-            self._tick(total - self._done)
 
 
 def _gold(request: Request) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
 class Pass(Generic[T]):
-    """One piece of a model's work. Its fields say how large it is; nothing is computed before :meth:`run`."""
+    """One piece of a model's work; subclasses add what its size depends on."""
 
-    @abstractmethod
-    def run(self) -> T:
-        """Do the work and return what it yields."""
+    work: Callable[[], T]
+    """Computes the result."""
 
 
 class Worker:
     """Runs passes on the device."""
 
-    def do(self, work: Pass[T]) -> T:
+    def do(self, one: Pass[T]) -> T:
         """Do one pass."""
-        return work.run()
+        return one.work()

@@ -41,7 +41,7 @@ class Stack:
         return [p.detach()[owner] for p in self.params]
 
 
-def cut(grads: Sequence[Tensor], clips: Sequence[float]) -> Tensor:
+def clip(grads: Sequence[Tensor], clips: Sequence[float]) -> Tensor:
     """Clip each owner's gradient, over all parameters, to their largest norm (torch's ``clip_grad_norm_``).
 
     Returns the norms before clipping, [owners].

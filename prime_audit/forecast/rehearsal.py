@@ -19,7 +19,7 @@ from prime_audit.engine.embed import Embed
 from prime_audit.engine.engine import Read, Write
 from prime_audit.engine.mixture import Observation
 from prime_audit.engine.passes import Pass, Worker
-from prime_audit.engine.train import Learn, Update
+from prime_audit.engine.train import Learn
 
 T = TypeVar("T")
 
@@ -58,9 +58,9 @@ class Rehearsal(Worker):
     largest: dict[str, int] = field(default_factory=dict)
     """Kind → padded tokens of its largest pass, answers' room included."""
 
-    def do(self, work: Pass[T]) -> T:
+    def do(self, one: Pass[T]) -> T:
         """Count one pass and return an invented result of the right size."""
-        found: T = self._counted(work)
+        found: T = self._counted(one)
         return found
 
     def count(self, kind: str, units: int) -> None:
@@ -77,45 +77,41 @@ class Rehearsal(Worker):
             self.count("write", rows)
 
     @singledispatchmethod
-    def _counted(self, work: Any) -> Any:
-        raise TypeError(f"{type(work).__name__}: no count is known for this kind of pass")
+    def _counted(self, one: Any) -> Any:
+        raise TypeError(f"{type(one).__name__}: no count is known for this kind of pass")
 
     @_counted.register
-    def _(self, work: Read) -> list[Observation]:
-        self.count("read", len(work.trees) * max(len(tree.ids) for tree in work.trees))
-        golds = [[row.ids[len(row.ids) - row.gold :] for row in tree.rows] for tree in work.trees]
-        return [made_up(own, want) for own, want in zip(golds, work.wanted, strict=True)]
+    def _(self, one: Read) -> list[Observation]:
+        self.count("read", len(one.trees) * max(len(tree.ids) for tree in one.trees))
+        golds = [[row.ids[len(row.ids) - row.gold :] for row in tree.rows] for tree in one.trees]
+        return [made_up(own, want) for own, want in zip(golds, one.wanted, strict=True)]
 
     @_counted.register
-    def _(self, work: Write) -> list[list[int]]:
+    def _(self, one: Write) -> list[list[int]]:
         # The golds: a model that has learnt its task writes about as much as they hold.
-        golds = [work.engine.base.codec.example(r.prompt, r.gold or "") for r in work.requests]
-        rows = [list(g.ids[len(g.ids) - g.gold : -1])[: work.max_new] for g in golds]
-        width = max(len(p.ids) for p in work.prompts)
-        self.decode(width, [min(len(row) + 1, work.max_new) for row in rows], work.max_new)
+        golds = [one.codec.example(r.prompt, r.gold or "") for r in one.requests]
+        rows = [list(g.ids[len(g.ids) - g.gold : -1])[: one.max_new] for g in golds]
+        width = max(len(p.ids) for p in one.prompts)
+        self.decode(width, [min(len(row) + 1, one.max_new) for row in rows], one.max_new)
         return rows
 
     @_counted.register
-    def _(self, work: Assemble) -> np.ndarray:
-        rows = [e for own in work.examples for e in own]
-        self.count("assemble", len(rows) * max(len(e.ids) for e in rows))
+    def _(self, one: Assemble) -> np.ndarray:
+        lengths = [len(e.ids) for own in one.examples for e in own]
+        self.count("assemble", len(lengths) * max(lengths))
         # The pool's first, in equal parts.
-        weights = np.zeros((len(work.examples), len(work.engine.base.sites), len(work.pool)))
-        weights[..., : work.top_k] = 1 / min(work.top_k, len(work.pool))
+        weights = np.zeros((len(one.examples), one.sites, one.pool))
+        weights[..., : one.top_k] = 1 / min(one.top_k, one.pool)
         return weights
 
     @_counted.register
-    def _(self, work: Learn) -> None:
-        self.count(work.kind, len(work.examples) * max(len(e.ids) for e in work.examples))
+    def _(self, one: Learn) -> None:
+        self.count(one.kind, one.units)
 
     @_counted.register
-    def _(self, work: Update) -> None:
-        self.count("step", work.owners)
-
-    @_counted.register
-    def _(self, work: Embed) -> np.ndarray:
-        self.count("embed", work.width * len(work.rows))
-        return np.stack([made_up_embedding(t, work.encoder.body.config.hidden_size) for t in work.texts])
+    def _(self, one: Embed) -> np.ndarray:
+        self.count("embed", one.tokens)
+        return np.stack([made_up_embedding(text, one.hidden) for text in one.texts])
 
 
 def made_up(texts: Sequence[Sequence[int]], moments: bool) -> Observation:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prime_audit.cache.numeric import code_sha256
-from prime_audit.engine.batches import Tick
+from prime_audit.engine.batches import Progress, Tick
 from prime_audit.engine.memo import Arrays, key_of
 
 if TYPE_CHECKING:
@@ -114,17 +114,10 @@ def searched(
     """
     if engine.keeper is None or not total:
         return search(tick)
-    left = total
-
-    def count(done: int) -> None:
-        nonlocal left
-        left -= done
-        tick(done)
-
+    progress = Progress(tick)
     key = key_of(engine.base, "search", code_sha256("search"), asked)
-    found = _unpacked(engine.keeper.arrays(key, lambda: _packed(search(count))))
-    if left:
-        tick(left)
+    found = _unpacked(engine.keeper.arrays(key, lambda: _packed(search(progress))))
+    progress.finish(total)
     return found
 
 

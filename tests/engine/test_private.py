@@ -74,15 +74,24 @@ def test_per_example_gradients_are_those_of_a_plain_loop(bench, pairs, worst, ki
                 seen.setdefault(owner, []).append([g[i].cpu().numpy() for g in grads])
             super().collect(grads, into)
 
-    def branch(params, rows, draws):
+    def branch(_, params, rows, draws):
         return Watched(params, rows, 2.0, draws, clip)
 
     rows = [room.Row(o, n, e) for o in (0, 1) for n, e in enumerate(trainees[o].examples)]
     weights = room._example_mean(rows)
-    loop = room._Loop(b.engine.base, lambda _: [], weight_decay=0.0, tokens=tokens, tick=lambda _: None)
+    loop = room._Loop(
+        base=b.engine.base,
+        start=lambda _: [],
+        branch=branch,
+        weigh=room._example_mean,
+        settle=PrivateTrainee.settle,
+        weight_decay=0.0,
+        tokens=tokens,
+        tick=lambda _: None,
+    )
     watch = room.Watch(trainees, "training")
     for part in [[i] for i in range(len(rows))] if tokens == 1 else [range(len(rows))]:
-        loop._pass(stack, trainees, [rows[i] for i in part], [weights[i] for i in part], 0, branch, watch)
+        loop._pass(stack, trainees, 0, [rows[i] for i in part], [weights[i] for i in part], watch)
     assert sum(map(len, seen.values())) == len(rows)
     for number, owner in enumerate(owners):
         model, params = plain(b, owner)

@@ -157,14 +157,14 @@ def test_training_that_diverges_is_an_error_at_its_step(bench, pairs):
 
 def spoil_gradient(monkeypatch, owner_index, at):
     """Let one owner's gradient overflow at a step, as numbers in float16 do."""
-    settle, steps = train_module._cut, itertools.count()
+    settle, steps = train_module._clip, itertools.count()
 
     def spoiled(group, grads, step):
         if next(steps) == at:
             grads[0][owner_index] = float("inf")
         return settle(group, grads, step)
 
-    monkeypatch.setattr(train_module, "_cut", spoiled)
+    monkeypatch.setattr(train_module, "_clip", spoiled)
 
 
 def spoil_loss(monkeypatch, owner_index, at):

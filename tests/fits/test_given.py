@@ -359,7 +359,7 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
         lambda d: change_config(d / "ann", r=3),
         "ann/adapter_model.safetensors: factors are not of rank 3",
     ),
-    "nan": (lambda d: change_weights(d / "ann", nan), "layers.0.self_attn.q_proj are not all finite"),
+    "nan": (lambda d: change_weights(d / "ann", nan), "layers.0.self_attn.q_proj contains NaN or infinity"),
     "layers": (lambda d: change_weights(d / "ann", fewer_layers), "lacks model.layers.2.self_attn.k_proj"),
     "modules": (lambda d: change_weights(d / "ann", only_q_and_v), "give --set lora.modules=q_proj+v_proj"),
     "another base": (
