@@ -104,7 +104,7 @@ def test_a_population_is_cut_at_the_budget() -> None:
         search = Search("cma", 4, budget, 0)
         while not search.done:
             search.tell([0.0] * len(search.ask()))
-        assert search.told == budget
+        assert search.evaluated == budget
 
 
 def test_objectives_are_told_one_a_candidate() -> None:

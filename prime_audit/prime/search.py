@@ -43,19 +43,19 @@ class Search:
                 space, budget=budget, num_workers=1
             )
         self._budget, self._asked = budget, list[Any]()
-        self._told = 0
+        self.evaluated = 0
 
     @property
     def done(self) -> bool:
         """Whether the budget is spent."""
-        return self._told >= self._budget
+        return self.evaluated >= self._budget
 
     def ask(self) -> list[np.ndarray]:
         """Return the next candidates, float64 [d] each: all that do not depend on the next ``tell``."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._asked = [self._optimizer.ask()]
-            for _ in range(min(self._queued(), self._budget - self._told - 1)):
+            for _ in range(min(self._queued(), self._budget - self.evaluated - 1)):
                 self._asked.append(self._optimizer.ask())
         return [np.array(c.value, dtype=np.float64) for c in self._asked]
 
@@ -65,7 +65,7 @@ class Search:
             warnings.simplefilter("ignore")
             for candidate, value in zip(self._asked, objectives, strict=True):
                 self._optimizer.tell(candidate, -float(value))
-        self._told += len(self._asked)
+        self.evaluated += len(self._asked)
         self._asked = []
 
     def recommendation(self) -> np.ndarray:

@@ -264,7 +264,7 @@ def test_accumulation_and_left_out_projections(bench, pairs, worst):
 def test_what_cannot_be_private_is_refused(bench, pairs):
     b = bench()
     for bad in (Job("ann", tuple(pairs)), Job("ann", tuple(pairs), ("i1",) * len(pairs))):
-        with pytest.raises(ValueError, match="ann: private training needs one example of each item"):
+        with pytest.raises(ValueError, match="ann: private training needs one example per item"):
             train(b, [bad], Privacy(8.0))
     for bad in ({"epsilon": 0.0}, {"epsilon": -1.0}, {"epsilon": math.nan}, {"epsilon": 1.0, "clip": 0.0}):
         with pytest.raises(UserError, match="above 0"):
