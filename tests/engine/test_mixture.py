@@ -9,6 +9,7 @@ import torch
 from prime_audit.engine.bank import AdapterBank, Mixture, MixtureBranch, alone, per_site
 from prime_audit.engine.engine import Request
 from prime_audit.engine.lora import Adapter
+from prime_audit.engine.rules import RULES, Delta
 
 NAMES = ("ann", "bob", "cem")
 SCALAR = [
@@ -127,6 +128,31 @@ def test_a_mixture_written_out_as_an_adapter_is_the_same_model(bench, pairs, wor
     b = bench()
     mixture = Mixture(NAMES, LAYERED[1], rule)
     (mixed,) = score_all(b.engine, [mixture], pairs)
+    b.engine.base.merge(b.engine.bank.adapter(mixture))
+    (merged,) = score_all(b.engine, [Mixture()], pairs)
+    assert worst(mixed, merged) < 1e-4
+
+
+class Halved(Delta):
+    """Half the sum of updates: all that a further rule has to say."""
+
+    name = "halved"
+
+    def weights(self, table, scaling, rank):
+        return super().weights(table / 2, scaling, rank)
+
+    def merge(self, adapters, table):
+        return super().merge(adapters, table / 2)
+
+
+def test_a_rule_is_one_object(bench, pairs, worst, monkeypatch):
+    monkeypatch.setitem(RULES, "halved", Halved())
+    b = bench()
+    mixture = Mixture(NAMES, SCALAR[2], "halved")
+    mixed, half, whole = score_all(
+        b.engine, [mixture, Mixture(NAMES, SCALAR[2] / 2), Mixture(NAMES, SCALAR[2])], pairs
+    )
+    assert worst(mixed, half) < 1e-5 < worst(mixed, whole)
     b.engine.base.merge(b.engine.bank.adapter(mixture))
     (merged,) = score_all(b.engine, [Mixture()], pairs)
     assert worst(mixed, merged) < 1e-4

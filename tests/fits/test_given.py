@@ -357,7 +357,7 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "IA3": (lambda d: change_config(d / "ann", peft_type="IA3"), "IA3 is not supported"),
     "rank": (
         lambda d: change_config(d / "ann", r=3),
-        "ann/adapter_model.safetensors: factors are not of rank 3",
+        "ann/adapter_model.safetensors: factors do not have the rank 3",
     ),
     "nan": (lambda d: change_weights(d / "ann", nan), "layers.0.self_attn.q_proj contains NaN or infinity"),
     "layers": (lambda d: change_weights(d / "ann", fewer_layers), "lacks model.layers.2.self_attn.k_proj"),
