@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from prime_audit.assets import MINI
 from prime_audit.engine.base import Base
 from prime_audit.engine.hub import advice, pinned
 from prime_audit.errors import UserError, unknown
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG
 
-MINI = Path(__file__).parent.parent / "assets" / "mini"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

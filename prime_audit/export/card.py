@@ -79,7 +79,7 @@ def _loading(record: Record) -> Iterator[str]:
     yield "from peft import PeftModel"
     yield "from transformers import AutoModelForCausalLM, AutoTokenizer"
     if name == "mini":
-        yield "from prime_audit.engine.base import MINI as base"
+        yield "from prime_audit.assets import MINI as base"
     else:
         yield f"base = {_code(name)}"
     more = "".join(f", {key}={_code(value)}" for key, value in revision.items())
