@@ -34,7 +34,7 @@ from prime_audit.lamp.prompts import history_examples
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import Plan
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.readers import Readers, loaded
+from prime_audit.runs.models import Readers, loaded
 from prime_audit.runs.run import open_all, perform, write
 from prime_audit.runs.task import TaskRun
 

@@ -28,7 +28,7 @@ from prime_audit.plan.plan import Plan, make_plan
 from prime_audit.plugins import Personal
 from prime_audit.record import FAILED
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.readers import Readers, base_of
+from prime_audit.runs.models import Readers, base_of
 from prime_audit.runs.task import Findings, TaskRun
 
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}

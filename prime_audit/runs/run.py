@@ -29,8 +29,8 @@ from prime_audit.record import Intervals, Model, Record
 from prime_audit.runs.cells import Cell, Lost
 from prime_audit.runs.executors import Where
 from prime_audit.runs.ledger import Ledger
+from prime_audit.runs.models import Readers, hardware, loaded
 from prime_audit.runs.provenance import code, code_since, plugins_of
-from prime_audit.runs.readers import Readers, hardware, loaded
 from prime_audit.runs.task import Findings, TaskRun
 
 

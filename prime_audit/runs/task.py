@@ -33,7 +33,7 @@ from prime_audit.runs import unaided, utility
 from prime_audit.runs.account import data_cautions, data_of, describe, model_row
 from prime_audit.runs.cells import Cell, Lost, chunks, cores_of
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.readers import Readers
+from prime_audit.runs.models import Readers
 from prime_audit.runs.utility import Answers
 from prime_audit.seeds import seed_of
 

@@ -12,7 +12,7 @@ from prime_audit.plan.plan import Plan
 from prime_audit.record import Failure
 from prime_audit.runs.cells import Cell
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.readers import Readers, loaded
+from prime_audit.runs.models import Readers, loaded
 from prime_audit.runs.task import Findings, TaskRun
 
 if TYPE_CHECKING:
