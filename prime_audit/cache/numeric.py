@@ -58,7 +58,7 @@ PARTS: Mapping[str, Part] = {
     "trim": Part(("community/trim.py", "seeds.py"), ("torch", "numpy")),
     # PriME's searches: candidates, and the objective that scores answers.
     "search": Part(
-        ("prime/judge.py", "prime/search.py", "lamp/metrics.py", "lamp/tasks.py"),
+        ("prime/objective.py", "prime/search.py", "lamp/metrics.py", "lamp/tasks.py"),
         ("nevergrad", "cma", "numpy", "scipy", "scikit-learn", "rapidfuzz", "rouge-score"),
     ),
     # The bag-of-words control of membership games.

@@ -15,7 +15,7 @@ from prime_audit.engine.rules import DEFAULT, RULES, explained
 from prime_audit.lamp.data import User
 from prime_audit.lamp.prompts import Example
 from prime_audit.plugins import Param, Personal, Scene, method
-from prime_audit.prime.judge import Hunt, Judge, search_all
+from prime_audit.prime.objective import Hunt, Judge, search_all
 from prime_audit.prime.search import OPTIMIZERS, searched
 from prime_audit.seeds import rng_of, seed_of
 
