@@ -235,16 +235,16 @@ def test_the_alpha_sweep_shares_its_first_candidate(run: Run) -> None:
 def test_held_out_items_are_in_no_training_prompt(
     quick: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prime_audit.community import build
+    from prime_audit.community import build, training
 
     trained: dict[str, list[tuple[str, str]]] = {}
-    plain = build.train_adapters
+    plain = training.train_adapters
 
     def watched(base: Any, jobs: Any, *rest: Any, **more: Any) -> Any:
         trained.update({job.owner: list(job.examples) for job in jobs})
         return plain(base, jobs, *rest, **more)
 
-    monkeypatch.setattr(build, "train_adapters", watched)
+    monkeypatch.setattr(training, "train_adapters", watched)
     seen: list[Any] = []
     choose = build.choose_sharers
     monkeypatch.setattr(build, "choose_sharers", lambda *a, **k: seen.extend(choose(*a, **k)) or tuple(seen))
@@ -295,8 +295,8 @@ def test_a_warm_run_asks_searches_and_fits_nothing(
     cold = quick("perpcs,prime:select=recommended", out=tmp_path / "cold", **words)
     assert [w for w in cold.record.warnings if "longer than the model's context" in w]
     for name in (
-        "prime.Search",
-        "audit.controls._classifier",
+        "prime.objective.Search",
+        "games.controls._classifier",
         "community.build.cluster_users",
         "engine.engine.Engine._generate",
         "engine.engine.Engine._observe",

@@ -214,7 +214,9 @@ def test_an_adapter_wider_than_the_bank_is_not_cut(given: Path) -> None:
     from prime_audit.engine.adapters import load_adapter
     from prime_audit.errors import PartError
 
-    with pytest.raises(PartError, match="an adapter of rank 2 beside given ones: the bank's rank is 1"):
+    with pytest.raises(
+        PartError, match="an adapter of rank 2 does not fit the given ones: the bank's rank is 1"
+    ):
         fitting(load_adapter(given / "ann"), 1, 2.0)
 
 
@@ -361,7 +363,7 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     ),
     "nan": (lambda d: change_weights(d / "ann", nan), "layers.0.self_attn.q_proj contains NaN or infinity"),
     "layers": (lambda d: change_weights(d / "ann", fewer_layers), "lacks model.layers.2.self_attn.k_proj"),
-    "modules": (lambda d: change_weights(d / "ann", only_q_and_v), "give --set lora.modules=q_proj+v_proj"),
+    "modules": (lambda d: change_weights(d / "ann", only_q_and_v), "pass --set lora.modules=q_proj+v_proj"),
     "another base": (
         lambda d: change_weights(d / "ann", wider),
         "pass adapters that were trained on this model",
