@@ -171,7 +171,7 @@ def test_the_policy_allows_these_scripts_and_this_style_alone(read: Reader) -> N
 
 
 def test_the_vendored_library_is_the_one_its_readme_names() -> None:
-    folder = files("prime_audit.boards").joinpath("assets", "echarts")
+    folder = files("prime_audit.report").joinpath("assets", "echarts")
     (named,) = re.findall(r"`([0-9a-f]{64})`", folder.joinpath("README.md").read_text(encoding="utf-8"))
     content = folder.joinpath("echarts.min.js").read_bytes()
     assert hashlib.sha256(content).hexdigest() == named
@@ -182,7 +182,7 @@ def test_the_vendored_library_is_the_one_its_readme_names() -> None:
 
 def test_the_same_sheet_gives_the_same_bytes_in_any_process() -> None:
     code = (
-        "import hashlib; from prime_audit.boards import page; from prime_audit.report.sheet import *\n"
+        "import hashlib; from prime_audit.report import page; from prime_audit.report.sheet import *\n"
         "f = tuple(Figure(t, m, 'auc', .5, game=g, attack='loss', reason=m + g, sources=(m,)) "
         "for t in ('A', 'B') for m in ('x', 'y') for g in ('p', 'q'))\n"
         "s = Sheet('n', 't', (), 'c', 'm', ('A', 'B'), {'x': {'parameters': {'A': {'k': 1}}}, 'y': {}}, f,"
