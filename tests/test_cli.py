@@ -238,7 +238,7 @@ def test_imported_items_run(say: Say, tmp_path: Path, small: tuple[str, ...], ll
         *("--out", tmp_path / "run", "--cache", tmp_path / "cache", *sets, "--set", "targets=1", "--json"),
     )
     assert done.code == 0, done.err
-    assert "note: --methods: prime+rag:k=1 is the same as prime+rag; it is run once\n" in done.err
+    assert "note: --methods: prime+rag:k=1 is the same as prime+rag; it runs once\n" in done.err
     record = json.loads(done.out)
     assert record["data"][0]["sha256"] == imported.sha256
     assert record["data"][0]["users"]["targets"] == 2

@@ -141,19 +141,19 @@ def test_questions_that_sharers_may_have_seen_are_warned_of(spoilt: Path, tmp_pa
         "games": "",
     }
     run = compare("rag", **words, out=tmp_path / "run", cache=None, quiet=True)
-    assert [w for w in run.record.warnings if "questions stand" in w] == [
-        "LaMP-2: 2 of 6 questions stand in other users' histories too (their golds may differ): sharers may have "
+    assert [w for w in run.record.warnings if "questions also occur" in w] == [
+        "LaMP-2: 2 of 6 questions also occur in other users' histories (their golds may differ): sharers may have "
         "trained on them"
     ]
     (defective,) = [w for w in run.record.warnings if "defective" in w]
     assert defective.startswith("LaMP-2: 2 defective records in the data, the first: ")
-    assert defective.endswith(f"listed by prime-audit data check {spoilt} --task LaMP-2")
+    assert defective.endswith(f"list all with prime-audit data check {spoilt} --task LaMP-2")
     assert any("is also one of the user's questions" in d for d in run.record.data[0].first_defects)
 
 
 def test_the_check_says_so_too(say: Callable[..., Any], spoilt: Path) -> None:
     said = say("data", "check", spoilt, "--task", "LaMP-2")
-    assert "targets' questions that stand in other users' histories too: 2 of 6" in said.out
+    assert "targets' questions that are also in other users' histories: 2 of 6" in said.out
     assert said.out.count("is also one of the user's questions") == 1
 
 

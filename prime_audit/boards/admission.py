@@ -10,6 +10,7 @@ from typing import Any
 from prime_audit.boards.config import DIRECTIONS, Board
 from prime_audit.boards.filed import NOT_DECIDING, Filed, own_parts
 from prime_audit.errors import UserError
+from prime_audit.plan.kinds import value_text
 from prime_audit.plugins.loading import available
 from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.settings import load_settings
@@ -91,7 +92,7 @@ def _limited(board: Board, record: Record) -> Fault:
         if record.spec.get(key) != value:
             yield f"a limited run: {key} is {_shown(record.spec.get(key))}, the board's is {_shown(value)}"
     preset = asked.get("preset", record.spec.get("preset", "laptop"))
-    due = load_settings(preset, [f"{k}={_text(v)}" for k, v in overrides.items()])
+    due = load_settings(preset, [f"{k}={value_text(v)}" for k, v in overrides.items()])
     for task, settings in record.spec.get("settings", {}).items():
         for key, value in due.for_task(task).items():
             # A number that an older prime-audit did not have yet cannot have been another.
@@ -100,12 +101,6 @@ def _limited(board: Board, record: Record) -> Fault:
     own = {k for k in record.spec.get("overrides", {}) if k not in overrides and k not in NOT_DECIDING}
     for key in sorted(own):
         yield f"a limited run: --set {key}, which the board does not; run without it"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return "+".join(map(str, value))
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _shown(value: Any) -> str:

@@ -41,7 +41,12 @@ def _points(sheet: Sheet, task: str) -> list[frontier.Point]:
 
 def _result(f: Figure) -> Result:
     return Result(
-        *(f.task, f.method, f.metric, f.value, f.ci, f.n),
+        task=f.task,
+        method=f.method,
+        metric=f.metric,
+        value=f.value,
+        ci=f.ci,
+        n=f.n,
         higher_is_better=f.higher_is_better,
         reason=f.reason,
         targets=f.targets,

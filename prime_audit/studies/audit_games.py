@@ -1,4 +1,4 @@
-"""The study ``audit-games``: the same modules under every game, and what each game can say of them."""
+"""The study ``audit-games``: the same modules under every game, and what each game can show about them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from prime_audit.studies.tables import Cell, Table
 
 
 def report(found: Found) -> Report:
-    """Make a table a model, a row a task, game and method; test the pairs on the AUC of every game."""
+    """Build a table per model with a row per task, game and method; test the pairs on the AUC of every game."""
     pairs = [(found.study.variant(a), found.study.variant(b)) for a, b in found.study.pairs]
     tests = [t for m in found.models for task in found.plan.tasks for t in auc_tests(found, m, task, pairs)]
     drawn = ", ".join(g for g in found.study.games if GAMES[g].randomised)
     lines = (
         *usual.notes(found)[1:],
-        f"The game's own permutation test, one-sided, not corrected over attacks: where membership was drawn ({drawn}) "
-        "p over base, of the AUC minus the unmerged base's, else p AUC, of the AUC. ε ≥: lower bound, with the highest "
-        "that as many guesses could show.",
-        "Verdicts follow the rule in prime_audit/audit/verdict.py; only games whose members were drawn can say leaks.",
+        "The game's own permutation test, one-sided, not corrected over attacks. Where "
+        f"membership was drawn ({drawn}) it is p over base, of the AUC minus the unmerged base's; "
+        "else p AUC, of the AUC. ε ≥: lower bound, with the highest possible with as many "
+        "guesses.",
+        "Verdicts follow the rule in prime_audit/audit/verdict.py; only games whose members were "
+        "drawn can say leaks.",
     )
     panels = [_panel(found, m, task) for m in found.models for task in found.plan.tasks]
     drawing = figures.dots(panels, len(found.plan.tasks), second="same items, unmerged base")
@@ -83,10 +85,12 @@ STUDY = Study(
     ),
     pairs=(("PriME, α=0", "Per-Pcs"), ("PriME, α=2", "PriME, α=0"), ("PriME, α=0", "OPPU")),
     about=(
-        "paper: merged sharers' items against all others', selected by similarity. heldout: what a merged sharer's "
-        "adapter was trained on against her held-out items. inclusion: sharers put into the merge by coin. target: "
-        "the target's own history against items held out of it.",
-        "The target game holds items out of every target's history, so all modules here are made without them.",
+        "paper: merged sharers' items against all others', selected by similarity. heldout: the "
+        "items a merged sharer's adapter was trained on against the same sharer's held-out "
+        "items. inclusion: a fair coin decides which sharers enter the merge. target: the "
+        "target's own history against items held out of it.",
+        "The target game holds items out of every target's history, so all modules here are "
+        "built without them.",
     ),
     games=("paper", "heldout", "inclusion", "target"),
     report=report,

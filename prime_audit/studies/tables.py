@@ -1,4 +1,4 @@
-"""Tables in the paper's form: Markdown, CSV and LaTeX. Whatever stands in a cell is escaped."""
+"""Tables in the paper's form: Markdown, CSV and LaTeX. All cell contents are escaped."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from prime_audit.io.markup import csv_text, latex_text, markdown_text, number, p
 from prime_audit.io.markup import interval as limits
 
 DECIMALS = 3
-"""Of every figure, as in the paper."""
+"""Decimals of every result, as in the paper."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry of a table: a figure, or a text."""
+    """One cell of a table: a number or a text."""
 
     value: float | None = None
-    """The figure; None where there is none, or where the entry is a text."""
+    """The number; None where there is none, or where the cell is a text."""
     ci: tuple[float, float] | None = None
     """Its interval."""
     error: float | None = None
-    """Its standard error over repetitions, where it is a mean of several."""
+    """Its standard error over repetitions, if it is a mean of several."""
     rank: int = 0
-    """1 for the best of those it is compared with, 2 for the second best, else 0; as displayed."""
+    """1 for the best of its comparison, 2 for the second best, else 0; as displayed."""
     signed: bool = False
     """Whether it is a difference, shown with its sign."""
     text: str | None = None
-    """The entry where it is no figure."""
+    """The text of a cell without number."""
     reason: str | None = None
-    """Why there is no figure, or no interval."""
+    """Why there is no number, or no interval."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,19 @@ class Table:
     """Rows and columns, each with its labels."""
 
     title: str
-    """What it is of; empty for the only one."""
+    """Its title; empty if it is the only one."""
     stub: tuple[str, ...]
     """Titles of the columns that label the rows."""
     head: tuple[tuple[str, str], ...]
     """(group, name) of each further column; a group may be empty."""
     labels: tuple[tuple[str, ...], ...]
-    """Of each row, one a stub column."""
+    """For each row, one text per stub column."""
     cells: tuple[tuple[Cell, ...], ...]
     """[rows, columns]."""
 
 
 def ranked(cells: Sequence[Cell], higher_is_better: bool | None) -> list[Cell]:
-    """Mark the best and the second best as displayed; nothing where there is no order or no contest."""
+    """Mark the best and the second best as displayed; none without an order or a contest."""
     values = {round(c.value, DECIMALS) for c in cells if c.value is not None}
     if higher_is_better is None or len(values) < 2:
         return list(cells)
@@ -73,7 +73,7 @@ def interval(cell: Cell) -> str:
 
 
 def remarks(table: Table) -> list[str]:
-    """Say why figures or intervals are lacking, each reason once."""
+    """List why numbers or intervals are missing, each reason once."""
     cells = [c for row in table.cells for c in row if c.reason]
     return list(
         dict.fromkeys(
@@ -91,7 +91,7 @@ def column(head: tuple[str, str]) -> str:
 
 
 def markdown(table: Table) -> str:
-    """Return a pipe table; the best figure bold, the second best underlined, intervals behind their figures."""
+    """Return a pipe table: the best number bold, the second best underlined, intervals after their numbers."""
     from tabulate import tabulate
 
     styles = {0: "{}", 1: "**{}**", 2: "<u>{}</u>"}
@@ -110,7 +110,7 @@ def markdown(table: Table) -> str:
 
 
 def spared(labels: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Leave a label out where the row above has it too, but never a row's last."""
+    """Leave a label out where the row above has the same, but never a row's last."""
     kept_rows: list[tuple[str, ...]] = []
     before: Sequence[str | None] = [None] * len(labels[0]) if labels else []
     for own in labels:
@@ -122,7 +122,7 @@ def spared(labels: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def numeric(table: Table) -> list[bool]:
-    """Tell of each column whether it holds figures; others hold texts."""
+    """Return for each column whether it contains numbers or texts."""
     return [any(row[i].value is not None for row in table.cells) for i in range(len(table.head))]
 
 
@@ -130,9 +130,9 @@ def numeric(table: Table) -> list[bool]:
 
 
 def csv(tables: Iterable[Table]) -> str:
-    """Return the tables as CSV in full precision; those of one form under one header, an empty line between forms.
+    """Return the tables as CSV in full precision, with one header per form and an empty line between forms.
 
-    Behind a column of figures stand, where it has them, the limits of its intervals and its standard errors.
+    Limits of intervals and standard errors follow their column, if it has any.
     """
     stream = io.StringIO()
     writer = csv_module.writer(stream, lineterminator="\n")
@@ -158,7 +158,7 @@ def csv(tables: Iterable[Table]) -> str:
 
 
 def _extras(cells: Sequence[Cell]) -> list[str]:
-    """Name what stands beside a column's figures."""
+    """Name the extra columns of a column's numbers."""
     limits = ["low", "high"] * any(c.ci for c in cells)
     return limits + ["standard error"] * any(c.error is not None for c in cells)
 
@@ -167,7 +167,7 @@ def _extras(cells: Sequence[Cell]) -> list[str]:
 
 
 def latex(table: Table) -> str:
-    """Return a ``tabular`` (package booktabs); intervals stand small below their figures."""
+    """Return a ``tabular`` (package booktabs); intervals are small, below their numbers."""
     figures = numeric(table)
     align = "l" * len(table.stub) + "".join("r" if f else "p{0.55\\linewidth}" for f in figures)
     lines = [f"\\begin{{tabular}}{{{align}}}", "\\toprule", *_latex_head(table), "\\midrule"]

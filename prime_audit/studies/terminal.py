@@ -1,4 +1,4 @@
-"""Tables of studies on the terminal: what is too wide stands in several blocks below each other."""
+"""Tables of studies on the terminal; a wide table is split into several blocks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from prime_audit.io.terminal import console, draw
 from prime_audit.studies.tables import Table, interval, numeric, remarks, shown, spared
 
 _TEXT = 24
-"""Characters of a line that a column of texts asks for."""
+"""Characters of a line that a column of texts needs."""
 _GAP = 2
 """Characters between columns."""
 
 
 def show_table(table: Table, *, intervals: bool = False) -> None:
-    """Print a table; ``intervals``: behind their figures."""
+    """Print a table; ``intervals``: after their numbers."""
     from rich import box
     from rich.table import Table as Grid
     from rich.text import Text
@@ -43,7 +43,7 @@ def show_table(table: Table, *, intervals: bool = False) -> None:
 
 
 def _blocks(table: Table, cells: Sequence[Sequence[str]], width: int) -> list[list[int]]:
-    """Cut the columns into blocks that fit, between groups where that can be."""
+    """Split the columns into blocks that fit, between groups where possible."""
     room = width - sum(
         _GAP + min(_TEXT, max(map(len, own))) for own in zip(table.stub, *table.labels, strict=True)
     )
@@ -51,7 +51,7 @@ def _blocks(table: Table, cells: Sequence[Sequence[str]], width: int) -> list[li
     for group in _groups(table):
         if blocks[-1] and sum(_wide(table, cells, i) for i in (*blocks[-1], *group)) > room:
             blocks.append([])
-        for i in group:  # a group too wide for any block is cut all the same
+        for i in group:  # a group too wide for any block is split too
             if blocks[-1] and sum(_wide(table, cells, j) for j in (*blocks[-1], i)) > room:
                 blocks.append([])
             blocks[-1].append(i)
@@ -59,7 +59,7 @@ def _blocks(table: Table, cells: Sequence[Sequence[str]], width: int) -> list[li
 
 
 def _groups(table: Table) -> list[list[int]]:
-    """Places of columns by group; columns without one are groups of their own."""
+    """Positions of columns by group; columns without one are groups of their own."""
     groups: list[list[int]] = []
     for i, (group, _) in enumerate(table.head):
         if groups and group and table.head[groups[-1][0]][0] == group:

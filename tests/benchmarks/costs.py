@@ -71,7 +71,7 @@ class Model:
 LLAMA_2_7B = Model(32, 4096, 4096, 4096, 11008, 32000)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sizes:
     """What a data set and its answers look like; not known before the data are read."""
 

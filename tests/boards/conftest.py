@@ -72,9 +72,27 @@ def leak(figure: Figure) -> Leak:
     word = {"prime:alpha=0.2": "leaks", "perpcs": "confounded"}.get(figure.method, "no leak found")
     why = f"AUC {auc:.3f}, its p 0.007, -0.271 [-0.376, +0.019] to the best control, <b>words</b> at 0.843"
     return Leak(
-        *(figure.task, figure.method, str(figure.game), str(figure.attack), auc, ci, word, why, 0.007, 0.014),
-        *("bag_of_words", -0.271, (-0.376, 0.019), {"0.1": 0.13, "0.01": 0.015, "0.001": None}),
-        *(1008, 1680, 0, 2, 3, 0.11, 2.55),
+        task=figure.task,
+        method=figure.method,
+        game=str(figure.game),
+        attack=str(figure.attack),
+        auc=auc,
+        ci=ci,
+        verdict=word,
+        why=why,
+        p=0.007,
+        p_adjusted=0.014,
+        best_control="bag_of_words",
+        over_control=-0.271,
+        over_control_ci=(-0.376, 0.019),
+        tpr={"0.1": 0.13, "0.01": 0.015, "0.001": None},
+        members=1008,
+        others=1680,
+        undefined=0,
+        undefined_base=2,
+        both_sides=3,
+        epsilon=0.11,
+        epsilon_ceiling=2.55,
     )
 
 
@@ -83,7 +101,16 @@ def gap(f: Figure) -> Comparison | None:
     if f.method == "soup:k=3":
         return None
     return Comparison(
-        f.task, f.method, "base", "auc", f.difference, f.difference_ci, f.n, None, f.game, f.attack
+        task=f.task,
+        method=f.method,
+        baseline="base",
+        metric="auc",
+        difference=f.difference,
+        ci=f.difference_ci,
+        n=f.n,
+        reason=None,
+        game=f.game,
+        attack=f.attack,
     )
 
 

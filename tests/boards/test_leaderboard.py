@@ -260,7 +260,7 @@ REFUSALS: dict[str, tuple[Callable[[], Record], str]] = {
     "of a seed that is not the board's": (lambda: run_record(FRESH), "seed 7 is none of those in"),
     "with a figure twice": (
         lambda: replace(run_record(FRESH), results=run_record(FRESH).results * 2),
-        "tells a figure twice",
+        "duplicate result",
     ),
     "with figures of no data": (
         lambda: replace(run_record(FRESH), data=run_record(FRESH).data[:1]),
@@ -377,7 +377,7 @@ def test_a_filed_record_is_the_published_schema(home: Path) -> None:
 def test_diff_shows_each_figure_that_differs(home: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / "toy"
     shutil.copytree(home / "toy", other)
-    assert invoke("leaderboard", "diff", str(home / "toy"), str(other)).output == "no figure differs\n"
+    assert invoke("leaderboard", "diff", str(home / "toy"), str(other)).output == "no result differs\n"
     shutil.rmtree(other / "records" / "prime")
     done = invoke("leaderboard", "diff", str(home / "toy"), str(other), "--json")
     assert done.exit_code == 1

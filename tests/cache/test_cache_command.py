@@ -209,18 +209,18 @@ def test_nothing_of_anybody_elses_is_touched(say: Callable[..., Any], cache: Pat
     assert (cache / "README").exists()
     assert (cache / "photos").exists()
     assert (cache / mine.parent.name / "holiday.jpg").exists()
-    assert f"stays: {mine}: holds notes.txt, not ours" in said.err
+    assert f"stays: {mine}: contains notes.txt, not written by prime-audit" in said.err
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("ls",), "there is no such folder; give --cache DIR"),
-        (("verify",), "there is no such folder; give --cache DIR"),
-        (("prune",), "there is no such folder; give --cache DIR"),
+        (("ls",), "no such folder; pass --cache DIR"),
+        (("verify",), "no such folder; pass --cache DIR"),
+        (("prune",), "no such folder; pass --cache DIR"),
         (
             ("prune", "--older", "30"),
-            "--older 30: give a number with a unit (s, m, h, d, w), for instance 30d",
+            "--older 30: give a number with a unit (s, m, h, d, w), for example 30d",
         ),
         (("prune", "--older", "-1d"), "--older -1d: give a number with a unit"),
         (("prune", "--keep", "ten GB"), "--keep ten GB: give a number with a unit (B, KB, MB, GB, TB, KIB"),

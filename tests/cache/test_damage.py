@@ -189,7 +189,7 @@ def test_a_file_too_many_or_another_kind_is_found_and_mended(tmp_path: Path, kin
 def test_an_entry_of_an_older_version_is_set_aside(tmp_path: Path) -> None:
     ASK["texts"](Store(tmp_path, Spent()), KEY, 1)
     (tmp_path / "0a" / KEY / "manifest.json").unlink()
-    assert "manifest.json is missing, or an older prime-audit kept it" in mended(tmp_path, "texts")
+    assert "manifest.json is missing, or an older prime-audit wrote the entry" in mended(tmp_path, "texts")
 
 
 def mended(root: Path, kind: str) -> str:

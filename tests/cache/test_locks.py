@@ -186,9 +186,7 @@ def test_what_is_kept_within_what_is_kept_locks_itself_out_of_nothing(tmp_path: 
 def test_a_folder_is_written_by_one_run(tmp_path: Path) -> None:
     with (
         held(tmp_path / "run" / ".lock") as other,
-        pytest.raises(
-            UserError, match=f"is being written by process {other.pid}: wait for it, or choose another"
-        ),
+        pytest.raises(UserError, match=f"is in use by process {other.pid}: wait for it or choose another"),
         RunFolder.claimed(tmp_path / "run", "hash"),
     ):
         pass
@@ -250,6 +248,6 @@ def test_what_a_run_made_again_meanwhile_is_not_set_aside(
             store.texts(KEY, lambda: ["x"])  # another process meets it, and mends it
 
     monkeypatch.setattr(Entry, "check", late)
-    (line,) = listing.damage(tmp_path, mend=True)
-    assert line.endswith("; made again meanwhile")
+    (line,) = listing.damage(tmp_path, repair=True)
+    assert line.endswith("; recomputed meanwhile")
     assert Store(tmp_path, Spent()).texts(KEY, lambda: pytest.fail("set aside")) == ["x"]

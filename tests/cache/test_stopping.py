@@ -44,8 +44,8 @@ def test_a_signal_ends_a_run_cleanly(
     run.kill(number)
     assert run.wait() == code, run.said
     (line,) = run.lines
-    assert line.startswith(
-        f"prime-audit: {says}; nothing was written to the run's folder; what the cache holds"
+    assert line == (
+        f"prime-audit: {says}; the run's folder was not written; rerun the same command to resume from the cache"
     )
     assert "Traceback" not in run.said
     assert not out.exists()

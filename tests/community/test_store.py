@@ -62,7 +62,7 @@ def test_what_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match=r"cannot be written .*give --cache DIR or --no-cache"):
+    with pytest.raises(UserError, match=r"cannot be written .*pass --cache DIR or --no-cache"):
         Store(tmp_path / "file", Spent()).adapters("k" * 64, ["a"], lambda: {"a": adapter(0)})
 
 
