@@ -167,7 +167,7 @@ def content() -> Callable[[Any], dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Said:
-    """What a command said."""
+    """What a command printed."""
 
     code: int
     out: str
