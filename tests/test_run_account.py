@@ -15,8 +15,9 @@ from prime_audit.engine import memo
 from prime_audit.engine.adapters import load_adapter
 from prime_audit.lamp.readers import read
 from prime_audit.record import Cost
+from tests.docs.examples import example
 
-METHOD = '''"""A uniform soup, as CONTRIBUTING has it."""
+METHOD = '''"""A uniform soup."""
 import numpy as np
 
 from prime_audit.community.sharers import bank_name
@@ -201,10 +202,8 @@ def test_a_front_methods_fault_is_one_line(quick: Callable[..., Run], tmp_path: 
     )
 
 
-def test_the_method_of_contributing_plays_every_game(quick: Callable[..., Run], tmp_path: Path) -> None:
-    text = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
-    example = next(part for part in text.split("```python\n") if "Halving soup" in part).partition("```")[0]
-    (tmp_path / "halving.py").write_text(example, encoding="utf-8")
+def test_the_method_of_the_docs_plays_every_game(quick: Callable[..., Run], tmp_path: Path) -> None:
+    (tmp_path / "halving.py").write_text(example("halving.py"), encoding="utf-8")
     run = quick("halving:k=3", plugins=[tmp_path / "halving.py"], games="paper,heldout,inclusion")
     games = {
         r.game for r in run.record.results if r.method == "halving:k=3" and r.metric == "auc" and not r.reason

@@ -58,7 +58,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"--config {file}: cannot be read ({error.strerror}); give a TOML file") from None
     except ValueError as error:  # TOML and UTF-8 alike; tomllib names the line
-        raise UserError(f"--config {file}: not valid TOML: {' '.join(str(error).split())}; correct it") from None
+        raise UserError(
+            f"--config {file}: not valid TOML: {' '.join(str(error).split())}; correct it"
+        ) from None
     except RecursionError:
         raise UserError(f"--config {file}: nested too deeply; correct it") from None
     rows = {row.name: row for row in options_of("compare")}

@@ -222,21 +222,21 @@ def test_a_record_with_a_hostile_label_is_filed_nowhere_else(say: Say, tmp_path:
     (folder / "record.json").write_text(text.replace('"perpcs"', '"../../../../climbed"'))
     before = sorted(tmp_path.rglob("*"))
     add = ("leaderboard", "add", folder, "--board", "toy", "--home", tmp_path / "boards")
-    one_line(say(*add), "tells no version of", "run again with this prime-audit")
+    one_line(say(*add), "has no version of", "rerun with this prime-audit")
     assert sorted(tmp_path.rglob("*")) == before
 
 
 BOARDS: dict[str, tuple[bytes, str]] = {
-    "no TOML": (b"name = ", "is no TOML"),
-    "nesting without end": (b"x = " + b"[" * 100_000, "is no TOML (nested too deeply)"),
-    "UTF-16": (BOARD.encode("utf-16"), "is no TOML"),
+    "no TOML": (b"name = ", "is not TOML"),
+    "nesting without end": (b"x = " + b"[" * 100_000, "is not TOML (nested too deeply)"),
+    "UTF-16": (BOARD.encode("utf-16"), "is not TOML"),
     "a folder's name": (
         BOARD.replace('"toy"', '"../../x"').encode(),
         "name is '../../x', its folder's is 'toy'",
     ),
     "run.set of a list": (
         BOARD.replace("[run.set]\ntargets = 4", "set = [1]").encode(),
-        "run.set is no table",
+        "run.set is not a table",
     ),
     "an unknown entry": (
         BOARD.replace("title", "titel").encode(),

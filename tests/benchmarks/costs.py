@@ -1,6 +1,6 @@
 """What the work costs, by counting: FLOPs and bytes of a model, and of a whole LaMP run.
 
-``python tests/benchmarks/costs.py --task LaMP-2`` prints the prediction that COSTS.md shows. Needs no torch.
+``python tests/benchmarks/costs.py --task LaMP-2`` prints the prediction that docs/costs.md shows. Needs no torch.
 """
 
 from __future__ import annotations

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from prime_audit.record import Comparison, Leak
+from prime_audit.report import page
 from prime_audit.report.sheet import Figure, Judged, Sheet, Source
+
+from .commands import SEEDS, add
+from .invented import board_at, run_at, run_record
 
 EVIL = "<script>alert(1)</script>"
 METHODS = ("np", "rag", "perpcs", "prime:alpha=0.2", "prime:alpha=0.6", "soup:k=3", EVIL)
@@ -146,3 +155,45 @@ def sheet() -> Sheet:
         notes=("Intervals: 95 %.",),
         warnings=(f"user {EVIL}: left out",),
     )
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    from .browser import chrome
+
+    made = chrome()
+    yield made
+    made.quit()
+
+
+@pytest.fixture
+def browser(driver: Any, sheet: Sheet, tmp_path: Path) -> Iterator[Any]:
+    """Open the sheet's page; at the end there must be no console message, and nothing fetched."""
+    from .browser import Browser
+
+    file = tmp_path / "index.html"
+    file.write_text(page.render(sheet), encoding="utf-8")
+    made = Browser(driver, file)
+    made.open()
+    yield made
+    assert driver.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert {url.split(":")[0] for url in asked} <= {"file", "data", "about"}
+    assert {url.split("#")[0] for url in asked if url.startswith("file")} <= {file.as_uri()}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a board with two seeds filed, and build it."""
+    root = tmp_path_factory.mktemp("built")
+    board_at(root / "leaderboards")
+    for seed in SEEDS:
+        assert add(root / "leaderboards", run_at(root / f"run{seed}", run_record(seed))).exit_code == 0
+    return root / "leaderboards"
+
+
+@pytest.fixture
+def home(built: Path, tmp_path: Path) -> Path:
+    """Copy it, to be changed."""
+    return Path(shutil.copytree(built, tmp_path / "leaderboards"))

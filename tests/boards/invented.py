@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from prime_audit.errors import UserError
 from prime_audit.folder import RunFolder
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import make_plan
@@ -205,3 +207,14 @@ def run_at(folder: Path, record: Record) -> Path:
     """Write a run's folder."""
     RunFolder.create(folder, "run").write_record(record)
     return folder
+
+
+def refusal(read: Callable[[Path], Any], path: Path, text: str) -> str:
+    """Write a file that ``read`` must refuse, in one line that names it; return that line."""
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message

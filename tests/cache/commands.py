@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from prime_audit.engine.adapters import Adapter
+
 SERVER = Path(__file__).with_name("server.py")
 
 
@@ -119,3 +123,11 @@ def entries(cache: Path) -> list[Path]:
 def rubbish(folder: Path) -> list[Path]:
     """List locks and drafts."""
     return [p for p in folder.rglob(".*") if re.match(r"\.(making-|lock|saving-)|.*\.tmp$", p.name)]
+
+
+def adapter(seed: int) -> Adapter:
+    """Draw an adapter of two sites."""
+    rng = torch.Generator().manual_seed(seed)
+    sites = ("model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj")
+    a, b = (tuple(torch.randn(*shape, generator=rng) for _ in sites) for shape in ((2, 6), (4, 2)))
+    return Adapter(sites, a, b, 2.0)

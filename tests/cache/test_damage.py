@@ -20,17 +20,10 @@ from prime_audit.community.store import Store
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.mixture import Spent
 
-from .commands import Server, entries, files, record, times
+from .commands import Server, adapter, entries, files, record, times
 
 KEY, OTHER = "0a" * 32, "0b" * 32
 Ask = Callable[..., object]
-
-
-def adapter(seed: int) -> Adapter:
-    rng = torch.Generator().manual_seed(seed)
-    sites = ("model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj")
-    a, b = (tuple(torch.randn(*shape, generator=rng) for _ in sites) for shape in ((2, 6), (4, 2)))
-    return Adapter(sites, a, b, 2.0)
 
 
 ASK: dict[str, Ask] = {
