@@ -20,10 +20,15 @@ from prime_audit.errors import UserError
 
 SCHEMA = "prime-audit/record/1"
 FAILED = "failed: "
-"""A reason that begins so marks a figure whose making failed: not one that does not apply. ``failures`` tells more."""
+"""How the reason of a figure begins whose computation failed; ``failures`` has the details. Ask ``failed``."""
 _T = TypeVar("_T")
 _LARGEST = 10**18
 """Of every count: nothing that is counted or hashed comes near."""
+
+
+def failed(reason: str | None) -> bool:
+    """Whether a figure's reason says that computing it failed, not that it does not apply."""
+    return reason is not None and reason.startswith(FAILED)
 
 
 @dataclass(frozen=True)

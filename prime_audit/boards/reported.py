@@ -50,14 +50,14 @@ def sheet(folder: Path) -> Sheet:
     figures = [f for name, own in rows.items() for f in _figures(name, own, reported)]
     labels = dict.fromkeys(row.label for own in rows.values() for row in own)
     return Sheet(
-        board.name,
-        board.title,
-        board.about,
-        f"prime-audit leaderboard build --board {board.name}",
-        board.model,
-        tuple(rows),
-        {label: {"parameters": _parameters(label, rows)} for label in labels},
-        tuple(figures),
+        name=board.name,
+        title=board.title,
+        about=board.about,
+        command=f"prime-audit leaderboard build --board {board.name}",
+        model=board.model,
+        tasks=tuple(rows),
+        methods={label: {"parameters": _parameters(label, rows)} for label in labels},
+        figures=tuple(figures),
         sources={f"Table {t}": Source(f"Table {t}", reported.publication.href) for t in reported.tables},
         notes=_notes(reported),
         warnings=tuple(_warnings(reported)),
@@ -138,10 +138,10 @@ def _figure(name: str, task: str, row: _Row, metric: str, reported: Reported) ->
     cells = row.cells.get(metric, ())
     leakage, said = metric == AUC, reported.publication
     return Figure(
-        name,
-        row.label,
-        metric,
-        cells[0].value if cells else None,
+        task=name,
+        method=row.label,
+        metric=metric,
+        value=cells[0].value if cells else None,
         targets=said.targets if cells else 0,
         higher_is_better=None if leakage else TASKS[task].higher_is_better,
         reason="; ".join(dict.fromkeys(_remarks(cells))) or None if cells else "not reported",

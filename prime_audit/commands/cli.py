@@ -32,7 +32,7 @@ from prime_audit.commands.study import study
 from prime_audit.errors import UserError
 from prime_audit.io.markup import visible
 from prime_audit.io.stopping import Stopped, stopping
-from prime_audit.io.terminal import draw, error_line, print_table, say
+from prime_audit.io.terminal import console, draw, error_line, print_table, say
 
 SOME_FAILED = 3
 """Exit code: a part of the run failed, the rest is there (``failures`` of the record)."""
@@ -366,9 +366,10 @@ def show_run(run: Any, as_json: bool) -> None:
         return
     from rich.text import Text
 
-    from prime_audit.report.tables import terminal
+    from prime_audit.report.from_record import sheet_of
+    from prime_audit.report.text import terminal
 
-    draw(terminal(run.record))
+    draw(terminal(sheet_of(run.record, "run"), console().width))
     more = ", failures/" if any(failure.file for failure in run.record.failures) else ""
     draw(Text(f"Everything in {run.path}: record.json, index.html, table.md, frontier.svg{more}"))
 

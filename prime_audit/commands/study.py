@@ -10,7 +10,7 @@ import click
 
 from prime_audit.commands import completing
 from prime_audit.commands.options import json_option, with_cache, with_study
-from prime_audit.io.terminal import print_table, say
+from prime_audit.io.terminal import console, draw, print_table, say
 
 if TYPE_CHECKING:
     from prime_audit.studies.run import Finished
@@ -65,19 +65,23 @@ def listed() -> list[dict[str, str]]:
 
 def show(finished: Finished, as_json: bool) -> None:
     """Print a study's tables and tests and say where its files are, or its ``study.json``."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from prime_audit.report.table import terminal
     from prime_audit.studies.run import test_table
-    from prime_audit.studies.terminal import show_table
 
     if as_json:
         say(json.dumps(finished.content, ensure_ascii=False))
         return
     report = finished.report
     say(f"{finished.study.title} ({finished.study.answers})\n")
+    width = console().width
     for table in report.tables:
-        show_table(table)
+        draw(Group(*terminal(table, width, intervals=False), Text()))
     few = report.tests if len(report.tests) <= SHOWN else [t for t in report.tests if t.p_adjusted <= 0.05]
     if few:
-        show_table(test_table(few), intervals=True)
+        draw(Group(*terminal(test_table(few), width), Text()))
     if left := len(report.tests) - len(few):
-        say(f"{left} more tests, none of them at .05 after Holm's correction, stand in table.md")
+        say(f"{left} more tests, none of them at .05 after Holm's correction, are in table.md")
     say(f"Everything in {finished.path}: study.json, table.md, table.tex, figure.svg")

@@ -19,7 +19,7 @@ from prime_audit.errors import UserError
 from prime_audit.folder import Run, RunFolder, write_atomic
 from prime_audit.io.markup import markdown_text, plain
 from prime_audit.plan.plan import Plan, default_tasks, make_plan
-from prime_audit.studies import tables as forms
+from prime_audit.report import table as forms
 from prime_audit.studies.catalog import find_study
 from prime_audit.studies.paired import Test
 from prime_audit.studies.spec import Found, Report, Study
@@ -142,7 +142,7 @@ def _runs(
         own = _run_words(asked, model, [*overrides, *asked.runs[name]], words)
         done[model, name] = run = compare(**own, out=folder / place, cache=cache, quiet=quiet)
         for failure in (f for f in run.record.failures if f.sharer is None):  # a table of holes is no study
-            raise UserError(f"study {asked.name}, run {name}: {failure.error}; mend it and ask again")
+            raise UserError(f"study {asked.name}, run {name}: {failure.error}; fix it and rerun the study")
     return done
 
 
@@ -154,7 +154,7 @@ def _folders(plans: Mapping[tuple[str, str], Plan]) -> dict[tuple[str, str], str
 
 
 def _command(name: str, models: Sequence[str], options: Mapping[str, Any]) -> str:
-    """Write the command that makes the study again, without its output folder."""
+    """Write the command that runs the study again, without its output folder."""
     named = [word for model in models for word in ("--model", model)]
     return shlex.join(["prime-audit", "study", name, *named, *option_words(options)])
 
@@ -224,10 +224,10 @@ def _warnings(found: Found) -> list[str]:
 
 def _page(found: Found, report: Report, command: str) -> str:
     asked, text = found.study, markdown_text
-    lines = [f"# {asked.title} ({asked.answers})", f"To make this again:\n\n```sh\n{command}\n```"]
+    lines = [f"# {asked.title} ({asked.answers})", f"To run this again:\n\n```sh\n{command}\n```"]
     for table in report.tables:
         lines += [f"## {text(table.title)}", forms.markdown(table)]
-        lines += [_bullets(remarks)] if (remarks := forms.remarks(table)) else []
+        lines += [_bullets(notes)] if (notes := forms.footnotes(table)) else []
     lines += ["![The study's figure](figure.svg)", *_tested(report.tests)]
     lines += ["## How to read this", _bullets([*asked.about, *report.notes])]
     if warnings := _warnings(found):
@@ -241,9 +241,9 @@ def _tested(tests: Sequence[Test]) -> list[str]:
         return []
     how = "every swap enumerated" if all(t.exact for t in tests) else "9,999 swaps drawn where users are many"
     about = (
-        f"Two-sided p by swapping, user by user, all that the two methods answered her ({how}; of an AUC, target by "
-        f"target: targets share sharers, so read its interval too); by Holm over the study's {len(tests)} tests. "
-        "Intervals: bootstrap over users; of an AUC over sharers and targets."
+        f"p: two-sided, of the difference, by swapping the two methods' answers user by user ({how}); of two AUCs, by "
+        "swapping them target by target (targets share sharers, so read the interval too). p (Holm): corrected over "
+        f"the study's {len(tests)} tests. Intervals: bootstrap over users; of an AUC over sharers and targets."
     )
     return ["## Paired tests over users", forms.markdown(test_table(tests)), about]
 
@@ -256,7 +256,7 @@ def test_table(tests: Sequence[Test]) -> forms.Table:
         (
             cell(text=t.first),
             cell(text=t.second),
-            cell(t.difference, t.ci, signed=True),
+            cell(t.difference, t.ci, signed=True, reason=t.reason),
             cell(text=f"{t.p:.4f}"),
             cell(text=f"{t.p_adjusted:.4f}"),
             cell(text=str(t.users)),
@@ -278,7 +278,7 @@ def _latex(found: Found, report: Report, command: str) -> str:
     lines = [f"% {line}" for line in (f"{found.study.title} ({found.study.answers})", command)]
     lines.append("% packages: booktabs; LuaLaTeX or XeLaTeX where texts have letters beyond ASCII")
     for table in report.tables:
-        about = [plain(table.title), *forms.remarks(table)]
+        about = [plain(table.title), *forms.footnotes(table)]
         lines += ["", *(f"% {line}" for line in about), forms.latex(table)]
     return "\n".join(lines) + "\n"
 

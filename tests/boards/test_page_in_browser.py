@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prime_audit.report.panel import LEGEND
 
 from prime_audit.games.deal import GAMES
 from prime_audit.report import page
-from prime_audit.report.panel import LEGEND
 from prime_audit.report.series import COLOURS, series_of
 from prime_audit.report.sheet import Figure, Sheet
 

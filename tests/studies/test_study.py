@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from prime_audit.studies.tables import number
 
 from prime_audit import load_run
 from prime_audit.errors import UserError
@@ -18,7 +19,6 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.studies import run as studies_run
 from prime_audit.studies.catalog import STUDIES
 from prime_audit.studies.run import Finished, study
-from prime_audit.studies.tables import number
 
 FILES = {"study.json", "run.json", "table.md", "table.csv", "table.tex", "figure.svg", "figure.png", "runs"}
 SCHEMA = json.loads(Path(studies_run.__file__).with_name("study.schema.json").read_text(encoding="utf-8"))
