@@ -167,7 +167,7 @@ PANEL: tuple[Column[Judged], ...] = (
     Column(
         name="AUC",
         cell=lambda x: Cell(x.leak.auc, x.leak.ci),
-        help="how often a member scores above a non-member (½ is guessing)",
+        help="how often a member scores above a non-member (½: guessing)",
     ),
     Column(name="over base", cell=_over_base, help="AUC minus the unmerged base's"),
     Column(name="best control", cell=lambda x: Cell(text=(x.leak.best_control or "–").replace("_", " "))),
@@ -180,18 +180,17 @@ PANEL: tuple[Column[Judged], ...] = (
     Column(
         name="p over base",
         cell=_p(True),
-        help="how often they give an AUC minus the unmerged base's as high (both Holm-corrected over attacks)",
+        help="how often they give as much over base (both Holm-corrected over attacks)",
     ),
     Column(
         name="TPR",
         cell=_rates,
         help=f"share of members found at {', '.join(f'{100 * fpr:g}' for fpr in FPRS)} % FPR",
     ),
-    Column(name="ε ≥", cell=_bound, help="lower bound on ε, of the most that as many guesses could show"),
+    Column(name="ε ≥", cell=_bound, help="lower bound on ε, of the highest possible"),
     Column(
         name="verdict",
         cell=lambda x: Cell(text=x.leak.verdict, reason=x.leak.why),
-        help="its reason is the footnote",
     ),
 )
 """Of a control panel."""
@@ -199,7 +198,7 @@ MEANINGS: Mapping[str, str] = {c.name: c.help for c in PANEL if c.help}
 """What each column of a panel means: the one place that every legend quotes."""
 VERDICTS: Mapping[str, str] = {
     "leaks": "p over base (or a bound on ε above 0) shows members, in a game that drew them at random",
-    "confounded": "the sides differ (p AUC), and the game cannot say by what, or they differ in the wrong direction",
+    "confounded": "the sides differ (p AUC), but the game cannot say by what, or in the wrong direction",
     "no leak found": f"no test shows any, and the interval ends below {BLIND:g}",
     "too few to say": f"an AUC of {BLIND:g} cannot be excluded, or the data carry no test",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prime_audit.record import failed
@@ -107,7 +108,8 @@ class Packer:
         if kind is SHOWN["difference"]:  # of the same cells as the column of the metric's values
             return head
         if kind is not SHOWN["value"]:
-            return head | {"entries": [self._entry(cell) for cell in column.cells]}
+            bare = [replace(cell, reason=None) for cell in column.cells]  # a verdict's is in its panel
+            return head | {"entries": [self._entry(cell) for cell in bare]}
         return head | {
             "cells": [None if x is None else self.cells.of(self._figure(x.figure)) for x in column.figures]
         }
@@ -135,7 +137,7 @@ class Packer:
 
     def _entry(self, cell: Cell) -> int:
         """Pack a cell in the order of ``ENTRY``."""
-        text = None if cell.value is not None else self._text(shown(cell))
+        text = None if cell.value is not None or cell.empty else self._text(shown(cell))
         low, high = cell.ci or (None, None)
         numbers = map(thousandths, (cell.value, low, high))
         return self.entries.of((text, *numbers, 1 if cell.signed else None, self._text(cell.reason)))

@@ -65,8 +65,7 @@ def _row(method: str, place: int, columns: Sequence[Placed], reasons: Sequence[s
     for c in columns:
         cell, figure = c.cells[place], c.figures[place]
         if not is_figure(c):
-            title = f' title="{escape(cell.reason)}"' if cell.reason else ""
-            cells.append(f'<td class="word"{title}><span class="v">{escape(shown(cell))}</span></td>')
+            cells.append(f'<td class="word"><span class="v">{escape(shown(cell))}</span></td>')
             continue
         address = href(figure.figure.sources) if figure else None
         rank = figure.figure.rank if figure and c.column is SHOWN["value"] else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv as csv_module
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -17,11 +17,12 @@ from prime_audit.record import failed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
 DECIMALS = 3
 """Of every figure, as in the paper."""
-_LABEL, _WORD = 18, 24
-"""Most characters of a label's line, and of a word of a text, on the terminal."""
+_LABEL, _TEXT = 18, 60
+"""Most characters of a line of a label, and of a text, on the terminal."""
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -279,49 +280,69 @@ def terminal(
 
     figures, notes = numeric(table), _places(table)
     texts = [[(_marked(c, notes), _short(c) if intervals else "") for c in row] for row in table.cells]
-    least = [
-        _longest(
-            piece
-            for own in (head[1].split(), *(row[i] if figures[i] else row[i][0].split() for row in texts))
-            for piece in own
+    stubs = [_need(map(_pieces, own), _LABEL) for own in zip(table.stub, *table.labels, strict=True)]
+    needs = [
+        _need(
+            (*(line.split(" ") for line in head), *_breakable([row[i] for row in texts], whole=figures[i])),
+            0 if figures[i] else _TEXT,
         )
         for i, head in enumerate(table.head)
     ]
-    stubs = [
-        _longest(piece.rstrip() for own in labels for piece in _pieces(own))
-        for labels in zip(table.stub, *table.labels, strict=True)
-    ]
-    ranks, drawn = {0: "", 1: "bold", 2: "underline"}, list[RenderableType]()
-    for places in _blocks(groups(table), least, width - sum(stubs) - len(stubs)):
-        grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    drawn: list[RenderableType] = []
+    for places in _blocks(groups(table), [least for least, _ in needs], width - sum(n + 1 for n, _ in stubs)):
+        widths, gap = _fitted([*stubs, *(needs[i] for i in places)], width)
+        grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap - 1, 0, 0), pad_edge=False)
         if table.title:
             grid.title, grid.title_justify, grid.title_style = Text(plain(table.title)), "left", "bold"
-        room = width - sum(stubs) - len(stubs) - sum(least[i] + 1 for i in places)
-        wide = [min(_LABEL, own + max(0, room) // len(stubs)) for own in stubs]
-        for name, own in zip(table.stub, stubs, strict=True):
-            grid.add_column(Text(f"\n{name}" if any(g for g, _ in table.head) else name), min_width=own)
-        for i in places:
-            group, name = table.head[i]
-            head = Text("\n".join(filter(None, (group, _filled(name.split(" "), max(least[i], 6), " ")))))
-            justify: Literal["left", "right"] = "right" if figures[i] else "left"
-            grid.add_column(head, justify=justify, overflow="fold", no_wrap=figures[i], min_width=least[i])
-        for own_labels, row, cells in zip(spared(table.labels), texts, table.cells, strict=True):
-            labels = [Text(_filled(_pieces(o), w)) for o, w in zip(own_labels, wide, strict=True)]
-            entries = []
-            for i in places:
-                (main, below), style = (
-                    row[i],
-                    ranks[cells[i].rank] or (styles or {}).get(cells[i].text or "", ""),
-                )
-                entries.append(Text.assemble((main, style), (f"\n{below}" if below else "", "dim")))
-            grid.add_row(*labels, *entries)
+        heads = [("", name) for name in table.stub] + [table.head[i] for i in places]
+        align = [False] * len(stubs) + [figures[i] for i in places]
+        for (group, name), own, right in zip(heads, widths, align, strict=True):
+            lines = [_filled(line.split(" "), own, " ") for line in (group, name) if line]
+            justify: Literal["left", "right"] = "right" if right else "left"
+            grid.add_column(
+                Text("\n".join(lines)), width=own, justify=justify, overflow="fold", vertical="top"
+            )
+        for labels, row, cells in zip(spared(table.labels), texts, table.cells, strict=True):
+            own_labels = [Text(_filled(_pieces(o), w)) for o, w in zip(labels, widths, strict=False)]
+            grid.add_row(*own_labels, *(_drawn(cells[i], *row[i], styles or {}) for i in places))
         drawn += [grid, Text()]
     return [*drawn[:-1], *(Text(note, style="dim") for note in footnotes(table))]
 
 
-def _longest(words: Iterable[str]) -> int:
-    """Fewest characters that a column of these words needs; longer ones are folded."""
-    return min(_WORD, max(map(len, words), default=0))
+def _drawn(cell: Cell, main: str, below: str, styles: Mapping[str, str]) -> Text:
+    from rich.text import Text
+
+    style = {0: styles.get(cell.text or "", ""), 1: "bold", 2: "underline"}[cell.rank]
+    return Text.assemble((main, style), (f"\n{below}" if below else "", "dim"))
+
+
+def _breakable(entries: Iterable[tuple[str, str]], *, whole: bool) -> Iterator[Sequence[str]]:
+    """Yield every line of a column's entries, cut where it may break: a figure stays whole."""
+    for main, below in entries:
+        yield [main] if whole else main.split(" ")
+        yield [below]
+
+
+def _need(lines: Iterable[Sequence[str]], most: int) -> tuple[int, int]:
+    """Fewest characters that lines of these pieces need, and as many as they can use; longer than _TEXT are folded."""
+    least, whole = 1, 1
+    for pieces in lines:
+        least = max(least, *(len(piece.strip()) for piece in pieces))
+        whole = max(whole, sum(map(len, pieces)) + len(pieces) - 1)
+    least = min(least, most or _TEXT)
+    return least, max(least, min(whole, most))
+
+
+def _fitted(needs: Sequence[tuple[int, int]], width: int) -> tuple[list[int], int]:
+    """Give columns what they need of ``width`` -> their widths, and the space between them: two where it fits."""
+    widths = [least for least, _ in needs]
+    gap = 2 if sum(widths) + 2 * len(needs) <= width else 1
+    room = width - sum(widths) - gap * (len(needs) - 1)
+    while room > 0 and (able := [i for i, (_, whole) in enumerate(needs) if widths[i] < whole]):
+        for i in able[:room]:
+            widths[i] += 1
+        room -= len(able)
+    return widths, gap
 
 
 def _pieces(label: str) -> list[str]:

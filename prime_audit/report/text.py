@@ -39,7 +39,8 @@ def terminal(sheet: Sheet, width: int) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    parts, judged = list[RenderableType](), False
+    parts: list[RenderableType] = []
+    judged = False
     for view in views(sheet):
         title = plain(_of(view))
         parts += [*forms.terminal(replace(_main(sheet, view), title=title), width), Text()]

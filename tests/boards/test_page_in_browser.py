@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prime_audit.report.panel import LEGEND
 
 from prime_audit.games.deal import GAMES
 from prime_audit.report import page
+from prime_audit.report.columns import LEGEND
 from prime_audit.report.series import COLOURS, series_of
 from prime_audit.report.sheet import Figure, Sheet
 
@@ -153,10 +153,10 @@ def test_sorting(browser: Browser, sheet: Sheet) -> None:
         assert browser.focused() == "accuracy"  # the focus stays where it was
     browser.one(f"{SHOWN} [data-key=auc]").click()
     shown = browser.column(5)
-    assert shown[-2:] == ["—", "—"]  # whoever has no AUC stands last, whichever way
+    assert shown[-2:] == ["n/a", "n/a"]  # whoever has no AUC stands last, whichever way
     assert shown[:-2] == sorted(shown[:-2])
     browser.one(f"{SHOWN} [data-key=auc]").click()
-    assert browser.column(5) == [*sorted(shown[:-2], reverse=True), "—", "—"]
+    assert browser.column(5) == [*sorted(shown[:-2], reverse=True), "n/a", "n/a"]
 
 
 def test_errors_sort_lowest_first_by_keyboard(browser: Browser) -> None:
@@ -259,7 +259,7 @@ def test_game_and_attack_change_table_and_frontier(browser: Browser, sheet: Shee
         assert browser.one("#says").text == GAMES[game].says
         browser.choose("attack", attack)
         expected = [f.value for f in values(sheet, "LaMP-2", "auc", game, attack).values()]
-        assert browser.column(5) == ["—" if v is None else f"{v:.3f}" for v in expected]
+        assert browser.column(5) == ["n/a" if v is None else f"{v:.3f}" for v in expected]
         assert browser.one(f"{SHOWN} caption").text == f"LaMP-2; leakage: game {game}, attack {attack}"
         assert f"attack={attack}" in browser.driver.current_url
     browser.one("#tab-1").click()  # the choice outlives the task
@@ -337,7 +337,7 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
     for expected in (
         "AUC base",
         "0.450 [0.400, 0.500]",
-        "AUC words alone",
+        "AUC bag of words",
         "0.843",
         "minus base",
         "prime.k = 3",
@@ -349,19 +349,20 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
     assert len(rows) == 2 * len(panels) == 8
     for (leak, source, _), row, (why,) in zip(panels, rows[::2], rows[1::2], strict=True):
         lo, hi = leak.ci or (0.0, 0.0)
-        gap, p = leak.auc - 0.45, "0.014alone 0.007"
+        gap, p = leak.auc - 0.45, "0.014"
         assert row == [
             *(leak.game, leak.attack, f"{leak.auc:.3f}[{lo:.3f}, {hi:.3f}]"),
             *(f"+{gap:.3f}[+{gap - 0.04:.3f}, +{gap + 0.04:.3f}]", "bag of words"),
             *(
                 "−0.271[−0.376, +0.019]",
                 *(("–", p) if leak.game == "heldout" else (p, "–")),
-                "0.13 at 10 %0.01 at 1 %– at 0.1 %",
+                ".13 .01 –",
             ),
             *("0.11 of 2.55", "leaks", f"{source} (seed 0)"),
         ]
         assert why.startswith(
-            f"{leak.why}. 1,008 member and 1,680 other items; 2 undefined under the base; 3 on"
+            f"{leak.why}. 1,008 member and 1,680 other items; 2 of 2688 items undefined under the unmerged base; "
+            "3 of 2688 items on both sides"
         )
     assert len(browser.all(".panel tr.chosen")) == 2
     assert browser.texts("#detail-body .scroll ~ p.small") == list(LEGEND)
@@ -369,7 +370,7 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
     browser.one(f"{SHOWN} [data-at='5 auc']").click()  # soup: its record holds no difference to the base
     rows = browser.each(".panel tbody tr", "[...e.cells].map((c) => c.textContent)")
     assert {row[3] for row in rows[::2]} == {"n/a"}
-    assert all("over base n/a: the record holds no difference" in why for (why,) in rows[1::2])
+    assert all(". over base n/a: the record holds no difference" in why for (why,) in rows[1::2])
 
 
 def test_a_utility_cell_names_all_its_records(browser: Browser) -> None:
@@ -385,7 +386,7 @@ def test_a_utility_cell_names_all_its_records(browser: Browser) -> None:
 
 def test_why_there_is_no_figure(browser: Browser) -> None:
     cell = browser.one(f"{SHOWN} [data-at='0 auc']")
-    assert cell.text.startswith("—")
+    assert cell.text.startswith("n/a")
     assert cell.get_attribute("title") == "merges nobody </script><img src=x onerror=alert(2)>"
     cell.click()
     assert "merges nobody </script>" in browser.one("#detail-body").text
@@ -406,7 +407,7 @@ def test_tab_reaches_everything_and_shows_where_it_is(browser: Browser) -> None:
         seen.append(here)
     expected = ["theme", "copy", "tab-0", "game", "attack", "filter", "metric", "leakage", "bars", "chart"]
     assert [name for name in seen if name in expected] == expected
-    for name in ("method", "accuracy", "auc/difference", "verdict", "0 method", "SUMMARY"):
+    for name in ("method", "accuracy", "auc/difference", "auc/verdict", "0 method", "SUMMARY"):
         assert name in seen
     assert "tab-1" not in seen  # one stop for all tabs, one for all cells
     assert sum(name[0].isdecimal() and " " in name for name in seen) == 1
@@ -425,11 +426,11 @@ def test_arrow_keys_walk_tabs_cells_and_marks(browser: Browser) -> None:
     browser.press(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
     assert browser.focused() == "2 accuracy"
     browser.press(Keys.END)
-    assert browser.focused() == "2 verdict"
+    assert browser.focused() == "2 auc/verdict"
     browser.press(Keys.ENTER)
     assert browser.js("return document.getElementById('detail').open")
     browser.press(Keys.ESCAPE)
-    assert browser.focused() == "2 verdict"
+    assert browser.focused() == "2 auc/verdict"
     browser.js("document.getElementById('chart').focus()")
     told = []
     for _ in range(7):

@@ -44,12 +44,12 @@ def work(words: list[str], log: str, limit: int | None) -> None:
 if __name__ == "__main__":
     import matplotlib.figure  # noqa: F401
     import nevergrad  # noqa: F401
-    import prime_audit.report.tables
     import scipy.stats  # noqa: F401
     import sklearn.cluster
     import sklearn.linear_model  # noqa: F401
     import torch
 
+    import prime_audit.report.from_record
     import prime_audit.runs.run  # noqa: F401
     from prime_audit.commands.cli import main
 

@@ -49,15 +49,16 @@ function figure(cell, compared) {
     : { value: cell.value, lo: cell.lo, hi: cell.hi };
 }
 
-/** The entry of a column that holds texts, and all verdicts of a method in a game, one a record. */
+/** The entry of a column that holds texts; and of a method in a game all verdicts, or all their reasons, one a record. */
 const entryOf = (column, row) => entries[column.entries[row]];
-const verdictsOf = (group, row) => group.leaks[row].map(([leak]) => words(leaks[leak].cells[VERDICT_AT].text));
+const verdictsOf = (group, row, field = "text") => group.leaks[row].map(([leak]) => words(leaks[leak].cells[VERDICT_AT][field]));
+const whyOf = (group, row) => [...new Set(verdictsOf(group, row, "reason"))].join("; ");
 /** The class of the gravest of some verdicts. */
 const gravity = (verdicts) => ["leaks", "confounded", "none-found"][data.verdicts.findIndex((word) => verdicts.includes(word))] ?? "";
 
 /** The nodes that show an entry: its text or figure, and its interval. */
 function entryParts(entry, tone = "") {
-  const said = entry.value === null ? words(entry.text) : number(entry.value, entry.signed);
+  const said = entry.value === null ? words(entry.text) ?? "–" : number(entry.value, entry.signed);
   const ci = entry.lo === null ? null : el("span", { class: "ci" }, interval(entry.lo, entry.hi, entry.signed));
   return [el("span", { class: `v ${tone}`.trim() }, said), ci].filter(Boolean);
 }

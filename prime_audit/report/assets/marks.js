@@ -18,7 +18,7 @@ function tipLines(p) {
     const added = figure(p.leakage, true);
     if (added.value !== null) lines.push(`AUC − ${words(p.leakage.baseline)} ${number(added.value, true)} ${interval(added.lo, added.hi, true)}`);
     const verdict = group.columns.find((column) => column.kind === "verdict");
-    if (verdict && entryOf(verdict, p.row).reason !== null) lines.push(`verdict: ${words(entryOf(verdict, p.row).text)}`);
+    if (verdict && entryOf(verdict, p.row).text !== null) lines.push(`verdict: ${words(entryOf(verdict, p.row).text)}`);
   } else lines.push(`AUC n/a: ${p.leakage ? words(p.leakage.reason) ?? "" : "not reported"}`);
   if (p.dominated) lines.push(`dominated: another is as useful and as near to ${nought(drawn)}, and better in one`);
   if (task.params[p.row].length) lines.push(task.params[p.row].map(words).join(", "));

@@ -27,7 +27,7 @@ function matches(task, row, query) {
 function sortValue(task, key) {
   if (key === "method") return (row) => data.methods[task.methods[row]];
   const column = columnsOf(task).find((c) => keyOf(c) === key);
-  if (column?.entries) return (row) => (entryOf(column, row).reason === null ? null : words(entryOf(column, row).text));
+  if (column?.entries) return (row) => words(entryOf(column, row).text);
   return (row) => (column ? figure(cellOf(column, row), column.compared).value : null);
 }
 
@@ -72,9 +72,9 @@ function drawReasons(list, task, columns) {
   const found = new Map();
   for (const column of columns.filter((c) => c.entries))
     task.methods.forEach((method, row) => {
-      const { text, reason } = entryOf(column, row);
-      if (reason === null) return;
-      const said = `${words(text)}. ${words(reason)}`;
+      const { text } = entryOf(column, row);
+      if (text === null) return;
+      const said = `${words(text)}. ${whyOf(groupOf(task), row)}`;
       found.set(said, [...(found.get(said) ?? []), data.methods[method]]);
     });
   list.hidden = !found.size;
@@ -117,7 +117,7 @@ function rowOf(task, place, row, columns, reasons) {
     const button = el("button", { type: "button", "data-at": `${row} ${keyOf(column)}` });
     fillCell(button, column, row, task, reasons);
     button.addEventListener("click", open(column));
-    return el("td", { class: column.entries ? "word" : null, title: column.entries ? words(entryOf(column, row).reason) : null }, button);
+    return el("td", { class: column.entries ? "word" : null, title: column.entries ? whyOf(groupOf(task), row) || null : null }, button);
   }));
   made.addEventListener("mouseenter", () => lightUp(row, true));
   made.addEventListener("mouseleave", () => lightUp(row, false));
