@@ -156,7 +156,7 @@ def markdown(table: Table, label: Callable[[str], str] = markdown_text) -> str:
     styles, notes = {0: "{}", 1: "**{}**", 2: "<u>{}</u>"}, _places(table)
 
     def show(cell: Cell) -> str:
-        if isinstance(cell, Linked):
+        if isinstance(cell, Linked) and cell.links:
             return ", ".join(f"[{markdown_text(name)}]({href})" for name, href in cell.links)
         main = styles[cell.rank].format(markdown_text(_marked(cell, notes)))
         return f"{main} {interval(cell.ci, cell.signed)}".strip()
