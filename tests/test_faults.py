@@ -269,7 +269,7 @@ def test_an_attack_that_raises_leaves_the_others_figures(
     assert "traceback in failures/001.txt" in told.partition("## Failures")[2]
     shown = say("show", run.path).out.split("control panel")[1].split("AUC: how")[0]
     assert len([line for line in shown.splitlines() if line.rstrip().endswith(f" failed{number}")]) == 2
-    assert f"{number} failed: KeyError" in shown
+    assert f"{number} failed: attack odd failed: KeyError" in shown
     alone = quick("soup", task="LaMP-3", attacks="loss", out=tmp_path / "alone")
     assert [r for r in run.record.results if r.attack != "odd"] == list(alone.record.results)
     # The same on stored signals; mended, it is scored without the model.
