@@ -6,22 +6,22 @@ import difflib
 from collections.abc import Iterable
 
 _LONGEST = 60
-"""Characters of an unknown name that are shown and compared: it may come from a file."""
+"""Characters of an unknown name that are shown and compared, because it may come from a file."""
 
 
 class UserError(Exception):
-    """A fault in what the user gave; the command prints it in one line and exits with code 2."""
+    """An error in the user's input. The command prints it in one line and exits with code 2."""
 
 
 class PartError(UserError):
-    """A fault of one plugin, or of one training: what needs it fails, and the rest of the run goes on.
+    """An error of one plugin or one training: its results fail, and the rest of the run continues.
 
-    Any other UserError is a fault in what the user gave, and ends the run.
+    Any other UserError is an error in the user's input, and ends the run.
     """
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Build the error for an unknown name, with the nearest known ones (all, where none is near)."""
+    """Build the error for an unknown name, with the nearest known names (or all of them)."""
     names, name = sorted(known), name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
@@ -29,9 +29,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def in_a_line(fault: BaseException) -> str:
-    """Say any error by its kind and text, in one line."""
+    """Format any error with its type and text, in one line."""
     return " ".join(f"{type(fault).__name__}: {fault}".split())
 
 
 FAULTS = (Exception, SystemExit)
-"""What a plugin may fail by; ``sys.exit`` in one is no reason for a run to end, and say nothing."""
+"""What a plugin may raise. ``sys.exit`` in a plugin must not end the run silently."""

@@ -1,9 +1,9 @@
-"""Faults inside a run: what raises fails its own part, under its own name and with its traceback; the rest goes on.
+"""Errors inside a run: a part that raises fails with its traceback, and the rest continues.
 
-Only faults of plugins and of single trainings are taken so. A UserError about what the user gave (more sharers asked
-for than there are, a rate at which nothing trains) ends the run in one line, whatever method met it first: the other
-methods' figures are kept in the cache, and it is for the user to mend before days of work go by without what she asked
-for. So does a full disk. Ctrl-C and signals are no Exceptions and end the run too.
+Only errors of plugins and of single trainings are caught. A UserError about the user's input ends the run in one
+line, whichever method meets it first: for example too many sharers, or a learning rate at which nothing trains. The
+finished results stay in the cache, and the user can fix the input before days of compute. A full disk, Ctrl-C and
+signals end the run too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LONGEST = 300
 
 
 class LostError(PartError):
-    """A cell that other processes died of, and that is not tried again."""
+    """A cell on which other processes died, and which is not tried again."""
 
     def __init__(self, why: str, trace: str | None) -> None:
         super().__init__(why)
@@ -38,25 +38,25 @@ class LostError(PartError):
 
 @dataclass(frozen=True)
 class Failed:
-    """Stands in the place of what could not be made."""
+    """A placeholder for a result that failed."""
 
     reason: str
-    """Why, in one line that begins with ``record.FAILED``: the reason of every figure that it costs."""
+    """Why, in one line that begins with ``record.FAILED``. It becomes the reason of every result that is lost."""
 
 
 @dataclass
 class Faults:
-    """What has failed in a run so far."""
+    """The errors of a run so far."""
 
     found: list[Failure] = field(default_factory=list)
-    """In the order met."""
+    """In the order they occurred."""
     traces: list[str] = field(default_factory=list)
     """Distinct tracebacks; the n-th becomes ``failures/00n.txt``."""
 
     def attempt(self, work: Callable[[], T], where: Failure) -> T | Failed:
-        """Do ``work``; where it fails note that, ``where`` filled in, and return what stands for it.
+        """Call ``work``. If it fails, log the error with ``where`` and return a placeholder.
 
-        Raises UserError where the fault is in what the user gave.
+        Raises UserError where the user's input is at fault.
         """
         try:
             return work()
@@ -68,17 +68,17 @@ class Faults:
             return self.note(fault, where)
 
     def note(self, fault: Exception, where: Failure) -> Failed:
-        """Note a fault."""
+        """Log an error and return a placeholder."""
         trace = "".join(traceback.format_exception(fault))
         if trace not in self.traces:
             self.traces.append(trace)
         file = f"{FOLDER}/{self.traces.index(trace) + 1:03d}.txt"
-        self.found.append(replace(where, error=told(fault), file=file))
-        return Failed(FAILED + told(fault))
+        self.found.append(replace(where, error=one_line(fault), file=file))
+        return Failed(FAILED + one_line(fault))
 
 
 def _full_disk(fault: BaseException | None) -> OSError | None:
-    """Return the full disk behind a fault, if that is what it was: nobody's fault, and no part will fare better."""
+    """Return the full-disk error behind a fault, if any: no other part would fare better."""
     while fault is not None:
         if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
             return fault
@@ -86,27 +86,27 @@ def _full_disk(fault: BaseException | None) -> OSError | None:
     return None
 
 
-def told(fault: Exception) -> str:
-    """Say a fault in one line, the same on every machine: of paths their last part, no addresses in memory."""
+def one_line(fault: Exception) -> str:
+    """Format an error in one line that is the same on every machine: short paths, no memory addresses."""
     text = pathless(str(fault) if isinstance(fault, UserError) else f"{type(fault).__name__}: {fault}")
     text = " ".join(re.sub(r"\b0x[0-9a-f]+\b", "0x…", text).split())
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def pathless(text: str) -> str:
-    """Leave of the absolute paths in a text their last part: a record may be published."""
+    """Shorten the absolute paths in a text to their last part, because a record may be published."""
     return re.sub(
         r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\":;,()<>]+)+[\\/]([^\\/\s'\":;,()<>]+)", r"\1", text
     )
 
 
 def first(found: Iterable[object]) -> Failed | None:
-    """Return the first of some results that stands for one that could not be made."""
+    """Return the first placeholder of a failed result, if any."""
     return next((one for one in found if isinstance(one, Failed)), None)
 
 
 def write(folder: RunFolder, faults: Faults) -> None:
-    """Write the tracebacks into a run's folder, and take away those of an earlier attempt."""
+    """Write the tracebacks into a run's folder, and delete those of an earlier attempt."""
     from prime_audit.folder import write_atomic
 
     place = folder.path / FOLDER

@@ -1,4 +1,4 @@
-"""The folder of a run: made, written whole or not at all, and read back."""
+"""The folder of a run: created, written atomically, and read back."""
 
 from __future__ import annotations
 
@@ -34,44 +34,44 @@ _MODEL = {
     "rule": str,
     "sharers": list,
 }
-"""What every line of ``models.jsonl`` says."""
+"""The fields of every line of ``models.jsonl``."""
 _MARKER, _LOCK = "run.json", ".lock"
 _DRAFT = re.compile(r"\..+\.\d+\.tmp")
-"""What ``write_atomic`` calls a file before it is whole."""
+"""Name of a file that ``write_atomic`` has not finished."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder that one run owns; every file in it appears whole or not at all."""
+    """A folder that one run owns. Every file in it is written atomically."""
 
     path: Path
     """The folder."""
 
     @classmethod
     def create(cls, out: Path, record_hash: str, *, again: bool = False) -> RunFolder:
-        """Make ``out`` this run's folder, or take it up again where it already is.
+        """Create the folder of a run, or reopen it where it exists.
 
         Parameters
         ----------
         out
-            The folder; parents are made.
+            The folder; parents are created.
         record_hash
-            Identifies the run: a hash of all that decides its numbers.
+            Identifies the run: a hash of everything that decides its numbers.
         again
-            Whether what ``out`` holds is known to be an earlier attempt at this run, whatever its hash.
+            Whether ``out`` is known to contain an earlier attempt at this run, whatever its hash.
 
         Raises
         ------
         UserError
-            Where ``out`` holds another run, or cannot be written.
+            Where ``out`` contains another run, or cannot be written.
         """
         _make(out)
         marker = out / _MARKER
-        if _lies(marker):
-            mine = read_json(marker).get("hash") == record_hash
+        if _exists(marker):
+            same = read_json(marker).get("hash") == record_hash
         else:
-            mine = not any(_lies(out / name) for name in (RECORD, PREDICTIONS, SCORES))
-        if not mine and not again:
+            same = not any(_exists(out / name) for name in (RECORD, PREDICTIONS, SCORES))
+        if not same and not again:
             raise UserError(
                 f"output folder {out} holds another run: choose another --out, or delete it first"
             )
@@ -82,12 +82,12 @@ class RunFolder:
     @classmethod
     @contextmanager
     def claimed(cls, out: Path, record_hash: str, *, again: bool = False) -> Iterator[RunFolder]:
-        """Hold ``out`` while the body runs; where the body fails, all that it put there is taken away again.
+        """Lock ``out`` while the body runs. If the body fails, delete everything it wrote there.
 
-        What stood there before stays, but for the drafts of a run that was killed. Raises as :meth:`create`, and where
-        another process holds it.
+        Older files stay, except the drafts of a killed run. Raises as :meth:`create`, and where another process has
+        locked it.
         """
-        made = [folder for folder in (out, *out.parents) if not _lies(folder)]
+        created = [folder for folder in (out, *out.parents) if not _exists(folder)]
         try:
             _make(out)
             with _alone(out):
@@ -100,21 +100,21 @@ class RunFolder:
                     _take_away(out, _names(out) - before)
                     raise
         except BaseException:
-            for parent in made:
-                with suppress(OSError):  # somebody else put a file there meanwhile
+            for parent in created:
+                with suppress(OSError):  # another process wrote a file there meanwhile
                     parent.rmdir()
             raise
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write one JSON file; NaN and infinity raise ValueError, failing to save raises UserError."""
+        """Write one JSON file. Raises ValueError for NaN or infinity, and UserError where it cannot be saved."""
         write_atomic(self.path / name, [_dump(name, content, indent=2) + "\n"])
 
     def write_jsonl(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write one JSON object a line; errors as ``write_json``, and then nothing of the file is left."""
+        """Write one JSON object per line. Raises as ``write_json``; an unfinished file is deleted."""
         write_atomic(self.path / name, (_dump(name, row) + "\n" for row in rows))
 
     def write_record(self, record: Record) -> None:
-        """Write ``record.json``: the last file of a run, the sign that it is complete."""
+        """Write ``record.json``, the last file of a run: its presence means that the run is complete."""
         self.write_json(RECORD, record.to_json())
 
 
@@ -136,11 +136,11 @@ class Run:
         return _read_jsonl(self.path / SCORES)
 
     def models(self) -> Iterator[dict[str, Any]]:
-        """Yield rows of ``models.jsonl``: task, method, target, adapters, weights, rule, sharers …; one a model."""
+        """Yield rows of ``models.jsonl``, one per model: task, method, target, adapters, weights, rule and sharers."""
         for number, row in enumerate(_read_jsonl(self.path / MODELS), start=1):
             if not _is_model(row):
                 raise UserError(
-                    f"{self.path / MODELS}: line {number} describes no model; restore it, or run compare again"
+                    f"{self.path / MODELS}: line {number} describes no model: restore it or rerun compare"
                 )
             yield row
 
@@ -158,12 +158,12 @@ def load_run(path: str | Path) -> Run:
     Raises
     ------
     UserError
-        Where there is none, or it is broken, foreign, or written by a newer version.
+        Where there is no record, or it is damaged, of another program, or written by a newer version.
     """
-    given = Path(path)
-    file = given / RECORD if given.is_dir() else given
-    if given.is_dir() and not file.exists():
-        raise UserError(f"{given} has no {RECORD}: name the --out folder of a finished run")
+    place = Path(path)
+    file = place / RECORD if place.is_dir() else place
+    if place.is_dir() and not file.exists():
+        raise UserError(f"{place} has no {RECORD}: pass the --out folder of a finished run")
     return Run(file.parent, record_from_json(read_json(file), str(file)))
 
 
@@ -171,11 +171,13 @@ def _make(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make output folder {out}: {error.strerror}; choose another --out") from None
+        raise UserError(
+            f"cannot create output folder {out}: {error.strerror}; choose another --out"
+        ) from None
 
 
-def _lies(path: Path) -> bool:
-    """Whether anything is there, as far as can be seen."""
+def _exists(path: Path) -> bool:
+    """Return whether anything exists at a path, as far as can be seen."""
     return os.path.lexists(path)
 
 
@@ -188,23 +190,24 @@ def _names(out: Path) -> set[str]:
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Hold a folder for this process."""
+    """Lock a folder for this process."""
     with ExitStack() as held:
         try:
             held.enter_context(locked(out / _LOCK))
         except BusyError as other:
             raise UserError(
-                f"output folder {out} is being written by {other}: wait for it, or choose another --out"
+                f"output folder {out} is in use by {other}: wait for it or choose another --out"
             ) from None
         except OSError as error:
             raise UserError(
-                f"cannot write into output folder {out}: {error.strerror}; make room or choose another --out"
+                f"cannot write into output folder {out}: {error.strerror}; free some space or "
+                "choose another --out"
             ) from None
         yield
 
 
 def _sweep(out: Path) -> None:
-    """Take away the drafts that a killed run left in a folder which is now ours alone."""
+    """Delete the drafts that a killed run left in a folder we have locked."""
     for draft in (*out.glob(".*.tmp"), *out.glob("*/.*.tmp")):
         if _DRAFT.fullmatch(draft.name):
             draft.unlink(missing_ok=True)
@@ -219,12 +222,12 @@ def _take_away(out: Path, names: Iterable[str]) -> None:
 
 
 def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> None:
-    """Write a file whole: to a temporary name beside it, through to the disk, then into place.
+    """Write a file atomically: to a temporary name beside it, through to the disk, then into place.
 
     Raises
     ------
     UserError
-        Where it cannot be saved; the file, if it was there before, is as it was.
+        Where it cannot be saved; an older version of the file stays unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -235,7 +238,9 @@ def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"cannot save {path}: {error.strerror}; make room or choose another --out") from None
+        raise UserError(
+            f"cannot save {path}: {error.strerror}; free some space or choose another --out"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -248,20 +253,20 @@ def _dump(name: str, content: Any, indent: int | None = None) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a file of one JSON object; UserError where it cannot be read, or holds anything else."""
+    """Read a file of one JSON object. Raises UserError where it cannot be read or contains anything else."""
     try:
         content = intake.read_json(path)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; name the --out folder of a run") from None
-    except ValueError as error:  # JSON and UTF-8 alike
-        raise UserError(f"{path} is broken ({error}): restore it or run again") from None
+        raise UserError(f"cannot read {path}: {error.strerror}; pass the --out folder of a run") from None
+    except ValueError as error:  # both JSON and UTF-8 errors
+        raise UserError(f"{path} is damaged ({error}): restore it or rerun the command") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a prime-audit file: expected a JSON object")
     return content
 
 
 def _is_model(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row has all that describes a model, with a number an adapter (in each layer or module)."""
+    """Return whether a row has everything that describes a model, with one number per adapter (layer or module)."""
     if not all(isinstance(row.get(key), kind) for key, kind in _MODEL.items()):
         return False
     if not all(isinstance(name, str) for name in (*row["adapters"], *row["sharers"])):
@@ -281,8 +286,10 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                     if not isinstance(row, dict):
                         raise ValueError("no object")
                 except ValueError as error:
-                    raise UserError(f"{path}: line {number} is broken ({error}): run again") from None
+                    raise UserError(
+                        f"{path}: line {number} is damaged ({error}): rerun the command"
+                    ) from None
                 yield row
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise UserError(f"cannot read {path}: {reason}; run again to make it") from None
+        raise UserError(f"cannot read {path}: {reason}; rerun the command to create it") from None

@@ -1,7 +1,7 @@
-"""The record of a run: what was asked, what was found, what it cost. ``board`` needs nothing else.
+"""The record of a run: its options, results and cost. The ``board`` command needs nothing else.
 
-Two runs of the same specification and seed give the same ``record.json`` but for ``times``: everything that
-depends on the clock stands there. ``record.schema.json`` beside this file describes the format.
+Two runs with the same options and seed give the same ``record.json``, except for ``times``, which has everything that
+depends on the clock. ``record.schema.json`` beside this file describes the format.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from prime_audit.errors import UserError
 
 SCHEMA = "prime-audit/record/1"
 FAILED = "failed: "
-"""How the reason of a figure begins whose computation failed; ``failures`` has the details. Ask ``failed``."""
+"""Prefix of the reason of a result that failed, in contrast to one that does not apply. Ask ``failed``."""
 _T = TypeVar("_T")
 _LARGEST = 10**18
-"""Of every count: nothing that is counted or hashed comes near."""
+"""Upper limit of any integer; no count or hash comes near it."""
 
 
 def failed(reason: str | None) -> bool:
@@ -31,30 +31,30 @@ def failed(reason: str | None) -> bool:
     return reason is not None and reason.startswith(FAILED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """The data of one task."""
 
     task: str
     """The task's name, for instance LaMP-2."""
     source: str
-    """What the user named: a path, or world."""
+    """Path that the user passed, or world."""
     layout: str
-    """How it was laid out: official, perpcs, oppu, items or world."""
+    """Layout of the files: official, perpcs, oppu, items or world."""
     sha256: str
     """Hash of everything read: roles, ids, texts and golds."""
     split_sha256: str
-    """Hash of who plays which role."""
+    """Hash of the users' roles."""
     users: Mapping[str, int]
     """Users per role: adapt, targets, candidates."""
     items: int
     """History items of all users."""
     queries: int
-    """Questions of the targets: what the utility is measured on."""
+    """Questions of the targets, on which utility is measured."""
     defects: int = 0
     """Records with a defect."""
     first_defects: tuple[str, ...] = ()
-    """The first of them: file, record, problem and what became of it."""
+    """The first of them: file, record, problem and what happened to it."""
 
 
 @dataclass(frozen=True)
@@ -73,61 +73,60 @@ class Model:
 
 @dataclass(frozen=True)
 class Intervals:
-    """How every interval of the record was made."""
+    """How all intervals of the record were computed."""
 
     level: float = 0.95
-    """Coverage aimed at."""
+    """Nominal coverage."""
     draws: int = 1000
     """Bootstrap resamples: of users for utility, of sharers and targets for leakage; percentile limits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """One figure of one method on one task."""
+    """One result of one method on one task."""
 
     task: str
     """The task's name."""
     method: str
-    """The method's label, parameters included, for instance prime:alpha=0.6+rag."""
+    """The method's label with its parameters, for example prime:alpha=0.6+rag."""
     metric: str
-    """A metric of the task (accuracy, f1, MAE, RMSE, rouge-1, rouge-L), auc, or a control of the auc:
-    auc_base (the same score from the unmerged base), auc_bag_of_words, auc_length_only, auc_similarity_only."""
+    """A metric of the task, auc, or a control: auc_base, auc_bag_of_words, auc_length_only, auc_similarity_only."""
     value: float | None
-    """The figure; null where it does not apply, and then reason says why."""
+    """The result; null where it does not apply, with the reason in reason."""
     ci: tuple[float, float] | None
-    """Its interval (see intervals); null where the data carry none."""
+    """Its interval (see intervals); null where the data allow none."""
     n: int
-    """What it was computed from: questions for utility, scored items for leakage (the inclusion game: sharers)."""
+    """Sample size: questions for utility, scored items for leakage, sharers in the inclusion game."""
     higher_is_better: bool | None = None
-    """Direction of the metric; null for an AUC, which is best at ½."""
+    """Direction of the metric; null for an AUC, where 0.5 is best."""
     reason: str | None = None
     """Why value or ci is null."""
     targets: int = 0
-    """Targets that count in the figure."""
+    """Targets that count in the result."""
     member_sharers: int | None = None
-    """Distinct sharers on the members' side: what the interval of a leakage figure can learn from."""
+    """Distinct sharers among the members, over which a leakage interval is drawn."""
     game: str | None = None
-    """Who is a member, for leakage: the game's name."""
+    """For leakage: the game's name, which decides who is a member."""
     attack: str | None = None
-    """The score used, for leakage: the attack's name."""
+    """For leakage: the attack's name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A difference between a method and a baseline, on the same questions or items and the same resamples."""
+    """A paired difference between a method and a baseline, on the same questions or items and the same resamples."""
 
     task: str
     """The task's name."""
     method: str
     """The method's label."""
     baseline: str
-    """What is subtracted: np for utility, base (the unmerged base's score of the same items) for leakage."""
+    """What is subtracted: np for utility; for leakage base, the unmerged base's score of the same items."""
     metric: str
     """Metric of both."""
     difference: float | None
     """Method minus baseline, in the metric's own direction; null where it does not apply."""
     ci: tuple[float, float] | None
-    """Its interval; null where the data carry none."""
+    """Its interval; null where the data allow none."""
     n: int
     """Questions or scored items."""
     reason: str | None = None
@@ -138,30 +137,28 @@ class Comparison:
     """The attack, for leakage."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Leak:
-    """One attack on one method in one game: what stands beside its AUC, and the verdict."""
+    """One attack on one method in one game: its AUC, the evidence and the verdict."""
 
     task: str
     """The task's name."""
     method: str
     """The method's label."""
     game: str
-    """Who is a member: the game's name."""
+    """The game's name, which decides who is a member."""
     attack: str
-    """The score used: the attack's name."""
+    """The attack's name."""
     auc: float
     """Mean over targets of the per-target AUC."""
     ci: tuple[float, float] | None
-    """Its interval: over sharers and targets; in the target game over targets; of one target, over her items."""
+    """Its interval: over sharers and targets, over targets in the target game, over items where there is one target."""
     verdict: str
     """leaks, no leak found, confounded, or too few to say: by the rule of prime_audit/audit/verdict.py."""
     why: str
-    """The numbers that decided."""
+    """The numbers behind the verdict."""
     p: float | None
-    """One-sided permutation p: where membership was drawn, of the AUC minus the unmerged base's, at the unit that was
-    drawn; where it was selected, of the AUC, by sharers (where non-members are sampled, over as many of the members'
-    items). Null where nothing can be exchanged."""
+    """One-sided permutation p: if randomised, of the AUC minus the base's; else of the AUC. Null without a test."""
     p_adjusted: float | None
     """After Holm's correction over the attacks of this method and game."""
     best_control: str | None
@@ -171,28 +168,26 @@ class Leak:
     over_control_ci: tuple[float, float] | None
     """Interval of that difference, on the same draws."""
     tpr: Mapping[str, float | None]
-    """Mean TPR by FPR limit; null where a target has too few non-members for so fine a rate."""
+    """Mean TPR by FPR limit; null where a target has too few non-members for that rate."""
     members: int
     """Member items scored, over all targets."""
     others: int
     """Non-member items scored, over all targets."""
     undefined: int
-    """Items the attack said nothing of; they count with the median score."""
+    """Items for which the attack gave no score; they count with the median score."""
     undefined_base: int
-    """Items the same score from the unmerged base said nothing of."""
+    """Items for which the same attack gave no score on the unmerged base."""
     both_sides: int
-    """Members whose text is also a non-member's, and non-members whose text was trained on after all (by the target's
-    model or a merged sharer's adapter)."""
+    """Members whose text is also a non-member's, and non-members whose text was trained on."""
     epsilon: float | None = None
-    """Empirical lower bound on ε (prime_audit/games/bounds.py), 95 % confidence over the attacks of this method and
-    game together; null where membership was selected, or there are too few people."""
+    """Lower bound on ε, 95 % confidence over all attacks of this method and game; null if it does not apply."""
     epsilon_ceiling: float | None = None
-    """The largest bound that as many guesses could have given."""
+    """The largest bound that this number of guesses could have given."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A part of the run that failed while the rest went on."""
+    """A part of the run that failed while the rest continued."""
 
     task: str
     """The task's name."""
@@ -211,10 +206,10 @@ class Failure:
     error: str = ""
     """What happened, in one line."""
     file: str | None = None
-    """Where the traceback stands, in the run's folder; null where there is none."""
+    """Traceback file in the run's folder; null where there is none."""
 
     def line(self) -> str:
-        """Tell it in one line."""
+        """Format it in one line."""
         who = f"sharer {self.sharer}" if self.sharer else self.method
         what = " · ".join(filter(None, (self.task, who, self.attack, self.stage)))
         chunk = "" if self.chunk is None else f", chunk {self.chunk}"
@@ -222,9 +217,9 @@ class Failure:
         return f"{what}{cost}: {self.error}" + (f"; traceback in {self.file}" if self.file else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one stage asked of the models it used: base, encoder, profiler (its seconds stand in times)."""
+    """Compute of one stage on the base, encoder and profiler; its seconds are in times."""
 
     task: str
     """The task's name."""
@@ -256,9 +251,9 @@ class StageSeconds:
     """Wall-clock seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Times:
-    """All that differs between two runs of the same specification."""
+    """Everything that differs between two runs of the same specification."""
 
     started: str
     """UTC, ISO 8601."""
@@ -275,17 +270,17 @@ class Times:
     read: int = 0
     """Artefacts read back from the cache instead."""
     damaged: tuple[str, ...] = ()
-    """Entries of the cache found damaged, set aside and made again."""
+    """Damaged cache entries that were set aside and recomputed."""
     halved: Mapping[str, int] = field(default_factory=dict)
-    """How often the memory gave out and batches were halved, by what they held: it depends on what else runs."""
+    """How often batches were halved for lack of memory, by content; depends on what else runs."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that a reader of a run needs."""
+    """Everything that a reader of a run needs."""
 
     command: str
-    """The command line that makes the run again, without its output folder."""
+    """The command line that repeats the run, without its output folder."""
     spec: Mapping[str, Any]
     """Every setting of the run, defaults filled in."""
     methods: Mapping[str, Mapping[str, Any]]
@@ -301,34 +296,27 @@ class Record:
     hardware: Mapping[str, Any]
     """Device (cpu or cuda), its name, threads that torch computes with, and operating system."""
     results: tuple[Result, ...]
-    """Every figure, one entry each; tasks, methods and metrics in the order asked for."""
+    """All results; tasks, methods and metrics in the order of the command."""
     times: Times
-    """Clock and memory: all that differs between two runs of the same specification."""
+    """Clock and memory: everything that differs between two runs of the same specification."""
     comparisons: tuple[Comparison, ...] = ()
     """Paired differences to the baselines."""
     leaks: tuple[Leak, ...] = ()
-    """The panel beside every leakage figure, with its verdict."""
+    """The privacy panel: one entry for each leakage result, with its verdict."""
     community: Mapping[str, Any] = field(default_factory=dict)
-    """By task: the sharers with index, cluster, items and held-out counts, the place of the PEFT adapter below the
-    cache folder (where it was trained), the accounted ε (where one was asked for); similarities to targets; modules,
-    the adapted projections of a layer in the order of weights; and by name in the bank the adapters, and the adaptation
-    merged into the base, each with its sha256 and its place below the cache or its folder among those given."""
+    """By task: sharers, similarities to targets, adapted modules, and adapters with path and sha256."""
     costs: tuple[Cost, ...] = ()
-    """What each stage asked of the model."""
+    """Compute of each stage."""
     intervals: Intervals = field(default_factory=Intervals)
-    """How every interval was made."""
+    """How all intervals were computed."""
     warnings: tuple[str, ...] = ()
-    """What a reader must know before believing the figures: records and items left out, texts cut, questions that
-    stand in other users' histories, what a game holds out, what sharers' ε does not cover, coins that fell alike,
-    tasks in which no method does measurably better than is done without a model."""
+    """What to know before trusting the results: skipped records, cut texts, overlaps, limits of games and ε."""
     code: Mapping[str, Any] = field(default_factory=dict)
-    """The prime-audit that ran: version, sha256 of its sources, commit, and dirty (whether files that decide numbers
-    differ from that commit); commit and dirty are null outside a checkout."""
+    """The prime-audit that ran: version, sha256 of its sources, commit and dirty (null outside a checkout)."""
     failures: tuple[Failure, ...] = ()
-    """What failed while the rest went on; its figures are null, for a reason that begins with failed. A sharer whose
-    training diverged is no sharer of the run: nobody of her cluster takes her place, and no figure is hers."""
+    """Parts that failed while the rest continued, or sharers whose training diverged; their results are null."""
     plugins: Mapping[str, Any] = field(default_factory=dict)
-    """By ``method NAME`` and ``attack NAME``: the plugin's version and origin; of a one-off file, its sha256."""
+    """By ``method NAME`` and ``attack NAME``: the plugin's version and origin; for a single file its sha256."""
     schema: str = SCHEMA
     """Name and version of this format."""
 
@@ -340,7 +328,7 @@ class Record:
 
 
 def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> Record:
-    """Build a record from its JSON, checking names and types; fields it does not know are passed over.
+    """Build a record from its JSON and check names and types. Unknown fields are ignored.
 
     Raises
     ------
@@ -350,18 +338,23 @@ def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> 
     family, _, version = SCHEMA.rpartition("/")
     found, _, theirs = str(content.get("schema")).rpartition("/")
     if found != family or not theirs.isdecimal():
-        raise UserError(f"{where} is not a prime-audit record: name the --out folder of a run")
+        raise UserError(f"{where} is not a prime-audit record: pass the --out folder of a run")
     if int(theirs) > int(version):
-        raise UserError(f"{where} has format {theirs}, this prime-audit reads {version}: install a newer one")
-    record = _build(Record, content, where)
-    _require_coherent(record, where)
+        raise UserError(
+            f"{where} has format {theirs}, but this prime-audit reads {version}: install a newer version"
+        )
+    try:
+        record = _build(Record, content, where)
+        _require_coherent(record, where)
+    except ValueError as fault:
+        raise UserError(f"{fault}; the record is damaged: rerun the command") from None
     return record
 
 
 def _build(cls: type[_T], content: Any, where: str) -> _T:
-    """Build dataclass ``cls`` from its JSON form, or say which entry is at fault."""
+    """Build dataclass ``cls`` from its JSON form. Raises ValueError naming the wrong entry."""
     if not isinstance(content, Mapping):
-        raise UserError(f"{where}: expected an object; the record is damaged, run again")
+        raise ValueError(f"{where}: expected an object")
     hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable, whatever its objects are
     values = {
         f.name: _convert(hints[f.name], content[f.name], f"{where}: {f.name}")
@@ -372,7 +365,7 @@ def _build(cls: type[_T], content: Any, where: str) -> _T:
         return cls(**values)
     except TypeError:
         lacking = [f.name for f in fields(cls) if f.name not in content]  # type: ignore[arg-type]
-        raise UserError(f"{where}: lacks {', '.join(lacking)}; the record is damaged, run again") from None
+        raise ValueError(f"{where}: missing {', '.join(lacking)}") from None
 
 
 @cache
@@ -382,7 +375,7 @@ def _hints(cls: type[Any]) -> Mapping[str, Any]:
 
 
 def _convert(hint: Any, content: Any, where: str) -> Any:
-    """Turn JSON ``content`` into what a field's type ``hint`` asks for."""
+    """Convert JSON ``content`` to a field's type ``hint``."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return content
@@ -407,15 +400,15 @@ def _convert(hint: Any, content: Any, where: str) -> Any:
         pass
     elif isinstance(hint, type) and isinstance(content, hint) and isinstance(content, bool) == (hint is bool):
         return content
-    raise UserError(f"{where}: unexpected {_start(content)}; the record is damaged, run again")
+    raise ValueError(f"{where}: unexpected {_start(content)}")
 
 
 def _start(content: Any) -> str:
-    """Show how a value begins, however deep it is."""
+    """Show the start of a value, however deep it is."""
     try:
         return json.dumps(content)[:40]
     except RecursionError:
-        return f"a deep {type(content).__name__}"
+        return f"a deeply nested {type(content).__name__}"
 
 
 _RATE = re.compile(r"[01](\.[0-9]{1,9})?")
@@ -423,49 +416,51 @@ _RATE = re.compile(r"[01](\.[0-9]{1,9})?")
 
 
 def _require_coherent(record: Record, where: str) -> None:
-    """Raise UserError where a record says what no run says; ``where`` names its file."""
+    """Raise ValueError where a record is inconsistent; ``where`` names its file."""
     _require_spec(record.spec, where)
-    _require_told(record, where)
-    _require_figures(record, where)
+    _require_flat(record, where)
+    _require_results(record, where)
 
 
 def _require_spec(spec: Mapping[str, Any], where: str) -> None:
-    """Refuse a specification whose entries, where they are there, are of another form than a plan's."""
-    for key in ("tasks", "methods", "games", "attacks"):
+    """Refuse a specification with entries of the wrong form."""
+    for key in ("tasks", "methods", "games", "attacks", "against"):
         names = spec.get(key, [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UserError(f"{where}: spec.{key} is no list of names; the record is damaged, run again")
+            raise ValueError(f"{where}: spec.{key} is not a list of names")
     settings, overrides = spec.get("settings", {}), spec.get("overrides", {})
     if not isinstance(settings, Mapping) or not all(isinstance(own, Mapping) for own in settings.values()):
-        raise UserError(f"{where}: spec.settings is no table by task; the record is damaged, run again")
+        raise ValueError(f"{where}: spec.settings is not a table by task")
     if not isinstance(overrides, Mapping):
-        raise UserError(f"{where}: spec.overrides is no table; the record is damaged, run again")
+        raise ValueError(f"{where}: spec.overrides is not a table")
 
 
-def _require_told(record: Record, where: str) -> None:
-    """Refuse a code or a plugin that is told of in anything but single words and numbers."""
-    tables = {"code": record.code, **{f"plugins.{name}"[:80]: told for name, told in record.plugins.items()}}
-    for name, told in tables.items():
-        if not isinstance(told, Mapping) or any(isinstance(v, list | dict) for v in told.values()):
-            raise UserError(f"{where}: {name} is no table of words; the record is damaged, run again")
+def _require_flat(record: Record, where: str) -> None:
+    """Refuse a ``code`` or ``plugins`` entry that is not a flat table of words and numbers."""
+    tables = {
+        "code": record.code,
+        **{f"plugins.{name}"[:80]: origin for name, origin in record.plugins.items()},
+    }
+    for name, table in tables.items():
+        if not isinstance(table, Mapping) or any(isinstance(v, list | dict) for v in table.values()):
+            raise ValueError(f"{where}: {name} is not a flat table")
 
 
-def _require_figures(record: Record, where: str) -> None:
-    """Refuse a record that tells a figure twice, of a leak without a figure, or of no parameters: no table shows it."""
+def _require_results(record: Record, where: str) -> None:
+    """Refuse duplicate results, leaks without results, and methods without parameters: no table can show them."""
     for label, by_task in record.methods.items():
         if not all(isinstance(parameters, Mapping) for parameters in by_task.values()):
-            raise UserError(f"{where}: methods.{label[:80]}: no parameters; the record is damaged, run again")
+            raise ValueError(f"{where}: methods.{label[:80]}: no parameters")
     seen: set[tuple[str | None, ...]] = set()
     for r in record.results:
         key = (r.task, r.method, r.metric, r.game, r.attack)
         if key in seen:
-            told = " ".join(filter(None, key))[:80]
-            raise UserError(f"{where}: tells a figure twice ({told}); the record is damaged, run again")
+            raise ValueError(f"{where}: duplicate result ({' '.join(filter(None, key))[:80]})")
         seen.add(key)
     shown = {key[:2] for key in seen}
     for leak in record.leaks:
         if not all(_RATE.fullmatch(limit) for limit in leak.tpr):
-            raise UserError(f"{where}: a TPR at no FPR; the record is damaged, run again")
+            raise ValueError(f"{where}: a key of tpr is not an FPR")
         if (leak.task, leak.method) not in shown:
-            told = f"{leak.method} on {leak.task}"[:80]
-            raise UserError(f"{where}: leaks of {told} without its results; the record is damaged, run again")
+            pair = f"{leak.method} on {leak.task}"[:80]
+            raise ValueError(f"{where}: leaks of {pair} without its results")

@@ -1,4 +1,4 @@
-"""One seed decides everything: independent random numbers for every use, derived by name."""
+"""Independent random numbers for every use, derived from one seed by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""All numbers of a run: the presets of ``presets.toml``, with single numbers changed by ``--set KEY=VALUE``."""
+"""All numbers of a run: the presets of ``presets.toml``, with single numbers changed by ``--set KEY=VALUE``.
+
+``settings.toml`` says of each setting what it means and what it may be.
+"""
 
 from __future__ import annotations
 
@@ -7,50 +10,56 @@ import json
 import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from prime_audit.errors import UserError, unknown
 
-_FILE = Path(__file__).with_name("presets.toml")
-RUN_WIDE = ("context", "encoder", "encoder_tokens", "lora.modules", "model", "profiler")
-"""Settings of the models that all tasks of a run share: no task has its own."""
-RECIPE_KEYS = ("batch", "epochs", "steps", "lr", "clip", "weight_decay", "schedule", "warmup")
-# Keys a preset need not spell out: the recipe's own defaults stand behind them.
-_OPTIONAL = {f"{part}.{key}" for part in ("adaptation", "sharer", "gate") for key in RECIPE_KEYS}
-
-
-# Least and most of each number: beyond them nothing can be computed. Whole numbers not named here are at least 1.
-BOUNDS: dict[str, tuple[float, float]] = {
-    "chunk": (0, math.inf),
-    "max_items": (0, math.inf),
-    "adapt_share": (0, 0.99),
-    "min_history": (0, math.inf),
-    "heldout": (0, 0.99),
-    "nonmember_items": (0, math.inf),
-    "temperature": (1e-3, math.inf),
-    "top_p": (1e-6, 1),
-    "decode_seed": (0, math.inf),
-    "lora.alpha": (1e-9, math.inf),
-    "lora.dropout": (0, 0.99),
-    "perpcs.n_sim": (0, math.inf),
-    "prime.share": (0, 1),
-} | {
-    f"{part}.{key}": bounds
-    for part in ("adaptation", "sharer", "gate")
-    for key, bounds in {
-        "lr": (0, math.inf),
-        "clip": (1e-9, math.inf),
-        "weight_decay": (0, math.inf),
-        "warmup": (0, 1),
-    }.items()
-}
-SCHEDULES = ("cosine", "linear")
-
-
 Reader = Callable[[str, str], Any]
-"""(text, where it stands) → the value it means; UserError where it means none."""
+"""(text, where it is from) → the value it means; UserError where it means none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One row of ``settings.toml``."""
+
+    means: str
+    """One line: what it decides, its unit."""
+    least: float | None = None
+    """The smallest number that can be computed with; None: 1 for whole numbers, none for others."""
+    most: float = math.inf
+    words: tuple[str, ...] = ()
+    """The allowed words, where it is one of few."""
+    run: bool = False
+    """Whether all tasks of a run share it, as they share the models."""
+    like: Any = None
+    """A value of its type; None: every preset has one."""
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Least and most; None where only the type bounds it."""
+        return None if self.least is None else (self.least, self.most)
+
+
+@cache
+def _toml(name: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
+def _rows() -> dict[str, Setting]:
+    table = _toml("settings.toml")
+    rows = dict(table["settings"])
+    for part, doing in table["recipes"].items():
+        for key, row in table["recipe"].items():
+            rows[f"{part}.{key}"] = {**row, "means": f"{row['means']}, {doing}"}
+    return {key: Setting(**{**row, "words": tuple(row.get("words", ()))}) for key, row in rows.items()}
+
+
+SETTINGS = _rows()
+"""Key → what it means and may be."""
+RECIPE_KEYS = tuple(_toml("settings.toml")["recipe"])
 
 
 class Settings:
@@ -72,7 +81,7 @@ class Settings:
         raise KeyError(key)
 
     def override(self, key: str, task: str) -> Any:
-        """Return what ``--set`` says of a key, for the task before all tasks; None where it says nothing."""
+        """Return what ``--set`` gives a key: for this task, else for all tasks, else None."""
         return self.overrides.get(f"{task}.{key}", self.overrides.get(key))
 
     def recipe(self, part: str, task: str) -> dict[str, Any]:
@@ -86,8 +95,8 @@ class Settings:
         return found
 
     def for_task(self, task: str) -> dict[str, Any]:
-        """Everything in force for a task, flat: what the record keeps."""
-        return {key: self.get(key, task) for key in sorted(_keys(self._tree)) if _has(self, key, task)}
+        """Return everything in force for a task, flat, as the record has it."""
+        return {key: self.get(key, task) for key in sorted(SETTINGS) if _has(self, key, task)}
 
 
 def load_settings(
@@ -107,24 +116,25 @@ def load_settings(
             raise UserError(f"--set {text}: write KEY=VALUE, for example --set clusters=10")
         task, _, rest = name.partition(".")
         task, key = (task, rest) if task in known["tasks"] else ("", name)
-        if key not in _keys(known) | others.keys():
-            raise unknown("setting", key, _keys(known) | others.keys())
-        read = others[key] if key not in _keys(known) else partial(_read, known, task, key)
+        if key not in SETTINGS.keys() | others.keys():
+            raise unknown("setting", key, SETTINGS.keys() | others.keys())
+        read = others[key] if key not in SETTINGS else partial(_read, known, task, key)
         parsed[name] = read(value, f"--set {text}")
     return Settings(preset, parsed)
 
 
 def _read(tree: Mapping[str, Any], task: str, key: str, text: str, where: str) -> Any:
     """Read a preset's setting, for one task (empty: for all)."""
-    if task and key in RUN_WIDE:
-        raise UserError(f"{where}: {key} is one for all tasks of a run; write --set {key}={text}")
-    value = require_bounds(parse_like(text, _sample(tree, key), where), BOUNDS.get(key), where)
+    row = SETTINGS[key]
+    if task and row.run:
+        raise UserError(f"{where}: {key} is the same for all tasks of a run; write --set {key}={text}")
+    value = require_bounds(parse_like(text, _sample(tree, key), where), row.bounds, where)
     _require_usable(tree, task, key, value, where)
     return value
 
 
 def require_bounds(value: Any, bounds: tuple[float, float] | None, where: str) -> Any:
-    """Return a value that lies within its bounds; numbers have to be finite, whole ones at least 1 by default."""
+    """Return a value within its bounds; numbers must be finite, whole ones at least 1 by default."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     low, high = bounds or ((1, math.inf) if isinstance(value, int) else (-math.inf, math.inf))
@@ -137,12 +147,12 @@ def require_bounds(value: Any, bounds: tuple[float, float] | None, where: str) -
 
 
 def _require_usable(tree: Mapping[str, Any], task: str, key: str, value: Any, where: str) -> None:
-    """Refuse what no recipe can follow: an unknown schedule, no module, epochs where the preset counts steps."""
+    """Refuse what no recipe can follow: an unknown word, no module, epochs where the preset counts steps."""
     part, _, last = key.rpartition(".")
-    if last == "schedule" and value not in SCHEDULES:
-        raise unknown("schedule", value, SCHEDULES)
+    if (allowed := SETTINGS[key].words) and value not in allowed:
+        raise unknown(last or key, value, allowed)
     if key == "lora.modules" and not all(value):
-        raise UserError(f"{where}: name modules, joined by +, for example q_proj+v_proj")
+        raise UserError(f"{where}: name modules joined by +, for example q_proj+v_proj")
     other = {"epochs": "steps", "steps": "epochs"}.get(last)
     rows = [tree, *(row for name, row in tree["tasks"].items() if task in ("", name))]
     if other and any(_dig(row, f"{part}.{other}") is not None for row in rows):
@@ -150,7 +160,7 @@ def _require_usable(tree: Mapping[str, Any], task: str, key: str, value: Any, wh
 
 
 def parse_like(text: str, sample: Any, where: str) -> Any:
-    """Read ``text`` as the type of ``sample``; UserError naming ``where`` if it is no such thing."""
+    """Read ``text`` as the type of ``sample``; UserError naming ``where`` if it is not of that type."""
     try:
         if isinstance(sample, str):
             return text
@@ -162,25 +172,26 @@ def parse_like(text: str, sample: Any, where: str) -> Any:
         if type(value) is not type(sample):
             raise ValueError
     except (ValueError, OverflowError, RecursionError):
-        raise UserError(f"{where}: {text!r} is no {_WORDS[type(sample)]}") from None
+        raise UserError(f"{where}: {text!r} is not {_WORDS[type(sample)]}") from None
     return value
 
 
-_WORDS = {bool: "true or false", int: "whole number", float: "number"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 def presets() -> list[str]:
     """Names of all presets."""
-    return list(_file())
+    return list(_toml("presets.toml"))
 
 
-@cache
-def _file() -> dict[str, Any]:
-    return tomllib.loads(_FILE.read_text(encoding="utf-8"))
+def purpose(preset: str) -> str:
+    """Return what a preset is for, in one line."""
+    return str(_toml("presets.toml")[preset]["purpose"])
 
 
 def _preset(name: str) -> dict[str, Any]:
-    own: dict[str, Any] = copy.deepcopy(_file()[name])
+    own: dict[str, Any] = copy.deepcopy(_toml("presets.toml")[name])
+    del own["purpose"]
     if "extends" not in own:
         return own
     tree = _lay_over(_preset(own.pop("extends")), {k: v for k, v in own.items() if k != "all_tasks"})
@@ -210,17 +221,6 @@ def _dig(tree: Mapping[str, Any], key: str) -> Any:
     return tree
 
 
-def _keys(tree: Mapping[str, Any]) -> set[str]:
-    rows = [{k: v for k, v in tree.items() if k != "tasks"}, *tree["tasks"].values()]
-    return {key for row in rows for key in _flat(row)} | _OPTIONAL
-
-
-def _flat(tree: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{k}.{s}" if s else k for k, v in tree.items() for s in (_flat(v) if isinstance(v, dict) else [""])
-    ]
-
-
 def _has(settings: Settings, key: str, task: str) -> bool:
     try:
         settings.get(key, task)
@@ -230,18 +230,6 @@ def _has(settings: Settings, key: str, task: str) -> bool:
 
 
 def _sample(tree: Mapping[str, Any], key: str) -> Any:
-    fallback = {
-        "schedule": "",
-        "warmup": 0.0,
-        "weight_decay": 0.0,
-        "clip": 1.0,
-        "epochs": 1,
-        "steps": 1,
-        "batch": 1,
-        "lr": 0.0,
-    }
-    for row in (tree, *tree["tasks"].values()):
-        found = _dig(row, key)
-        if found is not None:
-            return found
-    return fallback[key.rpartition(".")[2]]
+    """Return a value of the setting's type."""
+    rows = (_dig(row, key) for row in (tree, *tree["tasks"].values()))
+    return next((found for found in rows if found is not None), SETTINGS[key].like)

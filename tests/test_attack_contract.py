@@ -38,7 +38,7 @@ def _fail(signals: Signals) -> Any:
             lambda s: None,
             r"attack mine returned scores of shape \(\) for 2 items|attack mine returned no numbers",
         ),
-        (lambda s: ["high", "low"], "attack mine returned no numbers: return one float an item"),
+        (lambda s: ["high", "low"], "attack mine returned no numbers: return one float per item"),
         (
             lambda s: s.mu,
             "attack mine failed: AttributeError: signal 'mu' was not computed: name it in the attack",

@@ -60,44 +60,110 @@ def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METH
                 value = round((0.9 if low else 0.4) + place * 0.0123, 4)
                 ci = (value - 0.02, value + 0.03)
                 results.append(
-                    Result(task, method, metric, value, ci, 330, higher_is_better=not low, targets=10)
+                    Result(
+                        task=task,
+                        method=method,
+                        metric=metric,
+                        value=value,
+                        ci=ci,
+                        n=330,
+                        higher_is_better=not low,
+                        targets=10,
+                    )
                 )
                 if method != "np":
                     gain = place * 0.0123
                     comparisons.append(
-                        Comparison(task, method, "np", metric, gain, (gain - 0.01, gain + 0.01), 330)
+                        Comparison(
+                            task=task,
+                            method=method,
+                            baseline="np",
+                            metric=metric,
+                            difference=gain,
+                            ci=(gain - 0.01, gain + 0.01),
+                            n=330,
+                        )
                     )
             for metric in ("auc", "auc_base", "auc_length_only"):
                 if not method.startswith(("prime", "perpcs")):
                     results.append(
-                        Result(task, method, metric, None, None, 0, None, NOBODY, 0, None, "paper", "loss")
+                        Result(
+                            task=task,
+                            method=method,
+                            metric=metric,
+                            value=None,
+                            ci=None,
+                            n=0,
+                            higher_is_better=None,
+                            reason=NOBODY,
+                            targets=0,
+                            member_sharers=None,
+                            game="paper",
+                            attack="loss",
+                        )
                     )
                     continue
                 auc = round(float(rng.uniform(0.45, 0.58)), 4)
                 ci = (auc - 0.04, auc + 0.05)
-                results.append(Result(task, method, metric, auc, ci, 900, None, None, 10, 7, "paper", "loss"))
+                results.append(
+                    Result(
+                        task=task,
+                        method=method,
+                        metric=metric,
+                        value=auc,
+                        ci=ci,
+                        n=900,
+                        higher_is_better=None,
+                        reason=None,
+                        targets=10,
+                        member_sharers=7,
+                        game="paper",
+                        attack="loss",
+                    )
+                )
             if method.startswith(("prime", "perpcs")):
                 shift = Comparison(
-                    task, method, "base", "auc", -0.02, (-0.03, 0.01), 900, None, "paper", "loss"
+                    task=task,
+                    method=method,
+                    baseline="base",
+                    metric="auc",
+                    difference=-0.02,
+                    ci=(-0.03, 0.01),
+                    n=900,
+                    reason=None,
+                    game="paper",
+                    attack="loss",
                 )
                 comparisons.append(shift)
-    data = tuple(Data(t, "world", "world", "a", "b", {"targets": 10}, 400, 330) for t in tasks)
+    data = tuple(
+        Data(
+            task=t,
+            source="world",
+            layout="world",
+            sha256="a",
+            split_sha256="b",
+            users={"targets": 10},
+            items=400,
+            queries=330,
+        )
+        for t in tasks
+    )
     model = Model("mini", "c", 350_000, "float32")
     labels = {method: {task: entry(method, task) for task in tasks} for method in methods}
     command = f"prime-audit compare --methods {','.join(methods)}"
-    times = Times("then", "now")
+    times = Times(started="then", finished="now")
     return Record(
-        command,
-        {},
-        labels,
-        {"run": 0},
-        {},
-        data,
-        model,
-        {},
-        tuple(results),
-        times,
-        tuple(comparisons),
+        command=command,
+        spec={},
+        methods=labels,
+        seeds={"run": 0},
+        versions={},
+        data=data,
+        model=model,
+        hardware={},
+        results=tuple(results),
+        times=times,
+        comparisons=tuple(comparisons),
         warnings=("cut",),
     )
 

@@ -56,7 +56,7 @@ def test_a_strong_leak_is_found_and_nothing_is_not(game: str) -> None:
     assert {o.verdict for o in strong} == {"leaks" if game == "heldout" else "confounded"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("game", ["paper", "heldout"])
 def test_the_clustered_test_holds_its_level(game: str) -> None:
     found = [outcome(simulated(game, rng), 0) for rng in trials(200, 3)]

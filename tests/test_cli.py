@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,22 +47,6 @@ def test_scoring_and_playing_load_no_more_than_they_use() -> None:
         "from prime_audit.lamp.metrics import rouge; rouge('a b', 'b')"
     )
     assert loaded(code) == set()
-
-
-def test_help_comes_at_once() -> None:
-    def seconds() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "prime_audit", "--help"], capture_output=True, check=True)
-        return time.perf_counter() - start
-
-    def bare() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "pass"], capture_output=True, check=True)
-        return time.perf_counter() - start
-
-    seconds()  # compiles
-    # The limit is 0.3 s of an idle machine; a busy one is given what bare Python takes beyond its usual 20 ms.
-    assert min(seconds() for _ in range(5)) < 0.3 + max(0.0, min(bare() for _ in range(3)) - 0.02)
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -255,7 +238,7 @@ def test_imported_items_run(say: Say, tmp_path: Path, small: tuple[str, ...], ll
         *("--out", tmp_path / "run", "--cache", tmp_path / "cache", *sets, "--set", "targets=1", "--json"),
     )
     assert done.code == 0, done.err
-    assert "note: --methods: prime+rag:k=1 is the same as prime+rag; it is run once\n" in done.err
+    assert "note: --methods: prime+rag:k=1 is the same as prime+rag; it runs once\n" in done.err
     record = json.loads(done.out)
     assert record["data"][0]["sha256"] == imported.sha256
     assert record["data"][0]["users"]["targets"] == 2

@@ -294,8 +294,8 @@ def test_a_warm_run_asks_searches_and_fits_nothing(
     cold = quick("perpcs,prime:select=recommended", out=tmp_path / "cold", **words)
     assert [w for w in cold.record.warnings if "longer than the model's context" in w]
     for name in (
-        "prime.Search",
-        "audit.controls._classifier",
+        "prime.prime.Search",
+        "games.controls._classifier",
         "community.build.cluster_users",
         "engine.engine.Engine._generate",
         "engine.engine.Engine._observe",

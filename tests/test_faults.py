@@ -12,7 +12,7 @@ import pytest
 
 from prime_audit import load_run
 from prime_audit.errors import PartError, UserError
-from prime_audit.faults import told
+from prime_audit.faults import one_line
 from prime_audit.folder import Run
 from prime_audit.record import Failure, Result, record_from_json
 from prime_audit.report.from_record import sheet_of
@@ -87,7 +87,7 @@ def test_a_method_that_raises_for_one_target_fails_her_cell_and_a_rerun_does_no_
     # What failed is told, by name, without the machine's paths; the traceback stands in a file.
     (failure,) = run.record.failures
     assert replace(failure, error="", file="") == Failure(
-        "LaMP-3", "personalise", "mine", chunk=1, targets=1, file=""
+        task="LaMP-3", stage="personalise", method="mine", chunk=1, targets=1, file=""
     )
     assert failure.error.startswith(
         "method mine failed: FileNotFoundError: [Errno 2] No such file or directory"
@@ -275,7 +275,7 @@ def test_an_attack_that_raises_leaves_the_others_figures(
     # The same on stored signals; mended, it is scored without the model.
     said = say("attack", run.path, "--attacks", "loss,odd,loss", "--plugin", file)
     assert said.code == 3
-    assert "note: --attacks: loss is named again; it is run once\n" in said.err
+    assert "note: --attacks: loss is named twice; it runs once\n" in said.err
     assert "odd · game paper" in " ".join(said.out.split())
     spoilt(file, ATTACK)
     said = say("attack", run.path, "--attacks", "loss,odd", "--plugin", file, "--json")
@@ -465,11 +465,11 @@ def test_a_targets_own_adapter_that_diverges_fails_her_cell(
     ],
 )
 def test_an_error_is_one_line_that_is_the_same_everywhere(fault: Exception, line: str) -> None:
-    assert told(fault) == line
+    assert one_line(fault) == line
 
 
 def test_a_long_error_is_cut_and_an_older_record_had_no_failures(quick: Callable[..., Run]) -> None:
-    assert len(told(ValueError("x" * 5000))) == 300
+    assert len(one_line(ValueError("x" * 5000))) == 300
     content = json.loads(json.dumps(quick("np", task="LaMP-3").record.to_json()))
     assert content.pop("failures") == []
     assert record_from_json(content).failures == ()

@@ -49,7 +49,14 @@ def user(name: str, items: int, profile: str | None = None) -> User:
 
 @given(st.integers(0, 60), st.floats(0, 0.9), st.integers(0, 9))
 def test_what_is_held_out_of_a_target(items: int, share: float, seed: int) -> None:
-    data = Dataset("LaMP-4", "x", "world", (), (user("a", items, "likes cats"), user("b", 9)), ())
+    data = Dataset(
+        task="LaMP-4",
+        source="x",
+        layout="world",
+        adapt=(),
+        targets=(user("a", items, "likes cats"), user("b", 9)),
+        candidates=(),
+    )
     seen, held = hold_back(data, share, seed)
     one, shown = held["a"], {i.id for i in seen.targets[0].history}
     assert seen.targets == tuple(h.shown for h in held.values())
@@ -61,7 +68,13 @@ def test_what_is_held_out_of_a_target(items: int, share: float, seed: int) -> No
     wanted = 0 if items < 2 or share <= 0 else max(1, int(share * items))
     assert len(one.others) == wanted
     assert not items or shown  # something always remains
-    again = hold_back(Dataset("LaMP-4", "x", "world", (), (data.targets[0],), ()), share, seed)[1]
+    again = hold_back(
+        Dataset(
+            task="LaMP-4", source="x", layout="world", adapt=(), targets=(data.targets[0],), candidates=()
+        ),
+        share,
+        seed,
+    )[1]
     assert again["a"] == one  # her own affair
 
 

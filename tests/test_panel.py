@@ -35,15 +35,46 @@ TPR = {"0.1": 0.16, "0.01": 0.07, "0.001": None}
 
 def leak(method: str, game: str, attack: str = "loss", verdict: str = "no leak found") -> Leak:
     """Return a figure whose AUC is 0.572."""
-    figure = (0.572, (0.492, 0.642), verdict, "because", 0.0035, 0.007)
-    control = ("bag_of_words", -0.271, (-0.376, -0.192))
-    return Leak("LaMP-2", method, game, attack, *figure, *control, TPR, 40, 360, 0, 0, 0, 0.11, 2.55)
+    return Leak(
+        task="LaMP-2",
+        method=method,
+        game=game,
+        attack=attack,
+        auc=0.572,
+        ci=(0.492, 0.642),
+        verdict=verdict,
+        why="because",
+        p=0.0035,
+        p_adjusted=0.007,
+        best_control="bag_of_words",
+        over_control=-0.271,
+        over_control_ci=(-0.376, -0.192),
+        tpr=TPR,
+        members=40,
+        others=360,
+        undefined=0,
+        undefined_base=0,
+        both_sides=0,
+        epsilon=0.11,
+        epsilon_ceiling=2.55,
+    )
 
 
 def gap(of: Leak, difference: float | None = 0.124, reason: str | None = None) -> Comparison:
     """Return what a figure has over the base."""
     ci = None if difference is None else (difference - 0.03, difference + 0.03)
-    return Comparison(of.task, of.method, "base", "auc", difference, ci, 400, reason, of.game, of.attack)
+    return Comparison(
+        task=of.task,
+        method=of.method,
+        baseline="base",
+        metric="auc",
+        difference=difference,
+        ci=ci,
+        n=400,
+        reason=reason,
+        game=of.game,
+        attack=of.attack,
+    )
 
 
 def record_of(leaks: tuple[Leak, ...], gaps: tuple[Comparison, ...]) -> Record:
@@ -155,7 +186,7 @@ def test_the_two_ps_are_named_apart() -> None:
 
 
 def test_a_verdict_names_its_ps_as_the_panel_does() -> None:
-    estimate = AucEstimate(0.7, (0.6, 0.8), None, member_sharers=9, other_sharers=9)
+    estimate = AucEstimate(value=0.7, ci=(0.6, 0.8), reason=None, member_sharers=9, other_sharers=9)
     said = verdict(estimate, PValues(0.02, 0.9, 0.03), None, randomised=True)
     assert said.reason == "AUC 0.700, p AUC 0.02, no control; p over base 0.03"
 
@@ -165,7 +196,10 @@ def test_one_legend_under_every_panel() -> None:
     leaks = (leak("prime", "paper"), leak("prime", "heldout"))
     record = record_of(leaks, tuple(map(gap, leaks)))
     lost = [r for r in record.results if (r.method, r.metric) == ("prime", "auc")]
-    failures = tuple(Failure(r.task, f"game {r.game}", r.method, r.attack, error="x") for r in lost)
+    failures = tuple(
+        Failure(task=r.task, stage=f"game {r.game}", method=r.method, attack=r.attack, error="x")
+        for r in lost
+    )
     results = tuple(replace(r, value=None, reason="failed: x") if r in lost else r for r in record.results)
     broken = replace(record, results=results, leaks=(), failures=failures)
     for line in LEGEND:
@@ -184,7 +218,7 @@ def test_the_terminals_legend_is_short() -> None:
 
 @pytest.mark.parametrize("upper", [BLIND - 0.001, BLIND])
 def test_the_legend_tells_what_parts_too_few_from_none_found(upper: float) -> None:
-    estimate = AucEstimate(0.55, (0.45, upper), None, member_sharers=9, other_sharers=9)
+    estimate = AucEstimate(value=0.55, ci=(0.45, upper), reason=None, member_sharers=9, other_sharers=9)
     said = verdict(estimate, PValues(0.4, 0.6, 0.4), None, randomised=True).word
     assert ("ends below 0.7" in VERDICTS[said], "of 0.7 cannot be excluded" in VERDICTS[said]) == (
         upper < BLIND,
@@ -204,7 +238,7 @@ def test_the_legend_tells_what_parts_too_few_from_none_found(upper: float) -> No
 def test_the_legend_tells_which_p_makes_which_verdict(
     tests: PValues, epsilon: float | None, randomised: bool, word: str
 ) -> None:
-    estimate = AucEstimate(0.7, (0.6, 0.8), None, member_sharers=9, other_sharers=9)
+    estimate = AucEstimate(value=0.7, ci=(0.6, 0.8), reason=None, member_sharers=9, other_sharers=9)
     assert verdict(estimate, tests, None, randomised=randomised, epsilon=epsilon).word == word
     if word == "leaks":
         assert VERDICTS[word].startswith("p over base (or a bound on ε above 0)")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prime_audit.api import command_line
+import prime_audit.settings
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.source import open_data
@@ -17,7 +17,10 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world.world import world
 from prime_audit.plan.plan import Plan, make_plan, parse_methods
 from prime_audit.plugins import Augment
-from prime_audit.settings import RUN_WIDE, load_settings, presets
+from prime_audit.runs.compare import command_line
+from prime_audit.settings import SETTINGS, load_settings, presets
+
+RUN_WIDE = [key for key, row in SETTINGS.items() if row.run]
 
 
 def plan(methods: str = "prime", **options: Any) -> Plan:
@@ -85,10 +88,10 @@ def test_parameters_come_from_the_preset_by_task() -> None:
         ("prim", "unknown method 'prim': did you mean prime?"),
         ("prime+ragg", "unknown method 'ragg': did you mean rag"),
         ("prime:alfa=1", "unknown parameter of prime 'alfa': did you mean alpha?"),
-        ("prime:alpha=much", "prime:alpha=much: 'much' is no number"),
+        ("prime:alpha=much", "prime:alpha=much: 'much' is not a number"),
         ("prime:alpha=NaN", "give a finite number"),
         ("prime:alpha=-Infinity", "give a finite number"),
-        ("prime:k=2.5", "prime:k=2.5: '2.5' is no whole number"),
+        ("prime:k=2.5", "prime:k=2.5: '2.5' is not a whole number"),
         ("prime:k=0", "prime:k=0: give a finite number, at least 1"),
         ("prime:budget=-3", "at least 1"),
         ("prime:share=1.5", "at least 0, at most 1"),
@@ -136,22 +139,22 @@ def test_tasks_in_any_spelling_each_once() -> None:
         ({"data": "/no/such/path"}, "/no/such/path: no such file or folder"),
         ({"overrides": ["cluster=3"]}, "unknown setting 'cluster': did you mean clusters?"),
         ({"overrides": ["clusters"]}, "--set clusters: write KEY=VALUE"),
-        ({"overrides": ["clusters=some"]}, "--set clusters=some: 'some' is no whole number"),
+        ({"overrides": ["clusters=some"]}, "--set clusters=some: 'some' is not a whole number"),
         ({"overrides": ["clusters=0"]}, "--set clusters=0: give a finite number, at least 1"),
         ({"overrides": ["LaMP-2.clusters=0"]}, "at least 1"),
         ({"overrides": ["LaMP-9.clusters=2"]}, "unknown setting 'LaMP-9.clusters'"),
         ({"overrides": ["sharer.lr=NaN"]}, "give a finite number, at least 0"),
         ({"overrides": ["heldout=1"]}, "at most 0.99"),
-        ({"overrides": ["sampling=maybe"]}, "is no true or false"),
+        ({"overrides": ["sampling=maybe"]}, "is not true or false"),
         ({"overrides": ["sharer.schedule=cosin"]}, "unknown schedule 'cosin': did you mean cosine?"),
         ({"overrides": ["gate.epochs=2"]}, "the preset counts steps here; set gate.steps"),
         ({"overrides": ["LaMP-3.sharer.steps=2"]}, "the preset counts epochs here; set sharer.epochs"),
         ({"overrides": ["prime.alfa=1"]}, "unknown setting 'prime.alfa': did you mean prime.alpha"),
         ({"overrides": ["prim.alpha=1"]}, "unknown setting 'prim.alpha': did you mean"),
-        ({"overrides": ["prime.alpha=much"]}, "--set prime.alpha=much: 'much' is no number"),
+        ({"overrides": ["prime.alpha=much"]}, "--set prime.alpha=much: 'much' is not a number"),
         ({"overrides": ["rag.k=0"]}, "--set rag.k=0: give a finite number, at least 1"),
         ({"overrides": ["oppu.recipe=mine"]}, "unknown recipe of oppu 'mine': known: oppu, sharers"),
-        ({"tasks": ","}, "--tasks: names no task; give for instance --tasks LaMP-2"),
+        ({"tasks": ","}, "--tasks: names no task; write for example --tasks LaMP-2"),
         ({"overrides": ["lora.modules="]}, "name modules, joined by +"),
     ],
 )
@@ -212,7 +215,9 @@ def test_every_preset_is_within_its_own_bounds(preset: str) -> None:
 
 @pytest.mark.parametrize("key", RUN_WIDE)
 def test_what_all_tasks_share_is_no_single_tasks(key: str) -> None:
-    with pytest.raises(UserError, match=f"{key} is one for all tasks of a run; write --set {key}=1") as fault:
+    with pytest.raises(
+        UserError, match=f"{key} is the same for all tasks of a run; write --set {key}=1"
+    ) as fault:
         plan(overrides=[f"LaMP-2.{key}=1"])
     assert "\n" not in str(fault.value)
     assert plan(overrides=[f"{key}=1"]).settings.override(key, "") is not None
@@ -322,7 +327,7 @@ def test_the_recorded_command_makes_the_same_plan(
         raise UserError("caught")
 
     monkeypatch.setattr(prime_audit.api, "compare", catch)
-    words = shlex.split(command_line(methods, options))
+    words = shlex.split(command_line({"methods": methods, **options}))
     assert words[:2] == ["prime-audit", "compare"]
     with pytest.raises(UserError, match="caught"):
         cli.main(words[1:], standalone_mode=False)
@@ -337,21 +342,56 @@ def test_the_recorded_command_makes_the_same_plan(
 @pytest.mark.parametrize(
     ("words", "notes"),
     [
-        ({"methods": "prime,np,prime"}, ["--methods: prime is named again"]),
-        ({"methods": "rag:k=2,rag,rag:k=2"}, ["--methods: rag:k=2 is named again"]),
+        ({"methods": "prime,np,prime"}, ["--methods: prime is named twice"]),
+        ({"methods": "rag:k=2,rag,rag:k=2"}, ["--methods: rag:k=2 is named twice"]),
         (
             {"methods": "prime:k=3,alpha=1,prime:alpha=1,k=3"},
             ["--methods: prime:alpha=1,k=3 is the same as prime:k=3,alpha=1"],
         ),
         ({"methods": "oppu,oppu:recipe=sharers"}, ["--methods: oppu:recipe=sharers is the same as oppu"]),
-        ({"methods": ["np,np", "np"]}, ["--methods: np is named again"] * 2),
-        ({"tasks": "LaMP-2,LaMP-2"}, ["--tasks: LaMP-2 is named again"]),
+        ({"methods": ["np,np", "np"]}, ["--methods: np is named twice"] * 2),
+        ({"tasks": "LaMP-2,LaMP-2"}, ["--tasks: LaMP-2 is named twice"]),
         ({"tasks": "LaMP-2,movie_tagging"}, ["--tasks: movie_tagging is the same as LaMP-2"]),
-        ({"attacks": "loss,mink,loss"}, ["--attacks: loss is named again"]),
-        ({"games": "paper,paper"}, ["--games: paper is named again"]),
+        ({"attacks": "loss,mink,loss"}, ["--attacks: loss is named twice"]),
+        ({"games": "paper,paper"}, ["--games: paper is named twice"]),
         ({"methods": "np,rag,np+rag:k=2,prime,prime:alpha=0.7", "games": "paper,heldout"}, []),
     ],
 )
 def test_what_is_named_twice_is_told(words: dict[str, Any], notes: list[str]) -> None:
     given = {"methods": "np", "tasks": "LaMP-2", **words}
-    assert list(make_plan(**given).notes) == [f"note: {note}; it is run once" for note in notes]
+    assert list(make_plan(**given).notes) == [f"note: {note}; it runs once" for note in notes]
+
+
+# -- what settings mean ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_every_setting_of_a_preset_has_a_meaning_and_is_described(say: Any, preset: str) -> None:
+    import tomllib
+
+    tree = tomllib.loads(Path(prime_audit.settings.__file__).with_name("presets.toml").read_text("utf-8"))[
+        preset
+    ]
+
+    def keys(table: dict[str, Any], before: str = "") -> set[str]:
+        nested = [keys(v, f"{before}{k}.") if isinstance(v, dict) else {before + k} for k, v in table.items()]
+        return set().union(*nested)
+
+    rows = [{k: v for k, v in tree.items() if k not in ("tasks", "all_tasks", "purpose", "extends")}]
+    rows += [*tree.get("tasks", {}).values(), tree.get("all_tasks", {})]
+    named = set().union(*map(keys, rows))
+    assert named <= SETTINGS.keys()
+    assert all(row.means and "\n" not in row.means for row in SETTINGS.values())
+    said = " ".join(say("describe", "settings", "--preset", preset, "--set", "clusters=5").out.split())
+    assert all(f" {key} " in said for key in SETTINGS)
+    assert " clusters 5 ≥ 1 k-means clusters of users; one sharer is chosen from each " in said
+
+
+def test_presets_say_what_they_are_for(say: Any) -> None:
+    rows = json.loads(say("list", "presets", "--json").out)
+    assert [row["preset"] for row in rows] == presets()
+    assert all(len(row["for"]) > 20 for row in rows)
+    for row in rows:
+        said = say("describe", row["preset"])
+        assert (said.code, row["for"] in said.out) == (0, True)
+        assert "sharer.lr" in said.out

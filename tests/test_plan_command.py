@@ -30,6 +30,14 @@ def words(small_data: Callable[[str], Path], small: Sequence[str], llama_folder:
     }
 
 
+@pytest.fixture
+def speeds_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure nothing."""
+    line = Line(1e-3, 1e-5)
+    monkeypatch.setattr("prime_audit.forecast.speed._Probe.measure", lambda _: dict.fromkeys(KINDS, line))
+
+
+@pytest.mark.usefixtures("speeds_known")
 def test_it_counts_what_the_run_does(
     quick: Callable[..., Run], words: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -53,6 +61,7 @@ def test_it_counts_what_the_run_does(
     assert found.memory_bytes > 10**8
 
 
+@pytest.mark.usefixtures("speeds_known")
 def test_it_sees_what_is_kept(quick: Callable[..., Run], words: dict[str, Any], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     quick("prime", cache=cache)
@@ -92,11 +101,11 @@ def test_what_cannot_be_kept_is_measured_once_all_the_same(
 ) -> None:
     from prime_audit.forecast import speed
 
-    measure, times = speed._Probe.measure, list[int]()
+    times = list[int]()
 
     def counted(self: Any) -> Any:
         times.append(1)
-        return measure(self)
+        return dict.fromkeys(KINDS, Line(1e-3, 1e-5))
 
     monkeypatch.setattr(speed._Probe, "measure", counted)
     (tmp_path / "file").write_text("no folder")
@@ -107,6 +116,7 @@ def test_what_cannot_be_kept_is_measured_once_all_the_same(
     assert not [line for line in told if "kept" in line]
 
 
+@pytest.mark.usefixtures("speeds_known")
 def test_what_the_run_refuses_it_refuses(words: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="lower k"):
         predict("prime:k=999", cache=None, **words)

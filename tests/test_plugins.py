@@ -6,14 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prime_audit import load_run
+from prime_audit import Run
 from prime_audit.errors import UserError
+from prime_audit.plugins import loading
 from prime_audit.plugins.loading import available, load_attack, load_method
 
 ATTACK = '''"""Mean log-probability of the gold tokens."""
@@ -66,7 +67,10 @@ def command(*words: object, path: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_third_partys_package_is_found_and_runs(
-    tmp_path: Path, small_data: Callable[[str], Path], small: Sequence[str], llama_folder: Path
+    tmp_path: Path,
+    quick: Callable[..., Run],
+    say: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = install(tmp_path / "site", "acme-attacks", {"acme.py": ATTACK, "_helper.py": "raise SystemExit"})
     install(root, "acme-methods", {"closest.py": METHOD}, "methods")
@@ -75,22 +79,19 @@ def test_a_third_partys_package_is_found_and_runs(
     assert found["acme"] == ("acme-attacks", "Mean log-probability of the gold tokens.")
     assert found["loss"][0] == "prime-audit"
     assert "_helper" not in found
-    sets = [word for pair in small for word in ("--set", pair)]
-    done = command(
-        *("compare", "--methods", "closest:rank=2", "--attacks", "loss,acme", "--no-cache", *sets),
-        *("--data", small_data("LaMP-3"), "--model", llama_folder, "--out", tmp_path / "run"),
-        path=root,
-    )
-    assert done.returncode == 0, done.stderr
-    record = load_run(tmp_path / "run").record
+    monkeypatch.syspath_prepend(root)  # as in that process; here the rest is cheaper
+    loading._from_entry_points.cache_clear()
+    record = quick("closest:rank=2", task="LaMP-3", attacks="loss,acme").record
     own = [r for r in record.results if (r.method, r.metric) == ("closest:rank=2", "auc")]
     aucs = {(r.game, r.attack): r.value for r in own}
     assert set(aucs) == {(game, attack) for game in ("paper", "heldout") for attack in ("loss", "acme")}
     assert None not in aucs.values()
-    well = command("doctor", "acme", path=root)
-    assert (well.returncode, well.stderr) == (0, "")
-    assert "ok    loads: attack from acme-attacks" in well.stdout
-    assert "FAIL" not in well.stdout
+    well = say("doctor", "acme")
+    assert (well.code, well.err) == (0, "")
+    assert "ok    loads: attack from acme-attacks" in well.out
+    assert "FAIL" not in well.out
+    monkeypatch.undo()
+    loading._from_entry_points.cache_clear()
 
 
 def test_a_package_that_does_not_import_is_listed_and_refused_in_one_line(tmp_path: Path) -> None:

@@ -96,19 +96,22 @@ def _field_docs(cls: type[Any]) -> dict[str, str]:
 def record() -> Record:
     """Make a small record with every kind of entry."""
     data = Data(
-        "LaMP-2",
-        "world",
-        "world",
-        "a" * 64,
-        "b" * 64,
-        {"targets": 2},
-        90,
-        12,
-        1,
-        ("f.json: 7: empty (skipped)",),
+        task="LaMP-2",
+        source="world",
+        layout="world",
+        sha256="a" * 64,
+        split_sha256="b" * 64,
+        users={"targets": 2},
+        items=90,
+        queries=12,
+        defects=1,
+        first_defects=("f.json: 7: empty (skipped)",),
     )
     times = Times(
-        "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", (StageSeconds(None, None, "adapt", 3.5),), 10**9
+        started="2026-01-01T00:00:00Z",
+        finished="2026-01-01T00:01:00Z",
+        stages=(StageSeconds(None, None, "adapt", 3.5),),
+        peak_memory_bytes=10**9,
     )
     return Record(
         command="prime-audit compare --methods np,prime",
@@ -120,13 +123,42 @@ def record() -> Record:
         model=Model("mini", "c" * 64, 350_000, "float32"),
         hardware={"device": "cpu", "cores": 2},
         results=(
-            Result("LaMP-2", "np", "accuracy", 0.5, (0.4, 0.6), 12, higher_is_better=True, targets=2),
-            Result("LaMP-2", "np", "auc", None, None, 0, reason="merges nobody", game="paper", attack="loss"),
+            Result(
+                task="LaMP-2",
+                method="np",
+                metric="accuracy",
+                value=0.5,
+                ci=(0.4, 0.6),
+                n=12,
+                higher_is_better=True,
+                targets=2,
+            ),
+            Result(
+                task="LaMP-2",
+                method="np",
+                metric="auc",
+                value=None,
+                ci=None,
+                n=0,
+                reason="merges nobody",
+                game="paper",
+                attack="loss",
+            ),
         ),
         times=times,
-        comparisons=(Comparison("LaMP-2", "prime", "np", "accuracy", 0.1, (0.0, 0.2), 12),),
+        comparisons=(
+            Comparison(
+                task="LaMP-2",
+                method="prime",
+                baseline="np",
+                metric="accuracy",
+                difference=0.1,
+                ci=(0.0, 0.2),
+                n=12,
+            ),
+        ),
         community={"LaMP-2": {"sharers": [{"index": 0, "cluster": 4}]}},
-        costs=(Cost("LaMP-2", "prime", "fit", requests=10, candidates=30),),
+        costs=(Cost(task="LaMP-2", method="prime", stage="fit", requests=10, candidates=30),),
         warnings=("2 inputs were cut",),
     )
 
@@ -177,7 +209,7 @@ def test_rows_are_read_back(record: Record, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read .*scores\.jsonl"):
         list(run.scores())
     (folder.path / "scores.jsonl").write_text('{"score": 1.0}\n{"score": ')
-    with pytest.raises(UserError, match=r"scores\.jsonl: line 2 is broken"):
+    with pytest.raises(UserError, match=r"scores\.jsonl: line 2 is damaged"):
         list(run.scores())
 
 
@@ -199,7 +231,7 @@ def test_a_folder_belongs_to_one_run(record: Record, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds another run"):
         RunFolder.create(tmp_path / "foreign", "hash")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot make output folder"):
+    with pytest.raises(UserError, match="cannot create output folder"):
         RunFolder.create(tmp_path / "file", "hash")
 
 
@@ -210,7 +242,7 @@ def test_a_failed_save_is_an_error_and_leaves_what_was_there(tmp_path: Path) -> 
         yield "half"
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(UserError, match=r"cannot save .*: No space left on device; make room"):
+    with pytest.raises(UserError, match=r"cannot save .*: No space left on device; free some space"):
         write_atomic(tmp_path / "x", chunks())
     assert (tmp_path / "x").read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
@@ -221,13 +253,16 @@ def test_a_failed_save_is_an_error_and_leaves_what_was_there(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is broken"),
+        ("{", "is damaged"),
         ('{"schema": NaN}', "NaN is not JSON"),
         ("[]", "expected a JSON object"),
         ("{}", "is not a prime-audit record"),
         ('{"schema": "other/record/1"}', "is not a prime-audit record"),
-        ('{"schema": "prime-audit/record/2"}', "has format 2, this prime-audit reads 1: install a newer one"),
-        ('{"schema": "prime-audit/record/1"}', "lacks command, spec"),
+        (
+            '{"schema": "prime-audit/record/2"}',
+            "has format 2, but this prime-audit reads 1: install a newer version",
+        ),
+        ('{"schema": "prime-audit/record/1"}', "missing command, spec"),
     ],
 )
 def test_bad_records(tmp_path: Path, text: str, message: str) -> None:
@@ -239,12 +274,12 @@ def test_bad_records(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_missing_and_undecodable_records(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no record\.json: name the --out folder"):
+    with pytest.raises(UserError, match=r"has no record\.json: pass the --out folder"):
         load_run(tmp_path)
     with pytest.raises(UserError, match=r"cannot read .*absent"):
         load_run(tmp_path / "absent")
     (tmp_path / "record.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="is broken"):
+    with pytest.raises(UserError, match="is damaged"):
         load_run(tmp_path)
 
 

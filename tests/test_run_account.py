@@ -15,8 +15,9 @@ from prime_audit.engine import memo
 from prime_audit.engine.adapters import load_adapter
 from prime_audit.lamp.readers import read
 from prime_audit.record import Cost
+from tests.docs.examples import example
 
-METHOD = '''"""A uniform soup, as CONTRIBUTING has it."""
+METHOD = '''"""A uniform soup."""
 import numpy as np
 
 from prime_audit.community.sharers import bank_name
@@ -141,19 +142,19 @@ def test_questions_that_sharers_may_have_seen_are_warned_of(spoilt: Path, tmp_pa
         "games": "",
     }
     run = compare("rag", **words, out=tmp_path / "run", cache=None, quiet=True)
-    assert [w for w in run.record.warnings if "questions stand" in w] == [
-        "LaMP-2: 2 of 6 questions stand in other users' histories too (their golds may differ): sharers may have "
+    assert [w for w in run.record.warnings if "questions also occur" in w] == [
+        "LaMP-2: 2 of 6 questions also occur in other users' histories (their golds may differ): sharers may have "
         "trained on them"
     ]
     (defective,) = [w for w in run.record.warnings if "defective" in w]
     assert defective.startswith("LaMP-2: 2 defective records in the data, the first: ")
-    assert defective.endswith(f"listed by prime-audit data check {spoilt} --task LaMP-2")
+    assert defective.endswith(f"list all with prime-audit data check {spoilt} --task LaMP-2")
     assert any("is also one of the user's questions" in d for d in run.record.data[0].first_defects)
 
 
 def test_the_check_says_so_too(say: Callable[..., Any], spoilt: Path) -> None:
     said = say("data", "check", spoilt, "--task", "LaMP-2")
-    assert "targets' questions that stand in other users' histories too: 2 of 6" in said.out
+    assert "targets' questions that are also in other users' histories: 2 of 6" in said.out
     assert said.out.count("is also one of the user's questions") == 1
 
 
@@ -201,10 +202,8 @@ def test_a_front_methods_fault_is_one_line(quick: Callable[..., Run], tmp_path: 
     )
 
 
-def test_the_method_of_contributing_plays_every_game(quick: Callable[..., Run], tmp_path: Path) -> None:
-    text = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
-    example = next(part for part in text.split("```python\n") if "Halving soup" in part).partition("```")[0]
-    (tmp_path / "halving.py").write_text(example, encoding="utf-8")
+def test_the_method_of_the_docs_plays_every_game(quick: Callable[..., Run], tmp_path: Path) -> None:
+    (tmp_path / "halving.py").write_text(example("halving.py"), encoding="utf-8")
     run = quick("halving:k=3", plugins=[tmp_path / "halving.py"], games="paper,heldout,inclusion")
     games = {
         r.game for r in run.record.results if r.method == "halving:k=3" and r.metric == "auc" and not r.reason

@@ -17,7 +17,7 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.runs.unaided import cautions
 from prime_audit.runs.utility import Answers
 
-SAID = "no method answers measurably better than is done without a model"
+SAID = "no method answers measurably better than is possible without a model"
 
 
 def answers(
@@ -69,8 +69,8 @@ def test_one_method_that_can_is_enough() -> None:
     golds = ["comedy", "classic", "action", "comedy"] * 10
     constant, can = answers(golds, ["comedy"] * 40), answers(golds, golds, "can")
     (line,) = said("LaMP-2", constant)
-    assert "with 40 questions of 10 targets (accuracy: np, the best, 0.500; always comedy 0.500)" in line
-    assert line.endswith("may not hold of one that can")
+    assert "with 40 questions of 10 targets (accuracy: best method np 0.500; always comedy 0.500)" in line
+    assert line.endswith("may not hold for a model that can")
     assert said("LaMP-2", constant, can) == said("LaMP-2", can, constant) == []
 
 
@@ -86,7 +86,7 @@ def test_better_by_chance_alone_is_not_better() -> None:
 def test_ratings_are_held_against_the_median() -> None:
     golds = ["5", "4", "5", "1"] * 10
     (line,) = said("LaMP-3", answers(golds, ["3"] * 40))
-    assert "MAE: np, the best, 1.750; always 4 1.250)" in line
+    assert "MAE: best method np 1.750; always 4 1.250)" in line
     assert said("LaMP-3", answers(golds, [str(max(1, int(g) - 1)) for g in golds])) == []
 
 
@@ -96,7 +96,7 @@ def test_texts_are_held_against_another_targets_gold() -> None:
     scorer = RougeScorer(["rougeL"])
     reached = np.mean([scorer.score(a, b)["rougeL"].fmeasure for a, b in zip(golds, swapped, strict=True)])
     (line,) = said("LaMP-4", answers(golds, ["news of the town"] * 40))
-    assert f"another target's gold {reached:.3f}, the least that counts 0.05)" in line
+    assert f"another target's gold {reached:.3f}, minimum 0.05)" in line
     assert said("LaMP-4", answers(golds, golds)) == []
 
 
@@ -113,7 +113,7 @@ def test_without_another_target_a_text_is_held_against_no_answer() -> None:
     golds = [f"item {n}" for n in range(10)]
     (line,) = said("LaMP-4", answers(golds, [""] * 10, targets=1))
     assert "with 10 questions of 1 targets" in line
-    assert "no answer 0.000, the least that counts" in line
+    assert "no answer 0.000, minimum" in line
     assert "another target" not in line
 
 

@@ -1,1 +1,1 @@
-"""Membership-inference attacks, one file an attack; the file's stem is the attack's name."""
+"""Membership-inference attacks, one per file; the file's stem is the attack's name."""

@@ -1,4 +1,4 @@
-"""The Gaussians of LiRA over community modules: own means, own deviations where many modules carry them."""
+"""The Gaussians of LiRA over community modules: own means, and own deviations where there are enough modules."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from prime_audit.audit.auc import FloatArray
 from prime_audit.audit.signals import Rows
 
 FEW = 16
-"""Items with fewer modules on a side take the deviation pooled over items (Carlini et al. 2022, section IV-C)."""
+"""Items with fewer modules on a side use the deviation pooled over items (Carlini et al. 2022, section IV-C)."""
 _NONE = 1e-12
-"""A variance at or below this is rounding."""
+"""A variance at or below this is rounding error."""
 
 
 def fit(rows: Rows, fallback: FloatArray | float = 1.0) -> tuple[FloatArray, FloatArray]:
     """Mean and deviation of φ = -NLL of each item under its modules -> [items], [items].
 
-    The deviation is the item's own with FEW modules or more, else the one pooled over all items (within items,
-    m - 1 degrees of freedom each), else ``fallback`` where no item has two modules that differ. The mean of an
-    item without modules is NaN.
+    The deviation is the item's own with FEW modules or more, else the one pooled over all items (within items, m - 1
+    degrees of freedom each). Where no item has two modules that differ, it is ``fallback``. The mean of an item
+    without modules is NaN.
     """
     rows = [row[np.isfinite(row)] for row in rows]
     means = np.array([-row.mean() if len(row) else np.nan for row in rows], dtype=np.float64)

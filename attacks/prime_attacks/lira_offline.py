@@ -1,9 +1,9 @@
-"""Community LiRA, offline: how far the item's likelihood lies above what modules without its owner give it.
+"""Community LiRA, offline: how far the item's likelihood is above its likelihood under modules without its owner.
 
-The shadow models cost nothing: over many targets, the modules that do not contain the item's owner, and the unmerged
-base, are its OUT models. They share the base and other sharers with the audited module, so they are not independent
-draws as in Carlini et al.; the score is a ranking, not a calibrated likelihood ratio. φ is -NLL: logit(e^-NLL) is
-infinite where a model is certain, as on labels of one token.
+The shadow models cost nothing. Over many targets, the modules without the item's owner, and the unmerged base, are
+its OUT models. They share the base and other sharers with the audited module, so they are not independent draws as in
+Carlini et al. The score is a ranking, not a calibrated likelihood ratio. φ is -NLL: logit(e^-NLL) is infinite where a
+model is certain, as on labels of one token.
 """
 
 from __future__ import annotations

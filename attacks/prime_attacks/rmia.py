@@ -1,4 +1,4 @@
-"""RMIA, offline: the share of a population of known non-members that the item's likelihood ratio beats.
+"""RMIA, offline: the share of a population of known non-members with a lower likelihood ratio than the item.
 
 The OUT models are other targets' modules without the item's owner, and the unmerged base.
 """
@@ -12,9 +12,9 @@ from prime_audit.audit.signals import Rows, Signals, mean_nll
 from prime_audit.plugins import attack
 
 A = 0.3
-"""Slope of the offline estimate of P(x): 0 takes IN models to be certain, 1 to be like OUT models."""
+"""Slope of the offline estimate of P(x): 0 assumes that IN models are certain, 1 that they equal OUT models."""
 GAMMA = 1.0
-"""How far above the population's ratio counts as beating it."""
+"""Factor by which the population's ratio must be exceeded."""
 
 
 @attack(

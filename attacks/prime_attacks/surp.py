@@ -1,8 +1,8 @@
 """SURP: the mean log-probability of surprising tokens, where the model is sure and yet wrong.
 
 A token is surprising where the vocabulary's entropy (-μ) is below a threshold and its own log-probability is among
-the text's lowest share K. Both are fixed beforehand, never tuned on the labels; K is twice Min-K%'s because the lowest
-fifth of a short gold is a token or two, and seldom one of low entropy.
+the text's lowest share K. Both are fixed beforehand, never tuned on the labels. K is twice Min-K%'s: the lowest fifth
+of a short gold is a token or two, and seldom one of low entropy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""User level: the reference score averaged over all of a sharer's items; is she in, not: is this item in.
+"""User level: the reference score averaged over all of a sharer's items; is the sharer in, not: is this item in.
 
-Every item of a sharer has the same score, so the attack says something only where whole sharers are members or not
-(paper, inclusion): where a person has items on both sides (heldout, target) it is not applicable.
+Every item of a sharer has the same score, so the attack only applies where whole sharers are members or not (paper,
+inclusion). Where a person has items on both sides (heldout, target) it is not applicable.
 """
 
 from __future__ import annotations

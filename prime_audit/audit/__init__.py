@@ -1,5 +1,5 @@
-"""Who is a member, what was observed, and what the numbers can carry.
+"""Statistics of membership inference: AUC, intervals, permutation tests, bounds on ε, and the verdict.
 
-The statistics (``auc``, ``epsilon``, ``bootstrap``, ``panels``; all of them under one name in ``stats``) need
-numpy and scipy only, and work on anyone's scores.
+The statistics (``auc``, ``epsilon``, ``bootstrap``, ``panels``; all of them in ``stats``) need only numpy and scipy.
+They work on any scores.
 """

@@ -10,7 +10,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 FPRS = (0.1, 0.01, 0.001)
-"""False-positive rates at which a TPR is reported, where the non-members can carry it."""
+"""False-positive rates at which a TPR is reported, where there are enough non-members."""
 
 
 def two_sided(members: BoolArray) -> bool:
@@ -19,18 +19,18 @@ def two_sided(members: BoolArray) -> bool:
 
 
 class Undefined(ValueError):  # noqa: N818 - it names a state of the data, not a fault
-    """The data cannot carry the figure asked for; the message is the reason to report in its place."""
+    """The statistic is undefined for these data; the message is the reason to report in its place."""
 
 
 def as_scores(scores: ArrayLike) -> FloatArray:
-    """Return ``scores`` as floats; NaN is refused (a score that does not exist must be dealt with by name).
+    """Return ``scores`` as floats. NaN is refused: handle missing scores explicitly.
 
-    Infinite scores are legitimate: an impossible token has log-probability minus infinity.
+    Infinite scores are allowed: an impossible token has log-probability minus infinity.
 
     Raises
     ------
     ValueError
-        Where ``scores`` is not one-dimensional or holds NaN.
+        Where ``scores`` is not one-dimensional or contains NaN.
     """
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1:
@@ -43,7 +43,7 @@ def as_scores(scores: ArrayLike) -> FloatArray:
 def auc(members: ArrayLike, others: ArrayLike) -> float:
     """Share of (member, non-member) pairs in which the member scores higher; a tie counts one half.
 
-    The Mann-Whitney form of the area under the ROC curve, in [0, 1]; ½ is chance.
+    The Mann-Whitney form of the area under the ROC curve, in [0, 1]; 0.5 is chance.
 
     Parameters
     ----------
@@ -62,33 +62,33 @@ def auc(members: ArrayLike, others: ArrayLike) -> float:
 
 
 def tpr_at_fpr(members: ArrayLike, others: ArrayLike, fpr: float, *, allow_finer: bool = False) -> float:
-    """Return the largest true-positive rate whose false-positive rate does not pass ``fpr``, uninterpolated.
+    """Return the largest true-positive rate with a false-positive rate of at most ``fpr``, uninterpolated.
 
-    A score at or above the threshold is called a member; equal scores fall on the same side.
+    A score at or above the threshold counts as a member; equal scores are on the same side.
 
     Parameters
     ----------
     members, others
         Scores of the two sides, one-dimensional; higher = member.
     fpr
-        The bound, in [0, 1]. Zero is a question of its own: the members above every non-member.
+        The bound, in [0, 1]. Zero asks for the members above every non-member.
     allow_finer
-        Answer also where 0 < ``fpr`` < 1/len(others). Such an answer is that at ``fpr`` = 0 under a bolder
-        name, so by default it is refused.
+        Also answer for 0 < ``fpr`` < 1/len(others). This equals the answer at ``fpr`` = 0 and looks stronger than it
+        is, so by default it is refused.
 
     Raises
     ------
     Undefined
-        Where a side is empty, or ``fpr`` is finer than the non-members can carry.
+        Where a side is empty, or ``fpr`` is finer than one non-member.
     ValueError
         Where ``fpr`` is outside [0, 1] or a score is NaN.
     """
     if not 0.0 <= fpr <= 1.0:
-        raise ValueError(f"a false-positive rate lies in [0, 1], not {fpr}")
+        raise ValueError(f"a false-positive rate is in [0, 1], not {fpr}")
     inside, outside = _both_sides(members, others)
     if 0.0 < fpr < 1.0 / outside.size and not allow_finer:
         raise Undefined(f"a false-positive rate of {fpr:g} is finer than 1 of {outside.size} non-members")
-    # count/n rounds the way a decimal literal does, so 29/100 <= 0.29 holds, where floor(0.29 * 100) is 28.
+    # count/n rounds as a decimal literal does, so 29/100 <= 0.29 is true, whereas floor(0.29 * 100) is 28.
     allowed = int(np.flatnonzero(np.arange(outside.size + 1) / outside.size <= fpr)[-1])
     if allowed == outside.size:
         return 1.0
@@ -102,12 +102,14 @@ def null_auc_sd(n_members: int, n_others: int) -> float:
     Items of one sharer are not independent; for those it is far too small (see ``panels.mean_auc_ci``).
     """
     if n_members < 1 or n_others < 1:
-        raise Undefined(f"an AUC needs both sides; there are {n_members} members and {n_others} non-members")
+        raise Undefined(
+            f"an AUC needs both sides, but there are {n_members} members and {n_others} non-members"
+        )
     return float(np.sqrt((n_members + n_others + 1) / (12 * n_members * n_others)))
 
 
 def wins(members: FloatArray, others: FloatArray) -> FloatArray:
-    """Count for each member score the non-member scores it beats, ties as ½ -> [len(members)]."""
+    """Count for each member score the lower non-member scores, ties as ½ -> [len(members)]."""
     ordered = np.sort(others)
     below = np.searchsorted(ordered, members, side="left")
     not_above = np.searchsorted(ordered, members, side="right")
@@ -115,7 +117,7 @@ def wins(members: FloatArray, others: FloatArray) -> FloatArray:
 
 
 def midranks(scores: FloatArray) -> FloatArray:
-    """Rank scores from 1, equal ones all with the mean of their places -> [len(scores)]."""
+    """Rank scores from 1; ties get their mean rank -> [len(scores)]."""
     _, which, often = np.unique(scores, return_inverse=True, return_counts=True)
     return (np.cumsum(often) - (often - 1) / 2)[which]
 
@@ -124,6 +126,7 @@ def _both_sides(members: ArrayLike, others: ArrayLike) -> tuple[FloatArray, Floa
     inside, outside = as_scores(members), as_scores(others)
     if not inside.size or not outside.size:
         raise Undefined(
-            f"an AUC needs both sides; there are {inside.size} member and {outside.size} non-member scores"
+            f"an AUC needs both sides, but there are {inside.size} member and {outside.size} "
+            "non-member scores"
         )
     return inside, outside

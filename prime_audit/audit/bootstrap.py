@@ -1,4 +1,4 @@
-"""Percentile intervals by resampling whole users: the questions of one user are not independent."""
+"""Percentile intervals by resampling whole users, because the questions of one user are not independent."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import ArrayLike
 from prime_audit.audit.auc import FloatArray, IntArray, Undefined
 
 Statistic = Callable[[IntArray], float]
-"""A figure of the items at these indices; an index may come several times, or not at all."""
+"""A statistic of the items at these indices; an index may occur several times, or not at all."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its interval."""
+    """An estimate with its interval."""
 
     value: float
-    """The figure of the data as they are."""
+    """The statistic of the data."""
     ci: tuple[float, float] | None
-    """Lower and upper limit; None where the data carry no interval."""
+    """Lower and upper limit; None where the data allow no interval."""
     reason: str | None = None
     """Why there is no interval; None where there is one."""
 
@@ -29,17 +29,16 @@ class Estimate:
 def percentile_interval(draws: ArrayLike, level: float) -> tuple[float, float]:
     """Return the (1 - level)/2 and (1 + level)/2 quantiles of ``draws``, linear between order statistics.
 
-    The plain percentile method: it respects a figure's bounds and monotone transforms, and needs no estimate
-    of the error. With few groups it is too narrow (by about √((g-1)/g) for g groups), and is no substitute
-    for more of them.
+    The plain percentile method respects a statistic's bounds and monotone transforms, and needs no estimate of the
+    error. With few groups it is too narrow, by about √((g-1)/g) for g groups.
 
     Raises
     ------
     ValueError
-        Where a draw is not finite: an interval of the other draws would be one of something else.
+        Where a draw is not finite: an interval of the other draws would describe something else.
     """
     if not 0.0 < level < 1.0:
-        raise ValueError(f"a level lies between 0 and 1, not {level}")
+        raise ValueError(f"a level is between 0 and 1, not {level}")
     values = np.asarray(draws, dtype=np.float64)
     bad = int(values.size - np.isfinite(values).sum())
     if bad or not values.size:
@@ -51,7 +50,7 @@ def percentile_interval(draws: ArrayLike, level: float) -> tuple[float, float]:
 def resamples(groups: Sequence[str], *, n: int, seed: int) -> Iterator[IntArray]:
     """Yield ``n`` resamples: item indices of as many groups as there are, drawn with replacement.
 
-    A function of the arguments alone, and, but for the indices' order, independent of the items' order.
+    A function of the arguments alone. Except for the indices' order, it does not depend on the items' order.
     """
     _, codes = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
     count = int(codes.max()) + 1
@@ -62,7 +61,7 @@ def resamples(groups: Sequence[str], *, n: int, seed: int) -> Iterator[IntArray]
 
 
 def resample_counts(groups: Sequence[str], *, n: int, seed: int) -> FloatArray:
-    """Say how often each item comes in each of :func:`resamples`' draws: float64 [n, items]."""
+    """Return how often each item occurs in each of :func:`resamples`' draws: float64 [n, items]."""
     return np.stack(
         [np.bincount(i, minlength=len(groups)) for i in resamples(groups, n=n, seed=seed)]
     ).astype(float)
@@ -71,12 +70,12 @@ def resample_counts(groups: Sequence[str], *, n: int, seed: int) -> FloatArray:
 def bootstrap_ci(
     statistic: Statistic, groups: Sequence[str], *, n: int = 1000, seed: int, level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile interval of a pooled figure, resampling groups (users) with all their items.
+    """Percentile interval of a pooled statistic, resampling groups (users) with all their items.
 
     Parameters
     ----------
     statistic
-        Maps item indices [any length] to the figure, for example ``lambda i: float(correct[i].mean())``.
+        Maps item indices [any length] to the statistic, for example ``lambda i: float(correct[i].mean())``.
     groups
         The group of each item, [items]; items of one group stay together.
     n
@@ -84,7 +83,7 @@ def bootstrap_ci(
     seed
         Of numpy's default generator; the same arguments give the same interval.
     level
-        Coverage aimed at.
+        Nominal coverage.
 
     Returns
     -------
@@ -100,7 +99,7 @@ def bootstrap_ci(
     """
     distinct = len(set(groups))
     if distinct < 2:
-        raise Undefined(f"an interval over users needs at least two of them, not {distinct}")
+        raise Undefined(f"an interval over users needs at least two users, not {distinct}")
     return percentile_interval([statistic(indices) for indices in resamples(groups, n=n, seed=seed)], level)
 
 
@@ -115,8 +114,7 @@ def paired_difference(
 ) -> Estimate:
     """``first`` minus ``second`` on the same items, both computed on the same resamples.
 
-    Arguments and errors as ``bootstrap_ci``, except that fewer than two groups give an estimate without an
-    interval.
+    Arguments and errors as ``bootstrap_ci``, except that fewer than two groups give an estimate without interval.
     """
 
     def difference(indices: IntArray) -> float:

@@ -1,7 +1,7 @@
 """Empirical lower bounds on the ε of (ε, δ)-differential privacy, from an attack's successes.
 
-A bound is valid for a threshold (or a set of guesses) fixed before the scores were seen; one chosen as the
-best of many needs ``alpha`` corrected for the choice.
+A bound is valid for a threshold (or a set of guesses) fixed before the scores were seen. If you choose the best of
+many, correct ``alpha`` for the choice.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from scipy.special import betainc, betaincinv
 from prime_audit.audit.auc import Undefined
 
 _BISECTIONS = 60
-"""Halvings of an interval of length 1: past float precision."""
+"""Halvings of an interval of length 1: beyond float precision."""
 _EPSILON_LIMIT = 100.0
-"""Where the search for a bound ends; binomial counts that could be held in memory stay far below."""
+"""Upper end of the search for a bound; binomial counts that fit in memory stay far below."""
 
 
 def clopper_pearson(successes: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
@@ -49,9 +49,9 @@ def epsilon_bound(
 ) -> float:
     """Lower bound on ε from one threshold: max(0, ln((L - δ) / U)).
 
-    L is the lower Clopper-Pearson limit of the true-positive rate, U the upper one of the false-positive
-    rate, each one-sided at ``alpha``/2, so that the bound holds with confidence 1 - ``alpha``. The trials
-    must be independent: items of one sharer are not.
+    L is the lower Clopper-Pearson limit of the true-positive rate, U the upper one of the false-positive rate. Each
+    is one-sided at ``alpha``/2, so the bound has confidence 1 - ``alpha``. The trials must be independent; items of
+    one sharer are not.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def epsilon_bound(
 
 
 def epsilon_ceiling(n_members: int, n_others: int, alpha: float = 0.05, delta: float = 0.0) -> float:
-    """Return the largest ``epsilon_bound`` these counts can give: every guess right."""
+    """Return the largest ``epsilon_bound`` possible with these counts: every guess right."""
     return epsilon_bound(n_members, n_members, 0, n_others, alpha, delta)
 
 
@@ -83,9 +83,9 @@ def one_run_epsilon(m: int, r: int, v: int, delta: float = 0.0, alpha: float = 0
     m
         Units whose membership was drawn by a fair coin.
     r
-        Guesses made about them (the others: abstained).
+        Guesses about them (the others: abstained).
     v
-        Guesses that were right.
+        Correct guesses.
     delta
         The δ of (ε, δ).
     alpha
@@ -124,7 +124,7 @@ def one_run_p_value(m: int, r: int, v: int, epsilon: float, delta: float = 0.0) 
     tail = float(betainc(v, r - v + 1, q)) if v else 1.0
     if delta == 0.0 or v == 0:
         return min(1.0, tail)
-    from scipy.stats import binom  # its package takes a second to import, and no run asks for a δ
+    from scipy.stats import binom  # its package takes a second to import, and no run needs a δ
 
     below = np.cumsum(binom.pmf(np.arange(v - 1, -1, -1), r, q))
     steepest = float(np.max(below / np.arange(1, v + 1)))
@@ -132,15 +132,15 @@ def one_run_p_value(m: int, r: int, v: int, epsilon: float, delta: float = 0.0) 
 
 
 def one_run_ceiling(m: int, delta: float = 0.0, alpha: float = 0.05) -> float:
-    """Return the largest ``one_run_epsilon`` that ``m`` units can give: all guessed, all right."""
+    """Return the largest ``one_run_epsilon`` possible with ``m`` units: all guessed, all right."""
     return one_run_epsilon(m, m, m, delta, alpha)
 
 
 def _check_alpha(alpha: float) -> None:
     if not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha lies between 0 and 1, not {alpha}")
+        raise ValueError(f"alpha is between 0 and 1, not {alpha}")
 
 
 def _check_delta(delta: float) -> None:
     if not 0.0 <= delta < 1.0:
-        raise ValueError(f"delta lies in [0, 1), not {delta}")
+        raise ValueError(f"delta is in [0, 1), not {delta}")

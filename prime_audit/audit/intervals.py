@@ -26,20 +26,20 @@ Over = Literal["sharers and targets", "targets", "items"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean AUC over targets, and over what its interval was made."""
+    """A mean AUC over targets, and the unit of its interval."""
 
     estimate: AucEstimate
-    """The figure."""
+    """The estimate."""
     over: Over
-    """What was taken as independent."""
+    """The independent unit."""
 
 
 def auc_interval(panels: Sequence[Panel], *, n: int = 1000, seed: int, level: float = 0.95) -> Interval:
-    """Mean AUC over targets, its interval clustered as far as the data tell whose each item is.
+    """Mean AUC over targets, with an interval clustered by the owners of the items.
 
-    * Every target's items are one person's (the target game): bootstrap over targets. The two-way bootstrap would
-      count that person's variation twice.
-    * One target whose items are one person's, or are each somebody else's: over items (DeLong et al. 1988).
+    * All items of each target belong to one person (the target game): bootstrap over targets. The two-way bootstrap
+      would count that person's variation twice.
+    * One target whose items belong to one person, or each to a different one: over items (DeLong et al. 1988).
     * Otherwise: the two-way bootstrap over sharers and targets, ``mean_auc_ci``.
 
     Raises
@@ -63,7 +63,7 @@ def auc_difference(
     Over items by DeLong's variance of a difference, otherwise on the same draws. Errors as ``mean_auc_difference``.
     """
     if [same_game(*pair) for pair in zip(first, second, strict=True)].count(False):
-        raise ValueError("two sets of panels are not of the same games")
+        raise ValueError("the two sets of panels are of different games")
     over = _over(first)
     if over == "items":
         return Interval(_over_items([first, second], level), over)
@@ -73,7 +73,7 @@ def auc_difference(
 
 
 def _over(panels: Sequence[Panel]) -> Over:
-    """Tell from the shape of the data what can be taken as independent."""
+    """Return the independent unit, from the shape of the data."""
     playable = _playable(panels)
     alone = all(len(set(panel.sharers)) == 1 for panel in playable)
     if len(playable) == 1 and (alone or len(set(playable[0].sharers)) == len(playable[0].sharers)):
@@ -96,14 +96,14 @@ def mean_tpr(panels: Sequence[Panel], fpr: float) -> float:
     Raises
     ------
     Undefined
-        Where no target has both sides, or the non-members of any target cannot carry the rate.
+        Where no target has both sides, or a target has too few non-members for the rate.
     """
     rates = [tpr_at_fpr(p.scores[p.members], p.scores[~p.members], fpr) for p in _playable(panels)]
     return float(np.mean(rates))
 
 
 def _over_targets(sets: Sequence[Sequence[Panel]], n: int, seed: int, level: float) -> AucEstimate:
-    """Bootstrap over targets: of one set of panels, or of the first's figures minus the second's."""
+    """Bootstrap over targets: of one set of panels, or of the first's values minus the second's."""
     figures = [np.array([target_auc(p.scores, p.members) for p in _playable(panels)]) for panels in sets]
     values = figures[0] - figures[1] if len(sets) > 1 else figures[0]
     drawn = np.random.default_rng(seed).integers(values.size, size=(n, values.size))
@@ -125,7 +125,7 @@ def _over_items(sets: Sequence[Sequence[Panel]], level: float) -> AucEstimate:
 
 
 def _placements(panel: Panel) -> tuple[FloatArray, FloatArray]:
-    """Share of non-members that each member beats [members], and of members that beat each non-member [others]."""
+    """Share of non-members below each member [members], and of members above each non-member [others]."""
     inside, outside = panel.scores[panel.members], panel.scores[~panel.members]
     return wins(inside, outside) / outside.size, 1 - wins(outside, inside) / inside.size
 

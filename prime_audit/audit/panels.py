@@ -1,11 +1,11 @@
-"""The leakage figure: the AUC of each target, averaged, with an interval over sharers *and* targets.
+"""The leakage statistic: the AUC of each target, averaged, with an interval over sharers *and* targets.
 
-Items of one sharer resemble each other, and one sharer serves many targets, so neither items nor targets are
-independent. The interval resamples both: a draw gives every sharer and every target a multiplicity (sampling
-each with replacement, independently), a pair of items counts as often as the product of its two sharers'
-multiplicities, a target's AUC as often as the target's. This two-way ("pigeonhole") bootstrap errs on the
-wide side where only one of the two varies (Owen 2007), and on the narrow side where a handful of sharers are
-ever members: read ``member_sharers`` beside it.
+Items of one sharer resemble each other, and one sharer serves many targets. So neither items nor targets are
+independent, and the interval resamples both. A draw gives every sharer and every target a multiplicity, by sampling
+each with replacement, independently. A pair of items counts as often as the product of its two sharers'
+multiplicities, and a target's AUC as often as the target's. This two-way ("pigeonhole") bootstrap is too wide where
+only one of the two varies (Owen 2007). It is too narrow where only a handful of sharers are ever members: check
+``member_sharers``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, as
 from prime_audit.audit.bootstrap import Estimate, percentile_interval
 
 _PATIENCE = 50
-"""Batches of draws after which a game whose draws hardly ever hold both sides is given up."""
+"""Batches of draws before giving up on a game whose draws rarely have both sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +30,11 @@ class Panel:
     target: str
     """The target's id, unique among the panels."""
     scores: FloatArray
-    """One score an item, [items]; higher = member; no NaN."""
+    """One score per item, [items]; higher = member; no NaN."""
     sharers: Sequence[str]
-    """Whose item it is, [items]; the unit that is resampled."""
+    """Owner of each item, [items]; the unit that is resampled."""
     members: BoolArray
-    """Whether the item is a member, [items]. In the paper's game that is a property of the sharer; where a
-    sharer's items are held out, one sharer stands on both sides."""
+    """Whether the item is a member, [items]; with held-out items a sharer is on both sides."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", as_scores(self.scores))
@@ -55,27 +54,27 @@ class Panel:
     def of_sharers(
         cls, target: str, scores: ArrayLike, sharers: Sequence[str], member_sharers: Mapping[str, bool]
     ) -> Panel:
-        """Build the panel of a game in which a sharer is a member with all her items, or with none."""
+        """Build the panel of a game in which a sharer is a member with all items, or with none."""
         flags = np.array([member_sharers[sharer] for sharer in sharers], dtype=np.bool_)
         return cls(target, as_scores(scores), tuple(sharers), flags)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AucEstimate(Estimate):
-    """A mean AUC over targets (or a difference of two), with what it rests on."""
+    """A mean AUC over targets (or a difference of two), with its sample sizes."""
 
     n: int = 0
     """Scored items, over all targets that count."""
     per_target: Mapping[str, float] = field(default_factory=dict)
-    """The figure of each target that counts."""
+    """The AUC of each target that counts."""
     left_out: tuple[str, ...] = ()
     """Targets without members or without non-members; they do not count."""
     member_sharers: int = 0
-    """Distinct sharers that are a member for any target: what the interval can learn from."""
+    """Distinct sharers that are a member for any target: the interval's sample size."""
     other_sharers: int = 0
     """Distinct sharers that are a non-member for any target."""
     redrawn: int = 0
-    """Bootstrap draws in which no target kept both sides, and which were drawn again."""
+    """Bootstrap draws in which no target had both sides, and which were redrawn."""
 
 
 def target_auc(scores: ArrayLike, member_mask: ArrayLike) -> float:
@@ -96,19 +95,19 @@ def mean_auc_ci(panels: Sequence[Panel], *, n: int = 1000, seed: int, level: flo
     Parameters
     ----------
     panels
-        One game a target.
+        One game per target.
     n
-        Bootstrap draws. Within a draw, a target whose members or non-members all have multiplicity zero is
-        left out; a draw that keeps no target is drawn again and counted in ``redrawn``.
+        Bootstrap draws. Within a draw, a target is left out if its members or its non-members all have multiplicity
+        zero. A draw that leaves no target is drawn again and counted in ``redrawn``.
     seed
         Of numpy's default generator; the same arguments give the same interval.
     level
-        Coverage aimed at.
+        Nominal coverage.
 
     Returns
     -------
     AucEstimate
-        Without interval where one of the sides comes from a single sharer: the draws would hold her fixed.
+        Without interval where one of the sides comes from a single sharer: the draws would not vary it.
 
     Raises
     ------
@@ -123,24 +122,24 @@ def mean_auc_difference(
 ) -> AucEstimate:
     """Mean AUC of ``first`` minus that of ``second``: two scores of the same items, on the same draws.
 
-    For instance the personalised model's scores against those of the unmerged base. Arguments, result and
-    errors as ``mean_auc_ci``.
+    For example the personalised model's scores against those of the unmerged base. Arguments, result and errors as
+    ``mean_auc_ci``.
 
     Raises
     ------
     ValueError
-        Where the two do not hold the same targets, sharers and members in the same order.
+        Where the two differ in targets, sharers or members, or in their order.
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} panels against {len(second)}")
     for one, other in zip(first, second, strict=True):
         if not same_game(one, other):
-            raise ValueError(f"panels of {one.target!r} and {other.target!r} are not of the same game")
+            raise ValueError(f"panels of {one.target!r} and {other.target!r} are of different games")
     return _estimate([first, second], n=n, seed=seed, level=level)
 
 
 def same_game(one: Panel, other: Panel) -> bool:
-    """Whether two panels hold the same target, sharers and members in the same order."""
+    """Whether two panels have the same target, sharers and members in the same order."""
     same = one.target == other.target and tuple(one.sharers) == tuple(other.sharers)
     return same and bool(np.array_equal(one.members, other.members))
 
@@ -185,7 +184,7 @@ def _matrices(panels: Sequence[Panel], position: Mapping[str, int]) -> _Matrices
 
 
 def _estimate(score_sets: Sequence[Sequence[Panel]], *, n: int, seed: int, level: float) -> AucEstimate:
-    """Estimate the figure of one score set, or the first's minus the second's."""
+    """Estimate the statistic of one score set, or the first's minus the second's."""
     games = [panels for panels in zip(*score_sets, strict=True) if panels[0].playable]
     if not games:
         raise Undefined("no target has both members and non-members")
@@ -201,13 +200,13 @@ def _estimate(score_sets: Sequence[Sequence[Panel]], *, n: int, seed: int, level
     ci, reason, redrawn = None, None, 0
     if min(inside, outside) < 2:
         side = "members" if inside < 2 else "non-members"
-        reason = f"an interval over sharers needs two on each side; all {side} are one sharer's"
+        reason = f"an interval over sharers needs two on each side, but all {side} belong to one sharer"
     else:
         draws, redrawn = _draws(matrices, len(names), n, np.random.default_rng(seed))
         if draws.size == n:
             ci = percentile_interval(draws, level)
         else:
-            reason = f"only {draws.size} of {draws.size + redrawn} bootstrap draws held both sides"
+            reason = f"only {draws.size} of {draws.size + redrawn} bootstrap draws had both sides"
     return AucEstimate(
         value=float(per_target.mean()),
         ci=ci,
@@ -222,7 +221,7 @@ def _estimate(score_sets: Sequence[Sequence[Panel]], *, n: int, seed: int, level
 
 
 def _contrast(aucs: FloatArray) -> FloatArray:
-    """[score sets, draws] -> [draws]: the one figure, or the first minus the second."""
+    """[score sets, draws] -> [draws]: the one statistic, or the first minus the second."""
     figure: FloatArray = aucs[0] if len(aucs) == 1 else aucs[0] - aucs[1]
     return figure
 
@@ -230,7 +229,7 @@ def _contrast(aucs: FloatArray) -> FloatArray:
 def _draws(
     games: Sequence[_Matrices], sharers: int, n: int, rng: np.random.Generator
 ) -> tuple[FloatArray, int]:
-    """``n`` draws of the mean over targets (fewer where patience ends), and how many were drawn again."""
+    """``n`` draws of the mean over targets (fewer where ``_PATIENCE`` ends), and the number of redraws."""
     kept = np.empty(0)
     redrawn = 0
     for _ in range(_PATIENCE):
@@ -245,7 +244,7 @@ def _draws(
 
 
 def _draw_batch(games: Sequence[_Matrices], sharers: int, n: int, rng: np.random.Generator) -> FloatArray:
-    """``n`` draws of the mean over targets; NaN where no target kept both sides."""
+    """``n`` draws of the mean over targets; NaN where no target had both sides."""
     sharer_counts = _multiplicities(sharers, n, rng)
     target_counts = _multiplicities(len(games), n, rng)
     total, weight = np.zeros(n), np.zeros(n)
@@ -260,5 +259,5 @@ def _draw_batch(games: Sequence[_Matrices], sharers: int, n: int, rng: np.random
 
 
 def _multiplicities(units: int, n: int, rng: np.random.Generator) -> FloatArray:
-    """How often each unit comes in each of ``n`` samples with replacement, [n, units]."""
+    """How often each unit occurs in each of ``n`` samples with replacement, [n, units]."""
     return rng.multinomial(units, np.full(units, 1.0 / units), size=n).astype(np.float64)

@@ -1,18 +1,18 @@
 """Permutation tests at the unit whose membership was drawn, and the correction over attacks.
 
-The null: membership carries nothing. Then it may be handed round among the units it could have fallen on without
-changing the law of the scores, and the p-value is the share of such relabellings (with the data's own) whose figure is
-as high. Two units:
+Under the null, membership has no effect. Then it can be exchanged between the units that could have received it,
+without changing the distribution of the scores. The p-value is the share of such relabellings, the data's own
+included, with a statistic at least as high. There are two units:
 
-* ``item-within-sharer``: items of one sharer exchange membership with each other (the heldout and target games).
-  Whatever a sharer's items have in common, they have it on both sides.
-* ``sharer``: sharers exchange membership with all their items (the inclusion game; in the paper's game nothing was
-  drawn, and the test asks whether *any* difference, the selection's shift included, is beyond chance).
+* ``item-within-sharer``: items of one sharer exchange membership with each other (the heldout and target games). What
+  a sharer's items have in common is then on both sides.
+* ``sharer``: sharers exchange membership with all their items (the inclusion game). In the paper's game nothing was
+  drawn; there the test asks whether *any* difference, selection included, is beyond chance.
 
-One relabelling is applied to all targets at once: sharers serve several targets, and where a sharer's score is high it
-is high for several. A relabelling common to all targets keeps that dependence; one a target would not, and would reject
-too often. It is common to those targets that list the same units; where every sharer has one membership throughout, to
-all targets.
+One relabelling applies to all targets at once. Sharers serve several targets, and a sharer with high scores has them
+for several. A common relabelling preserves that dependence; one per target would not, and would reject too often. It
+is common to the targets that list the same units, and to all targets where every sharer has one membership
+throughout.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from prime_audit.audit.panels import Panel, same_game
 
 Unit = Literal["item-within-sharer", "sharer"]
 _TIE = 1e-12
-"""Two figures this close are equal: the same ranks summed in another order."""
+"""Two statistics this close are equal: the same ranks summed in another order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Permutation:
-    """What a permutation test found."""
+    """Result of a permutation test."""
 
     p: float
-    """One-sided, (1 + hits)/(1 + n): how often a relabelling's mean AUC is as high as the data's."""
+    """One-sided, (1 + hits)/(1 + n): how often a relabelling's mean AUC is at least as high as the data's."""
     p_reversed: float
-    """The same for as low: evidence that the score points the wrong way."""
+    """The same for at least as low: evidence that the score points the wrong way."""
     value: float
-    """The mean over targets of the per-target AUC; with ``minus``, what it has over the other score's."""
+    """The mean over targets of the per-target AUC; with ``minus``, its difference to the other score's."""
     n: int
     """Relabellings drawn."""
     floor: float
-    """The least p these data can give: 1 over the number of distinct relabellings, at least 1/(1 + n)."""
+    """The smallest p these data can give: 1 over the number of distinct relabellings, at least 1/(1 + n)."""
     unit: Unit
     """What was relabelled."""
 
@@ -65,7 +65,7 @@ def permutation_test(
     Parameters
     ----------
     panels
-        One game a target; those without both sides do not count, as in ``mean_auc_ci``.
+        One game per target. Those without both sides do not count, as in ``mean_auc_ci``.
     unit
         See the module's text.
     n
@@ -73,22 +73,21 @@ def permutation_test(
     seed
         Of numpy's default generator; the same arguments give the same p.
     items
-        Ids of each panel's items, by which one item is known in several panels; by default its place among its
-        sharer's.
+        Ids of each panel's items, which identify an item across panels; by default its position among its sharer's.
     minus
-        Another score of the same items, told without the labels (the unmerged base's): what is tested is then the
-        mean AUC minus its mean AUC, under the same relabellings. The null is the same; how the draw happened to fall
-        on items that any model finds likely is taken off on both sides.
+        Another score of the same items that never saw the labels (the unmerged base's). The test is then of the mean
+        AUC minus this score's, under the same relabellings. The null is the same. It removes the luck of a draw in
+        which members happen to be items that any model finds likely.
 
     Raises
     ------
     Undefined
         Where no target has both sides, or no relabelling differs from the data.
     ValueError
-        Where the unit is the sharer and one stands on both sides, or ``minus`` is of other games.
+        Where the unit is the sharer and one is on both sides, or ``minus`` is of other games.
     """
     if minus is not None and not all(same_game(*pair) for pair in zip(panels, minus, strict=True)):
-        raise ValueError("two sets of panels are not of the same games")
+        raise ValueError("the two sets of panels are of different games")
     names = items if items is not None else [_places(panel) for panel in panels]
     pairs = [(p, ids) for p, ids in zip(panels, names, strict=True) if p.playable]
     if not pairs:
@@ -101,11 +100,13 @@ def permutation_test(
         raise Undefined(f"membership cannot be exchanged: no relabelling by {unit} differs from the data")
     observed = float(_figures(tables, taken, lambda _key, size: np.arange(size)[None, :])[0])
     drawn = _figures(tables, taken, _Shuffles(n, np.random.default_rng(seed)))
-    missing = int(np.isnan(drawn).sum())  # no target kept both sides: no evidence, so a hit on either side
+    missing = int(np.isnan(drawn).sum())  # no target had both sides: no evidence, so a hit on either side
     high = missing + int((drawn >= observed - _TIE).sum())
     low = missing + int((drawn <= observed + _TIE).sum())
     floor = max(1 / (1 + n), math.exp(-distinct))
-    return Permutation((1 + high) / (1 + n), (1 + low) / (1 + n), observed, n, floor, unit)
+    return Permutation(
+        p=(1 + high) / (1 + n), p_reversed=(1 + low) / (1 + n), value=observed, n=n, floor=floor, unit=unit
+    )
 
 
 def permutation_p(panels: Sequence[Panel], unit: Unit, n: int = 999, *, seed: int) -> float:
@@ -114,7 +115,7 @@ def permutation_p(panels: Sequence[Panel], unit: Unit, n: int = 999, *, seed: in
 
 
 def unit_of(panels: Sequence[Panel]) -> Unit:
-    """Tell the unit of a game by its shape: ``sharer`` where every sharer is on one side for every target."""
+    """Return the unit of a game from its shape: ``sharer`` where every sharer is on one side for every target."""
     whole = all(len(set(p.members[own].tolist())) == 1 for p in panels for own in _own(p).values())
     return "sharer" if whole else "item-within-sharer"
 
@@ -122,7 +123,7 @@ def unit_of(panels: Sequence[Panel]) -> Unit:
 def naive_item_p(panels: Sequence[Panel]) -> float:
     """One-sided Mann-Whitney p-value as if all items, and all targets, were independent. For comparison only.
 
-    Normal approximation with the tie correction. With items of one sharer alike it rejects far too often.
+    Normal approximation with the tie correction. It rejects far too often where items of one sharer are similar.
     """
     excess = variance = 0.0
     playable = [panel for panel in panels if panel.playable]
@@ -140,7 +141,7 @@ def naive_item_p(panels: Sequence[Panel]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: below α is significant with the family's error at most α."""
+    """Holm's adjusted p-values, in the input order: below α is significant with a family-wise error of at most α."""
     order = np.argsort(p_values, kind="stable")
     adjusted = [0.0] * len(p_values)
     highest = 0.0
@@ -157,11 +158,11 @@ class _Block:
     key: Hashable
     """Blocks of one key, in several tables, are relabelled by the same permutation."""
     pool: BoolArray
-    """The memberships that are handed round, [pool]."""
+    """The memberships that are exchanged, [pool]."""
     units: IntArray
     """The table's units it covers, [u]."""
     places: IntArray
-    """Their places in the pool, [u]."""
+    """Their positions in the pool, [u]."""
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,7 @@ def _log_relabellings(tables: Sequence[_Table]) -> float:
 
 
 def _own(panel: Panel) -> dict[str, IntArray]:
-    """Places of each sharer's items, by sharer in order of appearance."""
+    """Positions of each sharer's items, by sharer in order of appearance."""
     places: dict[str, list[int]] = {}
     for place, sharer in enumerate(panel.sharers):
         places.setdefault(sharer, []).append(place)
@@ -287,7 +288,7 @@ def _own(panel: Panel) -> dict[str, IntArray]:
 
 
 def _places(panel: Panel) -> list[int]:
-    """Place of each item among its sharer's."""
+    """Position of each item among its sharer's."""
     seen: dict[str, int] = {}
     out = []
     for sharer in panel.sharers:

@@ -1,4 +1,4 @@
-"""Signals: what one pass of a model over items yields, all that an attack may look at, and what it gives back."""
+"""Signals: what one pass of a model over items gives, all that an attack may see, and what it returns."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from prime_audit.audit.auc import BoolArray, FloatArray, Undefined
 from prime_audit.errors import PartError
 
 Rows = Sequence[FloatArray]
-"""One float64 array an item."""
+"""One float64 array per item."""
 ABSENT: Any = None
 """The value of a field that was not computed; reading it raises AttributeError."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Signals:
     """Observations of the items of one game under one module (a target's model), in the items' order.
 
-    T is the number of an item's gold tokens, end-of-text included. Log-probabilities are nats. Only the fields an
-    attack declares are there; reading another raises AttributeError with the remedy.
+    T is the number of an item's gold tokens, end-of-text included. Log-probabilities are in nats. Only the fields
+    that an attack declares are present. Reading another raises AttributeError with the remedy.
     """
 
     logprobs: Rows = ABSENT
@@ -35,15 +35,15 @@ class Signals:
     lower_logprobs: Rows = ABSENT
     """Per item, log p of each token of the gold text in lower case [T', its own tokens]."""
     prefix_logprobs: Rows = ABSENT
-    """Per item, log p of each gold token after a prefix of known non-members' golds, itself not scored [T]."""
+    """Per item, log p of each gold token after a prefix of known non-members' golds (the prefix is not scored) [T]."""
     base_logprobs: Rows = ABSENT
     """``logprobs`` under the adapted base with nothing merged [T]."""
     texts: Sequence[str] = ABSENT
     """Per item, the gold text."""
     prompts: Sequence[str] = ABSENT
-    """Per item, what stands in front of the gold."""
+    """Per item, the text before the gold."""
     owners: Sequence[str] = ABSENT
-    """Per item, the id of the sharer whose it is."""
+    """Per item, the id of its sharer."""
     in_nll: Rows = ABSENT
     """Per item, mean NLL under other targets' modules that contain its owner [m]; m may be 0."""
     out_nll: Rows = ABSENT
@@ -53,7 +53,7 @@ class Signals:
     population_out_nll: Rows = ABSENT
     """``out_nll`` of those known non-members."""
     members: BoolArray = ABSENT
-    """For controls only: whether each item is a member [items]. No attack may ask for it."""
+    """For controls only: whether each item is a member [items]. No attack may declare it."""
     similarity: FloatArray = ABSENT
     """For controls only: cosine of each item's owner to the target [items]."""
 
@@ -69,16 +69,16 @@ class Signals:
         return value
 
     def has(self, name: str) -> bool:
-        """Tell whether a field was computed."""
+        """Return whether a field was computed."""
         return object.__getattribute__(self, name) is not ABSENT
 
     @property
     def items(self) -> int:
-        """Number of items; 0 where no field tells it."""
+        """Number of items; 0 where no field has it."""
         return next((len(getattr(self, name)) for name in _PER_ITEM if self.has(name)), 0)
 
     def only(self, names: Iterable[str]) -> Signals:
-        """Keep the named fields: what an attack that declares them is given."""
+        """Return only the named fields, as an attack that declares them sees it."""
         return Signals(**{name: getattr(self, name) for name in names})
 
 
@@ -103,13 +103,13 @@ def ratio(above: FloatArray, below: FloatArray) -> FloatArray:
 
 
 def lowest(values: FloatArray, share: float) -> np.ndarray:
-    """Positions of the max(1, ⌊share·T⌋) lowest values; of equal ones the earlier."""
+    """Positions of the max(1, ⌊share·T⌋) lowest values; of ties the earlier."""
     count = max(1, int(share * len(values) + 1e-9))  # 0.29 * 100 is 28.999999999999996
     return np.argsort(values, kind="stable")[:count]
 
 
 def returned(name: str, scores: ArrayLike, items: int) -> FloatArray:
-    """Check what a plugin returned: one number an item; NaN is allowed and means undefined.
+    """Check a plugin's result: one number per item; NaN is allowed and means undefined.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def returned(name: str, scores: ArrayLike, items: int) -> FloatArray:
     try:
         found = np.asarray(scores, dtype=np.float64)
     except (TypeError, ValueError):
-        raise PartError(f"attack {name} returned no numbers: return one float an item") from None
+        raise PartError(f"attack {name} returned no numbers: return one float per item") from None
     if found.shape != (items,):
         raise PartError(
             f"attack {name} returned scores of shape {found.shape} for {items} items: return [items]"
@@ -128,11 +128,11 @@ def returned(name: str, scores: ArrayLike, items: int) -> FloatArray:
 
 
 def settle(scores: ArrayLike) -> tuple[FloatArray, int]:
-    """Give undefined items (NaN) the median of the defined ones, and count them.
+    """Replace undefined scores (NaN) by the median of the defined ones, and count them.
 
-    The median is the place that says least: as many items of the same game stand above it as below, so an
-    undefined item is no evidence either way, and no item is lost. Should being undefined itself go with
-    membership, that is not used: no direction was fixed for it. The count belongs in the record.
+    The median is neutral: as many items of the same game are above it as below. So an undefined item is no evidence
+    either way, and no item is lost. If being undefined itself depends on membership, that is not used, because no
+    direction was fixed for it. The count belongs in the record.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def settle(scores: ArrayLike) -> tuple[FloatArray, int]:
     Raises
     ------
     Undefined
-        Where no item has a score: the attack says nothing here.
+        Where no item has a score.
     """
     found = np.array(scores, dtype=np.float64)
     undefined = np.isnan(found)

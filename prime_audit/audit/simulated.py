@@ -1,4 +1,4 @@
-"""Simulated signals with a planted leak of known strength: what an attack is examined on, without any model."""
+"""Simulated signals with a planted leak of known strength, to test an attack without any model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POPULATION = 40
 MODULES = 4
 """OUT models an item has, and IN models."""
 NOISE = 0.3
-"""Deviation of the logits from one module to the next."""
+"""Standard deviation of the logits between modules."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Simulated:
     """One game."""
 
     signals: Signals
-    """Every field, those for controls too."""
+    """All fields, including those for controls."""
     members: BoolArray
     """[items]; whole owners, half of them."""
 
@@ -35,8 +35,8 @@ class Simulated:
 def game(seed: int, leak: float) -> Simulated:
     """Simulate 96 items of 24 owners, half of them members, whose gold tokens' logits were raised by ``leak``.
 
-    All fields say the same: the module raises members' golds, other modules raise the golds of all that they
-    contain, a prefix of non-members undoes it, lower case was never trained on, the base knows nobody. 0 is no leak.
+    All fields are consistent. The module raises members' golds; other modules raise the golds of everyone they
+    contain. A prefix of non-members undoes it. Lower case was never trained on. The base knows no user. 0 is no leak.
     The same arguments give the same game.
     """
     rng = np.random.default_rng(seed)
@@ -68,7 +68,7 @@ def game(seed: int, leak: float) -> Simulated:
 
 
 def odd() -> Signals:
-    """Make the items that break attacks: certain, impossible, of one token, in no other module, a caseless text."""
+    """Build the items that break attacks: certain, impossible, one token, in no other module, a caseless text."""
     rows = [np.zeros(2), np.array([-np.inf]), np.array([-1.0]), np.array([-2.0, -0.5, -0.1])]
     certain = [np.zeros_like(row) for row in rows]
     return Signals(
@@ -122,7 +122,7 @@ class _Tokens:
 
 
 def _columns(tokens: _Tokens) -> Callable[[float], Rows]:
-    """Mean NLL under MODULES further modules that raise every gold by as much -> [items] of [MODULES]."""
+    """Mean NLL under MODULES further modules that raise every gold by the same gain -> [items] of [MODULES]."""
 
     def nll(gain: float) -> Rows:
         gains = np.full(tokens.lengths.size, gain)

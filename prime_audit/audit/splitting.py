@@ -1,7 +1,7 @@
-"""Empirical ε from scores whose threshold nobody fixed beforehand: choose it on one half, count on the other.
+"""Empirical ε from scores without a fixed threshold: choose it on one half, count on the other.
 
-The best threshold of the same data finds ε > 0 where there is nothing. So half of the sharers, drawn by seed, choose
-the threshold, and only the others are counted; to them it was fixed beforehand.
+The best threshold of the same data finds ε > 0 where there is none. So half of the sharers, drawn by seed, choose the
+threshold. Only the others are counted: for them it was fixed beforehand.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from prime_audit.audit.epsilon import epsilon_bound, epsilon_ceiling
 from prime_audit.audit.panels import Panel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EpsilonBound:
-    """A lower bound on ε with what it rests on."""
+    """A lower bound on ε with its counts."""
 
     value: float
     """Lower bound on ε, with confidence 1 - alpha."""
     ceiling: float
-    """The largest bound these counts could give: every guess right."""
+    """The largest bound possible with these counts: every guess right."""
     threshold: float
-    """A score at or above it is called a member; chosen on the other half."""
+    """A score at or above it counts as a member; chosen on the other half."""
     tp: int
     """Members at or above the threshold."""
     n_members: int
-    """Members counted, one a sharer."""
+    """Members counted, one per sharer."""
     fp: int
     """Non-members at or above the threshold."""
     n_others: int
-    """Non-members counted, one a sharer."""
+    """Non-members counted, one per sharer."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ def split_epsilon(
 ) -> EpsilonBound:
     """Lower bound on ε at a threshold chosen on a random half of the sharers and counted on the other.
 
-    Halves keep sharers whole, and are balanced over sharers that are members, non-members, or both. The threshold
-    lies midway between two scores of the choosing half, where that half's own (L - δ)/U is highest. Counted trials
-    must be independent, so each sharer of the other half gives at most one trial a side: one of her rows, drawn by
-    seed over items and targets. Who names no sharers vouches for the independence of the rows.
+    Halves are balanced over sharers that are members, non-members, or both; a sharer is never split. The threshold is
+    midway between two scores of the choosing half, where that half's own (L - δ)/U is highest. Counted trials must be
+    independent. So each sharer of the other half gives at most one trial per side: one of their rows, drawn by seed
+    over items and targets. If you pass no sharers, the rows must be independent.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def split_epsilon(
     inside = _one_each(pool, ~choosing & pool.members, rng)
     outside = _one_each(pool, ~choosing & ~pool.members, rng)
     if not inside.size or not outside.size:
-        raise Undefined("an ε needs members and non-members of two sharers each: one half has none of a side")
+        raise Undefined("an ε needs members and non-members of two sharers each, but one half lacks a side")
     tp, fp = int((inside >= threshold).sum()), int((outside >= threshold).sum())
     return EpsilonBound(
         value=epsilon_bound(tp, inside.size, fp, outside.size, alpha, delta),
@@ -93,7 +93,7 @@ def _pooled(panels: Sequence[Panel]) -> _Pool:
 
 
 def _half(pool: _Pool, rng: np.random.Generator) -> BoolArray:
-    """Whether each sharer is of the choosing half, [sharers]; the odd one of a kind is counted."""
+    """Whether each sharer is in the choosing half, [sharers]; the odd one of a kind is counted."""
     count = int(pool.owners.max()) + 1
     member, other = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     member[pool.owners[pool.members]] = 1
@@ -108,7 +108,7 @@ def _half(pool: _Pool, rng: np.random.Generator) -> BoolArray:
 def _choose(scores: FloatArray, members: BoolArray, alpha: float, delta: float) -> float:
     inside, outside = scores[members], scores[~members]
     if not inside.size or not outside.size:
-        raise Undefined("an ε needs members and non-members of two sharers each: one half has none of a side")
+        raise Undefined("an ε needs members and non-members of two sharers each, but one half lacks a side")
     ordered = np.unique(scores)
     tp = inside.size - np.searchsorted(np.sort(inside), ordered)
     fp = outside.size - np.searchsorted(np.sort(outside), ordered)

@@ -1,4 +1,4 @@
-"""Every statistic of the auditor under one name; plain numpy and scipy, usable on anyone's scores."""
+"""Every statistic of the auditor in one place; plain numpy and scipy, for any scores."""
 
 from prime_audit.audit.auc import Undefined, auc, null_auc_sd, tpr_at_fpr
 from prime_audit.audit.bootstrap import Estimate, bootstrap_ci, paired_difference, percentile_interval

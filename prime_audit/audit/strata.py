@@ -1,24 +1,27 @@
-"""Sampling non-members by stratum: few items of every sharer instead of all items of every sharer.
+"""Sampling non-members by stratum: a few items of every sharer instead of all items of every sharer.
 
-In the paper's game each target's model is asked for the items of every sharer, and all sharers but the merged few are
-non-members. Items of one sharer resemble each other, so the interval narrows with the number of sharers, and hardly
-with their number of items: a few of each say nearly as much (``tests/benchmarks/test_sampling_bench.py``).
+In the paper's game each target's model is queried for the items of every sharer. All sharers except the merged few
+are non-members. Items of one sharer resemble each other, so the interval narrows with the number of sharers, and
+hardly with their number of items. A few items of each are nearly as informative
+(``tests/benchmarks/test_sampling_bench.py``).
 
-The stratum is the sharer. A target's sample of a sharer is drawn without replacement, each set of so many as likely as
-any other, by a generator of the run's seed, the task, the target and the sharer: before any score is seen, the same for
-every method, and whoever else is merged. Larger samples hold the smaller ones. Members are never sampled.
+The stratum is the sharer. A target's sample of a sharer is drawn without replacement, uniformly. Its generator
+depends on the run's seed, the task, the target and the sharer. So it is fixed before any score is seen, is the same
+for every method, and does not depend on who else is merged. Larger samples contain the smaller ones. Members are
+never sampled.
 
-What the sampled AUC estimates: the AUC in which each other sharer counts with min(N, her items), averaged over her
-items; unbiased over the draw for any score that does not depend on which other items are in play. Where all sharers
-have as many items in the game, that is the AUC of all items. Where they have not, it is another one: the unsampled AUC
-weighs a sharer by her items, the sampled one nearly alike, and no weights are used to undo this. Some scores do depend
-on what else is in play: ``user_level`` averages a non-member over her sampled items alone (so its p leans, in the game
-that is never called a leak), LiRA pools a deviation over the items in play, the bag of words learns from them, an
-undefined item takes their median. Their sampled figures are of the sampled game.
+The sampled AUC estimates an AUC in which each other sharer counts with min(N, their items), averaged over their
+items. It is unbiased over the draw for any score that does not depend on the other items in the game. Where all
+sharers have the same number of items in the game, that is the AUC of all items. Otherwise it differs: the unsampled
+AUC weighs a sharer by their items, the sampled one nearly equally, and no weights correct this. Some scores depend on
+the other items in the game. ``user_level`` averages a non-member over their sampled items only, so its p is biased in
+the game that is never called a leak. LiRA pools a deviation over the items in the game, the bag of words learns from
+them, and an undefined item gets their median. Their sampled results describe the sampled game.
 
-What shadow models lose: another target's model is an OUT model for the items of the sharers that were drawn for its own
-game, so in the paper's game an item has fewer of them, whichever side it is on. In the heldout game nothing of a sharer
-who is not merged is asked for: the unmerged base is the only OUT model there, for trained and held-out items alike.
+Shadow models become fewer. Another target's model is an OUT model for the items of the sharers that were drawn for
+its own game. So in the paper's game an item has fewer OUT models, whichever side it is on. In the heldout game
+nothing is queried of a sharer who is not merged. There the unmerged base is the only OUT model, for trained and
+held-out items.
 """
 
 from __future__ import annotations
@@ -39,18 +42,18 @@ def sampled(
     Parameters
     ----------
     strata
-        Sharer → rows of the pool that are hers in the paper's game.
+        Sharer → their rows of the pool in the paper's game.
     targets
         Ids.
     each
-        Rows drawn of each sharer, at least 0; all, where she has no more. 0: nothing is sampled.
+        Rows drawn of each sharer, at least 0; all, where a sharer has no more. 0: nothing is sampled.
     seed, task
         The run's seed and the task's name.
 
     Returns
     -------
     dict
-        Target → her rows of the pool, ascending; empty where that leaves no row out: nothing is sampled then.
+        Target → its rows of the pool, ascending; empty where every row is included and nothing is sampled.
     """
     if not each or all(rows.size <= each for rows in strata.values()):
         return {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prime_audit.authoring.describe_settings import preset_text, settings_text
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.prompts import Example, adaptation_examples, history_examples, query_examples
@@ -19,18 +20,12 @@ from prime_audit.settings import Settings, presets
 def description(
     name: str, plugins: Sequence[Path] = (), preset: str = "laptop", overrides: Sequence[str] = ()
 ) -> str:
-    """Describe a method, an attack, a task, or ``settings``; UserError with the nearest names otherwise."""
-    from tabulate import tabulate
-
+    """Describe a method, an attack, a task, a preset, or ``settings``; UserError with the nearest names otherwise."""
     settings = load_run_settings(preset, overrides, plugins)
     if name == "settings":
-        table = {task: settings.for_task(task) for task in TASKS}
-        rows = [[key, *(table[t].get(key, "") for t in TASKS)] for key in table["LaMP-1"]]
-        return (
-            f"preset {preset} (of {', '.join(presets())}); change one with --set KEY=VALUE or --set TASK.KEY=VALUE; "
-            "--set METHOD.PARAM=VALUE goes too (describe METHOD)\n"
-            + tabulate(rows, headers=["setting", *TASKS], disable_numparse=True)
-        )
+        return settings_text(settings)
+    if name in presets():
+        return preset_text(name)
     if name in available("method", plugins):
         return _method(load_method(name, plugins), settings)
     if name in available("attack", plugins):
@@ -38,7 +33,7 @@ def description(
     try:
         return _task(find_task(name))
     except UserError:
-        known = [*available("method", plugins), *available("attack", plugins), *TASKS, "settings"]
+        known = [*available("method", plugins), *available("attack", plugins), *TASKS, *presets(), "settings"]
         raise unknown("name", name, known) from None
 
 

@@ -143,8 +143,8 @@ def _told(fault: Exception) -> str:
 
 def _run(method: Method, plugins: Sequence[Path], root: Path, name: str, games: str) -> dict[str, Any]:
     """Run the method once: its models, those made again where coins decide, what it answered, and the targets."""
-    from prime_audit.api import compare
     from prime_audit.lamp.world.world import write_world
+    from prime_audit.runs.compare import compare
 
     data = write_world(TASK, root / name, **WORLD)
     words: dict[str, Any] = {

@@ -34,7 +34,7 @@ import numpy as np
 
 from prime_audit.audit.signals import Signals
 from prime_audit.authoring.doctor import examine
-from prime_audit.plugins import load_attack
+from prime_audit.plugins.loading import load_attack
 
 FILES = [Path(__file__).with_name("{name}.py")]  # [] once it is in a package that is installed
 

@@ -1,8 +1,9 @@
-"""Filing a run on a board, and telling two boards or runs apart."""
+"""Filing a run on a board, and the differences between two boards or runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from prime_audit.boards.admission import require_admissible
@@ -21,10 +22,10 @@ def add(run: Path, board: Board, methods: tuple[str, ...] = ()) -> list[Path]:
     Raises
     ------
     UserError
-        Where the board refuses one of them: then nothing is filed.
+        If the board refuses one of them; then nothing is filed.
     """
     if board.kind != "measured":
-        raise UserError(f"leaderboard {board.name} holds reported figures: runs are filed on measured boards")
+        raise UserError(f"leaderboard {board.name} has reported figures: file runs on a measured board")
     record = load_run(run).record
     for name in methods:
         if name not in record.methods:
@@ -36,7 +37,7 @@ def add(run: Path, board: Board, methods: tuple[str, ...] = ()) -> list[Path]:
     for one in fresh:
         if one.path in here and not same_figures(one.record, here[one.path].record):
             raise UserError(
-                f"{board.folder / one.path} holds other figures of the same specification: records are never "
+                f"{board.folder / one.path} has other figures for the same specification: records are never "
                 "changed; raise the plugin's version, or find out why the numbers differ"
             )
     new = [f for f in fresh if f.path not in here]
@@ -48,9 +49,7 @@ def add(run: Path, board: Board, methods: tuple[str, ...] = ()) -> list[Path]:
 
 
 def _anonymous(record: Record) -> Record:
-    """Take folders of the filer's machine out of what is published: only the last part of a path stays."""
-    from dataclasses import replace
-
+    """Remove folders of the author's machine from what is published: only the last part of a path stays."""
     data = tuple(replace(d, source=without_folder(d.source), first_defects=()) for d in record.data)
     spec = {k: without_folder(v) if isinstance(v, str) else v for k, v in record.spec.items()}
     command = without_folders(record.command)
@@ -59,13 +58,14 @@ def _anonymous(record: Record) -> Record:
 
 
 def differences(one: Sheet, other: Sheet) -> Iterator[tuple[str, str, str, str, str, str, str]]:
-    """Yield task, method, metric, game, attack, and both values of every figure that is not the same."""
-    left = {(f.task, f.method, f.metric, f.game or "", f.attack or ""): f for f in one.figures}
-    right = {(f.task, f.method, f.metric, f.game or "", f.attack or ""): f for f in other.figures}
-    for key in [*left, *(k for k in right if k not in left)]:
-        a, b = left.get(key), right.get(key)
-        if (a.value if a else None) != (b.value if b else None):
-            yield *key, _shown(a.value if a else None), _shown(b.value if b else None)
+    """Yield task, method, metric, game, attack, and both values of every figure that differs."""
+    left, right = (
+        {(f.task, f.method, f.metric, f.game or "", f.attack or ""): f.value for f in sheet.figures}
+        for sheet in (one, other)
+    )
+    for key in left | right:
+        if left.get(key) != right.get(key):
+            yield *key, _shown(left.get(key)), _shown(right.get(key))
 
 
 def _shown(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""A leaderboard is a pure function of its committed files: build writes it, check only compares."""
+"""A leaderboard is a pure function of its committed files: ``build`` writes it, ``drift`` only compares."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from prime_audit.report import frontier, page, text
 from prime_audit.report.sheet import Sheet
 
 HOME = Path("leaderboards")
-"""Where boards lie, seen from the checkout."""
+"""The folder of the boards in a checkout."""
 SOURCES = "sources.json"
 """The generated list of the files that a board was built from, with their hashes."""
 INPUTS = (FILE, "cells.json", "claims.json")
 
 
 def boards(home: Path, names: tuple[str, ...] = ()) -> list[Board]:
-    """Read the boards below ``home``: those named, or all."""
+    """Read the boards below ``home``: the named ones, or all."""
     found = sorted(p.parent for p in home.glob(f"*/{FILE}"))
     if not found:
         raise UserError(
-            f"{home} holds no leaderboard (a folder with a {FILE}): run in the checkout, or give --home"
+            f"{home} has no leaderboard (a folder with a {FILE}): run in the checkout, or pass --home"
         )
     known = [p.name for p in found]
     for name in names:
         if name not in known:
-            raise UserError(f"no leaderboard {name!r} in {home}: there are {', '.join(known)}")
+            raise UserError(f"no leaderboard {name!r} in {home}: choose one of {', '.join(known)}")
     return [read_board(p) for p in found if not names or p.name in names]
 
 
 def sheet(board: Board, filed: Sequence[Filed] | None = None) -> Sheet:
-    """Gather what a board shows; UserError where its files are broken or not admissible."""
+    """Gather what a board shows; UserError if its files are broken or not admissible."""
     if board.kind == "reported":
         from prime_audit.boards import reported
 
@@ -65,10 +65,10 @@ def rendered(board: Board) -> dict[str, str]:
         "index.html": page.render(shown),
         SOURCES: _sources(board),
     }
-    if board.kind == "reported":
-        from prime_audit.boards.claims import rendered as claims_of
+    if (board.folder / "claims.json").is_file():
+        from prime_audit.boards import claims
 
-        files |= claims_of(board.folder)
+        files |= claims.rendered(board.folder)
     if board.findings:
         files["findings.md"] = findings.markdown(board, filed, shown)
     return files
@@ -85,29 +85,38 @@ def build(board: Board) -> list[Path]:
     return changed
 
 
+def is_empty(board: Board) -> bool:
+    """Whether a board has no figures yet: a measured one without records."""
+    return board.kind == "measured" and not any((board.folder / RECORDS).glob("*/*.json"))
+
+
 def drift(board: Board) -> Iterator[str]:
-    """Compare a board's files with what they should be, in memory; yield one line a file that differs."""
+    """Compare a board's files with what they should be, in memory; yield a line for each file that differs.
+
+    A board without records needs no generated files; those that are there are compared.
+    """
     yield from _changed_sources(board)
     fresh = rendered(board)
     for name, content in fresh.items():
         path = board.folder / name
         if not path.is_file():
-            yield f"{path} is missing: run prime-audit leaderboard build"
+            if not is_empty(board):
+                yield f"{path} is missing: run prime-audit leaderboard build"
         elif path.read_bytes() != encoded(content):
-            yield f"{path} is not what its records give{_where(path.read_bytes(), encoded(content))}: build it again"
+            yield f"{path} differs from what its records give{_where(path.read_bytes(), encoded(content))}: rebuild it"
     known = {*fresh, *INPUTS, RECORDS}
     for path in sorted(board.folder.iterdir()):
         if path.name not in known:
-            yield f"{path} belongs to no leaderboard: take it away"
+            yield f"{path} belongs to no leaderboard: remove it"
 
 
 def strays(home: Path) -> Iterator[str]:
-    """Name what lies below ``home`` and is no board: a folder that lost its board.toml is not checked by anyone."""
+    """Name what is below ``home`` and is no board: nothing else checks a folder that lost its board.toml."""
     for path in sorted(home.iterdir()):
         if path.is_dir() and not (path / FILE).is_file():
-            yield f"{path / FILE} is missing: restore it, or take the folder away"
+            yield f"{path / FILE} is missing: restore it, or remove the folder"
         elif path.is_file() and path.name != "README.md":
-            yield f"{path} belongs to no leaderboard: take it away"
+            yield f"{path} belongs to no leaderboard: remove it"
 
 
 def _where(old: bytes, new: bytes) -> str:
@@ -133,7 +142,7 @@ def _sources(board: Board) -> str:
 
 
 def _changed_sources(board: Board) -> Iterator[str]:
-    """Name the inputs that are not those the committed tables were built from."""
+    """Name the inputs that differ from those that the committed tables were built from."""
     path = board.folder / SOURCES
     if not path.is_file():
         return
@@ -141,7 +150,7 @@ def _changed_sources(board: Board) -> Iterator[str]:
     now = _hashes(board)
     for name in sorted({*then, *now}):
         if name not in now:
-            yield f"{board.folder / name} is missing: restore it, or build again without it"
+            yield f"{board.folder / name} is missing: restore it, or rebuild without it"
         elif then.get(name) != now[name]:
             what = "is new" if name not in then else "was changed"
-            yield f"{board.folder / name} {what} since the tables were built: restore it, or build again"
+            yield f"{board.folder / name} {what} since the tables were built: restore it, or rebuild"

@@ -1,4 +1,4 @@
-"""A publication's tables as data: ``cells.json``, one row a printed cell, read and checked."""
+"""A publication's tables as data: ``cells.json``, one row for each printed cell, read and checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA = "prime-audit/reported/1"
 AUC = "auc"
 MARKS = ("bold", "underline")
 DECIMALS = 3
-"""Digits behind the point of every printed cell; a cell stands for all that rounds to it."""
+"""Decimals of every printed cell; a cell stands for all numbers that round to it."""
 _TEXTS = ("table", "row", "column", "task", "metric", "method")
 _KEYS = (*_TEXTS, "variant", "value", "stderr", "mark", "reading")
 
@@ -39,7 +39,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Publication:
-    """Where the cells come from."""
+    """The publication that the cells come from."""
 
     cite: str
     """The reference, one line."""
@@ -53,14 +53,14 @@ class Publication:
     """The score of its AUCs."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One printed cell."""
 
     table: str
     """Number of its table, with the letter of its part: 6a."""
     row: str
-    """Its line, in the publication's words."""
+    """Its row, in the publication's words."""
     column: str
     """Its column, in the publication's words."""
     model: str
@@ -72,19 +72,19 @@ class Cell:
     method: str
     """prime-audit's label."""
     value: float | None
-    """As printed; None where it could not be read, and then reading says why."""
+    """As printed; None if it could not be read, and then ``reading`` says why."""
     variant: str | None = None
-    """What sets it apart from the label's own cell: other profiles, a mean of runs."""
+    """What distinguishes it from the label's own cell: other profiles, a mean of runs."""
     stderr: float | None = None
     """Its standard error, as printed."""
     mark: str | None = None
-    """bold or underline, where it can be read; None says nothing (see the table's marks)."""
+    """``bold`` or ``underline``, if it can be read; None means unknown (see the table's marks)."""
     reading: str | None = None
     """How a doubtful cell was read, or why it could not be."""
 
     @property
     def place(self) -> str:
-        """``LaMP-2 Acc, PriME +RAG``: where it stands in its table."""
+        """``LaMP-2 Acc, PriME +RAG``: its place in its table."""
         return f"{self.row}, {self.column}"
 
     @property
@@ -93,8 +93,13 @@ class Cell:
         return f"Table {self.table}, {self.place}"
 
     @property
+    def shown(self) -> str:
+        """The value as printed."""
+        return "(not readable)" if self.value is None else f"{self.value:.{DECIMALS}f}"
+
+    @property
     def higher_is_better(self) -> bool | None:
-        """Direction of the metric; None for an AUC, which is best at ½."""
+        """Direction of the metric; None for an AUC, where ½ is chance."""
         return None if self.metric == AUC else TASKS[self.task].higher_is_better
 
     @property
@@ -109,7 +114,7 @@ class Cell:
 
     @property
     def front(self) -> str:
-        """What goes in front of the prompt: rag, pag, or nothing."""
+        """What is put in front of the prompt: rag, pag, or nothing."""
         return "+".join(part.plugin.name for part in self.spec.fronts)
 
     @property
@@ -121,13 +126,13 @@ class Cell:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The parameters that the label names."""
+        """Those parameters that the label names."""
         named = {f"{p.plugin.name}.{key}" for p in self.spec.parts for key, _ in p.given}
         return {key: value for key, value in self.params.items() if key in named}
 
     @property
     def same(self) -> tuple[Any, ...]:
-        """Equal for cells of one row: model, task, variant, and the method however it is labelled."""
+        """Equal for cells of one row: model, task, variant, and the method under any of its labels."""
         return (self.model, self.task, self.variant, frozenset(_in_force(self.method, self.task)))
 
 
@@ -148,13 +153,13 @@ class Reported:
 def _spec(label: str) -> MethodSpec:
     specs = parse_methods(label)
     if len(specs) != 1:
-        raise UserError(f"method {label!r} is no single label; write for instance prime:alpha=0.2+rag")
+        raise UserError(f"method {label!r} is not a single label; write for example prime:alpha=0.2+rag")
     return specs[0]
 
 
 @cache
 def _in_force(label: str, task: str) -> tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]:
-    """Return (plugin, (parameter, value) …) of every part, the preset's numbers filled in."""
+    """Return (plugin, (parameter, value) …) of every part, with the preset's numbers filled in."""
     settings = load_settings("paper")
     return tuple((p.plugin.name, tuple(p.values(settings, task).items())) for p in _spec(label).parts)
 
@@ -165,7 +170,7 @@ def read_cells(path: Path) -> Reported:
     Raises
     ------
     UserError
-        Where the file is absent or broken, or a row says what no cell can mean; it names the row, counted from 1.
+        If the file is missing or broken, or a row cannot be a cell; it names the row, counted from 1.
     """
     content = read_object(path, SCHEMA)
     publication = flat(Publication, content.get("publication"), f"{path}: publication")
@@ -175,13 +180,13 @@ def read_cells(path: Path) -> Reported:
     }
     rows = content.get("cells")
     if not isinstance(rows, list) or not rows:
-        raise UserError(f"{path}: lacks cells; give a list of rows")
+        raise UserError(f"{path}: has no cells; add a list of rows")
     cells: list[Cell] = []
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
         cell = _cell(row, tables, f"{path}: row {number}")
         if (first := seen.setdefault(cell.source, number)) != number:
-            raise UserError(f"{path}: row {number}: {cell.source} stands in row {first} already; drop one")
+            raise UserError(f"{path}: row {number}: {cell.source} is in row {first} already; drop one")
         cells.append(cell)
     return Reported(path, publication, tables, tuple(cells))
 
@@ -193,7 +198,7 @@ def _cell(row: Any, tables: Mapping[str, Table], where: str) -> Cell:
     for key in (*_TEXTS, "variant", "mark", "reading"):
         required = key in _TEXTS
         if not (isinstance(row.get(key), str) and row[key]) and (required or row.get(key) is not None):
-            raise UserError(f"{where}: {key} is no text; mend it")
+            raise UserError(f"{where}: {key} is not a text; fix it")
     if row["table"] not in tables:
         raise UserError(f"{where}: {unknown('table', row['table'], tables)}")
     if row["task"] not in TASKS:
@@ -205,7 +210,7 @@ def _cell(row: Any, tables: Mapping[str, Table], where: str) -> Cell:
         raise UserError(f"{where}: {unknown('mark', row['mark'], MARKS)}")
     value, stderr = (_number(row.get(key), row["metric"], f"{where}: {key}") for key in ("value", "stderr"))
     if value is None and not row.get("reading"):
-        raise UserError(f"{where}: has no value and no reading; say in reading why it could not be read")
+        raise UserError(f"{where}: has no value; say in reading why it could not be read")
     cell = Cell(**{**row, "model": tables[row["table"]].model, "value": value, "stderr": stderr})
     _require_method(cell, where)
     return cell
@@ -213,24 +218,24 @@ def _cell(row: Any, tables: Mapping[str, Table], where: str) -> Cell:
 
 def _require_method(cell: Cell, where: str) -> None:
     try:
-        spec, _ = cell.spec, cell.params  # the second refuses parameters there are not
+        spec, _ = cell.spec, cell.params  # the second refuses parameters that do not exist
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    # np+rag and rag are one method; a file that says both would split its row.
+    # np+rag and rag are one method; a file with both would split its row.
     if spec.label != cell.method:
         raise UserError(f"{where}: method {cell.method!r} is labelled {spec.label!r}; write that")
     if cell.method == REFERENCE and cell.metric == AUC:
-        raise UserError(f"{where}: {REFERENCE} merges nobody and has no AUC; correct the method")
+        raise UserError(f"{where}: {REFERENCE} merges no adapters and has no AUC; correct the method")
 
 
 def _number(value: Any, metric: str, where: str) -> float | None:
     if value is None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise UserError(f"{where} is no number; mend it")
-    # Errors have no upper bound worth naming: ratings run from 1 to 5, so an error is 4 at most.
+        raise UserError(f"{where} is not a number; fix it")
+    # Ratings are from 1 to 5, so an error is at most 4.
     if not 0 <= value <= (4 if metric in ("MAE", "RMSE") else 1):
-        raise UserError(f"{where} {value:g} lies outside what {metric} can be; correct it")
+        raise UserError(f"{where} {value:g} is outside the range of {metric}; correct it")
     if round(value, DECIMALS) != value:
-        raise UserError(f"{where} {value!r} has more than {DECIMALS} decimals; give it as printed")
+        raise UserError(f"{where} {value!r} has more than {DECIMALS} decimals; write it as printed")
     return float(value)

@@ -1,4 +1,4 @@
-"""JSON that people write by hand for a board, read strictly: every message says where and what to do."""
+"""JSON that people write by hand for a board, read strictly: every message names the place and the fix."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from prime_audit.io import intake
 
 
 def read_object(path: Path, schema: str) -> dict[str, Any]:
-    """Read a file of one JSON object of this schema, without NaN; UserError where it is anything else."""
+    """Read a file of one JSON object of this schema, without NaN; UserError if it is anything else."""
     try:
         content = intake.read_json(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; restore it") from None
     except ValueError as error:
-        raise UserError(f"{path} is no JSON ({str(error)[:80]}); mend it") from None
+        raise UserError(f"{path} is not JSON ({str(error)[:80]}); fix it") from None
     if not isinstance(content, dict) or content.get("schema") != schema:
-        raise UserError(f"{path}: schema is not {schema!r}; give such a file")
+        raise UserError(f"{path}: schema is not {schema!r}; use a file of that schema")
     return content
 
 
@@ -31,12 +31,12 @@ def flat(cls: type[Any], content: Any, where: str) -> Any:
             raise UserError(f"{where}: {unknown('entry', key, names)}")
     for key, kind in names.items():
         if type(entry.get(key)).__name__ != kind:
-            raise UserError(f"{where}: {key} is no {kind}; mend it")
+            raise UserError(f"{where}: {key} is not of type {kind}; fix it")
     return cls(**entry)
 
 
 def object_in(content: Any, where: str) -> dict[str, Any]:
-    """Return ``content`` where it is a JSON object; UserError where it is not."""
+    """Return ``content`` if it is a JSON object; UserError if not."""
     if not isinstance(content, dict):
-        raise UserError(f"{where}: is no JSON object; mend it")
+        raise UserError(f"{where}: is not a JSON object; fix it")
     return content

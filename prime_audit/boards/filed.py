@@ -1,4 +1,4 @@
-"""Filed records: one method's part of one run, named by the hash of all that decides it; never changed."""
+"""Filed records: one method's part of a run, named by the hash of all that decides its figures; never changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_DECIDING = (
     *("methods", "plugins", "device", "batch_tokens", "read_tokens", "train_tokens", "chunk"),
     "against",
 )
-"""Entries of a specification that change a method's figures in the last bits at most: no part of a run's id."""
+"""Entries of a specification that change a figure in its last bits at most, so they are not part of a run's id."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Filed:
 
 
 def parts(record: Record) -> Iterator[Record]:
-    """Cut a run's record into one a method: its figures, and all that describes the run."""
+    """Split a run's record into one for each method: its figures, and all that describes the run."""
     for label, params in record.methods.items():
         yield replace(
             record,
@@ -57,19 +57,22 @@ def parts(record: Record) -> Iterator[Record]:
             results=tuple(r for r in record.results if r.method == label),
             comparisons=tuple(c for c in record.comparisons if c.method == label),
             leaks=tuple(x for x in record.leaks if x.method == label),
-            failures=tuple(f for f in record.failures if _costs(f, label)),
+            failures=tuple(f for f in record.failures if _affects(f, label)),
             costs=tuple(c for c in record.costs if c.method in (None, label)),
             community={},  # who shares is the run's, not the method's, and may name people
         )
 
 
-def _costs(failure: Failure, label: str) -> bool:
-    """Whether a failure costs a method's figures: its own, its core's, np's (they are compared), or a sharer's."""
-    return failure.method in (None, label, REFERENCE) or label.startswith(f"{failure.method}+")
+def _affects(failure: Failure, label: str) -> bool:
+    """Whether a failure affects a method's figures: its own, its core's, np's (they are compared), or a sharer's."""
+    if failure.method in (None, REFERENCE):
+        return True
+    parts_of_it = _split(failure.method)
+    return _split(label)[: len(parts_of_it)] == parts_of_it
 
 
 def run_id(part: Record) -> str:
-    """Hash what decides one method's figures: specification, parameters, data, model, plugins -> 16 hex digits."""
+    """Hash what decides a method's figures (specification, parameters, data, model, plugins) -> 16 hex digits."""
     spec = {k: v for k, v in part.spec.items() if k not in NOT_DECIDING}
     spec["settings"] = {
         task: {k: v for k, v in settings.items() if k not in NOT_DECIDING}
@@ -94,25 +97,30 @@ def _concerns(plugin: str, part: Record) -> bool:
 
 def own_parts(label: str) -> list[str]:
     """``prime:alpha=0.6+rag`` -> ``["prime", "rag"]``."""
-    return [part.partition(":")[0] for part in re.split(r"\+(?=[A-Za-z_])", label)]
+    return [part.partition(":")[0] for part in _split(label)]
+
+
+def _split(label: str) -> list[str]:
+    """``prime:alpha=0.6+rag`` -> ``["prime:alpha=0.6", "rag"]``."""
+    return re.split(r"\+(?=[A-Za-z_])", label)
 
 
 def folder_of(label: str) -> str:
-    """Name a method's folder: its label, where that is a plain name; else made plain, with a hash to keep it one's own.
+    """Name a method's folder: its label if that is a plain name, else a plain form of it with a hash.
 
-    No label becomes a path: what is not a letter, digit, ``=``, ``,`` or ``-`` is an underscore.
+    No label becomes a path: everything but letters, digits, ``=``, ``,``, ``.`` and ``-`` becomes an underscore.
     """
     plain = re.sub(r"[^A-Za-z0-9=,.-]+", "_", label)[:60].strip("._-") or "method"
     return plain if plain == label else f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def place(part: Record) -> Path:
-    """Say where a part is filed, relative to its board."""
+    """Return where a part is filed, relative to its board."""
     return Path(RECORDS) / folder_of(next(iter(part.methods))) / f"{run_id(part)}.json"
 
 
 def dumped(part: Record) -> str:
-    """Write a filed record: JSON, a line an entry, so that a change shows as one."""
+    """Return a filed record as JSON, one line for each entry, so that diffs are readable."""
     content = part.to_json()
     lines = [f"{json.dumps(key)}: {_lines(value)}" for key, value in content.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -134,27 +142,27 @@ def read_filed(folder: Path) -> list[Filed]:
     Raises
     ------
     UserError
-        Where one is broken, holds more or less than one method, or lies under another name than its content's.
+        If one is broken, has more or less than one method, or has another name than its content gives it.
     """
     found = []
     for path in sorted((folder / RECORDS).glob("*/*.json"), key=lambda p: p.as_posix()):
         record = record_from_json(read_json(path), str(path))
         if len(record.methods) != 1:
-            raise UserError(f"{path} holds {len(record.methods)} methods: file runs by leaderboard add")
+            raise UserError(f"{path} has {len(record.methods)} methods: file runs with leaderboard add")
         if (due := place(record)) != path.relative_to(folder):
-            raise UserError(f"{path} was changed, or is misplaced: its content belongs to {due.as_posix()}")
+            raise UserError(f"{path} was changed or moved: its content belongs to {due.as_posix()}")
         found.append(Filed(due, record))
     for path in sorted((folder / RECORDS).rglob("*")):
         if path.is_file() and path.relative_to(folder) not in {f.path for f in found}:
-            raise UserError(f"{path} is no record: only records/METHOD/ID.json belong there; take it away")
+            raise UserError(f"{path} is not a record: only records/METHOD/ID.json belong there; remove it")
     return found
 
 
 def same_figures(one: Record, other: Record) -> bool:
-    """Whether two records of one id tell the same, clock and machine apart."""
-    return _told(one) == _told(other)
+    """Whether two records with one id have the same figures; clock and machine may differ."""
+    return _figures(one) == _figures(other)
 
 
-def _told(record: Record) -> Mapping[str, Any]:
+def _figures(record: Record) -> Mapping[str, Any]:
     content = record.to_json()
     return {key: content[key] for key in ("results", "comparisons", "leaks")}

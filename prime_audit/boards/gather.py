@@ -197,12 +197,14 @@ def _ranked(figures: Sequence[Figure]) -> list[Figure]:
     columns: dict[Any, list[Figure]] = {}
     for f in figures:
         columns.setdefault((f.task, f.metric, f.game, f.attack), []).append(f)
-    return [
-        replace(f, rank=places(f, columns[f.task, f.metric, f.game, f.attack]))
-        if f.value is not None and f.higher_is_better is not None
-        else f
-        for f in figures
-    ]
+    return [ranked(f, columns[f.task, f.metric, f.game, f.attack]) for f in figures]
+
+
+def ranked(figure: Figure, column: Sequence[Figure]) -> Figure:
+    """Return a figure with its places; one without a value or a direction has none."""
+    if figure.value is None or figure.higher_is_better is None:
+        return figure
+    return replace(figure, rank=places(figure, column))
 
 
 def places(figure: Figure, column: Sequence[Figure]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""One figure of several seeds: their mean, with an interval for users and seeds both."""
+"""One figure from several seeds: their mean, with an interval over users and seeds."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class Seen:
     ci: tuple[float, float] | None
     """95 % interval over the users of this seed's data."""
     split: str
-    """Hash of the users: seeds that share it tested the same people."""
+    """Hash of the users: seeds with the same hash tested the same people."""
 
 
 def pooled(seen: Sequence[Seen]) -> tuple[float, tuple[float, float] | None]:
-    """Pool seeds -> mean, 95 % interval (None where any seed has none).
+    """Pool seeds -> mean, 95 % interval (None if any seed has none).
 
-    A single seed keeps its own interval. Of several, each seed's variance over users is its interval's half width over
-    1.96, squared. Seeds with the same users (one split): the users' variance, averaged, does not shrink with more
-    seeds; the variance of the seeds' values over their number is added. Seeds with users of their own: the larger of
-    the users' mean variance and the variance of the values, over their number (random effects with equal weights,
-    DerSimonian and Laird 1986). What rests on the spread of a few values takes Student's t for it, by Satterthwaite's
-    degrees of freedom (as Hartung and Knapp 2001): three seeds that lie apart make a wide interval.
+    A single seed has its own interval. Of several, each seed's variance over users is the square of its interval's half
+    width over 1.96. Seeds with the same users (one split): the mean users' variance, which more seeds do not shrink,
+    plus the variance of the seeds' values over their number. Seeds with different users: the larger of the mean users'
+    variance and the variance of the values, over their number (random effects with equal weights, DerSimonian and Laird
+    1986). The spread of a few values takes Student's t with Satterthwaite's degrees of freedom (as Hartung and Knapp
+    2001), so three seeds that disagree give a wide interval.
     """
     if len(seen) == 1:
         return seen[0].value, seen[0].ci
@@ -60,7 +60,7 @@ def _parts(groups: Sequence[Sequence[Seen]], means: Sequence[float]) -> tuple[fl
 
 
 def _quantile(users: float, seeds: float, freedom: int) -> float:
-    """Student's 97.5 % point, by Satterthwaite: the users' part counts as known."""
+    """Student's 97.5 % point, by Satterthwaite; the users' part counts as known."""
     if seeds == 0:
         return _Z
     return float(stdtrit(freedom * ((users + seeds) / seeds) ** 2, 0.975))

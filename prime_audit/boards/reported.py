@@ -1,22 +1,22 @@
-"""A publication's cells as a sheet: one tab a task and base model, one row a method, every figure with its tables."""
+"""A publication's cells as a sheet: a tab for each task and base model, a row for each method."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prime_audit.boards.cells import AUC, DECIMALS, FILE, Cell, Reported, read_cells
 from prime_audit.boards.config import read_board
-from prime_audit.boards.gather import places
+from prime_audit.boards.gather import ranked
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.report.sheet import Figure, Sheet, Source
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One thing that tables print with different values."""
+    """One figure that tables print with different values."""
 
     cells: tuple[Cell, ...]
     """All cells that print it, in the order of the file."""
@@ -43,7 +43,7 @@ class _Row:
 
 
 def sheet(folder: Path) -> Sheet:
-    """Read ``folder``'s board.toml and cells.json into what is shown; UserError where either is broken."""
+    """Read ``folder``'s board.toml and cells.json into what is shown; UserError if either is broken."""
     board = read_board(folder)
     reported = read_cells(folder / FILE)
     rows = _rows(reported)
@@ -65,12 +65,12 @@ def sheet(folder: Path) -> Sheet:
 
 
 def tab(cell: Cell) -> str:
-    """``LaMP-2 · Llama-2-7b``: the tab that a cell belongs to."""
+    """``LaMP-2 · Llama-2-7b``: the tab of a cell."""
     return f"{cell.task} · {cell.model}"
 
 
 def disagreements(reported: Reported) -> tuple[Disagreement, ...]:
-    """List what two tables print with different values: one model, task, method, variant and metric."""
+    """List the figures that two tables print with different values."""
     groups: dict[Any, list[Cell]] = {}
     for cell in reported.cells:
         if cell.value is not None:
@@ -79,7 +79,7 @@ def disagreements(reported: Reported) -> tuple[Disagreement, ...]:
 
 
 def _rows(reported: Reported) -> dict[str, list[_Row]]:
-    """Gather each tab's rows; a table's line joins the row of its method where they agree in all they share."""
+    """Gather each tab's rows; a table's line joins the row of its method if they agree in all they share."""
     lines: dict[Any, dict[str, Cell]] = {}
     for cell in reported.cells:
         lines.setdefault((cell.same, cell.table), {})[cell.metric] = cell
@@ -110,7 +110,7 @@ def _label(cell: Cell, disputed: bool) -> str:
 
 
 def _parameters(label: str, rows: Mapping[str, Sequence[_Row]]) -> dict[str, dict[str, Any]]:
-    """Collect by tab the parameters that any of a row's tables names."""
+    """Collect the parameters that any of a row's tables names, by tab."""
     own = {name: [row for row in found if row.label == label] for name, found in rows.items()}
     return {
         name: {
@@ -122,16 +122,11 @@ def _parameters(label: str, rows: Mapping[str, Sequence[_Row]]) -> dict[str, dic
 
 
 def _figures(name: str, rows: Sequence[_Row], reported: Reported) -> list[Figure]:
-    """Make a tab's figures: a row's metrics in the task's order, the AUC last where any row has one."""
+    """Return a tab's figures: a row's metrics in the task's order, then the AUC if any row has one."""
     task = next(iter(rows[0].cells.values()))[0].task
     metrics = [*TASKS[task].metrics, *([AUC] if any(AUC in row.cells for row in rows) else [])]
     figures = [_figure(name, task, row, metric, reported) for row in rows for metric in metrics]
-    return [
-        replace(f, rank=places(f, [g for g in figures if g.metric == f.metric]))
-        if f.value is not None and f.higher_is_better is not None
-        else f
-        for f in figures
-    ]
+    return [ranked(f, [g for g in figures if g.metric == f.metric]) for f in figures]
 
 
 def _figure(name: str, task: str, row: _Row, metric: str, reported: Reported) -> Figure:
@@ -163,13 +158,13 @@ def _remarks(cells: Iterable[Cell]) -> Iterable[str]:
 def _notes(reported: Reported) -> tuple[str, ...]:
     said = reported.publication
     return (
-        f"Reported, not measured here ({said.cite}): every figure stands as printed, with {DECIMALS} decimals, and "
+        f"Reported, not measured here ({said.cite}): every figure is as printed, with {DECIMALS} decimals, and "
         "names its tables.",
-        "A row is one method. Where a later table prints other values for it, that table's row stands beside it under "
-        "its number. Other brackets: not the method as such, but a mean of several runs, or other profiles.",
-        "Place: by the printed value, equal prints share one. No intervals are printed, so no place is sure.",
-        f"AUC: game {said.game}, attack {said.attack}. ½ is chance, and distance from ½ in either direction is signal; "
-        "it has no place. What the unmerged base would give is not reported: what merging adds cannot be told.",
+        "A row is one method. If a later table prints other values for it, that table has a row of its own with its "
+        "number in brackets. Other brackets name a mean of several runs, or other profiles.",
+        "Place: by the printed value; equal prints share one. No intervals are printed, so no place is certain.",
+        f"AUC: game {said.game}, attack {said.attack}. ½ is chance, and distance from ½ in either direction is signal, "
+        "so it has no place. The unmerged base's AUC is not reported, so what merging adds is unknown.",
     )
 
 
@@ -179,4 +174,4 @@ def _warnings(reported: Reported) -> Iterable[str]:
     for cell in reported.cells:
         if cell.reading:
             value = "no value" if cell.value is None else f"{cell.value:.3f}"
-            yield f"Read with doubt: {cell.source}, {value}. {cell.reading}"
+            yield f"Uncertain reading: {cell.source}, {value}. {cell.reading}"

@@ -1,4 +1,4 @@
-"""What printed numbers can tell: a number printed to three decimals stands for all that rounds to it."""
+"""What printed numbers show: a number printed to three decimals stands for all that round to it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _HALF = Fraction(1, 2 * 10**DECIMALS)
 
 
 class Verdict(Enum):
-    """What became of a claim."""
+    """The result of checking a claim."""
 
     HOLDS = "holds"
-    """From the cells as printed."""
+    """The cells as printed show it."""
     ROUNDING = "holds within rounding"
-    """Not from the cells as printed, but for some numbers that round to them."""
+    """The cells as printed do not show it, but some numbers that round to them do."""
     FAILS = "does not hold"
     UNKNOWN = "cannot be checked"
 
     @property
     def holds(self) -> bool | None:
-        """True, False, or None where it cannot be checked."""
+        """True, False, or None if it cannot be checked."""
         return {Verdict.FAILS: False, Verdict.UNKNOWN: None}.get(self, True)
 
 
@@ -45,7 +45,7 @@ def printed(value: float) -> Span:
 
 
 def distance_from_half(auc: Span) -> Span:
-    """Return how far an AUC lies from ½, in either direction: an attacker may turn a score round."""
+    """Return how far an AUC is from ½, in either direction: an attacker may flip a score."""
     ends = sorted(abs(x - Fraction(1, 2)) for x in (auc.low, auc.high))
     inside = auc.low <= Fraction(1, 2) <= auc.high
     return Span(Fraction(0) if inside else ends[0], abs(auc.mid - Fraction(1, 2)), ends[1])
@@ -54,8 +54,8 @@ def distance_from_half(auc: Span) -> Span:
 def gain(ours: Span, theirs: Span, higher_is_better: bool) -> Span | None:
     """Return the relative improvement of ours over theirs, percent of theirs; None over zero.
 
-    Where lower is better it is the relative reduction. Both fall and rise with each number, so the ends of the range
-    are made of the ends of the two.
+    If lower is better it is the relative reduction. Both are monotonic in each number, so the ends of the range follow
+    from the ends of the two.
     """
     if theirs.low <= 0:
         return None
@@ -78,9 +78,16 @@ def agrees(stated: str, computed: Span | None) -> Verdict:
 
 
 def better(ours: Span, theirs: Span, higher_is_better: bool) -> Verdict:
-    """Tell whether ours is better; equal prints may hide a difference either way.
+    """Decide whether ours is better; equal prints may hide a difference either way.
 
-    Prints that differ decide: rounding keeps order.
+    Prints that differ decide, because rounding keeps order.
     """
     margin = (ours.mid - theirs.mid) * (1 if higher_is_better else -1)
     return Verdict.HOLDS if margin > 0 else Verdict.ROUNDING if margin == 0 else Verdict.FAILS
+
+
+def larger(ours: Span, theirs: Span) -> Verdict:
+    """Decide whether a computed number is larger; its range may reach beyond the other's."""
+    if ours.mid > theirs.mid:
+        return Verdict.HOLDS
+    return Verdict.ROUNDING if ours.high > theirs.low else Verdict.FAILS

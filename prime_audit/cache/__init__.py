@@ -1,4 +1,4 @@
-"""A folder of entries by content key: written whole, checksummed, locked while made; listed, verified and pruned.
+"""A folder of entries by content key: written atomically, checksummed, and locked while computed.
 
-It knows neither models nor tasks: what an entry holds is ``community.store``'s business.
+It knows neither models nor tasks; ``community.store`` knows what an entry contains.
 """

@@ -1,9 +1,9 @@
-"""One entry of a cache: a folder named by its content key, with a manifest that lets any damage be seen.
+"""One cache entry: a folder named by its content key, with a manifest that reveals any damage.
 
-``ROOT/k2/KEY/`` (k2: the key's first two letters) holds the entry's files and ``manifest.json``: format, key, kind,
-which stage asked, size and sha256 of every file, and the manifest's own. It is written aside and renamed, so that it is
-there whole or not at all, whatever kills the process (what a power cut tears, the checksums find); its lock,
-``ROOT/k2/.lock-KEY``, is held by whoever makes it.
+``ROOT/k2/KEY/`` (k2: the key's first two letters) has the entry's files and ``manifest.json``. The manifest lists
+format, key, kind, the stage that computed it, size and sha256 of every file, and its own hash. The entry is written
+aside and renamed, so a killed process never leaves half an entry. The checksums find what a power cut damages. The
+process that computes it locks ``ROOT/k2/.lock-KEY``.
 """
 
 from __future__ import annotations
@@ -28,40 +28,40 @@ FORMAT = "prime-audit/entry/1"
 MANIFEST = "manifest.json"
 MAKING, LOCK, DAMAGED = ".making-", ".lock-", "damaged"
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO}
-"""Errors that are the entry's own; any other passes, and says nothing of it."""
+"""Errors caused by the entry itself; others say nothing about it."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class DamagedError(Exception):
-    """An entry is not what was written; the message says how."""
+    """An entry is not what was written; the message says why."""
 
 
 class UnwritableError(UserError):
-    """A cache cannot be written: full, read only, or somebody else's."""
+    """A cache cannot be written: the disk is full, read-only, or of another user."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an entry says of itself."""
+    """What a manifest states about its entry."""
 
     key: str
-    """Hash of all that decides its content."""
+    """Hash of everything that decides its content."""
     kind: str
     """adapters, gates, texts or arrays."""
     within: Mapping[str, str | None]
-    """Task, method and stage that asked for it first; may be empty."""
+    """Task, method and stage that computed it first; may be empty."""
     files: Mapping[str, tuple[int, str]]
     """Path below the folder → bytes and sha256."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The place of one entry, whether or not anything is there."""
+    """The place of one entry, whether or not it exists."""
 
     root: Path
     """The cache's folder."""
     key: str
-    """Content key, two letters at least."""
+    """Content key, at least two letters."""
 
     @property
     def place(self) -> Path:
@@ -69,12 +69,12 @@ class Entry:
         return self.root / self.key[:2] / self.key
 
     def there(self) -> bool:
-        """Whether anything lies at its place, whole or damaged."""
+        """Whether anything exists at its place, whole or damaged."""
         return os.path.lexists(self.place)
 
     @contextmanager
     def locked(self, waiting: Callable[[str], None] | None) -> Iterator[None]:
-        """Hold its lock (see :func:`lock.locked`); what a killed run was making of it is swept away.
+        """Lock it (see :func:`lock.locked`), and delete the drafts of a killed run.
 
         Raises UserError where the cache cannot be written.
         """
@@ -92,14 +92,14 @@ class Entry:
     def check(self, kind: str | None = None) -> Manifest:
         """Compare every byte with the manifest.
 
-        Raises DamagedError; UserError where the system does not let it be read (rights, too many open files).
+        Raises DamagedError, or UserError where the system cannot read it (permissions, too many open files).
         """
         try:
             manifest = read_manifest(self.place)
             if manifest.key != self.key:
                 raise DamagedError(f"it is another entry, {manifest.key[:12]}")
             if kind not in (None, manifest.kind):
-                raise DamagedError(f"it holds {manifest.kind}, not {kind}")
+                raise DamagedError(f"it contains {manifest.kind}, not {kind}")
             _compare(self.place, manifest)
         except OSError as fault:
             if not of_the_entry(fault):
@@ -108,10 +108,10 @@ class Entry:
         return manifest
 
     def write(self, kind: str, within: Mapping[str, str | None], fill: Callable[[Path], None]) -> None:
-        """Let ``fill`` write the files into a folder aside, seal it, and move it into place whole.
+        """Let ``fill`` write the files into a folder aside, seal it, and move it into place.
 
-        A twin that another run put there first is as good. Raises UserError where it cannot be saved, and then nothing
-        of it is left.
+        If another run finished the same entry first, that one is used. Raises UserError where it cannot be saved;
+        then nothing is left behind.
         """
         aside = self.place.with_name(f"{MAKING}{self.key}-{secrets.token_hex(4)}")
         try:
@@ -128,12 +128,12 @@ class Entry:
             shutil.rmtree(aside, ignore_errors=True)
 
     def used(self) -> None:
-        """Note that it was read: ``prune`` removes first what has not been read for longest."""
-        with suppress(OSError):  # a cache that is read only
+        """Mark it as read: ``prune`` removes the least recently read entries first."""
+        with suppress(OSError):  # a read-only cache
             os.utime(self.place / MANIFEST)
 
     def set_aside(self) -> Path:
-        """Move what lies at its place to the cache's ``damaged`` folder; UserError where that cannot be."""
+        """Move a damaged entry to the cache's ``damaged`` folder. Raises UserError where that fails."""
         shelf = self.root / DAMAGED
         try:
             shelf.mkdir(exist_ok=True)
@@ -145,32 +145,33 @@ class Entry:
             raise self.unwritable(fault) from fault
 
     def unreadable(self, fault: OSError) -> UserError:
-        """Say that the system does not let it be read now: it may be whole, and is left as it is."""
+        """Build the error for an entry that cannot be read now. It may be whole, so it stays as it is."""
         return UserError(
-            f"cache {self.place}: cannot be read ({fault.strerror}); mend that, or give --cache DIR or --no-cache"
+            f"cache {self.place}: cannot be read ({fault.strerror}); fix the cause, or "
+            "pass --cache DIR or --no-cache"
         )
 
     def unwritable(self, fault: BaseException) -> UnwritableError:
-        """Say that the cache cannot be written, and what to do."""
+        """Build the error for a cache that cannot be written."""
         why = (fault.strerror if isinstance(fault, OSError) else None) or str(fault)
-        room = "make room, or " if _full(fault) else ""
+        room = "free some space, or " if _full(fault) else ""
         return UnwritableError(
-            f"cache {self.place}: cannot be written ({why}); {room}give --cache DIR or --no-cache"
+            f"cache {self.place}: cannot be written ({why}); {room}pass --cache DIR or --no-cache"
         )
 
 
 def of_the_entry(fault: OSError) -> bool:
-    """Tell whether a fault is the entry's own; safetensors says without a number that a file is not there."""
+    """Return whether a fault is the entry's own. Safetensors reports a missing file without an error number."""
     return isinstance(fault, FileNotFoundError) or fault.errno in _GONE
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read an entry's manifest; raises DamagedError, or OSError."""
+    """Read an entry's manifest. Raises DamagedError or OSError."""
     if not stat.S_ISDIR(os.lstat(folder).st_mode):
-        raise DamagedError("it is no folder")
+        raise DamagedError("it is not a folder")
     path = folder / MANIFEST
     if not os.path.lexists(path):
-        raise DamagedError(f"{MANIFEST} is missing, or an older prime-audit kept it")
+        raise DamagedError(f"{MANIFEST} is missing, or an older prime-audit wrote the entry")
     _require_regular(folder, MANIFEST)
     text = path.read_bytes()
     try:
@@ -178,17 +179,17 @@ def read_manifest(folder: Path) -> Manifest:
         if text != _sealed({k: v for k, v in content.items() if k != "sha256"}):
             raise ValueError(text)
         files = {
-            str(name): (int(told["bytes"]), str(told["sha256"])) for name, told in content["files"].items()
+            str(name): (int(file["bytes"]), str(file["sha256"])) for name, file in content["files"].items()
         }
         if content["format"] == FORMAT:
             return Manifest(str(content["key"]), str(content["kind"]), dict(content["within"]), files)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedError(f"{MANIFEST} is not what was written") from None
-    raise DamagedError(f"{MANIFEST} is of format {content['format']!r}, not {FORMAT}")
+    raise DamagedError(f"{MANIFEST} has format {content['format']!r}, not {FORMAT}")
 
 
 def holds(folder: Path, file: Path) -> bool:
-    """Tell whether a file below an entry's folder is the one that its manifest names."""
+    """Return whether a file below an entry's folder is the one in its manifest."""
     try:
         name = file.relative_to(folder).as_posix()
         _, sha256 = read_manifest(folder).files.get(name, (0, ""))
@@ -198,7 +199,7 @@ def holds(folder: Path, file: Path) -> bool:
 
 
 def _compare(folder: Path, manifest: Manifest) -> None:
-    """Raise DamagedError unless the folder's files are the manifest's; each is read once."""
+    """Raise DamagedError unless the folder's files match the manifest; each is read once."""
     there = set(_below(folder)) - {MANIFEST}
     for name in sorted(manifest.files.keys() ^ there):
         raise DamagedError(
@@ -223,13 +224,13 @@ def _seal(folder: Path, key: str, kind: str, within: Mapping[str, str | None]) -
 
 
 def _sealed(content: Mapping[str, Any]) -> bytes:
-    """Write a manifest as bytes, with its own hash: of one content there is one text."""
+    """Serialise a manifest with its own hash; the same content gives the same bytes."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return (json.dumps({**content, "sha256": digest}, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _below(folder: Path, front: str = "") -> Iterator[str]:
-    """List all that lies below a folder, no link followed; of folders, empty ones only."""
+    """List everything below a folder without following links; of folders only empty ones."""
     with os.scandir(folder) as found:
         for item in found:
             name = front + item.name
@@ -238,10 +239,10 @@ def _below(folder: Path, front: str = "") -> Iterator[str]:
 
 
 def _require_regular(folder: Path, name: str) -> int:
-    """Return a file's size; raises DamagedError for a link, a pipe or a folder in its place."""
+    """Return a file's size. Raises DamagedError for a link, a pipe or a folder in its place."""
     found = os.lstat(folder / name)
     if not stat.S_ISREG(found.st_mode):
-        raise DamagedError(f"{name} is no plain file")
+        raise DamagedError(f"{name} is not a plain file")
     return found.st_size
 
 
@@ -251,7 +252,7 @@ def _sha256(path: Path) -> str:
 
 
 def _of_the_disk(fault: BaseException) -> bool:
-    """Tell a disk's fault: the system's, or safetensors' own, which carries the system's number in its text."""
+    """Return whether a fault is the disk's. Safetensors puts the system's error number into its text."""
     return isinstance(fault, OSError) or (
         type(fault).__name__ == "SafetensorError" and "os error" in str(fault)
     )

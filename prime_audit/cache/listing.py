@@ -1,4 +1,4 @@
-"""What a cache holds, and whether it is whole."""
+"""List the entries of a cache and verify them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = re.compile(r"[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{2}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Listed:
     """An entry, as listed."""
 
@@ -28,7 +28,7 @@ class Listed:
     kind: str
     """adapters, gates, texts or arrays; ``?`` where its manifest cannot be read."""
     task: str | None
-    """Task of the stage that made it."""
+    """Task of the stage that computed it."""
     method: str | None
     """Its method."""
     stage: str | None
@@ -36,11 +36,11 @@ class Listed:
     bytes: int
     """Size of all its files."""
     made: float
-    """When it was made, seconds since 1970."""
+    """When it was written, seconds since 1970."""
     used: float
-    """When it was made or last read."""
+    """When it was written or last read."""
     entry: Entry = field(repr=False)
-    """Where it is."""
+    """Its path."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -58,36 +58,36 @@ def listed(root: Path) -> list[Listed]:
             continue
         except OSError as fault:
             raise UserError(
-                f"cache {entry.place}: cannot be read ({fault.strerror}); give --cache DIR"
+                f"cache {entry.place}: cannot be read ({fault.strerror}); pass --cache DIR"
             ) from None
     return found
 
 
-def damage(root: Path, mend: bool = False) -> Iterator[str]:
-    """Read every entry and yield a line for each that is damaged; ``mend`` sets it aside.
+def damage(root: Path, repair: bool = False) -> Iterator[str]:
+    """Read every entry and yield a line for each damaged one; ``repair`` sets it aside.
 
-    Raises UserError where there is no such folder, or it cannot be mended.
+    Raises UserError where there is no such folder, or an entry cannot be set aside.
     """
     for entry in entries(root):
         try:
             entry.check()
         except DamagedError as fault:
-            if entry.there():  # else pruned meanwhile
-                yield f"{entry.place}: {fault}" + (_mended(entry) if mend else "")
+            if entry.there():  # otherwise pruned meanwhile
+                yield f"{entry.place}: {fault}" + (_repaired(entry) if repair else "")
 
 
-def _mended(entry: Entry) -> str:
+def _repaired(entry: Entry) -> str:
     try:
         with entry.locked(None):
             return (
-                f"; set aside in {entry.set_aside()}" if _still_damaged(entry) else "; made again meanwhile"
+                f"; set aside in {entry.set_aside()}" if _still_damaged(entry) else "; recomputed meanwhile"
             )
     except BusyError as holder:
-        return f"; left to {holder}, which makes it"
+        return f"; left to {holder}, which computes it"
 
 
 def _still_damaged(entry: Entry) -> bool:
-    """Whether it is damaged under its lock, too: a run may have met it meanwhile and made it again."""
+    """Whether it is still damaged under its lock: a run may have recomputed it meanwhile."""
     try:
         entry.check()
     except DamagedError:
@@ -96,7 +96,7 @@ def _still_damaged(entry: Entry) -> bool:
 
 
 def entries(root: Path) -> Iterator[Entry]:
-    """Yield all that lies at an entry's place, whole or damaged, by key; UserError where there is no such folder."""
+    """Yield every entry, whole or damaged, by key. Raises UserError where there is no such folder."""
     for home in homes(root):
         for short in shorts(home):
             for name in names(short):
@@ -105,33 +105,33 @@ def entries(root: Path) -> Iterator[Entry]:
 
 
 def homes(root: Path) -> list[Path]:
-    """Folders that hold entries: the cache, and within it the speeds measured for plans."""
+    """Folders with entries: the cache, and within it the speeds measured for plans."""
     if not root.is_dir():
-        raise UserError(f"cache {root}: there is no such folder; give --cache DIR")
+        raise UserError(f"cache {root}: no such folder; pass --cache DIR")
     return [root, *folders(root, re.compile("speeds"))]
 
 
 def shorts(home: Path) -> list[Path]:
-    """Folders in which entries lie, by the first two letters of their keys."""
+    """Folders of entries, by the first two letters of their keys."""
     return folders(home, _SHORT)
 
 
 def folders(parent: Path, wanted: re.Pattern[str]) -> list[Path]:
-    """List the real folders, no links, whose names match."""
+    """List the real folders (no links) with matching names."""
     found = [parent / name for name in names(parent) if wanted.fullmatch(name)]
     return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
 def names(folder: Path) -> list[str]:
-    """List a folder in order; UserError where it cannot be read."""
+    """List a folder in order. Raises UserError where it cannot be read."""
     try:
         return sorted(path.name for path in folder.iterdir())
     except OSError as fault:
-        raise UserError(f"cache {folder}: cannot be read ({fault.strerror}); give --cache DIR") from None
+        raise UserError(f"cache {folder}: cannot be read ({fault.strerror}); pass --cache DIR") from None
 
 
 def below(path: Path) -> Iterator[Path]:
-    """Yield all below a folder, the deepest first, and at last the folder; a file or a link alone."""
+    """Yield everything below a folder, deepest first and the folder last; a file or a link alone."""
     if path.is_dir() and not path.is_symlink():
         for one in sorted(path.iterdir()):
             yield from below(one)
@@ -152,4 +152,14 @@ def _listed(entry: Entry) -> Listed:
     made = os.lstat(entry.place).st_mtime
     used = os.lstat(entry.place / MANIFEST).st_mtime if kind != "?" else made
     task, method, stage = (within.get(name) for name in ("task", "method", "stage"))
-    return Listed(entry.key, kind, task, method, stage, size(entry.place), made, used, entry)
+    return Listed(
+        key=entry.key,
+        kind=kind,
+        task=task,
+        method=method,
+        stage=stage,
+        bytes=size(entry.place),
+        made=made,
+        used=used,
+        entry=entry,
+    )

@@ -1,7 +1,7 @@
-"""A lock that only one process holds: the kernel's, so that a killed holder has let go.
+"""A lock held by one process. It is the kernel's, so a killed process has released it.
 
-``flock`` on a file that stands there only while somebody holds or waits; a library (filelock) leaves its files behind,
-one an entry. Where the system or the file system has no such locks, work may be done twice, and nothing else happens.
+It uses ``flock`` on a file that exists only while a process holds it or waits. A library (filelock) would leave one
+file per entry behind. On systems and file systems without such locks, work may be done twice; nothing else happens.
 """
 
 from __future__ import annotations
@@ -19,51 +19,53 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 PATIENCE = 5.0
-"""Seconds of waiting after which the user is told."""
+"""Seconds of waiting before a message is printed."""
 _PAUSE = (0.02, 0.5)
-"""Seconds between two looks, the first and the longest."""
+"""Seconds between two attempts, the shortest and the longest."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
 class BusyError(Exception):
-    """Somebody else holds the lock; ``args[0]`` says who."""
+    """Another process holds the lock; ``args[0]`` names it."""
 
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator[bool]:
-    """Hold the lock file ``path`` while the body runs, then take it away; yields False where there are no locks.
+    """Hold the lock file ``path`` while the body runs, then delete it. Yields False where there are no locks.
 
     Parameters
     ----------
     path
-        Its folder has to be there.
+        Its folder must exist.
     waiting
-        Called once, with who holds it, when that has lasted some seconds; None: nobody waits.
+        Called once after some seconds of waiting, with the holder's name; None: do not wait.
 
     Raises
     ------
     BusyError
-        Where it is held and nobody waits.
+        Where it is locked and ``waiting`` is None.
     OSError
-        Where the file cannot be made.
+        Where the file cannot be created.
     """
     descriptor = _waited(path, waiting)
     try:
         yield descriptor is not None
     finally:
         if descriptor is not None:
-            with suppress(OSError):  # taken away first: who opened it meanwhile sees that it is another file
+            with suppress(
+                OSError
+            ):  # deleted first: a process that opened it meanwhile sees that it is another file
                 path.unlink()
             os.close(descriptor)
 
 
 def _waited(path: Path, waiting: Callable[[str], None] | None) -> int | None:
     """Open and lock; None where there are no locks."""
-    began, pause, told = time.monotonic(), _PAUSE[0], False
+    began, pause, warned = time.monotonic(), _PAUSE[0], False
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
-            if _taken(descriptor) and _stands(descriptor, path):
+            if _taken(descriptor) and _is_current(descriptor, path):
                 _sign(descriptor)
                 return descriptor
             other = _signature(descriptor)
@@ -77,9 +79,9 @@ def _waited(path: Path, waiting: Callable[[str], None] | None) -> int | None:
         os.close(descriptor)
         if waiting is None:
             raise BusyError(other)
-        if not told and time.monotonic() - began > PATIENCE:
+        if not warned and time.monotonic() - began > PATIENCE:
             waiting(other)
-            told = True
+            warned = True
         time.sleep(pause)
         pause = min(2 * pause, _PAUSE[1])
 
@@ -94,8 +96,8 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def _stands(descriptor: int, path: Path) -> bool:
-    """Tell whether the open file is still the one at ``path``: its holder may have taken it away."""
+def _is_current(descriptor: int, path: Path) -> bool:
+    """Return whether the open file is still the one at ``path``: its holder may have deleted it."""
     try:
         there = path.lstat()
     except FileNotFoundError:
@@ -105,14 +107,14 @@ def _stands(descriptor: int, path: Path) -> bool:
 
 
 def _sign(descriptor: int) -> None:
-    """Write down who holds it, for whoever waits."""
-    with suppress(OSError):  # a full disk: nobody will know
+    """Write the holder's process id, for waiting processes."""
+    with suppress(OSError):  # a full disk: the holder stays unknown
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
 
 
 def holder(path: Path) -> str | None:
-    """Say who holds a lock file, without taking it; None where nobody does, or there are no locks."""
+    """Return the holder of a lock file without locking it; None where there is none, or no locks."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except OSError:

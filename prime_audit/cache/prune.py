@@ -1,8 +1,7 @@
-"""Making room in a cache.
+"""Free space in a cache.
 
-Only what prime-audit put there is removed: entries at their places, its locks, its drafts and what it set aside, each
-known by name. No link is followed; a folder that holds a file of somebody else's stays whole, and so does an entry in
-use.
+Only prime-audit's own files are removed: entries, locks, drafts and damaged entries, each recognised by name. No link
+is followed. A folder with a foreign file stays whole, and so does an entry in use.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from prime_audit.errors import UserError
 
 _DRAFT = re.compile(rf"{re.escape(MAKING)}(?:([0-9a-f]{{64}})-)?\w+")
 _SHELVED = re.compile(r"[0-9a-f]{64}-\d+")
-_OURS = re.compile(
+_OWN_FILES = re.compile(
     r"(manifest|cost|diverged|texts)\.json|(arrays|gates)\.safetensors"
     r"|\d{4}(/\.saving-\w+)?(/(adapter_config\.json|adapter_model\.safetensors))?"
 )
 """Paths below an entry that prime-audit writes."""
 OLD = 86400.0
-"""Seconds after which a draft that no lock tells of is nobody's."""
+"""Seconds after which a draft without a lock is abandoned."""
 T = TypeVar("T")
 
 
@@ -38,13 +37,13 @@ class Pruned:
     """What was removed, or would be."""
 
     entries: list[Listed] = field(default_factory=list)
-    """Entries, in the order in which they went."""
+    """Entries, in the order of removal."""
     rubbish: int = 0
     """Locks, drafts and damaged entries."""
     bytes: int = 0
-    """Room made."""
+    """Bytes freed."""
     left: list[str] = field(default_factory=list)
-    """What had to stay, a line each."""
+    """What had to stay, one line each."""
 
 
 def prune(
@@ -63,13 +62,13 @@ def prune(
     root
         The cache.
     older
-        Remove entries that nobody has read for so many seconds.
+        Remove entries that have not been read for this many seconds.
     keep
-        Remove those that nobody has read for longest, until the rest takes at most so many bytes.
+        Remove the least recently read entries until the rest takes at most this many bytes.
     damaged
-        Remove also what was set aside as damaged.
+        Also remove damaged entries that were set aside.
     dry
-        Remove nothing; say what would go.
+        Remove nothing; report what would be removed.
     now
         The time, seconds since 1970; by default the clock's.
 
@@ -93,14 +92,14 @@ def prune(
 
 
 def sweep(root: Path) -> None:
-    """Remove what killed runs left, as far as that can be; nobody is told."""
-    with suppress(UserError):  # somebody else's, or read only
+    """Remove what killed runs left, as far as possible, without a message."""
+    with suppress(UserError):  # of another user, or read-only
         _Broom(False, time.time()).rubbish(root)
 
 
 @dataclass
 class _Broom:
-    """Removes what is ours, or says what it would remove."""
+    """Removes prime-audit's own files, or reports what it would remove."""
 
     dry: bool
     now: float
@@ -109,49 +108,51 @@ class _Broom:
     done: Pruned = field(default_factory=Pruned)
 
     def rubbish(self, home: Path) -> None:
-        """Sweep locks that nobody holds and drafts that nobody writes."""
+        """Remove locks without a holder and drafts without a writer."""
         for short in shorts(home):
             for name in names(short):
                 path = short / name
                 if draft := _DRAFT.fullmatch(name):
-                    with suppress(FileNotFoundError):  # it became an entry meanwhile, or others swept it
+                    with suppress(
+                        FileNotFoundError
+                    ):  # it became an entry meanwhile, or another process removed it
                         self.done.rubbish += self._draft(path, draft[1])
                 elif name.startswith(LOCK) and KEY.fullmatch(name[len(LOCK) :]):
-                    with ExitStack() as held:  # it is taken away when it is let go
+                    with ExitStack() as held:  # it is deleted when it is released
                         self.done.rubbish += self._free(path, path, held)
 
     def shelf(self, home: Path) -> None:
-        """Remove what was set aside as damaged."""
+        """Remove damaged entries that were set aside."""
         for shelf in folders(home, re.compile(DAMAGED)):
             for name in names(shelf):
-                with suppress(FileNotFoundError):  # others removed it meanwhile
-                    if _SHELVED.fullmatch(name) and self._ours(shelf / name):
+                with suppress(FileNotFoundError):  # another process removed it meanwhile
+                    if _SHELVED.fullmatch(name) and self._is_own(shelf / name):
                         self._remove(shelf / name)
                         self.done.rubbish += 1
 
     def entry(self, one: Listed) -> bool:
-        """Remove an entry that nobody is making; tell whether it is gone, or would be."""
+        """Remove an entry that no process is computing. Returns whether it is gone, or would be."""
         try:
             if self._entry(one.key, one.entry.place):
                 self.done.entries.append(one)
                 return True
-        except FileNotFoundError:  # others removed it meanwhile
+        except FileNotFoundError:  # another process removed it meanwhile
             return True
         return False
 
     def _entry(self, key: str, place: Path) -> bool:
         with ExitStack() as held:
-            if not self._free(place, place.with_name(LOCK + key), held) or not self._ours(place):
+            if not self._free(place, place.with_name(LOCK + key), held) or not self._is_own(place):
                 return False
             aside = place.with_name(f"{MAKING}{key}-pruned")
-            if not self.dry:  # out of the way first: who reads meanwhile finds it absent, not damaged
+            if not self.dry:  # renamed first: a process that reads meanwhile finds it absent, not damaged
                 _writing(place, lambda: place.rename(aside))
             self._remove(place if self.dry else aside)
         return True
 
     def _draft(self, path: Path, key: str | None) -> bool:
         with ExitStack() as held:
-            if (key and not self._free(path, path.with_name(LOCK + key), held)) or not self._ours(path):
+            if (key and not self._free(path, path.with_name(LOCK + key), held)) or not self._is_own(path):
                 return False
             if not (key and self.locks) and self.now - os.lstat(path).st_mtime < OLD:
                 self.done.left.append(f"{path}: may still be written")
@@ -160,7 +161,7 @@ class _Broom:
             return True
 
     def _free(self, what: Path, lock: Path, held: ExitStack) -> bool:
-        """Hold a lock as long as ``held``, or note that there are none; a dry run only looks at it."""
+        """Hold a lock within ``held``, or note that there are none. A dry run only looks at it."""
         try:
             if not self.dry:
                 self.locks = _writing(lock, lambda: held.enter_context(locked(lock)))
@@ -171,11 +172,13 @@ class _Broom:
             return False
         return True
 
-    def _ours(self, top: Path) -> bool:
+    def _is_own(self, top: Path) -> bool:
         for path in below(top):
             name = path.relative_to(top).as_posix()
-            if path.is_symlink() or (path != top and not _OURS.fullmatch(name)):
-                self.done.left.append(f"{top}: {'is a link' if path == top else f'holds {name}'}, not ours")
+            if path.is_symlink() or (path != top and not _OWN_FILES.fullmatch(name)):
+                self.done.left.append(
+                    f"{top}: {'is a link' if path == top else f'contains {name}'}, not written by prime-audit"
+                )
                 return False
         return True
 
@@ -191,4 +194,4 @@ def _writing(path: Path, change: Callable[[], T]) -> T:
     except FileNotFoundError:
         raise
     except OSError as fault:
-        raise UserError(f"cache {path}: cannot be removed ({fault.strerror}); give --cache DIR") from None
+        raise UserError(f"cache {path}: cannot be removed ({fault.strerror}); pass --cache DIR") from None

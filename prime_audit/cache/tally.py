@@ -1,4 +1,4 @@
-"""What became of the artefacts of a run: made, read back, or found damaged; and a voice for what a user should know."""
+"""Counts of a run's artefacts (computed, read back, damaged), and a channel for messages to the user."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from prime_audit.io.markup import visible
 
 
 def say(line: str) -> None:
-    """Tell the user something on stderr, as every fault is told."""
+    """Print a message on stderr, in the form of every error."""
     print(f"prime-audit: {visible(line)}", file=sys.stderr, flush=True)
 
 
 @dataclass
 class Tally:
-    """Artefacts counted. None of it decides a number: in a record it stands among what differs between runs."""
+    """Counts of artefacts. None of them decides a number; in a record they are among ``times``."""
 
     made: int = 0
     """Computed in this run."""
     read: int = 0
     """Read back from the cache."""
     damaged: list[str] = field(default_factory=list)
-    """Entries found damaged, set aside and made again, a line each."""
+    """Damaged entries that were set aside and recomputed, one line each."""
     within: Mapping[str, str | None] = field(default_factory=dict)
-    """The stage that asks: task, method and stage; an entry's manifest keeps it, for people."""
+    """The current task, method and stage; an entry's manifest shows them to people."""
     say: Callable[[str], None] = say
-    """How a line reaches the user."""
+    """Prints a message to the user."""

@@ -1,1 +1,1 @@
-"""The auditor examined on audits whose truth is known."""
+"""Tests of the auditor on audits whose truth is known."""

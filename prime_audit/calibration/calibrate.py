@@ -1,8 +1,8 @@
-"""The auditor's own examination: audits whose answer is known, so that false alarms and power can be counted.
+"""Calibration of the auditor: audits with a known answer, to count false alarms and power.
 
-1. Null audits, where labels carry nothing: simulated (``audit/trials.py``), and a real pass of a small world with
-   labels drawn again, asked by several attacks of different kinds. The clustered test at α = 0.05 should reject between
-   2 % and 8.6 % of 200 (what a binomial at 5 % nearly always gives); beside it the test that takes items for
+1. Null audits, in which labels have no effect. They are simulated (``audit/trials.py``), or a real pass of a small
+   world with redrawn labels and attacks of different kinds. The clustered test at α = 0.05 should reject between 2 %
+   and 8.6 % of 200, which a binomial at 5 % nearly always gives. Beside it are the test that treats items as
    independent, and how often any attack of an audit says ``leaks``.
 2. Planted leaks of three strengths: how often test and verdict find them.
 3. ε bounds where the true ε is known: simulated mechanisms, and modules trained with DP-SGD (``calibrate_dp.py``).
@@ -38,13 +38,14 @@ from prime_audit.seeds import rng_of, seed_of
 
 SIMULATED = ("paper", "heldout")
 ATTACKS = ("loss_mean", "minkpp", "lira_online", "rmia")
-"""Attacks of the real pass: one of each kind of signal, the community's shadow models among them."""
+"""Attacks of the real pass: one of each kind of signal, including the community's shadow models."""
 STRENGTHS = (0.03, 0.1, 0.3)
 """Standard deviations by which a planted leak raises a member's score."""
 NOTE = (
-    f"Real pass: stored signals of a small run, labels drawn again, attacks {', '.join(ATTACKS)} (those the run stored "
-    "signals for; in the inclusion game, which has no shadow models, lira_online says nothing). Tests: share of audits "
-    "and attacks with p <= 0.05, uncorrected; verdicts: share of audits with any. The paper's game never says leaks."
+    f"Real pass: stored signals of a small run with redrawn labels, attacks {', '.join(ATTACKS)} "
+    "(those with stored signals; in the inclusion game, which has no shadow models, lira_online "
+    "gives no score). Tests: share of audits and attacks with p <= 0.05, uncorrected. Verdicts: "
+    "share of audits with any. The paper's game never says leaks."
 )
 SHIFT = 0.5
 """Standard deviations of a selection shift, under every model."""
@@ -57,14 +58,14 @@ WORLD = {"users": 26, "adapt": 2, "targets": 6, "history": (14, 16), "queries": 
 SMALL = ("clusters=10", "min_history=4", "heldout=0.4", "max_new=2", "prime.k=4", "prime.budget=5")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Audits:
     """Audits of one kind with one known answer."""
 
     what: str
     """``null``, ``selection shift`` (no leak either), or ``leak D`` (standard deviations)."""
     source: str
-    """``simulated``, or ``real pass`` with labels drawn again and the attacks asked."""
+    """``simulated``, or ``real pass`` with redrawn labels and the attacks' names."""
     game: str
     audits: int
     clustered: float
@@ -72,35 +73,34 @@ class Audits:
     naive: float
     """The same for the item-level Mann-Whitney test."""
     leaks: float
-    """Share of audits in which some attack's verdict is ``leaks``: false alarms where there is no leak, power where
-    there is one."""
+    """Share of audits in which the verdict of an attack is ``leaks``: false alarms without a leak, else power."""
     confounded: float
-    """Share of audits in which some attack's verdict is ``confounded``."""
+    """Share of audits in which the verdict of an attack is ``confounded``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Lower bounds on ε beside the truth."""
+    """Lower bounds on ε, with the truth."""
 
     mechanism: str
     estimator: str
-    """``threshold`` (Clopper-Pearson at a threshold fixed beforehand) or ``one run`` (Steinke et al. 2023)."""
+    """``threshold`` (Clopper-Pearson at a fixed threshold) or ``one run`` (Steinke et al. 2023)."""
     epsilon: float | None
     """The truth; None where there is no guarantee."""
     bounds: int
     mean: float
     highest: float
     ceiling: float
-    """The highest that as many guesses could show, every one right: a truth above it cannot be exceeded."""
+    """The highest bound possible with this number of guesses, all right; a higher truth cannot be exceeded."""
     exceed: int
     """Bounds above the truth; 5 % may be, by the bounds' own confidence."""
     auc: float | None = None
-    """Mean AUC of the score, where it is a module's."""
+    """Mean AUC of the score, where it comes from a module."""
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What was counted."""
+    """The counts."""
 
     seed: int
     audits: tuple[Audits, ...]
@@ -137,13 +137,13 @@ class Examination:
         return [(one, [_audit_row(a) for a in self.audits]), (two, [_bound_row(b) for b in self.bounds])]
 
     def markdown(self) -> str:
-        """Return a page with both tables and the command that makes it again."""
+        """Return a page with both tables and the command that repeats it."""
         from tabulate import tabulate
 
         tables = [
             tabulate(rows, headers, tablefmt="pipe", disable_numparse=True) for headers, rows in self.tables()
         ]
-        return "\n\n".join(["# The auditor, examined", f"`{self.command}`", NOTE, *tables]) + "\n"
+        return "\n\n".join(["# Calibration of the auditor", f"`{self.command}`", NOTE, *tables]) + "\n"
 
 
 def calibrate(
@@ -155,7 +155,7 @@ def calibrate(
     out: Path | None = None,
     note: Callable[[str], None] = lambda line: None,
 ) -> Examination:
-    """Examine the auditor; write ``calibration.json`` and ``calibration.md`` to ``out``.
+    """Calibrate the auditor; write ``calibration.json`` and ``calibration.md`` to ``out``.
 
     Parameters
     ----------
@@ -164,13 +164,14 @@ def calibrate(
     seed
         Decides everything; the same seed gives the same files on the same machine.
     dp_modules
-        DP-trained modules at ε 1 and at ε 8 each, and as many without noise; 0: none, and torch is not needed for them.
+        DP-trained modules at ε 1 and at ε 8 each, and as many without noise. 0: none, and then torch is not needed
+        for them.
     run
         A finished run whose stored signals are the real pass; by default a small world is run for it.
     out
         Folder of the files; None writes none.
     note
-        Told what goes on.
+        Receives progress messages.
 
     Raises
     ------
@@ -178,7 +179,7 @@ def calibrate(
         Where ``nulls`` is too small, ``run`` has no merged modules, or ``out`` cannot be written.
     """
     if nulls < 1 or dp_modules < 0:
-        raise UserError(f"--nulls {nulls}, --dp-modules {dp_modules}: give at least 1 null and 0 modules")
+        raise UserError(f"--nulls {nulls}, --dp-modules {dp_modules}: pass at least 1 null and 0 modules")
     note("real pass")
     exam = _exam(run, seed)
     note("audits")
@@ -200,7 +201,7 @@ def _write(out: Path, found: Examination) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
-        raise UserError(f"--out {out}: cannot be made ({fault.strerror}); choose another folder") from None
+        raise UserError(f"--out {out}: cannot be created ({fault.strerror}); choose another folder") from None
     write_atomic(out / "calibration.json", [found.to_json() + "\n"])
     write_atomic(out / "calibration.md", [found.markdown()])
 
@@ -213,10 +214,10 @@ def _nulls(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
     source = f"real pass, {len(attacks)} attacks"
     for game in (*SIMULATED, "inclusion"):
 
-        def again(rng: np.random.Generator, own: int, game: str = game) -> list[Outcome]:
+        def audit_again(rng: np.random.Generator, own: int, game: str = game) -> list[Outcome]:
             return redrawn(exam, attacks, game, rng, own)
 
-        yield _count("null", source, game, count, seed, again)
+        yield _count("null", source, game, count, seed, audit_again)
     yield _simulated("selection shift", "paper", count, seed, shift=SHIFT)
 
 
@@ -245,14 +246,14 @@ def _count(
     audits = [make(rng, own + n) for n, rng in enumerate(trials(count, own))]
     found = [one for audit in audits for one in audit]
     return Audits(
-        what,
-        source,
-        game,
-        count,
-        float(np.mean([o.p <= ALPHA for o in found])),
-        float(np.mean([o.naive <= ALPHA for o in found])),
-        float(np.mean([any(o.verdict == "leaks" for o in audit) for audit in audits])),
-        float(np.mean([any(o.verdict == "confounded" for o in audit) for audit in audits])),
+        what=what,
+        source=source,
+        game=game,
+        audits=count,
+        clustered=float(np.mean([o.p <= ALPHA for o in found])),
+        naive=float(np.mean([o.naive <= ALPHA for o in found])),
+        leaks=float(np.mean([any(o.verdict == "leaks" for o in audit) for audit in audits])),
+        confounded=float(np.mean([any(o.verdict == "confounded" for o in audit) for audit in audits])),
     )
 
 
@@ -267,7 +268,7 @@ def _mechanisms(count: int, seed: int) -> list[Bounds]:
 
 
 def _most(delta: float) -> float:
-    """Highest bound that ``UNITS`` bits could give, however many of them are 1."""
+    """Highest bound possible with ``UNITS`` bits, however many of them are 1."""
     return max(epsilon_ceiling(n, UNITS - n, delta=delta) for n in range(1, UNITS))
 
 
@@ -282,7 +283,17 @@ def summary(
     """Count the bounds that exceed the truth."""
     over = 0 if epsilon is None else sum(b > epsilon for b in bounds)
     mean = float(np.mean(bounds))
-    return Bounds(mechanism, estimator, epsilon, len(bounds), mean, max(bounds), ceiling, over, auc)
+    return Bounds(
+        mechanism=mechanism,
+        estimator=estimator,
+        epsilon=epsilon,
+        bounds=len(bounds),
+        mean=mean,
+        highest=max(bounds),
+        ceiling=ceiling,
+        exceed=over,
+        auc=auc,
+    )
 
 
 def _exam(run: Path | None, seed: int) -> Exam:
@@ -294,13 +305,13 @@ def _exam(run: Path | None, seed: int) -> Exam:
             if any(p.method is not None and p.kind == "modules" and p.seen for p in exam.passes):
                 if exam.pool("modules").sampled:
                     raise UserError(
-                        f"--run {run}: its non-members are sampled, so labels cannot be drawn again; give a run "
-                        "with nonmember_items=0"
+                        f"--run {run}: its non-members are sampled, so labels cannot be redrawn; "
+                        "pass a run with nonmember_items=0"
                     )
                 return exam
-        raise UserError(f"--run {run}: no method of it merges sharers; give a run with prime or perpcs")
-    from prime_audit.api import compare
+        raise UserError(f"--run {run}: none of its methods merges sharers; pass a run with prime or perpcs")
     from prime_audit.lamp.world.world import write_world
+    from prime_audit.runs.compare import compare
 
     with tempfile.TemporaryDirectory() as folder:
         sizes: dict[str, Any] = WORLD

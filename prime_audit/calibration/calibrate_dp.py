@@ -1,10 +1,10 @@
 """ε bounds of modules trained with DP-SGD, whose true ε is accounted: none may exceed it.
 
-One owner a module, of a world made for it. Fair coins decide which of her items her adapter is trained on; ε is
-accounted for all of them, those left out counting as examples with no gradient (``Job.public``), so that neither rate
-nor steps tell of the coins. An item's score is its gain, mean log-probability under the module minus the unmerged
-base's, and each module gives one bound by one-run auditing (Steinke et al. 2023): a threshold counted over the items of
-one training would take them for independent runs.
+Each module has one owner, of a world generated for it. Fair coins decide which of the owner's items the adapter is
+trained on. ε is accounted for all of them: those left out count as examples without gradient (``Job.public``), so
+neither rate nor steps reveal the coins. An item's score is its gain: its mean log-probability under the module minus
+the unmerged base's. Each module gives one bound by one-run auditing (Steinke et al. 2023). A threshold counted over
+the items of one training would treat them as independent runs.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from prime_audit.settings import load_settings
 
 TASK, ITEMS = "LaMP-4", 80
 EPOCHS = 20
-"""Five times the sharers', so that modules without privacy are found out: else finding nothing would say nothing."""
+"""Five times the sharers', so that modules without privacy are detected; otherwise a null result would mean nothing."""
 EPSILONS: tuple[float | None, ...] = (1.0, 8.0, None)
 """Targets; None trains without clipping and noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Owner:
-    """One module's owner."""
+    """The owner of one module."""
 
     name: str
     items: list[Example]
@@ -54,7 +54,7 @@ class _Owner:
 
 
 def dp_bounds(modules: int, seed: int, note: Callable[[str], None] = lambda line: None) -> list[Bounds]:
-    """Train ``modules`` modules at each ε, and as many without privacy; return their bounds beside the truth."""
+    """Train ``modules`` modules at each ε, and as many without privacy; return their bounds with the truth."""
     quiet_libraries()
     settings = load_settings("laptop")
     base = load_base("mini", targets=settings.get("lora.modules"), device="cpu", dtype="float32")

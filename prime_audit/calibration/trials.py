@@ -1,8 +1,8 @@
-"""Audits whose answer is known: labels that carry nothing, leaks of known strength, mechanisms of known ε.
+"""Audits with a known answer: labels without effect, leaks of known strength, mechanisms of known ε.
 
-Simulated scores of target t's model for item i of sharer s: √c·u_s + √(1-c)·e_i + noise + d·[i is a member], with u, e
-standard normal and c the intra-sharer correlation; the unmerged base says the same without the last term. So half of
-the variance is the sharer's, shared by all her items and seen by all targets.
+Simulated scores of target t's model for item i of sharer s: √c·u_s + √(1-c)·e_i + noise + d·[i is a member], with u,
+e standard normal and c the intra-sharer correlation. The unmerged base gives the same without the last term. So half
+of the variance belongs to the sharer, shared by all their items and seen by all targets.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from prime_audit.plugins import Attack
 
 SHARERS, TARGETS, MERGED, ITEMS = 16, 8, 4, 12
 CORRELATION = 0.5
-"""Share of an item score's variance that is its sharer's."""
+"""Share of an item score's variance that belongs to its sharer."""
 NOISE = 0.2
-"""Deviation from one target's model to the next."""
+"""Standard deviation between targets' models."""
 DRAWS = 200
 """Bootstrap draws of a trial; a run takes 1000."""
 
@@ -49,7 +49,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an audit said."""
+    """Results of an audit."""
 
     p: float
     """Clustered permutation test."""
@@ -59,7 +59,7 @@ class Outcome:
 
 
 def outcome(trial: Trial, seed: int) -> Outcome:
-    """Judge one trial as a run would; words alone are no control here, which makes a false ``leaks`` easier."""
+    """Judge one trial as a run would. The bag of words is no control here, which makes a false ``leaks`` easier."""
     (found,) = judge(trial.game, trial.dealt, [trial.scored], seed=seed, draws=DRAWS)
     return _outcome(found, trial.dealt, trial.scored.scores)
 
@@ -105,7 +105,7 @@ def simulated(game: str, rng: np.random.Generator, strength: float = 0.0, shift:
 
 @dataclass(frozen=True)
 class Sampling:
-    """A simulated paper game of which some of each other sharer's items are scored."""
+    """A simulated paper game in which some of each other sharer's items are scored."""
 
     others: int
     """Non-member items scored, over all targets."""
@@ -135,7 +135,7 @@ def sampling(
     rng
         Decides everything.
     correlation
-        Share of an item score's variance that is its sharer's.
+        Share of an item score's variance that belongs to its sharer.
     sharers, merged, items, targets
         Sharers, how many of them each target merges, items of each, and targets.
     relabellings
@@ -162,8 +162,8 @@ def sampling(
     return found
 
 
-def _trained_again(pool: Pool, rng: np.random.Generator) -> Pool:
-    """Draw again which items of each sharer were trained on: as many of those in the game, by lot."""
+def _redrawn_training(pool: Pool, rng: np.random.Generator) -> Pool:
+    """Redraw which items of each sharer were trained on: as many of those in the game, at random."""
     trained, owners = pool.trained.copy(), np.array(pool.owners)
     for sharer in sorted(set(pool.owners)):
         own = np.flatnonzero(pool.drawn & (owners == sharer))
@@ -174,11 +174,11 @@ def _trained_again(pool: Pool, rng: np.random.Generator) -> Pool:
 def redrawn(
     exam: Exam, attacks: Sequence[Attack], game: str, rng: np.random.Generator, seed: int
 ) -> list[Outcome]:
-    """Audit a real pass whose labels are drawn again so that they carry nothing: what each attack then says.
+    """Audit a real pass with redrawn labels that have no effect; returns each attack's results.
 
-    ``paper``: as many sharers a target as she merged, by lot. ``heldout``: of each sharer's items in the game as many
-    as were trained on, by lot, the same for every target. ``inclusion``: a fair coin a target and sharer. Words are no
-    control here either.
+    ``paper``: as many sharers per target as it merged, at random. ``heldout``: of each sharer's items in the game as
+    many as were trained on, at random, the same for every target. ``inclusion``: a fair coin per target and sharer.
+    The bag of words is no control here either.
     """
     pool, base = exam.pool("modules"), exam.base("modules")
     one = next(p for p in exam.passes if p.kind == "modules" and p.method is not None and p.seen)
@@ -188,7 +188,7 @@ def redrawn(
     if game == "paper":
         merged = {t: tuple(rng.choice(everybody, len(m), replace=False).tolist()) for t, m in merged.items()}
     elif game == "heldout":
-        pool = _trained_again(pool, rng)
+        pool = _redrawn_training(pool, rng)
     else:
         thrown = {t: rng.integers(2, size=len(everybody)).astype(bool).tolist() for t in one.seen}
         coins = {t: dict(zip(everybody, own, strict=True)) for t, own in thrown.items()}
@@ -244,6 +244,6 @@ def _bound(bits: BoolArray, said: BoolArray, delta: float) -> float:
 
 
 def trials(count: int, seed: int) -> Iterator[np.random.Generator]:
-    """Yield one generator a trial."""
+    """Yield one generator per trial."""
     for child in np.random.SeedSequence(seed).spawn(count):
         yield np.random.default_rng(child)

@@ -1,4 +1,4 @@
-"""Commands of the cache: list, verify, prune. None needs torch."""
+"""``prime-audit cache``: list, verify, prune. None needs torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prime_audit.commands.options import json_option
+from prime_audit.commands.options import examples, shared
+from prime_audit.commands.printing import cache_of
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import print_table, say
 
@@ -34,7 +35,7 @@ def _amount(option: str, units: dict[str, int], example: str) -> Callable[..., f
         known = {name.casefold(): size for name, size in units.items()}
         if not found or found[2].casefold() not in known:
             raise UserError(
-                f"{option} {text}: give a number with a unit ({', '.join(units)}), for instance {example}"
+                f"{option} {text}: give a number with a unit ({', '.join(units)}), for example {example}"
             )
         return float(found[1]) * known[found[2].casefold()]
 
@@ -42,23 +43,29 @@ def _amount(option: str, units: dict[str, int], example: str) -> Callable[..., f
 
 
 root_option = click.option(
-    "--cache", "root", type=click.Path(path_type=Path), help="The cache.  [default: the user's]"
+    "--cache",
+    "root",
+    type=click.Path(path_type=Path),
+    help="Folder of the cache.  [default: ~/.cache/prime-audit]",
 )
 
 
-@click.group()
-def cache() -> None:
-    """Look after what runs have kept: list it, verify it, make room."""
+@click.group(
+    short_help="List, verify or shrink the cache.",
+    epilog=examples("cache ls", "cache prune --older 30d --keep 10GB"),
+)
+def command() -> None:
+    """List, verify or shrink the cache: trained adapters, answers, signals."""
 
 
-@cache.command()
+@command.command(short_help="List what the cache holds.", epilog=examples("cache ls", "cache ls --json"))
 @root_option
-@json_option
+@shared("json")
 def ls(root: Path | None, as_json: bool) -> None:
-    """List what is kept, by what made it; with --json every entry."""
+    """List what the cache holds by task, stage and kind; with --json every entry."""
     from prime_audit.cache.listing import listed
 
-    root = _root(root)
+    root = cache_of(root)
     found = listed(root)
     if as_json:
         entries = [one.to_json() for one in found]
@@ -73,14 +80,17 @@ def ls(root: Path | None, as_json: bool) -> None:
     say(f"{root}: {_count(len(found), 'entry')}, {_size(sum(one.bytes for one in found))}")
 
 
-@cache.command()
+@command.command(
+    short_help="Read every entry and name the damaged ones.",
+    epilog=examples("cache verify", "cache verify --repair"),
+)
 @root_option
-@click.option("--repair", is_flag=True, help="Set damaged entries aside; the next run makes them again.")
+@click.option("--repair", is_flag=True, help="Set damaged entries aside; the next run recomputes them.")
 def verify(root: Path | None, repair: bool) -> None:
-    """Read everything and name each damaged entry; exit code 1 where there is one."""
+    """Read every entry and name the damaged ones; exit code 1 if there is one."""
     from prime_audit.cache.listing import damage, entries
 
-    root = _root(root)
+    root = cache_of(root)
     faults = 0
     for line in damage(root, repair):
         say(line, err=True)
@@ -90,23 +100,30 @@ def verify(root: Path | None, repair: bool) -> None:
     say(f"{root}: {_count(sum(1 for _ in entries(root)), 'entry')}, all whole")
 
 
-@cache.command()
+@command.command(
+    short_help="Remove old entries and leftovers of killed runs.",
+    epilog=examples("cache prune", "cache prune --older 30d --keep 10GB --dry-run"),
+)
 @root_option
 @click.option(
-    "--older", callback=_amount("--older", _SECONDS, "30d"), help="Entries not read for so long: 30d, 12h."
+    "--older",
+    metavar="AGE",
+    callback=_amount("--older", _SECONDS, "30d"),
+    help="Remove entries that were not read for this long: 30d, 12h.",
 )
 @click.option(
     "--keep",
+    metavar="SIZE",
     callback=_amount("--keep", _BYTES, "10GB"),
-    help="The longest unread, until the rest is at most 10GB.",
+    help="Remove entries, the longest unread first, until the cache is at most this large: 10GB.",
 )
-@click.option("--damaged", is_flag=True, help="What was set aside as damaged.")
-@click.option("--dry-run", "dry", is_flag=True, help="Remove nothing; say what would go.")
+@click.option("--damaged", is_flag=True, help="Remove entries that were set aside as damaged.")
+@click.option("--dry-run", "dry", is_flag=True, help="Remove nothing; print what would be removed.")
 def prune(root: Path | None, older: float | None, keep: float | None, damaged: bool, dry: bool) -> None:
-    """Remove what killed runs left, and what the options name."""
+    """Remove what killed runs left, and the entries that the options name."""
     from prime_audit.cache.prune import prune as sweep
 
-    root = _root(root)
+    root = cache_of(root)
     done = sweep(root, older=older, keep=None if keep is None else int(keep), damaged=damaged, dry=dry)
     for line in done.left:
         say(f"stays: {line}", err=True)
@@ -114,12 +131,6 @@ def prune(root: Path | None, older: float | None, keep: float | None, damaged: b
         f"{root}: {_count(len(done.entries), 'entry')} and {done.rubbish} of rubbish "
         f"{'would be ' if dry else ''}removed, {_size(done.bytes)}"
     )
-
-
-def _root(root: Path | None) -> Path:
-    from prime_audit.community.store import default_cache
-
-    return root or default_cache()
 
 
 def _summed(own: Sequence[Listed]) -> list[str]:

@@ -9,24 +9,10 @@ import click
 from click.shell_completion import CompletionItem
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
-SHELLS = ("bash", "zsh", "fish")
-
-
-def script(shell: str) -> str:
-    """Return what a shell has to read once, so that it completes prime-audit's words."""
-    from click.shell_completion import get_completion_class
-
-    from prime_audit.commands.cli import cli
-
-    found = get_completion_class(shell)
-    assert found is not None
-    made = found(cli, {}, "prime-audit", "_PRIME_AUDIT_COMPLETE")
-    # Its own source() runs bash to look at the version.
-    return str(made.source_template % made.source_vars())
 
 
 def _completer(names: Callable[[], Iterable[str]], cut: str = "") -> Completer:
-    """Complete one name, or the last of several (``cut``: a pattern of what stands between two)."""
+    """Complete one name, or the last of several (``cut``: a pattern of what separates them)."""
 
     def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
         before = 0
@@ -38,46 +24,46 @@ def _completer(names: Callable[[], Iterable[str]], cut: str = "") -> Completer:
     return complete
 
 
-def _methods() -> list[str]:
+def _methods() -> Iterable[str]:
     from prime_audit.plugins.loading import available
 
-    return list(available("method"))
+    return available("method")
 
 
-def _attacks() -> list[str]:
+def _attacks() -> Iterable[str]:
     from prime_audit.plugins.loading import available
 
-    return list(available("attack"))
+    return available("attack")
 
 
-def _tasks() -> list[str]:
+def _tasks() -> Iterable[str]:
     from prime_audit.lamp.tasks import TASKS
 
-    return list(TASKS)
+    return TASKS
 
 
-def _games() -> list[str]:
+def _games() -> Iterable[str]:
     from prime_audit.games.deal import GAMES
 
-    return list(GAMES)
+    return GAMES
 
 
-def _presets() -> list[str]:
+def _presets() -> Iterable[str]:
     from prime_audit.settings import presets
 
     return presets()
 
 
-def _studies() -> list[str]:
+def _studies() -> Iterable[str]:
     from prime_audit.studies.catalog import STUDIES
 
-    return list(STUDIES)
+    return STUDIES
 
 
-def _examples() -> list[str]:
+def _examples() -> Iterable[str]:
     from prime_audit.examples import EXAMPLES
 
-    return list(EXAMPLES)
+    return EXAMPLES
 
 
 methods = _completer(_methods, r"[,+]")
@@ -90,4 +76,4 @@ preset = _completer(_presets)
 study = _completer(_studies)
 example = _completer(_examples)
 plugin = _completer(lambda: [*_methods(), *_attacks()])
-anything = _completer(lambda: [*_methods(), *_attacks(), *_tasks(), "settings"])
+anything = _completer(lambda: [*_methods(), *_attacks(), *_tasks(), *_presets(), "settings"])

@@ -1,16 +1,16 @@
-"""Commands of the leaderboards: build, check, add, diff. None needs torch."""
+"""``prime-audit leaderboard``: build, check, add, diff. None needs torch."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from prime_audit.commands.options import json_option
-from prime_audit.io.terminal import print_table, say
+from prime_audit.commands.options import examples, shared
+from prime_audit.commands.printing import show_rows
+from prime_audit.io.terminal import say
 
 home_option = click.option(
     "--home",
@@ -20,22 +20,30 @@ home_option = click.option(
     help="The folder that holds the boards.",
 )
 names_option = click.option(
-    "--board", "names", multiple=True, metavar="B", help="Only this board.  [default: all]"
+    "--board", "names", multiple=True, metavar="B", help="Only this board; repeatable.  [default: all]"
 )
 
 
-@click.group()
-def leaderboard() -> None:
-    """Leaderboards: tables and pages that anyone can make again from committed records."""
+@click.group(
+    short_help="Build, check, extend or compare leaderboards.",
+    epilog=examples("leaderboard build --check", "leaderboard add runs/first --board world"),
+)
+def command() -> None:
+    """Leaderboards: tables and pages that anyone can rebuild from committed records."""
 
 
-@leaderboard.command()
+@command.command(
+    short_help="Build tables, figures and pages from the records.",
+    epilog=examples("leaderboard build", "leaderboard build --check --board world"),
+)
 @home_option
 @names_option
-@click.option("--check", is_flag=True, help="Write nothing; fail where a file is not what its records give.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; fail if a file differs from what its records give."
+)
 def build(home: Path, names: tuple[str, ...], check: bool) -> None:
     """Make every board's tables, frontier and page from its records."""
-    from prime_audit.boards.build import boards, drift, strays
+    from prime_audit.boards.build import boards, drift, is_empty, strays
     from prime_audit.boards.build import build as make
 
     found = boards(home, names)
@@ -46,20 +54,31 @@ def build(home: Path, names: tuple[str, ...], check: bool) -> None:
             say(line, err=True)
         if lines:
             sys.exit(1)
-        say(f"{len(found)} leaderboards are what their records give")
+        for board in (empty := [board for board in found if is_empty(board)]):
+            say(f"{board.name}: no records, so nothing to check")
+        say(f"{len(found) - len(empty)} leaderboards are what their records give")
         return
     for board in found:
         changed = make(board)
         say(f"{board.name}: " + (", ".join(p.name for p in changed) + " written" if changed else "unchanged"))
 
 
-@leaderboard.command()
+@command.command(
+    short_help="File a run on a board and rebuild the board.",
+    epilog=examples("leaderboard add runs/first --board world --method prime"),
+)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--board", required=True, metavar="B", help="The board to file it on.")
-@click.option("--method", "methods", multiple=True, help="File only this method.  [default: all of the run]")
+@click.option("--board", required=True, metavar="B", help="The board.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="M",
+    help="Only this method; repeatable.  [default: all of the run]",
+)
 @home_option
 def add(run: Path, board: str, methods: tuple[str, ...], home: Path) -> None:
-    """File a finished run's methods on a board, and build it again."""
+    """File the methods of a finished run on a board and rebuild it; refused in one line if not comparable."""
     from prime_audit.boards.add import add as file_run
     from prime_audit.boards.build import boards
     from prime_audit.boards.build import build as make
@@ -68,26 +87,27 @@ def add(run: Path, board: str, methods: tuple[str, ...], home: Path) -> None:
     for path in (new := file_run(run, chosen, methods)):
         say(f"filed {path}")
     if not new:
-        say("all of it was filed already")
+        say("nothing to add: all of it is filed already")
     make(chosen)
 
 
-@leaderboard.command()
+@command.command(
+    short_help="Show the results in which two boards or runs differ.",
+    epilog=examples("leaderboard diff leaderboards/world runs/first"),
+)
 @click.argument("one", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path))
-@json_option
+@shared("json")
 def diff(one: Path, other: Path, as_json: bool) -> None:
-    """Show every figure in which two boards, or runs, differ."""
+    """Show every result in which two boards or runs differ; exit code 1 if there is one."""
     from prime_audit.boards.add import differences
 
     rows = list(differences(_sheet(one), _sheet(other)))
     names = ["task", "method", "metric", "game", "attack", str(one), str(other)]
-    if as_json:
-        say(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
-    elif rows:
-        print_table([list(row) for row in rows], names)
+    if rows or as_json:
+        show_rows([dict(zip(names, row, strict=True)) for row in rows], as_json)
     else:
-        say("no figure differs")
+        say("no result differs")
     sys.exit(bool(rows))
 
 

@@ -1,4 +1,4 @@
-"""``prime-audit study``: the paper's tables and figures, one command each."""
+"""``prime-audit study``."""
 
 from __future__ import annotations
 
@@ -9,62 +9,45 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prime_audit.commands import completing
-from prime_audit.commands.options import json_option, with_cache, with_study
-from prime_audit.io.terminal import console, draw, print_table, say
+from prime_audit.commands.list import studies
+from prime_audit.commands.options import examples, run_options
+from prime_audit.commands.printing import cache_of, show_rows
+from prime_audit.errors import UserError
+from prime_audit.io.terminal import console, draw, say
 
 if TYPE_CHECKING:
     from prime_audit.studies.run import Finished
 
 SHOWN = 30
-"""Most tests that are printed; of more, those that remain after Holm's correction."""
+"""The most tests that are printed; of more, those that are significant after Holm's correction."""
 
 
-@click.command()
+@click.command(
+    short_help="Run a study: one table or figure of the paper.",
+    epilog=examples("study --list", "study tradeoff --tasks LaMP-2"),
+)
 @click.argument("name", required=False, shell_complete=completing.study)
 @click.option("--list", "listing", is_flag=True, help="List the studies, each with what it answers.")
-@with_study
-@click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: studies/NAME-TIME]")
-@with_cache
-@json_option
-def study(
-    name: str | None,
-    listing: bool,
-    models: tuple[str, ...],
-    cache: Path | None,
-    no_cache: bool,
-    as_json: bool,
-    **options: Any,
+@run_options("study")
+def command(
+    name: str | None, listing: bool, cache: Path | None, no_cache: bool, as_json: bool, **options: Any
 ) -> None:
     """Run a study: one table or figure of the paper, with intervals and paired tests.
 
-    Methods and games are the study's; every other word is compare's.
+    The study decides methods and games; all other options are those of compare.
     """
-    from prime_audit.errors import UserError
-
     if listing:
-        rows = listed()
-        if as_json:
-            say(json.dumps(rows, indent=2, ensure_ascii=False))
-        else:
-            print_table([list(row.values()) for row in rows], list(rows[0]))
+        show_rows(studies(), as_json)
         return
     if name is None:
         raise UserError("study: name one; prime-audit study --list shows them")
-    from prime_audit.studies.run import study as run
+    from prime_audit.api import study
 
-    kept = None if no_cache else (cache or "default")
-    show(run(name, models=models, cache=kept, **options), as_json)
-
-
-def listed() -> list[dict[str, str]]:
-    """List the studies."""
-    from prime_audit.studies.catalog import STUDIES
-
-    return [{"study": s.name, "answers": s.answers, "what": s.title} for s in STUDIES.values()]
+    show(study(name, cache=None if no_cache else cache_of(cache), **options), as_json)
 
 
 def show(finished: Finished, as_json: bool) -> None:
-    """Print a study's tables and tests and say where its files are, or its ``study.json``."""
+    """Print a study's tables and tests and the place of its files, or its ``study.json``."""
     from rich.console import Group
     from rich.text import Text
 
@@ -83,5 +66,5 @@ def show(finished: Finished, as_json: bool) -> None:
     if few:
         draw(Group(*terminal(test_table(few), width), Text()))
     if left := len(report.tests) - len(few):
-        say(f"{left} more tests, none of them at .05 after Holm's correction, are in table.md")
+        say(f"{left} more tests in table.md, none significant at .05 after Holm's correction")
     say(f"Everything in {finished.path}: study.json, table.md, table.tex, figure.svg")

@@ -1,4 +1,4 @@
-"""Worked examples, each one file to be copied out and changed: ``prime-audit examples NAME --out DIR``."""
+"""Worked examples, one file each, to copy and change: ``prime-audit examples NAME --out DIR``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from prime_audit.errors import UserError, unknown
 
 EXAMPLES = {
-    "own_data": "my users' items, JSONL, to a report: checked, imported, compared, read back",
-    "own_method": "my way to personalise: one file, compared with the others",
-    "own_attack": "my attack: one file, checked, scored on a finished run without its model",
-    "gated_llama": "a gated Llama on one GPU with the paper's numbers: log in, fetch once, run offline",
+    "own_data": "your users' items, JSONL, to a report: check, import, compare, read back",
+    "own_method": "your way to personalise: one file, compared with the others",
+    "own_attack": "your attack: one file, checked, scored on a finished run without its model",
+    "gated_llama": "a gated Llama on one GPU with the paper's numbers: log in, download once, run offline",
 }
 """Name → what it shows."""
 
@@ -21,7 +21,7 @@ def copy_out(name: str, folder: Path) -> Path:
     Raises
     ------
     UserError
-        For an unknown name, a file that is there already, and a folder that cannot be written.
+        For an unknown name, a file that exists already, and a folder that cannot be written.
     """
     if name not in EXAMPLES:
         raise unknown("example", name, EXAMPLES)

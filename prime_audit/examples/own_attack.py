@@ -1,8 +1,8 @@
 """Surprise: how much less the gold's worst token surprises the model than the base's worst surprises the base.
 
-My own attack in one file. The file's name is the attack's name, this first line its summary.
+Your own attack in one file. The file's name is the attack's name, this first line its summary.
 
-prime-audit doctor own_attack --plugin own_attack.py           higher = member? nothing where there is nothing?
+prime-audit doctor own_attack --plugin own_attack.py           higher = member? no signal where there is no leak?
 prime-audit attack RUN --attacks loss,own_attack --plugin own_attack.py      on a finished run, without its model
 python own_attack.py RUN                                       the same from Python
 """
@@ -20,9 +20,9 @@ from prime_audit.plugins import attack
 
 @attack(source="an example", needs=("logprobs", "base_logprobs"))
 def own_attack(signals: Signals) -> np.ndarray:
-    """Take the worst token's log-probability minus the base's worst, one float an item; higher = member."""
+    """Take the worst token's log-probability minus the base's worst, one float per item; higher = member."""
     pairs = zip(signals.logprobs, signals.base_logprobs, strict=True)
-    # NaN says: no score for this item (here one without a token).
+    # NaN means: no score for this item (here one without a token).
     return np.array([own.min() - base.min() if own.size and base.size else np.nan for own, base in pairs])
 
 
@@ -38,5 +38,5 @@ def main(run: str, **words: Any) -> Any:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("give the folder of a finished run: python own_attack.py RUN")
+        sys.exit("pass the folder of a finished run: python own_attack.py RUN")
     main(sys.argv[1])

@@ -1,8 +1,8 @@
 """Trust: the most similar sharers, weighted by how much the base gains on the target's history with each alone.
 
-My own method in one file. The file's name is the method's name, this first line its summary.
+Your own method in one file. The file's name is the method's name, this first line its summary.
 
-prime-audit doctor own_method --plugin own_method.py          keeps it the contract?
+prime-audit doctor own_method --plugin own_method.py          does it satisfy the contract?
 prime-audit compare --methods own_method,soup,prime --plugin own_method.py
 python own_method.py                                          the same from Python
 """
@@ -22,14 +22,14 @@ from prime_audit.plugins import Param, Personal, Scene, method
 @method(
     source="an example",
     params=(
-        Param("k", "preset:prime.k", "most similar sharers looked at"),
-        Param("sharpness", 1.0, "how strongly a gain decides: 0 weighs all alike", bounds=(0, 100)),
+        Param("k", "preset:prime.k", "number of most similar sharers"),
+        Param("sharpness", 1.0, "how strongly a gain decides: 0 gives equal weights", bounds=(0, 100)),
     ),
 )
 def personalise(scene: Scene, *, k: int, sharpness: float) -> dict[str, Personal]:
-    """Weigh each sharer by the softmax of her gain in nats a token on the target's own last items."""
+    """Weigh each sharer by the softmax of their gain in nats per token on the target's own last items."""
     community = scene.community
-    community.ready()  # trains the sharers' adapters if nobody has yet, or reads them from the cache
+    community.ready()  # trains the sharers' adapters unless they are cached
     made = {}
     with scene.stage("trust", len(community.targets)) as tick:
         for user in community.targets:
@@ -37,14 +37,14 @@ def personalise(scene: Scene, *, k: int, sharpness: float) -> dict[str, Personal
             gains = np.array([_gain(scene, user, sharer) for sharer in near])
             weights = np.exp(sharpness * (gains - gains.max(initial=0.0)))
             mixture = Mixture(tuple(bank_name(s) for s in near), weights / weights.sum())
-            # sharers: whose adapters are in the model, the members of the membership games.
+            # sharers: the owners of the adapters in the model, who are the members of the membership games.
             made[user.id] = Personal(mixture, near, {"gains": gains.tolist()})
             tick(1)
     return made
 
 
 def _gain(scene: Scene, user: Any, sharer: str) -> float:
-    """Tell how much likelier a sharer's adapter makes the target's own answers, a token."""
+    """Return how much more likely a sharer's adapter makes the target's own answers, per token."""
     examples = scene.community.last_examples(user)
     scores = [
         np.concatenate(scene.engine.score([Request(e.prompt, mixture, e.gold) for e in examples]))

@@ -16,7 +16,7 @@ import numpy as np
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.signals import Signals, settle
 from prime_audit.errors import PartError
-from prime_audit.faults import told
+from prime_audit.faults import one_line
 from prime_audit.games.controls import CONTROLS, bag_of_words, bag_of_words_between, both_sides
 from prime_audit.games.deal import GAMES, Dealt, Game, by_coin
 from prime_audit.games.judge import PERMUTATIONS, Judged, Scored, judge
@@ -132,7 +132,7 @@ class Play:
             except Undefined as why:
                 silent[attack.name] = str(why)
             except PartError as fault:  # of this attack: the others are played all the same
-                silent[attack.name], failed[attack.name] = FAILED + told(fault), fault
+                silent[attack.name], failed[attack.name] = FAILED + one_line(fault), fault
         try:
             judged = judge(game, able, scored, seed=seed, **asdict(effort)) if scored else []
         except Undefined as why:  # every target's coins fell alike
@@ -281,12 +281,12 @@ class Played:
             figures = {"auc": one.estimate, **{f"auc_{name}": e for name, e in one.controls.items()}}
             for metric, e in figures.items():
                 yield Result(
-                    task,
-                    label,
-                    metric,
-                    e.value,
-                    e.ci,
-                    e.n,
+                    task=task,
+                    method=label,
+                    metric=metric,
+                    value=e.value,
+                    ci=e.ci,
+                    n=e.n,
                     reason=e.reason,
                     targets=len(e.per_target),
                     member_sharers=e.member_sharers,
@@ -294,13 +294,32 @@ class Played:
                     attack=one.attack,
                 )
         for attack, metric, why in self._without():
-            yield Result(task, label, metric, None, None, 0, reason=why, game=self.game.name, attack=attack)
+            yield Result(
+                task=task,
+                method=label,
+                metric=metric,
+                value=None,
+                ci=None,
+                n=0,
+                reason=why,
+                game=self.game.name,
+                attack=attack,
+            )
 
     def faults(self, task: str) -> Iterator[tuple[Failure, PartError]]:
         """Yield each attack that failed: where, and by what."""
         targets = len(self.dealt)
         for attack, fault in self.failed.items():
-            yield Failure(task, f"game {self.game.name}", self.method, attack, targets=targets), fault
+            yield (
+                Failure(
+                    task=task,
+                    stage=f"game {self.game.name}",
+                    method=self.method,
+                    attack=attack,
+                    targets=targets,
+                ),
+                fault,
+            )
 
     def _without(self) -> Iterator[tuple[str, str, str]]:
         """Yield what has a reason instead of a figure: attack, metric, why."""
@@ -317,16 +336,16 @@ class Played:
             gap = one.base_difference
             if gap is not None:
                 yield Comparison(
-                    task,
-                    label,
-                    "base",
-                    "auc",
-                    gap.value,
-                    gap.ci,
-                    gap.n,
-                    gap.reason,
-                    self.game.name,
-                    one.attack,
+                    task=task,
+                    method=label,
+                    baseline="base",
+                    metric="auc",
+                    difference=gap.value,
+                    ci=gap.ci,
+                    n=gap.n,
+                    reason=gap.reason,
+                    game=self.game.name,
+                    attack=one.attack,
                 )
 
     def leaks(self, task: str, label: str, pool: Pool) -> Iterator[Leak]:
@@ -334,27 +353,27 @@ class Played:
         for one in self.judged:
             best, dealt = one.best, self._dealt(one.attack)
             yield Leak(
-                task,
-                label,
-                self.game.name,
-                one.attack,
-                one.estimate.value,
-                one.estimate.ci,
-                one.verdict.word,
-                one.verdict.reason,
-                one.p,
-                one.p_adjusted,
-                best.name if best else None,
-                best.difference.value if best else None,
-                best.difference.ci if best else None,
-                dict(one.tpr),
-                sum(int(d.members.sum()) for d in dealt),
-                sum(int((~d.members).sum()) for d in dealt),
-                one.undefined,
-                one.undefined_base,
-                sum(_on_both_sides(pool, d, self.merged.get(d.target, ())) for d in dealt),
-                one.epsilon.value if one.epsilon else None,
-                one.epsilon.ceiling if one.epsilon else None,
+                task=task,
+                method=label,
+                game=self.game.name,
+                attack=one.attack,
+                auc=one.estimate.value,
+                ci=one.estimate.ci,
+                verdict=one.verdict.word,
+                why=one.verdict.reason,
+                p=one.p,
+                p_adjusted=one.p_adjusted,
+                best_control=best.name if best else None,
+                over_control=best.difference.value if best else None,
+                over_control_ci=best.difference.ci if best else None,
+                tpr=dict(one.tpr),
+                members=sum(int(d.members.sum()) for d in dealt),
+                others=sum(int((~d.members).sum()) for d in dealt),
+                undefined=one.undefined,
+                undefined_base=one.undefined_base,
+                both_sides=sum(_on_both_sides(pool, d, self.merged.get(d.target, ())) for d in dealt),
+                epsilon=one.epsilon.value if one.epsilon else None,
+                epsilon_ceiling=one.epsilon.ceiling if one.epsilon else None,
             )
 
     def _dealt(self, attack: str) -> list[Dealt]:

@@ -1,4 +1,4 @@
-"""The two files of a LoRA adapter as PEFT writes it, known by name and hash; reading them is the engine's."""
+"""The two files of a LoRA adapter as PEFT writes it: names and hash. The engine reads them."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ def adapter_sha256(folder: Path) -> str:
         except FileNotFoundError:
             raise lacking(folder, name) from None
         except OSError as error:
-            raise UserError(f"{folder / name}: cannot be read ({error.strerror}): check its rights") from None
+            raise UserError(
+                f"{folder / name}: cannot be read ({error.strerror}): check its permissions"
+            ) from None
     return digest.hexdigest()
 
 
 def lacking(folder: Path, name: str) -> UserError:
-    """Build the error for a file that an adapter's folder lacks, with how to convert weights that are pickled."""
+    """Build the error for a missing file of an adapter's folder. For pickled weights, it shows how to convert them."""
     bare = next((p for p in (folder / "adapter_model.bin", folder / "adapter_model.pt") if p.is_file()), None)
     if name != WEIGHTS or bare is None:
         return UserError(
-            f"{folder}: no {name}; give a folder that PEFT's save_pretrained wrote (safetensors)"
+            f"{folder}: no {name}; pass a folder that PEFT's save_pretrained wrote (safetensors)"
         )
     return UserError(
-        f"{bare}: only safetensors are read, for a {bare.suffix} file may hold code: where you trust it, convert it "
-        f'once, python -c "import torch; from safetensors.torch import save_file; save_file({{k: v.contiguous() for k, '
-        f"v in torch.load('{bare}', map_location='cpu', weights_only=True).items()}}, '{folder / WEIGHTS}')\""
+        f"{bare}: only safetensors files are read, because a {bare.suffix} file may contain code. "
+        'If you trust it, convert it once: python -c "import torch; from safetensors.torch '
+        f"import save_file; save_file({{k: v.contiguous() for k, v in torch.load('{bare}', "
+        f"map_location='cpu', weights_only=True).items()}}, '{folder / WEIGHTS}')\""
     )

@@ -1,7 +1,8 @@
-"""The one door for files that somebody else may have written: regular files, of bounded size, parsed strictly.
+"""The one door for files of unknown origin.
 
-What cannot be taken in is an ``OSError`` (a pipe, a device, too much of it) or a ``ValueError`` (no such text, JSON or
-TOML), each with a short reason; the reader who knows what the file was for says the rest.
+Only regular files of bounded size are read, and they are parsed strictly. A file that cannot be read (a pipe, a
+device, too many bytes) raises ``OSError``. Content that is no valid text, JSON or TOML raises ``ValueError``. Each
+carries a short reason; the caller adds which file it was and what it was for.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 MOST_BYTES = 8 << 30
-"""Bytes of one file, packed or not: all that is read is held in memory."""
+"""Bytes of one file, compressed or not: it is read into memory."""
 MOST_TIMES, ALWAYS = 100, 64 << 20
-"""A packed file may hold this many times its own size, and always as many bytes: text packs 3 to 20 times."""
+"""A compressed file may expand to this many times its size, and always to this many bytes."""
 _DIGITS = 300
-"""Of a whole number: more, and no float holds it."""
+"""Digits of an integer: no float represents a longer one."""
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -35,7 +36,7 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file for reading, links followed; OSError for anything else, and never a wait for a writer."""
+    """Open a regular file for reading, following links; never wait. Raises OSError for anything else."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         handle = os.open(path, flags)
@@ -50,7 +51,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Read a regular file whole; OSError where it cannot be, or is larger than ``most`` bytes."""
+    """Read a regular file whole. Raises OSError where that fails or it is larger than ``most`` bytes."""
     with open_file(path) as stream:
         content = stream.read(most + 1)
     if len(content) > most:
@@ -59,29 +60,29 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 file, with or without byte order mark; OSError as above, ValueError where it is none."""
+    """Read a UTF-8 file, with or without byte order mark. Raises OSError as above, ValueError where it is not UTF-8."""
     return read_bytes(path).decode("utf-8-sig")
 
 
 def allowance(packed: int) -> int:
-    """Return how many bytes ``packed`` bytes may become when they are unpacked."""
+    """Return the most bytes to which ``packed`` bytes may expand."""
     return min(MOST_BYTES, max(ALWAYS, MOST_TIMES * packed))
 
 
 def gunzip(packed: bytes) -> bytes:
-    """Unpack gzip; OSError where it would be more than :func:`allowance`, gzip's own errors where it is broken."""
+    """Decompress gzip. Raises OSError above :func:`allowance`, and gzip's own errors for a damaged file."""
     most = allowance(len(packed))
     with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
         content = stream.read(most + 1)
     if len(content) > most:
-        raise OSError(errno.EFBIG, f"unpacks to more than {most >> 20} MiB, {len(packed)} bytes packed")
+        raise OSError(errno.EFBIG, f"expands to more than {most >> 20} MiB from {len(packed)} bytes")
     return content
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON as the standard has it.
+    """Parse strict JSON.
 
-    ValueError for NaN and infinity, a number that no float holds, a key that stands twice, and nesting without end.
+    Raises ValueError for NaN, infinity, a number too large for a float, a duplicate key, and endless nesting.
     """
     try:
         return json.loads(
@@ -92,12 +93,12 @@ def parse_json(text: str) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Read a file of strict JSON; OSError and ValueError as above."""
+    """Read a file of strict JSON. Raises OSError and ValueError as above."""
     return parse_json(read_text(path))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; OSError and ValueError as above."""
+    """Read a TOML file. Raises OSError and ValueError as above."""
     try:
         return tomllib.loads(read_text(path))
     except RecursionError:
@@ -105,7 +106,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def twice(pairs: list[tuple[str, Any]]) -> str:
-    """Name a key of an object (not empty) that stands twice; empty where none does."""
+    """Return a duplicate key of a non-empty object, or an empty string."""
     ((key, count),) = Counter(key for key, _ in pairs).most_common(1)
     return key if count > 1 else ""
 
@@ -113,7 +114,7 @@ def twice(pairs: list[tuple[str, Any]]) -> str:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError(f"key {ascii(twice(pairs))[:60]} stands twice in one object")
+        raise ValueError(f"duplicate key {ascii(twice(pairs))[:60]} in one object")
     return found
 
 
@@ -123,12 +124,12 @@ def _refuse(constant: str) -> NoReturn:
 
 def _whole(text: str) -> int:
     if len(text) > _DIGITS:
-        raise ValueError(f"{text[:40]}… is too large a number")
+        raise ValueError(f"number {text[:40]}… is too large")
     return int(text)
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise ValueError(f"{text[:40]} is too large a number")
+        raise ValueError(f"number {text[:40]} is too large")
     return value

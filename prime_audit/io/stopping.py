@@ -12,19 +12,19 @@ _NAMES = ("SIGTERM", "SIGHUP")
 
 
 class Stopped(BaseException):
-    """A signal asks the process to end; like Ctrl-C it passes handlers of errors, and what is half done is undone."""
+    """The process received a signal to end. Like Ctrl-C, it passes error handlers and half-done work is undone."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.name = signal.Signals(number).name
-        """For instance SIGTERM."""
+        """For example SIGTERM."""
         self.code = 128 + number
         """Exit code."""
 
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Raise :class:`Stopped` in the body when the process is asked to end; what ``nohup`` ignores stays ignored."""
+    """Raise :class:`Stopped` in the body on a signal to end. Signals that ``nohup`` ignores stay ignored."""
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]  # Windows lacks SIGHUP
     ours = [n for n in numbers if signal.getsignal(n) is signal.SIG_DFL]
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Names for the array types of this room."""
+"""Array type aliases of this package."""
 
 from __future__ import annotations
 

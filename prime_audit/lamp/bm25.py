@@ -1,7 +1,7 @@
-"""Okapi BM25 as the ``rank_bm25`` package computes it, to the last bit, but incremental and vectorised.
+"""Okapi BM25, bit-equal to the ``rank_bm25`` package, but incremental and vectorised.
 
-A history item is searched against the items before it; adding one document at a time costs that document's
-words, where rebuilding the index for every item would cost the whole history each time.
+A history item is searched against the items before it. Adding one document costs only its own words; rebuilding the
+index for every item would cost the whole history each time.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import numpy as np
 from prime_audit.lamp._arrays import Floats, Ints
 
 K1 = 1.5
-"""Saturation of a word's count within a document."""
+"""Saturation of a word's count in a document."""
 B = 0.75
 """Weight of a document's length."""
 EPSILON = 0.25
-"""Share of the mean inverse document frequency that words in over half of the documents get."""
+"""Share of the mean inverse document frequency for words in over half of the documents."""
 
 
 class Index:
-    """Documents to search, split on single spaces (line breaks and case stay), in the order added."""
+    """Documents to search, split on single spaces in the order added. Line breaks and case stay."""
 
     def __init__(self, docs: Sequence[str] = ()) -> None:
         self._ids: dict[str, int] = {}  # word -> its place in the three lists, by first occurrence
-        self._frequency = array("q")  # documents that hold the word
+        self._frequency = array("q")  # documents that contain the word
         self._docs: list[array[int]] = []  # those documents
-        self._counts: list[array[int]] = []  # how often each holds it
+        self._counts: list[array[int]] = []  # how often each contains it
         self._lengths = array("q")  # words in each document
         self._logs = array("d", [math.log(0.5)])  # log(n + 1/2), n = 0 .. documents
         for doc in docs:

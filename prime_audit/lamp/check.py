@@ -1,4 +1,4 @@
-"""What a data set holds, before anything is run on it: sizes, lengths, labels, duplicates and defects."""
+"""What a data set contains: sizes, lengths, labels, duplicates and defects, without running anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from prime_audit.lamp.data import Dataset, Defect, User
 from prime_audit.lamp.items import TARGET_ITEMS
 from prime_audit.lamp.readers import read, searchable
-from prime_audit.lamp.records import asked_words, item_words
+from prime_audit.lamp.records import item_words, question_words
 from prime_audit.lamp.tasks import TASKS, Task
 
 
@@ -31,7 +31,7 @@ class Quantiles:
         return f"{self.min} / {self.median:g} / {self.p90:g} / {self.max}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoleReport:
     """The users of one role."""
 
@@ -53,7 +53,7 @@ class RoleReport:
 class Duplicates:
     """History items that repeat an earlier one, over all users and roles.
 
-    Duplicates between people blur membership: a sharer's training item may be somebody else's too.
+    Duplicates between people blur membership: a sharer's training item may also be another user's.
     """
 
     exact: int
@@ -61,10 +61,10 @@ class Duplicates:
     near: int
     """Items whose text has an earlier item's words, case and punctuation aside; the exact ones too."""
     across_users: int
-    """Those of ``near`` whose first occurrence is another user's."""
+    """Those of ``near`` whose first occurrence belongs to another user."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckReport:
     """Everything :func:`check` found."""
 
@@ -72,17 +72,17 @@ class CheckReport:
     source: str
     layout: str
     sha256: str
-    """Hash of all that was read."""
+    """Hash of everything that was read."""
     split_sha256: str
-    """Hash of who plays which role."""
+    """Hash of the users' roles."""
     searchable: bool
-    """Whether histories carry what training and searching need (LaMP-1: citations)."""
+    """Whether histories have the fields that training and searching need (LaMP-1: citations)."""
     short_histories: int
-    """Users whose history is below 5 items: too few to be drawn as targets from plain items."""
+    """Users with fewer than 5 history items: too few to be drawn as targets from plain items."""
     roles: tuple[RoleReport, ...]
     duplicates: Duplicates
     shared_questions: int
-    """Targets' questions whose words stand in another user's history: a sharer may have trained on them."""
+    """Targets' questions whose words also occur in another user's history. A sharer may have trained on them."""
     labels: dict[str, int]
     """How often each label is the gold of a history item or question; empty for generation."""
     defects: tuple[Defect, ...]
@@ -92,11 +92,11 @@ class CheckReport:
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
 
     def headers(self) -> tuple[str, ...]:
-        """Return the heads of :meth:`rows`; lengths are min / median / 90 % / max."""
-        return ("role", "users", "items", "queries", "items a user", "words a text", "words a gold")
+        """Return the column heads of :meth:`rows`; lengths are min / median / 90 % / max."""
+        return ("role", "users", "items", "queries", "items per user", "words per text", "words per gold")
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Return one row of a table for each role."""
+        """Return one table row for each role."""
         return [
             tuple("–" if value is None else str(value) for value in dataclasses.astuple(role)[:4])
             + tuple(
@@ -108,12 +108,12 @@ class CheckReport:
 
 
 def check(path: str | Path, task: str | None = None) -> CheckReport:
-    """Read a data set and describe it; raises UserError where :func:`read` does."""
+    """Read a data set and describe it. Raises UserError where :func:`read` does."""
     return describe(read(path, task))
 
 
 def describe(data: Dataset) -> CheckReport:
-    """Describe a data set that was read or made."""
+    """Describe a data set that was read or generated."""
     task = TASKS[data.task]
     by_role = {"adapt": data.adapt, "targets": data.targets, "candidates": data.candidates}
     users = [user for role in by_role.values() for user in role]
@@ -134,13 +134,13 @@ def describe(data: Dataset) -> CheckReport:
 
 
 def shared_questions(data: Dataset) -> int:
-    """Count the targets' questions whose words stand in another user's history; their golds may differ."""
+    """Count the targets' questions whose words also occur in another user's history. Their golds may differ."""
     task, owners = TASKS[data.task], dict[str, set[str]]()
     for user in (*data.adapt, *data.targets, *data.candidates):
         for item in user.history:
             owners.setdefault(item_words(task, item), set()).add(user.id)
     return sum(
-        any(owners.get(words, set()) - {user.id} for words in asked_words(task, query))
+        any(owners.get(words, set()) - {user.id} for words in question_words(task, query))
         for user in data.targets
         for query in user.queries
     )

@@ -12,12 +12,12 @@ from pathlib import Path
 
 
 def words_of(text: str) -> str:
-    """Return a text's words in order, case and punctuation aside: near-duplicates are those with the same words."""
+    """Return a text's words in order, without case and punctuation: near-duplicates have the same words."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def words_or_text(text: str) -> str:
-    """Return a text's words, or itself where it has none: two emoji are no copies of each other."""
+    """Return a text's words, or the text itself where it has none: two emoji are not copies of each other."""
     return words_of(text) or text
 
 
@@ -32,7 +32,7 @@ class Item:
 
     @cached_property
     def words(self) -> str:
-        """All its fields' words: what near-duplicates share."""
+        """The words of all its fields: near-duplicates share them."""
         return words_or_text(" ".join(self.fields.values()))
 
 
@@ -50,7 +50,7 @@ class Query:
 
 @dataclass(frozen=True)
 class User:
-    """One person: her history, oldest first, her questions, and a profile text where the data has one."""
+    """One person: history (oldest first), questions, and a profile text where the data has one."""
 
     id: str
     history: tuple[Item, ...]
@@ -60,14 +60,14 @@ class User:
 
 @dataclass(frozen=True)
 class Defect:
-    """One thing wrong with the input, and what became of it."""
+    """One problem of the input, and what happened to the record."""
 
     file: str
     record: str
-    """The record's id, or ``line 12`` / ``row 12`` where it has none; empty for the file as a whole."""
+    """The record's id, ``line 12`` or ``row 12`` where it has none, or empty for the whole file."""
     problem: str
     action: str = "skipped"
-    """``skipped`` (the record is left out) or ``kept`` (noted only)."""
+    """``skipped`` (the record is left out) or ``kept`` (only noted)."""
 
     def __str__(self) -> str:
         where = f"{self.file}: {self.record}" if self.record else self.file
@@ -79,13 +79,13 @@ class GivenSharer:
     """A sharer whose adapter was trained elsewhere."""
 
     user: User
-    """Her history: what is trained and what is held out, as given."""
+    """Their history, both trained and held-out items."""
     trained: tuple[str, ...]
-    """Ids of the items her adapter was trained on, by whoever gave it."""
+    """Ids of the items on which their adapter was trained."""
     heldout: tuple[str, ...]
-    """Ids of the items it never saw; empty where none were given."""
+    """Ids of the items that the adapter never saw; empty without held-out items."""
     folder: Path
-    """Where her adapter lies, in PEFT's format."""
+    """Path of their adapter in PEFT's format."""
     sha256: str
     """Hash of its files."""
 
@@ -96,18 +96,18 @@ class Given:
 
     sharers: tuple[GivenSharer, ...]
     base: Path | None = None
-    """The adapter that was merged into the base before theirs were trained; None: they are for the base as it is."""
+    """The adapter that was merged into the base before the sharers' were trained; None for the plain base."""
     base_sha256: str | None = None
     """Hash of its files."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """One task's users by role (the paper: 25 % adapt the base model, targets are tested, the rest may share)."""
 
     task: str
     source: str
-    """What the user named: a path, or ``world``."""
+    """What the user passed: a path, or ``world``."""
     layout: str
     """``official``, ``perpcs``, ``oppu``, ``items`` or ``world``."""
     adapt: tuple[User, ...]
@@ -120,11 +120,11 @@ class Dataset:
     older: int = 0
     """Oldest history items left out because ``max_items`` caps histories."""
     given: Given | None = None
-    """Sharers with adapters of their own, who stand among the candidates; None: a run trains its sharers' adapters."""
+    """Sharers with adapters trained elsewhere, who are also candidates. None where the run trains adapters."""
 
     @property
     def sha256(self) -> str:
-        """Hash of everything that was read, in order: roles, ids, texts and golds; and of given adapters."""
+        """Hash of everything that was read, in order: roles, ids, texts, golds and given adapters."""
         roles = [
             [
                 (
@@ -145,12 +145,12 @@ class Dataset:
 
     @property
     def split_sha256(self) -> str:
-        """Hash of who plays which role."""
+        """Hash of the users' roles."""
         ids = [[u.id for u in users] for users in (self.adapt, self.targets, self.candidates)]
         return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
 
     def capped(self, items: int) -> Dataset:
-        """Keep each history's last ``items`` items (0 keeps all); those left out are counted in ``older``."""
+        """Keep each history's last ``items`` items (0 keeps all); ``older`` counts the dropped ones."""
         if not items:
             return self
         roles = [

@@ -1,4 +1,4 @@
-"""Raw files, JSON and tables, with every fault of a whole file as one line: what, where and what to do."""
+"""Raw files, JSON and tables. A fault of a whole file is one line: what, where and what to do."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from prime_audit.errors import UserError
 from prime_audit.io import intake
 
 Row: TypeAlias = tuple[str, object]
-"""Where a row stands (``line 12``, ``row 12``) and the row as parsed, or a :class:`BadRecordError`."""
+"""Position of a row (``line 12``, ``row 12``) and the parsed row, or a :class:`BadRecordError`."""
 
 
 class BadRecordError(Exception):
-    """A record that cannot be used; the message says why. Never leaves this room."""
+    """A record that cannot be used; the message says why. It never leaves ``lamp``."""
 
 
 COLUMNS = ("user", "input", "output")
@@ -28,10 +28,10 @@ TABLE_SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 """File names of plain items end in one of these."""
 
 _LARGEST_CELL = 2**31 - 1
-"""Characters of a CSV cell; Python's own limit of 131,072 would refuse a long article."""
+"""Characters of a CSV cell. Python's own limit of 131,072 would refuse a long article."""
 _ROWS_AT_ONCE = 4096
 _ROW = 128
-"""Bytes that a row of nothing takes in memory, at least."""
+"""Minimum bytes that an empty row takes in memory."""
 _RETRY = "fetch or export the file again"
 
 
@@ -41,18 +41,20 @@ def load_json(path: Path) -> object:
 
 
 def load_list(path: Path) -> list[object]:
-    """Read a JSON file that must hold a list."""
+    """Read a JSON file that must contain a list."""
     content = load_json(path)
     if not isinstance(content, list):
-        raise UserError(f"{path}: holds {type_name(content)}, not a list of records: is it the right file?")
+        raise UserError(
+            f"{path}: contains {type_name(content)}, not a list of records: is it the right file?"
+        )
     return content
 
 
 def load_object(path: Path) -> dict[str, object]:
-    """Read a JSON file that must hold an object."""
+    """Read a JSON file that must contain an object."""
     content = load_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds {type_name(content)}, not an object: is it the right file?")
+        raise UserError(f"{path}: contains {type_name(content)}, not an object: is it the right file?")
     return content
 
 
@@ -76,13 +78,13 @@ def type_name(value: object) -> str:
         str: "text",
         list: "a list",
         dict: "an object",
-        BadRecordError: "an object with a key twice",
+        BadRecordError: "an object with a duplicate key",
     }
     return names.get(type(value), type(value).__name__)
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 file (with or without byte order mark), unpacking ``.gz``."""
+    """Read a UTF-8 file, with or without byte order mark; ``.gz`` is decompressed."""
     try:
         raw = intake.read_bytes(path)
         if path.suffix.lower() == ".gz":
@@ -90,10 +92,10 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: check the path") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: broken or truncated gzip file ({error}): {_RETRY}") from None
+        raise UserError(f"{path}: damaged or truncated gzip file ({error}): {_RETRY}") from None
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be read ({error.strerror or error}): check its type and rights"
+            f"{path}: cannot be read ({error.strerror or error}): check its type and permissions"
         ) from None
     try:
         return raw.decode("utf-8-sig")
@@ -106,22 +108,22 @@ def _parse_json(path: Path, text: str, where: str) -> object:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         at = where or f"line {error.lineno}"
-        raise UserError(f"{path}: {at}: broken or truncated JSON ({error.msg}): {_RETRY}") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; nesting without end
+        raise UserError(f"{path}: {at}: damaged or truncated JSON ({error.msg}): {_RETRY}") from None
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits, or endless nesting
         at = f"{where}: " if where else ""
         raise UserError(f"{path}: {at}unreadable JSON ({str(error)[:60]}): {_RETRY}") from None
 
 
 def _object(pairs: list[tuple[str, object]]) -> object:
-    """Build an object, or a defect where a key stands twice: which of its values was meant, nobody can say."""
+    """Build an object, or a defect where a key occurs twice: which value was meant cannot be known."""
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    return BadRecordError(f"its key {ascii(intake.twice(pairs))[:60]} stands twice")
+    return BadRecordError(f"its key {ascii(intake.twice(pairs))[:60]} occurs twice")
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
-    # Split at line feeds only: str.splitlines also splits at characters that JSON strings may hold raw.
+    # Split at line feeds only: str.splitlines also splits at characters that JSON strings may contain.
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
             yield f"line {number}", _parse_json(path, line, f"line {number}")
@@ -143,7 +145,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                 yield where, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise UserError(
-            f"{path}: line {reader.line_num}: broken or truncated CSV ({error}): {_RETRY}"
+            f"{path}: line {reader.line_num}: damaged or truncated CSV ({error}): {_RETRY}"
         ) from None
 
 
@@ -156,13 +158,13 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         rows = list(_parquet(path))
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         reason = " ".join(str(error).split())[:80]
-        raise UserError(f"{path}: broken or truncated Parquet ({reason}): {_RETRY}") from None
+        raise UserError(f"{path}: damaged or truncated Parquet ({reason}): {_RETRY}") from None
     for number, row in enumerate(rows, start=1):
         yield f"row {number}", row
 
 
 def _parquet(path: Path) -> Iterator[object]:
-    """Read rows a few at a time, and stop where the texts become more than such a file may hold."""
+    """Read rows a few at a time, and stop where the texts exceed what such a file may contain."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -170,8 +172,8 @@ def _parquet(path: Path) -> Iterator[object]:
     _require_columns(path, schema.names)
     wanted = [name for name in (*COLUMNS, "id") if name in schema.names]
     if nested := [name for name in wanted if pa.types.is_nested(schema.field(name).type)]:
-        raise UserError(f"{path}: column {nested[0]} holds lists or structures: give it as text")
-    # Dictionary-encoded columns stay so until they are counted: a text that a million rows share stands there once.
+        raise UserError(f"{path}: column {nested[0]} contains lists or structures: convert it to text")
+    # Dictionary-encoded columns are counted before they are expanded: a million rows may share one text.
     texts = [name for name in wanted if _is_bytes(schema.field(name).type)]
     file = pq.ParquetFile(path, read_dictionary=texts)
     left = intake.allowance(path.stat().st_size)
@@ -179,14 +181,14 @@ def _parquet(path: Path) -> Iterator[object]:
         left -= sum(map(_size, batch.columns)) + batch.num_rows * _ROW
         if left < 0:
             raise UserError(
-                f"{path}: unpacks to more than {intake.allowance(path.stat().st_size) >> 20} MiB, far more than its "
-                f"size: {_RETRY}"
+                f"{path}: expands to more than {intake.allowance(path.stat().st_size) >> 20} MiB, "
+                f"far more than its size: {_RETRY}"
             )
         yield from batch.to_pylist()
 
 
 def _is_bytes(kind: Any) -> bool:
-    """Tell whether a column's values are of any length: text or bytes, in each of Arrow's layouts."""
+    """Return whether a column's values vary in length: text or bytes, in each of Arrow's layouts."""
     from pyarrow import types as t
 
     tests = (
@@ -201,7 +203,7 @@ def _is_bytes(kind: Any) -> bool:
 
 
 def _size(column: Any) -> int:
-    """Count a column's bytes as it would be without its dictionary."""
+    """Count a column's bytes without its dictionary."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,19 +1,19 @@
-"""Sharers whose adapters were trained elsewhere (``--sharers DIR``): a folder each, her LoRA beside her items.
+"""Sharers whose adapters were trained elsewhere (``--sharers DIR``): one folder each, with their LoRA and items.
 
 ::
 
     DIR/                               with several tasks DIR/LaMP-2/, DIR/LaMP-4/ … (any spelling of a task)
-      ann/                             one folder a sharer; its name is her id where sharer.json names none
+      ann/                             one folder per sharer; its name is the id unless sharer.json has one
         adapter_config.json            as PEFT's save_pretrained writes them: a plain LoRA
         adapter_model.safetensors
-        items.jsonl                    what her adapter was trained on, a row an item, oldest first
-        sharer.json                    not needed: {"id": "Ann", "profile": "what the profile text says"}
+        items.jsonl                    the items the adapter was trained on, one per row, oldest first
+        sharer.json                    optional: {"id": "Ann", "profile": "a profile text"}
 
-A row holds ``input`` and ``output``, or the task's own fields (LaMP-2: ``description``, ``tag``), and an ``id`` where
-it has one. ``"heldout": true`` marks an item of hers that her adapter never saw: what the heldout game sets against the
-others. Such items have to be drawn at random from all of hers; without any, that game is not applicable.
-``items.jsonl.gz`` and ``items.json`` (a list of rows) are read too. Adapters are looked at here for their hash only;
-``community/given.py`` reads them.
+A row has ``input`` and ``output``, or the task's own fields (LaMP-2: ``description``, ``tag``), and optionally an
+``id``. ``"heldout": true`` marks an item that the adapter never saw. The heldout game compares these items with the
+others. Draw them at random from all of the sharer's items; without any, that game does not apply.
+``items.jsonl.gz`` and ``items.json`` (a list of rows) are read too. Only the hash of an adapter is taken here;
+``community/given.py`` reads it.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ _BOTH_FORMS = "rows of input and output, or of the task's own fields"
 
 
 def require_layout(folder: Path, tasks: Sequence[str]) -> None:
-    """Raise UserError where a folder cannot hold the sharers of these tasks; no file in it is read."""
+    """Raise UserError where a folder cannot contain the sharers of these tasks. No file in it is read."""
     for task in tasks:
         home = folder_of(folder, task)
         if home == folder and len(tasks) > 1:
             raise UserError(
-                f"--sharers {folder}: holds one task's sharers, and {len(tasks)} tasks are run; give --tasks with one, "
-                f"or put each task's sharers into a folder of its name, {folder / task}"
+                f"--sharers {folder}: contains one task's sharers, but {len(tasks)} tasks are "
+                "run; pass --tasks with one, or move each task's sharers into a folder named "
+                f"after it, {folder / task}"
             )
 
 
 def with_sharers(data: Dataset, folder: Path, base: Path | None, *, strict: bool = False) -> Dataset:
-    """Put given sharers in the place of those that a run would train; the data's own candidates share nothing then.
+    """Replace the data's sharers by given ones. The data's own candidates share nothing then.
 
-    They stay candidates, as known non-members; who is given is taken out of the other roles.
+    The candidates stay, as known non-members. A given sharer is removed from the other roles.
 
     Raises
     ------
@@ -62,8 +63,8 @@ def with_sharers(data: Dataset, folder: Path, base: Path | None, *, strict: bool
     ids = {s.user.id for s in given}
     if both := [u.id for u in data.targets if u.id in ids]:
         raise UserError(
-            f"--sharers {folder}: {shown(both[0])} is also a target of {data.source}, who would merge her own adapter; "
-            "leave her out, or name her otherwise in sharer.json"
+            f"--sharers {folder}: {shown(both[0])} is also a target of {data.source} and would "
+            "merge their own adapter; remove the folder, or set another id in its sharer.json"
         )
     return replace(
         data,
@@ -75,19 +76,19 @@ def with_sharers(data: Dataset, folder: Path, base: Path | None, *, strict: bool
 
 
 def shown(name: str) -> str:
-    """Write an id for a message: one line, at most 60 characters, nothing that steers a terminal."""
+    """Format an id for a message: one line, at most 60 characters, no terminal control codes."""
     return ascii(name)[1:-1][:60]
 
 
 def folder_of(folder: Path, task: str) -> Path:
-    """Find the folder that holds a task's sharers: the one named after it, or the whole where none names a task."""
+    """Find the folder of a task's sharers: the one named after the task, or the whole where none names a task."""
     homes: dict[str, Path] = {}
     for entry in _folders(folder):
         name = None if _is_sharer(entry) else _task_named(entry.name)
         if name in homes:
             raise UserError(
-                f"--sharers {folder}: {shown(homes[name].name)} and {shown(entry.name)} are both of {name}; "
-                "put its sharers into one of them"
+                f"--sharers {folder}: {shown(homes[name].name)} and {shown(entry.name)} are both "
+                f"of {name}; move its sharers into one of them"
             )
         if name is not None:
             homes[name] = entry
@@ -96,7 +97,7 @@ def folder_of(folder: Path, task: str) -> Path:
     if task not in homes:
         held = ", ".join(sorted(homes))
         raise UserError(
-            f"--sharers {folder}: has no folder for {task}, only for {held}; add it, or give --tasks"
+            f"--sharers {folder}: has no folder for {task}, only for {held}; add it, or pass --tasks"
         )
     return homes[task]
 
@@ -106,7 +107,7 @@ def _folders(folder: Path) -> list[Path]:
         return sorted(e for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
     except OSError as error:
         raise UserError(
-            f"--sharers {folder}: {error.strerror}; give a folder with one folder a sharer"
+            f"--sharers {folder}: {error.strerror}; pass a folder with one folder per sharer"
         ) from None
 
 
@@ -128,14 +129,15 @@ def _sharers(folder: Path, task: Task, log: Log) -> Iterator[GivenSharer]:
         name = found.user.id
         if name in seen:
             raise UserError(
-                f"--sharers {folder}: {shown(seen[name])} and {shown(home.name)} are both of sharer {shown(name)}; "
-                "name one otherwise in its sharer.json"
+                f"--sharers {folder}: {shown(seen[name])} and {shown(home.name)} are both of "
+                f"sharer {shown(name)}; set another id in one sharer.json"
             )
         seen[name] = home.name
         yield found
     if not seen:
         raise UserError(
-            f"--sharers {folder}: holds no folder; put one in for each sharer, with {CONFIG}, {WEIGHTS} and {ITEMS[0]}"
+            f"--sharers {folder}: contains no folder; add one per sharer, with {CONFIG}, "
+            f"{WEIGHTS} and {ITEMS[0]}"
         )
 
 
@@ -144,25 +146,27 @@ def _sharer(home: Path, task: Task, log: Log) -> GivenSharer:
     name, profile = _card(home)
     path = next((home / n for n in ITEMS if (home / n).is_file()), None)
     if path is None:
-        raise UserError(f"{home}: has no {ITEMS[0]} (what her adapter was trained on): add {_BOTH_FORMS}")
+        raise UserError(
+            f"{home}: has no {ITEMS[0]} (the items the adapter was trained on): add {_BOTH_FORMS}"
+        )
     where = f"{shown(home.name)}/{path.name}"
     items, held = _items(_rows(path), task, name, where, log)
     items = _without_twins(items, held, where, log)
     trained = tuple(i.id for i in items if i.id not in held)
     if not trained:
         raise UserError(
-            f"{path}: holds no item that her adapter was trained on{log.first()}: give {_BOTH_FORMS}"
+            f"{path}: contains no item that the adapter was trained on{log.first()}: add {_BOTH_FORMS}"
         )
     user = User(name, tuple(items), profile=profile)
     return GivenSharer(user, trained, tuple(i.id for i in items if i.id in held), home, sha256)
 
 
 def _card(home: Path) -> tuple[str, str | None]:
-    """Read who she is: id and profile text."""
+    """Read a sharer's id and profile text."""
     path = home / "sharer.json"
     said: dict[str, object] = load_object(path) if path.exists() else {}
     if unknown := sorted(said.keys() - {"id", "profile"}):
-        raise UserError(f"{path}: {shown(unknown[0])} means nothing here; it may hold id and profile")
+        raise UserError(f"{path}: unknown entry {shown(unknown[0])}; only id and profile are allowed")
     try:
         profile = as_text(said, "profile") if "profile" in said else None
         return as_id({"id": home.name} | said), profile
@@ -179,7 +183,7 @@ def _rows(path: Path) -> Iterator[Row]:
 def _items(
     rows: Iterator[Row], task: Task, name: str, where: str, log: Log
 ) -> tuple[list[Item], dict[str, bool]]:
-    """Read her items, and which of them are held out; what is defective is reported and left out."""
+    """Read a sharer's items and which of them are held out. Defective items are reported and left out."""
     kept: dict[str, Item] = {}
     held: dict[str, bool] = {}
     for place, value in rows:
@@ -200,8 +204,10 @@ def _item(task: Task, name: str, place: str, row: Mapping[str, object]) -> tuple
     if not isinstance(out, bool):
         raise BadRecordError("heldout is neither true nor false")
     if "user" in row and as_id(row, "user") != name:
-        raise BadRecordError(f"its user is {shown(as_id(row, 'user'))!r}, the folder's is {shown(name)!r}")
-    # Without an id of its own, a row is called by its place in the file.
+        raise BadRecordError(
+            f"its user is {shown(as_id(row, 'user'))!r}, but the folder's is {shown(name)!r}"
+        )
+    # A row without an id gets its position in the file.
     record = row if row.get("id") not in (None, "") else {**row, "id": place.rpartition(" ")[2]}
     if "output" not in record or task.name == "LaMP-1":
         return parse_item(task, record), out
@@ -210,12 +216,12 @@ def _item(task: Task, name: str, place: str, row: Mapping[str, object]) -> tuple
 
 
 def _without_twins(items: Sequence[Item], held: dict[str, bool], where: str, log: Log) -> list[Item]:
-    """Leave held-out items out whose words she has twice: their twin may have been seen in training."""
+    """Drop held-out items whose words also occur in another item: the copy may have been trained on."""
     words = [item.words for item in items]
     kept = []
     for item in items:
         if item.id in held and words.count(item.words) > 1:
-            log.skip(where, shown(item.id), "is held out, and another item of hers has the same words")
+            log.skip(where, shown(item.id), "is held out, and another item of this sharer has the same words")
         else:
             kept.append(item)
     return kept

@@ -1,4 +1,4 @@
-"""Plain items to the Per-Pcs layout on disk, so that a team's own data has a split that stays."""
+"""Convert plain items to the Per-Pcs layout on disk, so that the split stays fixed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def import_items(
     adapt_share: float = 0.25,
     queries: float = 0.2,
 ) -> Dataset:
-    """Read plain items, draw roles, and write them as a Per-Pcs folder, whole or not at all.
+    """Read plain items, draw roles, and write them as a Per-Pcs folder, atomically.
 
     Reading ``out_dir`` gives the same users, in the same roles, with the same questions.
 
@@ -32,13 +32,13 @@ def import_items(
     Raises
     ------
     UserError
-        On what :func:`read` refuses, data that is not plain items, and an ``out_dir`` that holds something.
+        Where :func:`read` raises, where the data are not plain items, and where ``out_dir`` is not empty.
     """
     out = Path(out_dir)
     require_new(out)
     data = read(file, task, seed=seed, targets=targets, adapt_share=adapt_share, queries=queries)
     if data.layout != "items":
-        raise UserError(f"{file}: is already in the {data.layout} layout, which can be read as it is")
+        raise UserError(f"{file}: is already in the {data.layout} layout; no import is needed")
     with staged(out) as draft:
         write_files(data, draft)
     return data

@@ -1,4 +1,4 @@
-"""Plain items, what a team auditing its own product has: rows of ``user, input, output``, oldest first."""
+"""Plain items, the format for your own product's data: rows of ``user, input, output``, oldest first."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
 from prime_audit.lamp.tasks import Task
 
 MOST_QUERIES = 10
-"""Questions cut off one history, at most."""
+"""Most questions taken from one history."""
 TARGET_ITEMS = 5
-"""Items a user needs to be a target: one becomes a question, four are her history."""
+"""Items a user needs to be a target: one becomes a question, four stay as history."""
 ADAPT_ITEMS = 2
-"""Items a user needs to adapt the base model: a question and an item in front of it."""
+"""Items a user needs to adapt the base model: a question and an earlier item."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class _Record:
 def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
     """Read a JSONL, CSV or Parquet file and draw roles.
 
-    The last items of targets and adapting users become their questions. Users with fewer than
-    :data:`TARGET_ITEMS` (:data:`ADAPT_ITEMS`) items are never drawn for these roles, but may share.
-    LaMP-7's output is the tweet and its input a neutral wording, which only questions show. Of duplicates on both
-    sides of the cut the question stays; who is left with no history so is left out, and reported.
+    The last items of targets and adapting users become their questions. Users with fewer than :data:`TARGET_ITEMS`
+    (:data:`ADAPT_ITEMS`) items are never drawn for these roles, but may share. LaMP-7's output is the tweet; its
+    input is a neutral wording, which only questions show. If an item is both a question and in the history, the
+    question stays. A user with no history left is dropped and reported.
     """
     refuse_citations(path, task)
     people = _group(path, task, log)
@@ -45,13 +45,14 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
     adapt, targets = draw_roles(people, can_adapt, fit, options)
     if not targets:
         raise UserError(
-            f"{path}: no target can be drawn: {len(fit)} of {len(people)} users have the {TARGET_ITEMS} "
-            f"items it needs, and of these some adapt and a third may share{log.first()}: give more users"
+            f"{path}: no target can be drawn: {len(fit)} of {len(people)} users have the required "
+            f"{TARGET_ITEMS} items, and some of these adapt and a third may share{log.first()}: "
+            "add more users"
         )
-    asked = adapt | targets
+    with_questions = adapt | targets
     seen: set[str] = set()
     found = [
-        _user(task, name, rows, _cut_off(len(rows), options) if name in asked else 0, seen)
+        _user(task, name, rows, _cut_off(len(rows), options) if name in with_questions else 0, seen)
         for name, rows in people.items()
     ]
     users = [user for user in (_fit(task, user, path.name, log) for user in found) if user is not None]
@@ -59,9 +60,9 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
 
 
 def refuse_citations(path: Path, task: Task) -> None:
-    """Raise for LaMP-1, whose questions choose between two references that a row cannot carry."""
+    """Raise for LaMP-1, whose questions choose between two references that a plain row cannot contain."""
     if task.name == "LaMP-1":
-        raise UserError(f"{path}: plain items cannot carry LaMP-1's two references: use the Per-Pcs layout")
+        raise UserError(f"{path}: plain items cannot contain LaMP-1's two references: use the Per-Pcs layout")
 
 
 def _group(path: Path, task: Task, log: Log) -> dict[str, list[_Record]]:
@@ -84,7 +85,7 @@ def _parse_row(task: Task, row: Row) -> tuple[str, _Record]:
     where, value = row
     record = as_object(value)
     user, text, output = as_id(record, "user"), as_text(record, "input"), as_gold(task, record, "output")
-    # Without an id of its own, a row is called by its place in the file.
+    # A row without an id gets its position in the file.
     key = as_id(record) if record.get("id") not in (None, "") else where.rpartition(" ")[2]
     return user, _Record(key, text, output)
 
@@ -93,8 +94,8 @@ def _cut_off(items: int, options: SplitOptions) -> int:
     return max(1, min(MOST_QUERIES, int(options.queries * items)))
 
 
-def _user(task: Task, name: str, rows: Sequence[_Record], asked: int, seen: set[str]) -> User:
-    history = rows[: len(rows) - asked]
+def _user(task: Task, name: str, rows: Sequence[_Record], n_questions: int, seen: set[str]) -> User:
+    history = rows[: len(rows) - n_questions]
     queries = [
         Query(_query_id(name, row, seen), {task.text_field: row.input}, row.output)
         for row in rows[len(history) :]
@@ -105,7 +106,7 @@ def _user(task: Task, name: str, rows: Sequence[_Record], asked: int, seen: set[
 
 
 def _fit(task: Task, user: User, file: str, log: Log) -> User | None:
-    """Take her own questions out of a user's history; None where nothing is left of it."""
+    """Remove a user's own questions from their history; None where no history is left."""
     history = without_answers(task, user.history, user.queries, file, user_name(user.id), log)
     if not history:
         log.skip(file, user_name(user.id), "no history")
@@ -115,7 +116,7 @@ def _fit(task: Task, user: User, file: str, log: Log) -> User | None:
 
 def _query_id(user: str, row: _Record, seen: set[str]) -> str:
     key = f"{user}/{row.id}"
-    while key in seen:  # "a/b" + "c" is "a" + "b/c"
+    while key in seen:  # "a/b" + "c" equals "a" + "b/c"
         key += "'"
     seen.add(key)
     return key
@@ -123,5 +124,5 @@ def _query_id(user: str, row: _Record, seen: set[str]) -> str:
 
 def item_fields(task: Task, text: str, gold: str) -> dict[str, str]:
     """Name a plain row's input and output as the task does."""
-    # LaMP-7's text and gold are one field, the tweet: the later value stands.
+    # LaMP-7's text and gold are one field, the tweet: the later value wins.
     return {task.text_field: text, task.gold_field: gold}

@@ -1,8 +1,8 @@
 """The benchmark's official metrics, to the last digit.
 
-Two deviations, both where the official code has no number to give: ROUGE is the plain mean over examples (the
-released code prints a bootstrap's median, which changes from run to run), and a rating that is not finite
-(``nan``, ``inf``, or so large that its square is) counts as no number.
+There are two deviations, both where the official code has no fixed number. ROUGE is the plain mean over examples; the
+released code prints a bootstrap median, which changes from run to run. A rating that is not finite (``nan``, ``inf``,
+or with an infinite square) counts as no number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from prime_audit.lamp.tasks import Kind, Task
 OUTSIDE = -1
 """Class of an output that is none of the task's labels."""
 NEUTRAL_SCORE = 2.5
-"""What LaMP-3 uses where the reference is no number."""
+"""LaMP-3's value where the reference is not a number."""
 _LARGEST = 1e150
 
 
@@ -44,7 +44,7 @@ class MetricTable:
         return math.sqrt(mean) if metric == "RMSE" else mean
 
     def resampled(self, metric: str, weights: Floats) -> Floats:
-        """Return the metric under each row of ``weights``, ``[draws, examples]``: how often each is drawn."""
+        """Return the metric under each row of ``weights``, ``[draws, examples]``: how often each example is drawn."""
         column = self.columns[metric]
         sums = np.tensordot(weights, column, axes=1).astype(np.float64, copy=False)
         if metric == "f1":
@@ -54,7 +54,7 @@ class MetricTable:
 
 
 def metric_table(task: Task, golds: Sequence[str], preds: Sequence[str]) -> MetricTable:
-    """Score every example; ``golds`` may be another model's outputs."""
+    """Score every example. ``golds`` may be another model's outputs."""
     return MetricTable(task.metrics, _columns(task.kind, task, golds, preds))
 
 
@@ -67,8 +67,8 @@ def score(task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, f
 def item_scores(task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, Floats | Ints]:
     """Return each example's scores by metric.
 
-    Accuracy 0 or 1; MAE the absolute and RMSE the squared error; ROUGE its F-measure; all ``[examples]``. For
-    ``f1``, which no single example has, the classes of gold and prediction, ``[examples, 2]``, -1 outside.
+    Accuracy is 0 or 1, MAE the absolute error, RMSE the squared error and ROUGE its F-measure; all ``[examples]``. A
+    single example has no ``f1``: there it returns the classes of gold and prediction, ``[examples, 2]``, -1 outside.
     """
     columns: dict[str, Floats | Ints] = dict(_columns(task.kind, task, golds, preds))
     if "f1" in columns:
@@ -77,9 +77,9 @@ def item_scores(task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[
 
 
 def utility(task: Task, golds: Sequence[str], preds: Sequence[str], *, search: bool = False) -> float:
-    """Return PriME's f: the sum of the task's two metrics, higher is better (errors with the sign flipped).
+    """Return PriME's f: the sum of the task's two metrics, higher is better (the sign of errors is flipped).
 
-    ``search`` is for a target's own history: LaMP-1's golds there are citations, compared by both ROUGEs.
+    ``search`` is for a target's own history. LaMP-1's golds are citations there, compared by both ROUGEs.
     """
     if search and task.name == "LaMP-1":
         return sum(float(np.mean(column)) for column in _columns("generation", task, golds, preds).values())
@@ -89,9 +89,9 @@ def utility(task: Task, golds: Sequence[str], preds: Sequence[str], *, search: b
 
 @functools.lru_cache(maxsize=200_000)
 def rouge(gold: str, pred: str) -> tuple[float, float]:
-    """Return ROUGE-1's and ROUGE-L's F-measure, bit-equal to ``rouge_score`` without stemmer; remembered.
+    """Return the F-measures of ROUGE-1 and ROUGE-L, bit-equal to ``rouge_score`` without stemmer; cached.
 
-    A search writes the same answer to the same item again and again.
+    A search produces the same answer to the same item many times.
     """
     from rapidfuzz.distance import LCSseq
 
@@ -108,7 +108,7 @@ def _columns(kind: Kind, task: Task, golds: Sequence[str], preds: Sequence[str])
     if len(golds) != len(preds):
         raise ValueError(f"{len(golds)} golds but {len(preds)} predictions")
     if not golds:
-        raise UserError(f"{task.name}: there is no example to score")
+        raise UserError(f"{task.name}: no example to score")
     return _SCORERS[kind](task, golds, preds)
 
 
@@ -117,7 +117,7 @@ def _classification_columns(task: Task, golds: Sequence[str], preds: Sequence[st
     labels = np.arange(len(task.labels))
     is_gold, is_pred = gold[:, None] == labels, pred[:, None] == labels
     counts = np.stack([is_gold & is_pred, is_gold, is_pred], axis=1).astype(np.float64)
-    # A reference outside the labels, too, agrees: both are class -1.
+    # A reference outside the labels also agrees: both are class -1.
     return {"accuracy": (gold == pred).astype(np.float64), "f1": counts}
 
 
@@ -127,7 +127,7 @@ def _classes(task: Task, outputs: Sequence[str]) -> Ints:
 
 
 def _macro_f1(sums: Floats) -> Floats:
-    """Average F1 over *all* labels, an absent one 0, from ``[..., 3, labels]`` hits, golds, predictions."""
+    """Average F1 over *all* labels (0 for an absent one) from ``[..., 3, labels]`` hits, golds, predictions."""
     hits, others = 2 * sums[..., 0, :], sums[..., 1, :] + sums[..., 2, :]
     scores = np.divide(hits, others, out=np.zeros_like(hits), where=others > 0)
     means: Floats = np.mean(scores, axis=-1)
@@ -163,7 +163,7 @@ def _generation_columns(_task: Task, golds: Sequence[str], preds: Sequence[str])
 
 @functools.lru_cache(maxsize=200_000)
 def _words(text: str) -> tuple[str, ...]:
-    # Not ``rouge_score.tokenizers``, whose stemmer brings in all of nltk: this is what it calls where there is none.
+    # Not ``rouge_score.tokenizers``, which imports all of nltk for its stemmer. This is what it calls without one.
     from rouge_score.tokenize import tokenize
 
     return tuple(tokenize(text, None))

@@ -36,7 +36,7 @@ def questions_file(folder: Path) -> Path:
     named = [path for split in ("dev", "train") for path in found if path.name == f"{split}{QUESTIONS}"]
     if not named and len(found) > 1:
         raise UserError(
-            f"{folder}: several splits ({', '.join(p.name for p in found)}): name the file to read"
+            f"{folder}: several splits ({', '.join(p.name for p in found)}): pass the file to read"
         )
     return (named or found)[0]
 
@@ -45,12 +45,12 @@ def outputs_file(questions: Path) -> Path:
     """Return the outputs file beside a questions file."""
     path = questions.with_name(questions.name.removesuffix(QUESTIONS) + OUTPUTS)
     if not path.is_file():
-        raise UserError(f"{questions}: its golds are missing: put {path.name} beside it")
+        raise UserError(f"{questions}: its golds are missing: add {path.name} beside it")
     return path
 
 
 def stated_task(path: Path) -> Task | None:
-    """Return the task that an outputs or label file names, if it names one."""
+    """Return the task in an outputs or label file, if it has one."""
     name = load_object(path).get("task")
     if name is None:
         return None
@@ -63,7 +63,7 @@ def stated_task(path: Path) -> Task | None:
 
 
 def load_outputs(path: Path, log: Log) -> dict[str, str | None]:
-    """Read ``{"task", "golds": [{"id", "output"}]}`` as text by id; None where the output is defective."""
+    """Read ``{"task", "golds": [{"id", "output"}]}`` as a dict from id to text; None for a defective output."""
     golds = load_object(path).get("golds")
     if not isinstance(golds, list):
         raise UserError(
@@ -72,9 +72,9 @@ def load_outputs(path: Path, log: Log) -> dict[str, str | None]:
     return parse_outputs(golds, path.name, log)
 
 
-def require_same_ids(asked: Collection[str], answered: Collection[str], where: str) -> None:
-    """Raise where two files do not hold the same ids."""
-    missing, extra = sorted(set(asked) - set(answered)), sorted(set(answered) - set(asked))
+def require_same_ids(query_ids: Collection[str], answered: Collection[str], where: str) -> None:
+    """Raise where two files have different ids."""
+    missing, extra = sorted(set(query_ids) - set(answered)), sorted(set(answered) - set(query_ids))
     parts = [
         f"{len(ids)} {what} (first: {ascii(ids[0])[1:-1][:60]})"
         for what, ids in (("missing", missing), ("too many", extra))
@@ -96,8 +96,8 @@ class _Person:
 def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
     """Read one split; each record is a question with its user's profile.
 
-    Records of one ``user_id`` are one user: her questions together, her profiles united by item id. Where
-    there is no ``user_id``, every question is a user of its own, and is called by the question's id.
+    Records of one ``user_id`` are one user: all their questions, and their profiles united by item id. Without
+    ``user_id``, every question is a user of its own, named after the question's id.
     """
     outputs = outputs_file(questions)
     golds, records = load_outputs(outputs, log), load_list(questions)
@@ -124,17 +124,17 @@ def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) 
 def _require_outputs(
     records: Sequence[object], golds: Collection[str], questions: Path, outputs: Path
 ) -> None:
-    asked = set()
+    query_ids = set()
     for value in records:
         try:
-            asked.add(as_id(as_object(value)))
+            query_ids.add(as_id(as_object(value)))
         except BadRecordError:  # reported when the record is read
             continue
-    require_same_ids(asked, golds, f"{outputs} for {questions.name}")
+    require_same_ids(query_ids, golds, f"{outputs} for {questions.name}")
 
 
 def _add_items(person: _Person, items: Sequence[object]) -> None:
-    """Unite profiles: what an earlier record of the user already held is not added again."""
+    """Unite profiles: items from an earlier record of the user are not added again."""
     known = {repr(item) for item in person.items} if person.records else set()
     person.items += [item for item in items if repr(item) not in known]
     person.records += 1
@@ -142,7 +142,7 @@ def _add_items(person: _Person, items: Sequence[object]) -> None:
 
 def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User | None:
     history = parse_history(task, _oldest_first(person.items), file, user_name(name), log)
-    # Another record's profile of the same user may hold the answer to this one's question.
+    # Another record's profile of the same user may contain the answer to this question.
     history = without_answers(task, history, person.queries, file, user_name(name), log)
     if not person.queries:
         return None  # reported with the question
@@ -153,7 +153,7 @@ def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User |
 
 
 def _oldest_first(items: Sequence[object]) -> Sequence[object]:
-    """Sort by date where every item has one (ISO: its text sorts as time); else the file's order stands."""
+    """Sort by date where every item has one (ISO dates sort as text), else keep the file's order."""
     dates = [item.get("date") if isinstance(item, dict) else None for item in items]
     keys = [date for date in dates if isinstance(date, str) and _DATE.match(date)]
     if len(keys) < len(items):

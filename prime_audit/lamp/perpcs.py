@@ -39,9 +39,9 @@ OPPU_PROFILES = ("profile_user_100.json", "profile_user_others.json")
 _NO_GOLDS: Mapping[str, str | None] = {}
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Folder:
-    """One folder being read: what the files share."""
+    """One folder being read, with what its files share."""
 
     path: Path
     task: Task
@@ -51,13 +51,13 @@ class _Folder:
     queries: set[str] = field(default_factory=set)
 
     def read_profiles(self, *names: str) -> None:
-        """Read profile texts, by user; a missing file means that there are none."""
+        """Read profile texts by user; a missing file means that there are none."""
         for name in names:
             if (self.path / name).is_file():
                 self.profiles |= _profile_texts(self.path / name, name, self.log)
 
     def read_users(self, name: str, *, labels: str = "", ask: bool = False) -> list[User]:
-        """Read a file of users; ``labels``: the optional file of their golds; ``ask``: who ask only."""
+        """Read a file of users; ``labels`` has their golds, ``ask`` means that users have questions only."""
         records = load_list(self.path / name)
         golds = _NO_GOLDS
         if labels and (self.path / labels).is_file():
@@ -75,11 +75,11 @@ class _Folder:
         record = as_object(value)
         key = as_id(record, "user_id")
         if key in self.users:
-            raise BadRecordError("this user was there before")
+            raise BadRecordError("duplicate user")
         items = as_list(record, "profile")
-        asked = as_list(record, "query") if record.get("query") is not None or ask else []
+        questions = as_list(record, "query") if record.get("query") is not None or ask else []
         history = parse_history(self.task, items, file, user_name(key), self.log)
-        queries = parse_queries(self.task, asked, golds, self.queries, file, user_name(key), self.log)
+        queries = parse_queries(self.task, questions, golds, self.queries, file, user_name(key), self.log)
         history = without_answers(self.task, history, queries, file, user_name(key), self.log)
         if not history:
             raise BadRecordError("no history")
@@ -90,9 +90,9 @@ class _Folder:
 
 
 def read_perpcs(folder: Path, task: Task, log: Log) -> Roles:
-    """Read a Per-Pcs folder; ``user_reserve_10_percent.json``, which no experiment uses, is left alone."""
+    """Read a Per-Pcs folder. ``user_reserve_10_percent.json`` is ignored: no experiment uses it."""
     _require_files(folder, ADAPT, TARGETS, CANDIDATES)
-    reader = _Folder(folder, task, log)
+    reader = _Folder(path=folder, task=task, log=log)
     reader.read_profiles(PROFILES)
     adapt = reader.read_users(ADAPT, ask=True)
     targets = reader.read_users(TARGETS, labels=LABELS, ask=True)
@@ -100,9 +100,9 @@ def read_perpcs(folder: Path, task: Task, log: Log) -> Roles:
 
 
 def read_oppu(folder: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
-    """Read an OPPU folder: its top 100 are targets; of the others, the adapting share is drawn."""
+    """Read an OPPU folder. Its top 100 are targets; the adapting share is drawn from the others."""
     _require_files(folder, OPPU_TARGETS, OPPU_OTHERS)
-    reader = _Folder(folder, task, log)
+    reader = _Folder(path=folder, task=task, log=log)
     reader.read_profiles(*OPPU_PROFILES)
     targets = reader.read_users(OPPU_TARGETS, labels=OPPU_LABELS, ask=True)
     others = reader.read_users(OPPU_OTHERS)
@@ -112,7 +112,7 @@ def read_oppu(folder: Path, task: Task, options: SplitOptions, log: Log) -> Role
 
 
 def labels_file(folder: Path) -> Path | None:
-    """Return the folder's label file, which names the task, where it has one."""
+    """Return the folder's label file, which contains the task's name, where there is one."""
     found = (folder / name for name in (LABELS, OPPU_LABELS))
     return next((path for path in found if path.is_file()), None)
 
@@ -120,7 +120,7 @@ def labels_file(folder: Path) -> Path | None:
 def _require_files(folder: Path, *names: str) -> None:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise UserError(f"{folder}: {', '.join(missing)} missing: complete the folder")
+        raise UserError(f"{folder}: {', '.join(missing)} missing: add the missing files")
 
 
 def _profile_texts(path: Path, name: str, log: Log) -> dict[str, str]:
@@ -130,7 +130,7 @@ def _profile_texts(path: Path, name: str, log: Log) -> dict[str, str]:
     elif isinstance(content, dict):
         texts = content
     else:
-        raise UserError(f"{path}: holds {type_name(content)}, not texts by user: is it the right file?")
+        raise UserError(f"{path}: contains {type_name(content)}, not texts by user: is it the right file?")
     kept = {}
     for key in texts:
         try:
@@ -141,7 +141,7 @@ def _profile_texts(path: Path, name: str, log: Log) -> dict[str, str]:
 
 
 def _query_ids(records: list[object]) -> set[str]:
-    """Return the ids of all questions, also of those that will turn out defective."""
+    """Return the ids of all questions, including those that will be found defective."""
     found = set()
     for record in records:
         queries = record.get("query") if isinstance(record, dict) else None

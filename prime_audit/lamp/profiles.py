@@ -1,4 +1,4 @@
-"""Profile texts made without a language model: the same form as Table 11 asks for, from counts."""
+"""Profile texts from counts, without a language model, in the form that Table 11 asks for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prime_audit.lamp.data import Item
 from prime_audit.lamp.tasks import Task
 
 FREQUENT_WORDS = 8
-"""How many of a user's words a summary names."""
+"""Words of a user that a summary names."""
 
 # Words of three letters and more: shorter ones are never counted.
 _FUNCTION_WORDS = """
@@ -24,9 +24,9 @@ with would you your
 _STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wording:
-    """How a summary says what it counted; two wordings say the same, and write labels alike."""
+    """Wording of a summary. Two wordings state the same facts and the same labels."""
 
     none: str
     """Of an empty history."""
@@ -71,14 +71,14 @@ REWORDED = Wording(
     habit="{mark} stands in {share} of them",
     words=". Some words come again and again: {words}.",
 )
-"""What ``PLAIN`` says, in other words; nothing is added, nothing is left out."""
+"""What ``PLAIN`` states, in other words, with nothing added or left out."""
 
 
 def summary_profile(task: Task, history: Sequence[Item], wording: Wording = PLAIN) -> str:
-    """Summarise a history by counting; deterministic, for when no model writes profiles.
+    """Summarise a history by counting. Deterministic; used where no model writes profiles.
 
-    LaMP-2 and LaMP-3 answer in the form that Table 11 demands; the others name the interests or the style
-    that it asks for: frequent words, typical length, capitals and closing punctuation.
+    LaMP-2 and LaMP-3 answer in the form that Table 11 demands. The others name the interests or the style that it
+    asks for: frequent words, typical length, capitals and closing punctuation.
     """
     if not history:
         return wording.none
@@ -96,7 +96,7 @@ def summary_profile(task: Task, history: Sequence[Item], wording: Wording = PLAI
 
 
 def _scores(golds: Sequence[str], wording: Wording) -> str:
-    """Name the commonest score above and below the middle; a side without scores is left out."""
+    """Name the most common score above and below the middle; a side without scores is left out."""
     scale = ("1", "2", "3", "4", "5")
     parts = []
     for side, scores in (("positive", scale[3:]), ("negative", scale[:2])):

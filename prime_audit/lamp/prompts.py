@@ -1,7 +1,7 @@
 """Prompts and training examples, to the exact character (paper, Tables 11 and 12, and the released code).
 
-Where neither says, the released Per-Pcs code decides: the retrieval query's text, retrieved items best first,
-and every field of an item cut, its gold too.
+Where neither decides, the released Per-Pcs code does: the text of the retrieval query, the order of retrieved items
+(best first), and the cut of every field of an item, gold included.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ __all__ = [
 ]
 
 QUESTION_WORDS = 768
-"""Cut of adaptation questions, and of a history item that is the question of its own training prompt."""
+"""Word limit of adaptation questions, and of a history item that is the question of its own training prompt."""
 HISTORY_WORDS = 368
-"""Cut of each field of an item in a history block, in a retrieval document, and for the encoder."""
+"""Word limit of each field of an item in a history block, in a retrieval document, and for the encoder."""
 PROFILE_WORDS = 200
-"""Cut of each field of an item from which a profile is written."""
+"""Word limit of each field of an item from which a profile is written."""
 
 Kind = Literal["plain", "augmented"]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One prompt and the text expected after it, as a model is trained on it or asked."""
+    """One prompt with the text expected after it, for training or for querying a model."""
 
     id: str
     """Unique within a data set: ``user/item/kind`` for history items, the query's id for queries."""
     prompt: str
-    """What the model is shown."""
+    """The text that the model sees."""
     gold: str
-    """What it should answer."""
+    """The expected answer."""
     item: str
-    """The id of the history item or query it was made from."""
+    """The id of its history item or query."""
     kind: Kind
     """``plain``, or ``augmented`` with a profile or history items in front."""
 
     @property
     def text(self) -> str:
-        """Prompt and gold with one space between, as they are trained on (EOS is the engine's)."""
+        """Return prompt and gold with one space between, as in training. The engine adds EOS."""
         return f"{self.prompt} {self.gold}"
 
 
@@ -69,12 +69,12 @@ def cut(text: str, words: int) -> str:
 
 
 def item_text(task: Task, item: Item) -> str:
-    """Write one item as a line of the history block: what BM25 searches and the encoder embeds."""
+    """Write one item as a line of the history block, which BM25 searches and the encoder embeds."""
     return task.history_item.format(**_cut_fields(item.fields, HISTORY_WORDS))
 
 
 def history_block(task: Task, items: Sequence[Item]) -> str:
-    """Write the history block, which ends in three line breaks; empty without items."""
+    """Write the history block, which ends with three line breaks; empty without items."""
     return _history_block([item_text(task, item) for item in items])
 
 
@@ -86,7 +86,7 @@ def profile_block(text: str) -> str:
 def question_prompt(
     task: Task, fields: Mapping[str, str], *, history: Sequence[Item] = (), profile: str | None = None
 ) -> str:
-    """Write the evaluation prompt of a question, whose text is not cut, with profile and history in front."""
+    """Write the evaluation prompt of a question (uncut), with profile and history in front."""
     return _front(profile, history_block(task, history)) + task.instruction.format(**fields)
 
 
@@ -106,7 +106,7 @@ def query_examples(task: Task, user: User, *, k: int = 0, profile: str | None = 
 def adaptation_examples(task: Task, user: User, profile: str | None) -> list[Example]:
     """Write the examples that adapt the base model: a question with the profile and the best item in front.
 
-    Questions are cut to 768 words (not LaMP-1's). A user without profile or history gets the block she has.
+    Questions are cut to 768 words, except in LaMP-1. A user without profile or history gets only the block they have.
     """
     words = QUESTION_WORDS if task.cut_questions else None
     return list(_query_examples(task, user, k=1, profile=profile, words=words))
@@ -123,8 +123,9 @@ def history_examples(
 ) -> list[Example]:
     """Write the training examples of a user's history, item by item, oldest first.
 
-    Each item gives one plain example; where the task says so and ``augmented``, also one with the profile and
-    the best *earlier* item in front. An item with no earlier one in the pool gives the plain example only.
+    Each item gives one plain example. Where the task has it and ``augmented`` is set, it also gives one with the
+    profile and the best *earlier* item in front. An item without an earlier one in the pool gives the plain example
+    only.
 
     Parameters
     ----------
@@ -160,14 +161,14 @@ def item_examples(
     k: int = 0,
     profile: str | None = None,
 ) -> list[Example]:
-    """Ask a deployed system for a user's items: her training prompts, with what it puts in front of a question.
+    """Write a deployed system's prompts for a user's items: training prompts with its own retrieval in front.
 
     Parameters
     ----------
     items
-        Ids of the items asked for; they may or may not be in the store.
+        Ids of the queried items; they may or may not be in the store.
     store
-        The records that the system retrieves from, the same for every item: it does not know what is asked for.
+        The records that the system retrieves from, the same for every item: it does not know which item is queried.
     k
         Records it puts in front, best first.
     profile
@@ -188,15 +189,15 @@ def item_examples(
 
 def profile_request(task: Task, items: Sequence[Item]) -> str:
     """Write Table 11's prompt: the items (ten, drawn by the caller) as a bracketed list of quoted strings."""
-    # Python's list notation, quotes included, is what the released code inserts.
+    # The released code inserts Python's list notation, quotes included.
     return task.profile_prompt.format(history=[_profile_item(task, item) for item in items])
 
 
 def _gold(task: Task, user: User, item: Item, fields: Mapping[str, str]) -> str:
     if task.gold_field not in fields:
         raise UserError(
-            f"{task.name}: item {item.id} of user {user.id} has no {task.gold_field}, without which one can "
-            "neither train nor search; use data that carries it, such as the Per-Pcs layout"
+            f"{task.name}: item {item.id} of user {user.id} has no {task.gold_field}, which "
+            "training and searching need: use data that has it, such as the Per-Pcs layout"
         )
     return fields[task.gold_field]
 

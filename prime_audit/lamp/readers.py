@@ -1,4 +1,4 @@
-"""The one door for data: any layout, recognised by its files, to a data set of users by role."""
+"""The one door for data: any layout, recognised by its files, becomes a data set of users by role."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ARCHIVES = (
     *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst"),
     *(".7z", ".rar", ".bz2", ".xz", ".zst"),
 )
-"""Files that are refused: unpacking somebody's archive is for programs that do nothing else."""
+"""Archive files, which are refused: unpack them with a dedicated program."""
 Layout = Literal["official", "perpcs", "oppu", "items"]
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where the data lies."""
+    """Where the data is."""
 
     path: Path
     """A folder, or the file to read."""
@@ -49,43 +49,51 @@ def read(
     Parameters
     ----------
     path
-        A task's folder, a folder with one subfolder a task, an official questions file, or a file of plain
-        items. Of several official splits in a folder, dev is read, else train; name a file to read another.
+        A task's folder, a folder with one subfolder per task, an official questions file, or a file of plain items.
+        Of several official splits in a folder, dev is read, else train; pass a file to read another.
     task
-        Any spelling of the task; may be left out where the data or its file's name says it.
+        Any spelling of the task. Optional where the data or the file's name has it.
     seed, targets, adapt_share, queries
-        How roles are drawn and questions cut off where the layout has none (:class:`SplitOptions`).
+        How to draw roles and take questions where the layout has none (:class:`SplitOptions`).
     strict
         Raise at any defect instead of reporting it in ``Dataset.defects``.
 
     Raises
     ------
     UserError
-        On a fault of a whole file, an unknown layout or task, and a data set without targets or candidates.
+        For a fault of a whole file, an unknown layout or task, and a data set without targets or candidates.
     """
     options = SplitOptions(seed, targets, adapt_share, queries)
-    asked = find_task(task) if task is not None else None
-    source = _find(Path(path), asked)
-    found, log = _task(source, asked), Log()
+    wanted = find_task(task) if task is not None else None
+    source = _find(Path(path), wanted)
+    found, log = _task(source, wanted), Log()
     try:
         roles = _READERS[source.layout](source.path, found, options, log)
     except UserError:
-        if strict:  # too few people may be the defects' doing: the defects are what to mend
+        if strict:  # defects may be the reason for too few people: report them first
             log.require_none(path)
         raise
     if strict:
         log.require_none(path)
     _require_people(path, roles, log)
-    return Dataset(found.name, str(path), source.layout, *roles, tuple(log.defects))
+    return Dataset(
+        task=found.name,
+        source=str(path),
+        layout=source.layout,
+        adapt=roles[0],
+        targets=roles[1],
+        candidates=roles[2],
+        defects=tuple(log.defects),
+    )
 
 
 def task_of(path: str | Path) -> Task:
-    """Tell which task a path holds, by what its data state or its name; UserError where neither says."""
+    """Return the task of a path, from its data or its name. Raises UserError where neither has one."""
     return _task(_find(Path(path), None), None)
 
 
 def searchable(dataset: Dataset) -> bool:
-    """Tell whether every history item carries what training and searching need (official LaMP-1 does not)."""
+    """Return whether all history items have what training and searching need (official LaMP-1: no)."""
     gold = TASKS[dataset.task].gold_field
     users = (*dataset.targets, *dataset.candidates)
     return all(gold in item.fields for user in users for item in user.history)
@@ -96,8 +104,8 @@ def require_searchable(dataset: Dataset) -> None:
     if not searchable(dataset):
         gold = TASKS[dataset.task].gold_field
         raise UserError(
-            f"{dataset.source}: {dataset.task} histories without {gold} can be neither trained on nor "
-            "searched: use data that carries it, such as the Per-Pcs layout"
+            f"{dataset.source}: {dataset.task} histories without {gold} cannot be trained on or "
+            "searched: use data that has it, such as the Per-Pcs layout"
         )
 
 
@@ -120,19 +128,21 @@ def _find(path: Path, task: Task | None) -> _Source:
         if not path.is_file():
             raise UserError(f"{path}: no such file or folder: check the path")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}): check its rights") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}): check its permissions"
+        ) from None
     if path.name.endswith(official.QUESTIONS):
         return _Source(path, "official")
     if path.name.lower().endswith(ARCHIVES):
-        raise UserError(f"{path}: archives are not read: unpack it ({_unpacking(path)}) and give the folder")
+        raise UserError(f"{path}: archives are not read: unpack it ({_unpacking(path)}) and pass the folder")
     if path.name.lower().endswith(TABLE_SUFFIXES):
         return _Source(path, "items")
     known = ", ".join(f"*{suffix}" for suffix in (official.QUESTIONS, *TABLE_SUFFIXES))
-    raise UserError(f"{path}: no layout is known by this name: give a folder, or {known}")
+    raise UserError(f"{path}: no layout is known by this name: pass a folder, or {known}")
 
 
 def _unpacking(path: Path) -> str:
-    """Give a command that puts nothing outside the folder it is told."""
+    """Return a command that unpacks an archive safely, into one folder."""
     if path.name.lower().endswith(".zip"):
         return "python -m zipfile -e FILE FOLDER"
     return (
@@ -152,7 +162,7 @@ def _find_in_folder(folder: Path, task: Task | None) -> _Source:
         return _find(choices[0], task)
     if choices:
         names = ", ".join(entry.name for entry in choices[:8])
-        raise UserError(f"{folder}: several data sets ({names}): name one of them, or the task")
+        raise UserError(f"{folder}: several data sets ({names}): pass one of them, or the task")
     wanted = f" of {task.name}" if task else ""
     raise UserError(
         f"{folder}: no data{wanted} in a known layout: official LaMP, Per-Pcs, OPPU, or plain items"
@@ -170,30 +180,30 @@ def _layout_of(folder: Path) -> _Source | None:
 
 
 def _holds(entry: Path) -> bool:
-    """Tell whether a folder's entry is a data set: a task's folder in a known layout, or a table."""
+    """Return whether a folder's entry is a data set: a task's folder in a known layout, or a table."""
     if entry.is_dir():
         return _task_in_name(entry) is not None and _layout_of(entry) is not None
     return entry.name.lower().endswith(TABLE_SUFFIXES)
 
 
-def _task(source: _Source, asked: Task | None) -> Task:
-    """Settle the task: what the data states must be what was asked for; a name helps where neither says."""
+def _task(source: _Source, wanted: Task | None) -> Task:
+    """Choose the task. The data's own task must match the option; a name decides where neither is present."""
     file = None
     if source.layout == "official":
         file = official.outputs_file(source.path)
     elif source.layout != "items":
         file = perpcs.labels_file(source.path)
     stated = official.stated_task(file) if file else None
-    if asked and stated and asked is not stated:
+    if wanted and stated and wanted is not stated:
         raise UserError(
-            f"{file}: holds {stated.name}, not {asked.name}: name the other task or the other file"
+            f"{file}: contains {stated.name}, not {wanted.name}: pass the other task or the other file"
         )
-    path = Path(os.path.realpath(source.path))  # which bears a link to itself
-    found = asked or stated or _task_in_name(path) or _task_in_name(path.parent)
+    path = Path(os.path.realpath(source.path))  # which links to itself
+    found = wanted or stated or _task_in_name(path) or _task_in_name(path.parent)
     if found is None:
         raise UserError(
-            f"{source.path}: neither the data nor its name says the task: give --tasks (compare, plan) or --task, "
-            f"one of {', '.join(TASKS)}"
+            f"{source.path}: neither the data nor its name has the task: pass --tasks (compare, "
+            f"plan) or --task, one of {', '.join(TASKS)}"
         )
     return found
 
@@ -212,4 +222,4 @@ def _task_in_name(path: Path) -> Task | None:
 def _require_people(path: str | Path, roles: Roles, log: Log) -> None:
     for name, users in (("target", roles[1]), ("candidate for sharing", roles[2])):
         if not users:
-            raise UserError(f"{path}: no {name} is left{log.first()}: give more users")
+            raise UserError(f"{path}: no {name} is left{log.first()}: add more users")

@@ -13,9 +13,9 @@ from prime_audit.lamp.files import BadRecordError, type_name
 from prime_audit.lamp.tasks import Task
 
 MOST_DEFECTS = 1_000_000
-"""Defects that are gathered; a small packed file may hold many more."""
+"""Most defects that are collected; a small compressed file may contain many more."""
 _SHOWN = 60
-"""Characters of an id that a message shows."""
+"""Characters of an id shown in a message."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Log:
     """All of them."""
 
     def skip(self, file: str, record: str, problem: object) -> None:
-        """Report a record that is left out; UserError where there are so many that nothing can be read here."""
+        """Report a record that is left out. Raises UserError above ``MOST_DEFECTS``."""
         if len(self.defects) >= MOST_DEFECTS:
             raise UserError(
                 f"{file}: more than {MOST_DEFECTS:,} defective records{self.first()}: is it the right file?"
@@ -34,7 +34,7 @@ class Log:
         self.defects.append(Defect(file, record, str(problem)))
 
     def first(self) -> str:
-        """Name the first defect, their number and the commonest problem, in brackets; empty where there is none."""
+        """Return the first defect, their number and the most common problem, in brackets; empty without defects."""
         if not self.defects:
             return ""
         ((problem, count),) = Counter(defect.problem for defect in self.defects).most_common(1)
@@ -76,7 +76,7 @@ def as_id(record: Mapping[str, object], name: str = "id") -> str:
 
 
 def as_text(record: Mapping[str, object], name: str) -> str:
-    """Return a field that is text with something in it, as it stands."""
+    """Return a field that is non-empty text, unchanged."""
     value = record.get(name)
     if value is None:
         raise BadRecordError(f"no {name}")
@@ -87,18 +87,18 @@ def as_text(record: Mapping[str, object], name: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise BadRecordError(f"{name} holds half a character (a lone surrogate)") from None
+        raise BadRecordError(f"{name} contains half a character (a lone surrogate)") from None
     return value
 
 
 def as_label(task: Task, record: Mapping[str, object], name: str) -> str:
-    """Return a label of the task, stripped; for LaMP-3 ``4``, ``4.0`` and the number 4 are the same."""
+    """Return a label of the task, stripped. In LaMP-3, ``4``, ``4.0`` and the number 4 are the same."""
     value = record.get(name)
     if task.kind == "rating":
         value = _digits(value)
     label = as_text({name: value}, name).strip()
     if label not in task.labels:
-        raise BadRecordError(f"{name} {label[:40]!r} is none of the labels {', '.join(task.labels)}")
+        raise BadRecordError(f"{name} {label[:40]!r} is not one of the labels {', '.join(task.labels)}")
     return label
 
 
@@ -115,7 +115,8 @@ def parse_item(task: Task, value: object) -> Item:
         labelled = name == task.gold_field and task.labels
         fields[name] = as_label(task, record, name) if labelled else as_text(record, name)
     for name in task.optional_fields:
-        # Absent and empty are the same here: LaMP-1's abstract is in no prompt, its citation is missed later.
+        # Absent and empty are the same here: LaMP-1's abstract is in no prompt, and a missing citation is found
+        # later.
         if record.get(name) not in (None, ""):
             fields[name] = as_text(record, name)
     return Item(as_id(record), fields)
@@ -126,13 +127,13 @@ def parse_question(task: Task, record: Mapping[str, object]) -> dict[str, str]:
     fields = task.parse_question(as_text(record, "input"))
     if fields is None:
         raise BadRecordError(
-            f"the question is not of {task.name}'s form (its marker is missing or ambiguous)"
+            f"the question does not have {task.name}'s form (its marker is missing or ambiguous)"
         )
     return {name: as_text(fields, name) for name in task.query_fields}
 
 
 def parse_history(task: Task, items: Sequence[object], file: str, user: str, log: Log) -> tuple[Item, ...]:
-    """Read a history, reporting and leaving out what is defective or has an id that was there before."""
+    """Read a history. Items with a defect or a duplicate id are reported and left out."""
     kept: dict[str, Item] = {}
     for number, value in enumerate(items, start=1):
         try:
@@ -155,7 +156,7 @@ def parse_queries(
     user: str,
     log: Log,
 ) -> tuple[Query, ...]:
-    """Read a user's questions; ``golds`` are the label file's, ``seen`` the data set's ids so far."""
+    """Read a user's questions. ``golds`` are the label file's, ``seen`` the ids of the data set so far."""
     kept = []
     for number, value in enumerate(queries, start=1):
         try:
@@ -173,11 +174,11 @@ def parse_queries(
 def without_answers(
     task: Task, history: Sequence[Item], queries: Sequence[Query], file: str, user: str, log: Log
 ) -> tuple[Item, ...]:
-    """Leave out items that are one of the user's own questions: their answer would stand in front of it."""
-    asked = {words for query in queries for words in asked_words(task, query)}
+    """Remove items that are one of the user's own questions: their answer would be in the prompt."""
+    questions = {words for query in queries for words in question_words(task, query)}
     kept = []
     for item in history:
-        if item_words(task, item) in asked:
+        if item_words(task, item) in questions:
             log.skip(
                 file, f"{user}, item {record_name({'id': item.id}, 0)}", "is also one of the user's questions"
             )
@@ -186,21 +187,21 @@ def without_answers(
     return tuple(kept)
 
 
-def asked_words(task: Task, query: Query) -> set[str]:
-    """Return the words (case and punctuation aside) by which a history item is known to be this question."""
+def question_words(task: Task, query: Query) -> set[str]:
+    """Return the words (without case and punctuation) that identify a history item as this question."""
     texts = [query.fields.get(task.text_field, "")]
-    # LaMP-7's questions show another wording than the item, whose text is the gold; a label is no item's text.
+    # LaMP-7's questions show another wording than the item, whose text is the gold. A label is no item's text.
     texts += [] if task.labels else [query.gold]
     return {words_or_text(text) for text in texts if text}
 
 
 def item_words(task: Task, item: Item) -> str:
-    """Return the words of an item's text, to be looked for among :func:`asked_words`."""
+    """Return the words of an item's text, to compare with :func:`question_words`."""
     return words_or_text(item.fields[task.text_field])
 
 
 def parse_outputs(outputs: Sequence[object], file: str, log: Log) -> dict[str, str | None]:
-    """Read ``[{"id", "output"}]`` as text by id: empty text is kept (a model's may be), a defect is None."""
+    """Read ``[{"id", "output"}]`` as a dict from id to text. Empty text stays; a defect becomes None."""
     found: dict[str, str | None] = {}
     for number, value in enumerate(outputs, start=1):
         try:
@@ -219,7 +220,7 @@ def parse_outputs(outputs: Sequence[object], file: str, log: Log) -> dict[str, s
 
 
 def record_name(value: object, number: int, key: str = "id") -> str:
-    """Name a record by its id, or else by its place, for a message."""
+    """Name a record in a message by its id, or else by its position."""
     name = value.get(key) if isinstance(value, dict) else None
     if isinstance(name, int) and not isinstance(name, bool):
         return str(name)[:_SHOWN]
@@ -227,7 +228,7 @@ def record_name(value: object, number: int, key: str = "id") -> str:
 
 
 def user_name(id: str) -> str:
-    """Name a user in a message: whatever her id holds, on one line and of bounded length."""
+    """Name a user in a message: one line of limited length, whatever the id contains."""
     return f"user {visible(' '.join(id.split()))[:_SHOWN]}"
 
 
@@ -244,7 +245,7 @@ def _parse_query(task: Task, record: Mapping[str, object], golds: Mapping[str, s
 
 
 def _digits(value: object) -> object:
-    """Write a number as text, a whole one without decimals (``"4.0"``, too, is 4); leave anything else."""
+    """Write a number as text, a whole one without decimals (``"4.0"`` becomes 4). Other values stay unchanged."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return value
     try:

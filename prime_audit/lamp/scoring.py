@@ -17,19 +17,19 @@ def score_files(task: str | None, golds_path: str | Path, preds_path: str | Path
     Raises
     ------
     UserError
-        Where a file is of another task, a record is defective, or the ids are not exactly the same.
+        Where a file is of another task, a record is defective, or the ids differ.
     """
     paths = Path(golds_path), Path(preds_path)
-    asked = find_task(task) if task is not None else None
+    wanted = find_task(task) if task is not None else None
     for path in paths:
         stated = stated_task(path)
-        asked = asked or stated
-        if stated and stated is not asked:
+        wanted = wanted or stated
+        if stated and stated is not wanted:
             raise UserError(
-                f"{path}: is of {stated.name}, not {asked and asked.name}: give files of one task"
+                f"{path}: is of {stated.name}, not {wanted and wanted.name}: pass files of one task"
             )
-    if asked is None:
-        raise UserError(f"{golds_path}: no task: name it")
+    if wanted is None:
+        raise UserError(f"{golds_path}: no task in the file: pass --task")
     log = Log()
     golds, preds = (load_outputs(path, log) for path in paths)
     if log.defects:
@@ -39,4 +39,4 @@ def score_files(task: str | None, golds_path: str | Path, preds_path: str | Path
     pairs = [
         (gold, pred) for key, gold in golds.items() if gold is not None and (pred := preds[key]) is not None
     ]
-    return score(asked, [gold for gold, _ in pairs], [pred for _, pred in pairs])
+    return score(wanted, [gold for gold, _ in pairs], [pred for _, pred in pairs])

@@ -21,9 +21,9 @@ def open_data(
     sharers: Path | None = None,
     base_adapter: Path | None = None,
 ) -> Dataset:
-    """Return one task's users: of the world with this seed, or of a path, split by the settings' numbers.
+    """Return one task's users: from the world with this seed, or from a path with the settings' split.
 
-    ``sharers``: a folder of people who share adapters trained elsewhere (``lamp/given.py``), on ``base_adapter``.
+    ``sharers`` is a folder of people whose adapters were trained elsewhere (``lamp/given.py``) on ``base_adapter``.
     """
     found = _read(data, task, seed, settings, strict=strict)
     if sharers is None:
@@ -41,7 +41,7 @@ def _read(data: str, task: str, seed: int, settings: Settings, *, strict: bool) 
             task,
             seed=seed,
             adapt=round(settings.get("adapt_share", task) * Sizes.users),
-            # As with plain items: a number of targets at most.
+            # As with plain items: at most this number of targets.
             targets=min(settings.get("targets", task), Sizes.targets),
         )
         return made.capped(settings.get("max_items", task))

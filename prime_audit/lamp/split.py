@@ -17,12 +17,12 @@ Roles: TypeAlias = tuple[tuple[User, ...], tuple[User, ...], tuple[User, ...]]
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How roles are drawn, and how questions are cut off histories, where a layout has none."""
+    """How to draw roles and take questions from histories where a layout has none."""
 
     seed: int = 0
     """The same seed and the same users give the same roles, whatever the order of the file."""
     targets: int = 100
-    """Targets at most; fewer where less than a third of the users would be left as candidates."""
+    """Most targets; fewer where less than a third of the users would stay candidates."""
     adapt_share: float = 0.25
     """Share of the users who adapt the base model."""
     queries: float = 0.2
@@ -30,27 +30,27 @@ class SplitOptions:
 
     def __post_init__(self) -> None:
         if self.targets < 1:
-            raise UserError(f"targets: {self.targets} is no number of users: give at least 1")
+            raise UserError(f"targets: {self.targets} is not a number of users: pass at least 1")
         for name, share in (("adapt_share", self.adapt_share), ("queries", self.queries)):
             if not 0 <= share < 1:
-                raise UserError(f"{name}: {share} is no share: give at least 0 and less than 1")
+                raise UserError(f"{name}: {share} is not a share: pass at least 0 and less than 1")
 
 
 def draw_roles(
     users: Collection[str], can_adapt: Set[str], can_target: Set[str], options: SplitOptions
 ) -> tuple[set[str], set[str]]:
-    """Draw who adapts the base model and who is a target; everyone else is a candidate.
+    """Draw who adapts the base model and who is a target. Everyone else is a candidate.
 
-    Of those who can be targets, the adapting share and a third are left for the other roles, so that long
-    histories remain to share where few users have one. Both shares are of those who can fill the role, which
-    in most data is everyone.
+    Of the possible targets, the adapting share and a third are left for the other roles. Otherwise no long histories
+    would be left to share where few users have one. Both shares are of the users who can fill the role, which in most
+    data is everyone.
 
     Parameters
     ----------
     users
         All users' ids, each once.
     can_adapt, can_target
-        Those with enough data for the role; the others can only be candidates.
+        Users with enough data for the role; the others can only be candidates.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """The six LaMP tasks as one table: fields, labels, metrics and every template that decides a token.
 
-Templates are those of the paper's Tables 11 and 12; line breaks, item templates, retrieval queries and
-training templates are those of the released Per-Pcs code, whose results the paper compares with.
+Templates are those of the paper's Tables 11 and 12. Line breaks, item templates, retrieval queries and training
+templates are those of the released Per-Pcs code, whose results the paper compares with.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ TAGS = (
 """LaMP-2's labels, in the order of Table 12."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One LaMP task: a row of the table."""
 
     name: str
-    """``LaMP-2`` and alike: the name in records and on leaderboards."""
+    """The name in records and on leaderboards, for example ``LaMP-2``."""
     short: str
-    """Per-Pcs' and OPPU's name of the task, which is also their folder's name."""
+    """The name of the task in Per-Pcs and OPPU, which is also the name of its folder."""
     official: str
     """The name in official output files."""
     aliases: tuple[str, ...]
@@ -54,9 +54,9 @@ class Task:
     optional_fields: tuple[str, ...]
     """Fields of a history item that a layout may lack (read where present)."""
     text_field: str
-    """The item field that plays the question's part."""
+    """The item field used as the question."""
     gold_field: str
-    """The item field that plays the gold's part in training."""
+    """The item field used as the gold in training."""
     query_fields: tuple[str, ...]
     """The fields of a question, in the order of its text."""
     labels: tuple[str, ...]
@@ -78,9 +78,9 @@ class Task:
     question_pattern: str
     """Regular expression that finds the query fields in an official question."""
     augmented_training: bool
-    """Whether a history item but the first also trains with an earlier item and the profile in front."""
+    """Whether a history item (except the first) also trains with an earlier item and the profile in front."""
     cut_questions: bool = True
-    """Whether a question that adapts the base model is cut to 768 words (all tasks but LaMP-1)."""
+    """Whether a question that adapts the base model is cut to 768 words (all tasks except LaMP-1)."""
 
     @property
     def metrics(self) -> tuple[str, str]:
@@ -89,15 +89,15 @@ class Task:
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether both metrics are gains (false for LaMP-3, whose metrics are errors)."""
+        """Return whether both metrics are gains (false for LaMP-3, whose metrics are errors)."""
         return self.kind != "rating"
 
     def parse_question(self, text: str) -> dict[str, str] | None:
         """Find the query fields in an official question; None where its fixed text is missing.
 
-        LaMP-1's titles may hold quotation marks, so a field is whatever lies between the fixed texts; a
-        question that can be read in two ways is as malformed as one that cannot be read. The other tasks'
-        text is what follows the first marker, as in the released code.
+        LaMP-1's titles may contain quotation marks, so a field is everything between the fixed texts. A question with
+        two possible readings is malformed too. In the other tasks the text is what follows the first marker, as in
+        the released code.
         """
         match = re.fullmatch(self.question_pattern, text, re.DOTALL)
         if match is None:
@@ -143,7 +143,7 @@ _LAMP_1 = Task(
     aliases=("lamp1",),
     kind="classification",
     item_fields=("title",),
-    # Official files have no citation; the abstract is in no prompt.
+    # Official files have no citation, and the abstract is in no prompt.
     optional_fields=("abstract", "citation"),
     text_field="title",
     gold_field="citation",
@@ -242,7 +242,7 @@ _LAMP_4 = Task(
     history_item="Article: {text} Headline: {title}\n",
     retrieval_query=f"{_HEADLINE}: {{text}}",
     training=f"{_USER}{_HEADLINE}.\nArticle: {{text}} Headline:",
-    # The released file reads "gives one of their articles"; the paper's table is followed.
+    # The released file has the typo "gives one of their articles"; this follows the paper's table.
     profile_prompt=(
         "Given this author's previous articles, try to describe a template for their headlines. I want to be "
         "able to accurately predict the headline given one of their articles. Be specific about their style "
@@ -320,7 +320,7 @@ _SPELLINGS = {
 
 
 def find_task(name: str) -> Task:
-    """Return the task of this name, in any spelling and case; raises the unknown-name error otherwise."""
+    """Return the task of this name, in any spelling and case. Raises the unknown-name error otherwise."""
     task = _SPELLINGS.get(name.strip().lower())
     if task is None:
         raise unknown("task", name, [*TASKS, *(task.short for task in TASKS.values())])

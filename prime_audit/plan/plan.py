@@ -1,10 +1,10 @@
-"""What will be run: tasks, methods with their parameters, model, data, numbers. Nothing here imports torch."""
+"""From options to a plan: tasks, methods with their parameters, model, data, numbers. Nothing here imports torch."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,14 @@ from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
 from prime_audit.games.deal import GAMES
 from prime_audit.lamp.tasks import find_task
+from prime_audit.plan.options import deciding, filled, spec_of
 from prime_audit.plugins import Augment, Method
 from prime_audit.plugins.calling import front_of
 from prime_audit.plugins.loading import load_attack, load_method, load_run_settings, read_params
 from prime_audit.settings import Settings
 
-DEVICES = ("auto", "cpu", "cuda")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 REFERENCE = "np"
-"""The method every other is compared with; it is always run."""
+"""The method that all others are compared with; it always runs."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Part:
 
     @property
     def label(self) -> str:
-        """As typed but for the order: ``prime:alpha=0.6,k=3``."""
+        """As typed, parameters in the plugin's order: ``prime:alpha=0.6,k=3``."""
         return self.plugin.name + (":" + ",".join(f"{k}={v}" for k, v in self.given) if self.given else "")
 
     def values(self, settings: Settings, task: str) -> dict[str, Any]:
@@ -43,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method as run: one way to personalise the model, and what goes in front of the prompt."""
+    """A method as it runs: one way to personalise the model, and what goes in front of the prompt."""
 
     core: Part
     """Makes the personalised model; ``np`` where the user named a method of the prompt alone."""
@@ -61,8 +60,11 @@ class MethodSpec:
         alone = self.core.label == REFERENCE and self.fronts
         return "+".join(p.label for p in (() if alone else (self.core,)) + self.fronts)
 
+    def __str__(self) -> str:
+        return self.label
+
     def augment(self, settings: Settings, task: str) -> Augment:
-        """Decide what goes in front of a task's prompts: the most items, and the profile if any part wants it."""
+        """Decide what goes in front of a task's prompts: the most items, and the profile if any part uses it."""
         alone = self.core.plugin.name == REFERENCE and len(self.fronts) == 1
         made = [front_of(p.plugin, p.values(settings, task), alone=alone) for p in self.fronts]
         wordings = [a.wording for a in made if a.profile]
@@ -77,7 +79,7 @@ class MethodSpec:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A run, decided."""
 
@@ -100,142 +102,112 @@ class Plan:
     plugins: tuple[Path, ...] = ()
     strict: bool = False
     sharer_dp: Privacy | None = None
-    """What sharers' adapters are to satisfy; None: trained without noise."""
+    """The privacy that sharers' adapters must satisfy; None: trained without noise."""
     against: tuple[str, ...] = (REFERENCE,)
-    """Labels of the methods whose utility is subtracted from every other's; the reference first."""
+    """Labels of the methods that all others are compared with; the reference first."""
     sharers: Path | None = None
     """Folder of sharers whose adapters were trained elsewhere; None: candidates of the data share."""
     base_adapter: Path | None = None
     """The adapter that these were trained on; None: the base as it is."""
     notes: tuple[str, ...] = field(default=(), compare=False)
-    """What the user should be told of how the words were read; decides nothing."""
+    """What to report of how the options were read."""
+
+    @property
+    def preset(self) -> str:
+        """The preset's name."""
+        return self.settings.preset
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """What ``--set`` changes: key → value."""
+        return self.settings.overrides
 
     def reading(self) -> dict[str, Any]:
-        """Return how the data are read, as words of ``open_data``."""
+        """Return how the data are read, as keywords of ``open_data``."""
         return {"strict": self.strict, "sharers": self.sharers, "base_adapter": self.base_adapter}
 
     def spec(self) -> dict[str, Any]:
-        """All that decides the numbers, as plain JSON."""
-        return {
-            "tasks": list(self.tasks),
-            "methods": [m.label for m in self.methods],
-            "attacks": list(self.attacks),
-            "games": list(self.games),
-            "data": self.data,
-            "model": self.model,
-            "encoder": self.encoder,
-            "profiler": self.profiler,
-            "device": self.device,
-            "dtype": self.dtype,
-            "seed": self.seed,
-            "strict": self.strict,
-            "preset": self.settings.preset,
-            "overrides": self.settings.overrides,
-            "settings": {task: self.settings.for_task(task) for task in self.tasks},
-            "plugins": [p.name for p in self.plugins],
-            "sharer_dp": asdict(self.sharer_dp) if self.sharer_dp else None,
-            "against": list(self.against),
-            **{
-                key: _relative(path)
-                for key, path in (("sharers", self.sharers), ("base_adapter", self.base_adapter))
-                if path
-            },
-        }
+        """Return all that decides the numbers, as plain JSON."""
+        return {**spec_of(self), "settings": {task: self.settings.for_task(task) for task in self.tasks}}
 
 
-def _relative(path: Path) -> str:
-    """Name a folder without the machine's own path: what is in it counts, and has its hash."""
-    return path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
+def make_plan(**options: Any) -> Plan:
+    """Check every name and number and decide the run.
 
+    ``options`` are the keywords of ``compare()`` that decide what is run (``plan/options.py``). What is named twice is
+    run once, and ``notes`` say so; of methods that do the same (``oppu,oppu:recipe=sharers``) the first is run.
 
-def make_plan(
-    *,
-    methods: str | Sequence[str],
-    tasks: str | Sequence[str] | None = None,
-    attacks: str | Sequence[str] = "loss",
-    games: str | Sequence[str] = "paper,heldout",
-    data: str = "world",
-    model: str | None = None,
-    encoder: str | None = None,
-    profiler: str | None = None,
-    preset: str = "laptop",
-    overrides: Sequence[str] = (),
-    device: str = "auto",
-    dtype: str = "auto",
-    seed: int = 0,
-    plugins: Iterable[str | Path] = (),
-    strict: bool = False,
-    sharer_dp: str | None = None,
-    against: str | Sequence[str] = REFERENCE,
-    sharers: str | Path | None = None,
-    base_adapter: str | Path | None = None,
-) -> Plan:
-    """Check every name and number and decide the run; UserError for anything unknown.
-
-    What is named twice is run once, and ``notes`` say so; of methods that are the same in all they do
-    (``oppu,oppu:recipe=sharers``) the first is run.
+    Raises
+    ------
+    UserError
+        For anything unknown or that does not go together.
     """
-    files = tuple(Path(p) for p in plugins)
-    settings = load_run_settings(preset, overrides, files)
-    names = default_tasks(data) if tasks is None else _tasks(tasks)
-    specs = _distinct(parse_methods(",".join([REFERENCE, *words(methods)]), files), settings, names)
-    played = tuple(dict.fromkeys(words(games)))
-    for game in played:
+    given = filled("make_plan()", options, deciding())
+    files = tuple(Path(p) for p in given["plugins"])
+    settings = load_run_settings(given["preset"], given["overrides"], files)
+    for key in ("preset", "overrides"):
+        del given[key]
+    tasks = default_tasks(given["data"]) if given["tasks"] is None else _tasks(given["tasks"])
+    typed = ",".join([REFERENCE, *words(given["methods"])])
+    specs = _distinct(parse_methods(typed, files), settings, tasks)
+    games = words(given["games"])
+    for game in games:
         if game not in GAMES:
             raise unknown("game", game, GAMES)
-    chosen = [load_attack(a, files).name for a in words(attacks)]
-    asked, typed = words(tasks or ()), _split_methods(",".join(words(methods)))
-    notes = (
-        *repeated("--methods", typed, [_in_force(_parse_method(w, files), settings, names) for w in typed]),
-        *repeated("--tasks", asked, [find_task(t).name for t in asked]),
-        *repeated("--attacks", words(attacks), chosen),
-        *repeated("--games", words(games), words(games)),
-    )
-    for what, value, known in (("device", device, DEVICES), ("dtype", dtype, DTYPES)):
-        if value not in known:
-            raise UserError(f"--{what} {value}: give one of {', '.join(known)}")
-    _require_given(sharers, base_adapter, sharer_dp, names)
-    return Plan(
-        names,
-        specs,
-        tuple(dict.fromkeys(chosen)),
-        played,
-        data,
-        model or settings.get("model"),
-        settings.get("encoder") if encoder is None else encoder,
-        settings.get("profiler") if profiler is None else profiler,
-        device,
-        dtype,
-        seed,
-        settings,
-        files,
-        strict,
-        None if sharer_dp is None else parse_privacy(sharer_dp, "--sharer-dp"),
-        _baselines(against, specs, files),
-        Path(sharers) if sharers else None,
-        Path(base_adapter) if base_adapter else None,
-        notes,
-    )
+    attacks = [load_attack(a, files).name for a in words(given["attacks"])]
+    _require_given(given["sharers"], given["base_adapter"], given["sharer_dp"], tasks)
+    privacy, model = given["sharer_dp"], given["model"] or settings.get("model")
+    read = {
+        "tasks": tasks,
+        "methods": specs,
+        "attacks": tuple(dict.fromkeys(attacks)),
+        "games": tuple(dict.fromkeys(games)),
+        "model": model,
+        **{key: settings.get(key) for key in ("encoder", "profiler") if given[key] is None},
+        "settings": settings,
+        "plugins": files,
+        "sharer_dp": None if privacy is None else parse_privacy(privacy, "--sharer-dp"),
+        "against": _baselines(given["against"], specs, files),
+        **{key: Path(given[key]) if given[key] else None for key in ("sharers", "base_adapter")},
+        "notes": tuple(_notes(given, settings, files, tasks, attacks)),
+    }
+    return Plan(**{**given, **read})
+
+
+def _notes(
+    given: Mapping[str, Any],
+    settings: Settings,
+    files: Sequence[Path],
+    tasks: Sequence[str],
+    attacks: Sequence[str],
+) -> Iterator[str]:
+    """Report the names that are given twice."""
+    methods, named = _split_methods(",".join(words(given["methods"]))), words(given["tasks"] or ())
+    means = [_in_force(_parse_method(word, tuple(files)), settings, tasks) for word in methods]
+    yield from repeated("--methods", methods, means)
+    yield from repeated("--tasks", named, [find_task(t).name for t in named])
+    yield from repeated("--attacks", words(given["attacks"]), attacks)
+    yield from repeated("--games", words(given["games"]), words(given["games"]))
 
 
 def repeated(option: str, typed: Sequence[str], means: Sequence[Hashable]) -> Iterator[str]:
-    """Tell of each word of an option that means the same as one before it."""
+    """Report each word of an option that means the same as one before it."""
     first: dict[Hashable, str] = {}
     for word, meant in zip(typed, means, strict=True):
         before = first.get(meant)
         first.setdefault(meant, word)
         if before is not None:
-            how = "is named again" if word == before else f"is the same as {before}"
-            yield f"note: {option}: {word} {how}; it is run once"
+            how = "is named twice" if word == before else f"is the same as {before}"
+            yield f"note: {option}: {word} {how}; it runs once"
 
 
 def _require_given(
     sharers: str | Path | None, base: str | Path | None, privacy: str | None, tasks: Sequence[str]
 ) -> None:
-    """Refuse words that do not go with adapters trained elsewhere, or without them."""
+    """Refuse options that contradict adapters trained elsewhere, or need them."""
     if sharers is None:
         if base is not None:
-            raise UserError(f"--base-adapter {base}: goes with --sharers, whose adapters were trained on it")
+            raise UserError(f"--base-adapter {base}: needs --sharers, whose adapters were trained on it")
         return
     if privacy is not None:
         raise UserError(
@@ -249,7 +221,7 @@ def _require_given(
 def _baselines(
     against: str | Sequence[str], specs: Sequence[MethodSpec], files: Iterable[Path]
 ) -> tuple[str, ...]:
-    """Read the labels that others are compared with; each must be run."""
+    """Read the labels that others are compared with; each must be among the methods."""
     run = {s.label for s in specs}
     asked = [s.label for s in parse_methods(",".join([REFERENCE, *words(against)]), files)]
     for label in asked:
@@ -260,14 +232,14 @@ def _baselines(
 
 def _tasks(text: str | Sequence[str]) -> tuple[str, ...]:
     if not (named := words(text)):
-        raise UserError("--tasks: names no task; give for instance --tasks LaMP-2, or leave it out")
+        raise UserError("--tasks: names no task; write for example --tasks LaMP-2, or leave it out")
     return tuple(dict.fromkeys(find_task(t).name for t in named))
 
 
 def _distinct(
     specs: Sequence[MethodSpec], settings: Settings, tasks: Sequence[str]
 ) -> tuple[MethodSpec, ...]:
-    """Keep the first of methods whose parts have the same parameters in force, however they were typed."""
+    """Keep the first of methods whose parts have the same parameters in force."""
     kept: dict[Hashable, MethodSpec] = {}
     for spec in specs:
         kept.setdefault(_in_force(spec, settings, tasks), spec)
@@ -280,7 +252,7 @@ def _in_force(spec: MethodSpec, settings: Settings, tasks: Sequence[str]) -> Has
 
 
 def default_tasks(data: str) -> tuple[str, ...]:
-    """Tasks run when none is named: LaMP-2 and LaMP-4 of the world, else the one task the data holds."""
+    """Return the tasks that run by default: LaMP-2 and LaMP-4 of the world, else the one task of the data."""
     if data == "world":
         return ("LaMP-2", "LaMP-4")
     from prime_audit.lamp.readers import task_of

@@ -19,11 +19,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from prime_audit.audit.signals import FIELDS
 from prime_audit.errors import FAULTS, UserError, unknown
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins.contracts import Attack, Method, Param, first_line
-from prime_audit.settings import BOUNDS, Reader, Settings, load_settings, parse_like, require_bounds
+from prime_audit.settings import SETTINGS, Reader, Settings, load_settings, parse_like, require_bounds
 
 Kind = Literal["method", "attack"]
 
@@ -65,6 +64,8 @@ def load_method(name: str, files: Iterable[Path] = ()) -> Method:
 
 def load_attack(name: str, files: Iterable[Path] = ()) -> Attack:
     """Import one attack by name; UserError for an unknown name or a file that does not import."""
+    from prime_audit.audit.signals import FIELDS  # numpy: completion lists plugins without it
+
     plugin = _load("attack", name, files)
     assert isinstance(plugin, Attack)
     for need in plugin.needs:
@@ -115,7 +116,8 @@ def _default(param: Param, settings: Settings, task: str) -> Any:
 def _read_param(name: str, param: Param, settings: Settings, text: str, where: str) -> Any:
     """Read a parameter's text by the type of its default (of a preset's number: the same for every task)."""
     default = _default(param, settings, next(iter(TASKS)))
-    bounds = param.bounds or BOUNDS.get(str(param.default).removeprefix("preset:"))
+    setting = SETTINGS.get(str(param.default).removeprefix("preset:"))
+    bounds = param.bounds or (setting.bounds if setting else None)
     value = require_bounds(parse_like(text, 0 if default is None else default, where), bounds, where)
     if param.choices and value not in param.choices:
         raise unknown(f"{param.name} of {name}", value, param.choices)

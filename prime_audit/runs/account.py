@@ -1,4 +1,4 @@
-"""What a run takes down of its data, its community and its models, for the record and the files beside it."""
+"""The parts of a record on data, community and models, and the files beside it."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ def data_of(task: str, data: Dataset) -> Data:
     """Describe one task's data."""
     roles = {"adapt": data.adapt, "targets": data.targets, "candidates": data.candidates}
     return Data(
-        task,
-        data.source,
-        data.layout,
-        data.sha256,
-        data.split_sha256,
-        {role: len(users) for role, users in roles.items()},
-        sum(len(u.history) for users in roles.values() for u in users),
-        sum(len(u.queries) for u in data.targets),
-        len(data.defects),
-        tuple(str(d) for d in data.defects[:20]),
+        task=task,
+        source=data.source,
+        layout=data.layout,
+        sha256=data.sha256,
+        split_sha256=data.split_sha256,
+        users={role: len(users) for role, users in roles.items()},
+        items=sum(len(u.history) for users in roles.values() for u in users),
+        queries=sum(len(u.queries) for u in data.targets),
+        defects=len(data.defects),
+        first_defects=tuple(str(d) for d in data.defects[:20]),
     )
 
 
 ROLES_GIVEN = ("perpcs", "oppu")
-"""Layouts that say themselves who adapts, is tested and shares."""
+"""Layouts with their own roles."""
 
 
 def data_cautions(data: Dataset, cut: int, settings: Settings) -> Iterator[str]:
-    """Say what a reader must know of the data; ``cut``: texts that lost their front."""
+    """Warnings on the data; ``cut`` counts texts that lost their front."""
     task, most = data.task, settings.get("max_items", data.task)
     for key in ("targets", "adapt_share") if data.layout in ROLES_GIVEN else ():
         if (said := settings.override(key, task)) is not None:
             yield (
-                f"{key}={said} has no effect: {data.source} says itself who is in which role (data import --targets "
-                "and --adapt-share say it when plain items are split)"
+                f"{key}={said} has no effect: {data.source} has its own roles (set them with data "
+                "import --targets and --adapt-share when you import plain items)"
             )
     if cut:
         yield f"{cut} texts were longer than the model's context and lost their front"
@@ -58,18 +58,18 @@ def data_cautions(data: Dataset, cut: int, settings: Settings) -> Iterator[str]:
         yield f"{data.older} older history items left out (max_items = {most})"
     if data.defects:
         yield (
-            f"{len(data.defects)} defective records in the data, the first: {data.defects[0]}; all are "
-            f"listed by prime-audit data check {shlex.quote(data.source)} --task {task}"
+            f"{len(data.defects)} defective records in the data, the first: {data.defects[0]}; "
+            f"list all with prime-audit data check {shlex.quote(data.source)} --task {task}"
         )
     if shared := shared_questions(data):
         yield (
-            f"{shared} of {sum(len(u.queries) for u in data.targets)} questions stand in other users' histories too "
-            "(their golds may differ): sharers may have trained on them"
+            f"{shared} of {sum(len(u.queries) for u in data.targets)} questions also occur in "
+            "other users' histories (their golds may differ): sharers may have trained on them"
         )
 
 
 def describe(community: Community) -> dict[str, Any]:
-    """Describe who shares, how like each target they are, and where adapters lie."""
+    """Describe the sharers, their similarity to each target, and the paths of the adapters."""
     return {
         "sharers": [
             {
@@ -93,7 +93,7 @@ def describe(community: Community) -> dict[str, Any]:
 
 
 def _place(community: Community, name: str) -> str:
-    """Return where the cache keeps an adapter of the bank, from its root; empty where it does not."""
+    """Return an adapter's path below the cache's root; empty where the cache does not have it."""
     origin = community.origins.get(community.engine.bank.hashes.get(name, ""))
     return origin.place if origin else ""
 
@@ -101,7 +101,7 @@ def _place(community: Community, name: str) -> str:
 def model_row(
     task: str, core: str, target: str, personal: Personal, bank: AdapterBank, game: str | None
 ) -> dict[str, object]:
-    """Write one target's model as a row of ``models.jsonl``; ``game`` names the one that it was made again for."""
+    """Write one target's model as a row of ``models.jsonl``. ``game`` names the game that rebuilt it."""
     names = personal.mixture.names
     made_of = {n: list(bank.made_of[n]) for n in names if n in bank.made_of}
     row: dict[str, object] = {

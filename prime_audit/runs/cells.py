@@ -1,9 +1,9 @@
-"""Cells: the unit of work that a run is made of, and that a cluster can carry – task × core method × chunk of targets.
+"""Cells, the unit of work of a run and of a cluster: task × core method × chunk of targets.
 
-A cell's models are made, answer their targets' questions and are asked all that the games need; all of it is kept by
-content in the store. So whoever carries cells out, in whatever order, the run that then goes through all of them finds
-them kept and writes the same record. Chunks are the plan's (setting ``chunk``), not an executor's: batches, and so last
-bits, do not depend on who does the work. Nothing here imports torch.
+A cell builds its models, answers their targets' questions and computes what the games need. All results are stored by
+content. So any process may carry out any cell in any order. The run then reads all of them from the store and writes
+the same record. Chunks belong to the plan (setting ``chunk``), not to an executor: batches, and so last bits, do not
+depend on the executor. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Cell:
     targets: tuple[str, ...]
     """Ids of the chunk's targets, in the data's order."""
     weight: float
-    """Estimate of the work, in no unit: for the order alone."""
+    """Estimated work in arbitrary units, used for the order only."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """Why a cell was given up: the process that carried it out died, time and again."""
+    """A cell that was given up: its process died repeatedly."""
 
     why: str
     """In one line."""
@@ -45,7 +45,7 @@ class Lost:
 
 
 def cells_of(plan: Plan, datasets: Mapping[str, Dataset]) -> tuple[Cell, ...]:
-    """List a plan's cells in the order in which a single process goes through them: tasks, cores, chunks."""
+    """List a plan's cells in the order of a single process: tasks, cores, chunks."""
     return tuple(
         Cell(task, core, number, ids, weight(plan, spec, task, users))
         for task, data in datasets.items()
@@ -56,19 +56,19 @@ def cells_of(plan: Plan, datasets: Mapping[str, Dataset]) -> tuple[Cell, ...]:
 
 
 def cores_of(methods: Iterable[MethodSpec]) -> dict[str, MethodSpec]:
-    """List the personalised models that are needed, each once: ``prime`` serves ``prime+rag`` too."""
+    """List the personalised models, each once: ``prime`` also serves ``prime+rag``."""
     return {spec.core.label: spec for spec in methods}
 
 
 def chunks(plan: Plan, data: Dataset, task: str) -> list[tuple[str, ...]]:
-    """Cut a task's targets into chunks of the setting ``chunk``; 0: one chunk of all."""
+    """Split a task's targets into chunks of the setting ``chunk``; 0: one chunk of all."""
     ids = tuple(user.id for user in data.targets)
     size = plan.settings.get("chunk", task) or max(1, len(ids))
     return [ids[i : i + size] for i in range(0, len(ids), size)]
 
 
 def weight(plan: Plan, spec: MethodSpec, task: str, users: Sequence[User]) -> float:
-    """Estimate a cell's work: what its targets wrote, as often as a search with a budget reads it."""
+    """Estimate a cell's work: the targets' items, times the number of passes of a search with a budget."""
     letters = sum(len(item.words) for user in users for item in user.history)
     budget = spec.core.values(plan.settings, task).get("budget", 1)
     return float(letters * max(1, budget) if isinstance(budget, int | float) else letters)

@@ -1,4 +1,4 @@
-"""Progress while a run goes on, and the account of what each stage took."""
+"""Progress of a run, and the cost of each stage."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ if TYPE_CHECKING:
 
 
 EVERY = 30.0
-"""Seconds between two lines that a long stage prints where there is no terminal to draw on."""
+"""Seconds between two lines of a long stage where there is no terminal."""
 
 
 @dataclass
 class _Pace:
-    """How far a stage is, in lines."""
+    """Progress of a stage, in lines."""
 
     title: str
     total: int
     start: float
     done: int = 0
-    told: float = field(init=False)
+    reported: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.told = self.start
+        self.reported = self.start
 
     def line(self, more: int) -> str | None:
-        """Count ``more`` units -> a line with the time left; None where the last is fresh or nothing is left."""
+        """Count ``more`` units -> a line with the time left; None if the last is recent or nothing is left."""
         self.done += more
         now = time.perf_counter()
-        if not 0 < self.done < self.total or now - self.told < EVERY:
+        if not 0 < self.done < self.total or now - self.reported < EVERY:
             return None
-        self.told = now
+        self.reported = now
         left = (now - self.start) / self.done * (self.total - self.done)
         return f"{self.title}: {self.done}/{self.total}, about {left:.0f} s left"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Ledger:
-    """Shows a bar (or lines) with the time left for every stage, and keeps its seconds and what it asked of models."""
+    """Shows a bar (or lines) with the time left for every stage, and records its seconds and model use."""
 
     quiet: bool = False
     costs: list[Cost] = field(default_factory=list)
     stages: list[StageSeconds] = field(default_factory=list)
     started: str = field(default_factory=lambda: _now())
     tally: Tally = field(default_factory=Tally)
-    """What the cache gave, and what had to be made."""
+    """What the cache had, and what had to be computed."""
     _bars: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -65,7 +65,7 @@ class Ledger:
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Hold the progress display open; on anything but a terminal, finished stages are printed as lines."""
+        """Show progress during the body. Without a terminal, finished stages are printed as lines."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
         from rich.progress import TimeRemainingColumn as Left
@@ -107,7 +107,7 @@ class Ledger:
 
         try:
             yield tick
-        finally:  # what fails leaves no bar behind: the run may go on
+        finally:  # a failed stage leaves no bar behind, because the run may continue
             self.tally.within = outer
             if self._bars and bar is not None:
                 self._bars.remove_task(bar)
@@ -116,19 +116,25 @@ class Ledger:
         if engine and before:
             spent = asdict(engine.base.spent.since(before))
             self.costs.append(
-                Cost(task or "", method, name, candidates=total if name == "search" else 0, **spent)
+                Cost(
+                    task=task or "",
+                    method=method,
+                    stage=name,
+                    candidates=total if name == "search" else 0,
+                    **spent,
+                )
             )
-        self._say(title, seconds)
+        self._print(title, seconds)
 
     def note(self, line: str) -> None:
-        """Tell the user something, where progress is told."""
+        """Print a message where progress is shown."""
         if self._bars:
             self._bars.console.print(visible(line), highlight=False, markup=False)
         elif not self.quiet:
             print(visible(line), file=sys.stderr, flush=True)
 
     def warn(self, line: str) -> None:
-        """Tell the user what should not be missed, however quiet the run is."""
+        """Print an important message even if the run is quiet."""
         if self._bars:
             self._bars.console.print(
                 f"prime-audit: {visible(line)}", highlight=False, markup=False, soft_wrap=True
@@ -137,20 +143,20 @@ class Ledger:
             say(line)
 
     def times(self) -> Times:
-        """Return all that differs between two runs of one specification."""
+        """Return everything that differs between two runs of one specification."""
         tally = self.tally
         return Times(
-            self.started,
-            _now(),
-            tuple(self.stages),
-            _peak_memory(),
-            _peak_device(),
-            tally.made,
-            tally.read,
-            tuple(tally.damaged),
+            started=self.started,
+            finished=_now(),
+            stages=tuple(self.stages),
+            peak_memory_bytes=_peak_memory(),
+            peak_device_bytes=_peak_device(),
+            made=tally.made,
+            read=tally.read,
+            damaged=tuple(tally.damaged),
         )
 
-    def _say(self, title: str, seconds: float) -> None:
+    def _print(self, title: str, seconds: float) -> None:
         if self._bars:
             from rich.markup import escape
 
@@ -173,5 +179,5 @@ def _peak_memory() -> int | None:
 
 
 def _peak_device() -> int | None:
-    torch = sys.modules.get("torch")  # scoring again from stored signals never loads it
+    torch = sys.modules.get("torch")  # rescoring from stored signals never loads it
     return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_available() else None

@@ -1,4 +1,4 @@
-"""The models that a plan names: the base, and beside it the encoder and the profiler."""
+"""The models of a plan: the base, the encoder and the profiler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prime_audit.runs.ledger import Ledger
 
 
 def base_of(plan: Plan) -> Base:
-    """Load the base model that a plan names."""
+    """Load the base model of a plan."""
     get = plan.settings.get
     return load_base(
         plan.model, targets=get("lora.modules"), device=plan.device, dtype=plan.dtype, context=get("context")
@@ -26,7 +26,7 @@ def base_of(plan: Plan) -> Base:
 
 
 def loaded(plan: Plan, ledger: Ledger) -> Base:
-    """Load a plan's base model, as a stage of its own."""
+    """Load a plan's base model, as a separate stage."""
     quiet_libraries()
     with ledger.stage(None, None, "load model", 0):
         base = base_of(plan)
@@ -35,11 +35,11 @@ def loaded(plan: Plan, ledger: Ledger) -> Base:
 
 
 class Readers:
-    """The models beside the base: the encoder, and the profiler where one is named."""
+    """The models beside the base: the encoder, and the profiler if there is one."""
 
     def __init__(self, plan: Plan, base: Base) -> None:
         limit, tokens = plan.settings.get("encoder_tokens"), plan.settings.get("read_tokens")
-        # One account for all models: a stage's cost is what it asked of whichever model it used.
+        # One account for all models, so a stage's cost covers every model it used.
         self.encoder: Encoder = (
             load_encoder(plan.encoder, plan.device, limit, tokens, base.spent)
             if plan.encoder
@@ -47,7 +47,7 @@ class Readers:
         )
         self.profiler: Engine | None = None
         if plan.profiler:
-            # Nothing is adapted in it, so any causal model will do.
+            # Nothing is adapted in it, so any causal model works.
             writer = load_base(plan.profiler, targets=(), device=plan.device, dtype=plan.dtype)
             writer.spent = base.spent
             room = plan.settings.get("batch_tokens")
@@ -60,7 +60,7 @@ class Readers:
 
 
 def hardware(base: Base) -> dict[str, Any]:
-    """Tell what the models ran on: device, its name, threads, operating system."""
+    """Describe the hardware: device, its name, threads, operating system."""
     device = (
         torch.cuda.get_device_name(base.device)
         if base.device.type == "cuda"

@@ -7,7 +7,6 @@ same.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from prime_audit.folder import Run
 from prime_audit.games.stored import Exam, Pass
 from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import TASKS
+from prime_audit.plan.options import given_of
 from prime_audit.plan.plan import Plan, make_plan
 from prime_audit.plugins import Personal
 from prime_audit.record import failed as is_failed
@@ -43,21 +43,16 @@ def plan_of(
     sharers: Path | None = None,
     base_adapter: Path | None = None,
 ) -> Plan:
-    """Decide a run again from its record's ``spec``, with other attacks; given adapters where they lie now."""
-    privacy = spec.get("sharer_dp")
+    """Make a run's plan again from its record's ``spec``, with other attacks; sharers from where they are now."""
+    found = given_of(spec)
     return make_plan(
-        methods=spec["methods"],
-        tasks=spec["tasks"],
-        attacks=attacks,
-        games=spec["games"],
-        **{key: spec[key] for key in ("data", "model", "encoder", "profiler", "preset", "device", "dtype")},
-        seed=spec["seed"],
-        strict=spec["strict"],
-        overrides=[f"{key}={_text(value)}" for key, value in spec["overrides"].items()],
-        plugins=plugins,
-        sharers=sharers or spec.get("sharers"),
-        base_adapter=base_adapter or spec.get("base_adapter"),
-        sharer_dp=privacy and ",".join(f"{k}={v}" for k, v in privacy.items() if v is not None),
+        **{
+            **found,
+            "attacks": attacks,
+            "plugins": plugins,
+            "sharers": sharers or found.get("sharers"),
+            "base_adapter": base_adapter or found.get("base_adapter"),
+        }
     )
 
 
@@ -150,9 +145,3 @@ def _require_no_new_failure(again: TaskRun, known: Collection[str | None]) -> No
     for failure in again.found.faults.found:
         if failure.method not in known:
             raise UserError(f"making the run's models again: {failure.error}")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return "+".join(map(str, value))
-    return value if isinstance(value, str) else json.dumps(value)

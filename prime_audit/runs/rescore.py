@@ -119,7 +119,14 @@ def attack(
             )
     with RunFolder.claimed(place, key) as folder:
         return _attack(
-            origin, chosen, played, spec, files, folder, _Where(cache, sharers, base_adapter), Ledger(quiet)
+            origin,
+            chosen,
+            played,
+            spec,
+            files,
+            folder,
+            _Where(cache, sharers, base_adapter),
+            Ledger(quiet=quiet),
         )
 
 

@@ -68,7 +68,7 @@ def run(
     }
     again = _failed_before(out, plan, datasets)
     with RunFolder.claimed(out, content_key(decided), again=again) as folder:
-        ledger = Ledger(quiet)
+        ledger = Ledger(quiet=quiet)
         with ledger.showing():
             if where is None or where.executor == "local":
                 record, found = perform_here(plan, datasets, cache, ledger, command)

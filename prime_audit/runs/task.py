@@ -17,7 +17,7 @@ from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.sampling import Sampling
 from prime_audit.errors import PartError
-from prime_audit.faults import Failed, Faults, LostError, first, told
+from prime_audit.faults import Failed, Faults, LostError, first, one_line
 from prime_audit.games.arena import Arena, Chunk, Made, Models
 from prime_audit.games.play import ALL, Effort, rounds
 from prime_audit.games.stored import Exam
@@ -160,7 +160,9 @@ class TaskRun:
     ) -> T | Failed:
         """Do a part's work; where it fails note whose it was."""
         many = len(chunk.community.targets)
-        where = Failure(self.task.name, stage, method, attack, chunk=chunk.number, targets=many)
+        where = Failure(
+            task=self.task.name, stage=stage, method=method, attack=attack, chunk=chunk.number, targets=many
+        )
         return self.found.faults.attempt(work, where)
 
     def _personal(self) -> dict[str, Made]:
@@ -274,7 +276,7 @@ class TaskRun:
         """Take down what a reader must know of data and community."""
         name, community = self.task.name, self.community
         self.found.faults.found += [
-            Failure(name, "share", sharer=sharer, error=told(PartError(d.line())))
+            Failure(task=name, stage="share", sharer=sharer, error=one_line(PartError(d.line())))
             for sharer, d in community.lost.items()
         ]
         self.found.data.append(data_of(name, self.data))

@@ -1,14 +1,14 @@
-"""What is reached without a model: a line for the record's warnings where no method of a task measurably reaches more.
+"""Baselines without a model: a warning for tasks in which no method is measurably better.
 
-Of classes and ratings: the label that scores best when it answers every question (by accuracy the commonest, by MAE the
-median). Of texts, by ROUGE-L: golds of the next target in the data. A method does better where its paired interval
-over targets lies wholly on the better side (its difference, where the data carry no interval), and a text only from
-``FLOOR`` on, for golds may have no word in common. Where the answer without a model is perfect, the golds cannot show
-what a method can do, and nothing is said.
+For classes and ratings, the baseline is the label that scores best if it answers every question (for accuracy the
+most common, for MAE the median). For texts it is another target's gold, by ROUGE-L. A method is better if its paired
+interval over targets is entirely on the better side (or its difference, where there is no interval). A text must also
+reach ``FLOOR``, because golds may have no word in common. Where the baseline is perfect, the golds cannot show any
+ability, and there is no warning.
 
-The line tells that a run does not show an ability, not that there is none: with few targets a model that can do the
-task often shows no measurable difference. And without the line little is shown either: one method of many may pass by
-luck (the intervals are not corrected over methods), and for texts the bar is low.
+The warning means that the run does not show an ability, not that there is none. With few targets, an able model often
+shows no measurable difference. The absence of a warning proves little too: one of many methods may pass by chance
+(the intervals are not corrected over methods), and for texts the bar is low.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from prime_audit.runs import utility
 from prime_audit.runs.utility import Answers
 
 METRIC: dict[Kind, str] = {"classification": "accuracy", "rating": "MAE", "generation": "rouge-L"}
-"""What is compared; not macro-F1, in which guesses at random pass any constant answer."""
+"""The metric that is compared; not macro-F1, where random guesses beat any constant answer."""
 FLOOR = 0.05
-"""ROUGE-L below which an answer counts for nothing: that of one word in twenty."""
+"""Minimum ROUGE-L that counts as an ability: about one word in twenty."""
 
 
 def cautions(task: Task, answered: Sequence[Answers], seed: int, draws: int) -> list[str]:
-    """Say where no method measurably shows more than is reached without a model; ``answered``: of those not failed."""
+    """Warn where no method beats having no model; ``answered``: the methods that did not fail."""
     if not answered:
         return []
     metric, golds = METRIC[task.kind], answered[0].golds
@@ -39,41 +39,41 @@ def cautions(task: Task, answered: Sequence[Answers], seed: int, draws: int) -> 
         return []
     values = {own.method: score(task, golds, own.predictions)[metric] for own in answered}
     best = (max if task.higher_is_better else min)(values, key=lambda method: values[method])
-    floor = f", the least that counts {FLOOR}" if task.kind == "generation" else ""
+    floor = f", minimum {FLOOR}" if task.kind == "generation" else ""
     return [
-        f"no method answers measurably better than is done without a model, with {len(golds)} questions of "
-        f"{len(set(plain.targets))} targets ({metric}: {best}, the best, {values[best]:.3f}; {what} {reached:.3f}"
-        f"{floor}); this run does not show that the model can do the task; what it says of utility and leakage may not "
-        "hold of one that can"
+        f"no method answers measurably better than is possible without a model, with {len(golds)} "
+        f"questions of {len(set(plain.targets))} targets ({metric}: best method {best} "
+        f"{values[best]:.3f}; {what} {reached:.3f}{floor}). This run does not show that the model "
+        "can do the task, so its utility and leakage may not hold for a model that can"
     ]
 
 
-def _without(task: Task, asked: Answers) -> tuple[str, Answers]:
-    """Answer the questions without a model; return how in words, and the answers."""
+def _without(task: Task, answers: Answers) -> tuple[str, Answers]:
+    """Answer the questions without a model; return a description and the answers."""
     if task.kind == "generation":
-        what = "another target's gold" if len(set(asked.targets)) > 1 else "no answer"
-        texts = _others(asked)
+        what = "another target's gold" if len(set(answers.targets)) > 1 else "no answer"
+        texts = _others(answers)
     else:
-        what, texts = _constant(task, asked.golds)
-    return what, Answers("without a model", asked.targets, asked.ids, asked.golds, texts)
+        what, texts = _constant(task, answers.golds)
+    return what, Answers("without a model", answers.targets, answers.ids, answers.golds, texts)
 
 
 def _constant(task: Task, golds: Sequence[str]) -> tuple[str, list[str]]:
-    """Give the label that scores best, the first of equals."""
+    """Return the label that scores best, the first of ties."""
     metric = METRIC[task.kind]
     scores = {label: score(task, golds, [label] * len(golds))[metric] for label in task.labels}
     best = (max if task.higher_is_better else min)(scores, key=lambda label: scores[label])
     return f"always {best}", [best] * len(golds)
 
 
-def _others(asked: Answers) -> list[str]:
-    """Give the next target's golds, over again where she has fewer; nothing where there is one target alone."""
+def _others(answers: Answers) -> list[str]:
+    """Return the next target's golds, repeated if they are fewer; empty with one target."""
     own: dict[str, list[str]] = {}
-    for target, gold in zip(asked.targets, asked.golds, strict=True):
+    for target, gold in zip(answers.targets, answers.golds, strict=True):
         own.setdefault(target, []).append(gold)
     people, given, texts = list(own), dict.fromkeys(own, 0), []
     following = dict(zip(people, [*people[1:], people[0]], strict=True))
-    for target in asked.targets:
+    for target in answers.targets:
         theirs = own[following[target]]
         texts.append(theirs[given[target] % len(theirs)] if len(people) > 1 else "")
         given[target] += 1

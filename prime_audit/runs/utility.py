@@ -1,12 +1,10 @@
-"""Does it help its user: answers to the targets' questions, metrics with intervals, differences to ``np``."""
+"""Utility: answers to the targets' questions, metrics with intervals, differences to ``np``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-
-import numpy as np
+from functools import lru_cache, partial
 
 from prime_audit.audit.auc import FloatArray
 from prime_audit.audit.bootstrap import percentile_interval, resample_counts
@@ -22,7 +20,7 @@ class Answers:
 
     method: str
     targets: Sequence[str]
-    """Whose question it is, [questions]."""
+    """The target of each question, [questions]."""
     ids: Sequence[str]
     golds: Sequence[str]
     predictions: Sequence[str]
@@ -30,18 +28,18 @@ class Answers:
 
 def results(task: Task, answers: Answers, seed: int, draws: int) -> list[Result]:
     """Score the answers, pooled over targets; the interval resamples targets."""
-    table, drawn = _table(task, answers), _Drawn.of(answers, seed, draws)
+    table = _table(task, answers)
     found = []
     for metric in task.metrics:
-        ci, reason = drawn.interval(lambda weights, metric=metric: table.resampled(metric, weights))  # type: ignore[misc]
+        ci, reason = over_users(answers.targets, partial(table.resampled, metric), draws=draws, seed=seed)
         found.append(
             Result(
-                task.name,
-                answers.method,
-                metric,
-                table.value(metric),
-                ci,
-                len(answers.golds),
+                task=task.name,
+                method=answers.method,
+                metric=metric,
+                value=table.value(metric),
+                ci=ci,
+                n=len(answers.golds),
                 higher_is_better=task.higher_is_better,
                 reason=reason,
                 targets=len(set(answers.targets)),
@@ -51,23 +49,42 @@ def results(task: Task, answers: Answers, seed: int, draws: int) -> list[Result]
 
 
 def failed(task: Task, method: str, why: Failed) -> list[Result]:
-    """Stand for the figures of a method whose answers could not be made."""
+    """Results of a method whose answers failed."""
     better = task.higher_is_better
     return [
-        Result(task.name, method, m, None, None, 0, higher_is_better=better, reason=why.reason)
+        Result(
+            task=task.name,
+            method=method,
+            metric=m,
+            value=None,
+            ci=None,
+            n=0,
+            higher_is_better=better,
+            reason=why.reason,
+        )
         for m in task.metrics
     ]
 
 
 def failed_comparisons(task: Task, method: str, reference: str, why: Failed) -> list[Comparison]:
-    """Stand for the differences of two methods of which one could not be made."""
+    """Differences of two methods of which one failed."""
     return [
-        Comparison(task.name, method, reference, m, None, None, 0, reason=why.reason) for m in task.metrics
+        Comparison(
+            task=task.name,
+            method=method,
+            baseline=reference,
+            metric=m,
+            difference=None,
+            ci=None,
+            n=0,
+            reason=why.reason,
+        )
+        for m in task.metrics
     ]
 
 
 def joined(parts: Sequence[Answers]) -> Answers:
-    """Join one method's answers to several chunks of targets."""
+    """Join one method's answers for several chunks of targets."""
     columns = zip(*((p.targets, p.ids, p.golds, p.predictions) for p in parts), strict=True)
     return Answers(parts[0].method, *([x for own in column for x in own] for column in columns))
 
@@ -75,26 +92,28 @@ def joined(parts: Sequence[Answers]) -> Answers:
 def comparisons(task: Task, answers: Answers, reference: Answers, seed: int, draws: int) -> list[Comparison]:
     """Subtract the reference, on the same questions and the same resamples."""
     own, other = _table(task, answers), _table(task, reference)
-    drawn = _Drawn.of(answers, seed, draws)
 
     def gap(metric: str) -> Callable[[FloatArray], FloatArray]:
         return lambda weights: own.resampled(metric, weights) - other.resampled(metric, weights)
 
     return [
         Comparison(
-            task.name,
-            answers.method,
-            reference.method,
-            metric,
-            own.value(metric) - other.value(metric),
-            *_with_count(drawn.interval(gap(metric)), len(answers.golds)),
+            task=task.name,
+            method=answers.method,
+            baseline=reference.method,
+            metric=metric,
+            difference=own.value(metric) - other.value(metric),
+            ci=limits,
+            n=len(answers.golds),
+            reason=why,
         )
         for metric in task.metrics
+        for limits, why in [over_users(answers.targets, gap(metric), draws=draws, seed=seed)]
     ]
 
 
 def rows(task: Task, answers: Answers) -> list[Mapping[str, object]]:
-    """Make the rows of ``predictions.jsonl``."""
+    """Write the rows of ``predictions.jsonl``."""
     return [
         {"task": task.name, "method": answers.method, "target": t, "id": i, "prediction": p, "gold": g}
         for t, i, p, g in zip(answers.targets, answers.ids, answers.predictions, answers.golds, strict=True)
@@ -109,28 +128,13 @@ Limits = tuple[tuple[float, float] | None, str | None]
 """(interval, None), or (None, why there is none)."""
 
 
-def _with_count(limits: Limits, n: int) -> tuple[tuple[float, float] | None, int, str | None]:
-    return limits[0], n, limits[1]
-
-
-@dataclass(frozen=True, eq=False)
-class _Drawn:
-    """Resamples of the targets, the same for every method and metric."""
-
-    weights: FloatArray
-    """How often each question comes in each draw, [draws, questions]; empty without two targets."""
-    reason: str | None
-
-    @classmethod
-    def of(cls, answers: Answers, seed: int, draws: int) -> _Drawn:
-        if (distinct := len(set(answers.targets))) < 2:
-            return cls(np.zeros((0, 0)), f"an interval over users needs at least two of them, not {distinct}")
-        return cls(_counts(tuple(answers.targets), draws, seed), None)
-
-    def interval(self, figures: Callable[[FloatArray], FloatArray]) -> Limits:
-        if self.reason is not None:
-            return None, self.reason
-        return percentile_interval(figures(self.weights), Intervals().level), None
+def over_users(
+    users: Sequence[str], statistic: Callable[[FloatArray], FloatArray], *, draws: int, seed: int
+) -> Limits:
+    """Return a statistic's interval over users; ``statistic``: weights [draws, questions] → [draws]."""
+    if (distinct := len(set(users))) < 2:
+        return None, f"an interval over users needs at least two users, not {distinct}"
+    return percentile_interval(statistic(_counts(tuple(users), draws, seed)), Intervals().level), None
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""One process that carries out cells: it holds the models, and the community of the task it is at."""
+"""A process that carries out cells. It holds the models and the community of the current task."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from prime_audit.engine.base import Base
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Worker:
-    """Carries out cells, whichever come; all that is left of them is in the store.
+    """Carries out any cells; the results go to the store.
 
-    Cells of one task cost less one after the other: the base is adapted and the community built once for them.
+    Consecutive cells of one task are cheaper: the base is adapted and the community built once for them.
     """
 
     plan: Plan
@@ -37,25 +37,27 @@ class Worker:
 
     @classmethod
     def of(cls, plan: Plan, datasets: Mapping[str, Dataset], store: Store, ledger: Ledger) -> Worker:
-        """Load a plan's models; what they spend is counted by ``store``, as in a run."""
+        """Load a plan's models; ``store`` counts what they spend, as in a run."""
         base = loaded(plan, ledger)
         store.spent, store.cuts = base.spent, base.codec.cuts
-        return cls(plan, datasets, base, Readers(plan, base), store, ledger)
+        return cls(
+            plan=plan, datasets=datasets, base=base, readers=Readers(plan, base), store=store, ledger=ledger
+        )
 
     def prepare(self, task: str) -> None:
-        """Adapt the base to a task and build its community; what that trains is kept, and shared by all its cells."""
+        """Adapt the base to a task and build its community; adapters are cached for all its cells."""
         if self._now is None or self._now.task.name != task:
             self._now, data, found = None, self.datasets[task], Findings()
             begun = TaskRun(
                 self.plan, TASKS[task], data, self.base, self.readers, self.store, self.ledger, found
             )
             begun.prepare()
-            self._now = begun  # not before: what failed half-way is prepared again
+            self._now = begun  # not before: a task that failed half-way is prepared again
 
     def carry_out(self, cell: Cell) -> list[Failure]:
-        """Carry out a cell -> what failed in it; the run that goes through all cells tries and reports that again.
+        """Carry out a cell and return its failures. The final run through all cells retries and reports them.
 
-        Raises UserError where the fault is in what the user gave.
+        Raises UserError where the user's input is at fault.
         """
         self.prepare(cell.task)
         assert self._now is not None

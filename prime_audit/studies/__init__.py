@@ -1,1 +1,1 @@
-"""Studies: every table and figure of the paper as one command, and some that it lacks; ``catalog`` lists them."""
+"""Studies: every table and figure of the paper as one command, and some new ones; ``catalog`` lists them."""

@@ -1,4 +1,4 @@
-"""The study ``audit-games``: the same modules under every game, and what each game can say of them."""
+"""The study ``audit-games``: the same modules under every game, and what each game can show about them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = tuple(c for c in PANEL if c.name in ("AUC", "over base", "p AUC", "p ov
 
 
 def report(found: Found) -> Report:
-    """Make a table a model, a row a task, game and method; test the pairs on the AUC of every game."""
+    """Build a table per model with a row per task, game and method; test the pairs on the AUC of every game."""
     pairs = [(found.study.variant(a), found.study.variant(b)) for a, b in found.study.pairs]
     tests = [t for m in found.models for task in found.plan.tasks for t in auc_tests(found, m, task, pairs)]
     drawn = ", ".join(g for g in found.study.games if GAMES[g].randomised)
@@ -80,10 +80,12 @@ STUDY = Study(
     ),
     pairs=(("PriME, α=0", "Per-Pcs"), ("PriME, α=2", "PriME, α=0"), ("PriME, α=0", "OPPU")),
     about=(
-        "paper: merged sharers' items against all others', selected by similarity. heldout: what a merged sharer's "
-        "adapter was trained on against their held-out items. inclusion: sharers put into the merge by coin. target: "
-        "the target's own history against items held out of it.",
-        "The target game holds items out of every target's history, so no module here was trained on them.",
+        "paper: merged sharers' items against all others', selected by similarity. heldout: the "
+        "items a merged sharer's adapter was trained on against the same sharer's held-out "
+        "items. inclusion: a fair coin decides which sharers enter the merge. target: the "
+        "target's own history against items held out of it.",
+        "The target game holds items out of every target's history, so all modules here are "
+        "built without them.",
     ),
     games=("paper", "heldout", "inclusion", "target"),
     report=report,

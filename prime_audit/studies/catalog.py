@@ -1,4 +1,4 @@
-"""All studies, in the paper's order. To add one, add a ``Study`` here: nothing else names studies."""
+"""All studies, in the paper's order. To add one, add a ``Study`` here; no other file lists them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BEST_OF_PERPCS = ("Per-Pcs Base", "Per-Pcs +RAG", "Per-Pcs +PAG")
 
 
 def _fronts(group: str, method: str) -> tuple[Variant, ...]:
-    """Make a method's three columns of Tables 1 and 5."""
+    """Build a method's three columns of Tables 1 and 5."""
     return (
         Variant("Base", method, group),
         Variant("+RAG", f"{method}+rag:k=1", group),
@@ -36,7 +36,7 @@ def _by_column(first: str, second: str, columns: Iterable[str]) -> tuple[tuple[s
 
 
 def _against(second: str, variants: Sequence[Variant]) -> tuple[tuple[str, str], ...]:
-    """Pair each variant with one."""
+    """Pair each variant with the same one."""
     return tuple((v.key, second) for v in variants)
 
 
@@ -62,7 +62,8 @@ MAIN = Study(
         *_by_column("PriME", "OPPU", _COLUMNS),
     ),
     about=(
-        "OPPU is run here, by the sharers' recipe; the paper copies the figures that OPPU's authors reported.",
+        "OPPU is run here with the sharers' recipe; the paper copies the results that OPPU's "
+        "authors reported.",
     ),
     form="across",
 )
@@ -75,7 +76,7 @@ TRADEOFF = Study(
     tasks=THREE,
     variants=(PERPCS, *_TRADEOFF),
     pairs=_against("Per-Pcs", _TRADEOFF),
-    about=("Table 6 is this study of the Llama 3 models: name each by --model.",),
+    about=("Table 6 is this study with the Llama 3 models: pass each with --model.",),
     figure="frontier",
     games=("paper",),
 )
@@ -102,7 +103,7 @@ RAG_K = Study(
         for profile in ("", ", profile")
         for pair in _by_column(f"PriME{profile}", f"Per-Pcs{profile}", [f"k={k}" for k in range(5)])
     ),
-    about=("The paper's text names LaMP-2 alone of the tasks of its Figure 2.",),
+    about=("The paper's text names only LaMP-2 among the tasks of its Figure 2.",),
     figure="lines",
     axis="retrieved items k",
 )
@@ -123,7 +124,8 @@ LORAS = Study(
         *_by_column("PriME, layer", "PriME, module", [f"n={n}" for n in (1, 3, 5)]),
     ),
     about=(
-        "The rows of layers are not the paper's. They search as many weights a sharer as the model has layers.",
+        "The rows of layers are not in the paper. They search as many weights per sharer as the "
+        "model has layers.",
     ),
     figure="lines",
     axis="adapters merged n",
@@ -139,7 +141,8 @@ DATA_SHARE = Study(
     variants=(*_fronts("Per-Pcs", "perpcs"), *_SHARES),
     pairs=(*_against("PriME 100 %", _SHARES[:-1]), *_against("Per-Pcs +PAG", _SHARES)),
     about=(
-        "The dotted line is the best of three Per-Pcs figures, chosen on these very questions: it flatters Per-Pcs.",
+        "The dotted line is the best of three Per-Pcs results, chosen on these very questions, "
+        "which favours Per-Pcs.",
     ),
     figure="lines",
     axis="share of the examples, %",
@@ -167,7 +170,7 @@ BASE_MODELS = Study(
     tasks=BOTH,
     variants=_MERGED,
     pairs=_by_column("PriME", "Per-Pcs", _COLUMNS),
-    about=("One model comes in the box; name others by --model, as often as there are.",),
+    about=("One model is packaged; pass others with --model, repeatedly.",),
     form="across",
     models={"paper": ("meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.2-3B")},
 )
@@ -177,7 +180,7 @@ REPEATS = 3
 _DECODINGS = {f"decoding-{n}": ("sampling=true", f"decode_seed={n}") for n in range(1, REPEATS + 1)}
 DECODING = Study(
     name="decoding",
-    title="How much repeated sampled decoding moves the figures",
+    title="How much repeated sampled decoding changes the results",
     answers="Table 9",
     tasks=BOTH,
     variants=tuple(
@@ -190,9 +193,10 @@ DECODING = Study(
     ),
     pairs=(("PAG k=0", "RAG k=1"), ("PAG k=1", "RAG k=1"), ("PAG k=1", "PAG k=0")),
     about=(
-        f"{REPEATS} repetitions differ in what decoding draws and in nothing else (--set decode_seed), at the preset's "
-        "temperature and top-p.",
-        "The standard error is that of decoding alone: other users or other training would move the figures further.",
+        f"{REPEATS} repetitions differ only in the random draws of decoding (--set decode_seed), "
+        "at the preset's temperature and top-p.",
+        "The standard error covers decoding alone. Other users or another training would change "
+        "the results more.",
     ),
     form="across",
     runs=_DECODINGS,
@@ -200,7 +204,7 @@ DECODING = Study(
 
 PROFILES = Study(
     name="profiles",
-    title="How much the wording of a profile moves the figures",
+    title="How much the wording of a profile changes the results",
     answers="Table 10",
     tasks=BOTH,
     variants=(
@@ -211,10 +215,12 @@ PROFILES = Study(
     ),
     pairs=_by_column("Reworded", "Original", ("k=0", "k=1")),
     about=(
-        "Only what stands before the questions is reworded: base and adapters are trained behind the original texts.",
-        "No second language model rewords here, as GPT-4o-mini does in the paper. Reworded is a summary by counting "
-        "in a fixed other template, labels spelled as they are. Where the original is that summary (the world), the "
-        "two say the same in other words; where data or a --profiler brought the original, they differ in content too.",
+        "Only the text before the questions is reworded: base and adapters are trained with the "
+        "original texts.",
+        "No second language model rewords here, unlike GPT-4o-mini in the paper. Reworded is a "
+        "summary by counting in another fixed template, with the same spelling of labels. Where "
+        "the original is that summary (the world), the two say the same in other words. Where "
+        "data or a --profiler brought the original, they also differ in content.",
     ),
     form="across",
 )
@@ -240,8 +246,9 @@ MERGE_RULE = Study(
         ("factors, α=0", "Per-Pcs"),
     ),
     about=(
-        "Eq. 2: ΔW = Σ w B A. Factors: ΔW = (Σ w B)(Σ w A), which has cross terms, is quadratic in w, and the same for "
-        "w and −w. As released: factors, and the optimizer's recommendation deployed unevaluated.",
+        "Eq. 2: ΔW = Σ w B A. Factors: ΔW = (Σ w B)(Σ w A), which has cross terms, is quadratic "
+        "in w, and is the same for w and −w. As released: factors, and the optimizer's "
+        "recommendation deployed without evaluation.",
     ),
     figure="frontier",
     games=("paper",),
@@ -257,7 +264,7 @@ STUDIES = {
 
 
 def find_study(name: str) -> Study:
-    """Find a study by name; UserError with the nearest names otherwise."""
+    """Find a study by name. Raises UserError with the nearest names."""
     if name not in STUDIES:
         raise unknown("study", name, STUDIES)
     return STUDIES[name]

@@ -1,6 +1,6 @@
 """Figures of studies, as SVG and PNG: dots with intervals, lines over a number, and the frontier of runs.
 
-Equal figures give equal bytes (for one matplotlib): places are fixed, not solved.
+Equal figures give equal bytes (for one matplotlib version): positions are fixed, not solved.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INTERVAL = f"{Intervals().level:.0%} interval"
-"""What the bars of a figure are."""
+"""Meaning of the bars of a figure."""
 ACROSS = 3
 """Most panels side by side."""
 _LETTER, _LINE = 0.062, 0.185
-"""Inches that a letter and a line of text take."""
+"""Inches per letter and per line of text."""
 _WIDE, _HIGH = 2.35, 1.9
-"""Inches of a panel's axes; the only one of a row may be wider."""
+"""Inches of a panel's axes; a single panel in a row may be wider."""
 _ABOVE, _BELOW = 0.32, 0.5
 """Inches above and below a panel's axes."""
 _DOTTED: Mapping[str, Any] = {"color": _GREY, "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
-"""How what stands through a whole panel is drawn."""
+"""Style of lines through a whole panel."""
 _TICK: Mapping[str, Any] = {"color": "#404040", "marker": "|", "markersize": 10.0, "markeredgewidth": 1.3}
-"""How a mark's second figure is drawn."""
+"""Style of a mark's second value."""
 Look = Mapping[str, Any]
 """Keywords of matplotlib: colours, marker and line of a group."""
 Place = tuple[float, float, float, float]
@@ -46,16 +46,16 @@ class Mark:
     """One figure to draw."""
 
     label: str
-    """What stands at its row, in a figure of dots."""
+    """Its row label, in a figure of dots."""
     group: str
-    """Decides its colour; behind a comma, what is drawn hollow and dashed: ``PriME, layer``."""
+    """Decides its colour. Text after a comma is drawn hollow and dashed: ``PriME, layer``."""
     x: float | None
-    """Its place, in a figure of lines."""
+    """Its position, in a figure of lines."""
     value: float
     bar: tuple[float, float] | None = None
     """Ends of the bar through it."""
     base: float | None = None
-    """A second figure of the same row, drawn as an upright stroke."""
+    """A second value in the same row, drawn as an upright stroke."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ class Panel:
     marks: tuple[Mark, ...]
     """In the order shown."""
     lines: Mapping[str, float] = field(default_factory=dict)
-    """What stands through the whole panel: name → value."""
+    """Lines through the whole panel: name → value."""
     axis: str = ""
     """Title of the other axis, in a figure of lines."""
 
 
 def frontier(records: Sequence[tuple[Record, Mapping[str, str]]]) -> dict[str, bytes]:
-    """Draw utility against leakage, a panel a task of each record; with each, its tasks' headings."""
+    """Draw utility against leakage, one panel per task of each record, each with its tasks' headings."""
     sheets = [(sheet_of(record, "run"), headings) for record, headings in records]
     first = sheets[0][0]
     figures = [replace(f, task=headings[f.task]) for sheet, headings in sheets for f in sheet.figures]
@@ -88,12 +88,12 @@ def frontier(records: Sequence[tuple[Record, Mapping[str, str]]]) -> dict[str, b
 
 
 def dots(panels: Sequence[Panel], across: int, bars: str = INTERVAL, second: str = "") -> dict[str, bytes]:
-    """Draw a row a mark, values to the right; ``bars`` and ``second`` say what bars and strokes are."""
+    """Draw one row per mark, values to the right; ``bars`` and ``second`` name the bars and strokes."""
     return _drawn(lambda: _dots(panels, min(across, ACROSS), bars, second))
 
 
 def lines(panels: Sequence[Panel], across: int, bars: str = INTERVAL) -> dict[str, bytes]:
-    """Draw values over a number, a line a group."""
+    """Draw values over a number, one line per group."""
     return _drawn(lambda: _lines(panels, min(across, ACROSS), bars))
 
 
@@ -133,7 +133,7 @@ def _dots(panels: Sequence[Panel], across: int, bars: str, second: str) -> Figur
 
 
 def _rows(groups: Mapping[str, str]) -> dict[str, float]:
-    """Place each label (of a group) at its height, the first at 0; between groups there is room."""
+    """Place each label (of a group) at its height, the first at 0, with space between groups."""
     rows, height, before = dict[str, float](), 0.0, next(iter(groups.values()))
     for label, group in groups.items():
         height -= (1.0 if rows else 0.0) + (0.5 if group != before else 0.0)
@@ -167,7 +167,7 @@ def _lines(panels: Sequence[Panel], across: int, bars: str) -> Figure:
         ticks = sorted({m.x for m in panel.marks if m.x is not None})
         step = min((b - a for a, b in pairwise(ticks)), default=1.0)
         for number, (group, look) in enumerate(looks.items()):
-            # Side by side, lest intervals cover each other.
+            # Side by side, so that intervals do not cover each other.
             shift = 0.07 * step * (number - (len(looks) - 1) / 2)
             _line(axes, [m for m in panel.marks if m.group == group], shift, look)
         for value in panel.lines.values():
@@ -191,7 +191,7 @@ def _line(axes: Axes, marks: Sequence[Mark], shift: float, look: Look) -> None:
 
 
 def _looks(panels: Sequence[Panel]) -> dict[str, Look]:
-    """One look a group: colour and marker by what stands before its comma; behind one, hollow and dashed."""
+    """One style per group: colour and marker by the text before its comma; with text after it, hollow and dashed."""
     groups = list(dict.fromkeys(m.group for p in panels for m in p.marks))
     stems = list(dict.fromkeys(_stem(group) for group in groups))
     looks: dict[str, Look] = {}
@@ -214,7 +214,7 @@ def _stem(group: str) -> str:
 
 
 def _handles(panels: Sequence[Panel], bars: str, second: str) -> dict[str, Artist]:
-    """Make the legend's entries for lines through panels, second figures and bars, where there are any."""
+    """Build the legend's entries for lines through panels, second values and bars, where there are any."""
     from matplotlib.lines import Line2D
 
     handles: dict[str, Artist] = {name: Line2D([], [], **_DOTTED) for p in panels for name in p.lines}
@@ -228,7 +228,7 @@ def _handles(panels: Sequence[Panel], bars: str, second: str) -> dict[str, Artis
 def _sheet(
     count: int, across: int, sizes: tuple[float, float, float], handles: Mapping[str, Artist]
 ) -> tuple[Figure, list[Place]]:
-    """Make a figure with its legend, and the places of its panels.
+    """Build a figure with its legend, and the places of its panels.
 
     ``sizes``: inches before a row's first panel, between panels, and of a panel's height.
     """

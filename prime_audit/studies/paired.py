@@ -1,54 +1,56 @@
 """Two methods on the same users: the difference, its interval, and a permutation test whose unit is the user.
 
-The null: which of the two methods a user got made no difference to her. Then her two sets of answers may be swapped,
-whole, without changing the law of anything; the p-value is the share of all swaps whose difference is as far from 0.
-The statistic is the metric itself, pooled as in the tables (also F1 and RMSE, which are no means over users). Up to
-14 users every swap is enumerated; of more, 9,999 are drawn.
+The null: it makes no difference which of the two methods a user got. Then their two sets of answers may be swapped as
+a whole without changing any distribution. The p-value is the share of all swaps whose difference is at least as far
+from 0. The statistic is the metric itself, pooled as in the tables (also F1 and RMSE, which are no means over users).
+Up to 14 users every swap is enumerated; with more, 9,999 are drawn.
 
-For an AUC the unit is the target too, and what is swapped her two AUCs. Targets share sharers, so they are not quite
-exchangeable one by one: its interval, over sharers and targets, is the more careful of the two.
+For an AUC the unit is the target, and their two AUCs are swapped. Targets share sharers, so they are not quite
+exchangeable one by one: the interval, over sharers and targets, is the more careful of the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, Undefined
-from prime_audit.audit.bootstrap import Estimate, percentile_interval, resample_counts
+from prime_audit.audit.bootstrap import Estimate
 from prime_audit.audit.panels import Panel, mean_auc_difference, same_game, target_auc
 from prime_audit.audit.permutation import holm
 from prime_audit.lamp.metrics import MetricTable
 from prime_audit.record import Intervals
+from prime_audit.runs.utility import over_users
 
 EXACT = 14
 """Most users whose swaps are all enumerated."""
 DRAWN = 9999
-"""Swaps drawn where there are more users."""
+"""Swaps drawn for more users."""
 _CHUNK = 1024
-"""Swaps looked at together: what bounds the memory."""
+"""Swaps per batch, which limits the memory."""
 _TIE = 1e-12
 """Two differences this close are equal: the same terms summed in another order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Test:
     """One comparison of two variants."""
 
-    __test__ = False  # pytest would collect it for its name
+    __test__ = False  # pytest would collect it because of its name
 
-    model: str
+    model: str = ""
     """The base model."""
-    task: str
+    task: str = ""
     """The task's name."""
     metric: str
-    """What is compared: a metric of the task, auc, or what a study defines."""
-    first: str
+    """What is compared: a metric of the task, auc, or a metric that a study defines."""
+    first: str = ""
     """Key of the first variant."""
-    second: str
+    second: str = ""
     """Key of the second, which is subtracted."""
     difference: float
     """First minus second, in the metric's own direction."""
@@ -73,9 +75,9 @@ class Side:
     """One variant's answers to a task's questions, scored; the same questions in the same order on both sides."""
 
     tables: tuple[MetricTable, ...]
-    """One a repetition; their mean is what is compared."""
+    """One per repetition; their mean is compared."""
     users: tuple[str, ...]
-    """Whose question each is, [questions]."""
+    """User of each question, [questions]."""
 
     def resampled(self, metric: str, weights: FloatArray) -> FloatArray:
         """Return the metric under ``weights`` [draws, questions], the mean over repetitions -> [draws]."""
@@ -84,9 +86,9 @@ class Side:
 
 
 def utility_test(first: Side, second: Side, metric: str, *, seed: int) -> Test:
-    """Compare a pooled metric of two variants; names are left to the caller.
+    """Compare a pooled metric of two variants; the caller fills in the names.
 
-    ValueError where the two do not answer the same users' questions in the same order.
+    Raises ValueError where the two do not answer the same users' questions in the same order.
     """
     if first.users != second.users or len(first.tables) != len(second.tables):
         raise ValueError("two sides of a paired test answer different questions, or differ in repetitions")
@@ -102,32 +104,36 @@ def utility_test(first: Side, second: Side, metric: str, *, seed: int) -> Test:
         return found
 
     value, p, exact = _swap_test(gaps, names.size, seed)
-    ci, reason = _interval(
-        first.users, lambda w: first.resampled(metric, w) - second.resampled(metric, w), seed
+    ci, reason = over_users(
+        first.users,
+        lambda w: first.resampled(metric, w) - second.resampled(metric, w),
+        draws=Intervals().draws,
+        seed=seed,
     )
-    return Test("", "", metric, "", "", value, ci, p, p, names.size, exact, reason)
+    return Test(
+        metric=metric,
+        difference=value,
+        ci=ci,
+        p=p,
+        p_adjusted=p,
+        users=names.size,
+        exact=exact,
+        reason=reason,
+    )
 
 
 def pooled(side: Side, metric: str, *, seed: int) -> Estimate:
     """Return a pooled metric of one variant, with its interval over users."""
     value = float(side.resampled(metric, np.ones((1, len(side.users))))[0])
-    return Estimate(value, *_interval(side.users, lambda w: side.resampled(metric, w), seed))
-
-
-def _interval(
-    users: Sequence[str], figures: Callable[[FloatArray], FloatArray], seed: int
-) -> tuple[tuple[float, float] | None, str | None]:
-    """Return an interval over users, or why there is none; ``figures``: weights [draws, questions] → [draws]."""
-    if (distinct := len(set(users))) < 2:
-        return None, f"an interval over users needs at least two of them, not {distinct}"
-    draws = figures(resample_counts(users, n=Intervals().draws, seed=seed))
-    return percentile_interval(draws, Intervals().level), None
+    return Estimate(
+        value, *over_users(side.users, partial(side.resampled, metric), draws=Intervals().draws, seed=seed)
+    )
 
 
 def auc_test(first: Sequence[Panel], second: Sequence[Panel], *, seed: int) -> Test:
-    """Compare the mean AUC over the targets whose game both variants can be played on; names are left to the caller.
+    """Compare the mean AUC over the targets whose game exists for both variants; the caller fills in the names.
 
-    An interval is given where both have the same members, on the same draws of sharers and targets.
+    There is an interval where both have the same members, on the same draws of sharers and targets.
 
     Raises
     ------
@@ -150,13 +156,22 @@ def auc_test(first: Sequence[Panel], second: Sequence[Panel], *, seed: int) -> T
     if all(same_game(*pair) for pair in games):
         estimate = mean_auc_difference(*zip(*games, strict=True), n=Intervals().draws, seed=seed)
         ci, reason = estimate.ci, estimate.reason
-    return Test("", "", "auc", "", "", value, ci, p, p, gains.size, exact, reason)
+    return Test(
+        metric="auc",
+        difference=value,
+        ci=ci,
+        p=p,
+        p_adjusted=p,
+        users=gains.size,
+        exact=exact,
+        reason=reason,
+    )
 
 
 def panels_of(rows: Iterable[Mapping[str, Any]], *, whole: bool) -> list[Panel]:
-    """Rows of ``scores.jsonl`` of one method, game and attack -> one game a target, in their order.
+    """Rows of ``scores.jsonl`` of one method, game and attack -> one game per target, in their order.
 
-    ``whole``: a sharer is one row, with the mean of her items' scores (games whose members are whole sharers).
+    ``whole``: a sharer is one row, with the mean of their items' scores (games whose members are whole sharers).
     """
     games: dict[str, list[tuple[str, bool, float]]] = {}
     for row in rows:

@@ -36,7 +36,7 @@ def utility_tests(
     golds: Sequence[str] | None = None,
     named: str = "{}",
 ) -> Iterator[Test]:
-    """Test a pair on a task's metrics; ``golds``: other texts in the golds' place, and how the metric is then named."""
+    """Test a pair on a task's metrics. ``golds`` are other texts instead of the golds, with a name for the metric."""
     one, other = (side(found, model, variant, task, golds) for variant in (first, second))
     seed = seed_of(found.plan.seed, "bootstrap", task)
     for metric in TASKS[task].metrics:
@@ -46,7 +46,7 @@ def utility_tests(
 
 
 def side(found: Found, model: str, variant: Variant, task: str, golds: Sequence[str] | None = None) -> Side:
-    """Score a variant's answers against the golds, or against other texts in their place."""
+    """Score a variant's answers against the golds, or against other texts."""
     repeats = found.answers(model, variant, task)
     tables = [
         metric_table(TASKS[task], golds or [row["gold"] for row in rows], [row["prediction"] for row in rows])
@@ -58,7 +58,7 @@ def side(found: Found, model: str, variant: Variant, task: str, golds: Sequence[
 def auc_tests(
     found: Found, model: str, task: str, pairs: Sequence[tuple[Variant, Variant]]
 ) -> Iterator[Test]:
-    """Test pairs on the AUC of every game of one task; those of which a game says nothing are left out."""
+    """Test pairs on the AUC of every game of one task; games without an AUC are left out."""
     for game in found.study.games:
         attack, seed = found.plan.attacks[0], seed_of(found.plan.seed, "bootstrap", task, game)
         games = played(found.first(model), task, game, attack)
@@ -71,7 +71,7 @@ def auc_tests(
 
 
 def played(run: Run, task: str, game: str, attack: str) -> Mapping[str, Sequence[Panel]]:
-    """Return a game as it was played on each method: label → one panel a target."""
+    """Return a game as played on each method: label → one panel per target."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in run.scores():
         if (row["task"], row["game"], row["attack"]) == (task, game, attack):

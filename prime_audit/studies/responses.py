@@ -1,4 +1,4 @@
-"""The study ``responses``: what is answered at growing α, beside the nearest sharer's own answer."""
+"""The study ``responses``: the answers at growing α, beside the nearest sharer's own answer."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from prime_audit.studies.pairs import side, utility_tests
 from prime_audit.studies.spec import Found, Report, Study, Variant
 
 EXAMPLES = 5
-"""Targets of whom the answers to a question are shown, of each task and model."""
+"""Targets whose answers to a question are shown, per task and model."""
 NEAREST = Variant("Top sim.", "nearest")
-"""The nearest sharer alone: her adapter, whole."""
+"""The nearest sharer alone, with their whole adapter."""
 LIKE = "{} with Top sim."
 """Name of a metric whose references are the nearest sharer's answers."""
 
 
 def report(found: Found) -> Report:
-    """Make a table of likeness and one of answers for each model, and test the pairs on the likeness."""
+    """Build a table of similarity and one of answers for each model, and test the pairs on the similarity."""
     tables, tests, panels = list[Table](), list[Test](), list[figures.Panel]()
     for model in found.models:
         tasks = [_Answered(found, model, TASKS[name]) for name in found.plan.tasks]
         tables += [_likeness(tasks), _answers(tasks)]
         tests += [test for task in tasks for test in task.tests()]
         panels += [_panel(task) for task in tasks]
-    more = "The questions shown are drawn by the seed, one a target, not chosen."
+    more = "The questions shown are drawn by the seed, one per target, not chosen."
     drawing = figures.dots(panels, len(found.plan.tasks))
     return Report(tuple(tables), corrected(tests), drawing, (*usual.notes(found), more))
 
@@ -48,7 +48,7 @@ class _Answered:
 
     @property
     def variants(self) -> list[Variant]:
-        """List what is set beside the nearest sharer."""
+        """List the variants compared with the nearest sharer."""
         return [v for v in self.found.study.variants if v != NEAREST]
 
     def rows(self, variant: Variant) -> list[dict[str, Any]]:
@@ -60,42 +60,42 @@ class _Answered:
         return [row["prediction"] for row in self.rows(NEAREST)]
 
     def like(self, variant: Variant, metric: str) -> Cell:
-        """Score a variant's answers with the nearest sharers' in the golds' place."""
+        """Score a variant's answers with the nearest sharers' answers as golds."""
         own = side(self.found, self.model, variant, self.task.name, self.theirs())
         estimate = pooled(own, metric, seed=seed_of(self.found.plan.seed, "bootstrap", self.task.name))
         return Cell(estimate.value, estimate.ci, reason=estimate.reason)
 
     def same(self, variant: Variant) -> Cell:
-        """Return the share of answers that are the nearest sharer's word for word."""
+        """Return the share of answers that equal the nearest sharer's word for word."""
         pairs = zip(self.rows(variant), self.theirs(), strict=True)
         equal = [row["prediction"].strip() == text.strip() for row, text in pairs]
         return Cell(sum(equal) / len(equal))
 
     def tests(self) -> Iterator[Test]:
-        """Test the study's pairs on the likeness."""
+        """Test the study's pairs on the similarity."""
         study, theirs = self.found.study, self.theirs()
         for first, second in study.pairs:
             pair = study.variant(first), study.variant(second)
             yield from utility_tests(self.found, self.model, self.task.name, *pair, theirs, LIKE)
 
     def prompts(self) -> dict[str, str]:
-        """Question's id → what every source was asked."""
+        """Question's id → the prompt of every source."""
         plan = self.found.plan
         data = open_data(plan.data, self.task.name, plan.seed, plan.settings, strict=plan.strict)
         return {e.id: e.prompt for user in data.targets for e in query_examples(self.task, user)}
 
     def drawn(self) -> list[int]:
-        """Draw targets, and of each one question: places among all questions."""
+        """Draw targets, and one question of each: positions among all questions."""
         rng = rng_of(self.found.plan.seed, "responses", self.task.name)
-        asked = [row["target"] for row in self.rows(NEAREST)]
-        people = list(dict.fromkeys(asked))
+        targets = [row["target"] for row in self.rows(NEAREST)]
+        people = list(dict.fromkeys(targets))
         some = rng.choice(len(people), size=min(EXAMPLES, len(people)), replace=False)
-        own = [[n for n, target in enumerate(asked) if target == people[i]] for i in sorted(some.tolist())]
+        own = [[n for n, target in enumerate(targets) if target == people[i]] for i in sorted(some.tolist())]
         return [int(rng.choice(places)) for places in own]
 
 
 def _likeness(tasks: Sequence[_Answered]) -> Table:
-    """Tabulate how like the nearest sharers' the answers are, how many are the same, and how good they are."""
+    """Tabulate the similarity to the nearest sharers' answers, the share of equal answers, and their quality."""
     labels, rows = [], []
     for own in tasks:
         for v in own.variants:
@@ -110,7 +110,7 @@ def _likeness(tasks: Sequence[_Answered]) -> Table:
 
 
 def _answers(tasks: Sequence[_Answered]) -> Table:
-    """Show the answers to some questions, as Tables 3 and 8 do, each with its likeness to the nearest sharer's."""
+    """Show the answers to some questions, as Tables 3 and 8 do, each with its similarity to the nearest sharer's."""
     labels, rows = [], []
     for own in tasks:
         prompts, theirs = own.prompts(), own.rows(NEAREST)
@@ -131,7 +131,7 @@ def _title(own: _Answered, what: str) -> str:
 
 
 def _alike(task: Task, theirs: str, text: str) -> float:
-    """Score one answer with another in the gold's place, by the task's first metric."""
+    """Score one answer with another as gold, by the task's first metric."""
     return metric_table(task, [theirs], [text]).value(task.metrics[0])
 
 
@@ -158,8 +158,8 @@ STUDY = Study(
     ),
     pairs=(("α=2", "α=0"), ("α=5", "α=0"), ("α=0", "Per-Pcs")),
     about=(
-        "Top sim. is the most similar sharer's own adapter, asked the target's question. Likeness is the task's metric "
-        "with Top sim.'s answer in the gold's place.",
+        "Top sim. is the most similar sharer's own adapter, given the target's question. "
+        "Similarity is the task's metric with Top sim.'s answer as the gold.",
     ),
     report=report,
 )

@@ -1,4 +1,4 @@
-"""Running a study: its ``compare`` runs, one cache for all; then its tables, tests and figure, in a folder."""
+"""Run a study: its ``compare`` runs with one cache, then its tables, tests and figure, in a folder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prime_audit.api import compare, option_words
 from prime_audit.community.store import content_key
 from prime_audit.errors import UserError
 from prime_audit.folder import Run, RunFolder, write_atomic
 from prime_audit.io.markup import markdown_text, plain
+from prime_audit.plan.options import keywords_of, option_words, require_known
 from prime_audit.plan.plan import Plan, default_tasks, make_plan
 from prime_audit.report import table as forms
+from prime_audit.runs.compare import compare
 from prime_audit.studies.catalog import find_study
 from prime_audit.studies.paired import Test
 from prime_audit.studies.spec import Found, Report, Study
@@ -35,9 +36,9 @@ class Finished:
     path: Path
     """Its folder."""
     study: Study
-    """What was asked."""
+    """The study."""
     report: Report
-    """What was found."""
+    """The results."""
     content: Mapping[str, Any]
     """Its ``study.json``."""
 
@@ -64,61 +65,62 @@ def study(
     models
         Base models, one table each; by default the study's for this preset, else the preset's.
     tasks
-        By default the paper's of this study on the built-in world, else the one that the data hold.
+        By default the paper's of this study on the built-in world, else the task of the data.
     out
         The study's folder; by default ``studies/NAME-TIME``.
     cache
-        As of ``compare``; with None the runs share one that is taken away at the end.
+        As of ``compare``; with None the runs share one that is deleted at the end.
     data, preset, overrides, quiet, options
         As of ``compare``; methods and games are the study's.
 
     Raises
     ------
     UserError
-        For whatever the caller can mend, in one line, before anything is run where that can be known.
+        For every error in the user's input, in one line, before anything is run where possible.
     """
-    asked = find_study(name)
-    chosen = tasks if tasks is not None else asked.tasks if data == "world" else default_tasks(data)
+    require_known("study()", options, keywords_of("study"))
+    study = find_study(name)
+    chosen = tasks if tasks is not None else study.tasks if data == "world" else default_tasks(data)
     words = {"tasks": chosen, "data": data, "preset": preset, **options}
     plans = {
         (plan.model, run): plan
-        for model in models or asked.models.get(preset) or (None,)
-        for run, own in asked.runs.items()
-        for plan in [_plan(asked, model, [*overrides, *own], words)]
+        for model in models or study.models.get(preset) or (None,)
+        for run, own in study.runs.items()
+        for plan in [_plan(study, model, [*overrides, *own], words)]
     }
     command = _command(name, models, {**words, "tasks": tasks, "overrides": overrides})
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     place = Path(out) if out else Path("studies") / f"{name}-{now}"
     key = content_key({"study": name, "plans": [plan.spec() for plan in plans.values()]})
     with RunFolder.claimed(place, key) as folder, _shared(cache) as kept:
-        found = Found(asked, plans, _runs(asked, plans, words, overrides, folder.path, kept, quiet))
+        found = Found(study, plans, _runs(study, plans, words, overrides, folder.path, kept, quiet))
         return _written(found, command, folder)
 
 
-def _plan(asked: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]) -> Plan:
-    """Decide one run, so that what is wrong with a later one is said before the first."""
-    plan = make_plan(**_run_words(asked, model, overrides, words))
+def _plan(study: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]) -> Plan:
+    """Plan one run, so that an error in a later one is reported before the first starts."""
+    plan = make_plan(**_run_words(study, model, overrides, words))
     labels = {m.label for m in plan.methods}
-    for variant in asked.variants:
+    for variant in study.variants:
         if variant.method not in labels:
             raise UserError(
-                f"study {asked.name}: {variant.method} is the same as another of its methods under these settings; "
-                "leave out the --set that makes it so"
+                f"study {study.name}: {variant.method} is the same as another of its methods "
+                "under these settings; remove the --set that causes it"
             )
     return plan
 
 
 def _run_words(
-    asked: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]
+    study: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]
 ) -> dict[str, Any]:
-    methods = [v.method for v in asked.variants]
-    games = list(asked.games)
+    methods = [v.method for v in study.variants]
+    games = list(study.games)
     return {"methods": methods, "games": games, "model": model, "overrides": list(overrides), **words}
 
 
 @contextmanager
 def _shared(cache: str | Path | None) -> Iterator[str | Path]:
-    """Yield the cache of all runs: where none is to be kept, one for as long as the study takes."""
+    """Yield the cache of all runs: a temporary one where none is used."""
     if cache is not None:
         yield cache
         return
@@ -127,7 +129,7 @@ def _shared(cache: str | Path | None) -> Iterator[str | Path]:
 
 
 def _runs(
-    asked: Study,
+    study: Study,
     plans: Mapping[tuple[str, str], Plan],
     words: Mapping[str, Any],
     overrides: Sequence[str],
@@ -139,10 +141,10 @@ def _runs(
     for (model, name), place in _folders(plans).items():
         if len(plans) > 1 and not quiet:
             print(f"run {len(done) + 1} of {len(plans)}: {name}, model {model}", file=sys.stderr, flush=True)
-        own = _run_words(asked, model, [*overrides, *asked.runs[name]], words)
+        own = _run_words(study, model, [*overrides, *study.runs[name]], words)
         done[model, name] = run = compare(**own, out=folder / place, cache=cache, quiet=quiet)
         for failure in (f for f in run.record.failures if f.sharer is None):  # a table of holes is no study
-            raise UserError(f"study {asked.name}, run {name}: {failure.error}; fix it and rerun the study")
+            raise UserError(f"study {study.name}, run {name}: {failure.error}; fix it and rerun the study")
     return done
 
 
@@ -154,13 +156,13 @@ def _folders(plans: Mapping[tuple[str, str], Plan]) -> dict[tuple[str, str], str
 
 
 def _command(name: str, models: Sequence[str], options: Mapping[str, Any]) -> str:
-    """Write the command that runs the study again, without its output folder."""
+    """Write the command that repeats the study, without its output folder."""
     named = [word for model in models for word in ("--model", model)]
-    return shlex.join(["prime-audit", "study", name, *named, *option_words(options)])
+    return shlex.join(["prime-audit", "study", name, *named, *option_words("study", options)])
 
 
 def _written(found: Found, command: str, folder: RunFolder) -> Finished:
-    """Make the report and write the study's own files, ``study.json`` last."""
+    """Build the report and write the study's own files, ``study.json`` last."""
     report = (found.study.report or usual_report)(found)
     content = _content(found, report, command)
     write_atomic(folder.path / "table.md", [_page(found, report, command)])
@@ -173,14 +175,14 @@ def _written(found: Found, command: str, folder: RunFolder) -> Finished:
 
 
 def _content(found: Found, report: Report, command: str) -> dict[str, Any]:
-    """Gather ``study.json``: a function of the specification alone, no clock in it."""
-    asked, places = found.study, _folders(found.plans)
-    variants = [{**asdict(v), "key": v.key} for v in asked.variants]
+    """Build ``study.json``: a function of the specification alone, without any time."""
+    study, places = found.study, _folders(found.plans)
+    variants = [{**asdict(v), "key": v.key} for v in study.variants]
     content = {
         "schema": SCHEMA,
-        "name": asked.name,
-        "title": asked.title,
-        "answers": asked.answers,
+        "name": study.name,
+        "title": study.title,
+        "answers": study.answers,
         "command": command,
         "spec": {
             "tasks": found.plan.tasks,
@@ -188,24 +190,24 @@ def _content(found: Found, report: Report, command: str) -> dict[str, Any]:
             "data": found.plan.data,
             "preset": found.plan.settings.preset,
             "seed": found.plan.seed,
-            "games": asked.games,
+            "games": study.games,
             "attacks": found.plan.attacks,
             "variants": variants,
-            "pairs": asked.pairs,
+            "pairs": study.pairs,
         },
         "runs": [
             {
                 "model": model,
                 "name": name,
                 "folder": places[model, name],
-                "settings": asked.runs[name],
+                "settings": study.runs[name],
                 "command": run.record.command,
             }
             for (model, name), run in found.runs.items()
         ],
         "tables": [asdict(t) for t in report.tables],
         "tests": [asdict(t) for t in report.tests],
-        "about": asked.about,
+        "about": study.about,
         "notes": report.notes,
         "warnings": _warnings(found),
     }
@@ -223,20 +225,20 @@ def _warnings(found: Found) -> list[str]:
 
 
 def _page(found: Found, report: Report, command: str) -> str:
-    asked, text = found.study, markdown_text
-    lines = [f"# {asked.title} ({asked.answers})", f"To run this again:\n\n```sh\n{command}\n```"]
+    study, text = found.study, markdown_text
+    lines = [f"# {study.title} ({study.answers})", f"To repeat this study:\n\n```sh\n{command}\n```"]
     for table in report.tables:
         lines += [f"## {text(table.title)}", forms.markdown(table)]
         lines += [_bullets(notes)] if (notes := forms.footnotes(table)) else []
     lines += ["![The study's figure](figure.svg)", *_tested(report.tests)]
-    lines += ["## How to read this", _bullets([*asked.about, *report.notes])]
+    lines += ["## How to read this", _bullets([*study.about, *report.notes])]
     if warnings := _warnings(found):
         lines += ["## Warnings", _bullets(warnings)]
     return "\n\n".join(lines) + "\n"
 
 
 def _tested(tests: Sequence[Test]) -> list[str]:
-    """Tabulate the tests for Markdown, with what they are."""
+    """Tabulate the tests for Markdown, with their description."""
     if not tests:
         return []
     how = "every swap enumerated" if all(t.exact for t in tests) else "9,999 swaps drawn where users are many"

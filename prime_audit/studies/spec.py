@@ -1,4 +1,4 @@
-"""A study, declared: which methods it runs and how, what it sets side by side, what it draws; and what it found."""
+"""A study's declaration (methods, comparisons, figures), and its results."""
 
 from __future__ import annotations
 
@@ -17,54 +17,53 @@ if TYPE_CHECKING:
     from prime_audit.studies.paired import Test
 
 ONCE: Mapping[str, tuple[str, ...]] = {"run": ()}
-"""The runs of a study that is one ``compare``."""
+"""The runs of a study with a single ``compare``."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row or column of a study's table: a method, as some of the study's runs ran it."""
+    """One row or column of a study's table: a method, from some of the study's runs."""
 
     name: str
     """As shown: ``+RAG``, ``α = 0.2``."""
     method: str
-    """Its label, in the form that a record gives it."""
+    """Its label, as in a record."""
     group: str = ""
-    """What several of them share, one colour in a figure; of two that differ behind a comma (``PriME, layer``) the
-    second is drawn hollow and dashed."""
+    """Shared by several: one colour in a figure. Text after a comma (``PriME, layer``): hollow and dashed."""
     x: float | None = None
-    """Its place on the axis of a figure of lines."""
+    """Its position on the axis of a figure of lines."""
     runs: tuple[str, ...] = ("run",)
-    """Which of the study's runs it is read from; of several, the mean is shown with its standard error."""
+    """The study's runs it is read from; with several, the mean is shown with its standard error."""
 
     @property
     def key(self) -> str:
-        """What pairs and references call it: group and name."""
+        """Its key in pairs and references: group and name."""
         return f"{self.group} {self.name}".strip()
 
     @property
     def core(self) -> str:
-        """The label of its module, which is what most games attack."""
+        """The label of its module, which most games attack."""
         return re.split(r"\+(?=[A-Za-z_])", self.method)[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Study:
-    """One study; ``report`` stands in where the usual tables, tests and figure do not fit."""
+    """One study; ``report`` replaces the usual tables, tests and figure where they do not fit."""
 
     name: str
-    """The word of the command."""
+    """The name in the command."""
     title: str
-    """One line: what is asked."""
+    """One line: the question."""
     answers: str
-    """The tables and figures of the paper that it answers; ``new`` where there is none."""
+    """The tables and figures of the paper that it answers; ``new`` if there is none."""
     tasks: tuple[str, ...]
-    """The paper's, run on the built-in world unless others are named."""
+    """The paper's tasks, run on the built-in world unless others are passed."""
     variants: tuple[Variant, ...]
     """In the order shown."""
     pairs: tuple[tuple[str, str], ...]
     """Keys of what is tested: first minus second, over the same users."""
     about: tuple[str, ...] = ()
-    """How to read it, and what it cannot say."""
+    """How to read it, and its limits."""
     form: Literal["across", "down"] = "down"
     """Variants ``across`` as columns (Table 1), or ``down`` as rows (Table 2)."""
     figure: Literal["dots", "lines", "frontier"] = "dots"
@@ -74,13 +73,13 @@ class Study:
     reference: tuple[str, ...] = ()
     """Keys whose best value is a dotted line in a figure of lines."""
     games: tuple[str, ...] = ()
-    """Membership games played; none where only utility is asked."""
+    """Membership games played; empty where only utility matters."""
     runs: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: ONCE)
-    """Name of each run → the settings (``KEY=VALUE``) that make it differ."""
+    """Name of each run → its own settings (``KEY=VALUE``)."""
     models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Preset → its models in this study; by default the preset's one."""
     report: Callable[[Found], Report] | None = None
-    """Makes tables, tests and figure; None: ``usual.report``."""
+    """Builds tables, tests and figure; None: ``usual.report``."""
 
     def variant(self, key: str) -> Variant:
         """Find a variant by its key."""
@@ -93,13 +92,13 @@ class Found:
 
     study: Study
     plans: Mapping[tuple[str, str], Plan]
-    """(model, run's name) → what was decided; tasks, seed and data are the same in all."""
+    """(model, run's name) → its plan; tasks, seed and data are the same in all."""
     runs: Mapping[tuple[str, str], Run]
     """(model, run's name) → the run."""
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Models, in the order asked for."""
+        """Models, in the order passed."""
         return tuple(dict.fromkeys(model for model, _ in self.runs))
 
     @property
@@ -116,7 +115,7 @@ class Found:
         return [self.runs[model, name] for name in variant.runs]
 
     def results(self, model: str, variant: Variant, task: str, metric: str, game: str = "") -> list[Result]:
-        """Return a variant's figure, one entry a run; ``game`` for a leakage metric (the first attack's)."""
+        """Return a variant's results, one per run; ``game`` for a leakage metric (the first attack's)."""
         attack = self.plan.attacks[0] if game else None
         wanted = (task, variant.method, metric, game or None, attack)
         return [
@@ -125,7 +124,7 @@ class Found:
         ]
 
     def answers(self, model: str, variant: Variant, task: str) -> list[list[dict[str, Any]]]:
-        """Return a variant's rows of ``predictions.jsonl``, one list a run, in the order of the questions."""
+        """Return a variant's rows of ``predictions.jsonl``, one list per run, in the order of the questions."""
         return [self._predictions[model, name][task, variant.method] for name in variant.runs]
 
     @cached_property
@@ -140,11 +139,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Report:
-    """What a study shows."""
+    """The output of a study."""
 
     tables: tuple[Table, ...]
     tests: tuple[Test, ...]
     figure: Mapping[str, bytes]
     """``svg`` and ``png``."""
     notes: tuple[str, ...] = ()
-    """What the figures rest on, beside the study's ``about``."""
+    """Notes on the results, in addition to the study's ``about``."""

@@ -1,4 +1,4 @@
-"""What most studies show: a table of every variant's metrics, the declared pairs tested, one figure."""
+"""The output of most studies: a table of every variant's metrics, tests of the declared pairs, one figure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARROWS = {True: " ↑", False: " ↓"}
 
 
 def report(found: Found) -> Report:
-    """Make the usual report."""
+    """Build the usual report."""
     tests = corrected(tests_of(found))
     return Report(tables(found), tests, figure(found), notes(found))
 
@@ -33,18 +33,18 @@ def report(found: Found) -> Report:
 
 
 def tables(found: Found) -> tuple[Table, ...]:
-    """Arrange the variants' figures in the study's form, one table a model."""
+    """Arrange the variants' results in the study's form, one table per model."""
     make = _across if found.study.form == "across" else _down
     return tuple(make(found, model, title(found, model)) for model in found.models)
 
 
 def title(found: Found, model: str) -> str:
-    """Name a model's table as the paper does, ``(a) NAME``; the name alone where there is one."""
+    """Title a model's table as the paper does, ``(a) NAME``; the name alone if there is one model."""
     return model if len(found.models) == 1 else f"{letter(found, model)} {model}"
 
 
 def heading(found: Found, task: str, model: str) -> str:
-    """Name a figure's panel: the task, and of several models the letter and the last part of the name."""
+    """Title a figure's panel: the task, and with several models the letter and the last part of the name."""
     short = model.rstrip("/").rpartition("/")[2]
     return task if len(found.models) == 1 else f"{task} {letter(found, model)} {short}"
 
@@ -55,7 +55,7 @@ def letter(found: Found, model: str) -> str:
 
 
 def _across(found: Found, model: str, name: str) -> Table:
-    """Table 1's form: a row a task and metric, a column a variant."""
+    """Table 1's form: a row per task and metric, a column per variant."""
     labels, cells = [], []
     for task in found.plan.tasks:
         for metric, head, own in _measures(found, model, task):
@@ -66,7 +66,7 @@ def _across(found: Found, model: str, name: str) -> Table:
 
 
 def _down(found: Found, model: str, name: str) -> Table:
-    """Table 2's form: a row a variant, a column a task's metric."""
+    """Table 2's form: a row per variant, a column per task's metric."""
     heads, columns = [], []
     for task in found.plan.tasks:
         for metric, head, own in _measures(found, model, task):
@@ -78,7 +78,7 @@ def _down(found: Found, model: str, name: str) -> Table:
 
 
 def _measures(found: Found, model: str, task: str) -> Iterator[tuple[str, str, list[Cell]]]:
-    """Yield what a task is measured by: the metric, its title, and every variant's cell."""
+    """Yield a task's metrics: the metric, its title, and every variant's cell."""
     study = found.study
     for metric in TASKS[task].metrics:
         name = SHORT.get(metric, metric) + ARROWS[TASKS[task].higher_is_better]
@@ -91,12 +91,12 @@ def _measures(found: Found, model: str, task: str) -> Iterator[tuple[str, str, l
 
 
 def _ordered(cells: list[Cell], task: str, metric: str) -> list[Cell]:
-    """Rank the cells of a metric; an AUC is not ranked: distance from ½ in either direction is signal."""
+    """Rank the cells of a metric. An AUC is not ranked: distance from ½ in either direction is signal."""
     return ranked(cells, None if metric == AUC else TASKS[task].higher_is_better)
 
 
 def figure_of(found: Found, model: str, variant: Variant, task: str, metric: str, game: str = "") -> Cell:
-    """Make a cell of one run's figure with its interval, or of several runs' mean with its standard error."""
+    """Build the cell of one run's result with its interval, or of several runs' mean with its standard error."""
     results = found.results(model, variant, task, metric, game)
     if len(results) == 1:
         (r,) = results
@@ -108,13 +108,13 @@ def figure_of(found: Found, model: str, variant: Variant, task: str, metric: str
 
 
 def over_base(found: Found, model: str, variant: Variant, task: str, game: str) -> Cell:
-    """Make the cell of what a variant's AUC has over the unmerged base's of the same items."""
+    """Build the cell of a variant's AUC minus the unmerged base's on the same items."""
     c = compared(found.of(model, variant)[0], task, variant.method, game, found.plan.attacks[0])
     return Cell(c.difference, c.ci, signed=True, reason=c.reason) if c else Cell(signed=True)
 
 
 def compared(run: Run, task: str, method: str, game: str, attack: str) -> Comparison | None:
-    """Find a run's AUC minus the unmerged base's; None where the game says nothing of the method."""
+    """Find a run's AUC minus the unmerged base's; None where the game does not apply to the method."""
     wanted = (task, method, AUC, game, attack)
     return next(
         (c for c in run.record.comparisons if (c.task, c.method, c.metric, c.game, c.attack) == wanted), None
@@ -122,7 +122,7 @@ def compared(run: Run, task: str, method: str, game: str, attack: str) -> Compar
 
 
 def notes(found: Found) -> tuple[str, ...]:
-    """Say what the figures rest on."""
+    """List the sample sizes behind the results."""
     first = next(iter(found.runs.values())).record
     level, draws = f"{Intervals().level:.0%}", Intervals().draws
     sizes = [f"{d.task} {d.queries} questions of {d.users['targets']} targets" for d in first.data]
@@ -132,9 +132,10 @@ def notes(found: Found) -> tuple[str, ...]:
     lines.append(f"Intervals: {level} bootstrap percentiles over targets, {draws} draws.")
     if found.study.games:
         lines.append(
-            f"AUC: attack {found.plan.attacks[0]}, game {', '.join(found.study.games)}; not ranked: distance from ½ in "
-            "either direction is signal, and part of it is there before anything is merged. AUC − base is what "
-            "merging adds; both intervals resample sharers and targets."
+            f"AUC: attack {found.plan.attacks[0]}, game {', '.join(found.study.games)}; not "
+            "ranked, because distance from ½ in either direction is signal, and part of it "
+            "exists before anything is merged. AUC − base is what merging adds; both intervals "
+            "resample sharers and targets."
         )
     return tuple(lines)
 
@@ -143,7 +144,7 @@ def notes(found: Found) -> tuple[str, ...]:
 
 
 def figure(found: Found) -> dict[str, bytes]:
-    """Draw what the study declares: of lines both metrics, of dots the first."""
+    """Draw what the study declares: both metrics as lines, the first as dots."""
     if found.study.figure == "frontier":
         return figures.frontier(
             [
@@ -164,7 +165,7 @@ def figure(found: Found) -> dict[str, bytes]:
 
 
 def panel(found: Found, model: str, task: str, metric: str) -> figures.Panel:
-    """Gather what is drawn of one metric of one task."""
+    """Collect the values of one metric of one task."""
     marks = {v.key: _mark(v, figure_of(found, model, v, task, metric)) for v in found.study.variants}
     references = {key: marks.pop(key).value for key in found.study.reference}
     if references:

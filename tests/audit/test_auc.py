@@ -73,7 +73,7 @@ def test_nan_is_refused_and_infinity_is_a_score() -> None:
     with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
         auc([1.0, float("nan")], [0.0])
     assert auc([float("-inf"), 1.0], [0.0]) == 0.5
-    with pytest.raises(ValueError, match=r"lies in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"is in \[0, 1\]"):
         tpr_at_fpr([1.0], [0.0], 1.5)
     with pytest.raises(ValueError, match="one dimension"):
         auc([[1.0]], [0.0])

@@ -68,7 +68,7 @@ def test_paired_difference_uses_the_same_resamples() -> None:
 
 
 def test_one_user_has_no_interval() -> None:
-    with pytest.raises(Undefined, match="at least two of them, not 1"):
+    with pytest.raises(Undefined, match="at least two users, not 1"):
         bootstrap_ci(lambda i: 0.0, ["a", "a"], seed=0)
     alone = paired_difference(lambda i: 1.0, lambda i: 0.5, ["a", "a"], seed=0)
     assert (alone.value, alone.ci) == (0.5, None)

@@ -154,7 +154,7 @@ def test_a_difference_is_clustered_as_its_figure() -> None:
     assert found.estimate.ci == pytest.approx(np.quantile(np.array(each)[draws].mean(1), [0.025, 0.975]))
     same = auc_difference(games, games, seed=3).estimate
     assert (same.value, same.ci) == (0.0, (0.0, 0.0))
-    with pytest.raises(ValueError, match="not of the same games"):
+    with pytest.raises(ValueError, match="of different games"):
         auc_difference(games, games[::-1], seed=3)
 
 

@@ -131,7 +131,7 @@ def test_difference_refuses_another_game() -> None:
     with pytest.raises(ValueError, match="2 panels against 1"):
         mean_auc_difference(one, one[:1], seed=0)
     other = [Panel(p.target, p.scores, p.sharers, ~p.members) for p in one]
-    with pytest.raises(ValueError, match="not of the same game"):
+    with pytest.raises(ValueError, match="of different games"):
         mean_auc_difference(one, other, seed=0)
 
 
@@ -150,7 +150,7 @@ def test_one_member_sharer_gives_no_interval() -> None:
     estimate = mean_auc_ci([panel], seed=0)
     assert (estimate.value, estimate.ci) == (1.0, None)
     assert estimate.reason is not None
-    assert "all members are one sharer's" in estimate.reason
+    assert "all members belong to one sharer" in estimate.reason
 
 
 def test_faulty_panels() -> None:

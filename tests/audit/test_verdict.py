@@ -14,8 +14,8 @@ from prime_audit.audit.verdict import BLIND, MIN_SHARERS, Against, PValues, best
 
 
 def figure(value: float, ci: tuple[float, float] | None = (0.45, 0.6), sharers: int = 9) -> AucEstimate:
-    reason = None if ci else "all members are one sharer's"
-    return AucEstimate(value, ci, reason, n=100, member_sharers=sharers, other_sharers=9)
+    reason = None if ci else "all members belong to one sharer"
+    return AucEstimate(value=value, ci=ci, reason=reason, n=100, member_sharers=sharers, other_sharers=9)
 
 
 def against(low: float | None, difference: float = 0.1) -> Against:
@@ -26,16 +26,16 @@ def against(low: float | None, difference: float = 0.1) -> Against:
 STRONG = figure(0.7, (0.62, 0.78))
 SURE, NOT = PValues(0.01, 0.99, 0.01), PValues(0.4, 0.6, 0.4)
 ROWS: list[tuple[int, str, str, dict[str, Any]]] = [
-    (1, "too few to say", "one sharer's", {"estimate": figure(0.9, None)}),
+    (1, "too few to say", "belong to one sharer", {"estimate": figure(0.9, None)}),
     (1, "too few to say", "no test", {"tests": PValues(None, None, None)}),
     (
         2,
         "too few to say",
-        "rests on 2 people",
+        "items of 2 people",
         {"estimate": figure(0.9, (0.8, 1.0), MIN_SHARERS - 1), "tests": SURE},
     ),
     (3, "too few to say", "undefined for 51 %", {"estimate": STRONG, "tests": SURE, "undefined": 0.51}),
-    (4, "too few to say", "least possible p is 0.1", {"tests": PValues(0.1, 1.0, 0.1, floor=0.1)}),
+    (4, "too few to say", "smallest possible p is 0.1", {"tests": PValues(0.1, 1.0, 0.1, floor=0.1)}),
     (
         5,
         "leaks",
@@ -60,7 +60,7 @@ ROWS: list[tuple[int, str, str, dict[str, Any]]] = [
     (
         8,
         "confounded",
-        "beyond chance (p of an AUC as low 0.01): signal in the wrong direction",
+        "beyond chance (p of an AUC as low 0.01): signal against the direction",
         {"estimate": figure(0.408, (0.35, 0.46)), "tests": PValues(0.99, 0.01, 0.99)},
     ),
     (9, "too few to say", f"up to {BLIND:.3f}", {"estimate": figure(0.55, (0.4, BLIND))}),

@@ -138,7 +138,7 @@ ADAPTERS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "an alpha that is none": (config({"lora_alpha": float("nan")}), (CONFIG, "NaN is not JSON")),
     "a list for a configuration": (config(b"[1]"), (CONFIG, "not a PEFT configuration")),
     "deep nesting": (config(b"[" * 100_000), (CONFIG, "nested too deeply", "save the adapter again")),
-    "a key twice": (config(b'{"r": 2, "r": 3}'), (CONFIG, "key 'r' stands twice")),
+    "a key twice": (config(b'{"r": 2, "r": 3}'), (CONFIG, "duplicate key 'r'")),
     "UTF-16": (config(json.dumps(PEFT).encode("utf-16")), (CONFIG, "not a PEFT configuration")),
     "another kind": (
         config({"peft_type": ["LORA"]}),

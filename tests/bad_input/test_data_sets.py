@@ -17,21 +17,21 @@ from .helpers import ADAPT, CANDIDATES, TARGETS, Make, Say, cut_off, edit, offic
 # -- whole files -------------------------------------------------------------------------------------------
 
 WHOLE: dict[str, tuple[Make, tuple[str, ...]]] = {
-    "missing file": (lambda f: (f / CANDIDATES).unlink(), (CANDIDATES, "missing: complete the folder")),
+    "missing file": (lambda f: (f / CANDIDATES).unlink(), (CANDIDATES, "missing: add the missing files")),
     "truncated JSON": (
         cut_off(CANDIDATES),
-        (CANDIDATES, "line ", "broken or truncated JSON", "fetch or export"),
+        (CANDIDATES, "line ", "damaged or truncated JSON", "fetch or export"),
     ),
-    "broken JSON": (overwrite(ADAPT, b'[{"user_id": }]'), (ADAPT, "line 1", "broken or truncated JSON")),
-    "empty file": (overwrite(ADAPT, b""), (ADAPT, "broken or truncated JSON")),
+    "broken JSON": (overwrite(ADAPT, b'[{"user_id": }]'), (ADAPT, "line 1", "damaged or truncated JSON")),
+    "empty file": (overwrite(ADAPT, b""), (ADAPT, "damaged or truncated JSON")),
     "wrong encoding": (
         overwrite(TARGETS, '[{"user_id": "zoë"}]'.encode("latin-1")),
         ("user_test_100.json", "not UTF-8 text at byte", "convert it to UTF-8"),
     ),
-    "another type": (overwrite(ADAPT, b"{}"), (ADAPT, "holds an object, not a list of records")),
+    "another type": (overwrite(ADAPT, b"{}"), (ADAPT, "contains an object, not a list of records")),
     "no candidates": (
         edit(CANDIDATES, lambda users: []),
-        ("no candidate for sharing is left", "give more users"),
+        ("no candidate for sharing is left", "add more users"),
     ),
     "no targets": (edit(TARGETS, lambda users: []), ("ids do not match", "use files of the same split")),
     "outputs of other questions": (
@@ -40,7 +40,7 @@ WHOLE: dict[str, tuple[Make, tuple[str, ...]]] = {
     ),
     "outputs of another task": (
         edit("test_100/user_test_100_label.json", lambda c: c.update(task="LaMP_4")),
-        ("user_test_100_label.json", "holds LaMP-4, not LaMP-2"),
+        ("user_test_100_label.json", "contains LaMP-4, not LaMP-2"),
     ),
     "all targets without history": (
         edit(TARGETS, lambda users: [u.update(profile=[]) for u in users] and None),
@@ -71,13 +71,13 @@ TABLES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "truncated JSONL": (
         "x.jsonl",
         table(ITEMS)[:-5],
-        ("x.jsonl: line 54: broken or truncated JSON", "fetch"),
+        ("x.jsonl: line 54: damaged or truncated JSON", "fetch"),
     ),
-    "truncated gzip": ("x.jsonl.gz", gzip.compress(table(ITEMS))[:-9], ("broken or truncated gzip file",)),
-    "no gzip at all": ("x.csv.gz", b"user,input,output\n", ("broken or truncated gzip file",)),
-    "truncated CSV": ("x.csv", b'user,input,output\nu,"half', ("x.csv: line 2: broken or truncated CSV",)),
+    "truncated gzip": ("x.jsonl.gz", gzip.compress(table(ITEMS))[:-9], ("damaged or truncated gzip file",)),
+    "no gzip at all": ("x.csv.gz", b"user,input,output\n", ("damaged or truncated gzip file",)),
+    "truncated CSV": ("x.csv", b'user,input,output\nu,"half', ("x.csv: line 2: damaged or truncated CSV",)),
     "CSV without its columns": ("x.csv", b"user,text,output\n", ("no column input", "rename the columns")),
-    "broken Parquet": ("x.parquet", b"PAR1 and then nothing", ("broken or truncated Parquet",)),
+    "broken Parquet": ("x.parquet", b"PAR1 and then nothing", ("damaged or truncated Parquet",)),
     "wrong encoding": (
         "x.csv",
         "user,input,output\nu,é,e\n".encode("utf-16"),
@@ -86,7 +86,7 @@ TABLES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "too few users": (
         "x.jsonl",
         table("\n".join(ITEMS.splitlines()[:6])),
-        ("no target can be drawn", "give more"),
+        ("no target can be drawn", "add more"),
     ),
     "an unknown layout": ("x.txt", b"hello", ("x.txt: no layout is known by this name", "*.jsonl")),
 }
@@ -134,7 +134,7 @@ RECORDS: dict[str, tuple[str, Callable[[Any], Any], tuple[str, ...]]] = {
     "duplicate user": (
         CANDIDATES,
         lambda u: u.append(first(u)),
-        ("user u005", "this user was there before"),
+        ("user u005", "duplicate user"),
     ),
     "duplicate question": (
         ADAPT,
@@ -144,7 +144,7 @@ RECORDS: dict[str, tuple[str, Callable[[Any], Any], tuple[str, ...]]] = {
     "question without its marker": (
         ADAPT,
         lambda u: first(u)["query"][1].update(input="Which tag? a film"),
-        ("u000, query u000-q01", "not of LaMP-2's form (its marker is missing"),
+        ("u000, query u000-q01", "does not have LaMP-2's form (its marker is missing"),
     ),
     "target without history": (TARGETS, lambda u: first(u).update(profile=[]), ("user u002", "no history")),
     "target without questions": (

@@ -88,7 +88,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
         written("config.json", b"[" * 100_000),
         ("config.json is broken (nested too deeply)",),
     ),
-    "a key twice": (written("config.json", b'{"model_type": "a", "model_type": "b"}'), ("stands twice",)),
+    "a key twice": (written("config.json", b'{"model_type": "a", "model_type": "b"}'), ("duplicate key",)),
     "no known model": (entries("config.json", model_type="\x1b[2J"), ("cannot be loaded",)),
     "heads that divide nothing": (entries("config.json", num_attention_heads=0), ("cannot be loaded",)),
     "other sizes than its weights": (entries("config.json", hidden_size=64), ("cannot be loaded",)),

@@ -85,31 +85,34 @@ def put(*path: str | int, value: Any) -> Spoil:
 LYING: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "another format": (
         put("schema", value="prime-audit/record/99"),
-        ("has format 99", "install a newer one"),
+        ("has format 99", "install a newer version"),
     ),
     "no format": (put("schema", value=None), ("is not a prime-audit record",)),
     "a figure beyond all": (
         put("results", 0, "value", value=10**400),
-        ("is broken (1000", "is too large a number"),
+        ("is damaged (number 1000", "is too large"),
     ),
     "a count beyond all": (put("results", 0, "n", value=10**30), ("results[0]: n: unexpected 1000",)),
     "a count that is true": (put("results", 0, "n", value=True), ("results[0]: n: unexpected true",)),
     "a text for a figure": (put("results", 0, "value", value="0.5"), ("results[0]: value: unexpected",)),
     "an interval of three": (put("results", 0, "ci", value=[0, 1, 2]), ("results[0]: ci: unexpected",)),
-    "no method": (lambda c: c["results"][0].pop("method"), ("results[0]: lacks method",)),
+    "no method": (lambda c: c["results"][0].pop("method"), ("results[0]: missing method",)),
     "a list for an object": (put("model", value=[]), ("model: expected an object",)),
     "a deep list": (put("results", value=json.loads("[" * 400 + "]" * 400)), ("expected an object",)),
-    "a figure twice": (lambda c: c["results"].append(c["results"][0]), ("twice (LaMP-2 np accuracy)",)),
+    "a figure twice": (
+        lambda c: c["results"].append(c["results"][0]),
+        ("duplicate result (LaMP-2 np accuracy)",),
+    ),
     "no parameters": (put("methods", "np", "LaMP-2", value=None), ("methods.np: no parameters",)),
-    "a rate at no limit": (put("leaks", 0, "tpr", value={"id": 0.1}), ("a TPR at no FPR",)),
-    "settings of a list": (put("spec", "settings", value=[1]), ("spec.settings is no table by task",)),
-    "games of a number": (put("spec", "games", value=7), ("spec.games is no list of names",)),
-    "overrides of text": (put("spec", "overrides", value="x"), ("spec.overrides is no table",)),
+    "a rate at no limit": (put("leaks", 0, "tpr", value={"id": 0.1}), ("a key of tpr is not an FPR",)),
+    "settings of a list": (put("spec", "settings", value=[1]), ("spec.settings is not a table by task",)),
+    "games of a number": (put("spec", "games", value=7), ("spec.games is not a list of names",)),
+    "overrides of text": (put("spec", "overrides", value="x"), ("spec.overrides is not a table",)),
     "a plugin of a list": (
         put("plugins", "method np", value=[1]),
-        ("plugins.method np is no table of words",),
+        ("plugins.method np is not a flat table",),
     ),
-    "a commit of a list": (put("code", "commit", value=[1]), ("code is no table of words",)),
+    "a commit of a list": (put("code", "commit", value=[1]), ("code is not a flat table",)),
     "a leak of nobody": (
         put("leaks", 0, "method", value="ghost"),
         ("leaks of ghost on LaMP-2 without its results",),
@@ -135,12 +138,12 @@ def test_a_lying_record_is_one_line(say: Say, tmp_path: Path, name: str) -> None
 
 RAW: dict[str, tuple[bytes, str]] = {
     "NaN": (b'{"schema": NaN}', "NaN is not JSON"),
-    "1e400": (b'{"schema": 1e400}', "1e400 is too large a number"),
-    "5000 digits": (b'{"n": ' + b"9" * 5000 + b"}", "is too large a number"),
-    "a key twice": (b'{"schema": "a", "schema": "b"}', "key 'schema' stands twice"),
+    "1e400": (b'{"schema": 1e400}', "number 1e400 is too large"),
+    "5000 digits": (b'{"n": ' + b"9" * 5000 + b"}", "is too large"),
+    "a key twice": (b'{"schema": "a", "schema": "b"}', "duplicate key 'schema'"),
     "nesting without end": (b"[" * 200_000, "nested too deeply"),
-    "UTF-16": ('{"schema": "a"}'.encode("utf-16"), "is broken"),
-    "cut off": (b'{"schema": "prime-audit/rec', "is broken"),
+    "UTF-16": ('{"schema": "a"}'.encode("utf-16"), "is damaged"),
+    "cut off": (b'{"schema": "prime-audit/rec', "is damaged"),
     "no object": (b"7", "expected a JSON object"),
 }
 
@@ -154,9 +157,9 @@ def test_a_record_that_is_no_json_is_one_line(say: Say, tmp_path: Path, name: st
 
 SPEC: dict[str, tuple[Any, str]] = {
     "tasks that climb": ({"tasks": ["../../x"]}, "unknown entry of spec.tasks"),
-    "tasks that are none": ({"tasks": 7}, "spec.tasks is no list of names; the record is damaged"),
+    "tasks that are none": ({"tasks": 7}, "spec.tasks is not a list of names; the record is damaged"),
     "no tasks": ({"tasks": []}, "spec names no tasks"),
-    "games that are none": ({"games": {"a": 1}}, "spec.games is no list of names"),
+    "games that are none": ({"games": {"a": 1}}, "spec.games is not a list of names"),
     "an unknown game": ({"games": ["\x1b[31m"]}, "unknown entry of spec.games"),
 }
 
@@ -219,21 +222,21 @@ def test_a_record_with_a_hostile_label_is_filed_nowhere_else(say: Say, tmp_path:
     (folder / "record.json").write_text(text.replace('"perpcs"', '"../../../../climbed"'))
     before = sorted(tmp_path.rglob("*"))
     add = ("leaderboard", "add", folder, "--board", "toy", "--home", tmp_path / "boards")
-    one_line(say(*add), "tells no version of", "run again with this prime-audit")
+    one_line(say(*add), "has no version of", "rerun with this prime-audit")
     assert sorted(tmp_path.rglob("*")) == before
 
 
 BOARDS: dict[str, tuple[bytes, str]] = {
-    "no TOML": (b"name = ", "is no TOML"),
-    "nesting without end": (b"x = " + b"[" * 100_000, "is no TOML (nested too deeply)"),
-    "UTF-16": (BOARD.encode("utf-16"), "is no TOML"),
+    "no TOML": (b"name = ", "is not TOML"),
+    "nesting without end": (b"x = " + b"[" * 100_000, "is not TOML (nested too deeply)"),
+    "UTF-16": (BOARD.encode("utf-16"), "is not TOML"),
     "a folder's name": (
         BOARD.replace('"toy"', '"../../x"').encode(),
         "name is '../../x', its folder's is 'toy'",
     ),
     "run.set of a list": (
         BOARD.replace("[run.set]\ntargets = 4", "set = [1]").encode(),
-        "run.set is no table",
+        "run.set is not a table",
     ),
     "an unknown entry": (
         BOARD.replace("title", "titel").encode(),

@@ -68,7 +68,7 @@ def test_an_output_folder_that_holds_another_run(attempt: Say, folder: Path, tmp
 
 def test_an_output_folder_that_is_a_file(attempt: Say, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("mine")
-    one_line(attempt("--data", folder), "cannot make output folder", "choose another --out")
+    one_line(attempt("--data", folder), "cannot create output folder", "choose another --out")
     assert (tmp_path / "runs").read_text() == "mine"
 
 
@@ -78,15 +78,15 @@ def test_an_output_folder_that_is_a_file(attempt: Say, folder: Path, tmp_path: P
 def test_an_output_folder_that_cannot_be_written(attempt: Say, folder: Path) -> None:
     one_line(
         attempt("--data", folder, "--out", "/proc/nothing/here"),
-        "cannot make output folder /proc/nothing/here",
+        "cannot create output folder /proc/nothing/here",
     )
 
 
 def test_showing_what_is_no_run(say: Say, tmp_path: Path) -> None:
-    one_line(say("show", tmp_path), "has no record.json: name the --out folder of a finished run")
-    one_line(say("show", tmp_path / "none"), "cannot read", "name the --out folder of a run")
+    one_line(say("show", tmp_path), "has no record.json: pass the --out folder of a finished run")
+    one_line(say("show", tmp_path / "none"), "cannot read", "pass the --out folder of a run")
     for text, part in (
-        ("{", "is broken"),
+        ("{", "is damaged"),
         ("[]", "is not a prime-audit file"),
         ("{}", "is not a prime-audit record"),
     ):

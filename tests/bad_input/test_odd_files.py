@@ -148,7 +148,7 @@ def test_archives_are_refused_and_left_packed(attempt: Say, say: Say, tmp_path: 
     file, make = ARCHIVES[name]
     make(inner / file)
     before = sorted(tmp_path.rglob("*"))
-    parts = (file, "archives are not read: unpack it", "and give the folder")
+    parts = (file, "archives are not read: unpack it", "and pass the folder")
     one_line(say("data", "check", inner / file, "--task", "LaMP-4"), *parts)
     one_line(say("data", "import", inner / file, "--task", "LaMP-4", "--out", tmp_path / "out"), *parts)
     one_line(attempt("--data", inner / file, "--tasks", "LaMP-4"), *parts)
@@ -163,7 +163,7 @@ def test_a_gzip_bomb_is_refused(say: Say, tmp_path: Path, name: str) -> None:
     with gzip.open(tmp_path / name, "wb", compresslevel=1) as stream:
         for _ in range(66):
             stream.write(bytes(1 << 20))
-    one_line(say("data", "check", tmp_path / name, "--task", "LaMP-4"), name, "unpacks to more than 64 MiB")
+    one_line(say("data", "check", tmp_path / name, "--task", "LaMP-4"), name, "expands to more than 64 MiB")
 
 
 @pytest.mark.parametrize("kind", ["large_string", "string_view", "binary", "large_binary"])
@@ -181,7 +181,7 @@ def test_a_parquet_bomb_of_another_kind_of_text_is_never_unpacked(tmp_path: Path
     pq.write_table(table.replace_schema_metadata(said), path, store_schema=False)
     assert path.stat().st_size < 1 << 20
     before = pa.default_memory_pool().max_memory()
-    with pytest.raises(UserError, match="unpacks to more than 64 MiB"):
+    with pytest.raises(UserError, match="expands to more than 64 MiB"):
         list(load_rows(path))
     assert pa.default_memory_pool().max_memory() - before < 512 << 20
 
@@ -191,7 +191,7 @@ def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"user": ["u"], "input": [["a"]], "output": ["b"]}), tmp_path / "x.parquet")
-    with pytest.raises(UserError, match="column input holds lists or structures: give it as text"):
+    with pytest.raises(UserError, match="column input contains lists or structures: convert it to text"):
         list(load_rows(tmp_path / "x.parquet"))
 
 
@@ -210,7 +210,7 @@ def test_a_parquet_bomb_is_refused(say: Say, tmp_path: Path, many: str) -> None:
     assert (tmp_path / "x.parquet").stat().st_size < 1 << 20
     with limited(120):
         said = say("data", "check", tmp_path / "x.parquet", "--task", "LaMP-4")
-    one_line(said, "x.parquet", "unpacks to more than 64 MiB, far more than its size")
+    one_line(said, "x.parquet", "expands to more than 64 MiB, far more than its size")
 
 
 def test_a_file_of_defects_without_end_is_refused(
@@ -242,7 +242,7 @@ def test_a_link_out_of_the_folder_is_read_as_what_it_leads_to(say: Say, tmp_path
     (folder / "dev_questions.json").unlink()
     (folder / "dev_questions.json").symlink_to(tmp_path / "secret")
     said = say("data", "check", folder)
-    one_line(said, "dev_questions.json", "broken or truncated JSON")
+    one_line(said, "dev_questions.json", "damaged or truncated JSON")
     assert "hunter2" not in said.err
 
 

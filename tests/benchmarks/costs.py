@@ -1,6 +1,6 @@
 """What the work costs, by counting: FLOPs and bytes of a model, and of a whole LaMP run.
 
-``python tests/benchmarks/costs.py --task LaMP-2`` prints the prediction that COSTS.md shows. Needs no torch.
+``python tests/benchmarks/costs.py --task LaMP-2`` prints the prediction that docs/costs.md shows. Needs no torch.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Model:
 LLAMA_2_7B = Model(32, 4096, 4096, 4096, 11008, 32000)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sizes:
     """What a data set and its answers look like; not known before the data are read."""
 

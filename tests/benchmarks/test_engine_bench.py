@@ -1,7 +1,7 @@
 """What the engine's shape buys, against the plain way of doing the same: ``pytest tests/benchmarks``.
 
-Not timed assertions: read the table. Under ``--benchmark-disable`` each side runs once, as a smoke test. The two
-sides of a group do the same work on one thread and the same tiny model: the shape of the saving, not its size at 7B.
+The sides of a group do the same work on one thread and the same tiny model: the shape of the saving, not its size at
+7B. Each side's results are compared with another's, also where nothing is timed (``--benchmark-disable``).
 """
 
 from __future__ import annotations
@@ -63,17 +63,20 @@ WEIGHTS = np.random.default_rng(0).uniform(-1.5, 1.5, len(NAMES))
 def test_decoding(benchmark: Any, engine: Engine, way: str) -> None:
     """One token in thirty ends an answer, so that rows end here and there, as headlines do."""
     new, stops = 60, list(range(1, engine.base.model.config.vocab_size, 30))
+    engine.base.stops = tuple(stops)
+    requests = [Request(p) for p in PROMPTS]
     if way == "finished rows leave":
-        engine.base.stops = tuple(stops)
-        benchmark.pedantic(engine.generate, ([Request(p) for p in PROMPTS], new), **ROUNDS)
+        answers = benchmark.pedantic(engine.generate, (requests, new), **ROUNDS)
+        assert len({len(answer) for answer in answers}) > 3  # of unequal length
+        assert answers == [engine.generate([one], new)[0] for one in requests]
         return
     rows = [engine.base.codec.prompt(p, new).ids for p in PROMPTS]
     width = max(map(len, rows))
     ids = torch.tensor([[1] * (width - len(r)) + list(r) for r in rows])
     mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows])
 
-    def generate() -> None:
-        engine.base.model.generate(
+    def generate() -> Any:
+        return engine.base.model.generate(
             input_ids=ids,
             attention_mask=mask,
             do_sample=False,
@@ -82,7 +85,9 @@ def test_decoding(benchmark: Any, engine: Engine, way: str) -> None:
             pad_token_id=1,
         )
 
-    benchmark.pedantic(generate, **ROUNDS)
+    made = benchmark.pedantic(generate, **ROUNDS)[:, width:].tolist()
+    cut = [row[: next((i for i, token in enumerate(row) if token in stops), new)] for row in made]
+    assert [engine.base.codec.decode(ids) for ids in cut] == engine.generate(requests, new)
 
 
 @pytest.mark.benchmark(group="all signals of 96 LaMP-2 items, three sharers merged, mini model")
@@ -108,7 +113,13 @@ def test_signals(benchmark: Any, monkeypatch: pytest.MonkeyPatch, way: str) -> N
         if way != "log-probabilities only":
             golds += [Continuation(item.gold.lower()), Continuation(item.gold, before=prefix)]
         probes.append(Probe(item.prompt, mixture, tuple(golds)))
-    benchmark.pedantic(engine.observe, (probes, way != "log-probabilities only"), **ROUNDS)
+    moments = way != "log-probabilities only"
+    seen = benchmark.pedantic(engine.observe, (probes, moments), **ROUNDS)
+    one_by_one = [engine.observe([probe], moments)[0] for probe in probes[:8]]
+    for one, other in zip(seen, one_by_one, strict=False):
+        for mine, alone in zip(one.logprobs, other.logprobs, strict=True):
+            np.testing.assert_allclose(mine, alone, atol=1e-4)
+    assert len({o.logprobs[0].sum() for o in seen}) > 48
 
 
 @pytest.mark.benchmark(group="DP-SGD of twelve owners")

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from prime_audit.record import Comparison, Leak
+from prime_audit.report import page
 from prime_audit.report.sheet import Figure, Judged, Sheet, Source
+
+from .commands import SEEDS, add
+from .invented import board_at, run_at, run_record
 
 EVIL = "<script>alert(1)</script>"
 METHODS = ("np", "rag", "perpcs", "prime:alpha=0.2", "prime:alpha=0.6", "soup:k=3", EVIL)
@@ -82,9 +91,27 @@ def leak(figure: Figure) -> Leak:
     word = {"prime:alpha=0.2": "leaks", "perpcs": "confounded"}.get(figure.method, "no leak found")
     why = f"AUC {auc:.3f}, its p 0.007, -0.271 [-0.376, +0.019] to the best control, <b>words</b> at 0.843"
     return Leak(
-        *(figure.task, figure.method, str(figure.game), str(figure.attack), auc, ci, word, why, 0.007, 0.014),
-        *("bag_of_words", -0.271, (-0.376, 0.019), {"0.1": 0.13, "0.01": 0.015, "0.001": None}),
-        *(1008, 1680, 0, 2, 3, 0.11, 2.55),
+        task=figure.task,
+        method=figure.method,
+        game=str(figure.game),
+        attack=str(figure.attack),
+        auc=auc,
+        ci=ci,
+        verdict=word,
+        why=why,
+        p=0.007,
+        p_adjusted=0.014,
+        best_control="bag_of_words",
+        over_control=-0.271,
+        over_control_ci=(-0.376, 0.019),
+        tpr={"0.1": 0.13, "0.01": 0.015, "0.001": None},
+        members=1008,
+        others=1680,
+        undefined=0,
+        undefined_base=2,
+        both_sides=3,
+        epsilon=0.11,
+        epsilon_ceiling=2.55,
     )
 
 
@@ -93,7 +120,16 @@ def gap(f: Figure) -> Comparison | None:
     if f.method == "soup:k=3":
         return None
     return Comparison(
-        f.task, f.method, "base", "auc", f.difference, f.difference_ci, f.n, None, f.game, f.attack
+        task=f.task,
+        method=f.method,
+        baseline="base",
+        metric="auc",
+        difference=f.difference,
+        ci=f.difference_ci,
+        n=f.n,
+        reason=None,
+        game=f.game,
+        attack=f.attack,
     )
 
 
@@ -129,3 +165,45 @@ def sheet() -> Sheet:
         notes=("Intervals: 95 %.",),
         warnings=(f"user {EVIL}: left out",),
     )
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    from .browser import chrome
+
+    made = chrome()
+    yield made
+    made.quit()
+
+
+@pytest.fixture
+def browser(driver: Any, sheet: Sheet, tmp_path: Path) -> Iterator[Any]:
+    """Open the sheet's page; at the end there must be no console message, and nothing fetched."""
+    from .browser import Browser
+
+    file = tmp_path / "index.html"
+    file.write_text(page.render(sheet), encoding="utf-8")
+    made = Browser(driver, file)
+    made.open()
+    yield made
+    assert driver.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert {url.split(":")[0] for url in asked} <= {"file", "data", "about"}
+    assert {url.split("#")[0] for url in asked if url.startswith("file")} <= {file.as_uri()}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a board with two seeds filed, and build it."""
+    root = tmp_path_factory.mktemp("built")
+    board_at(root / "leaderboards")
+    for seed in SEEDS:
+        assert add(root / "leaderboards", run_at(root / f"run{seed}", run_record(seed))).exit_code == 0
+    return root / "leaderboards"
+
+
+@pytest.fixture
+def home(built: Path, tmp_path: Path) -> Path:
+    """Copy it, to be changed."""
+    return Path(shutil.copytree(built, tmp_path / "leaderboards"))

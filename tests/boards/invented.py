@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from prime_audit.errors import UserError
 from prime_audit.folder import RunFolder
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import make_plan
@@ -90,7 +92,7 @@ def run_record(
         model=Model("mini", "c" * 64, 1, "float32"),
         hardware={"device": "cpu"},
         results=tuple(results),
-        times=Times("then", "now"),
+        times=Times(started="then", finished="now"),
         comparisons=tuple(comparisons),
         leaks=tuple(leaks),
         code={"version": "0", "sha256": "0" * 64, "commit": "0" * 40, "dirty": False},
@@ -101,7 +103,16 @@ def run_record(
 
 def _data(task: str, seed: int) -> Data:
     split = hashlib.sha256(f"{task} {seed}".encode()).hexdigest()
-    return Data(task, "world", "world", split[::-1], split, {"targets": 4}, 99, 36)
+    return Data(
+        task=task,
+        source="world",
+        layout="world",
+        sha256=split[::-1],
+        split_sha256=split,
+        users={"targets": 4},
+        items=99,
+        queries=36,
+    )
 
 
 def _utility(task: str, method: str, rng: np.random.Generator) -> list[Result]:
@@ -110,7 +121,18 @@ def _utility(task: str, method: str, rng: np.random.Generator) -> list[Result]:
         value = round(float(rng.uniform(0.3, 0.6)), 4)
         ci = (value - 0.05, value + 0.05)
         higher = TASKS[task].higher_is_better
-        found.append(Result(task, method, metric, value, ci, 36, higher_is_better=higher, targets=4))
+        found.append(
+            Result(
+                task=task,
+                method=method,
+                metric=metric,
+                value=value,
+                ci=ci,
+                n=36,
+                higher_is_better=higher,
+                targets=4,
+            )
+        )
     return found
 
 
@@ -118,19 +140,36 @@ def _gaps(task: str, method: str, rng: np.random.Generator) -> list[Comparison]:
     if method == "np":
         return []
     gaps = [(metric, float(rng.uniform(-0.1, 0.1))) for metric in TASKS[task].metrics]
-    return [Comparison(task, method, "np", metric, g, (g - 0.1, g + 0.1), 36) for metric, g in gaps]
+    return [
+        Comparison(
+            task=task, method=method, baseline="np", metric=metric, difference=g, ci=(g - 0.1, g + 0.1), n=36
+        )
+        for metric, g in gaps
+    ]
 
 
 def _leakage(task: str, method: str, rng: np.random.Generator) -> list[Result]:
     where = {"game": "paper", "attack": "loss"}
     if method == "np":
         return [
-            Result(task, method, m, None, None, 0, reason="merges nobody", **where)
+            Result(
+                task=task, method=method, metric=m, value=None, ci=None, n=0, reason="merges nobody", **where
+            )
             for m in ("auc", "auc_base")
         ]
     values = [("auc", float(rng.uniform(0.4, 0.6))), ("auc_base", 0.48)]
     return [
-        Result(task, method, m, v, (v - 0.1, v + 0.1), 400, targets=4, member_sharers=3, **where)
+        Result(
+            task=task,
+            method=method,
+            metric=m,
+            value=v,
+            ci=(v - 0.1, v + 0.1),
+            n=400,
+            targets=4,
+            member_sharers=3,
+            **where,
+        )
         for m, v in values
     ]
 
@@ -139,11 +178,43 @@ def _panel(task: str, method: str, results: Sequence[Result]) -> list[Leak]:
     auc = [r for r in results if (r.task, r.method, r.metric) == (task, method, "auc")][-1]
     if auc.value is None:
         return []
-    head = (task, method, "paper", "loss", auc.value, auc.ci, "confounded", "because", 0.03, 0.03)
-    return [Leak(*head, "bag_of_words", -0.2, (-0.3, -0.1), {"0.1": 0.2, "0.01": None}, 40, 360, 0, 0, 0)]
+    return [
+        Leak(
+            task=task,
+            method=method,
+            game="paper",
+            attack="loss",
+            auc=auc.value,
+            ci=auc.ci,
+            verdict="confounded",
+            why="because",
+            p=0.03,
+            p_adjusted=0.03,
+            best_control="bag_of_words",
+            over_control=-0.2,
+            over_control_ci=(-0.3, -0.1),
+            tpr={"0.1": 0.2, "0.01": None},
+            members=40,
+            others=360,
+            undefined=0,
+            undefined_base=0,
+            both_sides=0,
+        )
+    ]
 
 
 def run_at(folder: Path, record: Record) -> Path:
     """Write a run's folder."""
     RunFolder.create(folder, "run").write_record(record)
     return folder
+
+
+def refusal(read: Callable[[Path], Any], path: Path, text: str) -> str:
+    """Write a file that ``read`` must refuse, in one line that names it; return that line."""
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message

@@ -1,11 +1,8 @@
-"""The paper's claims: each kind of statement against a computation of its own, and that verdicts can turn."""
+"""The paper's claims: each shape of check against an independent computation, and one cell that flips a verdict."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,21 +10,26 @@ from typing import Any
 
 import pytest
 
-from prime_audit.boards.cells import Reported, read_cells
-from prime_audit.boards.claim_rows import Claim, read_claims
-from prime_audit.boards.claims import ClaimResult, claims_json, claims_markdown, evaluate, rendered
+from prime_audit.boards.cells import Cell, read_cells
+from prime_audit.boards.checks import Printed, Reading
+from prime_audit.boards.claims import (
+    Claim,
+    ClaimResult,
+    evaluate,
+    read_claims,
+)
 from prime_audit.boards.rounding import Verdict
-from prime_audit.boards.selection import DISTANCE, LOWER
-from prime_audit.errors import UserError
 
 PAPER = Path(__file__).parents[2] / "leaderboards" / "paper"
 ROWS: list[dict[str, Any]] = json.loads((PAPER / "cells.json").read_text(encoding="utf-8"))["cells"]
 HOLDS, ROUNDING, FAILS, UNKNOWN = Verdict.HOLDS, Verdict.ROUNDING, Verdict.FAILS, Verdict.UNKNOWN
+LOWER, NEARER = Reading.LOWER, Reading.NEARER
+Cells = tuple[Cell, ...]
 
 
 @pytest.fixture(scope="module")
-def paper() -> Reported:
-    return read_cells(PAPER / "cells.json")
+def paper() -> Cells:
+    return read_cells(PAPER / "cells.json").cells
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +38,17 @@ def claims() -> tuple[Claim, ...]:
 
 
 @pytest.fixture(scope="module")
-def results(paper: Reported, claims: tuple[Claim, ...]) -> tuple[ClaimResult, ...]:
+def results(paper: Cells, claims: tuple[Claim, ...]) -> tuple[ClaimResult, ...]:
     return evaluate(claims, paper)
 
 
-def find(results: tuple[ClaimResult, ...], id_: str, reading: str | None = None) -> ClaimResult:
-    (one,) = (r for r in results if (r.id, r.reading) == (id_, reading))
+def find(results: tuple[ClaimResult, ...], id_: str, reading: Reading | None = None) -> ClaimResult:
+    (one,) = (r for r in results if (r.claim.id, r.reading) == (id_, reading))
     return one
 
 
-def verdict(results: tuple[ClaimResult, ...], id_: str, reading: str | None = None) -> Verdict:
-    return find(results, id_, reading).verdict
+def verdict(results: tuple[ClaimResult, ...], id_: str, reading: Reading | None = None) -> Verdict:
+    return find(results, id_, reading).finding.verdict
 
 
 def value(table: str, row: str, column: str) -> float:
@@ -56,10 +58,10 @@ def value(table: str, row: str, column: str) -> float:
     return found
 
 
-def changed(paper: Reported, source: str, to: float) -> Reported:
+def changed(paper: Cells, source: str, to: float) -> Cells:
     """Return the cells with one value changed."""
-    assert any(c.source == source for c in paper.cells)
-    return replace(paper, cells=tuple(replace(c, value=to) if c.source == source else c for c in paper.cells))
+    assert any(c.source == source for c in paper)
+    return tuple(replace(c, value=to) if c.source == source else c for c in paper)
 
 
 ALPHAS = ("α=0.0", "α=0.2", "α=0.6", "α=1.0", "α=2.0")
@@ -93,23 +95,23 @@ def test_every_stated_percentage_of_the_text_against_a_division(results: tuple[C
         "gain-lamp-3-mae-over-perpcs": (45.9, 2 - 0.272 / 0.503, 1.0),
         "gain-lamp-3-rmse-over-perpcs": (25.3, 2 - 0.543 / 0.727, 1.0),
     }
-    assert {r.id for r in results if r.id.startswith("gain-")} == set(by_hand)
+    assert {r.claim.id for r in results if r.claim.id.startswith("gain-")} == set(by_hand)
     for id_, (stated, ours, theirs) in by_hand.items():
         computed = 100 * (ours / theirs - 1)
         low, high = 100 * ((ours - 5e-4) / (theirs + 5e-4) - 1), 100 * ((ours + 5e-4) / (theirs - 5e-4) - 1)
         exact = round(computed, 1) == stated
         expected = HOLDS if exact else ROUNDING if low - 0.05 <= stated <= high + 0.05 else FAILS
-        result = find(results, id_)
+        result = find(results, id_).finding
         assert result.verdict is expected, id_
         assert result.stated == f"{stated:.1f} %"
         assert result.computed.startswith(f"{computed:.2f} %"), id_
 
 
 def test_the_auc_reduction_is_a_rise_by_distance_from_half(results: tuple[ClaimResult, ...]) -> None:
-    lower = find(results, "risk-reduction-lamp-4", LOWER)
+    lower = find(results, "risk-reduction-lamp-4", LOWER).finding
     assert lower.verdict is HOLDS
     assert lower.computed.startswith(f"{100 * (1 - 0.408 / 0.514):.2f} %")
-    distance = find(results, "risk-reduction-lamp-4", DISTANCE)
+    distance = find(results, "risk-reduction-lamp-4", NEARER).finding
     assert distance.verdict is FAILS
     assert distance.computed.startswith(f"{100 * (1 - 0.092 / 0.014):.2f} %")
 
@@ -121,7 +123,7 @@ def test_consistently_lowers_risk_against_a_loop_over_table_2(results: tuple[Cla
         for alpha in ALPHAS
         if value("2", alpha, f"{task} AUC") >= value("2", "Per-Pcs", f"{task} AUC")
     ]
-    result = find(results, "consistently-lowers-risk", LOWER)
+    result = find(results, "consistently-lowers-risk", LOWER).finding
     assert result.verdict is (FAILS if above else HOLDS)
     assert len(result.counterexamples) == len(above) == 5
     for task, alpha in above:
@@ -137,18 +139,18 @@ def test_strictly_better_tradeoffs_against_a_loop(results: tuple[ClaimResult, ..
         gaps = [round(g, 3) for g in (*gaps, theirs - ours)]
         return False if min(gaps) < 0 else None if min(gaps) == 0 else True
 
-    for reading in (LOWER, DISTANCE):
+    for reading in (LOWER, NEARER):
         found = [
-            dominates("2", alpha, task, metrics, reading == DISTANCE)
+            dominates("2", alpha, task, metrics, reading == NEARER)
             for alpha in ALPHAS[3:]
             for task, metrics in TABLE_2.items()
         ]
         expected = FAILS if False in found else ROUNDING if None in found else HOLDS
-        result = find(results, "strictly-better-at-1-and-2", reading)
+        result = find(results, "strictly-better-at-1-and-2", reading).finding
         assert result.verdict is expected
         assert result.computed == f"{found.count(True)} of 6"
         llama = [
-            dominates(table, alpha, "LaMP-2", ("Acc", "F1"), reading == DISTANCE)
+            dominates(table, alpha, "LaMP-2", ("Acc", "F1"), reading == NEARER)
             for table in ("6a", "6b")
             for alpha in ALPHAS
         ]
@@ -164,10 +166,10 @@ def test_declining_utility_against_a_loop(results: tuple[ClaimResult, ...]) -> N
         for before, after in pairwise(ALPHAS)
     ]
     falling = sum(s < 0 for s in steps)
-    result = find(results, "utility-declines")
+    result = find(results, "utility-declines").finding
     assert result.computed == f"{falling} of {len(steps)}"
     assert result.verdict is (HOLDS if falling > len(steps) / 2 else FAILS)
-    assert len(find(results, "utility-declines-everywhere").counterexamples) == len(steps) - falling
+    assert len(find(results, "utility-declines-everywhere").finding.counterexamples) == len(steps) - falling
 
 
 def test_like_with_like_against_a_loop_over_table_1(results: tuple[ClaimResult, ...]) -> None:
@@ -183,7 +185,7 @@ def test_like_with_like_against_a_loop_over_table_1(results: tuple[ClaimResult, 
             against += sum(
                 sign * (value("1", row, f"PriME {form}") - value("1", row, c)) <= 0 for c in columns
             )
-    result = find(results, "outperforms-like-with-like")
+    result = find(results, "outperforms-like-with-like").finding
     assert result.verdict is FAILS
     assert len(result.counterexamples) == against
 
@@ -194,7 +196,7 @@ def test_the_largest_gain_against_a_maximum(results: tuple[ClaimResult, ...]) ->
         for form in ("Base", "+RAG", "+PAG"):
             ours, theirs = value("1", row, f"PriME {form}"), value("1", row, f"Per-Pcs {form}")
             gains.append(100 * ((theirs - ours) if row.startswith("LaMP-3") else (ours - theirs)) / theirs)
-    result = find(results, "up-to-45-over-perpcs")
+    result = find(results, "up-to-45-over-perpcs").finding
     assert result.computed.startswith(f"{max(gains):.2f} %")
     assert result.verdict is (HOLDS if round(max(gains)) == 45 else FAILS)
 
@@ -213,7 +215,7 @@ def test_marks_against_sorting_the_columns(results: tuple[ClaimResult, ...]) -> 
                 if r["mark"]:
                     wrong[with_oppu] += r["value"] != order[0 if r["mark"] == "bold" else 1]
     for id_, with_oppu in (("marks-table-1", True), ("marks-table-1-without-oppu", False)):
-        result = find(results, id_)
+        result = find(results, id_).finding
         assert len(result.counterexamples) == wrong[with_oppu]
         assert result.verdict is (FAILS if wrong[with_oppu] else HOLDS)
 
@@ -236,10 +238,10 @@ def test_verdicts_decided_by_hand(results: tuple[ClaimResult, ...]) -> None:
     }
     assert {id_: verdict(results, id_) for id_ in expected} == expected
     # 0.517 at α = 0.2, 0.518 at 0.6
-    (rise,) = find(results, "llama-3-lamp-2-auc-improves", LOWER).counterexamples
+    (rise,) = find(results, "llama-3-lamp-2-auc-improves", LOWER).finding.counterexamples
     assert rise == "Table 6b, α=0.6, LaMP-2 AUC 0.518 against α=0.2, LaMP-2 AUC 0.517"
-    assert find(results, "plateau").holds is None
-    assert find(results, "utility-at-every-alpha").holds is True
+    assert find(results, "plateau").finding.verdict.holds is None
+    assert find(results, "utility-at-every-alpha").finding.verdict.holds is True
 
 
 @pytest.mark.parametrize(
@@ -259,10 +261,10 @@ def test_verdicts_decided_by_hand(results: tuple[ClaimResult, ...]) -> None:
     ],
 )
 def test_one_changed_cell_turns_a_verdict(
-    paper: Reported,
+    paper: Cells,
     claims: tuple[Claim, ...],
     id_: str,
-    reading: str | None,
+    reading: Reading | None,
     source: str,
     to: float,
     before: Verdict,
@@ -274,8 +276,8 @@ def test_one_changed_cell_turns_a_verdict(
     assert verdict(again, id_, reading) is after
 
 
-def test_no_verdict_hangs_on_a_cell_that_was_read_with_doubt(
-    paper: Reported, claims: tuple[Claim, ...], results: tuple[ClaimResult, ...]
+def test_no_verdict_depends_on_an_uncertain_reading(
+    paper: Cells, claims: tuple[Claim, ...], results: tuple[ClaimResult, ...]
 ) -> None:
     swaps = [
         ("Table 6b, α=2.0, LaMP-2 Acc", 0.499),
@@ -287,20 +289,20 @@ def test_no_verdict_hangs_on_a_cell_that_was_read_with_doubt(
     for source, to in swaps:
         other = changed(other, source, to)
     differing = [
-        (a.id, a.reading)
+        (a.claim.id, a.reading)
         for a, b in zip(results, evaluate(claims, other), strict=True)
-        if a.verdict is not b.verdict
+        if a.finding.verdict is not b.finding.verdict
     ]
-    # Another AUC at α = 2.0 is farther from ½ than Per-Pcs': this reading alone rests on 0.499.
-    assert differing == [("llama-3-lamp-2-all-alpha", DISTANCE)]
+    # Another AUC at α = 2.0 is farther from ½ than Per-Pcs': only this reading depends on 0.499.
+    assert differing == [("llama-3-lamp-2-all-alpha", NEARER)]
 
 
 @pytest.mark.parametrize(("r1", "rl", "expected"), [(0.181, 0.163, HOLDS), (0.179, 0.163, FAILS)])
 def test_a_claim_over_an_unreadable_cell_waits_for_it(
-    paper: Reported, claims: tuple[Claim, ...], r1: float, rl: float, expected: Verdict
+    paper: Cells, claims: tuple[Claim, ...], r1: float, rl: float, expected: Verdict
 ) -> None:
     one = [c for c in claims if c.id == "llama-3-multiple-alpha"]
-    before = find(evaluate(one, paper), "llama-3-multiple-alpha", LOWER)
+    before = find(evaluate(one, paper), "llama-3-multiple-alpha", LOWER).finding
     assert before.verdict is UNKNOWN
     assert any("(not readable)" in text for text in before.counterexamples)
     filled = changed(paper, "Table 6b, α=0.2, LaMP-4 R-1", r1)
@@ -308,132 +310,9 @@ def test_a_claim_over_an_unreadable_cell_waits_for_it(
     assert verdict(evaluate(one, filled), "llama-3-multiple-alpha", LOWER) is expected
 
 
-def test_every_claim_with_an_auc_is_read_twice(
-    claims: tuple[Claim, ...], results: tuple[ClaimResult, ...]
-) -> None:
-    readings: dict[str, list[str | None]] = {}
-    for r in results:
-        readings.setdefault(r.id, []).append(r.reading)
-    assert list(readings) == [c.id for c in claims]
-    assert all(own in ([None], [LOWER, DISTANCE]) for own in readings.values())
-    for claim in claims:
-        if claim.says and claim.says["kind"] == "tradeoff":
-            assert readings[claim.id] == [LOWER, DISTANCE]
-        if claim.says is None:
-            assert find(results, claim.id).note == claim.unchecked
-
-
-def test_the_table_and_the_json_tell_every_result(results: tuple[ClaimResult, ...]) -> None:
-    text = claims_markdown(results)
-    lines = [line for line in text.splitlines() if line.startswith("| “")]
-    assert len(lines) == len(results)
-    for r, line in zip(results, lines, strict=True):
-        assert f"`{r.id}`" in line
-        assert r.verdict.value in line
-    for r in results:
-        for example in r.counterexamples:
-            assert example.replace("[", r"\[") in text.replace("\\_", "_")
-    content = json.loads(json.dumps(claims_json(results), allow_nan=False))
-    assert sum(content["counts"].values()) == len(content["claims"]) == len(results)
-    assert content["counts"]["does not hold"] == sum(r.holds is False for r in results)
-
-
-def test_quotes_are_text_and_not_markup(results: tuple[ClaimResult, ...]) -> None:
-    evil = replace(results[0], quote="<script>|*x*", counterexamples=("<b>",))
-    text = claims_markdown([evil])
-    assert "<script>" not in text
-    assert "<b>" not in text
-    assert r"&lt;script&gt;\|\*x\*" in text
-
-
-def test_rendering_is_the_same_under_any_hash_seed() -> None:
-    code = (
-        "import sys, pathlib; from prime_audit.boards.claims import rendered; "
-        "sys.stdout.buffer.write(''.join(rendered(pathlib.Path(sys.argv[1])).values()).encode()); "
-        "assert 'torch' not in sys.modules"
-    )
-    for seed in ("1", "2"):
-        made = subprocess.run(
-            [sys.executable, "-c", code, str(PAPER)],
-            env={"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": seed, "LC_ALL": "C", "TZ": "Asia/Tokyo"},
-            capture_output=True,
-            check=True,
-        )
-        assert made.stdout.decode() == "".join(rendered(PAPER).values())
-
-
-Change = Callable[[dict[str, Any]], None]
-GAIN = next(
-    i
-    for i, c in enumerate(json.loads((PAPER / "claims.json").read_text(encoding="utf-8"))["claims"])
-    if c["id"] == "gain-lamp-1-accuracy-over-perpcs"
-)
-
-
-def _says(**changes: Any) -> Change:
-    return lambda content: content["claims"][GAIN]["says"].update(changes)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (_says(kind="gian"), "unknown kind 'gian': did you mean gain"),
-        (_says(per=["task"]), "unknown entry 'per'"),
-        (_says(percent=2.7), "percent 2.7 is no number in quotes"),
-        (_says(percent="two"), "percent 'two' is no number in quotes"),
-        (_says(percent="NaN"), "is no number in quotes"),
-        (lambda c: c["claims"][GAIN]["says"].pop("over"), "lacks over"),
-        (lambda c: c["claims"][0]["says"].update(like=["colour"]), "like names what no cell has"),
-        (lambda c: c["claims"][0]["says"].update(quantifier=["all"]), "quantifier is no word"),
-        (lambda c: c["claims"][GAIN].update(unchecked="why"), "give says, or unchecked"),
-        (lambda c: c["claims"][GAIN].update(id="A claim"), "use lower-case letters"),
-        (lambda c: c["claims"][GAIN].update(quote=None), "quote is no text"),
-        (lambda c: c["claims"].append(c["claims"][0]), "is taken; choose another"),
-        (lambda c: c.update(claims={}), "lacks claims"),
-    ],
-)
-def test_a_broken_claim_is_refused_in_one_line_naming_file_and_row(
-    tmp_path: Path, change: Change, message: str
-) -> None:
-    content = json.loads((PAPER / "claims.json").read_text(encoding="utf-8"))
-    change(content)
-    path = tmp_path / "claims.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(UserError) as caught:
-        read_claims(path)
-    assert message in str(caught.value)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("says", "message"),
-    [
-        ({"of": {"table": "7"}}, "unknown table '7'"),
-        ({"of": {"shade": "1"}}, "unknown field 'shade'"),
-        ({"of": {"table": "9", "task": "LaMP-7"}}, "selects no cell"),
-        ({"of": {"table": [["1"]]}}, "unknown table"),
-        ({"of": 3}, "3 is no selection"),
-        ({"of": {"table": "1", "core": "prime", "pick": "worst"}}, "unknown pick 'worst'"),
-        ({"of": {"table": "4", "core": "prime"}}, "has nothing to be compared with"),
-        ({"relation": "nicer"}, "unknown relation 'nicer'"),
-        ({"quantifier": "often"}, "unknown quantifier 'often'"),
-        ({"along": "prime.alpha"}, "give over or along"),
-    ],
-)
-def test_a_statement_on_cells_there_are_not_is_refused_naming_the_claim(
-    paper: Reported, says: dict[str, Any], message: str
-) -> None:
-    sound = {
-        "kind": "compare",
-        "of": {"table": "1", "method": "prime"},
-        "over": {"table": "1", "method": "perpcs"},
-        "relation": "better",
-        "quantifier": "all",
-    }
-    claim = Claim("mine", "words", "here", sound | says, "", "")
-    with pytest.raises(UserError) as caught:
-        evaluate([claim], paper)
-    assert message in str(caught.value)
-    assert str(caught.value).startswith("claim mine: ")
-    assert "\n" not in str(caught.value)
+def test_the_best_of_cells_is_unknown_where_one_cannot_be_read(paper: Cells) -> None:
+    (best,) = (c for c in Printed(paper).best("1", ("rag", "pag")) if (c.task, c.metric) == ("LaMP-3", "MAE"))
+    assert best.value == min(value("1", "LaMP-3 MAE", column) for column in ("RAG k=1", "PAG k=0", "PAG k=1"))
+    lost = tuple(replace(c, value=None) if c.source == "Table 1, LaMP-3 MAE, PAG k=0" else c for c in paper)
+    (best,) = (c for c in Printed(lost).best("1", ("rag", "pag")) if (c.task, c.metric) == ("LaMP-3", "MAE"))
+    assert best.value is None

@@ -14,19 +14,25 @@ from prime_audit.report.sheet import Sheet, Source
 
 REASON = "merges nobody: no members"
 LEAK = Leak(
-    *(
-        "LaMP-4",
-        "prime",
-        "paper",
-        "loss",
-        0.53,
-        (0.4, 0.6),
-        "no leak found",
-        "above 0.600 excluded",
-        0.2,
-        0.4,
-    ),
-    *("bag_of_words", -0.3, (-0.4, -0.2), {"0.1": 0.1}, 10, 20, 0, 0, 4),
+    task="LaMP-4",
+    method="prime",
+    game="paper",
+    attack="loss",
+    auc=0.53,
+    ci=(0.4, 0.6),
+    verdict="no leak found",
+    why="above 0.600 excluded",
+    p=0.2,
+    p_adjusted=0.4,
+    best_control="bag_of_words",
+    over_control=-0.3,
+    over_control_ci=(-0.4, -0.2),
+    tpr={"0.1": 0.1},
+    members=10,
+    others=20,
+    undefined=0,
+    undefined_base=0,
+    both_sides=4,
 )
 
 
@@ -38,15 +44,62 @@ def record() -> Record:
         metric = "accuracy" if task == "LaMP-2" else "rouge-1"
         for method, value in (("np", 0.4), ("prime", 0.5)):
             ci = (value - 0.1, value + 0.1)
-            results.append(Result(task, method, metric, value, ci, 50, higher_is_better=True, targets=7))
+            results.append(
+                Result(
+                    task=task,
+                    method=method,
+                    metric=metric,
+                    value=value,
+                    ci=ci,
+                    n=50,
+                    higher_is_better=True,
+                    targets=7,
+                )
+            )
             auc = None if method == "np" else 0.53
-            leak = Result(task, method, "auc", auc, None, 99, reason=REASON, game="paper", attack="loss")
+            leak = Result(
+                task=task,
+                method=method,
+                metric="auc",
+                value=auc,
+                ci=None,
+                n=99,
+                reason=REASON,
+                game="paper",
+                attack="loss",
+            )
             results += [leak, replace(leak, metric="auc_base")]
-        comparisons.append(Comparison(task, "prime", "np", metric, 0.1, (0.05, 0.15), 50))
         comparisons.append(
-            Comparison(task, "prime", "base", "auc", 0.02, (0.0, 0.04), 99, game="paper", attack="loss")
+            Comparison(
+                task=task, method="prime", baseline="np", metric=metric, difference=0.1, ci=(0.05, 0.15), n=50
+            )
         )
-    data = tuple(Data(task, "world", "world", "", "", {}, 0, 50) for task in ("LaMP-2", "LaMP-4"))
+        comparisons.append(
+            Comparison(
+                task=task,
+                method="prime",
+                baseline="base",
+                metric="auc",
+                difference=0.02,
+                ci=(0.0, 0.04),
+                n=99,
+                game="paper",
+                attack="loss",
+            )
+        )
+    data = tuple(
+        Data(
+            task=task,
+            source="world",
+            layout="world",
+            sha256="",
+            split_sha256="",
+            users={},
+            items=0,
+            queries=50,
+        )
+        for task in ("LaMP-2", "LaMP-4")
+    )
     return Record(
         command="prime-audit compare --methods prime",
         spec={},
@@ -60,7 +113,7 @@ def record() -> Record:
         comparisons=tuple(comparisons),
         leaks=(LEAK,),
         warnings=("3 texts were cut",),
-        times=Times("", ""),
+        times=Times(started="", finished=""),
     )
 
 

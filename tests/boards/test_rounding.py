@@ -59,7 +59,7 @@ def test_what_is_printed_better_is_truly_not_worse(a: Decimal, b: Decimal, highe
 
 
 @given(fine)
-def test_the_distance_from_half_of_any_number_behind_a_print_lies_in_its_span(auc: Decimal) -> None:
+def test_the_span_of_a_print_covers_the_distance_from_half_of_every_number_behind_it(auc: Decimal) -> None:
     assume(auc < 1)
     span = distance_from_half(printed(as_printed(auc)))
     assert span.low <= abs(Fraction(auc) - Fraction(1, 2)) <= span.high

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from prime_audit.engine.adapters import Adapter
+
 SERVER = Path(__file__).with_name("server.py")
 
 
@@ -21,10 +25,13 @@ class Started:
     server: Server
     pid: int
     log: Path
+    code: int | None = None
 
     def wait(self) -> int:
         """Return its exit code; minus the signal's number where one killed it."""
-        return int(self.server.ask({"wait": self.pid})["code"])
+        if self.code is None:
+            self.code = int(self.server.ask({"wait": self.pid})["code"])
+        return self.code
 
     def kill(self, signal: int) -> None:
         """Send a signal."""
@@ -62,11 +69,16 @@ class Server:
         self._process.stdin.flush()
         return dict(json.loads(self._process.stdout.readline()))
 
-    def start(self, *words: object, limit: int | None = None) -> Started:
-        """Start a command and return at once; ``limit``: bytes beyond which no file of it grows."""
+    def start(self, *words: object, limit: int | None = None, dies: str | None = None) -> Started:
+        """Start a command and return at once.
+
+        ``limit``: bytes beyond which no file of it grows; ``dies``: the name of the point (``server.POINTS``) at which
+        it is killed.
+        """
         self._count += 1
         log = self._folder / f"{self._count}.log"
-        pid = self.ask({"start": [str(w) for w in words], "log": str(log), "limit": limit})["pid"]
+        asked = {"start": [str(w) for w in words], "log": str(log), "limit": limit, "dies": dies}
+        pid = self.ask(asked)["pid"]
         return Started(self, pid, log)
 
     def run(self, *words: object, code: int = 0, limit: int | None = None) -> Started:
@@ -111,3 +123,11 @@ def entries(cache: Path) -> list[Path]:
 def rubbish(folder: Path) -> list[Path]:
     """List locks and drafts."""
     return [p for p in folder.rglob(".*") if re.match(r"\.(making-|lock|saving-)|.*\.tmp$", p.name)]
+
+
+def adapter(seed: int) -> Adapter:
+    """Draw an adapter of two sites."""
+    rng = torch.Generator().manual_seed(seed)
+    sites = ("model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj")
+    a, b = (tuple(torch.randn(*shape, generator=rng) for _ in sites) for shape in ((2, 6), (4, 2)))
+    return Adapter(sites, a, b, 2.0)

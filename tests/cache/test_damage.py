@@ -20,17 +20,10 @@ from prime_audit.community.store import Store
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.mixture import Spent
 
-from .commands import Server, entries, files, record, times
+from .commands import Server, adapter, entries, files, record, times
 
 KEY, OTHER = "0a" * 32, "0b" * 32
 Ask = Callable[..., object]
-
-
-def adapter(seed: int) -> Adapter:
-    rng = torch.Generator().manual_seed(seed)
-    sites = ("model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj")
-    a, b = (tuple(torch.randn(*shape, generator=rng) for _ in sites) for shape in ((2, 6), (4, 2)))
-    return Adapter(sites, a, b, 2.0)
 
 
 ASK: dict[str, Ask] = {
@@ -189,7 +182,7 @@ def test_a_file_too_many_or_another_kind_is_found_and_mended(tmp_path: Path, kin
 def test_an_entry_of_an_older_version_is_set_aside(tmp_path: Path) -> None:
     ASK["texts"](Store(tmp_path, Spent()), KEY, 1)
     (tmp_path / "0a" / KEY / "manifest.json").unlink()
-    assert "manifest.json is missing, or an older prime-audit kept it" in mended(tmp_path, "texts")
+    assert "manifest.json is missing, or an older prime-audit wrote the entry" in mended(tmp_path, "texts")
 
 
 def mended(root: Path, kind: str) -> str:

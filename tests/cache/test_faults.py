@@ -40,11 +40,11 @@ def test_a_fault_at_any_step_of_writing_is_one_line_and_leaves_nothing(
         with monkeypatch.context() as patch:
             patch.setattr(where, name, fail)
             with pytest.raises(
-                UserError, match=r"cannot be written \(.*\); .*give --cache DIR or --no-cache"
+                UserError, match=r"cannot be written \(.*\); .*pass --cache DIR or --no-cache"
             ) as fault:
                 ASK[kind](Store(tmp_path, Spent()), KEY, 1)
         assert "\n" not in str(fault.value)
-        assert ("make room" in str(fault.value)) == (number in (errno.ENOSPC, errno.EDQUOT))
+        assert ("free some space" in str(fault.value)) == (number in (errno.ENOSPC, errno.EDQUOT))
         assert [p for p in tmp_path.rglob("*") if p.is_file() or p.name.startswith(".")] == []
     store = Store(tmp_path, Spent())
     ASK[kind](store, KEY, 1)
@@ -117,7 +117,7 @@ def test_a_full_disk_ends_a_run_and_room_lets_it_go_on(
         done = server.run(*asked(disk / "cache", out), code=2)
         line = one_line(done.said)
         assert "No space left on device" in line
-        assert "make room, or give --cache DIR or --no-cache" in line
+        assert "free some space, or pass --cache DIR or --no-cache" in line
         assert not out.exists()
         assert rubbish(disk) == []
         kept = len(entries(disk / "cache"))
@@ -130,7 +130,7 @@ def test_a_full_disk_ends_a_run_and_room_lets_it_go_on(
     for size in (8, 64):
         disk = small_disk(size)
         done = server.run(*asked(whole[0], disk / "run"), code=2)
-        assert "No space left on device; make room or choose another --out" in one_line(done.said)
+        assert "No space left on device; free some space or choose another --out" in one_line(done.said)
         assert list(disk.iterdir()) == []
         remount(disk, "size=64m")
         server.run(*asked(whole[0], disk / "run"))
@@ -154,7 +154,7 @@ def test_a_cache_that_is_only_read_is_read(
     assert record(tmp_path / "run") == record(whole[1])
     assert times(tmp_path / "run")["made"] == 0
     more: Started = server.run(*asked(disk / "cache", tmp_path / "more", methods="prime,rag"), code=2)
-    assert "Read-only file system); give --cache DIR or --no-cache" in one_line(more.said)
+    assert "Read-only file system); pass --cache DIR or --no-cache" in one_line(more.said)
     assert not (tmp_path / "more").exists()
     words = ["plan", *asked(disk / "cache", tmp_path)[1:-2]]
     assert "min" in server.run(*words).said  # it keeps no speeds
@@ -182,7 +182,9 @@ def test_what_cannot_be_saved_of_a_run_leaves_its_folder_as_it_was(
             monkeypatch.setattr(os, "fsync", full)
             folder.write_json("record.json", {})
 
-    with pytest.raises(UserError, match=r"cannot save .*record.json: No space left on device; make room"):
+    with pytest.raises(
+        UserError, match=r"cannot save .*record.json: No space left on device; free some space"
+    ):
         run()
     assert not (tmp_path / "a").exists()
 
@@ -202,7 +204,7 @@ def test_a_library_that_hides_the_systems_error_is_understood() -> None:
     fault = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
     assert room._of_the_disk(fault)
     assert isinstance(Entry(Path("c"), KEY).unwritable(fault), UnwritableError)
-    assert "make room" in str(Entry(Path("c"), KEY).unwritable(fault))
+    assert "free some space" in str(Entry(Path("c"), KEY).unwritable(fault))
     assert not room._of_the_disk(SafetensorError("header too large"))
 
 
@@ -215,7 +217,7 @@ def test_a_passing_fault_of_the_system_is_no_damage(tmp_path: Path, monkeypatch:
 
     with monkeypatch.context() as patch:
         patch.setattr("prime_audit.cache.entry._sha256", refuse)
-        with pytest.raises(UserError, match=r"cannot be read \(Too many open files\); mend that"):
+        with pytest.raises(UserError, match=r"cannot be read \(Too many open files\); fix the cause"):
             store.texts("ab" * 32, lambda: ["made"])
     assert store.texts("ab" * 32, lambda: ["made"]) == ["kept"]
     assert not store.tally.damaged

@@ -1,4 +1,4 @@
-"""A run that was killed, at any moment, is taken up again: the same record, and nothing that was kept made again."""
+"""A run that was killed resumes: the same record, and nothing that was cached is computed again."""
 
 from __future__ import annotations
 
@@ -11,38 +11,74 @@ from pathlib import Path
 
 import pytest
 
-from .commands import Server, entries, files, record, rubbish, times
+from .commands import Server, Started, entries, files, record, rubbish, times
+from .server import POINTS
 
 MOMENTS = 25
 
 
-@pytest.mark.slow
-def test_a_killed_run_resumes(
+@pytest.fixture
+def resumed(
     server: Server, asked: Callable[..., list[str]], whole: tuple[Path, Path], tmp_path: Path
+) -> Callable[[Started, Path, Path], int]:
+    """Return a function: (killed run, its cache, its folder) → entries it left, after a rerun that is checked."""
+
+    def resume(killed: Started, cache: Path, out: Path) -> int:
+        assert killed.wait() in (-signal.SIGKILL, 0)
+        left, total = len(entries(cache)), len(entries(whole[0]))
+        again = server.run(*asked(cache, out))
+        assert record(out) == record(whole[1])
+        assert files(out) == files(whole[1])
+        assert times(out)["made"] == total - left, again.said
+        assert not times(out)["damaged"]
+        assert len(entries(cache)) == total
+        assert rubbish(cache) == rubbish(out) == []
+        return left
+
+    return resume
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", POINTS)
+def test_a_run_killed_at_a_named_point_resumes(
+    server: Server,
+    asked: Callable[..., list[str]],
+    resumed: Callable[[Started, Path, Path], int],
+    whole: tuple[Path, Path],
+    tmp_path: Path,
+    point: str,
 ) -> None:
-    total = len(entries(whole[0]))
-    assert times(whole[1])["made"] == total
+    cache, out = tmp_path / "cache", tmp_path / "run"
+    killed = server.start(*asked(cache, out), dies=point)
+    assert killed.wait() == -signal.SIGKILL, killed.said
+    if point == "entry half written":
+        assert [p for p in rubbish(cache) if p.name.startswith(".making-")]
+    elif point == "record written, not in place":
+        assert [p for p in rubbish(out) if p.name.startswith(".record.json.")]
+    complete = point in ("all computed, folder empty", "record written, not in place")
+    assert (resumed(killed, cache, out) == len(entries(whole[0]))) == complete
+
+
+@pytest.mark.nightly
+def test_a_run_killed_at_random_moments_resumes(
+    server: Server,
+    asked: Callable[..., list[str]],
+    resumed: Callable[[Started, Path, Path], int],
+    whole: tuple[Path, Path],
+    tmp_path: Path,
+) -> None:
+    assert times(whole[1])["made"] == len(entries(whole[0]))
     start = time.monotonic()
     server.run(*asked(tmp_path / "timed" / "cache", tmp_path / "timed" / "run"))
-    length, rng, left = time.monotonic() - start, random.Random(6), list[int]()
+    length, rng, left = time.monotonic() - start, random.Random(6), set[int]()
     for number in range(MOMENTS):
         cache, out = tmp_path / f"{number}" / "cache", tmp_path / f"{number}" / "run"
         killed = server.start(*asked(cache, out))
         time.sleep(rng.uniform(0.0, length))
         killed.kill(signal.SIGKILL)
-        ended = killed.wait()
-        assert ended in (-signal.SIGKILL, 0)
-        kept = len(entries(cache))
-        left.append(kept)
-        again = server.run(*asked(cache, out))
-        assert record(out) == record(whole[1])
-        assert files(out) == files(whole[1])
-        assert times(out)["made"] == total - kept, again.said
-        assert not times(out)["damaged"]
-        assert len(entries(cache)) == total
-        assert rubbish(cache) == rubbish(out) == []
+        left.add(resumed(killed, cache, out))
         shutil.rmtree(tmp_path / f"{number}")
-    assert len(set(left)) > MOMENTS // 5  # the moments were spread
+    assert len(left) > MOMENTS // 5  # the moments were spread
 
 
 def test_what_is_kept_is_read(

@@ -16,11 +16,11 @@ from .commands import Server, entries, record, rubbish, times
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code", "says"),
+    ("number", "code", "says", "share"),
     [
-        (signal.SIGINT, 130, "interrupted"),
-        (signal.SIGTERM, 143, "ended by SIGTERM"),
-        (signal.SIGHUP, 129, "ended by SIGHUP"),
+        (signal.SIGINT, 130, "interrupted", 0.0),
+        (signal.SIGTERM, 143, "ended by SIGTERM", 0.5),
+        (signal.SIGHUP, 129, "ended by SIGHUP", 1.0),
     ],
 )
 def test_a_signal_ends_a_run_cleanly(
@@ -31,28 +31,30 @@ def test_a_signal_ends_a_run_cleanly(
     number: int,
     code: int,
     says: str,
+    share: float,
 ) -> None:
+    """Each signal at another moment: after the first entry, after half of them, before the last."""
     total = len(entries(whole[0]))
-    for wanted in (1, total // 2, total - 1):
-        cache, out = tmp_path / f"{wanted}" / "cache", tmp_path / f"{wanted}" / "run"
-        run = server.start(*asked(cache, out))
-        until = time.monotonic() + 60
-        while len(entries(cache)) < wanted and time.monotonic() < until:
-            time.sleep(0.005)
-        run.kill(number)
-        assert run.wait() == code, run.said
-        (line,) = run.lines
-        assert line.startswith(
-            f"prime-audit: {says}; nothing was written to the run's folder; what the cache holds"
-        )
-        assert "Traceback" not in run.said
-        assert not out.exists()
-        assert rubbish(cache) == []
-        kept = len(entries(cache))
-        assert kept >= wanted
-        server.run(*asked(cache, out))
-        assert record(out) == record(whole[1])
-        assert times(out)["made"] == total - kept
+    wanted = 1 + round(share * (total - 2))
+    cache, out = tmp_path / "cache", tmp_path / "run"
+    run = server.start(*asked(cache, out))
+    until = time.monotonic() + 60  # where it ended before, what follows says how
+    while len(entries(cache)) < wanted and time.monotonic() < until:
+        time.sleep(0.005)
+    run.kill(number)
+    assert run.wait() == code, run.said
+    (line,) = run.lines
+    assert line == (
+        f"prime-audit: {says}; the run's folder was not written; rerun the same command to resume from the cache"
+    )
+    assert "Traceback" not in run.said
+    assert not out.exists()
+    assert rubbish(cache) == []
+    kept = len(entries(cache))
+    assert kept >= wanted
+    server.run(*asked(cache, out))
+    assert record(out) == record(whole[1])
+    assert times(out)["made"] == total - kept
 
 
 def test_handlers_are_put_back_and_what_was_ignored_stays_ignored() -> None:

@@ -25,7 +25,7 @@ def user(items: int) -> User:
 @pytest.fixture
 def community() -> Community:
     nothing: Any = None
-    data = Dataset("LaMP-4", "a test", "perpcs", (), (), ())
+    data = Dataset(task="LaMP-4", source="a test", layout="perpcs", adapt=(), targets=(), candidates=())
     store, settings = Store(None, Spent()), load_settings("laptop")
     return Community(TASK, data, {}, nothing, nothing, settings, 0, store, nothing)
 

@@ -73,7 +73,11 @@ def test_copies_are_in_no_game(texts: list[str], share: float, seed: int) -> Non
     assert set(sharer.heldout) <= once == set(singles(one))
     assert len(sharer.heldout) == min(max(1, int(share * len(texts))), len(once), len(texts) - 1)
     assert sharer.trained  # always something
-    _, held = hold_back(Dataset("LaMP-4", "x", "world", (), (one,), ()), share, seed)
+    _, held = hold_back(
+        Dataset(task="LaMP-4", source="x", layout="world", adapt=(), targets=(one,), candidates=()),
+        share,
+        seed,
+    )
     game = [*held["u"].members, *held["u"].others]
     assert set(game) <= once
     assert len(game) == len(set(game))
@@ -87,7 +91,11 @@ def test_with_copies_the_test_of_nothing_holds_its_level() -> None:
         for number in range(6):
             texts = [f"w{n}" for n in range(10)] + [f"w{n}" for n in range(10, 15) for _ in range(2)]
             one = User(f"u{number}", tuple(Item(f"i{n}", {"text": t}) for n, t in enumerate(texts)))
-            held = hold_back(Dataset("LaMP-4", "x", "world", (), (one,), ()), 0.2, trial)[1][one.id]
+            held = hold_back(
+                Dataset(task="LaMP-4", source="x", layout="world", adapt=(), targets=(one,), candidates=()),
+                0.2,
+                trial,
+            )[1][one.id]
             law = {t: float(rng.normal()) for t in texts}  # copies score alike
             asked = [*held.members, *held.others]
             scores = np.array([law[texts[int(i[1:])]] for i in asked])

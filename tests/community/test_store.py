@@ -11,13 +11,7 @@ from prime_audit.community.store import Store, code_sha256, content_key, default
 from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.mixture import Cuts, Spent
 from prime_audit.errors import UserError
-
-
-def adapter(seed: int) -> Adapter:
-    rng = torch.Generator().manual_seed(seed)
-    sites = ("model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj")
-    a, b = (tuple(torch.randn(*shape, generator=rng) for _ in sites) for shape in ((2, 6), (4, 2)))
-    return Adapter(sites, a, b, 2.0)
+from tests.cache.commands import adapter
 
 
 def test_adapters_and_gates_come_back_bit_for_bit_and_are_made_once(tmp_path: Path) -> None:
@@ -62,7 +56,7 @@ def test_what_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match=r"cannot be written .*give --cache DIR or --no-cache"):
+    with pytest.raises(UserError, match=r"cannot be written .*pass --cache DIR or --no-cache"):
         Store(tmp_path / "file", Spent()).adapters("k" * 64, ["a"], lambda: {"a": adapter(0)})
 
 

@@ -83,7 +83,9 @@ def test_an_owner_gets_what_a_plain_peft_loop_gives(bench, pairs, worst, kind, r
     adapter = train(b, [job], recipe=recipe)["ann"]
     assert (adapter.sites, adapter.scaling) == (b.plain.sites, 2.0)
     ours, theirs = factors(adapter), plain_loop(b, job, recipe)
-    assert worst(ours, theirs) < 5e-5  # AdamW amplifies the last bits, which depend on the machine's threads
+    gaps = np.concatenate([np.abs(x - y).ravel() for x, y in zip(ours, theirs, strict=True)])
+    assert np.quantile(gaps, 0.99) < 1e-6
+    assert gaps.max() < 5e-4  # AdamW divides by the gradient's size: where it vanishes, the last bits decide
     assert worst(ours, factors(start(b, job))) > 5e-3  # and training did move them
 
 

@@ -61,7 +61,7 @@ def test_a_worker_decides_the_same_run(plan: Plan, tmp_path: Path) -> None:
 
 def test_a_run_that_comes_out_otherwise_is_refused(plan: Plan, tmp_path: Path) -> None:
     sent = order_of(plan, {}, "prime-audit compare", tmp_path, ("name", "text"), 1)
-    with pytest.raises(UserError, match=r"comes out otherwise on another node \(model\)"):
+    with pytest.raises(UserError, match=r"comes out differently on another node \(model\)"):
         plan_again(replace(sent, spec={**sent.spec, "model": None}))
 
 
@@ -104,7 +104,7 @@ def test_a_cache_that_is_not_shared_is_refused(tmp_path: Path, monkeypatch: pyte
     with marked(tmp_path / "cache") as token:
         require_shared("a", tmp_path / "cache", token)
         with pytest.raises(
-            UserError, match=r"^node b: .*other is not the cache of the machine .* give --cache"
+            UserError, match=r"^node b: .*other is not the cache of the machine .* pass --cache"
         ):
             require_shared("b", other, token)
         (other / token[0]).write_text("an older run's", encoding="utf-8")
@@ -128,9 +128,9 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     ("words", "says"),
     [
         ({"executor": "dask"}, r"unknown executor 'dask': known: local, ray"),
-        ({"address": "h:1"}, r"--address h:1: belongs to --executor ray"),
-        ({"workers": 2}, r"--workers 2: belongs to --executor ray"),
-        ({"executor": "ray", "workers": 0}, r"--workers 0: give a whole number of at least 1"),
+        ({"address": "h:1"}, r"--address h:1: needs --executor ray"),
+        ({"workers": 2}, r"--workers 2: needs --executor ray"),
+        ({"executor": "ray", "workers": 0}, r"--workers 0: pass a whole number of at least 1"),
         ({"executor": "ray", "address": "ray://h:1"}, r"--address ray://h:1: Ray Client is not used"),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_job_that_failed_is_begun_again_and_told() -> None:
     team = Team(2, {"a": 1})
     outcome = team.run([job("a"), job("b", 3)])
     assert outcome.found == {"a": "A", "b": "B"}
-    assert team.told == ["a: its worker died; it is begun again"]
+    assert team.told == ["a: its worker died; retrying"]
 
 
 def test_what_waits_for_a_job_that_is_given_up_fails_for_its_reason() -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from prime_audit.boards.add import add, differences
 from prime_audit.boards.build import rendered
 from prime_audit.boards.cells import read_cells
-from prime_audit.boards.claim_rows import read_claims
+from prime_audit.boards.claims import read_claims
 from prime_audit.boards.config import FILE, read_board
 from prime_audit.folder import PREDICTIONS, RECORD, Run, load_run
 from prime_audit.games.stored import FOLDER, _digest, read_exam, write_exam
@@ -161,6 +161,6 @@ def targets(folder: Path) -> list[Target]:
     if _PAPER.is_dir():  # not beside an installed copy
         found += [
             Target("cells.json", (_few("cells.json", "cells"),), _cells),
-            Target("claims.json", (_few("claims.json", "claims"),), _claims),
+            Target("claims.json", ((_PAPER / "claims.json").read_bytes(),), _claims),
         ]
     return found

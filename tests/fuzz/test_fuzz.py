@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import secrets
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +22,7 @@ from .fuzzer import fuzz
 from .mutate import PART, mutate
 
 RUNS = 40
-"""Of each of some 29 readers, about 20 s together; ``python -m tests.fuzz`` goes on from there."""
+"""Of each of some 29 readers; the nightly test, or ``python -m tests.fuzz``, goes on from there."""
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +38,13 @@ def test_no_reader_breaks(targets: dict[str, Target], tmp_path: Path) -> None:
         tally.runs for tally in tallies
     )  # not all is refused
     assert len(tallies) >= 27
+
+
+@pytest.mark.nightly
+def test_no_reader_breaks_in_ten_minutes() -> None:
+    words = [sys.executable, "-m", "tests.fuzz", "--minutes", "10", "--seed", str(secrets.randbelow(1 << 31))]
+    done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
 
 
 def test_the_same_seed_tries_the_same(targets: dict[str, Target], tmp_path: Path) -> None:

@@ -53,23 +53,26 @@ def target_query(field: str, value: object) -> Callable[[Files], None]:
         (candidate("text", " \n"), "user c0, item c0-1: text is empty"),
         (candidate("text", 3), "user c0, item c0-1: text is a number, not text"),
         (candidate("text", ["a"]), "user c0, item c0-1: text is a list, not text"),
-        (candidate("text", "\ud800"), "user c0, item c0-1: text holds half a character (a lone surrogate)"),
-        (candidate("score", "6"), "user c0, item c0-1: score '6' is none of the labels 1, 2, 3, 4, 5"),
-        (candidate("score", 4.5), "user c0, item c0-1: score '4.5' is none of the labels 1, 2, 3, 4, 5"),
+        (
+            candidate("text", "\ud800"),
+            "user c0, item c0-1: text contains half a character (a lone surrogate)",
+        ),
+        (candidate("score", "6"), "user c0, item c0-1: score '6' is not one of the labels 1, 2, 3, 4, 5"),
+        (candidate("score", 4.5), "user c0, item c0-1: score '4.5' is not one of the labels 1, 2, 3, 4, 5"),
         (candidate("score", True), "user c0, item c0-1: score is true/false, not text"),
         (
             candidate("score", float("nan")),
-            "user c0, item c0-1: score 'nan' is none of the labels 1, 2, 3, 4, 5",
+            "user c0, item c0-1: score 'nan' is not one of the labels 1, 2, 3, 4, 5",
         ),
         (candidate("id", "c0-0"), "user c0, item c0-0: its id occurs twice in the profile"),
         (candidate("id", None), "user c0, item number 2: no id"),
         (
             target_query("input", "Rate this."),
-            "user t0, query t0-q1: the question is not of LaMP-3's form (its marker is missing or ambiguous)",
+            "user t0, query t0-q1: the question does not have LaMP-3's form (its marker is missing or ambiguous)",
         ),
         (
             target_query("gold", "great"),
-            "user t0, query t0-q1: gold 'great' is none of the labels 1, 2, 3, 4, 5",
+            "user t0, query t0-q1: gold 'great' is not one of the labels 1, 2, 3, 4, 5",
         ),
         (target_query("gold", "5"), "user t0, query t0-q1: its gold differs from the label file's"),
     ],
@@ -104,8 +107,8 @@ def test_defective_users_are_reported_and_left_out(layouts, tmp_path: Path) -> N
     assert defects(data) == [
         "profile-id2text.json: user t1: profile text is a number, not text (skipped)",
         "user_base_LLM.json: user silent: no question (skipped)",
-        f"{CANDIDATES}: user c0: this user was there before (skipped)",
-        f"{CANDIDATES}: user t0: this user was there before (skipped)",
+        f"{CANDIDATES}: user c0: duplicate user (skipped)",
+        f"{CANDIDATES}: user t0: duplicate user (skipped)",
         f"{CANDIDATES}: user empty: no history (skipped)",
         f"{CANDIDATES}: user x: no profile (skipped)",
         f"{CANDIDATES}: user number 8: no user_id (skipped)",
@@ -132,7 +135,7 @@ def test_the_official_question_without_marker_is_reported_by_id(layouts, tmp_pat
     data = read(layouts.write(tmp_path, files))
     assert defects(data) == [
         "dev_outputs.json: 5: output is null, not text (skipped)",
-        "dev_questions.json: user 3, query 3: the question is not of LaMP-2's form (its marker is missing or "
+        "dev_questions.json: user 3, query 3: the question does not have LaMP-2's form (its marker is missing or "
         "ambiguous) (skipped)",
         "dev_questions.json: user 5, query 5: no gold (skipped)",
         "dev_questions.json: user 4: no history (skipped)",
@@ -153,7 +156,7 @@ def test_defective_rows(layouts, tmp_path: Path) -> None:
         "a.LaMP-3.jsonl: line 4: input is empty (skipped)",
         "a.LaMP-3.jsonl: line 5: is a list, not an object (skipped)",
         "a.LaMP-3.jsonl: line 6: no user (skipped)",
-        "a.LaMP-3.jsonl: line 52: output '11' is none of the labels 1, 2, 3, 4, 5 (skipped)",
+        "a.LaMP-3.jsonl: line 52: output '11' is not one of the labels 1, 2, 3, 4, 5 (skipped)",
     ]
     assert refused(tmp_path / "a.LaMP-3.jsonl", strict=True).endswith(
         "input is empty (skipped) and 3 more defects: correct the data, or read without --strict"
@@ -183,22 +186,22 @@ ROW = b'{"user": "a", "input": "b", "output": "c"}\n'
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.jsonl", ROW + b'{"user": "a", "inp', "line 2: broken or truncated JSON (Unterminated string"),
+        ("a.jsonl", ROW + b'{"user": "a", "inp', "line 2: damaged or truncated JSON (Unterminated string"),
         ("a.jsonl", ROW + b"\xff", "not UTF-8 text at byte 43: convert it"),
         ("a.jsonl", b"[" * 100_000, "line 1: unreadable JSON"),
         ("a.jsonl", b'{"user": ' + b"9" * 5000 + b"}", "line 1: unreadable JSON"),
-        ("a.jsonl", b"", "no target can be drawn: 0 of 0 users have the 5 items it needs"),
-        ("a.jsonl", ROW * 3, "no target can be drawn: 0 of 1 users have the 5 items"),
-        ("a.jsonl.gz", ROW, "broken or truncated gzip file"),
-        ("a.jsonl.gz", gzip.compress(ROW * 1000)[:-20], "broken or truncated gzip file"),
-        ("a.csv", b'user,input,output\na,"b', "line 2: broken or truncated CSV"),
+        ("a.jsonl", b"", "no target can be drawn: 0 of 0 users have the required 5 items"),
+        ("a.jsonl", ROW * 3, "no target can be drawn: 0 of 1 users have the required 5 items"),
+        ("a.jsonl.gz", ROW, "damaged or truncated gzip file"),
+        ("a.jsonl.gz", gzip.compress(ROW * 1000)[:-20], "damaged or truncated gzip file"),
+        ("a.csv", b'user,input,output\na,"b', "line 2: damaged or truncated CSV"),
         ("a.csv", b"", "no column user, input, output (found: none): rename the columns"),
         ("a.csv", b"user,text,output\n", "no column input (found: user, text, output)"),
         ("a.csv", b"user,input,output,user\n", "column user occurs twice"),
-        ("a.parquet", b"PAR1 not really", "broken or truncated Parquet"),
-        ("a.parquet", b"", "broken or truncated Parquet"),
+        ("a.parquet", b"PAR1 not really", "damaged or truncated Parquet"),
+        ("a.parquet", b"", "damaged or truncated Parquet"),
         ("a.json", b"[]", "no layout is known by this name"),
-        ("a_questions.json", b"[]", "its golds are missing: put a_outputs.json beside it"),
+        ("a_questions.json", b"[]", "its golds are missing: add a_outputs.json beside it"),
     ],
 )
 def test_broken_files(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
@@ -252,22 +255,22 @@ LABELS = "test_100/user_test_100_label.json"
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
-        (without(CANDIDATES), "user_anchor_candidate.json missing: complete the folder"),
-        (without(TARGETS), "test_100/user_test_100.json missing: complete the folder"),
-        (holding(TARGETS, {}), "user_test_100.json: holds an object, not a list of records"),
-        (holding(CANDIDATES, "x"), "user_anchor_candidate.json: holds text, not a list of records"),
-        (holding(CANDIDATES, []), "no candidate for sharing is left: give more users"),
+        (without(CANDIDATES), "user_anchor_candidate.json missing: add the missing files"),
+        (without(TARGETS), "test_100/user_test_100.json missing: add the missing files"),
+        (holding(TARGETS, {}), "user_test_100.json: contains an object, not a list of records"),
+        (holding(CANDIDATES, "x"), "user_anchor_candidate.json: contains text, not a list of records"),
+        (holding(CANDIDATES, []), "no candidate for sharing is left: add more users"),
         (holding(TARGETS, [1]), "ids do not match: 4 too many (first: t0-q0)"),
-        (holding(LABELS, []), "user_test_100_label.json: holds a list, not an object"),
+        (holding(LABELS, []), "user_test_100_label.json: contains a list, not an object"),
         (holding(LABELS, {"task": "LaMP_3"}), "golds is null, not a list of id and output"),
-        (holding(LABELS, {"task": "LaMP_4", "golds": []}), "holds LaMP-4, not LaMP-3"),
+        (holding(LABELS, {"task": "LaMP_4", "golds": []}), "contains LaMP-4, not LaMP-3"),
         (holding(LABELS, {"task": 3, "golds": []}), "task is a number, not a task's name"),
         (holding(LABELS, {"task": "LaMP_9", "golds": []}), "unknown task 'LaMP_9': did you mean"),
         (
             holding(LABELS, {"golds": [{"id": "t0-q0", "output": "4"}, {"id": "?", "output": "4"}]}),
             "3 missing",
         ),
-        (holding("profile-id2text.json", 5), "holds a number, not texts by user"),
+        (holding("profile-id2text.json", 5), "contains a number, not texts by user"),
     ],
 )
 def test_a_folder_that_does_not_hold_together(layouts, tmp_path, spoil, expected: str) -> None:
@@ -280,7 +283,7 @@ def test_truncated_json(layouts, tmp_path: Path) -> None:
     folder = layouts.write(tmp_path, layouts.perpcs("LaMP-3"))
     content = (folder / CANDIDATES).read_bytes()
     (folder / CANDIDATES).write_bytes(content[: len(content) // 2])
-    assert "line 1: broken or truncated JSON" in refused(folder)
+    assert "line 1: damaged or truncated JSON" in refused(folder)
 
 
 def test_outputs_of_another_split(layouts, tmp_path: Path) -> None:
@@ -297,11 +300,11 @@ def test_what_is_not_there_or_not_known(layouts, tmp_path: Path) -> None:
     assert "no such file or folder" in refused(tmp_path / "nothing")
     assert "no data in a known layout" in refused(tmp_path)
     path = layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4"))
-    assert "neither the data nor its name says the task" in refused(path)
+    assert "neither the data nor its name has the task" in refused(path)
     assert "unknown task" in refused(path, "LaMP-6")
-    assert "cannot carry LaMP-1's two references" in refused(path, "LaMP-1")
+    assert "cannot contain LaMP-1's two references" in refused(path, "LaMP-1")
     assert "targets: 0" in refused(path, "LaMP-4", targets=0)
-    assert "adapt_share: 1.5 is no share" in refused(path, "LaMP-4", adapt_share=1.5)
+    assert "adapt_share: 1.5 is not a share" in refused(path, "LaMP-4", adapt_share=1.5)
     three = layouts.write_rows(tmp_path / "b.jsonl", layouts.rows("LaMP-4", users=1))
     assert "no target can be drawn: 1 of 1 users" in refused(three, "LaMP-4")
 

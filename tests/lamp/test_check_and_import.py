@@ -24,7 +24,7 @@ def test_an_import_reads_back_as_the_same_data(layouts, tmp_path: Path, task: st
 
 def test_an_import_overwrites_nothing(layouts, tmp_path: Path) -> None:
     path = layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4"))
-    with pytest.raises(UserError, match="exists and is not empty: name a new folder"):
+    with pytest.raises(UserError, match="exists and is not empty: pass a new folder"):
         import_items(path, "LaMP-4", tmp_path)
     with pytest.raises(UserError, match="exists and is not empty"):
         import_items(path, "LaMP-4", path)
@@ -131,5 +131,5 @@ def test_files_that_cannot_be_scored(tmp_path: Path, task: str, pairs, expected:
 
 def test_a_score_needs_a_task(tmp_path: Path) -> None:
     golds = outputs(tmp_path / "golds.json", None, ("a", "1"))
-    with pytest.raises(UserError, match="no task: name it"):
+    with pytest.raises(UserError, match="no task in the file: pass --task"):
         score_files(None, golds, golds)

@@ -94,7 +94,7 @@ def test_official_splits_prefer_dev_and_a_file_may_be_named(layouts, tmp_path: P
     folder = layouts.write(tmp_path, dev | files | test)
     assert sum(map(len, roles(read(folder)))) == 5
     assert sum(map(len, roles(read(folder / "train_questions.json")))) == 9
-    with pytest.raises(UserError, match=r"its golds are missing: put test_outputs\.json beside it"):
+    with pytest.raises(UserError, match=r"its golds are missing: add test_outputs\.json beside it"):
         read(folder / "test_questions.json")
 
 
@@ -201,7 +201,7 @@ def test_official_citation_data_cannot_be_searched(layouts, tmp_path: Path) -> N
     data = read(layouts.write(tmp_path, files))
     assert data.defects == ()
     assert not searchable(data)
-    with pytest.raises(UserError, match="without citation can be neither trained on nor searched") as caught:
+    with pytest.raises(UserError, match="without citation cannot be trained on or searched") as caught:
         require_searchable(data)
     assert "\n" not in str(caught.value)
 

@@ -122,7 +122,7 @@ def test_no_question_stands_in_its_own_users_history(task: str, seed: int) -> No
 
 def test_a_task_without_tables_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(SUBJECTS, "LaMP-5")  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match=r"makes no users for LaMP-5: give --data PATH") as fault:
+    with pytest.raises(UserError, match=r"makes no users for LaMP-5: pass --data PATH") as fault:
         world("LaMP-5")
     assert "\n" not in str(fault.value)
 
@@ -145,7 +145,7 @@ def test_a_world_is_written_whole_or_not_at_all(
     assert list((tmp_path / "out").iterdir()) == []
     monkeypatch.undo()
     folder = write_world("LaMP-2", tmp_path / "out", layout=layout, **SMALL)
-    with pytest.raises(UserError, match="exists and is not empty: name a new folder"):
+    with pytest.raises(UserError, match="exists and is not empty: pass a new folder"):
         write_world("LaMP-2", tmp_path / "out", layout=layout, **SMALL)
     assert list((tmp_path / "out").iterdir()) == [folder]
 
@@ -154,7 +154,14 @@ def test_profile_texts_are_written_where_there_are_any(tmp_path: Path) -> None:
     assert not (write_world("LaMP-2", tmp_path, **SMALL) / "profile-id2text.json").exists()
     data = world("LaMP-2", **SMALL)
     told = tuple(User(u.id, u.history, u.queries, "most popular tag: action") for u in data.targets)
-    told_data = Dataset(data.task, data.source, data.layout, data.adapt, told, data.candidates)
+    told_data = Dataset(
+        task=data.task,
+        source=data.source,
+        layout=data.layout,
+        adapt=data.adapt,
+        targets=told,
+        candidates=data.candidates,
+    )
     folder = box.write_dataset(told_data, tmp_path / "told")
     profiles = json.loads((folder / "profile-id2text.json").read_text(encoding="utf-8"))
     assert profiles == {user.id: "most popular tag: action" for user in told}

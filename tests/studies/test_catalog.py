@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from prime_audit.plan.plan import Plan, make_plan
 from prime_audit.studies.catalog import STUDIES
 from prime_audit.studies.run import study
 from prime_audit.studies.spec import Study, Variant
+from tests.docs.examples import example
 
 PRIME = "prime:alpha=0"
 FRONTS = ("", "+rag:k=1", "+pag:k=1")
@@ -111,12 +111,9 @@ def test_pairs_and_references_name_variants(asked: Study) -> None:
         assert all((v.x is None) == (v.key in asked.reference) for v in asked.variants)
 
 
-def test_the_example_of_contributing_is_a_study() -> None:
-    text = Path(__file__).parents[2].joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
-    code = re.search(r"```python\n(TOP_K = .*?)```", text, re.DOTALL)
-    assert code
+def test_the_example_of_the_docs_is_a_study() -> None:
     made: dict[str, Any] = {"Study": Study, "Variant": Variant}
-    exec(code[1], made)
+    exec(example("catalog.py"), made)
     plan = plan_of(made["TOP_K"], ())
     assert [m.label for m in plan.methods] == ["np", *(f"perpcs:top_k={k}" for k in (1, 2, 3))]
     test_pairs_and_references_name_variants(made["TOP_K"])

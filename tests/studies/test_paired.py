@@ -19,7 +19,7 @@ from prime_audit.lamp.metrics import metric_table
 from prime_audit.lamp.tasks import TAGS, TASKS
 from prime_audit.record import Comparison
 from prime_audit.runs.utility import Answers, comparisons
-from prime_audit.studies.paired import Side, auc_test, corrected, panels_of, utility_test
+from prime_audit.studies.paired import Side, Test, auc_test, corrected, panels_of, utility_test
 
 Texts = list[str]
 
@@ -44,6 +44,18 @@ def people(rng: np.random.Generator, users: int) -> list[str]:
     return [own[i] for i in rng.permutation(len(own))]
 
 
+def answered(seed: int, count: int, first: float, second: float) -> tuple[list[str], Texts, Texts, Texts]:
+    """Draw who asks each question, the right tags, and the answers of two models with these shares right."""
+    rng = np.random.default_rng(seed)
+    users = people(rng, count)
+    golds = tags(rng, len(users))
+    return users, golds, tags(rng, len(users), golds, first), tags(rng, len(users), golds, second)
+
+
+def compared(users: Sequence[str], golds: Texts, a: Texts, b: Texts, metric: str, seed: int) -> Test:
+    return utility_test(side("LaMP-2", users, golds, a), side("LaMP-2", users, golds, b), metric, seed=seed)
+
+
 def swapped(users: Sequence[str], a: Texts, b: Texts, chosen: set[str]) -> tuple[Texts, Texts]:
     pairs = [(y, x) if u in chosen else (x, y) for u, x, y in zip(users, a, b, strict=True)]
     return [x for x, _ in pairs], [y for _, y in pairs]
@@ -66,11 +78,8 @@ def enumerated(
 
 
 def test_a_mean_agrees_with_scipy() -> None:
-    rng = np.random.default_rng(3)
-    users = people(rng, 9)
-    golds = tags(rng, len(users))
-    a, b = tags(rng, len(users), golds, 0.7), tags(rng, len(users), golds, 0.4)
-    found = utility_test(side("LaMP-2", users, golds, a), side("LaMP-2", users, golds, b), "accuracy", seed=0)
+    users, golds, a, b = answered(3, 9, 0.7, 0.4)
+    found = compared(users, golds, a, b, "accuracy", seed=0)
 
     def right(texts: Texts) -> np.ndarray:
         return np.array(
@@ -94,11 +103,8 @@ def test_a_mean_agrees_with_scipy() -> None:
 
 
 def test_f1_is_swapped_whole_not_averaged_over_users() -> None:
-    rng = np.random.default_rng(4)
-    users = people(rng, 7)
-    golds = tags(rng, len(users))
-    a, b = tags(rng, len(users), golds, 0.6), tags(rng, len(users), golds, 0.3)
-    found = utility_test(side("LaMP-2", users, golds, a), side("LaMP-2", users, golds, b), "f1", seed=0)
+    users, golds, a, b = answered(4, 7, 0.6, 0.3)
+    found = compared(users, golds, a, b, "f1", seed=0)
 
     def f1(texts: Texts) -> float:
         return float(f1_score(golds, texts, labels=list(TAGS), average="macro", zero_division=0))
@@ -132,10 +138,7 @@ def test_rmse_and_repetitions() -> None:
 
 
 def test_of_many_users_swaps_are_drawn_and_agree() -> None:
-    rng = np.random.default_rng(6)
-    users = people(rng, 16)  # 65,536 swaps: scipy can enumerate them, we draw
-    golds = tags(rng, len(users))
-    a, b = tags(rng, len(users), golds, 0.65), tags(rng, len(users), golds, 0.5)
+    users, golds, a, b = answered(6, 16, 0.65, 0.5)  # 65,536 swaps: scipy can enumerate them, we draw
     sides = side("LaMP-2", users, golds, a), side("LaMP-2", users, golds, b)
     found = utility_test(*sides, "accuracy", seed=0)
     names = sorted(set(users))
@@ -153,18 +156,13 @@ def test_of_many_users_swaps_are_drawn_and_agree() -> None:
 
 
 def test_the_interval_is_that_of_the_record() -> None:
-    rng = np.random.default_rng(7)
-    users = people(rng, 8)
-    golds = tags(rng, len(users))
-    a, b = tags(rng, len(users), golds, 0.7), tags(rng, len(users), golds, 0.4)
+    users, golds, a, b = answered(7, 8, 0.7, 0.4)
     ids = [str(i) for i in range(len(users))]
     theirs: list[Comparison] = comparisons(
         TASKS["LaMP-2"], Answers("a", users, ids, golds, a), Answers("b", users, ids, golds, b), 11, 1000
     )
     for one in theirs:
-        found = utility_test(
-            side("LaMP-2", users, golds, a), side("LaMP-2", users, golds, b), one.metric, seed=11
-        )
+        found = compared(users, golds, a, b, one.metric, seed=11)
         assert found.difference == pytest.approx(one.difference, abs=1e-12)
         assert found.ci == pytest.approx(one.ci, abs=1e-12)
 
@@ -172,10 +170,7 @@ def test_the_interval_is_that_of_the_record() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 6))
 def test_symmetries(seed: int, count: int) -> None:
-    rng = np.random.default_rng(seed)
-    users = people(rng, count)
-    golds = tags(rng, len(users))
-    a, b = tags(rng, len(users), golds, 0.6), tags(rng, len(users), golds, 0.4)
+    users, golds, a, b = answered(seed, count, 0.6, 0.4)
     one, other = side("LaMP-2", users, golds, a), side("LaMP-2", users, golds, b)
     there, back = utility_test(one, other, "f1", seed=1), utility_test(other, one, "f1", seed=1)
     assert there.difference == pytest.approx(-back.difference, abs=1e-12)

@@ -231,7 +231,7 @@ def test_reworded_profiles_say_the_same_otherwise(say: Callable[..., Any], task:
 # -- every study -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", [n for n in STUDIES if n not in ("tradeoff", "decoding", "profiles")])
 def test_every_study_runs(conduct: Conduct, name: str) -> None:
     task = "LaMP-4" if name == "responses" else "LaMP-3"

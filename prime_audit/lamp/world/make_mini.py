@@ -1,7 +1,7 @@
-"""Remake the packaged model: ``python -m prime_audit.lamp.world.make_mini --out DIR``.
+"""Rebuild the packaged model: ``python -m prime_audit.lamp.world.make_mini --out DIR``.
 
-Trains a byte-level BPE and a small Llama from scratch on worlds of their own seeds (``mini_corpus``). The
-same seed and steps on the same machine, with as many threads, give the same file.
+Trains a byte-level BPE and a small Llama from scratch on worlds with seeds of their own (``mini_corpus``). The same
+seed and steps give the same file on the same machine with the same number of threads.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ COMMON_TEXTS = [f"a {word}" for word in COMMON_WORDS] * 8
 TEXT, SHOWN, GOLD = 0.1, 0.3, 1.0
 """Weight in the loss of a prompt's tokens, of the golds in its history block, and of the gold."""
 THIN = 5
-"""Of the prompts' tokens one in so many enters the loss, with so many times the weight: the output layer is
-a third of the work."""
+"""One in so many prompt tokens enters the loss, so many times weighted; saves output-layer compute."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ class Encoded:
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE that encodes any text.
 
-    The fixed headings and instructions of the prompts are single entries: they say no more than which task
-    it is, and spelt out they would be half of every prompt and of the time it costs.
+    The fixed headings and instructions of the prompts are single entries. They only identify the task; spelt out,
+    they would be half of every prompt and its cost.
     """
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -84,7 +83,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
         pad_token=PAD,
         model_max_length=CONTEXT,
         clean_up_tokenization_spaces=False,
-        # "<|eos|>" in somebody's text is text, not the end of it.
+        # "<|eos|>" in a user's text is text, not the end of it.
         split_special_tokens=True,
         padding_side="left",
     )
@@ -112,7 +111,7 @@ def build_model(vocabulary: int, tokenizer: Any) -> LlamaForCausalLM:
 
 
 def encode(tokenizer: Any, docs: Sequence[Document]) -> list[Encoded]:
-    """Encode documents, with each token's weight by where it lies in the text."""
+    """Encode documents, with each token's weight by its position in the text."""
     raw, encoded = tokenizer.backend_tokenizer, []
     for doc, code in zip(docs, raw.encode_batch([doc.text for doc in docs]), strict=True):
         weights = [0.0]
@@ -125,7 +124,7 @@ def encode(tokenizer: Any, docs: Sequence[Document]) -> list[Encoded]:
 
 
 def batches(sequences: Sequence[Encoded], tokens: int, rng: Random) -> Iterator[list[Encoded]]:
-    """Yield batches of like lengths, at most ``tokens`` with padding, for ever."""
+    """Yield batches of similar lengths, at most ``tokens`` with padding, for ever."""
     while True:
         order = rng.sample(range(len(sequences)), len(sequences))
         for at in range(0, len(order), 4096):
@@ -142,7 +141,7 @@ def batches(sequences: Sequence[Encoded], tokens: int, rng: Random) -> Iterator[
 
 
 def loss_of(model: LlamaForCausalLM, batch: Sequence[Encoded], pad: int, draw: torch.Generator) -> Tensor:
-    """Weighted mean of the next-token losses; of the prompts' tokens one in ``THIN`` is drawn."""
+    """Weighted mean of the next-token losses; one in ``THIN`` of the prompts' tokens is drawn."""
     ids = pad_sequence([torch.from_numpy(s.ids) for s in batch], batch_first=True, padding_value=pad)
     weights = pad_sequence([torch.from_numpy(s.weights) for s in batch], batch_first=True)[:, 1:]
     prompt = weights == TEXT
@@ -190,12 +189,12 @@ def train(
 
 
 def save(model: LlamaForCausalLM, tokenizer: Any, out: Path) -> None:
-    """Write the Hugging Face folder, weights in half precision (they are read back as fp32)."""
+    """Write the Hugging Face folder. Weights are in half precision and are read back as fp32."""
     out.mkdir(parents=True, exist_ok=True)
     model.eval()
     model.generation_config.max_new_tokens = 100
     model.half().save_pretrained(out)
-    # Transformers loads in the type that the configuration names: fp32, from half the bytes.
+    # Transformers loads in the type of the configuration: fp32, from half the bytes.
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     (out / "config.json").write_text(
         json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8"
@@ -209,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=2200)
-    parser.add_argument("--worlds", type=int, default=24, help="pretraining worlds of each task")
+    parser.add_argument("--worlds", type=int, default=24, help="pretraining worlds per task")
     parser.add_argument("--vocabulary", type=int, default=3584)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens of a batch, padding included")

@@ -1,7 +1,7 @@
-"""What ``mini`` is pretrained on: the prompts of the suite itself, over worlds that no user runs.
+"""The pretraining data of ``mini``: the prompts of the suite itself, over worlds that no user runs.
 
-Every user of these worlds is of a kind of her own, so nothing about the clusters of a later world can be
-learnt: only the language, the form of the answers, and that histories and profiles in a prompt tell of taste.
+Every user of these worlds has a taste of their own. So the model cannot learn the clusters of a later world. It only
+learns the language, the form of the answers, and that histories and profiles reveal taste.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from prime_audit.lamp.world import lexicon
 from prime_audit.lamp.world.world import world
 
 FIRST_SEED = 10_000
-"""Worlds from this seed on belong to pretraining; a run of the suite should use smaller seeds."""
+"""First seed of the pretraining worlds; runs of the suite should use smaller seeds."""
 USERS = 40
-"""Users of each pretraining world, each a cluster of her own."""
+"""Users of each pretraining world, each a cluster of their own."""
 HISTORIES = (0, 0, 1, 1, 2, 4, 6)
 """Items in front of a question; drawn evenly."""
 MASKED = 0.25
 """Share of the generation tasks' texts whose things are renamed, so that copying works on any word."""
 COMMON_WORDS = tuple(Path(__file__).with_name("common_words.txt").read_text(encoding="utf-8").split())
-"""Everyday words that the built-in world may lack: entries of the vocabulary, and masks."""
+"""Everyday words that the built-in world may lack: entries of the vocabulary, and replacements."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text to learn, and where its golds are."""
+    """A text to learn, and the positions of its golds."""
 
     text: str
     """Prompt and gold."""
@@ -69,15 +69,15 @@ def _user_documents(task: Task, user: User, rng: Random) -> Iterator[Document]:
 
 
 def _question(task: Task, user: User, query: Query, profile: str, rng: Random) -> Example:
-    """Write one question with any of the things that methods put in front of it."""
+    """Write one question with any of the blocks that methods put in front of it."""
     shown = rng.sample(user.history, rng.choice(HISTORIES))
-    told = profile if rng.random() < 0.4 else None
-    prompt = question_prompt(task, query.fields, history=shown, profile=told)
+    about = profile if rng.random() < 0.4 else None
+    prompt = question_prompt(task, query.fields, history=shown, profile=about)
     return Example(query.id, prompt, query.gold, query.id, "plain")
 
 
 def _citing(task: Task, user: User, query: Query, rng: Random) -> Example:
-    """Write a LaMP-1 question after papers with what they cite: citing and choosing are one skill."""
+    """Write a LaMP-1 question after papers with their citations: citing and choosing are one skill."""
     papers = rng.sample(user.history, rng.randint(2, 8))
     lines = [f"{task.training.format(**paper.fields)} {paper.fields['citation']}\n" for paper in papers]
     prompt = f"### User History:\n{''.join(lines)}\n\n{task.instruction.format(**query.fields)}"
@@ -104,7 +104,7 @@ _CONTENT = _content_words()
 
 
 def _mask(example: Example, rng: Random) -> Example:
-    """Replace words that name things, alike in prompt and gold, by others that mean nothing here."""
+    """Replace words that name things, in prompt and gold, by words that have no meaning here."""
     found = {word.lower() for word in re.findall(r"[A-Za-z]+", example.text)} & _CONTENT
     masks = {word: _other_word(rng) for word in sorted(found)}
 
@@ -124,7 +124,7 @@ def _other_word(rng: Random) -> str:
 
 
 def _marker(task: Task) -> str:
-    """Return what stands before the gold in an item of the history block: `` Tag:`` and alike."""
+    """Return the text before the gold in an item of the history block, for example `` Tag:``."""
     return task.history_item.rpartition("{")[0].rpartition("}")[2].rstrip()
 
 

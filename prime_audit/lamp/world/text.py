@@ -1,8 +1,8 @@
 """How the built-in world writes: an event of a user's life, as a history item or as a question with its gold.
 
-A user's :class:`Taste` is hidden: no text names it. It decides which of the themes in a text *is* the answer
-(LaMP-1, 2), how praise and blame add up to a score (LaMP-3) and how a headline, a title or a tweet is worded
-(LaMP-4, 5, 7); a share of the decisions is random, so that memorising differs from learning.
+A user's :class:`Taste` is hidden: no text names it. It decides which theme of a text *is* the answer (LaMP-1, 2), how
+praise and criticism add up to a score (LaMP-3), and how a headline, title or tweet is worded (LaMP-4, 5, 7). A share
+of the decisions is random, so that memorising differs from learning.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from prime_audit.lamp.world import lexicon as lex
 Words = tuple[str, ...]
 
 INTEREST = 0.8
-"""How far users live in what they like: a subject comes up with weight exp(``INTEREST`` · liking)."""
+"""How strongly users prefer what they like: a subject's weight is exp(``INTEREST`` · liking)."""
 THEMES = 3
 """Themes of a film plot, and aspects of a review."""
 SWING = 0.8
-"""Stars that an aspect of average weight adds or takes away."""
+"""Stars that an aspect of average weight adds or removes."""
 STRAY = 2.0
-"""A style is a habit, no law: each of its features is left to chance ``STRAY`` · noise of the time."""
+"""A style is a habit, not a rule: each feature is random ``STRAY`` · noise of the time."""
 
 
 @dataclass(frozen=True)
 class Taste:
-    """What nobody is told about a user."""
+    """The hidden preferences of a user."""
 
     liking: Mapping[str, float]
     """Utility of each subject (tags, topics, aspects, sections): mean 0, standard deviation about 1."""
@@ -40,12 +40,12 @@ class Taste:
 
 @dataclass(frozen=True)
 class Event:
-    """One thing a user wrote or judged."""
+    """One text that a user wrote or judged."""
 
     item: Mapping[str, str]
-    """The fields of the history item it makes."""
+    """The fields of its history item."""
     question: Mapping[str, str]
-    """The fields of the question it makes."""
+    """The fields of its question."""
     gold: str
     """That question's answer."""
 
@@ -229,7 +229,7 @@ def _subjects(taste: Taste, rng: Random, count: int) -> list[str]:
 
 
 def _favourite(options: Sequence[str], taste: Taste, rng: Random, noise: float) -> str:
-    """Choose the option that the user likes best, or with probability ``noise`` any."""
+    """Choose the option with the highest utility for the user, or any with probability ``noise``."""
     if rng.random() < noise:
         return rng.choice(options)
     return max(options, key=taste.liking.__getitem__)

@@ -1,10 +1,10 @@
-"""The world in the box: seeded users whose hidden taste or style decides the gold, for all six tasks.
+"""The built-in world: seeded users whose hidden taste or style decides the gold, for all six tasks.
 
-A world has clusters of like-minded users: a prototype taste for each cluster, and a small deviation for
-each user. So similar users exist, an adapter of one helps another of her cluster, and part of every history
-(the ``noise``) can only be memorised. The texts' vocabulary and the meaning of its words are the same in all
-worlds (``lexicon``); users, tastes and texts change with the seed. Randomness is Python's own Mersenne
-Twister, keyed by text, so a seed gives the same world on every machine and version.
+A world has clusters of like-minded users: a prototype taste per cluster, and a small deviation per user. So similar
+users exist, and an adapter of one helps another in the same cluster. Part of every history (the ``noise``) can only
+be memorised. The vocabulary and its meaning are the same in all worlds (``lexicon``); users, tastes and texts change
+with the seed. Randomness is Python's own Mersenne Twister, keyed by text, so a seed gives the same world on every
+machine and version.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from typing import Any, Literal
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset, Item, Query, User
-from prime_audit.lamp.records import asked_words, item_words
+from prime_audit.lamp.records import item_words, question_words
 from prime_audit.lamp.tasks import Task, find_task
 from prime_audit.lamp.world.text import STYLES, SUBJECTS, Event, Taste, write_event
 
 DEVIATION = 0.35
-"""Standard deviation of a user's liking around her cluster's (whose own is 1)."""
+"""Standard deviation of a user's liking around their cluster's (which has 1)."""
 OWN_WAY = 0.12
-"""Probability that a user's option of a style feature is her own instead of her cluster's."""
+"""Probability that a user's option of a style feature is their own instead of their cluster's."""
 
 Layout = Literal["perpcs", "official"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How large a world is; the defaults suit a laptop."""
+    """Size of a world; the defaults suit a laptop."""
 
     users: int = 48
     """All users."""
@@ -55,14 +55,15 @@ class Sizes:
         low, high = self.history
         if min(self.adapt, self.targets, self.queries) < 0 or self.adapt + self.targets > self.users:
             raise UserError(
-                f"world: {self.adapt} adapting users and {self.targets} targets, {self.queries} questions "
-                f"each, do not fit in {self.users} users: ask for more users or fewer roles"
+                f"world: {self.adapt} adapting users and {self.targets} targets, {self.queries} "
+                f"questions each, do not fit in {self.users} users: pass more users or fewer roles"
             )
         if not 1 <= low <= high:
-            raise UserError(f"world: history {low}-{high} is no range of at least one item")
+            raise UserError(f"world: history {low}-{high} is not a range of at least one item")
         if self.clusters < 1 or not 0 <= self.noise <= 1:
             raise UserError(
-                f"world: needs at least one cluster and noise in 0-1, got {self.clusters}, {self.noise}"
+                "world: needs at least one cluster and noise between 0 and 1, not "
+                f"{self.clusters}, {self.noise}"
             )
 
 
@@ -78,14 +79,14 @@ def world(
     clusters: int = 6,
     noise: float = 0.1,
 ) -> Dataset:
-    """Make the users of one task.
+    """Generate the users of one task.
 
     Parameters
     ----------
     task
         Any spelling of a task's name.
     seed
-        Everything follows from it, from the task and from the sizes.
+        Decides everything, together with the task and the sizes.
     users, adapt, targets, history, queries, clusters, noise
         See :class:`Sizes`.
 
@@ -97,18 +98,26 @@ def world(
     Raises
     ------
     UserError
-        On an unknown task, one that the world has no tables for, or sizes that do not fit together.
+        For an unknown task, a task without tables in the world, or sizes that do not fit together.
     """
     spec = find_task(task)
     if spec.name not in SUBJECTS:
         raise UserError(
-            f"world: makes no users for {spec.name}: give --data PATH, or add the task's tables to "
-            "prime_audit/lamp/world/text.py"
+            f"world: makes no users for {spec.name}: pass --data PATH, or add the task's tables "
+            "to prime_audit/lamp/world/text.py"
         )
-    sizes = Sizes(users, adapt, targets, history, queries, clusters, noise)
+    sizes = Sizes(
+        users=users,
+        adapt=adapt,
+        targets=targets,
+        history=history,
+        queries=queries,
+        clusters=clusters,
+        noise=noise,
+    )
     prototypes = [_prototype(spec.name, Random(f"{seed}/{spec.name}/cluster/{c}")) for c in range(clusters)]
     people = [_user(spec, seed, number, prototypes[number % clusters], sizes) for number in range(users)]
-    # Roles follow the numbers, and clusters go round: every role sees every cluster.
+    # Roles follow the numbers and clusters alternate, so every role sees every cluster.
     return Dataset(
         task=spec.name,
         source="world",
@@ -136,20 +145,20 @@ def write_world(
 ) -> Path:
     """Write a world in a real layout and return the task's folder.
 
-    ``perpcs`` makes ``out_dir/<short name>/`` with its three user files and the targets' label file;
-    ``official`` makes ``out_dir/<name>/dev_questions.json`` and ``dev_outputs.json``, one record a question.
-    ``sizes`` are :func:`world`'s.
+    ``perpcs`` creates ``out_dir/<short name>/`` with its three user files and the targets' label file. ``official``
+    creates ``out_dir/<name>/dev_questions.json`` and ``dev_outputs.json``, one record per question. ``sizes`` are
+    :func:`world`'s.
     """
     return write_dataset(world(task, seed=seed, **sizes), out_dir, layout)
 
 
 def write_dataset(data: Dataset, out_dir: str | Path, layout: Layout = "perpcs") -> Path:
-    """Write any data set in a real layout into the task's folder below ``out_dir``, whole or not at all.
+    """Write any data set in a real layout into the task's folder below ``out_dir``, atomically.
 
     Raises
     ------
     UserError
-        For an unknown layout, a folder that holds something, or one that cannot be written.
+        For an unknown layout, a folder that is not empty, or one that cannot be written.
     """
     task = find_task(data.task)
     if layout not in _LAYOUTS:
@@ -161,29 +170,29 @@ def write_dataset(data: Dataset, out_dir: str | Path, layout: Layout = "perpcs")
 
 
 def write_files(data: Dataset, folder: Path, layout: Layout = "perpcs") -> None:
-    """Write the files of a layout into a folder of one's own, as it stands; OSError where it cannot be written."""
+    """Write the files of a layout into a folder. Raises OSError where it cannot be written."""
     _LAYOUTS[layout](find_task(data.task), data, folder)
 
 
 def require_new(out: Path) -> None:
-    """Raise where a folder to be made holds something already."""
+    """Raise where a new folder exists and is not empty."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and is not empty: name a new folder")
+        raise UserError(f"{out}: exists and is not empty: pass a new folder")
 
 
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill, which becomes ``out`` where the body succeeds and is taken away where not.
+    """Yield an empty folder, which becomes ``out`` if the body succeeds and is deleted otherwise.
 
     Raises
     ------
     UserError
-        Where ``out`` holds something, or cannot be written.
+        Where ``out`` is not empty, or cannot be written.
     """
     require_new(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the goal, so that the final rename stays on one file system and is atomic.
+        # Beside the destination, so that the final rename stays on one file system and is atomic.
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as aside:
             draft = Path(aside, out.name)
             draft.mkdir()
@@ -191,7 +200,7 @@ def staged(out: Path) -> Iterator[Path]:
             draft.replace(out)
     except OSError as error:
         raise UserError(
-            f"{out}: cannot be written ({error.strerror or error}): free space or rights"
+            f"{out}: cannot be written ({error.strerror or error}): free some space or check its permissions"
         ) from None
 
 
@@ -218,7 +227,7 @@ def _user(task: Task, seed: int, number: int, prototype: Taste, sizes: Sizes) ->
     taste = _deviate(task.name, prototype, Random(f"{seed}/{task.name}/taste/{number}"))
     rng = Random(f"{seed}/{task.name}/life/{number}")
     name = f"u{number:03d}"
-    items, asked = list[Item](), list[Query]()
+    items, queries = list[Item](), list[Query]()
     for position in range(rng.randint(*sizes.history)):
         event = write_event(task.name, taste, rng, sizes.noise)
         items.append(Item(f"{name}-{position:03d}", dict(event.item)))
@@ -226,14 +235,14 @@ def _user(task: Task, seed: int, number: int, prototype: Taste, sizes: Sizes) ->
         known = {item_words(task, item) for item in items}
         for position in range(sizes.queries):
             event = write_event(task.name, taste, rng, sizes.noise)
-            # A question in her own history would be taken out of it where the world is written and read.
-            while asked_words(task, query := _asked(name, position, event)) & known:
+            # A question in the user's own history is removed when the world is written and read.
+            while question_words(task, query := _question(name, position, event)) & known:
                 event = write_event(task.name, taste, rng, sizes.noise)
-            asked.append(query)
-    return User(name, tuple(items), tuple(asked))
+            queries.append(query)
+    return User(name, tuple(items), tuple(queries))
 
 
-def _asked(name: str, position: int, event: Event) -> Query:
+def _question(name: str, position: int, event: Event) -> Query:
     return Query(f"{name}-q{position:02d}", dict(event.question), event.gold)
 
 
@@ -253,7 +262,7 @@ def _write_perpcs(task: Task, data: Dataset, folder: Path) -> None:
 
 
 def _write_official(task: Task, data: Dataset, folder: Path) -> None:
-    asked = [
+    pairs = [
         (user, query) for user in (*data.adapt, *data.targets, *data.candidates) for query in user.queries
     ]
     questions = [
@@ -263,9 +272,9 @@ def _write_official(task: Task, data: Dataset, folder: Path) -> None:
             "input": task.format_question(query.fields),
             "profile": _profile(user),
         }
-        for user, query in asked
+        for user, query in pairs
     ]
-    outputs = [{"id": query.id, "output": query.gold} for _, query in asked]
+    outputs = [{"id": query.id, "output": query.gold} for _, query in pairs]
     _write(folder / "dev_questions.json", questions)
     _write(folder / "dev_outputs.json", {"task": task.official, "golds": outputs})
 

@@ -1,4 +1,4 @@
-"""A cluster's worker: one process that holds the models, and the community of the task it is at, between jobs."""
+"""A cluster's worker: a process that holds the models and the current task's community between jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Reply(TypedDict, total=False):
-    """What a worker answers: errors are data too, told in its words."""
+    """A worker's reply. Errors are data too, as text."""
 
     found: Any
     seconds: float
@@ -35,9 +35,9 @@ class Reply(TypedDict, total=False):
     read: int
     """Artefacts read from the cache instead."""
     damaged: list[str]
-    """Entries of the cache found damaged, and made again."""
+    """Damaged cache entries that were recomputed."""
     refused: str
-    """Text of a UserError: what the user has to mend."""
+    """Text of a UserError, which the user has to fix."""
     fault: str
     """Any other error, in one line."""
     trace: str
@@ -45,28 +45,30 @@ class Reply(TypedDict, total=False):
 
 
 class Actor:
-    """Does one job after another. Ray makes it in a process of its own; the models are loaded for the first job."""
+    """Does one job after another. Ray starts it in a process of its own; the models are loaded for the first job."""
 
     def __init__(self, order: Order) -> None:
         self._order, self._tally = order, Tally()
         os.environ.update(order.environment)
-        with suppress(OSError):  # another node's folders may be others; then paths must be whole ones
+        with suppress(
+            OSError
+        ):  # folders may differ between nodes, so relative paths would mean something else
             os.chdir(order.place)
 
     def hello(self) -> Reply:
-        """Say what this worker is; refused where its cache is not the driver's."""
+        """Identify this worker. Raises where its cache is not the driver's."""
         return self._answered(self._hello)
 
     def prepare(self, task: str) -> Reply:
-        """Adapt the base to a task and build its community, and keep them."""
+        """Adapt the base to a task and build its community."""
         return self._answered(lambda: self._worker.prepare(task))
 
     def carry_out(self, cell: Cell) -> Reply:
-        """Carry out a cell; what fails in it is found again, and told, by the run that goes through all cells."""
+        """Carry out a cell. The final run through all cells finds and reports its failures again."""
         return self._answered(lambda: self._carry_out(cell))
 
     def assemble(self, lost: Mapping[Cell, Lost]) -> Reply:
-        """Go through all cells, finding them kept -> the record and all that is written beside it."""
+        """Go through all cells, which are cached by now, and return the record and the files beside it."""
         return self._answered(lambda: self._assemble(lost))
 
     def _hello(self) -> Mapping[str, str]:
@@ -88,7 +90,7 @@ class Actor:
         from prime_audit.runs.worker import Worker
 
         ledger = Ledger(quiet=True, tally=self._tally)
-        self._tally.say = _silent  # the driver tells the user
+        self._tally.say = _silent  # the driver prints messages
         store = Store(Path(self._order.cache), Spent(), tally=self._tally)
         return Worker.of(self._plan, self._order.datasets, store, ledger)
 
@@ -98,7 +100,7 @@ class Actor:
         failures = [failure.line() for failure in self._worker.carry_out(cell)]
         base = self._worker.base
         if failures and base.device.type == "cuda":
-            # After some faults a process can compute nothing more: then this raises, and another does the cell.
+            # After some faults a process can no longer compute. Then this raises, and another worker does the cell.
             (torch.ones(1, device=base.device) + 1).item()
         return failures
 

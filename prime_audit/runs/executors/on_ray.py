@@ -1,7 +1,7 @@
-"""A run on a Ray cluster: communities, then cells, longest first; then the record, by one worker that finds all kept.
+"""A run on a Ray cluster: communities, then cells (longest first), then the record.
 
-Whatever is dear in a run goes through the content-addressed store. So a cluster's work is to see that every cell's part
-of it is there; the record is then made by the code that makes it locally, and is the same but for its times.
+Everything expensive goes through the content-addressed store, so the cluster only has to fill it. One worker then
+writes the record with the same code as a local run. The record is the same except for its times.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ def perform_on_ray(
     command: str,
     where: Where,
 ) -> tuple[Record, Findings]:
-    """Run every task of a plan on a cluster; return all that was found, as ``run.perform`` does.
+    """Run every task of a plan on a cluster and return the results, as ``run.perform`` does.
 
     Raises
     ------
     UserError
-        Without Ray, a cluster, a cache that all its nodes see, or workers that are alike; where a task's community or
-        the record itself could not be made; and as the run itself would.
+        Without Ray, without a cluster, without a cache that all its nodes share, or where workers differ. Also where
+        a task's community or the record itself failed, and as the run itself would.
     """
     if cache is None:
         raise UserError(
-            "--executor ray: workers share what they make through the cache; leave --no-cache out, or give --cache DIR "
-            "on a disk that all nodes see"
+            "--executor ray: workers share results through the cache; leave --no-cache out, or "
+            "pass --cache DIR on a disk that all nodes share"
         )
     import torch
 
@@ -105,7 +105,7 @@ def _of(task: str, what: str) -> str:
 
 
 def _named(cells: Sequence[Cell]) -> dict[str, Cell]:
-    """Give each cell a name that is told to the user: ``LaMP-2 · prime 1/3``."""
+    """Give each cell a name for messages: ``LaMP-2 · prime 1/3``."""
     chunks = Counter((cell.task, cell.core) for cell in cells)
     return {_of(c.task, f"{c.core} {c.chunk + 1}/{chunks[c.task, c.core]}"): c for c in cells}
 
@@ -124,25 +124,25 @@ def _job(name: str, cell: Cell) -> Job:
 
 def _require(done: Outcome, name: str) -> None:
     if name in done.failed:
-        raise UserError(f"{name}: {done.failed[name].why}; run again: what was done is kept")
+        raise UserError(f"{name}: {done.failed[name].why}; rerun the same command to resume")
 
 
 def _seconds(done: Outcome, jobs: Sequence[Job]) -> Iterator[StageSeconds]:
-    """Tell what each job took on its worker."""
+    """Log how long each job took on its worker."""
     for job in jobs:
         if job.name in done.found:
-            told = job.work[1]
-            method = told.core if isinstance(told, Cell) else None
-            stage = f"cell {told.chunk + 1}" if isinstance(told, Cell) else COMMUNITY
+            work = job.work[1]
+            method = work.core if isinstance(work, Cell) else None
+            stage = f"cell {work.chunk + 1}" if isinstance(work, Cell) else COMMUNITY
             yield StageSeconds(job.task, method, stage, done.found[job.name]["seconds"])
 
 
 @contextmanager
 def connected(where: Where) -> Iterator[bool]:
-    """Be connected to the cluster, or to one of this machine that is started and ended here; yields: has it GPUs.
+    """Connect to the cluster, or to one that is started and ended here; yields whether it has GPUs.
 
-    Ray says nothing on the terminal, reports no usage and serves no dashboard. A connection that the calling process
-    had before is used, and left.
+    Ray prints nothing, reports no usage and serves no dashboard. An existing connection of the calling process is
+    used and left open.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -150,7 +150,7 @@ def connected(where: Where) -> Iterator[bool]:
         import ray
     except ImportError:
         raise UserError("--executor ray: Ray is not installed: pip install 'prime-audit[ray]'") from None
-    # Ray's own account of dead workers goes to standard output, which is the command's; ours is told on stderr.
+    # Ray reports dead workers on standard output, which belongs to the command; ours go to stderr.
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # noqa: PTH123
         ours = not ray.is_initialized()
         if ours:
@@ -167,10 +167,11 @@ def _connect(ray: Any, address: str | None) -> None:
     try:
         _require_reachable(address)
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as fault:  # grpc, sockets, versions: each has its own
+    except Exception as fault:  # grpc, sockets and versions each raise their own type
         raise UserError(
-            f"Ray {address or 'on this machine'}: no connection ({' '.join(str(fault).split())[:300]}); start it by "
-            "ray start --head, and give --address HOST:PORT"
+            f"Ray {address or 'on this machine'}: no connection "
+            f"({' '.join(str(fault).split())[:300]}); start it with ray start --head, and pass "
+            "--address HOST:PORT"
         ) from fault
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -178,7 +179,7 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _require_reachable(address: str | None) -> None:
-    """Raise OSError where nothing answers at HOST:PORT: Ray itself would go on trying for minutes."""
+    """Raise OSError where nothing answers at HOST:PORT: Ray itself would retry for minutes."""
     host, colon, port = (address or "").rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()

@@ -1,4 +1,4 @@
-"""What a worker is told and what it must be: a plan as plain data, plugins' files by content, code and versions."""
+"""What a worker receives and must match: the plan as plain data, plugin files by content, code and versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,37 +34,37 @@ LIBRARIES = (
     "torch",
     "transformers",
 )
-"""Whose versions decide numbers."""
+"""Libraries whose versions decide numbers."""
 PASSED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "OMP_NUM_THREADS")
-"""Variables of the environment that workers take over; no secret is among them."""
+"""Environment variables that workers take over; none is a secret."""
 PATIENCE = 10.0
-"""Seconds until a file written on one node must be seen on another."""
+"""Seconds until a file written on one node must be visible on another."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Order:
-    """All that a worker is told once; Ray carries it to every node."""
+    """The data sent once to every worker, through Ray."""
 
     spec: Mapping[str, Any]
     """``Plan.spec()``."""
     plugins: tuple[tuple[str, bytes], ...]
-    """(name, text) of the files given by ``--plugin``."""
+    """(name, text) of the files passed with ``--plugin``."""
     datasets: Mapping[str, Dataset]
     """Task → its data, as the driver has read them."""
     command: str
     """Of the record."""
     cache: str
-    """A folder that every node sees."""
+    """A folder that every node can read."""
     token: tuple[str, str]
-    """(name, text) of a file that the driver has put there."""
+    """(name, text) of a file that the driver wrote there."""
     threads: int
-    """Of the driver's torch: answers are kept by it, and so every worker takes as many."""
+    """Number of the driver's torch threads. Answers are cached by it, so every worker uses the same."""
     environment: Mapping[str, str]
-    """The driver's own, of PASSED_ON."""
+    """The driver's values of PASSED_ON."""
     place: str
-    """The driver's working folder: a relative path of a model starts there."""
+    """The driver's working folder, where a model's relative path starts."""
     given: Mapping[str, Path | None]
-    """Folders of ``--sharers`` and ``--base-adapter``, of which ``spec`` has but the names."""
+    """Folders of ``--sharers`` and ``--base-adapter``; ``spec`` only has their names."""
 
 
 def order_of(
@@ -75,21 +75,32 @@ def order_of(
     token: tuple[str, str],
     threads: int,
 ) -> Order:
-    """Write down a run for workers."""
+    """Serialise a run for workers."""
     files = tuple((path.name, path.read_bytes()) for path in plan.plugins)
     environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
     given = {"sharers": plan.sharers, "base_adapter": plan.base_adapter}
     place = str(Path.cwd())
-    return Order(plan.spec(), files, datasets, command, str(cache), token, threads, environment, place, given)
+    return Order(
+        spec=plan.spec(),
+        plugins=files,
+        datasets=datasets,
+        command=command,
+        cache=str(cache),
+        token=token,
+        threads=threads,
+        environment=environment,
+        place=place,
+        given=given,
+    )
 
 
 def plan_again(order: Order) -> Plan:
-    """Decide the ordered run; plugins' files are put into a folder of this process's own.
+    """Rebuild the plan from the order; plugin files go into a folder of this process.
 
     Raises
     ------
     UserError
-        Where it does not come out as ordered.
+        Where the plan differs from the ordered one.
     """
     from prime_audit.runs.rebuild import plan_of
 
@@ -101,17 +112,17 @@ def plan_again(order: Order) -> Plan:
         files.append(folder / Path(name).name)
         files[-1].write_bytes(text)
     spec = order.spec
-    plan = replace(plan_of(spec, spec["attacks"], files, **order.given), against=tuple(spec["against"]))
+    plan = plan_of(spec, spec["attacks"], files, **order.given)
     if plan.spec() != spec:
         keys = [key for key in spec if plan.spec().get(key) != spec[key]]
         raise UserError(
-            f"the run comes out otherwise on another node ({', '.join(keys)}); use one environment on all"
+            f"the plan comes out differently on another node ({', '.join(keys)}); use one environment on all"
         )
     return plan
 
 
 def identity(plan: Plan) -> dict[str, str]:
-    """Say what must be the same on all nodes: Python, prime-audit's code, the plan's plugins, libraries."""
+    """Return what must be the same on all nodes: Python, prime-audit's code, the plan's plugins, libraries."""
     return {
         "python": platform.python_version(),
         "system": sys.platform,
@@ -122,7 +133,7 @@ def identity(plan: Plan) -> dict[str, str]:
 
 
 def machine(device: str) -> dict[str, str]:
-    """Say what this process computes on, as far as it decides last bits: device, vector unit, threads.
+    """Return what decides the last bits on this machine: device, vector unit, threads.
 
     ``device`` as in the plan: auto, cpu or cuda.
     """
@@ -160,15 +171,15 @@ def _source(module: str) -> str:
 
 
 class Likeness:
-    """Refuses workers with which the numbers would depend on who did what."""
+    """Refuses workers that would make the numbers depend on who computed them."""
 
     def __init__(self, ours: Mapping[str, str]) -> None:
-        """``ours``: what every worker must be, as the driver is it (:func:`identity`)."""
+        """``ours``: the driver's :func:`identity`, which every worker must have."""
         self._ours = ours
         self._first: tuple[str, Mapping[str, str]] | None = None
 
     def __call__(self, node: str, theirs: Mapping[str, str]) -> None:
-        """Raise UserError by the first difference to the driver's software, or to the first worker's machine."""
+        """Raise UserError at the first difference to the driver's software, or to the first worker's machine."""
         for what, value in self._ours.items():
             if theirs.get(what) != value:
                 raise UserError(
@@ -179,20 +190,20 @@ class Likeness:
         for what, value in model.items():
             if theirs[what] != value:
                 raise UserError(
-                    f"node {node}: {what} is {theirs[what]}, but {value} on node {first}: figures would depend on who "
-                    "computed them; use nodes of one kind"
+                    f"node {node}: {what} is {theirs[what]}, but {value} on node {first}: results "
+                    "would depend on who computed them; use nodes of one kind"
                 )
 
 
 @contextmanager
 def marked(cache: Path) -> Iterator[tuple[str, str]]:
-    """Hold a file in the cache by which workers see that theirs is the same folder; yields its name and text."""
+    """Write a file into the cache, by which workers recognise the same folder; yields its name and text."""
     name, text = f".seen-{secrets.token_hex(8)}", secrets.token_hex(16)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         (cache / name).write_text(text, encoding="utf-8")
     except OSError as fault:
-        raise UserError(f"cache {cache}: cannot be written ({fault.strerror}); give --cache DIR") from None
+        raise UserError(f"cache {cache}: cannot be written ({fault.strerror}); pass --cache DIR") from None
     try:
         yield name, text
     finally:
@@ -201,14 +212,14 @@ def marked(cache: Path) -> Iterator[tuple[str, str]]:
 
 
 def require_shared(node: str, cache: Path, token: tuple[str, str]) -> None:
-    """Raise UserError unless ``cache`` is the driver's own folder, and can be written from here."""
+    """Raise UserError unless ``cache`` is the driver's own folder and this process can write to it."""
     name, text = token
     ends = time.monotonic() + PATIENCE
     while not _holds(cache / name, text):  # a network disk shows a new file a little later
         if time.monotonic() > ends:
             raise UserError(
                 f"node {node}: {cache} is not the cache of the machine where compare was started; "
-                "give --cache DIR on a disk that all nodes see"
+                "pass --cache DIR on a disk that all nodes share"
             )
         time.sleep(0.2)
     try:

@@ -1,4 +1,4 @@
-"""The workers of a Ray cluster: one a GPU, or a few a node; those that die are replaced, nodes come and go."""
+"""The workers of a Ray cluster, one per GPU or a few per node. Dead workers are replaced; nodes come and go."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from prime_audit.runs.executors.order import Order
 from prime_audit.runs.executors.schedule import Answer, Job
 
 LOOK = 2.0
-"""Seconds between two looks at which nodes there are."""
+"""Seconds between two looks at the list of nodes."""
 GATHER = 60.0
-"""Seconds for which the others are waited for once the first worker is ready."""
+"""Seconds to wait for the others once the first worker is ready."""
 START = 600.0
-"""Seconds in which a worker must be ready, where none is."""
+"""Seconds in which a first worker must be ready."""
 STRIKES = 3
-"""Workers in a row that may be lost at their start on a node before it is left out."""
+"""Consecutive workers that may be lost at their start on a node before it is left out."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class Seat:
     """Ray's id."""
     number: int
     name: str
-    """Of the node, told to the user."""
+    """Name of the node in messages."""
 
 
 @dataclass
 class _Hand:
-    """A worker as the driver sees it."""
+    """A worker, from the driver's side."""
 
     seat: Seat
     actor: Any
     pending: Any
-    """Ray's reference to the answer that is waited for; None: it is free."""
+    """Ray's reference to the expected answer; None: it is free."""
     job: Job | None = None
     said: bool = False
-    """Whether it has said hello."""
+    """Whether it has identified itself."""
 
 
 class RayPool:
@@ -54,15 +54,15 @@ class RayPool:
         self,
         order: Order,
         alike: Callable[[str, Mapping[str, str]], None],
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         *,
         gpus: bool,
         workers: int | None,
     ) -> None:
-        """``alike`` raises UserError for a node (its name, what its worker is) that must not take part."""
+        """``alike`` raises UserError for a node (its name, its worker's identity) that must not take part."""
         import ray
 
-        self._ray, self._order, self._alike, self._tell = ray, ray.put(order), alike, tell
+        self._ray, self._order, self._alike, self._report = ray, ray.put(order), alike, report
         self._kind, self._limit = ("GPU" if gpus else "CPU"), workers
         self._hands: dict[str, _Hand] = {}
         self._strikes: Counter[str] = Counter()
@@ -70,7 +70,7 @@ class RayPool:
         self._made = 0
 
     def free(self) -> Sequence[str]:
-        """Name the workers that have nothing to do."""
+        """Name the free workers."""
         return [name for name, hand in self._hands.items() if hand.pending is None]
 
     def place(self, worker: str) -> str:
@@ -78,22 +78,22 @@ class RayPool:
         return self._hands[worker].seat.name
 
     def places(self) -> set[str]:
-        """Name the nodes that have a worker which is ready, or at a job."""
+        """Name the nodes with a worker that is ready or busy."""
         return {hand.seat.name for hand in self._hands.values() if hand.said}
 
     def give(self, worker: str, job: Job) -> None:
-        """Have a free worker begin a job."""
+        """Start a job on a free worker."""
         hand = self._hands[worker]
-        what, told = job.work
-        hand.job, hand.pending = job, getattr(hand.actor, what).remote(told)
+        what, content = job.work
+        hand.job, hand.pending = job, getattr(hand.actor, what).remote(content)
 
     def wait(self) -> Sequence[Answer]:
-        """Wait for what happens next.
+        """Wait for the next event.
 
         Raises
         ------
         UserError
-            Where no worker is left and none comes, or a worker says that the user has to mend something.
+            Where no worker is left and none comes, or a worker reports an error that the user has to fix.
         """
         since = time.monotonic()
         while True:
@@ -104,18 +104,20 @@ class RayPool:
                 return answers
             if not self._ready() and time.monotonic() - since > START:
                 raise UserError(
-                    f"no worker was ready within {START:.0f} s: the cluster's {self._kind}s are taken by other jobs, "
-                    "or its nodes are gone; free or start some, and run again (what was done is kept)"
+                    f"no worker was ready within {START:.0f} s: other jobs use the cluster's "
+                    f"{self._kind}s, or its nodes are gone; free or start some, then rerun the "
+                    "same command to resume"
                 )
 
     def gather(self) -> None:
-        """Wait until every seat has its worker, or for GATHER seconds after the first; errors as ``wait``.
+        """Wait until every seat has its worker, or for GATHER seconds after the first. Raises as ``wait``.
 
-        Until then a node that is not alike is refused; later it is told of and left out.
+        Until then a different node ends the run; later it is reported and left out.
         """
         if not list(self._seats()):
             raise UserError(
-                f"the Ray cluster has no node with a {self._kind}; start one (ray start) and run again"
+                f"the Ray cluster has no node with a {self._kind}; start one (ray start) and "
+                "rerun the command"
             )
         self.wait()
         ends = time.monotonic() + GATHER
@@ -132,7 +134,7 @@ class RayPool:
     # -- seats -----------------------------------------------------------------------------------------------
 
     def _seats(self) -> Iterator[Seat]:
-        """Yield seats in the order in which they are filled: a first one on every node, then second ones, ..."""
+        """Yield seats in the order of filling: the first one on every node, then second ones, ..."""
         nodes = [n for n in self._ray.nodes() if n["Alive"] and self._strikes[n["NodeID"]] < STRIKES]
         room = {n["NodeID"]: int(n["Resources"].get(self._kind, 0)) for n in nodes}
         if self._kind == "CPU" and self._limit is None:
@@ -165,7 +167,7 @@ class RayPool:
                 num_cpus=1,
                 num_gpus=int(self._kind == "GPU"),
                 scheduling_strategy=NodeAffinitySchedulingStrategy(seat.node, soft=False),
-                max_restarts=0,  # a lost worker is replaced here, by one that says hello first
+                max_restarts=0,  # a lost worker is replaced here, by one that identifies itself first
             )
             .remote(self._order)
         )
@@ -177,7 +179,7 @@ class RayPool:
         return bool(self.places())
 
     def _ended(self) -> list[str]:
-        """Name the workers whose answer is there, waiting for a moment."""
+        """Name the workers with an answer, after a short wait."""
         pending = {hand.pending: name for name, hand in self._hands.items() if hand.pending is not None}
         if not pending:
             time.sleep(LOOK)
@@ -186,7 +188,7 @@ class RayPool:
         return [pending[ref] for ref in done]
 
     def _take(self, name: str) -> Answer | None:
-        """Take a worker's answer; one that died or raised is let go."""
+        """Take a worker's answer; one that died or raised is dropped."""
         hand = self._hands[name]
         job, reply = hand.job, self._reply(hand)
         hand.job = hand.pending = None
@@ -222,7 +224,7 @@ class RayPool:
             self._refuse(name, str(fault), late=self._began)
 
     def _refuse(self, name: str, why: str, *, late: bool) -> None:
-        """End the run for what the user has to mend; a worker that comes late and will not do is left out."""
+        """End the run for an error that the user has to fix; a late worker with an error is left out."""
         if not late:
             raise UserError(why)
         self._strikes[self._hands[name].seat.node] = STRIKES
@@ -230,7 +232,7 @@ class RayPool:
         self._dismiss(name)
 
     def _lose(self, name: str, why: str) -> None:
-        """Let a worker go: its process is dead, or what it holds cannot be trusted any more."""
+        """Drop a worker: its process is dead, or its state cannot be trusted any more."""
         hand = self._hands[name]
         if not hand.said:
             self._strikes[hand.seat.node] += 1
@@ -241,18 +243,18 @@ class RayPool:
         self._dismiss(name)
 
     def _leave_out(self, why: str) -> None:
-        """Go on without a node; UserError where it was the last."""
+        """Continue without a node. Raises UserError where it was the last."""
         if not list(self._seats()):
             raise UserError(
-                f"{why}; no other node is left: mend this one and run again (what was done is kept)"
+                f"{why}; no other node is left: fix this one, then rerun the same command to resume"
             )
-        self._tell(f"{why}; the node is left out")
+        self._report(f"{why}; the node is left out")
 
     def _dismiss(self, name: str) -> None:
         self._ray.kill(self._hands.pop(name).actor)
 
 
 def _died(fault: Exception) -> str:
-    """Tell in one line how Ray says that a worker ended: its last line, without the list of what may have been."""
+    """Return Ray's reason for a worker's end in one line: its last line, without the list of possible causes."""
     lines = [line.strip() for line in str(fault).splitlines() if line.strip()] or [type(fault).__name__]
     return f"its worker died: {lines[-1].partition(' Some common causes')[0][:300]}"

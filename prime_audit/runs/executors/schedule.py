@@ -1,4 +1,4 @@
-"""Who does what, and what is done again: the longest job first, to whoever is free. Knows nothing of Ray."""
+"""Scheduling and retries: the longest job first, on any free worker. Independent of Ray."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, Protocol
 from prime_audit.runs.cells import Lost
 
 TRIES = 3
-"""How often a job is begun before it is given up."""
+"""Attempts before a job is given up."""
 AT_HOME = 2.0
-"""How much longer another task's job must be for a worker to leave the task whose community it holds."""
+"""How much longer another task's job must be before a worker leaves its current task."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A piece of work that one worker does in one go."""
+    """A piece of work that one worker does at once."""
 
     name: str
-    """Told to the user; one job, one name."""
+    """Unique name, shown in messages."""
     task: str
-    """Whose community it needs."""
+    """The task whose community it needs."""
     weight: float
-    """How long it takes, in any unit."""
+    """Estimated duration, in any unit."""
     work: Any
-    """What the worker is told; here it is only passed on."""
+    """The worker's input, only passed on here."""
     after: str | None = None
     """Name of the job that must be done first."""
 
@@ -41,7 +41,7 @@ class Answer:
     found: Any = None
     """What the worker returned."""
     fault: str | None = None
-    """Why there is nothing: the worker died, or raised; one line."""
+    """Why there is no result (the worker died or raised), in one line."""
     trace: str | None = None
     """The traceback, where it raised."""
 
@@ -59,7 +59,7 @@ class Pool(Protocol):
     """Workers, by name."""
 
     def free(self) -> Sequence[str]:
-        """Name the workers that have nothing to do."""
+        """Name the free workers."""
         ...
 
     def place(self, worker: str) -> str:
@@ -67,26 +67,25 @@ class Pool(Protocol):
         ...
 
     def places(self) -> set[str]:
-        """Name the nodes that have a worker which could begin a job, now or after the one it is at."""
+        """Name the nodes with a worker that could start a job, now or after its current one."""
         ...
 
     def give(self, worker: str, job: Job) -> None:
-        """Have a free worker begin a job."""
+        """Start a job on a free worker."""
         ...
 
     def wait(self) -> Sequence[Answer]:
-        """Wait until something happens, and return the jobs that ended; none where a worker came or time passed."""
+        """Wait for an event and return the jobs that ended; none where a worker came or time passed."""
         ...
 
 
 def carry_out(
-    jobs: Sequence[Job], pool: Pool, tell: Callable[[str], None], tick: Callable[[int], None]
+    jobs: Sequence[Job], pool: Pool, report: Callable[[str], None], tick: Callable[[int], None]
 ) -> Outcome:
-    """Have all jobs done; one that fails is begun again, at most ``TRIES`` times in all, on other nodes if there are.
+    """Run all jobs. A failed job is retried, at most ``TRIES`` times in all, on other nodes if there are any.
 
-    So a node on which everything fails costs each job one attempt, and none is lost to it.
-
-    ``tell`` is given one line for each failure; ``tick`` counts jobs that are done or given up.
+    So a node on which everything fails costs each job one attempt, and no job is lost to it. ``report`` receives one
+    line for each failure; ``tick`` counts finished and given-up jobs.
     """
     todo, begun, outcome = {job.name: job for job in jobs}, Counter[str](), Outcome()
     home: dict[str, str] = {}
@@ -94,7 +93,7 @@ def carry_out(
     running = 0
 
     def settle(name: str) -> None:
-        """Count a job as ended, and give up those that wait for one which was given up."""
+        """Count a job as ended, and give up the jobs that depend on a given-up one."""
         tick(1)
         for other in [j for j in todo.values() if j.after == name and name in outcome.failed]:
             del todo[other.name]
@@ -102,7 +101,7 @@ def carry_out(
             settle(other.name)
 
     def may(job: Job, place: str) -> bool:
-        """Whether a job can be begun at a place now: it failed there only if it did everywhere."""
+        """Whether a job may start at a place now: not where it failed, unless it failed everywhere."""
         if job.after is not None and job.after not in outcome.found:
             return False
         return place not in shunned[job.name] or shunned[job.name] >= pool.places()
@@ -126,16 +125,16 @@ def carry_out(
                 settle(name)
             elif begun[name] < TRIES:
                 shunned[name].add(answer.place)
-                tell(f"{name}: {answer.fault}; it is begun again")
+                report(f"{name}: {answer.fault}; retrying")
                 todo[name] = answer.job
             else:
                 why = f"given up after {TRIES} attempts: {answer.fault}"
                 outcome.failed[name] = Lost(why, answer.trace)
-                tell(f"{name}: {why}")
+                report(f"{name}: {why}")
                 settle(name)
     return outcome
 
 
 def next_of(ready: Sequence[Job], home: str | None) -> Job:
-    """Choose the longest; jobs of the task whose community the worker holds count ``AT_HOME`` times."""
+    """Choose the longest; jobs of the worker's current task count ``AT_HOME`` times."""
     return max(ready, key=lambda j: j.weight * (AT_HOME if j.task == home else 1.0))

@@ -1,0 +1,46 @@
+"""``prime-audit attack``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prime_audit.commands import completing
+from prime_audit.commands.options import examples, shared
+from prime_audit.commands.printing import cache_of, exit_if_failed, show_run
+
+
+@click.command(
+    short_help="Score more attacks on a finished run.",
+    epilog=examples("attack runs/first --attacks loss,minkpp,rmia"),
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--attacks",
+    required=True,
+    metavar="A,…",
+    help="Attacks to score (see list attacks).",
+    shell_complete=completing.attacks,
+)
+@click.option(
+    "--games",
+    metavar="G,…",
+    help="Games of the run.  [default: all of them]",
+    shell_complete=completing.games,
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: RUN/attacks-HASH]"
+)
+@shared("sharers", "base-adapter", "plugin", "cache", "no-cache", "json")
+def command(run: Path, cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
+    """Score attacks on the signals that a finished run stored; its record does not change.
+
+    The model runs only for signals that the run did not store. They are stored too.
+    """
+    from prime_audit.runs.rescore import attack
+
+    finished = attack(run, cache=None if no_cache else cache_of(cache), **options)
+    show_run(finished, as_json)
+    exit_if_failed(finished)

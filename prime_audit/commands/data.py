@@ -1,0 +1,111 @@
+"""``prime-audit data``: check, import or write data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prime_audit.commands.options import examples, shared, task_option
+from prime_audit.errors import UserError
+from prime_audit.io.terminal import print_table, say
+
+
+@click.group(short_help="Check, import or write data.", epilog=examples("data check my_data --task LaMP-4"))
+def command() -> None:
+    """Check data, import your own items, or write the built-in world."""
+
+
+@command.command(
+    short_help="Count users and items; report every defect.",
+    epilog=examples("data check my_data --task LaMP-4"),
+)
+@click.argument("path", type=click.Path(path_type=Path))
+@task_option
+@click.option("--strict", is_flag=True, help="End with exit code 2 if there is any defect.")
+@shared("json")
+def check(path: Path, task: str | None, strict: bool, as_json: bool) -> None:
+    """Count users, items and lengths, and report every defect with file and record id."""
+    from prime_audit.lamp.check import check as look
+
+    report = look(path, task)
+    if as_json:
+        say(report.to_json())
+    else:
+        _print_report(report)
+    if strict and report.defects:
+        raise UserError(
+            f"{path}: {len(report.defects)} defects, the first: {report.defects[0]}; fix them or leave out --strict"
+        )
+
+
+@command.command(
+    name="import",
+    short_help="Turn plain items into a data folder with a split.",
+    epilog=examples("data import items.jsonl --task LaMP-4 --out my_data"),
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--task", required=True, metavar="T", help="The task of the items, for example LaMP-4.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option(
+    "--targets",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="The most users that are tested.",
+)
+@click.option(
+    "--adapt-share",
+    type=click.FloatRange(0, 0.99),
+    default=0.25,
+    show_default=True,
+    help="Share of the users who adapt the base model.",
+)
+@shared("seed")
+def import_(file: Path, task: str, out: Path, targets: int, adapt_share: float, seed: int) -> None:
+    """Turn plain items (JSONL, CSV, Parquet) into the Per-Pcs layout; the seed decides the split."""
+    from prime_audit.lamp.importer import import_items
+
+    made = import_items(file, task, out, seed, targets=targets, adapt_share=adapt_share)
+    say(
+        f"{out}: {made.task}, {len(made.adapt)} adaptation users, {len(made.targets)} targets, "
+        f"{len(made.candidates)} candidates; {len(made.defects)} defective records left out"
+    )
+    for defect in made.defects:
+        say(f"  {defect}", err=True)
+
+
+@command.command(
+    short_help="Write the users of the built-in world.",
+    epilog=examples("data world --task LaMP-2 --out world"),
+)
+@click.option("--task", required=True, metavar="T", help="The task, for example LaMP-2.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Parent of the task's folder.")
+@click.option(
+    "--layout",
+    type=click.Choice(["perpcs", "official"]),
+    default="perpcs",
+    show_default=True,
+    help="The files of Per-Pcs, or of LaMP itself.",
+)
+@shared("seed")
+def world(task: str, out: Path, layout: str, seed: int) -> None:
+    """Write the users of the built-in world in a layout of real data."""
+    from prime_audit.lamp.world.world import write_world
+
+    say(str(write_world(task, out, seed=seed, layout=layout)))  # type: ignore[arg-type]
+
+
+def _print_report(report: Any) -> None:
+    say(f"{report.task} from {report.source} ({report.layout} layout), sha256 {report.sha256[:12]}")
+    print_table([list(row) for row in report.rows()], list(report.headers()))
+    if report.labels:
+        say("labels: " + ", ".join(f"{label} {count}" for label, count in report.labels.items()))
+    same = report.duplicates
+    say(f"duplicates: {same.exact} exact, {same.near} near, {same.across_users} of them from another user")
+    asked = next(role.queries for role in report.roles if role.role == "targets")
+    say(f"targets' questions that are also in other users' histories: {report.shared_questions} of {asked}")
+    say(f"defects: {len(report.defects)}")
+    for defect in report.defects:
+        say(f"  {defect}")

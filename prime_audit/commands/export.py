@@ -1,0 +1,43 @@
+"""``prime-audit export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prime_audit.commands import completing
+from prime_audit.commands.options import examples, shared, task_option
+from prime_audit.commands.printing import cache_of
+from prime_audit.errors import UserError
+from prime_audit.io.terminal import say
+
+
+@click.command(
+    short_help="Write a target's model as one PEFT adapter.",
+    epilog=examples("export runs/first --target u012 --method prime --out u012_prime"),
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--target", required=True, metavar="ID", help="The user whose model is written.")
+@click.option(
+    "--method",
+    metavar="M",
+    help="The method, as the run names it.  [default: its only method besides np]",
+    shell_complete=completing.method,
+)
+@task_option
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@shared("sharers", "base-adapter", "cache", "no-cache")
+def command(
+    run: Path, target: str, method: str | None, out: Path, cache: Path | None, no_cache: bool, **options: Any
+) -> None:
+    """Write a target's model as one adapter that plain PEFT loads on the original base, with a model card."""
+    from prime_audit.export.export import export
+
+    if no_cache:
+        raise UserError("--no-cache: the adapters come from the cache; leave it out, or pass --cache DIR")
+    made = export(run, target, method, out, cache=cache_of(cache), **options)
+    say(
+        f"{out}: {made.label} of {made.shown} on {made.task}, rank {made.rank}; its README.md says how to load it"
+    )

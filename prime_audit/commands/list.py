@@ -1,0 +1,72 @@
+"""``prime-audit list``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prime_audit.commands.options import examples, shared
+from prime_audit.commands.printing import show_rows
+
+Rows = list[dict[str, Any]]
+
+
+def _plugins(kind: Any) -> Callable[[Sequence[Path]], Rows]:
+    def rows(files: Sequence[Path]) -> Rows:
+        from prime_audit.plugins.loading import available
+
+        return [
+            {kind: p.name, "what": p.summary, "from": p.origin, "version": p.version}
+            for p in available(kind, files).values()
+        ]
+
+    return rows
+
+
+def _games(_: Sequence[Path]) -> Rows:
+    from prime_audit.games.deal import GAMES
+
+    return [{"game": g.name, "what": g.summary} for g in GAMES.values()]
+
+
+def _tasks(_: Sequence[Path]) -> Rows:
+    from prime_audit.lamp.tasks import TASKS
+
+    return [{"task": t.name, "folder": t.short, "metrics": ", ".join(t.metrics)} for t in TASKS.values()]
+
+
+def _presets(_: Sequence[Path]) -> Rows:
+    from prime_audit.authoring.describe_settings import preset_rows
+
+    return preset_rows()
+
+
+def studies(_: Sequence[Path] = ()) -> Rows:
+    """List the studies, each with what it answers."""
+    from prime_audit.studies.catalog import STUDIES
+
+    return [{"study": s.name, "answers": s.answers, "what": s.title} for s in STUDIES.values()]
+
+
+_ROWS: dict[str, Callable[[Sequence[Path]], Rows]] = {
+    "methods": _plugins("method"),
+    "attacks": _plugins("attack"),
+    "games": _games,
+    "tasks": _tasks,
+    "presets": _presets,
+    "studies": studies,
+}
+
+
+@click.command(
+    short_help="List methods, attacks, games, tasks, presets, studies.",
+    epilog=examples("list methods", "list attacks --plugin my_attack.py"),
+)
+@click.argument("what", type=click.Choice([*_ROWS]))
+@shared("plugin", "json")
+def command(what: str, plugins: tuple[Path, ...], as_json: bool) -> None:
+    """List the methods, attacks, games, tasks, presets or studies that this installation has."""
+    show_rows(_ROWS[what](plugins), as_json)

@@ -1,0 +1,32 @@
+"""``prime-audit score``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from prime_audit.commands.options import examples, shared, task_option
+from prime_audit.io.terminal import print_table, say
+
+
+@click.command(
+    short_help="Score predictions with the official LaMP metrics.",
+    epilog=examples("score --task LaMP-2 --golds golds.json --preds preds.json"),
+)
+@task_option
+@click.option("--golds", required=True, type=click.Path(path_type=Path), help="The official outputs file.")
+@click.option(
+    "--preds", required=True, type=click.Path(path_type=Path), help="Predictions in the same format."
+)
+@shared("json")
+def command(task: str | None, golds: Path, preds: Path, as_json: bool) -> None:
+    """Score predictions with the official LaMP metrics."""
+    from prime_audit.lamp.scoring import score_files
+
+    found = score_files(task, golds, preds)
+    if as_json:
+        say(json.dumps(found))
+    else:
+        print_table([[name, f"{value:.6f}"] for name, value in found.items()], ["metric", "value"])

@@ -1,0 +1,206 @@
+"""Kinds of options: how one value is written on the command line, in a config file and in a record.
+
+A value has three forms. *Given*: what a caller of ``compare()`` passes. *Plain*: what a record's ``spec`` holds, as
+JSON. *TOML*: what ``config.toml`` holds. Each kind converts between them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+
+class Kind:
+    """A text; the base of the other kinds."""
+
+    type: type = str
+    """The type of one value on the command line."""
+    annotation = "str"
+    """The type of the keyword of ``compare()``, as documented."""
+    takes = "text"
+    """What a config file must hold, in words."""
+    repeated = False
+    """Whether the option may be given several times on the command line."""
+    always_in_spec = True
+    """Whether a record's ``spec`` names the option where it has no value."""
+
+    def from_toml(self, value: Any) -> Any:
+        """Turn a value of a config file into a given one; ValueError where it is of another type."""
+        if not isinstance(value, self.type) or isinstance(value, bool) != (self.type is bool):
+            raise ValueError
+        return value
+
+    def words(self, option: str, value: Any) -> list[str]:
+        """Write a given value as words of the command line; ``option`` is ``--name``."""
+        return [option, str(value)]
+
+    def plain(self, value: Any) -> Any:
+        """Turn a plan's value into plain JSON."""
+        return value
+
+    def given(self, plain: Any) -> Any:
+        """Turn plain JSON back into a given value."""
+        return plain
+
+    def toml(self, value: Any) -> Any:
+        """Turn a plan's value into TOML's."""
+        return self.given(self.plain(value))
+
+
+TEXT = Kind()
+
+
+class Whole(Kind):
+    """A whole number."""
+
+    type = int
+    annotation = "int"
+    takes = "a whole number"
+
+
+class Flag(Kind):
+    """A switch that is off by default."""
+
+    type = bool
+    annotation = "bool"
+    takes = "true or false"
+
+    def words(self, option: str, value: Any) -> list[str]:
+        """Write the option alone where it is on."""
+        return [option] if value else []
+
+
+class Names(Kind):
+    """Names joined by commas; a list does too."""
+
+    annotation = "str or sequence of str"
+    takes = "text, or a list of texts"
+
+    def from_toml(self, value: Any) -> Any:
+        """Join a list."""
+        return ",".join(value) if _is_texts(value) else super().from_toml(value)
+
+    def words(self, option: str, value: Any) -> list[str]:
+        """Join a sequence."""
+        return [option, value if isinstance(value, str) else ",".join(value)]
+
+    def plain(self, value: Any) -> Any:
+        """List the names; a method's is its label."""
+        return [str(name) for name in value]
+
+
+class Folder(Kind):
+    """The path of a file or folder that the run reads; a record names it without this machine's own path."""
+
+    type = Path
+    annotation = "str or Path"
+    always_in_spec = False
+
+    def from_toml(self, value: Any) -> Any:
+        """Accept a text."""
+        return TEXT.from_toml(value)
+
+    def plain(self, value: Any) -> Any:
+        """Drop the folders above where the path is absolute: the record has the hash of what is in it."""
+        if value is None:
+            return None
+        return value.name if value.is_absolute() or ".." in value.parts else value.as_posix()
+
+    def toml(self, value: Any) -> Any:
+        """Write the whole path."""
+        return value and str(value)
+
+
+class Texts(Kind):
+    """Texts, one each time the option is given."""
+
+    annotation = "sequence of str"
+    takes = "text, or a list of texts"
+    repeated = True
+
+    def from_toml(self, value: Any) -> Any:
+        """Accept one text or several."""
+        if not isinstance(value, str) and not _is_texts(value):
+            raise ValueError
+        return [value] if isinstance(value, str) else list(value)
+
+    def words(self, option: str, value: Any) -> list[str]:
+        """Repeat the option."""
+        return [word for one in value for word in (option, str(one))]
+
+
+class Files(Texts):
+    """Paths of files, one each time the option is given."""
+
+    type = Path
+    annotation = "sequence of str or Path"
+
+    def plain(self, value: Any) -> Any:
+        """List the names of the files: their folders are this machine's own."""
+        return [path.name for path in value]
+
+    def toml(self, value: Any) -> Any:
+        """List the whole paths."""
+        return [str(path) for path in value]
+
+
+class Assignments(Texts):
+    """``KEY=VALUE``, one each time the option is given; a table in a config file."""
+
+    takes = "a table, [set]"
+
+    def from_toml(self, value: Any) -> Any:
+        """Turn a table into ``KEY=VALUE``; ``lora.rank`` may be a dotted key or in ``[set.lora]``."""
+        if not isinstance(value, dict):
+            raise ValueError
+        return [f"{key}={text}" for key, text in _flat(value)]
+
+    def given(self, plain: Any) -> Any:
+        """Write a table as ``KEY=VALUE``."""
+        return [f"{key}={value_text(value)}" for key, value in plain.items()]
+
+    def toml(self, value: Any) -> Any:
+        """Write the table as it is."""
+        return dict(value)
+
+
+class Terms(Kind):
+    """``key=value`` terms joined by commas, which a plan holds as a dataclass: ``epsilon=8,delta=1e-5``."""
+
+    def plain(self, value: Any) -> Any:
+        """Turn the dataclass into a dictionary."""
+        return value and asdict(value)
+
+    def given(self, plain: Any) -> Any:
+        """Join the terms that have a value."""
+        return plain and ",".join(f"{key}={value}" for key, value in plain.items() if value is not None)
+
+
+class SettingError(ValueError):
+    """A value of ``[set]`` that no setting can have; its text names key and value."""
+
+
+def value_text(value: Any) -> str:
+    """Write a setting's value as ``--set`` reads it."""
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """List the settings of a nested table by dotted key, as text."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}.")
+        elif isinstance(value, str | bool | int | float) or _is_texts(value):
+            yield f"{before}{key}", value_text(value)
+        else:
+            shown = json.dumps(value, default=str)[:40]
+            raise SettingError(f"set.{before}{key} is a number, true, false or text, not {shown}")

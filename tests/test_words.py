@@ -1,0 +1,84 @@
+"""Prose stays plain: docstrings, comments and messages of these rooms use none of the words below."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = (
+    *("audit", "cache", "calibration", "examples", "lamp", "studies", "runs/executors"),
+    *("errors.py", "faults.py", "folder.py", "record.py", "seeds.py"),
+    *("io/adapter_files.py", "io/intake.py", "io/stopping.py"),
+    *(f"runs/{name}.py" for name in ("account", "cells", "ledger", "models", "unaided", "utility", "worker")),
+    "../attacks",
+)
+"""Folders and files, from ``prime_audit``."""
+QUAINT = {
+    "told": "reported, shown, passed",
+    "lies": "is (in)",
+    "stands": "is (in), shown",
+    "bears": "has",
+    "mend": "fix",
+    "mended": "fixed",
+    "her": "their",
+    "hers": "theirs",
+    "she": "they",
+    "whom": "who",
+    "nobody": "no user, no process",
+    "somebody": "a user, another process",
+    "thrice": "three times",
+    "aught": "anything",
+    "hence": "so",
+    "made again": "recomputed, rebuilt",
+    "asked again": "a second run",
+    "run again": "rerun",
+    "says nothing": "gives no score, is undefined",
+    "has it that": "states",
+    "no such thing": "none",
+    "taken away": "deleted",
+}
+"""Word → plain ones."""
+PATTERN = re.compile(rf"\b({'|'.join(QUAINT)})\b", re.IGNORECASE)
+GENERATED = {"lexicon.py", "profiles.py"}
+"""Their texts reach a model: changing one changes numbers."""
+
+
+def sources() -> Iterator[Path]:
+    """Yield the rooms' Python files."""
+    for room in ROOMS:
+        place = (ROOT / "prime_audit" / room).resolve()
+        files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        yield from (file for file in files if file.name not in GENERATED)
+
+
+def prose(source: str) -> Iterator[tuple[int, str]]:
+    """Yield comments and strings of several words, with their lines."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.lineno, " ".join(node.value.split())
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+@pytest.mark.parametrize("path", list(sources()), ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_is_plain(path: Path) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {word!r}, better: {QUAINT[word.lower()]}"
+        for line, text in prose(path.read_text(encoding="utf-8"))
+        for word in PATTERN.findall(text)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_a_quaint_word_is_found() -> None:
+    source = '"""A file that stands here."""\nx = f"run {1} again; mend it"  # her own\n'
+    words = [word for _, text in prose(source) for word in PATTERN.findall(text)]
+    assert words == ["stands", "mend", "her"]
