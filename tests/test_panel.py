@@ -82,7 +82,16 @@ def record_of(leaks: tuple[Leak, ...], gaps: tuple[Comparison, ...]) -> Record:
     made = run_record(methods=(*METHODS, LONG), tasks=("LaMP-2",))
     known = {(r.method, r.game, r.attack) for r in made.results}
     more = [
-        Result(x.task, x.method, "auc", x.auc, x.ci, 400, game=x.game, attack=x.attack)
+        Result(
+            task=x.task,
+            method=x.method,
+            metric="auc",
+            value=x.auc,
+            ci=x.ci,
+            n=400,
+            game=x.game,
+            attack=x.attack,
+        )
         for x in leaks
         if (x.method, x.game, x.attack) not in known
     ]
