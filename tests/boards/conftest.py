@@ -42,7 +42,16 @@ def figures(task: str) -> list[Figure]:
     for metric, values in UTILITY[task].items():
         better = metric != "MAE"
         for place, (method, value) in enumerate(zip(METHODS, values, strict=True)):
-            f = Figure(task, method, metric, value, (value - 0.05, value + 0.04), 126, 14, better)
+            f = Figure(
+                task=task,
+                method=method,
+                metric=metric,
+                value=value,
+                ci=(value - 0.05, value + 0.04),
+                n=126,
+                targets=14,
+                higher_is_better=better,
+            )
             if method != "np":
                 gain = value - values[0]
                 f = replace(f, difference=gain, difference_ci=(gain - 0.02, gain + 0.03), baseline="np")
@@ -62,12 +71,13 @@ def figures(task: str) -> list[Figure]:
 
 def leakage(task: str, method: str, auc: float | None, game: str, attack: str, source: str) -> list[Figure]:
     """Return an AUC and its controls, or why there is none."""
+    empty = Figure(
+        task=task, method=method, metric="auc", value=None, game=game, attack=attack, sources=(source,)
+    )
     if auc is None:
         metrics = ("auc", "auc_base", "auc_bag_of_words")
-        empty = Figure(task, method, "auc", None, reason=NOBODY, game=game, attack=attack, sources=(source,))
-        return [replace(empty, metric=metric) for metric in metrics]
-    own = Figure(task, method, "auc", auc, (auc - 0.06, auc + 0.06), 2688, 14, game=game, attack=attack)
-    own = replace(own, sources=(source,), seeds=(auc,))
+        return [replace(empty, metric=metric, reason=NOBODY) for metric in metrics]
+    own = replace(empty, value=auc, ci=(auc - 0.06, auc + 0.06), n=2688, targets=14, seeds=(auc,))
     gain = auc - 0.45
     return [
         replace(own, difference=gain, difference_ci=(gain - 0.04, gain + 0.04), baseline="base"),
