@@ -64,8 +64,8 @@ class Remade(Queries):
         if not alike:
             return []
         return [
-            f"inclusion game: the coins of {alike} of {len(coins)} targets all fell alike; these targets count in the "
-            "bound on ε and in no AUC"
+            f"inclusion game: all coins of {alike} of {len(coins)} targets fell on one side; these targets count in "
+            "the bound on ε, and in no AUC"
         ]
 
 

@@ -22,7 +22,7 @@ from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals, settle
 from prime_audit.community.held import Held, hold_back
-from prime_audit.community.profiles import shown_profile
+from prime_audit.community.profile_texts import shown_profile
 from prime_audit.games.exam.controls import bag_of_words
 from prime_audit.games.exam.queries import PREFIX, Models, Queries, population, texts_of
 from prime_audit.games.exam.stored import Pass
@@ -148,14 +148,10 @@ def _behind(
     community: Community, held: Held, front: Augment, user: User, items: Collection[str]
 ) -> list[Example]:
     """Ask for a user's items behind what the target's system puts in front."""
-    return item_examples(
-        community.task,
-        user,
-        items,
-        store=held.shown.history,
-        k=front.k,
-        profile=shown_profile(community.task, held.shown, community.profiles, front),
-    )
+    profile = None
+    if front.profile:
+        profile = shown_profile(community.task, held.shown, community.profiles, front.wording)
+    return item_examples(community.task, user, items, store=held.shown.history, k=front.k, profile=profile)
 
 
 def _held_out(held: Mapping[str, Held]) -> Iterator[str]:
@@ -163,17 +159,17 @@ def _held_out(held: Mapping[str, Held]) -> Iterator[str]:
     if not out:
         return
     yield (
-        f"the target game holds {out} of the targets' {items} history items out of all that methods see of them; "
-        "utility is measured without them too"
+        f"the target game holds out {out} of the targets' {items} history items: no method sees them, so utility is "
+        "measured without them too"
     )
     yield (
-        "in the target game members are drawn from the whole history that methods see; a method that reads less of it "
-        "(PriME's search: a share of the last_items) can tell of no more than it read"
+        "in the target game members are drawn from the whole history that methods see; a method that reads only part "
+        "of it (PriME's search: a share of the last_items) can leak only that part"
     )
     if texts := sum(h.user.profile is not None for h in held.values()):
         yield (
-            f"the target game sets the data's profile texts of {texts} targets aside, which may tell of held-out "
-            "items; summaries or the profiler's texts replace them"
+            f"the data's profile texts of {texts} targets are not used in the target game, because they may reveal "
+            "held-out items; summaries or profiler texts of the other items replace them"
         )
 
 

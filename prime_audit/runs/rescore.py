@@ -28,7 +28,8 @@ from prime_audit.plan.plan import repeated, words
 from prime_audit.plugins import Attack, Game
 from prime_audit.plugins.loading import available, load_attack, load_game
 from prime_audit.record import Record
-from prime_audit.report.tables import is_leakage, render_all
+from prime_audit.report.from_record import render_all
+from prime_audit.report.sheet import is_leakage
 from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
 
