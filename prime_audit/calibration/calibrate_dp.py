@@ -17,7 +17,7 @@ import numpy as np
 from prime_audit.audit.auc import BoolArray, FloatArray, auc
 from prime_audit.audit.bounds import guesses
 from prime_audit.audit.epsilon import one_run_epsilon
-from prime_audit.calibration.calibrate import DELTA, Bounds, summary
+from prime_audit.calibration.trials import DELTA, Bounds, summary
 from prime_audit.engine.bank import AdapterBank, alone
 from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine, Request
