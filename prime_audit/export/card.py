@@ -1,6 +1,6 @@
-"""The model card of an exported module: what it is made of, what it is worth, and what the audit says of it.
+"""The model card of an exported module: what it merges, how useful it is, and what the audit found.
 
-Everything in it comes from the record, and every text of somebody else's is escaped. Sharers are numbered, not named.
+Everything in it comes from the record, and every text is escaped. Sharers are numbered, not named.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from prime_audit.report.table import Table, footnotes, markdown, missing
 def model_card(record: Record, task: str, label: str, core: str, row: Mapping[str, Any], rank: int) -> str:
     """Write the card of one target's module: Markdown with the front matter that the hub reads.
 
-    ``core`` is the method that made the module, ``label`` the method as run, ``row`` its line of models.jsonl.
+    ``core`` is the method that built the module, ``label`` the method as run, ``row`` its line of models.jsonl.
     """
     parts = (
         _front_matter(record),
@@ -34,7 +34,7 @@ def model_card(record: Record, task: str, label: str, core: str, row: Mapping[st
         _utility(record, task, label),
         _audit(record, task, label),
         _use(),
-        _made(record),
+        _facts(record),
     )
     return "\n".join(line for part in parts for line in part).rstrip() + "\n"
 
@@ -58,7 +58,7 @@ def _what(
     yield f"# {_text(label)} for {_text(row['target'])} ({_text(task)})"
     yield ""
     yield (
-        f"A personalised module: one LoRA of rank {rank}, made by `prime-audit` with the method {_text(core)} for one "
+        f"A personalised module: one LoRA of rank {rank}, built by `prime-audit` with the method {_text(core)} for one "
         f"person, the target {_text(row['target'])}, on {_text(task)}. It merges the adapters of {merged} sharers of "
         f"{len(community.get('sharers', ()))}, seed {record.seeds.get('run')}."
     )
@@ -102,12 +102,12 @@ def _fronts(record: Record, task: str, label: str, core: str) -> Iterator[str]:
         return
     parameters = record.methods.get(label, {}).get(task, {})
     own = {k: v for k, v in parameters.items() if k.partition(".")[0] in re.split(r"[+:]", front)}
-    told = f" ({_text(', '.join(f'{k} = {v}' for k, v in own.items()))})" if own else ""
-    yield "## What stands in front of prompts"
+    set_to = f" ({_text(', '.join(f'{k} = {v}' for k, v in own.items()))})" if own else ""
+    yield "## What is put in front of prompts"
     yield ""
     yield (
-        f"The figures below are of the whole system: {_text(front)}{told} puts text of the person's own history before "
-        "each question. The module alone is here; `prime-audit prompts` shows what was sent."
+        f"The figures below are of the whole system: {_text(front)}{set_to} puts text of the person's own history "
+        "before each question. The module alone is here; `prime-audit prompts` shows what was sent."
     )
     yield ""
 
@@ -211,9 +211,9 @@ def _use() -> Iterator[str]:
     yield "## Intended use"
     yield ""
     yield (
-        "For the person it was made for, and for research on personalisation and its risks. It was made of other "
-        "people's adapters and her own history: whoever has it can ask it for what it remembers of them. An audit that "
-        "found no leak has not shown that there is none. Do not publish it without the consent of all of them."
+        "For the person it was built for, and for research on personalisation and its risks. It merges other people's "
+        "adapters and this person's history: anyone who has it can query it for what it remembers of them. An audit "
+        "that found no leak has not shown that there is none. Do not publish it without the consent of all of them."
     )
     yield ""
     yield "## Licence"
@@ -225,8 +225,8 @@ def _use() -> Iterator[str]:
     yield ""
 
 
-def _made(record: Record) -> Iterator[str]:
-    yield "## How it was made"
+def _facts(record: Record) -> Iterator[str]:
+    yield "## How to reproduce it"
     yield ""
     privacy: Mapping[str, Any] = record.spec.get("sharer_dp") or {}
     facts = {
@@ -241,7 +241,7 @@ def _made(record: Record) -> Iterator[str]:
     }
     yield from _table(["what", "value"], [[k, v] for k, v in facts.items()])
     if record.warnings:
-        yield "What the run warns of:"
+        yield "Warnings of the run:"
         yield ""
         yield from (f"- {_text(line)}" for line in record.warnings)
 

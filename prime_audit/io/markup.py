@@ -44,13 +44,13 @@ def interval(ci: tuple[float, float] | None, signed: bool = False) -> str:
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed: escape sequences begin with one
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the direction of what stands behind them
-    "\u2028\u2029\ufeff\ud800-\udfff]"  # further line ends, what is not seen, half a character
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that change the direction of the text after them
+    "\u2028\u2029\ufeff\ud800-\udfff]"  # other line ends, invisible characters, halves of characters
 )
 
 
 def visible(text: str) -> str:
-    """Return a text with what steers a terminal, or hides in it, as JSON's escapes; tabs and line feeds stay."""
+    """Return a text with control and invisible characters as JSON escapes; tabs and line feeds stay."""
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -60,27 +60,27 @@ def encoded(text: str) -> bytes:
 
 
 def csv_text(text: str | None) -> str | None:
-    """Write any text so that no spreadsheet takes it for a formula: an apostrophe in front, as they do themselves."""
+    """Write any text so that no spreadsheet reads it as a formula: with an apostrophe in front, as they do."""
     if not text:
         return text
     return ("'" if text.lstrip()[:1] in ("=", "+", "-", "@") else "") + visible(text)
 
 
 def plain(text: str) -> str:
-    """Return any text on one line, without characters that are not seen or that steer a terminal."""
+    """Return any text on one line, without invisible or control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def without_folder(word: str) -> str:
-    """Return a path's last part, where it is a machine's own path; any other word as it is."""
+    """Return the last part of an absolute path; any other word as it is."""
     return PurePath(word).name if word.startswith(("/", "~")) or PurePath(word).is_absolute() else word
 
 
 def without_folders(command: str) -> str:
-    """Write a command without a machine's own paths: of each only the last part stays."""
+    """Write a command with only the last part of every absolute path."""
     try:
         words = shlex.split(command)
-    except ValueError:  # a quote without its other: nobody's command, but a record may say anything
+    except ValueError:  # an unmatched quote: a record may contain anything
         words = command.split()
     return shlex.join(map(without_folder, words))
 
@@ -96,13 +96,13 @@ def code(text: str) -> str:
 
 
 def fenced(command: str) -> str:
-    """Set a command as a block of Markdown's code that nothing in it ends."""
+    """Set a command as a code block of Markdown that no text in it can end."""
     text = visible(command)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}sh\n{text}\n{fence}"
 
 
 def latex_text(text: str) -> str:
-    """Write any text so that LaTeX sets it as it is, on one line; letters beyond ASCII want LuaLaTeX or XeLaTeX."""
+    """Write any text so that LaTeX sets it as it is, on one line; letters beyond ASCII need LuaLaTeX or XeLaTeX."""
     written = "".join(_TEX.get(c, c) for c in plain(text))
     return re.sub("-(?=-)", "-{}", written)  # two hyphens would become a dash

@@ -1,4 +1,4 @@
-"""The one door to the terminal: whatever stands in somebody's data, nothing in it steers the terminal."""
+"""All output to the terminal: no control character in anybody's data reaches it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 WIDTH = 100
-"""Characters of a line where the output is no terminal."""
+"""Width in characters where the output is not a terminal."""
 _LONGEST = 2000
-"""Characters of an error's line; of a longer one the middle is left out, for its end says what to do."""
+"""Most characters of an error's line; of a longer one the middle is cut, because its end says what to do."""
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print lines of text, or JSON: what steers a terminal is written as ``\\u001b``, as JSON would."""
+    """Print lines of text, or JSON; control characters are written as JSON escapes."""
     click.echo(visible(text), err=err)
 
 
@@ -57,7 +57,7 @@ def print_table(rows: list[list[Any]], headers: list[str]) -> None:
 
 
 class _Harmless:
-    """Something drawn, with every character that steers a terminal replaced; rich's own colours stay."""
+    """Something drawn, with every control character replaced but rich's own colours."""
 
     def __init__(self, drawn: RenderableType) -> None:
         self._drawn = drawn

@@ -34,7 +34,7 @@ class Column(Generic[T]):
     name: str
     """Its name; of a panel's column the head too."""
     cell: Callable[[T], Cell] | None = None
-    """What is shown; None of what stands in files only."""
+    """What is shown; None if it is in files only."""
     head: Callable[[str, Sequence[Figure]], str] = lambda metric, figures: metric
     """(metric, its figures) → the head in a task's table."""
     fields: Mapping[str, Callable[[T], object]] = field(default_factory=dict)
@@ -88,7 +88,7 @@ def _limit(name: str, place: int) -> Callable[[Shown], object]:
 
 
 def _plain(*names: str) -> Iterable[Column[Shown]]:
-    """Declare attributes of a figure that stand in files only."""
+    """Declare attributes of a figure that are in files only."""
     return (Column(name=name, fields={name: attrgetter(f"figure.{name}")}) for name in names)
 
 

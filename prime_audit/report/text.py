@@ -12,44 +12,42 @@ from typing import TYPE_CHECKING
 from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
 from prime_audit.report import table as forms
 from prime_audit.report.columns import FIGURES, LEGEND
-from prime_audit.report.sheet import Sheet
+from prime_audit.report.sheet import AUC, Sheet
 from prime_audit.report.table import Table
-from prime_audit.report.views import TaskView, glance, panel, shown, views, with_records
+from prime_audit.report.views import Group, TaskView, glance, panel, shown, views, with_records
 
 if TYPE_CHECKING:
-    from rich.console import Group, RenderableType
+    from rich.console import Group as Rendered
+    from rich.console import RenderableType
 
 _STYLES = {"leaks": "bold red", "confounded": "yellow", "no leak found": "green"}
 """Of verdicts."""
 
 
-def _main(sheet: Sheet, view: TaskView) -> Table:
-    """Return a task's table: utility, and of a single run the first game's leakage beside it."""
-    group = view.groups[0] if view.groups and len(sheet.sources) < 2 else None
-    return view.table([*view.utility, *(group.columns if group else ())])
+def _first(sheet: Sheet, view: TaskView) -> Group | None:
+    """Return a task's leakage in the first game and attack of the sheet, as the frontier draws it."""
+    first = next((f for f in sheet.figures if (f.task, f.metric) == (view.task, AUC)), None)
+    return next((g for g in view.groups if first and (g.game, g.attack) == (first.game, first.attack)), None)
 
 
-def _of(view: TaskView) -> str:
-    group = view.groups[0] if view.groups else None
-    return f"{view.task}; leakage: game {group.game}, attack {group.attack}" if group else view.task
-
-
-def terminal(sheet: Sheet, width: int) -> Group:
+def terminal(sheet: Sheet, width: int) -> Rendered:
     """Draw the tables for rich, at most ``width`` columns wide: a table and a control panel a task, then the notes."""
-    from rich.console import Group
+    from rich.console import Group as Rendered
     from rich.text import Text
 
     parts: list[RenderableType] = []
     judged = False
     for view in views(sheet):
-        title = plain(_of(view))
-        parts += [*forms.terminal(replace(_main(sheet, view), title=title), width), Text()]
+        group = _first(sheet, view)
+        title = f"{view.task}; leakage: game {group.game}, attack {group.attack}" if group else view.task
+        main = view.table([*view.utility, *(group.columns if group else ())])
+        parts += [*forms.terminal(replace(main, title=plain(title)), width), Text()]
         if (rows := panel(sheet, view.task)).labels:
             judged = True
             table = replace(_joined(rows), title="control panel")
             parts += [*forms.terminal(table, width, styles=_STYLES), Text()]
     lines = [*sheet.notes, *(LEGEND if judged else ())]
-    return Group(
+    return Rendered(
         *parts,
         *(Text(line, style="dim") for line in lines),
         *(Text(f"✗ failed: {line}", style="bold red") for line in sheet.failures),
@@ -85,9 +83,10 @@ def markdown(sheet: Sheet) -> str:
 
 
 def _task(sheet: Sheet, view: TaskView) -> Iterator[str]:
-    """Yield a task's tables, each with its footnotes."""
+    """Yield a task's tables, each with its footnotes: of a run the first game, of a board every game and attack."""
     several = len(sheet.sources) > 1
-    main = _main(sheet, view)
+    group = None if several else _first(sheet, view)
+    main = view.table([*view.utility, *((*group.columns, *group.controls) if group else ())])
     yield from _noted(with_records(main, sheet, view.task) if several else main, code)
     for group in view.groups if several else ():
         yield f"### Leakage: game {code(str(group.game))}, attack {code(str(group.attack))}"

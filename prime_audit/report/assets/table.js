@@ -1,4 +1,4 @@
-// One task's table: sorted, filtered, walked by arrow keys. Each figure is a button that opens what stands behind it.
+// One task's table: sorted, filtered, walked by arrow keys. Each figure is a button that opens its details.
 const keyOf = (column) => `${column.metric}${column.kind === "value" ? "" : `/${column.kind}`}`;
 
 /** Columns of a task as shown: utility, leakage of the chosen game and attack. */
