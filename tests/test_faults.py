@@ -365,7 +365,7 @@ def test_a_sharer_whose_training_diverges_is_left_out_and_named(
     content: Callable[[Run], dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from prime_audit.community import build
+    from prime_audit.community import build, training
 
     words = {"task": "LaMP-3"}
     methods = "perpcs,prime"
@@ -400,7 +400,7 @@ def test_a_sharer_whose_training_diverges_is_left_out_and_named(
         assert a.value == pytest.approx(b.value, abs=1e-3)
 
     # That she diverged is kept: nothing is trained again, and the record is the same.
-    monkeypatch.setattr(build, "train_adapters", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(training, "train_adapters", lambda *_, **__: pytest.fail("trained again"))
     again = quick(methods, out=tmp_path / "again", cache=tmp_path / "cache", **words)
     assert content(again) == content(run)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from prime_audit.engine.hub import pinned
+from prime_audit.engine.rules import RULES
 from prime_audit.io.markup import interval, markdown_text, number, without_folders
 from prime_audit.record import Record, Result
 from prime_audit.report.columns import LEGEND, PANEL
@@ -79,7 +80,7 @@ def _loading(record: Record) -> Iterator[str]:
     yield "from peft import PeftModel"
     yield "from transformers import AutoModelForCausalLM, AutoTokenizer"
     if name == "mini":
-        yield "from prime_audit.engine.base import MINI as base"
+        yield "from prime_audit.assets import MINI as base"
     else:
         yield f"base = {_code(name)}"
     more = "".join(f", {key}={_code(value)}" for key, value in revision.items())
@@ -125,11 +126,8 @@ def _merge(record: Record, task: str, core: str, row: Mapping[str, Any]) -> Iter
         yield ""
     if not row["adapters"]:
         return
-    rules = {
-        "delta": "sum of updates, ΔW = Σ w B A",
-        "factor": "sum of factors, ΔW = (Σ w B)(Σ w A), as published code merges",
-    }
-    yield f"### Merge weights ({_text(rules.get(row['rule'], row['rule']))})"
+    rule = row["rule"]
+    yield f"### Merge weights ({_text(RULES[rule].summary if rule in RULES else rule)})"
     yield ""
     weights = np.atleast_2d(np.array(row["weights"], dtype=np.float64))
     per = f"mean over {len(weights)} layers or modules" if len(weights) > 1 else "weight"

@@ -1,4 +1,4 @@
-"""All output to the terminal: no control character in anybody's data reaches it."""
+"""The one door to the terminal: no text from data can control it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 WIDTH = 100
-"""Width in characters where the output is not a terminal."""
+"""Characters of a line if the output is no terminal."""
 _LONGEST = 2000
-"""Most characters of an error's line; of a longer one the middle is cut, because its end says what to do."""
+"""Characters of an error's line; a longer one loses its middle, because its end says what to do."""
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print lines of text, or JSON; control characters are written as JSON escapes."""
+    """Print lines of text, or JSON. Control characters become ``\\u001b``, as in JSON."""
     click.echo(visible(text), err=err)
 
 
 def error_line(message: str) -> str:
-    """Put an error's message on one line, of bounded length."""
+    """Put an error's message on one line of limited length."""
     line = visible(" ".join(message.split()))
     half = _LONGEST // 2
     return line if len(line) <= _LONGEST else f"{line[:half]} … {line[-half:]}"
@@ -57,7 +57,7 @@ def print_table(rows: list[list[Any]], headers: list[str]) -> None:
 
 
 class _Harmless:
-    """Something drawn, with every control character replaced but rich's own colours."""
+    """Something drawn, with every control character replaced; rich's own colours stay."""
 
     def __init__(self, drawn: RenderableType) -> None:
         self._drawn = drawn

@@ -16,7 +16,7 @@ import numpy as np
 
 from prime_audit.community.build import Community
 from prime_audit.community.store import Store
-from prime_audit.engine.base import quiet_libraries
+from prime_audit.engine.load import quiet_libraries
 from prime_audit.engine.mixture import Mixture
 from prime_audit.errors import UserError
 from prime_audit.folder import Run

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from prime_audit.boards.cells import Cell, read_cells
+from prime_audit.boards.claims import Claim, ClaimResult, evaluate, read_claims
 from prime_audit.record import Comparison, Leak
 from prime_audit.report import page
 from prime_audit.report.sheet import Figure, Judged, Sheet, Source
@@ -18,6 +20,7 @@ from prime_audit.report.sheet import Figure, Judged, Sheet, Source
 from .commands import SEEDS, add
 from .invented import board_at, run_at, run_record
 
+PAPER = Path(__file__).parents[2] / "leaderboards" / "paper"
 EVIL = "<script>alert(1)</script>"
 METHODS = ("np", "rag", "perpcs", "prime:alpha=0.2", "prime:alpha=0.6", "soup:k=3", EVIL)
 GAMES, ATTACKS = ("paper", "heldout"), ("loss", "zlib")
@@ -207,3 +210,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(built: Path, tmp_path: Path) -> Path:
     """Copy it, to be changed."""
     return Path(shutil.copytree(built, tmp_path / "leaderboards"))
+
+
+@pytest.fixture(scope="session")
+def paper() -> tuple[Cell, ...]:
+    """Read the cells of the published tables."""
+    return read_cells(PAPER / "cells.json").cells
+
+
+@pytest.fixture(scope="session")
+def claims() -> tuple[Claim, ...]:
+    return read_claims(PAPER / "claims.json")
+
+
+@pytest.fixture(scope="session")
+def results(paper: tuple[Cell, ...], claims: tuple[Claim, ...]) -> tuple[ClaimResult, ...]:
+    return evaluate(claims, paper)

@@ -270,7 +270,9 @@ def test_a_board_without_records_has_nothing_to_check(tmp_path: Path) -> None:
 def test_a_failure_affects_the_methods_that_are_built_on_it() -> None:
     labels = ("prime:alpha=0.6", "prime:alpha=0.6+rag", "prime:alpha=0.66", "prime", "rag")
     record = run_record(0, ("np", *labels))
-    failures = tuple(Failure("LaMP-2", "personalise", method) for method in ("prime:alpha=0.6", "rag"))
+    failures = tuple(
+        Failure(task="LaMP-2", stage="personalise", method=method) for method in ("prime:alpha=0.6", "rag")
+    )
     affected = {
         next(iter(p.methods)): [f.method for f in p.failures]
         for p in parts(replace(record, failures=failures))

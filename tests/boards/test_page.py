@@ -106,7 +106,7 @@ def test_any_text_comes_back_from_the_data_and_ends_no_element(text: str) -> Non
     assert json.loads(written) == {"said": text}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_any_label_and_reason_is_read_back_as_text(text: str) -> None:
     figure = Figure(task="T", method=text, metric="accuracy", value=None, reason=text, higher_is_better=True)

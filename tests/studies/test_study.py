@@ -151,16 +151,16 @@ def test_a_folder_of_another_study_is_refused(tradeoff: Finished, conduct: Condu
 
 
 def test_runs_share_what_they_have_in_common(conduct: Conduct, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prime_audit.community import build
+    from prime_audit.community import training
 
     trained: list[str] = []
-    plain = build.train_adapters
+    plain = training.train_adapters
 
     def watched(base: Any, jobs: Any, *rest: Any, **more: Any) -> Any:
         trained.extend(job.owner for job in jobs)
         return plain(base, jobs, *rest, **more)
 
-    monkeypatch.setattr(build, "train_adapters", watched)
+    monkeypatch.setattr(training, "train_adapters", watched)
     done = conduct("decoding", sets=["temperature=1.0"])  # and no cache is kept
     check(done)
     assert trained == ["base"]
