@@ -112,7 +112,8 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
         members = f", members from {_span(sharers)} sharers" if sharers else ""
         how = f"game {attacked[0].game}, attack {attacked[0].attack}"
         yield f"Leakage: {how}; {items} scored items of {targets} targets{members}."
-        yield from _sampling(record, attacked[0])
+    if of_paper := next((r for r in aucs if r.game == "paper"), None):
+        yield from _sampling(record, of_paper)
 
 
 def _sampling(record: Record, of: Result) -> Iterator[str]:
@@ -120,7 +121,7 @@ def _sampling(record: Record, of: Result) -> Iterator[str]:
     settings = record.spec.get("settings")
     own = settings.get(of.task) if isinstance(settings, dict) else None
     each = own.get("nonmember_items", 0) if isinstance(own, dict) else 0
-    if not each or of.game != "paper":
+    if not each:
         return
     leaks = [x for x in record.leaks if (x.task, x.game, x.attack) == (of.task, of.game, of.attack)]
     members, others = [x.members for x in leaks], [x.others for x in leaks]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
 from prime_audit.report import table as forms
 from prime_audit.report.columns import FIGURES, LEGEND
-from prime_audit.report.sheet import AUC, Sheet
+from prime_audit.report.sheet import Sheet
 from prime_audit.report.table import Table
-from prime_audit.report.views import Group, TaskView, glance, panel, shown, views, with_records
+from prime_audit.report.views import TaskView, glance, panel, shown, views, with_records
 
 if TYPE_CHECKING:
     from rich.console import Group as Rendered
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 
 _STYLES = {"leaks": "bold red", "confounded": "yellow", "no leak found": "green"}
 """Of verdicts."""
-
-
-def _first(sheet: Sheet, view: TaskView) -> Group | None:
-    """Return a task's leakage in the first game and attack of the sheet, as the frontier draws it."""
-    first = next((f for f in sheet.figures if (f.task, f.metric) == (view.task, AUC)), None)
-    return next((g for g in view.groups if first and (g.game, g.attack) == (first.game, first.attack)), None)
 
 
 def terminal(sheet: Sheet, width: int) -> Rendered:
@@ -38,7 +32,7 @@ def terminal(sheet: Sheet, width: int) -> Rendered:
     parts: list[RenderableType] = []
     judged = False
     for view in views(sheet):
-        group = _first(sheet, view)
+        group = view.groups[0] if view.groups else None
         title = f"{view.task}; leakage: game {group.game}, attack {group.attack}" if group else view.task
         main = view.table([*view.utility, *(group.columns if group else ())])
         parts += [*forms.terminal(replace(main, title=plain(title)), width), Text()]
@@ -85,7 +79,7 @@ def markdown(sheet: Sheet) -> str:
 def _task(sheet: Sheet, view: TaskView) -> Iterator[str]:
     """Yield a task's tables, each with its footnotes: of a run the first game, of a board every game and attack."""
     several = len(sheet.sources) > 1
-    group = None if several else _first(sheet, view)
+    group = view.groups[0] if view.groups and not several else None
     main = view.table([*view.utility, *((*group.columns, *group.controls) if group else ())])
     yield from _noted(with_records(main, sheet, view.task) if several else main, code)
     for group in view.groups if several else ():
