@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from prime_audit.audit.auc import FPRS
 from prime_audit.audit.verdict import BLIND
@@ -210,21 +210,24 @@ LEGEND = tuple(
 """The legend of a control panel."""
 
 
-def _sized(x: Judged) -> list[tuple[Any, str]]:
-    return [
-        (x.leak.undefined, "undefined (they count with their target's median)"),
-        (x.leak.undefined_base, "undefined under the unmerged base"),
-        (x.leak.both_sides, "on both sides: their text is a member's and a non-member's"),
-    ]
-
-
-def cautions(x: Judged) -> list[str]:
-    """Name the items of a verdict that its attack does not score, or that are on both sides."""
-    return [f"{count} of {x.leak.members + x.leak.others} items {what}" for count, what in _sized(x) if count]
+def cautions(x: Judged) -> list[tuple[str, str]]:
+    """Name the items that an attack does not score, or that are on both sides of its game: (of what, how many)."""
+    attack = f"{x.leak.attack}, game {x.leak.game}"
+    counted = (
+        (attack, x.leak.undefined, "undefined (they count with their target's median)"),
+        (attack, x.leak.undefined_base, "undefined under the unmerged base"),
+        (
+            f"game {x.leak.game}",
+            x.leak.both_sides,
+            "on both sides: their text is a member's and a non-member's",
+        ),
+    )
+    total = x.leak.members + x.leak.others
+    return [(of, f"{count} of {total:,} items {what}") for of, count, what in counted if count]
 
 
 def remark(x: Judged) -> str:
     """Say in one line what a verdict rests on: items, cautions, and the p before correction."""
     sizes = f"{x.leak.members:,} member and {x.leak.others:,} other items"
     alone = [] if x.leak.p is None else [f"p before correction {x.leak.p:.3f}"]
-    return "; ".join([sizes, *cautions(x), *alone])
+    return "; ".join([sizes, *(line for _, line in cautions(x)), *alone])

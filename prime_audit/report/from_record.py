@@ -40,9 +40,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
     tasks = tuple(dict.fromkeys(r.task for r in record.results))
     methods = dict.fromkeys([*record.methods, *(r.method for r in record.results)])
     leaks = judged(record, name)
-    warned = [
-        f"{x.leak.task}: {x.leak.attack}, game {x.leak.game}: {line}" for x in leaks for line in cautions(x)
-    ]
+    warned = [f"{x.leak.task}: {of}: {line}" for x in leaks for of, line in cautions(x)]
     return Sheet(
         name=name,
         title=f"What personalisation gives, and what it gives away: {', '.join(tasks)}",
