@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv as csv_module
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
 from prime_audit.report import table as forms
-from prime_audit.report.columns import FIGURES, LEGEND
-from prime_audit.report.sheet import Sheet
+from prime_audit.report.columns import FIGURES, LEGEND, PANEL
+from prime_audit.report.sheet import Judged, Sheet
 from prime_audit.report.table import Table
 from prime_audit.report.views import TaskView, glance, panel, shown, views, with_records
 
@@ -38,7 +38,7 @@ def terminal(sheet: Sheet, width: int) -> Rendered:
         parts += [*forms.terminal(replace(main, title=plain(title)), width), Text()]
         if (rows := panel(sheet, view.task)).labels:
             judged = True
-            table = replace(_joined(rows), title="control panel")
+            table = replace(_stacked(rows), title="control panel")
             parts += [*forms.terminal(table, width, styles=_STYLES), Text()]
     lines = [*sheet.notes, *(LEGEND if judged else ())]
     return Rendered(
@@ -49,7 +49,7 @@ def terminal(sheet: Sheet, width: int) -> Rendered:
     )
 
 
-def _joined(table: Table) -> Table:
+def _stacked(table: Table) -> Table:
     """Set a panel's attack below its game: a terminal holds no more columns."""
     cells = tuple(
         (replace(game, text=f"{game.text} {attack.text}"), *rest) for game, attack, *rest in table.cells
@@ -101,35 +101,52 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def csv(sheet: Sheet) -> str:
-    """Return every figure as one CSV row, in full precision.
+    """Return every figure as one CSV row, in full precision; an AUC with its control panel.
 
-    An empty field is a figure that does not apply; ``reason`` says why.
+    An empty field is a figure that does not apply; ``reason`` says why. Of several records the panels' values are
+    joined by semicolons, in the order of ``records``.
     """
     stream = io.StringIO()
     writer = csv_module.writer(stream, lineterminator="\n")
     fields = {name: take for column in FIGURES for name, take in column.fields.items()}
-    writer.writerow(fields)
+    of_panel = _panel_fields()
+    writer.writerow([*fields, *of_panel])
     for x in shown(sheet):
         values = [take(x) for take in fields.values()]
+        values += [_joined([take(one) for one in x.panels]) for take in of_panel.values()]
         writer.writerow([csv_text(value) if isinstance(value, str) else value for value in values])
     return stream.getvalue()
 
 
+def _panel_fields() -> dict[str, Callable[[Judged], object]]:
+    return {name: take for column in PANEL for name, take in column.fields.items()}
+
+
+def _joined(values: Sequence[object]) -> object:
+    if len(values) < 2:
+        return next(iter(values), None)
+    return "; ".join("" if value is None else str(value) for value in values)
+
+
 def as_json(sheet: Sheet) -> str:
-    """Return the sheet as JSON, one figure a line; an AUC has its verdicts with their reasons."""
+    """Return the sheet as JSON, one figure a line; an AUC has a control panel for each record.
+
+    ``panel`` names the entries of a control panel, in their order.
+    """
     content = asdict(replace(sheet, figures=(), leaks=()))
-    content.pop("leaks")
-    content.pop("figures")
+    content = {
+        "schema": "prime-audit/board/1",
+        **content,
+        "panel": ["record", *(of_panel := _panel_fields())],
+    }
+    del content["leaks"], content["figures"]
     figures = []
     for figure, panels in shown(sheet):
-        verdicts = [{"verdict": x.leak.verdict, "reason": x.leak.why, "record": x.source} for x in panels]
-        figures.append(
-            json.dumps(asdict(figure) | {"verdicts": verdicts}, ensure_ascii=False, allow_nan=False)
-        )
-    head = json.dumps(
-        {"schema": "prime-audit/board/1", **content}, ensure_ascii=False, indent=1, allow_nan=False
-    )
-    return head.removesuffix("\n}") + ',\n "figures": [\n  ' + ",\n  ".join(figures) + "\n ]\n}\n"
+        own = [[x.source, *(take(x) for take in of_panel.values())] for x in panels]
+        line = asdict(figure) | {"panels": own}
+        figures.append(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+    head = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+    return head.removesuffix("\n}") + ',\n "figures": [\n' + ",\n".join(figures) + "\n]}\n"
 
 
 def tex(sheet: Sheet) -> str:
