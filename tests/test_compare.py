@@ -331,12 +331,12 @@ def test_a_folder_of_another_run_is_refused_and_its_own_is_taken_up(
 def test_what_fails_half_way_leaves_nothing(
     quick: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prime_audit.report import tables as board
+    from prime_audit.report import from_record
 
     def fail(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(board, "render_all", fail)
+    monkeypatch.setattr(from_record, "render_all", fail)
     with pytest.raises(KeyboardInterrupt):
         quick("np", task="LaMP-3", out=tmp_path / "a" / "b")
     assert not (tmp_path / "a").exists()

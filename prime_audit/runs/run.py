@@ -168,7 +168,7 @@ def _plugins(plan: Plan) -> dict[str, Any]:
 
 def write(folder: RunFolder, record: Record, found: Findings) -> None:
     """Write all of a run into its folder, the record last."""
-    from prime_audit.report.tables import render_all
+    from prime_audit.report.from_record import render_all
 
     folder.write_jsonl(PREDICTIONS, found.predictions)
     folder.write_jsonl(SCORES, found.scores)

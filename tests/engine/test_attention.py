@@ -41,7 +41,7 @@ def causal(tokens):
     return torch.full((tokens, tokens), -torch.inf).triu(1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     tokens=st.integers(2, attention.LONGEST + 3),
     rows=st.integers(1, 3),
