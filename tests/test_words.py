@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     *("audit", "cache", "calibration", "examples", "lamp", "studies", "runs/executors"),
+    *("engine", "community", "prime", "forecast", "../baselines"),
     *("errors.py", "faults.py", "folder.py", "record.py", "seeds.py"),
     *("io/adapter_files.py", "io/intake.py", "io/stopping.py"),
     *(f"runs/{name}.py" for name in ("account", "cells", "ledger", "models", "unaided", "utility", "worker")),
