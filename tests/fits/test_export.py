@@ -114,7 +114,7 @@ def test_given_adapters_are_found_checked_and_exported(
     for core in ("prime", "perpcs"):
         export(run.path, target, core, tmp_path / core, **where)
         assert plain.gap(plain.with_adapter(tmp_path / core), asked_of(run, core, target)) < 1e-4
-    with pytest.raises(UserError, match="say where with --sharers DIR"):
+    with pytest.raises(UserError, match="pass its folder with --sharers DIR"):
         export(run.path, target, "perpcs", tmp_path / "no", cache=tmp_path / "cache", base_adapter=base)
     for folder in given.iterdir():
         (folder / "adapter_config.json").write_text(
@@ -234,9 +234,7 @@ def test_what_was_pruned_or_spoilt_is_said(copied: tuple[Run, Path], tmp_path: P
     with pytest.raises(UserError, match="is not what the run used"):
         export(run.path, target, "prime", tmp_path / "out", cache=cache)
     shutil.rmtree(place)
-    with pytest.raises(
-        UserError, match="run compare again with the same words: prime-audit compare"
-    ) as caught:
+    with pytest.raises(UserError, match="rerun compare with the same options: prime-audit compare") as caught:
         export(run.path, target, "prime", tmp_path / "out", cache=cache)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
@@ -247,7 +245,7 @@ def test_a_place_outside_the_cache_is_no_place(copied: tuple[Run, Path], tmp_pat
     record = json.loads((run.path / "record.json").read_text())
     record["community"][TASK]["adaptation"]["place"] = "../../../etc"
     (run.path / "record.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="names no place"):
+    with pytest.raises(UserError, match="its record has no path"):
         export(run.path, targets(run)[0], "prime", tmp_path / "out", cache=cache)
 
 
@@ -259,7 +257,7 @@ def test_what_failed_in_the_run_has_no_module(quick: Callable[..., Run], tmp_pat
     )
     run = quick("broken+rag,rag", plugins=[plugin], cache=tmp_path / "cache")
     target = targets(run)[0]
-    with pytest.raises(UserError, match=r"made no such model: .*no luck"):
+    with pytest.raises(UserError, match=r"this model failed: .*no luck"):
         export(run.path, target, "broken+rag", tmp_path / "out", cache=tmp_path / "cache")
     export(run.path, target, "rag", tmp_path / "out", cache=tmp_path / "cache")
 
@@ -269,7 +267,7 @@ def test_names_are_checked(done: tuple[Run, Path], say: Callable[..., Any], tmp_
     target = targets(run)[0]
     words = ("export", run.path, "--cache", cache, "--out", tmp_path / "out")
     for more, says in (
-        (("--target", target), "several methods: give --method"),
+        (("--target", target), "several methods: pass --method"),
         (("--target", target, "--method", "primm"), "did you mean"),
         (("--target", target + "x", "--method", "prime"), f"did you mean {target}"),
         (("--target", target, "--method", "prime", "--task", "LaMP-2"), "unknown task of"),
