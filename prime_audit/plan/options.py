@@ -169,7 +169,7 @@ def filled(caller: str, given: Mapping[str, Any], rows: Sequence[Option]) -> dic
 def require_known(caller: str, given: Iterable[str], rows: Sequence[Option]) -> None:
     """Raise UserError for a keyword that no row has, with the nearest ones."""
     known = {row.word for row in rows}
-    # Somebody who knows the command line may write its name: set for overrides.
+    # A user may write the name of the command line: set for overrides.
     spelled = {row.name.replace("-", "_"): row.word for row in rows} | {word: word for word in known}
     for word in given:
         if word not in known:

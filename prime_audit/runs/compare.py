@@ -41,7 +41,7 @@ def compare(
     quiet : bool, default False
         Whether to print no progress.
     **options
-        The other options of ``prime-audit compare``, by keyword; ``help(compare)`` lists them. ``overrides`` stands for
+        The other options of ``prime-audit compare``, by keyword; ``help(compare)`` lists them. ``overrides`` is
         ``--set`` (``["clusters=10"]``) and ``plugins`` for ``--plugin``.
 
     Returns
