@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
+    *("commands", "plan", "api.py", "__init__.py", "settings.py", "runs/compare.py"),
     *("audit", "cache", "calibration", "examples", "lamp", "studies", "runs/executors"),
     *("engine", "community", "prime", "forecast", "../baselines"),
     *("errors.py", "faults.py", "folder.py", "record.py", "seeds.py"),
