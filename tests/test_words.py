@@ -13,9 +13,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
-    *("audit", "cache", "calibration", "examples", "lamp", "studies", "runs/executors"),
-    *("errors.py", "faults.py", "folder.py", "record.py", "seeds.py"),
-    *("io/adapter_files.py", "io/intake.py", "io/stopping.py"),
+    *("audit", "cache", "calibration", "examples", "export", "lamp", "studies", "runs/executors"),
+    *("api.py", "errors.py", "faults.py", "folder.py", "record.py", "seeds.py", "settings.py"),
+    *(f"io/{name}.py" for name in ("adapter_files", "intake", "markup", "stopping", "terminal")),
     *(f"runs/{name}.py" for name in ("account", "cells", "ledger", "models", "unaided", "utility", "worker")),
     "../attacks",
 )
