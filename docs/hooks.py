@@ -19,10 +19,13 @@ import prime_audit
 from prime_audit.authoring.describe_settings import preset_rows
 from prime_audit.commands.cli import cli
 from prime_audit.lamp.tasks import TASKS
+from prime_audit.plan.options import OPTIONS, keywords_of
 from prime_audit.plugins.loading import available, load_attack, load_game, load_method
 from prime_audit.settings import SETTINGS, Settings, load_settings, presets
 from prime_audit.studies.catalog import STUDIES
 
+FUNCTIONS = {"compare": "compare", "plan": "predict", "study": "study"}
+"""Command → its function of the public API."""
 PACKAGE = Path(prime_audit.__path__[0])
 _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 
@@ -30,6 +33,23 @@ _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace every mark of a page."""
     return _MARK.sub(lambda mark: GENERATED[mark[1]](), markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Replace what a docstring gets only when it is imported, the keywords of ``compare()``; drop Sphinx's roles."""
+    html = html.replace("{options}", 'see <a href="#options">Options</a>.')
+    return re.sub(r":(?:func|class|meth|mod|data|attr):(?=<code|`)", "", html)
+
+
+def options() -> str:
+    """Write the table of keywords that ``compare()``, ``predict()`` and ``study()`` share."""
+    rows = []
+    for row in OPTIONS:
+        functions = [name for command, name in FUNCTIONS.items() if row in keywords_of(command)]
+        default = row.default_text or f"`{row.default!r}`"
+        if functions:
+            rows.append((f"`{row.word}`", row.kind.annotation, default, row.help, ", ".join(functions)))
+    return _table(("Keyword", "Type", "Default", "Meaning", "Of"), rows)
 
 
 def commands() -> str:
@@ -202,6 +222,7 @@ def _cell(value: object) -> str:
 
 GENERATED: Mapping[str, Callable[[], str]] = {
     "commands": commands,
+    "options": options,
     "methods": methods,
     "attacks": attacks,
     "games": games,

@@ -120,8 +120,10 @@ def test_a_run_finds_kept_what_workers_carried_out(
         monkeypatch.setattr(
             f"prime_audit.engine.engine.Engine.{name}", lambda *_: pytest.fail("not kept: a model was asked")
         )
-    monkeypatch.setattr("prime_audit.community.build.train_adapters", lambda *_, **__: pytest.fail("trained"))
-    monkeypatch.setattr("prime_audit.community.build.train_gates", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(
+        "prime_audit.community.training.train_adapters", lambda *_, **__: pytest.fail("trained")
+    )
+    monkeypatch.setattr("prime_audit.community.training.train_gates", lambda *_, **__: pytest.fail("trained"))
     run = quick(METHODS, **words, out=tmp_path / "run", cache=tmp_path / "cache")
     assert content(run) == content(alone)
     assert list(run.scores()) == list(alone.scores())

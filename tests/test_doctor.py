@@ -229,7 +229,7 @@ def test_what_is_wrong_with_a_method_is_named(
 def test_adapters_made_of_sharers_say_of_whose(tmp_path: Path, told: bool, message: str | None) -> None:
     old = "return {target: Personal(alone(bank_name(s)), (s,)) for target, s in near.items()}"
     new = (
-        "made = united(scene, ({s} for s in near.values()), Trim('ties', 0.5, 'factor'))\n"
+        "made = united(scene.community, scene.stage, ({s} for s in near.values()), Trim('ties', 0.5, 'factor'))\n"
         f"    if not {told}: scene.engine.bank.made_of.clear()\n"
         "    return {t: Personal(alone(made[frozenset({s})][0]), (s,)) for t, s in near.items()}"
     )

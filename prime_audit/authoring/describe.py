@@ -121,7 +121,7 @@ def user_prompts(
     method does not change; of a sharer a run leaves the held-out items out, of profile texts and
     fronts too. Profile texts are the data's or the summary.
     """
-    from prime_audit.community.profiles import plain_profile, shown_profile
+    from prime_audit.community.profile_texts import plain_profile, shown_profile
     from prime_audit.lamp.source import open_data
     from prime_audit.plan.plan import default_tasks, parse_methods
 
@@ -139,7 +139,7 @@ def user_prompts(
     if found is None:
         raise unknown("user who asks" if split == "query" else "user", user, [u.id for u in people])
     front, profile = specs[0].augment(settings, row.name), plain_profile(row, found)
-    shown = shown_profile(row, found, {found.id: profile}, front)
+    shown = shown_profile(row, found, {found.id: profile}, front.wording) if front.profile else None
     examples: list[Example]
     if split == "history":
         examples = history_examples(row, found, profile=profile)

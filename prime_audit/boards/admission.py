@@ -63,9 +63,6 @@ def _incoherent(record: Record) -> Fault:
     for one in entries:
         if one.task not in tasks or one.method != label:
             yield f"has {one.method} on {one.task}, which is not its method and data; file runs with leaderboard add"
-    keys = [(r.task, r.metric, r.game, r.attack) for r in record.results]
-    if len(keys) != len({*keys}):
-        yield "has a figure twice; file runs with leaderboard add"
     if lacking := sorted(tasks - {*record.spec.get("settings", {})}):
         yield f"has no settings of {lacking[0]}; rerun with this prime-audit"
     needed = [f"method {p}" for p in own_parts(label)] + [

@@ -18,8 +18,9 @@ from prime_audit.audit.auc import BoolArray, FloatArray, auc
 from prime_audit.audit.epsilon import one_run_epsilon
 from prime_audit.calibration.calibrate import DELTA, Bounds, summary
 from prime_audit.engine.bank import AdapterBank, alone
-from prime_audit.engine.base import Base, load_base, quiet_libraries
+from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.load import load_base, quiet_libraries
 from prime_audit.engine.mixture import BASE, Mixture
 from prime_audit.engine.privacy import Privacy, account
 from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from prime_audit.engine.hub import pinned
+from prime_audit.engine.rules import RULES
 from prime_audit.io.markup import interval, markdown_text, number, without_folders
 from prime_audit.record import Record, Result
-from prime_audit.report import panel
-from prime_audit.report.tables import CONTROLS, is_leakage
+from prime_audit.report.columns import LEGEND, PANEL
+from prime_audit.report.sheet import is_leakage, judged
+from prime_audit.report.table import Table, footnotes, markdown, missing
 
 
 def model_card(record: Record, task: str, label: str, core: str, row: Mapping[str, Any], rank: int) -> str:
@@ -79,7 +81,7 @@ def _loading(record: Record) -> Iterator[str]:
     yield "from peft import PeftModel"
     yield "from transformers import AutoModelForCausalLM, AutoTokenizer"
     if name == "mini":
-        yield "from prime_audit.engine.base import MINI as base"
+        yield "from prime_audit.assets import MINI as base"
     else:
         yield f"base = {_code(name)}"
     more = "".join(f", {key}={_code(value)}" for key, value in revision.items())
@@ -97,7 +99,8 @@ def _loading(record: Record) -> Iterator[str]:
 
 
 def _fronts(record: Record, task: str, label: str, core: str) -> Iterator[str]:
-    front = label[len(core) + 1 :] if label.startswith(f"{core}+") else "" if label == core else label
+    first, *rest = _parts(label)
+    front = "+".join(rest if first == core else [first, *rest])
     if not front:
         return
     parameters = record.methods.get(label, {}).get(task, {})
@@ -117,7 +120,7 @@ def _merge(record: Record, task: str, core: str, row: Mapping[str, Any]) -> Iter
     yield "## Method"
     yield ""
     parameters = record.methods.get(core) or next(
-        (m for label, m in record.methods.items() if label.startswith(f"{core}+")), {}
+        (m for label, m in record.methods.items() if _parts(label)[0] == core), {}
     )
     if own := parameters.get(task):
         yield from _table(["parameter", "value"], [[k, str(v)] for k, v in own.items()])
@@ -126,18 +129,15 @@ def _merge(record: Record, task: str, core: str, row: Mapping[str, Any]) -> Iter
         yield ""
     if not row["adapters"]:
         return
-    rules = {
-        "delta": "sum of updates, ΔW = Σ w B A",
-        "factor": "sum of factors, ΔW = (Σ w B)(Σ w A), as published code merges",
-    }
-    yield f"### Merge weights ({_text(rules.get(row['rule'], row['rule']))})"
+    rule = row["rule"]
+    yield f"### Merge weights ({_text(RULES[rule].summary if rule in RULES else rule)})"
     yield ""
     weights = np.atleast_2d(np.array(row["weights"], dtype=np.float64))
     per = f"mean over {len(weights)} layers or modules" if len(weights) > 1 else "weight"
     numbers = {f"sharer:{s['user']}": s["index"] for s in record.community.get(task, {}).get("sharers", ())}
     rows = [
         [
-            f"sharer {numbers[name]}" if name in numbers else _own(name),
+            f"sharer {numbers[name]}" if name in numbers else _kind(name, row["target"]),
             number(float(column.mean()), signed=True),
             interval((float(column.min()), float(column.max())), signed=True) if len(weights) > 1 else "",
         ]
@@ -146,8 +146,15 @@ def _merge(record: Record, task: str, core: str, row: Mapping[str, Any]) -> Iter
     yield from _table(["adapter", per, "from, to"], rows)
 
 
-def _own(name: str) -> str:
-    return "the target's own" if name.startswith("own:") else "made of sharers' by the method"
+def _parts(label: str) -> list[str]:
+    """``prime:alpha=0.6+rag`` -> ``["prime:alpha=0.6", "rag"]``."""
+    return re.split(r"\+(?=[A-Za-z_])", label)
+
+
+def _kind(adapter: str, target: str) -> str:
+    return (
+        "the target's own" if adapter == f"own:{target}" else "computed by the method from sharers' adapters"
+    )
 
 
 def _utility(record: Record, task: str, label: str) -> Iterator[str]:
@@ -162,19 +169,9 @@ def _utility(record: Record, task: str, label: str) -> Iterator[str]:
     for r in _results(record, task, label):
         gap = gaps.get(r.metric)
         shown = "" if gap is None or gap.difference is None else number(gap.difference, signed=True)
-        arrow = (
-            {True: " ↑", False: " ↓"}.get(r.higher_is_better, "") if r.higher_is_better is not None else ""
-        )
-        rows.append(
-            [
-                f"{r.metric}{arrow}",
-                _value(r),
-                interval(r.ci),
-                shown,
-                interval(gap.ci, signed=True) if gap else "",
-                f"{r.n} of {r.targets}",
-            ]
-        )
+        limits = interval(gap.ci, signed=True) if gap else ""
+        arrow = {True: " ↑", False: " ↓", None: ""}[r.higher_is_better]
+        rows.append([f"{r.metric}{arrow}", _value(r), interval(r.ci), shown, limits, f"{r.n} of {r.targets}"])
     yield "Of the method, over all targets of the run; not of this module alone."
     yield ""
     yield from _table(["metric", "value", "95 %", "Δ np", "95 %", "questions, targets"], rows)
@@ -183,29 +180,32 @@ def _utility(record: Record, task: str, label: str) -> Iterator[str]:
 def _audit(record: Record, task: str, label: str) -> Iterator[str]:
     yield "## Membership audit"
     yield ""
-    judged = [(x, gap) for x, gap in panel.judged(record) if (x.task, x.method) == (task, label)]
-    if judged:
-        yield from _table(panel.HEADERS[1:], [list(panel.cells(x, gap)) for x, gap in judged])
-        yield from (
-            f"- {_text(x.game)}, {_text(x.attack)}: **{_text(x.verdict)}**. {_text(x.why)}" for x, _ in judged
-        )
-        yield from (f"- {_text(line)}" for x, gap in judged for line in panel.without_base(x, gap))
+    verdicts = [x for x in judged(record, "run") if (x.leak.task, x.leak.method) == (task, label)]
+    if verdicts:
+        heads = tuple(("", c.name) for c in PANEL[1:])
+        cells = tuple(tuple(c.cell(x) for c in PANEL[1:] if c.cell) for x in verdicts)
+        table = Table("", ("game",), heads, tuple((x.leak.game,) for x in verdicts), cells)
+        yield markdown(table)
         yield ""
-        yield from (f"{_text(note)}\n" for note in panel.LEGEND)
+        yield from (f"- {_text(line)}" for line in footnotes(table))
+        yield ""
+        yield from (f"{_text(line)}\n" for line in LEGEND)
     results = [r for r in record.results if (r.task, r.method) == (task, label) and is_leakage(r.metric)]
     rows = [
-        [r.game or "", r.attack or "", _control(r.metric), _value(r), interval(r.ci), r.reason or ""]
+        [r.game or "", r.attack or "", _scored(r.metric), _value(r), interval(r.ci), r.reason or ""]
         for r in results
     ]
     if rows:
-        yield from _table(["game", "attack", "AUC of", "AUC", "95 %", "why not"], rows)
+        yield from _table(["game", "attack", "AUC of", "AUC", "95 %", "reason"], rows)
     else:
         yield "No membership game was played on this method."
         yield ""
 
 
-def _control(metric: str) -> str:
-    return CONTROLS.get(metric, "the model" if metric == "auc" else metric)
+def _scored(metric: str) -> str:
+    """Name what an AUC is of: the model, the unmerged base, or a control."""
+    named = {"auc": "the model", "auc_base": "the unmerged base"}
+    return named.get(metric, metric.removeprefix("auc_").replace("_", " "))
 
 
 def _use() -> Iterator[str]:
@@ -255,7 +255,7 @@ def _results(record: Record, task: str, label: str) -> Iterator[Result]:
 
 
 def _value(result: Result) -> str:
-    return "n/a" if result.value is None else number(result.value)
+    return missing(result.reason) if result.value is None else number(result.value)
 
 
 def _text(text: object) -> str:

@@ -17,7 +17,7 @@ from prime_audit.lamp.given import folder_of, shown
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from prime_audit.engine.adapters import Adapter
+    from prime_audit.engine.lora import Adapter
 
 _PLACE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}/[0-9]{4}")
 
@@ -130,8 +130,8 @@ def module_of(model: Model, kept: Kept) -> Adapter:
     """Merge a model's adapters by its own rule, and append the base's adaptation."""
     import torch
 
-    from prime_audit.community.given import fitting
-    from prime_audit.engine.adapters import merge_adapters
+    from prime_audit.community.given_adapters import fitting
+    from prime_audit.engine.rules import merge_adapters
 
     parts = []
     weights = model.weights

@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike
 
 from prime_audit.audit.auc import BoolArray, FloatArray
 from prime_audit.audit.signals import Signals
-from prime_audit.community.store import code_sha256, content_key
+from prime_audit.cache.numeric import code_sha256
+from prime_audit.community.store import content_key
 from prime_audit.lamp.data import words_of
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _kept(texts: tuple[str, ...], sides: bytes, owners: tuple[str, ...] | None, 
         "texts": texts,
         "members": members.tolist(),
         "owners": owners,
-        "code": code_sha256(("games/controls.py",), ("scikit-learn", "scipy", "numpy")),
+        "code": code_sha256("controls"),
         "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),  # long sums are split among them
     }
     found: FloatArray = keeper.arrays(content_key(asked), lambda: {"scores": score()})["scores"]

@@ -17,7 +17,7 @@ import numpy as np
 from prime_audit.audit.auc import IntArray
 from prime_audit.community.build import Community
 from prime_audit.community.held import Held
-from prime_audit.community.profiles import shown_profile
+from prime_audit.community.profile_texts import shown_profile
 from prime_audit.games.deal import Game
 from prime_audit.games.observe import PREFIX, Leakage, population, texts_of
 from prime_audit.games.play import Examined
@@ -87,13 +87,11 @@ class TargetLeakage(Leakage):
         self, community: Community, held: Held, front: Augment, user: User, items: Collection[str]
     ) -> list[Example]:
         """Ask for a user's items behind what the target's system puts in front."""
+        profile = None
+        if front.profile:
+            profile = shown_profile(community.task, held.shown, community.profiles, front.wording)
         return item_examples(
-            community.task,
-            user,
-            items,
-            store=held.shown.history,
-            k=front.k,
-            profile=shown_profile(community.task, held.shown, community.profiles, front),
+            community.task, user, items, store=held.shown.history, k=front.k, profile=profile
         )
 
     def _crowd(self, target: str, front: Augment) -> list[str]:

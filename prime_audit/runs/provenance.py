@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prime_audit import __version__
 from prime_audit.plugins import Attack, Method
 from prime_audit.plugins.loading import Listed, available
 
@@ -23,7 +23,7 @@ def code() -> dict[str, Any]:
     Returns version, sha256 (of its sources), commit and dirty (whether files that decide numbers differ from it). The
     last two are null outside a checkout.
     """
-    return {"version": __version__, "sha256": _sources(), **_commit()}
+    return {"version": version("prime-audit"), "sha256": _sources(), **_commit()}
 
 
 def code_since(then: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from prime_audit.community.build import Community
 from prime_audit.community.store import Store
-from prime_audit.engine.base import quiet_libraries
+from prime_audit.engine.load import quiet_libraries
 from prime_audit.engine.mixture import Mixture
 from prime_audit.errors import UserError
 from prime_audit.folder import Run
@@ -25,7 +25,7 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.options import given_of
 from prime_audit.plan.plan import Plan, make_plan
 from prime_audit.plugins import Personal
-from prime_audit.record import FAILED
+from prime_audit.record import failed as is_failed
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, base_of
 from prime_audit.runs.task import Findings, TaskRun
@@ -139,7 +139,7 @@ def _require_same(exam: Exam, passes: Sequence[Pass], tolerance: float) -> None:
 
 def failed(one: Pass) -> bool:
     """Whether a pass could not be made; there is nothing of it to be made again."""
-    return one.why is not None and one.why.startswith(FAILED)
+    return is_failed(one.why)
 
 
 def _require_no_new_failure(again: TaskRun, known: Collection[str | None]) -> None:

@@ -29,7 +29,8 @@ from prime_audit.plan.plan import repeated, words
 from prime_audit.plugins import Attack
 from prime_audit.plugins.loading import load_attack
 from prime_audit.record import Comparison, Leak, Record, Result
-from prime_audit.report.tables import is_leakage, render_all
+from prime_audit.report.from_record import render_all
+from prime_audit.report.sheet import is_leakage
 from prime_audit.runs.ledger import Ledger
 
 

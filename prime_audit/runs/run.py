@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prime_audit import faults
+from prime_audit.cache.numeric import versions
 from prime_audit.community.store import Store, content_key
 from prime_audit.engine.base import Base
 from prime_audit.errors import UserError
@@ -31,17 +32,6 @@ from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, hardware, loaded
 from prime_audit.runs.provenance import code, code_since, plugins_of
 from prime_audit.runs.task import Findings, TaskRun
-
-LIBRARIES = (
-    "prime-audit",
-    "torch",
-    "transformers",
-    "peft",
-    "nevergrad",
-    "numpy",
-    "scikit-learn",
-    "rouge-score",
-)
 
 
 def run(
@@ -149,7 +139,7 @@ def perform(
         spec=plan.spec(),
         methods={m.label: {task: m.values(plan.settings, task) for task in plan.tasks} for m in plan.methods},
         seeds={"run": plan.seed},
-        versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        versions={"python": platform.python_version(), "prime-audit": version("prime-audit"), **versions()},
         data=tuple(found.data),
         model=Model(
             plan.model, base.loaded_sha256, base.parameters(), str(base.dtype).removeprefix("torch.")
@@ -178,7 +168,7 @@ def _plugins(plan: Plan) -> dict[str, Any]:
 
 def write(folder: RunFolder, record: Record, found: Findings) -> None:
     """Write all of a run into its folder, the record last."""
-    from prime_audit.report.tables import render_all
+    from prime_audit.report.from_record import render_all
 
     folder.write_jsonl(PREDICTIONS, found.predictions)
     folder.write_jsonl(SCORES, found.scores)

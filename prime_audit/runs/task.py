@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from prime_audit.community.build import Community
 from prime_audit.community.cautions import cautions, one_sided
 from prime_audit.community.held import Held, hold_back
-from prime_audit.community.profiles import plain_profile, shown_profile, written_profiles
+from prime_audit.community.profile_texts import plain_profile, shown_profile, written_profiles
 from prime_audit.community.store import Store
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
@@ -117,22 +117,27 @@ class TaskRun:
             if get("sampling")
             else None
         )
-        bank, tokens = AdapterBank(self.base), get("read_tokens")
-        return Engine(self.base, bank, get("batch_tokens"), sampling, self.store, tokens)
+        return Engine(
+            self.base,
+            AdapterBank(self.base),
+            batch_tokens=get("batch_tokens"),
+            sampling=sampling,
+            keeper=self.store,
+            read_tokens=get("read_tokens"),
+        )
 
     def _community(self) -> Community:
         stage = partial(self.ledger.stage, self.task.name, None, engine=self.engine)
         community = Community(
-            self.task,
-            self.seen,
-            {},
-            self.engine,
-            self.readers.encoder,
-            self.plan.settings,
-            self.plan.seed,
-            self.store,
-            stage,
-            self.plan.sharer_dp,
+            task=self.task,
+            data=self.seen,
+            engine=self.engine,
+            encoder=self.readers.encoder,
+            settings=self.plan.settings,
+            seed=self.plan.seed,
+            store=self.store,
+            stage=stage,
+            privacy=self.plan.sharer_dp,
         )
         community.embed()
         users = [*self.seen.adapt, *self.seen.targets, *(s.shown for s in community.sharers)]
@@ -205,12 +210,15 @@ class TaskRun:
 
     def _ask(self, community: Community, spec: MethodSpec, personal: Models) -> Answers:
         front = spec.augment(self.plan.settings, self.task.name)
+
+        def profile(user: User) -> str | None:
+            shown = partial(shown_profile, self.task, user, community.profiles)
+            return shown(front.wording) if front.profile else None
+
         asked = [
             (user.id, example)
             for user in community.targets
-            for example in query_examples(
-                self.task, user, k=front.k, profile=shown_profile(self.task, user, community.profiles, front)
-            )
+            for example in query_examples(self.task, user, k=front.k, profile=profile(user))
         ]
         requests = [Request(e.prompt, personal[u].mixture, e.gold, (spec.label, u, e.id)) for u, e in asked]
         with self.ledger.stage(self.task.name, spec.label, "answer", len(requests), self.engine) as tick:

@@ -15,7 +15,7 @@ import pytest
 from prime_audit.folder import load_run
 from prime_audit.games.stored import FOLDER, _digest, write_exam
 from prime_audit.io.markup import visible
-from prime_audit.report.tables import render_all
+from prime_audit.report.from_record import render_all
 from tests.boards.invented import BOARD, board_at, run_at, run_record
 from tests.test_stored import exam
 

@@ -91,7 +91,7 @@ def test_game_and_attack_change_table_and_frontier(browser: Browser, sheet: Shee
         assert browser.one("#says").text == GAMES[game].says
         browser.choose("attack", attack)
         expected = [f.value for f in values(sheet, "LaMP-2", "auc", game, attack).values()]
-        assert browser.column(5) == ["—" if v is None else f"{v:.3f}" for v in expected]
+        assert browser.column(5) == ["n/a" if v is None else f"{v:.3f}" for v in expected]
         assert browser.one(f"{SHOWN} caption").text == f"LaMP-2; leakage: game {game}, attack {attack}"
         assert f"attack={attack}" in browser.driver.current_url
     browser.one("#tab-1").click()  # the choice outlives the task
