@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ import numpy as np
 
 from prime_audit.audit.epsilon import epsilon_ceiling
 from prime_audit.calibration.trials import (
+    DELTA,
+    Bounds,
     Outcome,
     gaussian_shift,
     outcome,
@@ -52,7 +54,6 @@ SHIFT = 0.5
 EPSILONS = (0.5, 1.0, 2.0, 4.0)
 UNITS = 200
 """Bits that a simulated mechanism publishes."""
-DELTA = 1e-5
 ALPHA = 0.05
 WORLD = {"users": 26, "adapt": 2, "targets": 6, "history": (14, 16), "queries": 1, "clusters": 6}
 SMALL = ("clusters=10", "min_history=4", "heldout=0.4", "max_new=2", "prime.k=4", "prime.budget=5")
@@ -76,26 +77,6 @@ class Audits:
     """Share of audits in which the verdict of an attack is ``leaks``: false alarms without a leak, else power."""
     confounded: float
     """Share of audits in which the verdict of an attack is ``confounded``."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """Lower bounds on ε, with the truth."""
-
-    mechanism: str
-    estimator: str
-    """``threshold`` (Clopper-Pearson at a fixed threshold) or ``one run`` (Steinke et al. 2023)."""
-    epsilon: float | None
-    """The truth; None where there is no guarantee."""
-    bounds: int
-    mean: float
-    highest: float
-    ceiling: float
-    """The highest bound possible with this number of guesses, all right; a higher truth cannot be exceeded."""
-    exceed: int
-    """Bounds above the truth; 5 % may be, by the bounds' own confidence."""
-    auc: float | None = None
-    """Mean AUC of the score, where it comes from a module."""
 
 
 @dataclass(frozen=True)
@@ -277,39 +258,15 @@ def _mechanisms(count: int, seed: int) -> list[Bounds]:
     rng, found = rng_of(seed, "calibrate", "mechanisms"), list[Bounds]()
     for epsilon in EPSILONS:
         plain = [randomised_response(epsilon, UNITS, rng) for _ in range(count)]
-        found.append(summary("randomised response", "threshold", epsilon, plain, _most(0.0)))
+        found.append(Bounds.of("randomised response", "threshold", epsilon, plain, _most(0.0)))
         shifted = [gaussian_shift(epsilon, DELTA, UNITS, rng) for _ in range(count)]
-        found.append(summary("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, _most(DELTA)))
+        found.append(Bounds.of("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, _most(DELTA)))
     return found
 
 
 def _most(delta: float) -> float:
     """Highest bound possible with ``UNITS`` bits, however many of them are 1."""
     return max(epsilon_ceiling(n, UNITS - n, delta=delta) for n in range(1, UNITS))
-
-
-def summary(
-    mechanism: str,
-    estimator: str,
-    epsilon: float | None,
-    bounds: Sequence[float],
-    ceiling: float,
-    auc: float | None = None,
-) -> Bounds:
-    """Count the bounds that exceed the truth."""
-    over = 0 if epsilon is None else sum(b > epsilon for b in bounds)
-    mean = float(np.mean(bounds))
-    return Bounds(
-        mechanism=mechanism,
-        estimator=estimator,
-        epsilon=epsilon,
-        bounds=len(bounds),
-        mean=mean,
-        highest=max(bounds),
-        ceiling=ceiling,
-        exceed=over,
-        auc=auc,
-    )
 
 
 def _exam(run: Path | None, seed: int) -> Exam:

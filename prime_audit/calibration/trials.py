@@ -141,6 +141,51 @@ def redrawn(
 
 # -- mechanisms of known ε ---------------------------------------------------------------------------------
 
+DELTA = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Lower bounds on ε, with the truth."""
+
+    mechanism: str
+    estimator: str
+    """``threshold`` (Clopper-Pearson at a fixed threshold) or ``one run`` (Steinke et al. 2023)."""
+    epsilon: float | None
+    """The truth; None where there is no guarantee."""
+    bounds: int
+    mean: float
+    highest: float
+    ceiling: float
+    """The highest bound possible with this number of guesses, all right; a higher truth cannot be exceeded."""
+    exceed: int
+    """Bounds above the truth; 5 % may be, by the bounds' own confidence."""
+    auc: float | None = None
+    """Mean AUC of the score, where it comes from a module."""
+
+    @classmethod
+    def of(
+        cls,
+        mechanism: str,
+        estimator: str,
+        epsilon: float | None,
+        bounds: Sequence[float],
+        ceiling: float,
+        auc: float | None = None,
+    ) -> Bounds:
+        """Count the bounds that exceed the truth."""
+        return cls(
+            mechanism=mechanism,
+            estimator=estimator,
+            epsilon=epsilon,
+            bounds=len(bounds),
+            mean=float(np.mean(bounds)),
+            highest=max(bounds),
+            ceiling=ceiling,
+            exceed=0 if epsilon is None else sum(b > epsilon for b in bounds),
+            auc=auc,
+        )
+
 
 def randomised_response(epsilon: float, units: int, rng: np.random.Generator) -> float:
     """Bound ε of a mechanism that publishes each of ``units`` bits, true with probability e^ε/(1 + e^ε)."""

@@ -1,4 +1,4 @@
-"""Running a plan: data → community → personalised models → the same exam and the same attacks → the record."""
+"""Run a plan: data → community → personalised models → the same exam and the same attacks → the record."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def run(
     quiet: bool = False,
     where: Where | None = None,
 ) -> Run:
-    """Run a plan and write its folder; nothing is written there before everything is found.
+    """Run a plan and write its folder. Nothing is written there before all results are complete.
 
-    ``where`` says who does the work, by default this process; it changes no byte but of the record's times.
+    ``where`` is the executor, by default this process; it changes nothing in the record but its times.
 
-    Raises UserError for whatever the user can mend: data, model, a folder that holds another run.
+    Raises UserError for errors in the user's input: data, model, or a folder with another run.
     """
     datasets = open_all(plan)
-    # Everything that decides the numbers: the same folder is not taken up for other data under the same path.
+    # Everything that decides the numbers, so the same folder is not reused for other data under the same path.
     decided = {
         **plan.spec(),
         "data_sha256": {task: data.sha256 for task, data in datasets.items()},
@@ -67,7 +67,9 @@ def run(
                 from prime_audit.runs.executors.on_ray import perform_on_ray
 
                 record, found = perform_on_ray(plan, datasets, cache, ledger, command, where)
-        if again:  # the sign that the folder is complete goes first: its other files are another attempt's
+        if (
+            again
+        ):  # the sign that the folder is complete is deleted first: its other files are another attempt's
             (folder.path / RECORD).unlink(missing_ok=True)
         write_atomic(folder.path / CONFIG, [config_text(plan)])
         write(folder, record, found)
@@ -75,12 +77,12 @@ def run(
 
 
 def _failed_before(out: Path, plan: Plan, datasets: Mapping[str, Dataset]) -> bool:
-    """Tell whether a folder holds this run with failures: a plugin mended since is tried again in the same place."""
+    """Return whether a folder has this run with failures: it is retried in place, for example after fixing a plugin."""
     if not (out / RECORD).is_file():
         return False
     try:
         record = load_run(out).record
-    except UserError:  # broken, or of a newer version: whose folder it is, is told by its marker
+    except UserError:  # damaged or of a newer version: the marker identifies its run
         return False
     same = json.loads(json.dumps(plan.spec())) == record.spec
     return (
@@ -91,7 +93,7 @@ def _failed_before(out: Path, plan: Plan, datasets: Mapping[str, Dataset]) -> bo
 
 
 def open_all(plan: Plan) -> dict[str, Dataset]:
-    """Read the data of every task of a plan; UserError where its methods cannot be run on them."""
+    """Read the data of every task of a plan. Raises UserError where its methods cannot run on them."""
     datasets = {
         task: open_data(plan.data, task, plan.seed, plan.settings, **plan.reading()) for task in plan.tasks
     }
@@ -104,7 +106,7 @@ def open_all(plan: Plan) -> dict[str, Dataset]:
 def perform_here(
     plan: Plan, datasets: Mapping[str, Dataset], cache: Path | None, ledger: Ledger, command: str
 ) -> tuple[Record, Findings]:
-    """Run every task of a plan in this process; return all that was found."""
+    """Run every task of a plan in this process and return the results."""
     base = loaded(plan, ledger)
     store = Store(cache, base.spent, base.codec.cuts, ledger.tally)
     return perform(plan, datasets, base, Readers(plan, base), store, ledger, command)
@@ -121,9 +123,9 @@ def perform(
     kind: type[TaskRun] | None = None,
     lost: Mapping[Cell, Lost] | None = None,
 ) -> tuple[Record, Findings]:
-    """Run every task of a plan (by a ``kind`` of task run, where it is rehearsed); return all that was found.
+    """Run every task of a plan (with a ``kind`` of task run, where it is rehearsed) and return the results.
 
-    ``lost``: cells that are not to be tried again.
+    ``lost``: cells that are not tried again.
     """
     found, began, plugins = Findings(), code(), _plugins(plan)
     for task, data in datasets.items():
@@ -132,9 +134,7 @@ def perform(
         one.run()
     halved = {fit.what: fit.halved for fit in (*base.fits.values(), *readers.fits()) if fit.halved}
     for what, n in halved.items():
-        ledger.note(
-            f"the memory gave out {n} times while batches of more than {what} were tried; they were halved"
-        )
+        ledger.note(f"memory ran out {n} times with batches of more than {what}; they were halved")
     record = Record(
         command=command,
         spec=plan.spec(),

@@ -38,7 +38,7 @@ def _table(found: Found, model: str) -> Table:
 
 
 def _row(found: Found, model: str, task: str, game: str, variant: Variant) -> tuple[Cell, ...]:
-    """Return the verdict's columns; where there is none, why the game says nothing of the method."""
+    """Return the verdict's columns; where there is none, why the game does not apply to the method."""
     one = _judged(found, model, task, game, variant)
     if one is None:
         auc = usual.figure_of(found, model, variant, task, AUC, game)
