@@ -316,7 +316,7 @@ class Record:
     failures: tuple[Failure, ...] = ()
     """Parts that failed while the rest continued, or sharers whose training diverged; their results are null."""
     plugins: Mapping[str, Any] = field(default_factory=dict)
-    """By ``method NAME`` and ``attack NAME``: the plugin's version and origin; for a single file its sha256."""
+    """By kind and name, as ``attack loss``: a plugin's version and origin; for a single file its sha256."""
     schema: str = SCHEMA
     """Name and version of this format."""
 

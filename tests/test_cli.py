@@ -43,7 +43,7 @@ def command(*words: object) -> str:
 
 def test_scoring_and_playing_load_no_more_than_they_use() -> None:
     code = (
-        "import prime_audit.games.play, prime_audit.prime.prime;"
+        "import prime_audit.games.exam.play, prime_audit.prime.prime;"
         "from prime_audit.lamp.metrics import rouge; rouge('a b', 'b')"
     )
     assert loaded(code) == set()

@@ -296,7 +296,7 @@ def test_a_warm_run_asks_searches_and_fits_nothing(
     assert [w for w in cold.record.warnings if "longer than the model's context" in w]
     for name in (
         "prime.objective.Search",
-        "games.controls._classifier",
+        "games.exam.controls._classifier",
         "community.build.cluster_users",
         "engine.engine.Engine._generate",
         "engine.engine.Engine._observe",

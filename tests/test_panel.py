@@ -15,9 +15,9 @@ from rich.console import Console
 
 from prime_audit.audit.panels import AucEstimate
 from prime_audit.audit.verdict import BLIND, PValues, Word, verdict
-from prime_audit.games.deal import GAMES
 from prime_audit.io.markup import markdown_text
 from prime_audit.plan.plan import parse_methods
+from prime_audit.plugins.loading import available, load_game
 from prime_audit.record import Comparison, Failure, Leak, Record, Result
 from prime_audit.report import columns, page, page_data, text, views
 from prime_audit.report.columns import LEGEND, MEANINGS, PANEL, VERDICTS, Column
@@ -31,6 +31,7 @@ from .boards.invented import METHODS, run_record
 LONG = next(spec.label for spec in parse_methods("prime:alpha=0.6,k=3+rag"))
 LACKING = "the record holds no difference to the unmerged base's AUC"
 TPR = {"0.1": 0.16, "0.01": 0.07, "0.001": None}
+GAMES = {name: load_game(name) for name in available("game")}
 
 
 def leak(method: str, game: str, attack: str = "loss", verdict: str = "no leak found") -> Leak:
@@ -188,10 +189,14 @@ def test_the_two_ps_are_named_apart() -> None:
     leaks = tuple(leak("prime", game) for game in GAMES)
     record = record_of(leaks, tuple(map(gap, leaks)))
     found = {row["game"]: (row["p AUC"], row["p over base"]) for row in rows_of(markdown(record))}
-    assert found == {name: ("–", "0.007") if g.randomised else ("0.007", "–") for name, g in GAMES.items()}
+    assert found == {
+        name: ("–", "0.007") if g.design.randomised else ("0.007", "–") for name, g in GAMES.items()
+    }
     assert "p" not in rows_of(markdown(record))[0]
     lines = [line for line in shown(record).split("control panel")[1].splitlines() if "0.007" in line]
-    assert ["– " in line.partition("0.007")[0] for line in lines] == [g.randomised for g in GAMES.values()]
+    assert ["– " in line.partition("0.007")[0] for line in lines] == [
+        g.design.randomised for g in GAMES.values()
+    ]
 
 
 def test_a_verdict_names_its_ps_as_the_panel_does() -> None:

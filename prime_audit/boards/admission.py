@@ -11,7 +11,7 @@ from prime_audit.boards.config import DIRECTIONS, Board
 from prime_audit.boards.filed import NOT_DECIDING, Filed, own_parts
 from prime_audit.errors import UserError
 from prime_audit.plan.kinds import value_text
-from prime_audit.plugins.loading import available
+from prime_audit.plugins.loading import KINDS, available
 from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.settings import load_settings
 
@@ -115,7 +115,7 @@ def _incomplete(board: Board, record: Record) -> Fault:
 def _stale(record: Record) -> Fault:
     for name, told in record.plugins.items():
         kind, _, plugin = name.partition(" ")
-        listed = available("method" if kind == "method" else "attack").get(plugin)
+        listed = next((available(known).get(plugin) for known in KINDS if known == kind), None)
         if listed is None or not str(told.get("origin")).startswith(_OURS):
             continue  # somebody else's: what is installed here must not decide whether a board is sound
         if told.get("version") != (now := listed.version):

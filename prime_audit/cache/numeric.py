@@ -62,7 +62,7 @@ PARTS: Mapping[str, Part] = {
         ("nevergrad", "cma", "numpy", "scipy", "scikit-learn", "rapidfuzz", "rouge-score"),
     ),
     # The bag-of-words control of membership games.
-    "controls": Part(("games/controls.py",), ("scikit-learn", "scipy", "numpy")),
+    "controls": Part(("games/exam/controls.py",), ("scikit-learn", "scipy", "numpy")),
 }
 
 

@@ -2,47 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from prime_audit.community.build import Community
-from prime_audit.community.held import Held
 from prime_audit.lamp.data import GivenSharer
 
 
-def cautions(community: Community, held: Mapping[str, Held]) -> list[str]:
-    """List what was held out of the targets, and what the sharers' ε covers and does not cover."""
-    return [*_held(held), *_texts(community), *_given(community), *_private(community)]
-
-
-def one_sided(coins: Mapping[str, Mapping[str, bool]]) -> list[str]:
-    """Count the targets whose inclusion coins (target → candidate → coin) all fell alike."""
-    alike = sum(len(set(own.values())) < 2 for own in coins.values())
-    if not alike:
-        return []
-    return [
-        f"inclusion game: all coins of {alike} of {len(coins)} targets fell on one side; these targets count in the "
-        "bound on ε, and in no AUC"
-    ]
-
-
-def _held(held: Mapping[str, Held]) -> list[str]:
-    out, items = sum(len(h.others) for h in held.values()), sum(len(h.user.history) for h in held.values())
-    if not out:
-        return []
-    lines = [
-        f"the target game holds out {out} of the targets' {items} history items: no method sees them, so utility is "
-        "measured without them too"
-    ]
-    lines.append(
-        "in the target game members are drawn from the whole history that methods see; a method that reads only part "
-        "of it (PriME's search: a share of the last_items) can leak only that part"
-    )
-    if texts := sum(h.user.profile is not None for h in held.values()):
-        lines.append(
-            f"the data's profile texts of {texts} targets are not used in the target game, because they may reveal "
-            "held-out items; summaries or profiler texts of the other items replace them"
-        )
-    return lines
+def cautions(community: Community) -> list[str]:
+    """List what the sharers' ε covers and does not cover, and what given adapters rest on."""
+    return [*_texts(community), *_given(community), *_private(community)]
 
 
 def _texts(community: Community) -> list[str]:

@@ -27,15 +27,15 @@ from prime_audit.engine.recipe import LoraShape
 from prime_audit.folder import RunFolder
 from prime_audit.forecast.rehearsal import Rehearsal
 from prime_audit.forecast.speed import speeds
-from prime_audit.games.play import ALL, Effort, rounds
-from prime_audit.games.stored import Exam
+from prime_audit.games.exam.play import ALL, Effort, rounds
+from prime_audit.games.exam.stored import Exam
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.prompts import history_examples
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import Plan
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, loaded
-from prime_audit.runs.run import open_all, perform, write
+from prime_audit.runs.perform import open_all, perform, write
 from prime_audit.runs.task import TaskRun
 
 T = TypeVar("T")
@@ -231,7 +231,7 @@ class _Rehearsed(TaskRun):
 
     def _again(self, exam: Exam, effort: Effort) -> None:
         stage = partial(self.ledger.stage, self.task.name, total=0)
-        for _ in rounds(exam, self.plan.games, self.attacks, stage, effort, self.store):
+        for _ in rounds(exam, self.games, self.attacks, stage, effort, self.store):
             pass
 
 

@@ -14,7 +14,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from prime_audit.audit.auc import FPRS
 from prime_audit.audit.verdict import BLIND
-from prime_audit.games.deal import drawn
 from prime_audit.report.sheet import Figure, Judged
 from prime_audit.report.table import Cell
 
@@ -154,7 +153,7 @@ def _over_base(x: Judged) -> Cell:
 
 def _p(of_drawn: bool) -> Callable[[Judged], Cell]:
     """Show the p-value under the name of what it tests: the AUC, or what that has over the base's."""
-    return lambda x: Cell(x.leak.p_adjusted if drawn(x.leak.game) is of_drawn else None)
+    return lambda x: Cell(x.leak.p_adjusted if x.game.drawn is of_drawn else None)
 
 
 def _bound(x: Judged) -> Cell:

@@ -9,6 +9,7 @@ from prime_audit.folder import RECORD, write_atomic
 from prime_audit.record import Comparison, Record, Result
 from prime_audit.report import frontier, page, text
 from prime_audit.report.columns import cautions
+from prime_audit.report.games import note_of
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, is_leakage, judged
 
 _READING = (
@@ -94,9 +95,11 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
     results = [r for r in record.results if r.task == task and r.value is not None]
     utility = [r for r in results if not is_leakage(r.metric)]
     aucs = [r for r in record.results if r.task == task and r.metric == AUC]
-    attacked = [
-        r for r in aucs if r.value is not None and (r.game, r.attack) == (aucs[0].game, aucs[0].attack)
-    ]
+    verdicts = {(x.game, x.attack) for x in record.leaks if x.task == task}
+    played = [(r.game, r.attack) for r in aucs]
+    telling = (key for key in played if key in verdicts and note_of(key[0], record.plugins).drawn)
+    shown = next(telling, next(iter(played), None))  # as the tables show it
+    attacked = [r for r in aucs if r.value is not None and (r.game, r.attack) == shown]
     level, draws = f"{100 * record.intervals.level:g} %", record.intervals.draws
     units = ["utility over users"] * bool(utility) + ["leakage over sharers and targets"] * bool(attacked)
     yield f"Intervals: {level} bootstrap percentiles, {draws} draws; {'; '.join(units)}."
@@ -110,12 +113,12 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
         members = f", members from {_span(sharers)} sharers" if sharers else ""
         how = f"game {attacked[0].game}, attack {attacked[0].attack}"
         yield f"Leakage: {how}; {items} scored items of {targets} targets{members}."
-    if of_paper := next((r for r in aucs if r.game == "paper"), None):
-        yield from _sampling(record, of_paper)
+    if of := next((r for r in aucs if note_of(r.game, record.plugins).samples), None):
+        yield from _sampling(record, of)
 
 
 def _sampling(record: Record, of: Result) -> Iterator[str]:
-    """Say that the paper's game samples its non-members, and how many items are on each side."""
+    """Say of a game that it samples its non-members, and how many items are on each side."""
     settings = record.spec.get("settings")
     own = settings.get(of.task) if isinstance(settings, dict) else None
     each = own.get("nonmember_items", 0) if isinstance(own, dict) else 0

@@ -89,8 +89,8 @@ class Packer:
         return {
             "game": group.game,
             "attack": group.attack,
-            "drawn": group.drawn,
-            "says": self._text(group.says),
+            "drawn": group.note.drawn,
+            "says": self._text(group.note.says),
             "columns": [self._column(column) for column in on_page(group.columns)],
             "controls": [self._column(column) for column in group.controls],
             "leaks": [[self._judged(judged) for judged in own] for own in group.panels],

@@ -30,7 +30,11 @@ def section(place: int, view: TaskView, href: Href) -> str:
     )
     body = "\n".join(_row(view.methods[i], i, columns, known, href) for i in rows)
     notes = "".join(f"<li>{escape(reason)}</li>" for reason in known)
-    says = f'<noscript><p class="small">{escape(group.says)}</p></noscript>\n' if group and group.says else ""
+    says = (
+        f'<noscript><p class="small">{escape(group.note.says)}</p></noscript>\n'
+        if group and group.note.says
+        else ""
+    )
     task = escape(view.task)
     leakage = f"; leakage: game {group.game}, attack {group.attack}" if group and group.game else ""
     return (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from prime_audit.record import Comparison, Leak, Record
+from prime_audit.report.games import GameNote, note_of
 
 AUC, BASE = "auc", "auc_base"
 _LEAKAGE = frozenset({AUC, BASE, "auc_bag_of_words", "auc_length_only", "auc_similarity_only"})
@@ -83,6 +84,8 @@ class Judged(NamedTuple):
     """Id of its record."""
     gap: Comparison | None = None
     """Its AUC minus the unmerged base's, of the same record; None where that holds none."""
+    game: GameNote = GameNote()
+    """What a reader must know of its game."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +132,11 @@ def judged(record: Record, source: str) -> tuple[Judged, ...]:
         if (c.metric, c.baseline) == (AUC, "base")
     }
     return tuple(
-        Judged(leak, source, gaps.get((leak.task, leak.method, leak.game, leak.attack)))
+        Judged(
+            leak,
+            source,
+            gaps.get((leak.task, leak.method, leak.game, leak.attack)),
+            note_of(leak.game, record.plugins),
+        )
         for leak in record.leaks
     )

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from prime_audit.games.deal import GAMES, drawn
 from prime_audit.record import failed
 from prime_audit.report.columns import PANEL, SHOWN, Column, Shown
+from prime_audit.report.games import GameNote, note_of
 from prime_audit.report.sheet import AUC, BASE, Figure, Judged, Sheet
 from prime_audit.report.table import Cell, Linked, Table, ranked
 
@@ -65,15 +65,9 @@ class Group:
     """[methods]: control panels, one a record."""
 
     @property
-    def drawn(self) -> bool:
-        """Whether the game drew its members at random."""
-        return drawn(self.game)
-
-    @property
-    def says(self) -> str | None:
-        """What the game's verdict can say, in one line; None of a game that is not the suite's."""
-        game = GAMES.get(self.game or "")
-        return game.says if game else None
+    def note(self) -> GameNote:
+        """What a reader must know of the game."""
+        return next((x.game for own in self.panels for x in own), None) or note_of(self.game)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +159,7 @@ def _view(task: str, found: Sequence[Shown], sheet: Sheet) -> TaskView:
         task=task,
         methods=methods,
         utility=tuple(c for metric in order for c in _placed(metric, utility, methods)),
-        groups=tuple(sorted(groups, key=lambda group: not (group.drawn and any(group.panels)))),
+        groups=tuple(sorted(groups, key=lambda group: not (group.note.drawn and any(group.panels)))),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prime_audit.games.deal import GAMES
+from prime_audit.plugins.loading import load_game
 from prime_audit.report.columns import LEGEND, PANEL
 from prime_audit.report.sheet import AUC, BASE, Judged, judged
 from prime_audit.report.table import Cell, Table
@@ -19,7 +19,7 @@ def report(found: Found) -> Report:
     """Build a table per model with a row per task, game and method; test the pairs on the AUC of every game."""
     pairs = [(found.study.variant(a), found.study.variant(b)) for a, b in found.study.pairs]
     tests = [t for m in found.models for task in found.plan.tasks for t in auc_tests(found, m, task, pairs)]
-    drawn = ", ".join(g for g in found.study.games if GAMES[g].randomised)
+    drawn = ", ".join(g for g in found.study.games if load_game(g).design.randomised)
     lines = (*usual.notes(found)[1:], *LEGEND, f"Games that drew their members at random: {drawn}.")
     panels = [_panel(found, m, task) for m in found.models for task in found.plan.tasks]
     drawing = figures.dots(panels, len(found.plan.tasks), second="same items, unmerged base")
@@ -38,7 +38,7 @@ def _table(found: Found, model: str) -> Table:
 
 
 def _row(found: Found, model: str, task: str, game: str, variant: Variant) -> tuple[Cell, ...]:
-    """Return the verdict's columns; where there is none, why the game says nothing of the method."""
+    """Return the verdict's columns; where there is none, why the game does not apply to the method."""
     one = _judged(found, model, task, game, variant)
     if one is None:
         auc = usual.figure_of(found, model, variant, task, AUC, game)

@@ -187,7 +187,11 @@ SCORES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
         ("line 3: more or fewer cells than columns",),
     ),
     "a cell too few": ("s.csv", (HEAD + "1,1\n2\n").encode(), ("line 3: more or fewer cells than columns",)),
-    "a column twice": ("s.csv", b"score,member,score\n1,1,2\n", ("column 'score' stands twice; rename one",)),
+    "a column twice": (
+        "s.csv",
+        b"score,member,score\n1,1,2\n",
+        ("column 'score' appears twice; rename one",),
+    ),
     "an open quote": (
         "s.csv",
         (HEAD + '1,1\n"2,0\n').encode(),

@@ -17,7 +17,7 @@ from prime_audit.boards.cells import read_cells
 from prime_audit.boards.claims import read_claims
 from prime_audit.boards.config import FILE, read_board
 from prime_audit.folder import PREDICTIONS, RECORD, Run, load_run
-from prime_audit.games.stored import FOLDER, _digest, read_exam, write_exam
+from prime_audit.games.exam.stored import FOLDER, _digest, read_exam, write_exam
 from prime_audit.io.markup import encoded, visible
 from prime_audit.io.terminal import _Harmless
 from prime_audit.report import frontier, page, text

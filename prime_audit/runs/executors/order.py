@@ -141,6 +141,7 @@ def _plugins(plan: Plan) -> dict[str, str]:
     methods = {part.plugin.name for spec in plan.methods for part in spec.parts}
     used: list[tuple[Kind, str]] = [("method", name) for name in sorted(methods)]
     used += [("attack", name) for name in plan.attacks]
+    used += [("game", name) for name in plan.games]
     return {f"{kind} {name}": _source(available(kind, plan.plugins)[name].module) for kind, name in used}
 
 
