@@ -80,6 +80,8 @@ def _task(sheet: Sheet, view: TaskView) -> Iterator[str]:
     """Yield a task's tables, each with its footnotes: of a run the first game, of a board every game and attack."""
     several = len(sheet.sources) > 1
     group = view.groups[0] if view.groups and not several else None
+    if group:
+        yield f"AUC: game {code(str(group.game))}, attack {code(str(group.attack))}."
     main = view.table([*view.utility, *((*group.columns, *group.controls) if group else ())])
     yield from _noted(with_records(main, sheet, view.task) if several else main, code)
     for group in view.groups if several else ():
