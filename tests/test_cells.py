@@ -37,7 +37,7 @@ def settled(run: Run) -> dict[str, Any]:
 def planned(
     small_data: Callable[[str], Path], small: Sequence[str], llama_folder: Path
 ) -> Callable[..., Any]:
-    from prime_audit.runs.run import open_all
+    from prime_audit.runs.perform import open_all
 
     def make(*sets: str, methods: str = METHODS) -> Any:
         plan = make_plan(

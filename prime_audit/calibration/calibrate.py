@@ -28,7 +28,6 @@ from prime_audit.calibration.trials import (
     outcome,
     randomised_response,
     redrawn,
-    summary,
     trials,
 )
 from prime_audit.errors import UserError
@@ -259,9 +258,9 @@ def _mechanisms(count: int, seed: int) -> list[Bounds]:
     rng, found = rng_of(seed, "calibrate", "mechanisms"), list[Bounds]()
     for epsilon in EPSILONS:
         plain = [randomised_response(epsilon, UNITS, rng) for _ in range(count)]
-        found.append(summary("randomised response", "threshold", epsilon, plain, _most(0.0)))
+        found.append(Bounds.of("randomised response", "threshold", epsilon, plain, _most(0.0)))
         shifted = [gaussian_shift(epsilon, DELTA, UNITS, rng) for _ in range(count)]
-        found.append(summary("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, _most(DELTA)))
+        found.append(Bounds.of("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, _most(DELTA)))
     return found
 
 

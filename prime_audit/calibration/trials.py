@@ -142,6 +142,8 @@ def redrawn(
 
 # -- mechanisms of known ε ---------------------------------------------------------------------------------
 
+DELTA = 1e-5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
@@ -162,29 +164,28 @@ class Bounds:
     auc: float | None = None
     """Mean AUC of the score, where it comes from a module."""
 
-
-def summary(
-    mechanism: str,
-    estimator: str,
-    epsilon: float | None,
-    bounds: Sequence[float],
-    ceiling: float,
-    auc: float | None = None,
-) -> Bounds:
-    """Count the bounds that exceed the truth."""
-    over = 0 if epsilon is None else sum(b > epsilon for b in bounds)
-    mean = float(np.mean(bounds))
-    return Bounds(
-        mechanism=mechanism,
-        estimator=estimator,
-        epsilon=epsilon,
-        bounds=len(bounds),
-        mean=mean,
-        highest=max(bounds),
-        ceiling=ceiling,
-        exceed=over,
-        auc=auc,
-    )
+    @classmethod
+    def of(
+        cls,
+        mechanism: str,
+        estimator: str,
+        epsilon: float | None,
+        bounds: Sequence[float],
+        ceiling: float,
+        auc: float | None = None,
+    ) -> Bounds:
+        """Count the bounds that exceed the truth."""
+        return cls(
+            mechanism=mechanism,
+            estimator=estimator,
+            epsilon=epsilon,
+            bounds=len(bounds),
+            mean=float(np.mean(bounds)),
+            highest=max(bounds),
+            ceiling=ceiling,
+            exceed=0 if epsilon is None else sum(b > epsilon for b in bounds),
+            auc=auc,
+        )
 
 
 def randomised_response(epsilon: float, units: int, rng: np.random.Generator) -> float:

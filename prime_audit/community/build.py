@@ -56,7 +56,7 @@ class Community:
     adaptation: Origin | None = None
     """Origin of the adapter that was merged into the base; None: none was."""
     lost: dict[str, Divergence] = field(default_factory=dict)
-    """Sharer whose training diverged → how. Nobody of the same cluster takes their place."""
+    """Sharer whose training diverged → how. The cluster has no sharer then."""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     _examples: dict[tuple[object, ...], tuple[User, list[Example]]] = field(default_factory=dict)
     """Each user's examples, written once: games, methods and trainings share them."""
@@ -110,7 +110,7 @@ class Community:
         """Read a setting for this task."""
         return self.settings.get(key, self.task.name)
 
-    # -- the base and who is like whom -------------------------------------------------------------------
+    # -- the base and similarity -------------------------------------------------------------------
 
     def embed(self) -> None:
         """Embed targets and candidates: the mean over each user's items (Eq. 4). Before the base is adapted."""

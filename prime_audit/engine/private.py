@@ -86,7 +86,7 @@ class PrivateBranch(LoraBranch):
         bounds = torch.full((len(self._rows),), self._clip, device=self._rows.device)
         shares = clip_shares(found, bounds)
         sums = []
-        for owner in sorted(set(self._rows.tolist())):  # one at a time: an owner's NaN changes nobody else
+        for owner in sorted(set(self._rows.tolist())):  # one at a time: an owner's NaN changes no other
             rows = (self._rows == owner).nonzero()[:, 0]
             sums += [
                 (total[owner], torch.tensordot(shares[rows].to(grad.dtype), grad[rows], 1))

@@ -1,6 +1,6 @@
-"""The model card of an exported module: what it is made of, what it is worth, and what the audit says of it.
+"""The model card of an exported module: its parts, its utility and its audit.
 
-Everything in it comes from the record, and every text of somebody else's is escaped. Sharers are numbered, not named.
+Everything in it comes from the record, and all texts from data are escaped. Sharers are numbered, not named.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from prime_audit.report.table import Table, footnotes, markdown, missing
 def model_card(record: Record, task: str, label: str, core: str, row: Mapping[str, Any], rank: int) -> str:
     """Write the card of one target's module: Markdown with the front matter that the hub reads.
 
-    ``core`` is the method that made the module, ``label`` the method as run, ``row`` its line of models.jsonl.
+    ``core`` is the method that built the module, ``label`` the method as run, ``row`` its line of models.jsonl.
     """
     parts = (
         _front_matter(record),
@@ -35,7 +35,7 @@ def model_card(record: Record, task: str, label: str, core: str, row: Mapping[st
         _utility(record, task, label),
         _audit(record, task, label),
         _use(),
-        _made(record),
+        _facts(record),
     )
     return "\n".join(line for part in parts for line in part).rstrip() + "\n"
 
@@ -59,15 +59,16 @@ def _what(
     yield f"# {_text(label)} for {_text(row['target'])} ({_text(task)})"
     yield ""
     yield (
-        f"A personalised module: one LoRA of rank {rank}, made by `prime-audit` with the method {_text(core)} for one "
-        f"person, the target {_text(row['target'])}, on {_text(task)}. It merges the adapters of {merged} sharers of "
-        f"{len(community.get('sharers', ()))}, seed {record.seeds.get('run')}."
+        f"A personalised module: one LoRA of rank {rank}, built by `prime-audit` with the method "
+        f"{_text(core)} for one person, the target {_text(row['target'])}, on {_text(task)}. It "
+        f"merges the adapters of {merged} sharers of {len(community.get('sharers', ()))}, seed "
+        f"{record.seeds.get('run')}."
     )
     yield ""
     if community.get("adaptation"):
         yield (
-            "The adapter that the run had merged into the base's weights (base adaptation) is part of it: load it on "
-            "the base as published, not on an adapted one."
+            "It includes the adapter that the run had merged into the base's weights (base "
+            "adaptation): load it on the base as published, not on an adapted one."
         )
         yield ""
 
@@ -90,8 +91,9 @@ def _loading(record: Record) -> Iterator[str]:
     yield "```"
     yield ""
     yield (
-        f"The base's weights have the sha256 {_text(record.model.sha256)} (over all tensors, as prime-audit counts it) "
-        f"in {_text(record.model.dtype)}; on others the figures below do not hold."
+        f"The base's weights have the sha256 {_text(record.model.sha256)} (over all tensors, as "
+        f"prime-audit counts it) in {_text(record.model.dtype)}; the results below do not apply "
+        "to others."
     )
     yield ""
 
@@ -104,11 +106,12 @@ def _fronts(record: Record, task: str, label: str, core: str) -> Iterator[str]:
     parameters = record.methods.get(label, {}).get(task, {})
     own = {k: v for k, v in parameters.items() if k.partition(".")[0] in re.split(r"[+:]", front)}
     told = f" ({_text(', '.join(f'{k} = {v}' for k, v in own.items()))})" if own else ""
-    yield "## What stands in front of prompts"
+    yield "## Text before prompts"
     yield ""
     yield (
-        f"The figures below are of the whole system: {_text(front)}{told} puts text of the person's own history before "
-        "each question. The module alone is here; `prime-audit prompts` shows what was sent."
+        f"The results below are of the whole system: {_text(front)}{told} puts text of the "
+        "person's own history before each question. Only the module is here; `prime-audit "
+        "prompts` shows the prompts."
     )
     yield ""
 
@@ -209,22 +212,23 @@ def _use() -> Iterator[str]:
     yield "## Intended use"
     yield ""
     yield (
-        "For the person it was made for, and for research on personalisation and its risks. It was made of other "
-        "people's adapters and her own history: whoever has it can ask it for what it remembers of them. An audit that "
-        "found no leak has not shown that there is none. Do not publish it without the consent of all of them."
+        "For the person it was built for, and for research on personalisation and its risks. It "
+        "was built from other people's adapters and this person's own history: everyone who has "
+        "it can query what it remembers of them. An audit that found no leak does not prove that "
+        "there is none. Do not publish it without the consent of all of them."
     )
     yield ""
     yield "## Licence"
     yield ""
     yield (
-        "None is given here. The terms of the base model, and of everybody's data that went into the adapters, apply "
-        "to it."
+        "None is given here. The terms of the base model apply, and those of all data that went "
+        "into the adapters."
     )
     yield ""
 
 
-def _made(record: Record) -> Iterator[str]:
-    yield "## How it was made"
+def _facts(record: Record) -> Iterator[str]:
+    yield "## How to reproduce it"
     yield ""
     privacy: Mapping[str, Any] = record.spec.get("sharer_dp") or {}
     facts = {
@@ -239,7 +243,7 @@ def _made(record: Record) -> Iterator[str]:
     }
     yield from _table(["what", "value"], [[k, v] for k, v in facts.items()])
     if record.warnings:
-        yield "What the run warns of:"
+        yield "Warnings of the run:"
         yield ""
         yield from (f"- {_text(line)}" for line in record.warnings)
 

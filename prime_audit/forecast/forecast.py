@@ -35,7 +35,7 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import Plan
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, loaded
-from prime_audit.runs.run import open_all, perform, write
+from prime_audit.runs.perform import open_all, perform, write
 from prime_audit.runs.task import TaskRun
 
 T = TypeVar("T")

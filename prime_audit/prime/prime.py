@@ -159,7 +159,7 @@ def _personal(hunt: Hunt, weights: np.ndarray, recommended: dict[str, Any], best
         "recommended": recommended,
         "trace": hunt.trace,
     }
-    # Weights of exactly zero (NGOpt starts there) merge nobody.
+    # Weights of exactly zero (NGOpt starts there) merge no sharer.
     merged = tuple(
         s
         for s, w in zip(hunt.sharers, np.abs(weights.reshape(-1, len(hunt.sharers))).sum(0), strict=True)

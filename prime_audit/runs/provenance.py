@@ -1,4 +1,4 @@
-"""What code a run was: version, commit, whether it was changed since, and a hash of every source file."""
+"""The code of a run: version, commit, local changes, and a hash of every source file."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from prime_audit.plugins.loading import Plugin, available, kind_of
 
 _HOME = Path(__file__).parents[1]
 _OURS = ("prime_audit", "attacks", "baselines", "pyproject.toml")
-"""What decides numbers in a checkout; changes elsewhere make no run dirty."""
+"""Folders that decide numbers in a checkout; changes elsewhere make no run dirty."""
 
 
 def code() -> dict[str, Any]:
     """Describe the installed prime-audit.
 
-    version; sha256 (of its sources); commit and dirty (whether files that decide numbers differ from it): both null
-    where it does not run from a checkout.
+    Returns version, sha256 (of its sources), commit and dirty (whether files that decide numbers differ from it). The
+    last two are null outside a checkout.
     """
     return {"version": version("prime-audit"), "sha256": _sources(), **_commit()}
 
 
 def code_since(then: dict[str, Any]) -> dict[str, Any]:
-    """Describe the code that has run since ``then`` (:func:`code`): dirty, where it was changed meanwhile."""
+    """Describe the code that has run since ``then`` (:func:`code`): dirty, if it was changed meanwhile."""
     return then if code() == then else {**then, "dirty": True}
 
 
@@ -68,12 +68,12 @@ def _commit() -> dict[str, Any]:
         return {"commit": None, "dirty": None}
     commit = _git(root, "rev-parse", "HEAD")
     changed = _git(root, "status", "--porcelain", "--", *_OURS)
-    # Without an answer from git the tree counts as changed.
+    # If git gives no answer, nothing proves that the code is unchanged.
     return {"commit": commit or None, "dirty": changed is None or bool(changed)}
 
 
 def _git(root: Path, *words: str) -> str | None:
-    """Run git; None where there is none, or it refuses the folder."""
+    """Run git; None where it is missing or refuses the folder."""
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=30

@@ -1,8 +1,7 @@
-"""Remaking a run's models from its record, to observe what it did not store.
+"""Rebuild a run's models from its record, to observe signals that it did not store.
 
-The community is built as the run built it (adapters from the cache, else retrained); merge weights are the run's
-own (``models.jsonl``), so no search is repeated. Base, data, and the log-probabilities stored already must come out the
-same.
+The community is built as in the run (adapters from the cache, else retrained). Merge weights are the run's own
+(``models.jsonl``), so no search is repeated. Base, data and the stored log-probabilities must come out the same.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from prime_audit.runs.models import Readers, base_of
 from prime_audit.runs.task import TaskRun
 
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
-"""Nats by which a log-probability observed again may differ, by number format; else ``LOOSE``."""
+"""Nats by which a recomputed log-probability may differ, by number format; else ``LOOSE``."""
 LOOSE = 0.25
 
 
@@ -59,7 +58,7 @@ def plan_of(
 def observe_again(
     run: Run, exams: Mapping[str, Exam], plan: Plan, cache: Path | None, ledger: Ledger
 ) -> dict[str, Sequence[Pass]]:
-    """Ask a run's models all that ``plan``'s attacks need, by task.
+    """Compute the signals that ``plan``'s attacks need from a run's models, by task.
 
     Raises
     ------
@@ -74,7 +73,8 @@ def observe_again(
             base = base_of(plan)
         if base.loaded_sha256 != record.model.sha256:
             raise UserError(
-                f"model {plan.model} is not the run's: its weights have another sha256; restore the model of {run.path}"
+                f"model {plan.model} is not the run's: its weights have another sha256; restore "
+                f"the model of {run.path}"
             )
         readers = Readers(plan, base)
         known = {d.task: d.sha256 for d in record.data}
@@ -113,30 +113,31 @@ def _personal(row: Mapping[str, Any]) -> Personal:
 
 
 def _require_same(exam: Exam, passes: Sequence[Pass], tolerance: float) -> None:
-    """Raise UserError unless the remade models say what the run's models said."""
+    """Raise UserError unless the rebuilt models give the run's signals."""
     again = {p.key: p for p in passes}
     for one in (p for p in exam.passes if not p.failed):
         later = again.get(one.key, replace(one, merged={}, seen={}))
         if dict(one.merged) != dict(later.merged) or list(one.seen) != list(later.seen):
             raise UserError(
-                f"{exam.task}: {one.method} makes other models now than in the run; rerun compare"
+                f"{exam.task}: {one.method} builds other models now than in the run; rerun compare"
             )
         for target, seen in one.seen.items():
             pairs = list(zip(seen.logprobs, later.seen[target].logprobs, strict=True))
             if any(a.size != b.size for a, b in pairs):
                 raise UserError(
-                    f"{exam.task}: {one.method or 'the base'} gets other items now than in the run: other "
-                    "libraries? Rerun compare"
+                    f"{exam.task}: {one.method or 'the base'} is queried for other items now than "
+                    "in the run: other libraries? rerun compare"
                 )
             gap = max((float(np.abs(a - b).max(initial=0.0)) for a, b in pairs), default=0.0)
             if not gap <= tolerance:
                 raise UserError(
-                    f"{exam.task}: the models of {one.method or 'the base'} came out different from the run's "
-                    f"(by up to {gap:.3g} nats for one token): other machine or libraries? Rerun compare"
+                    f"{exam.task}: the models of {one.method or 'the base'} came out different "
+                    f"from the run's (by up to {gap:.3g} nats for one token): other machine or "
+                    "libraries? rerun compare"
                 )
 
 
 def _require_no_new_failure(again: TaskRun, known: Collection[str | None]) -> None:
     for failure in again.found.faults.found:
         if failure.method not in known:
-            raise UserError(f"remaking the run's models: {failure.error}")
+            raise UserError(f"rebuilding the run's models: {failure.error}")

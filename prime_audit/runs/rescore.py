@@ -1,8 +1,8 @@
-"""``prime-audit attack``: score attacks on a finished run's stored signals; the model runs only for what they lack.
+"""``prime-audit attack``: score attacks on a finished run's stored signals; the model only computes missing ones.
 
-The original record is never altered. What is found is a record of its own, with the run's utility and costs beside the
-new leakage figures, in ``RUN/attacks-<hash>/`` (hash of the run, attacks, games and plugin files) or in ``--out``.
-Signals observed later are added to the run's ``signals`` folder.
+The original record is never changed. The results are a new record, with the run's utility and costs and the new
+leakage results. It is written to ``RUN/attacks-<hash>/`` (hash of the run, attacks, games and plugin files) or to
+``--out``. Newly observed signals are added to the run's ``signals`` folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from prime_audit.runs.ledger import Ledger
 
 @dataclass(frozen=True)
 class _Where:
-    """Where adapters lie."""
+    """Paths of adapters."""
 
     cache: Path | None
     sharers: Path | None
@@ -82,7 +82,7 @@ def attack(
     origin, files = load_run(run), tuple(Path(p) for p in plugins)
     if "attacked" in origin.record.spec:
         raise UserError(
-            f"{run} holds attacks on {origin.record.spec['attacked']}: name the folder of that run"
+            f"{run} contains attacks on {origin.record.spec['attacked']}: pass the folder of that run"
         )
     _require_spec(origin, files)
     chosen = [load_attack(name, files) for name in dict.fromkeys(words(attacks))]
@@ -104,10 +104,8 @@ def attack(
     key = content_key({k: v for k, v in spec.items() if k != "attacked"})
     place = Path(out) if out else origin.path / f"attacks-{key[:12]}"
     for folder_ in (origin.path / FOLDER, place):
-        if folder_.is_symlink():  # a link in another user's run leads to a place of their choice
-            raise UserError(
-                f"{folder_} is a link: take it away, or name the folder that it leads to by --out"
-            )
+        if folder_.is_symlink():  # in a folder from someone else it may lead to another place
+            raise UserError(f"{folder_} is a link: delete it, or pass its target folder with --out")
     with RunFolder.claimed(place, key) as folder:
         return _attack(
             origin,
@@ -161,9 +159,10 @@ def _attack(
             except (
                 KeyError,
                 ValueError,
-            ) as fault:  # what a run stored fits together: these are no run's signals
+            ) as fault:  # a run's own signals fit together, so these come from elsewhere
                 raise UserError(
-                    f"{origin.path / FOLDER}: the signals of {task} do not fit together ({fault}); rerun compare"
+                    f"{origin.path / FOLDER}: the signals of {task} do not fit together "
+                    f"({fault}); rerun compare"
                 ) from fault
     record = _record(origin.record, found, spec, _command(spec, files), ledger)
     folder.write_jsonl(SCORES, found.scores)
@@ -198,7 +197,7 @@ def _completed(
     if not lacking:
         return exams
     names = ", ".join(dict.fromkeys(f for fields in lacking.values() for f in fields))
-    ledger.note(f"not stored: {names}; remaking the run's models to observe them")
+    ledger.note(f"not stored: {names}; rebuilding the run's models to observe them")
     from prime_audit.runs.rebuild import observe_again, plan_of
 
     names_of = [a.name for a in attacks]
@@ -231,7 +230,7 @@ def _record(old: Record, found: Findings, spec: Mapping[str, Any], command: str,
         results=(*(r for r in old.results if not is_leakage(r.metric)), *found.results),
         comparisons=(*(c for c in old.comparisons if not is_leakage(c.metric)), *found.comparisons),
         leaks=tuple(found.leaks),
-        # Their tracebacks lie in the attacked run's folder; the same names here are of other faults.
+        # Their tracebacks are in the attacked run's folder; the same names here mean other errors.
         failures=(*(replace(f, file=None) for f in old.failures if f.attack is None), *found.faults.found),
         times=ledger.times(),
     )

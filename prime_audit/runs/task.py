@@ -71,7 +71,7 @@ class TaskRun:
         return self._examine(self._personal())
 
     def carry_out(self, cell: Cell) -> list[Failure]:
-        """Do one cell's work, once prepared, for what the store keeps of it -> what failed in it."""
+        """Compute one cell, once prepared, and store its results; returns its failures."""
         known, methods = len(self.found.faults.found), self._of(cell.core)
         chunk = self.chunks[cell.chunk]
         made = self._made(cell.core, chunk)
@@ -81,7 +81,7 @@ class TaskRun:
         return self.found.faults.found[known:]
 
     def prepare(self) -> None:
-        """Adapt the base and build the community, of which every chunk of targets has its view."""
+        """Adapt the base and build the community, of which every chunk of targets gets a view."""
         self.base.codec.cuts.texts.clear()
         self.base.restore()
         self.engine = self._engine()
@@ -148,7 +148,7 @@ class TaskRun:
     def _attempt(
         self, stage: str, method: str, chunk: Chunk, work: Callable[[], T], attack: str | None = None
     ) -> T | Failed:
-        """Do a part's work; where it fails note whose it was."""
+        """Do a part's work; if it fails, log the error."""
         many = len(chunk.community.targets)
         where = Failure(
             task=self.task.name, stage=stage, method=method, attack=attack, chunk=chunk.number, targets=many
@@ -183,7 +183,7 @@ class TaskRun:
         return models
 
     def _answer(self, spec: MethodSpec, made: Made) -> Answers | Failed:
-        """Answer the questions of all targets; where one chunk failed the method has no answers."""
+        """Answer the questions of all targets. If one chunk failed, the method has no answers."""
         found = [self._answered(spec, chunk, own) for chunk, own in zip(self.chunks, made, strict=True)]
         failed = first(found)
         return failed or utility.joined([own for own in found if isinstance(own, Answers)])
@@ -227,7 +227,7 @@ class TaskRun:
     def _examine(self, personal: Mapping[str, Made]) -> Exam:
         return self._examiner(self.chunks, self.plan.methods).examine(personal)
 
-    # -- figures -----------------------------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------------------
 
     def _score(self, answers: Mapping[str, Answers | Failed]) -> None:
         seed, draws = seed_of(self.plan.seed, "bootstrap", self.task.name), Intervals().draws
@@ -268,7 +268,7 @@ class TaskRun:
             self.found.take(self.task.name, played)
 
     def _note(self) -> None:
-        """Take down what a reader must know of data and community."""
+        """Log what a reader must know about data and community."""
         name, community = self.task.name, self.community
         self.found.faults.found += [
             Failure(task=name, stage="share", sharer=sharer, error=one_line(PartError(d.line())))
@@ -284,5 +284,5 @@ class TaskRun:
 
 
 def _decode_seed(seed: int, again: int) -> int:
-    """Seed of what sampled decoding draws; ``again`` numbers its repetitions, all else the same."""
+    """Seed of sampled decoding; ``again`` numbers its repetitions, with all else the same."""
     return seed_of(seed, "decode", str(again)) if again else seed

@@ -213,7 +213,7 @@ def test_a_link_in_a_run_leads_no_writing_out_of_it(say: Say, tmp_path: Path) ->
     folder = run_at(tmp_path / "run", run_record(tasks=["LaMP-2"]))
     (tmp_path / "theirs").mkdir()
     (folder / FOLDER).symlink_to(tmp_path / "theirs", target_is_directory=True)
-    one_line(say("attack", folder, "--attacks", "loss"), "signals is a link: take it away")
+    one_line(say("attack", folder, "--attacks", "loss"), "signals is a link: delete it")
     assert not list((tmp_path / "theirs").iterdir())
 
 

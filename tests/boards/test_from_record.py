@@ -143,7 +143,7 @@ def test_the_rest_of_the_record(record: Record) -> None:
     assert sheet.sources == {"first": Source("first", "record.json", 3)}
     assert sheet.command == record.command
     assert sheet.warnings[0] == "3 texts were cut"
-    assert sheet.warnings[1].startswith("LaMP-4: loss, game paper: 4 of 30 items on both sides")
+    assert sheet.warnings[1].startswith("LaMP-4: game paper: 4 of 30 items on both sides")
     assert sum(note.startswith("Intervals: 95 %") for note in sheet.notes) == 1  # both tasks agree
     assert not any(
         "*" in line or "<u>" in line for line in (*sheet.about, *sheet.notes)

@@ -437,7 +437,7 @@ def test_what_a_clusters_worker_is_sent_gives_the_same_run(
     from prime_audit.runs.cells import cells_of
     from prime_audit.runs.executors.order import order_of, plan_again
     from prime_audit.runs.ledger import Ledger
-    from prime_audit.runs.run import open_all
+    from prime_audit.runs.perform import open_all
     from prime_audit.runs.worker import Worker
 
     monkeypatch.chdir(given.parent.parent)

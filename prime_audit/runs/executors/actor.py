@@ -106,7 +106,7 @@ class Actor:
 
     def _assemble(self, lost: Mapping[Cell, Lost]) -> tuple[Record, Findings]:
         from prime_audit.runs.ledger import Ledger
-        from prime_audit.runs.run import perform
+        from prime_audit.runs.perform import perform
 
         own, order = self._worker, self._order
         ledger = Ledger(quiet=True)
