@@ -1,4 +1,4 @@
-"""Audit personalised language models: how much they help their users, and whom they leak.
+"""Audit personalised language models: how much they help their users, and whose data they leak.
 
 ``compare(methods=...)`` runs methods and returns the run, ``predict(...)`` says how long that takes, ``load_run(path)``
 reads a finished run and ``study(name)`` makes a table or figure of the paper. Importing this package loads neither

@@ -45,9 +45,7 @@ def predict(
     tell : callable
         Called with each line that a user should see meanwhile.
     **options
-        All further options of ``prime-audit plan``:
-
-        {options}
+        The other options of ``prime-audit plan``, by keyword; ``help(predict)`` lists them.
 
     Returns
     -------

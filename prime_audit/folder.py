@@ -148,7 +148,8 @@ class Run:
         """Return a table for pandas: results, comparisons, leaks, predictions, scores, models, costs … (``frames``)."""
         from prime_audit.io.frames import frame
 
-        return frame(self, name)
+        files = {"predictions": self.predictions, "scores": self.scores, "models": self.models}
+        return frame(self.path, self.record, files, name)
 
 
 def load_run(path: str | Path) -> Run:

@@ -20,10 +20,15 @@ from prime_audit.errors import UserError
 
 SCHEMA = "prime-audit/record/1"
 FAILED = "failed: "
-"""Prefix of the reason of a result that failed, in contrast to one that does not apply. See ``failures``."""
+"""Prefix of the reason of a result that failed, in contrast to one that does not apply. Ask ``failed``."""
 _T = TypeVar("_T")
 _LARGEST = 10**18
 """Upper limit of any integer; no count or hash comes near it."""
+
+
+def failed(reason: str | None) -> bool:
+    """Whether a figure's reason says that computing it failed, not that it does not apply."""
+    return reason is not None and reason.startswith(FAILED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,7 +316,7 @@ class Record:
     failures: tuple[Failure, ...] = ()
     """Parts that failed while the rest continued, or sharers whose training diverged; their results are null."""
     plugins: Mapping[str, Any] = field(default_factory=dict)
-    """By ``method NAME`` and ``attack NAME``: the plugin's version and origin; for a single file its sha256."""
+    """By kind and name, as ``attack loss``: a plugin's version and origin; for a single file its sha256."""
     schema: str = SCHEMA
     """Name and version of this format."""
 

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No property fails because the machine is busy.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 CORPUS = [
     "Which tag does this movie relate to? Description: a knight rides out to find the lost star. Tag: fantasy",
@@ -167,7 +172,7 @@ def content() -> Callable[[Any], dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Said:
-    """What a command said."""
+    """What a command printed."""
 
     code: int
     out: str

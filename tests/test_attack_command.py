@@ -142,7 +142,7 @@ def test_bad_input_is_one_line(copy: Path, words: dict[str, str], message: str) 
 
 def test_attacks_on_attacks_and_games_not_played_are_refused(copy: Path) -> None:
     made = attack(copy, "loss", games="paper", quiet=True)
-    with pytest.raises(UserError, match="name the folder of that run"):
+    with pytest.raises(UserError, match="pass the folder of that run"):
         attack(made.path, "loss", quiet=True)
     record = json.loads((copy / "record.json").read_text(encoding="utf-8"))
     record["spec"]["games"] = ["paper"]

@@ -15,11 +15,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from prime_audit.io.markup import number
 from prime_audit.plan.plan import parse_methods
 from prime_audit.record import Comparison, Data, Model, Record, Result, Times
-from prime_audit.report import frontier
-from prime_audit.report import tables as board
+from prime_audit.report import frontier, table, text
+from prime_audit.report.from_record import render_all, sheet_of
 from prime_audit.report.series import alpha_of, series_of
+from prime_audit.report.sheet import is_leakage
+from prime_audit.report.table import Cell, Table
+from prime_audit.report.views import TaskView, views
 from prime_audit.settings import load_settings
 
 METRICS = {"LaMP-2": ("accuracy", "f1"), "LaMP-3": ("MAE", "RMSE"), "LaMP-4": ("rouge-1", "rouge-L")}
@@ -166,53 +170,71 @@ def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METH
 
 def shown(record: Record, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(board.terminal(record))
+    console.print(text.terminal(sheet_of(record, "run"), width))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
+def tables(record: Record) -> list[Table]:
+    """Return each task's utility with the leakage of its first game, controls too."""
+
+    def whole(view: TaskView) -> Table:
+        leakage = [c for group in view.groups[:1] for c in (*group.columns, *group.controls)]
+        return view.table([*view.utility, *leakage])
+
+    return [whole(view) for view in views(sheet_of(record, "run"))]
+
+
+def titles(shown: Table) -> tuple[str, ...]:
+    return tuple(name for _, name in shown.head)
+
+
 def test_rows_are_methods_and_columns_figures() -> None:
-    (table,) = board.rows(invent())
+    (found,) = tables(invent())
     leak = ("AUC", "AUC base", "AUC − base", "AUC length only")
-    assert table.columns == ("accuracy ↑", "Δ np", "f1 ↑", "Δ np", *leak)
-    assert table.methods == METHODS
-    by_method = dict(zip(table.methods, table.cells, strict=True))
-    assert by_method["np"][1] == board.Cell(signed=True)
-    assert (by_method["np"][4].value, by_method["np"][4].reason) == (None, NOBODY)
+    assert titles(found) == ("accuracy ↑", "Δ np", "f1 ↑", "Δ np", *leak)
+    assert found.labels == tuple((m,) for m in METHODS)
+    by_method = dict(zip(METHODS, found.cells, strict=True))
+    assert by_method["np"][1] == Cell(signed=True)
+    for place in (4, 6):  # no AUC, and no difference to the base's for the same reason
+        assert (by_method["np"][place].value, by_method["np"][place].reason) == (None, NOBODY)
     assert [by_method[m][0].rank for m in METHODS] == [0] * (len(METHODS) - 2) + [2, 1]
-    assert all(cell.rank == 0 for line in table.cells for cell in line[4:])
+    assert all(cell.rank == 0 for line in found.cells for cell in line[4:])
 
 
 def test_errors_rank_downwards_and_ties_share_a_place() -> None:
-    (table,) = board.rows(invent(("LaMP-3",)))
-    assert table.columns[0] == "MAE ↓"
-    assert [line[0].rank for line in table.cells][:3] == [1, 2, 0]
+    (found,) = tables(invent(("LaMP-3",)))
+    assert titles(found)[0] == "MAE ↓"
+    assert [line[0].rank for line in found.cells][:3] == [1, 2, 0]
     record = invent(methods=("np", "rag"))
     equal = tuple(
         replace(r, value=0.50004) if r.method == "rag" else replace(r, value=0.5) for r in record.results
     )
-    (tied,) = board.rows(replace(record, results=equal))
+    (tied,) = tables(replace(record, results=equal))
     assert [line[0].rank for line in tied.cells] == [0, 0]  # equal as displayed: no contest
 
 
 def test_columns_without_figures_are_left_out() -> None:
     record = invent(methods=("rag", "oppu"))
-    bare = tuple(r for r in record.results if not board.is_leakage(r.metric))
-    (table,) = board.rows(replace(record, results=bare, comparisons=()))
-    assert table.columns == ("accuracy ↑", "f1 ↑")
-    assert "leakage" not in " ".join(table.notes)
+    bare = replace(
+        record, results=tuple(r for r in record.results if not is_leakage(r.metric)), comparisons=()
+    )
+    (found,) = tables(bare)
+    assert titles(found) == ("accuracy ↑", "f1 ↑")
+    assert "leakage" not in " ".join(sheet_of(bare, "run").notes)
 
 
 def test_the_first_game_and_attack_are_shown() -> None:
     record = invent()
     second = tuple(replace(r, value=0.9, attack="zlib") for r in record.results if r.metric == "auc")
-    assert board.rows(replace(record, results=record.results + second)) == board.rows(record)
+    assert tables(replace(record, results=record.results + second)) == tables(record)
+    assert "attack loss" in shown(replace(record, results=record.results + second))
 
 
 @pytest.mark.parametrize("task", ["LaMP-2", "LaMP-3"])
 def test_terminal_fits_a_hundred_columns(task: str) -> None:
-    text = shown(invent((task,)))
-    assert max(map(len, text.splitlines())) <= 100
+    drawn = shown(invent((task,)))
+    assert max(map(len, drawn.splitlines())) <= 100
     for expected in (
         *METHODS[:4],
         "k=3",
@@ -223,16 +245,16 @@ def test_terminal_fits_a_hundred_columns(task: str) -> None:
         "95 % bootstrap",
         "330 questions",
     ):
-        assert expected in text
-    assert "7 sharers" in text
-    assert "! cut" in text
-    assert "…" not in text  # nothing is cut off
+        assert expected in drawn
+    assert "7 sharers" in drawn
+    assert "! cut" in drawn
+    assert "…" not in drawn  # nothing is cut off
 
 
 def test_markdown_and_how_to_make_it_again() -> None:
     record = invent(("LaMP-2", "LaMP-3"))
-    text = board.markdown(record)
-    assert record.command in text
+    page = text.markdown(sheet_of(record, "run"))
+    assert record.command in page
     for expected in (
         "## LaMP-2",
         "## LaMP-3",
@@ -241,15 +263,16 @@ def test_markdown_and_how_to_make_it_again() -> None:
         "−0.020 [−0.030, +0.010]",
         "* ¹ ",
     ):
-        assert expected in text
-    np_row = next(line for line in text.splitlines() if line.startswith("| `np`"))
-    assert np_row.count("n/a¹") == 3
-    assert "nan" not in text
+        assert expected in page
+    below = page.split("## LaMP-2")[1]
+    np_row = next(line for line in below.splitlines() if line.startswith("| `np`"))
+    assert np_row.count("n/a¹") == 4  # AUC, base, their difference, length
+    assert "nan" not in page
 
 
 def test_csv_holds_every_figure_in_full() -> None:
     record = invent()
-    read = list(csv.DictReader(io.StringIO(board.csv(record))))
+    read = list(csv.DictReader(io.StringIO(text.csv(sheet_of(record, "run")))))
     assert len(read) == len(record.results)
     assert [float(r["value"]) if r["value"] else None for r in read] == [r.value for r in record.results]
     prime = next(r for r in read if r["method"] == "prime" and r["metric"] == "auc")
@@ -258,33 +281,37 @@ def test_csv_holds_every_figure_in_full() -> None:
 
 
 def test_numbers() -> None:
-    assert [board.number(x, True) for x in (0.0004, -0.0004, -0.5, 0.5)] == [
+    assert [number(x, True) for x in (0.0004, -0.0004, -0.5, 0.5)] == [
         "0.000",
         "0.000",
         "−0.500",
         "+0.500",
     ]
-    assert board._short_interval(board.Cell(1.0, (0.9, 1.25))) == "0.90–1.25"
-    assert board._short_interval(board.Cell(0.1, (-0.021, 0.083), signed=True)) == "−.021 +.083"
+    assert table._short(Cell(1.0, (0.9, 1.25))) == "0.90–1.25"
+    assert table._short(Cell(0.1, (-0.021, 0.083), signed=True)) == "−.021 +.083"
 
 
 def test_render_all_is_deterministic(tmp_path: Path) -> None:
     record = invent(("LaMP-2", "LaMP-3", "LaMP-4"))
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        board.render_all(record, tmp_path / name)
+        render_all(record, tmp_path / name)
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     assert files == ["frontier.png", "frontier.svg", "index.html", "table.csv", "table.md"]
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def drawn(record: Record) -> dict[str, bytes]:
+    return frontier.draw(sheet_of(record, "run"), record.intervals.level)
+
+
 def test_svg_keeps_text_and_escapes_it() -> None:
     record = invent(methods=("np", "<&$x_1$>", "_hidden", "prime"))
-    svg = frontier.draw(record)["svg"].decode()
-    text = " ".join(ElementTree.fromstring(svg).itertext())
+    svg = drawn(record)["svg"].decode()
+    words = " ".join(ElementTree.fromstring(svg).itertext())
     for label in ("<&$x_1$>", "_hidden", "prime", "accuracy", "membership AUC", "no members"):
-        assert label in text
+        assert label in words
     assert "dc:date" not in svg
 
 
@@ -300,7 +327,7 @@ def test_series_and_alphas() -> None:
 
 
 def test_a_sweep_is_joined_in_the_order_of_alpha() -> None:
-    (panel,) = frontier.panels(invent())
+    (panel,) = frontier.panels(sheet_of(invent(), "run"))
     merged = [point for point in panel.points if point.auc]
     (sweep,) = frontier._sweeps(merged)
     assert [point.alpha for point in sweep] == [0.2, 0.6]
@@ -312,7 +339,9 @@ def test_a_sweep_is_joined_in_the_order_of_alpha() -> None:
 
 def test_a_sweep_has_its_default_point() -> None:
     """``prime`` ran at alpha 0, which its label does not say."""
-    (panel,) = frontier.panels(invent(methods=("np", "prime", "prime:alpha=0.6", "prime:alpha=0.2")))
+    (panel,) = frontier.panels(
+        sheet_of(invent(methods=("np", "prime", "prime:alpha=0.6", "prime:alpha=0.2")), "run")
+    )
     (sweep,) = frontier._sweeps([point for point in panel.points if point.auc])
     assert [(point.method, point.alpha) for point in sweep] == [
         ("prime", 0.0), ("prime:alpha=0.2", 0.2), ("prime:alpha=0.6", 0.6),
@@ -322,19 +351,19 @@ def test_a_sweep_has_its_default_point() -> None:
 def test_tables_with_f1_say_how_its_interval_leans() -> None:
     line = "f1: percentile intervals lean low: a resample may lack a class, which then counts 0."
     for task, expected in (("LaMP-2", 1), ("LaMP-4", 0)):
-        assert board.markdown(invent((task,))).count(f"* {line}\n") == expected
+        assert text.markdown(sheet_of(invent((task,)), "run")).count(f"* {line}\n") == expected
         assert shown(invent((task,)), width=120).count(line) == expected
 
 
 def test_a_record_without_leakage_or_results_still_draws() -> None:
-    assert frontier.draw(invent(methods=("np", "rag")))["png"].startswith(b"\x89PNG")
+    assert drawn(invent(methods=("np", "rag")))["png"].startswith(b"\x89PNG")
     empty = replace(invent(), results=(), comparisons=())
-    assert frontier.draw(empty)["svg"]
-    assert board.rows(empty) == ()
+    assert drawn(empty)["svg"]
+    assert tables(empty) == []
 
 
 def test_board_needs_no_torch_and_no_matplotlib_until_it_draws() -> None:
     heavy = "{'torch', 'matplotlib', 'rich'}"
-    code = f"import sys, prime_audit.report.tables, prime_audit.report.frontier; print({heavy} & set(sys.modules))"
+    code = f"import sys, prime_audit.report.from_record, prime_audit.report.text; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

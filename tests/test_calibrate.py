@@ -12,8 +12,10 @@ import pytest
 from scipy.stats import norm
 
 from prime_audit.calibration.calibrate import ATTACKS, calibrate
-from prime_audit.calibration.trials import gaussian_mu, outcome, randomised_response, simulated, trials
+from prime_audit.calibration.trials import gaussian_mu, outcome, randomised_response, trials
 from prime_audit.errors import UserError
+from prime_audit.games.exam.simulated import simulated
+from prime_audit.plugins.loading import load_game
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +50,9 @@ def test_the_same_seed_gives_the_same_files(merged: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("game", ["paper", "heldout"])
 def test_a_strong_leak_is_found_and_nothing_is_not(game: str) -> None:
-    strong = [outcome(simulated(game, rng, 1.0), 0) for rng in trials(5, 1)]
+    strong = [outcome(simulated(load_game(game), rng, 1.0), 0) for rng in trials(5, 1)]
     assert all(o.p <= 0.05 for o in strong)
-    null = [outcome(simulated(game, rng), 0) for rng in trials(20, 2)]
+    null = [outcome(simulated(load_game(game), rng), 0) for rng in trials(20, 2)]
     assert sum(o.p <= 0.05 for o in null) <= 4
     assert sum(o.verdict == "leaks" for o in null) <= (4 if game == "heldout" else 0)
     assert {o.verdict for o in strong} == {"leaks" if game == "heldout" else "confounded"}
@@ -59,7 +61,7 @@ def test_a_strong_leak_is_found_and_nothing_is_not(game: str) -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("game", ["paper", "heldout"])
 def test_the_clustered_test_holds_its_level(game: str) -> None:
-    found = [outcome(simulated(game, rng), 0) for rng in trials(200, 3)]
+    found = [outcome(simulated(load_game(game), rng), 0) for rng in trials(200, 3)]
     rate = np.mean([o.p <= 0.05 for o in found])
     assert 0.02 <= rate <= 0.086
     if game == "paper":  # whole sharers are members: items are far from independent

@@ -37,7 +37,7 @@ def settled(run: Run) -> dict[str, Any]:
 def planned(
     small_data: Callable[[str], Path], small: Sequence[str], llama_folder: Path
 ) -> Callable[..., Any]:
-    from prime_audit.runs.run import open_all
+    from prime_audit.runs.perform import open_all
 
     def make(*sets: str, methods: str = METHODS) -> Any:
         plan = make_plan(
@@ -120,8 +120,10 @@ def test_a_run_finds_kept_what_workers_carried_out(
         monkeypatch.setattr(
             f"prime_audit.engine.engine.Engine.{name}", lambda *_: pytest.fail("not kept: a model was asked")
         )
-    monkeypatch.setattr("prime_audit.community.build.train_adapters", lambda *_, **__: pytest.fail("trained"))
-    monkeypatch.setattr("prime_audit.community.build.train_gates", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(
+        "prime_audit.community.training.train_adapters", lambda *_, **__: pytest.fail("trained")
+    )
+    monkeypatch.setattr("prime_audit.community.training.train_gates", lambda *_, **__: pytest.fail("trained"))
     run = quick(METHODS, **words, out=tmp_path / "run", cache=tmp_path / "cache")
     assert content(run) == content(alone)
     assert list(run.scores()) == list(alone.scores())

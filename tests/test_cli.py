@@ -43,7 +43,7 @@ def command(*words: object) -> str:
 
 def test_scoring_and_playing_load_no_more_than_they_use() -> None:
     code = (
-        "import prime_audit.games.play, prime_audit.prime.prime;"
+        "import prime_audit.games.exam.play, prime_audit.prime.prime;"
         "from prime_audit.lamp.metrics import rouge; rouge('a b', 'b')"
     )
     assert loaded(code) == set()
@@ -345,9 +345,9 @@ def test_merge_by_the_factor_rule_sums_the_factors(
     ("count", "words", "message"),
     [
         (2, ("--weights", "0.5"), "2 adapters need 2 finite numbers"),
-        (2, ("--weights", "0.5,nan"), "give numbers such as 0.5,0.3"),
+        (2, ("--weights", "0.5,nan"), "pass numbers such as 0.5,0.3"),
         (2, ("--weights", "0.5,NaN"), "2 adapters need 2 finite numbers"),
-        (2, ("--weights", "a,b"), "give numbers such as 0.5,0.3"),
+        (2, ("--weights", "a,b"), "pass numbers such as 0.5,0.3"),
         (2, ("--weights", "none.json"), "--weights none.json: cannot be read"),
         (3, ("--weights", "1,1,1", "--rule", "factor"), "equal rank and alpha; use --rule delta"),
         (1, ("--weights", "1", "--rule", "sum"), "'sum' is not one of 'delta', 'factor'"),

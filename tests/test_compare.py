@@ -22,6 +22,7 @@ from sklearn.metrics import (
 
 import prime_audit
 from prime_audit import Run, compare, load_run
+from prime_audit.cache.numeric import LIBRARIES
 from prime_audit.errors import UserError
 from prime_audit.lamp.tasks import TASKS
 
@@ -72,7 +73,7 @@ def test_the_record_says_what_was_run(run: Run, small: Sequence[str]) -> None:
     assert record.methods["prime+pag"]["LaMP-4"]["pag.k"] is None
     assert record.methods["prime"]["LaMP-2"]["prime.budget"] == 5
     assert record.seeds == {"run": 0}
-    assert {"python", "prime-audit", "torch", "nevergrad"} <= set(record.versions)
+    assert {"python", "prime-audit", *LIBRARIES} == set(record.versions)
     assert [d.users for d in record.data] == [{"adapt": 2, "targets": 3, "candidates": 7}] * 2
     assert all(len(d.sha256) == len(d.split_sha256) == 64 for d in record.data)
     assert record.model.name == "mini"
@@ -234,16 +235,16 @@ def test_the_alpha_sweep_shares_its_first_candidate(run: Run) -> None:
 def test_held_out_items_are_in_no_training_prompt(
     quick: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prime_audit.community import build
+    from prime_audit.community import build, training
 
     trained: dict[str, list[tuple[str, str]]] = {}
-    plain = build.train_adapters
+    plain = training.train_adapters
 
     def watched(base: Any, jobs: Any, *rest: Any, **more: Any) -> Any:
         trained.update({job.owner: list(job.examples) for job in jobs})
         return plain(base, jobs, *rest, **more)
 
-    monkeypatch.setattr(build, "train_adapters", watched)
+    monkeypatch.setattr(training, "train_adapters", watched)
     seen: list[Any] = []
     choose = build.choose_sharers
     monkeypatch.setattr(build, "choose_sharers", lambda *a, **k: seen.extend(choose(*a, **k)) or tuple(seen))
@@ -294,8 +295,8 @@ def test_a_warm_run_asks_searches_and_fits_nothing(
     cold = quick("perpcs,prime:select=recommended", out=tmp_path / "cold", **words)
     assert [w for w in cold.record.warnings if "longer than the model's context" in w]
     for name in (
-        "prime.prime.Search",
-        "games.controls._classifier",
+        "prime.objective.Search",
+        "games.exam.controls._classifier",
         "community.build.cluster_users",
         "engine.engine.Engine._generate",
         "engine.engine.Engine._observe",
@@ -330,12 +331,12 @@ def test_a_folder_of_another_run_is_refused_and_its_own_is_taken_up(
 def test_what_fails_half_way_leaves_nothing(
     quick: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prime_audit.report import tables as board
+    from prime_audit.report import from_record
 
     def fail(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(board, "render_all", fail)
+    monkeypatch.setattr(from_record, "render_all", fail)
     with pytest.raises(KeyboardInterrupt):
         quick("np", task="LaMP-3", out=tmp_path / "a" / "b")
     assert not (tmp_path / "a").exists()

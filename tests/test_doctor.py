@@ -229,7 +229,7 @@ def test_what_is_wrong_with_a_method_is_named(
 def test_adapters_made_of_sharers_say_of_whose(tmp_path: Path, told: bool, message: str | None) -> None:
     old = "return {target: Personal(alone(bank_name(s)), (s,)) for target, s in near.items()}"
     new = (
-        "made = united(scene, ({s} for s in near.values()), Trim('ties', 0.5, 'factor'))\n"
+        "made = united(scene.community, scene.stage, ({s} for s in near.values()), Trim('ties', 0.5, 'factor'))\n"
         f"    if not {told}: scene.engine.bank.made_of.clear()\n"
         "    return {t: Personal(alone(made[frozenset({s})][0]), (s,)) for t, s in near.items()}"
     )
@@ -249,7 +249,7 @@ def test_adapters_made_of_sharers_say_of_whose(tmp_path: Path, told: bool, messa
     ("old", "new", "message"),
     [
         ('"1 is the nearest sharer"', '""', "rank has no help"),
-        ("*, rank", "*, k", "k, rank stands in the signature or in params, not in both"),
+        ("*, rank", "*, k", "k, rank must be both in the signature and in params"),
         ('"rank", 1,', '"rank", "preset:prime.ranks",', "rank: default 'preset:prime.ranks' cannot be read"),
     ],
 )
@@ -285,11 +285,11 @@ def test_a_new_attack_passes_its_own_test(tmp_path: Path, say: Callable[..., Any
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("My-Attack", "take small letters, digits and _, beginning with a letter"),
-        ("_mine", "take small letters"),
-        ("class", "take small letters"),
-        ("test_it", "take small letters"),
-        ("../mine", "take small letters"),
+        ("My-Attack", "use small letters, digits and _, beginning with a letter"),
+        ("_mine", "use small letters"),
+        ("class", "use small letters"),
+        ("test_it", "use small letters"),
+        ("../mine", "use small letters"),
         ("loss", "the name is taken by attack loss of prime-audit"),
         ("prime", "the name is taken by method prime of prime-audit"),
     ],
@@ -307,14 +307,14 @@ def test_nothing_is_overwritten(tmp_path: Path, say: Callable[..., Any], file: s
     said = say("new", "attack", "mine", "--out", tmp_path)
     assert (said.code, said.err) == (
         2,
-        f"prime-audit: {tmp_path / file}: exists already; take another name or another --out\n",
+        f"prime-audit: {tmp_path / file}: exists already; choose another name or another --out\n",
     )
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(file, "kept")]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    from prime_audit.authoring.scaffold import new_attack
+    from prime_audit.authoring.scaffold import new_plugin
 
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        new_attack("mine", tmp_path / "file")
+        new_plugin("attack", "mine", tmp_path / "file")

@@ -15,7 +15,8 @@ from prime_audit.errors import PartError, UserError
 from prime_audit.faults import one_line
 from prime_audit.folder import Run
 from prime_audit.record import Failure, Result, record_from_json
-from prime_audit.report import panel
+from prime_audit.report.from_record import sheet_of
+from prime_audit.report.views import panel
 from prime_audit.seeds import seed_of
 
 METHOD = '''"""Everybody gets the nearest sharer's adapter, where nothing is in the way."""
@@ -256,13 +257,19 @@ def test_an_attack_that_raises_leaves_the_others_figures(
     }
     assert {f.file for f in run.record.failures} == {"failures/001.txt"}  # one fault, one traceback
     # The control panel has them in their rows, in the file and on the terminal.
-    told = (run.path / "table.md").read_text("utf-8").partition("### Control panel")[2].partition("\n\n*")[0]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if "odd" in line]
+    told = (run.path / "table.md").read_text("utf-8").partition("### Control panel")[2]
+    lines = told.partition("\n\n")[2].partition("\n\n")[0].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "odd" in line]
+    number = rows[0][-1].removeprefix("failed")
     assert [(row[:3], set(row[3:-1]), row[-1]) for row in rows] == [
-        (["soup", game, "odd"], {"–"}, "failed (see failures/001.txt)") for game in ("paper", "heldout")
+        (["soup", game, "odd"], {"–"}, f"failed{number}") for game in ("paper", "heldout")
     ]
+    (reason,) = [line for line in told.splitlines() if line.startswith(f"* {number} ")]
+    assert "failed: KeyError" in reason
+    assert "traceback in failures/001.txt" in told.partition("## Failures")[2]
     shown = say("show", run.path).out.split("control panel")[1].split("AUC: how")[0]
-    assert len([line for line in shown.splitlines() if line.rstrip().endswith(" 001.txt)")]) == 2
+    assert len([line for line in shown.splitlines() if line.rstrip().endswith(f" failed{number}")]) == 2
+    assert f"{number} failed: attack odd failed: KeyError" in shown
     alone = quick("soup", task="LaMP-3", attacks="loss", out=tmp_path / "alone")
     assert [r for r in run.record.results if r.attack != "odd"] == list(alone.record.results)
     # The same on stored signals; mended, it is scored without the model.
@@ -291,15 +298,22 @@ def test_a_failed_attack_stands_beside_the_labels_that_it_cost(
         plugins=[file],
     )
     assert {f.method for f in run.record.failures if f.stage == "game heldout"} == {"soup", "prime"}
-    rows = panel.rows(run.record, "LaMP-3")
+    sheet = sheet_of(run.record, "run")
+    table = panel(sheet, "LaMP-3")
+    rows = [
+        (methods, cells[0].text, cells[1].text)
+        for (methods,), cells in zip(table.labels, table.cells, strict=True)
+    ]
     by_attack = {
-        attack: [(game, m) for methods, game, a, *_ in rows if a == attack for m in methods.split(", ")]
+        attack: [(game, m) for methods, game, a in rows if a == attack for m in methods.split(", ")]
         for attack in ("loss", "odd")
     }
     assert sorted(by_attack["odd"]) == sorted(by_attack["loss"])
     assert ("heldout", "prime+rag") in by_attack["odd"]
     assert ("target", "rag") in by_attack["odd"]
-    assert {row[-1] for row in rows if row[2] == "odd"} == {"failed (see failures/001.txt)"}
+    (reason,) = {cells[-1].reason for cells in table.cells if cells[1].text == "odd"}
+    assert reason.startswith("failed: attack odd failed: KeyError")
+    assert any(line.endswith("traceback in failures/001.txt") for line in sheet.failures)
 
 
 def test_a_leaderboard_refuses_what_failed_and_takes_the_rest(
@@ -354,7 +368,7 @@ def test_a_sharer_whose_training_diverges_is_left_out_and_named(
     content: Callable[[Run], dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from prime_audit.community import build
+    from prime_audit.community import build, training
 
     words = {"task": "LaMP-3"}
     methods = "perpcs,prime"
@@ -389,7 +403,7 @@ def test_a_sharer_whose_training_diverges_is_left_out_and_named(
         assert a.value == pytest.approx(b.value, abs=1e-3)
 
     # That she diverged is kept: nothing is trained again, and the record is the same.
-    monkeypatch.setattr(build, "train_adapters", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(training, "train_adapters", lambda *_, **__: pytest.fail("trained again"))
     again = quick(methods, out=tmp_path / "again", cache=tmp_path / "cache", **words)
     assert content(again) == content(run)
 

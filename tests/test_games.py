@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from prime_audit import Run, compare
-from prime_audit.community import build
+from prime_audit.community import training
 from prime_audit.community.held import hold_back
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError
-from prime_audit.games.deal import GAMES
 from prime_audit.lamp.data import Dataset, Item, User
 from prime_audit.lamp.prompts import item_examples
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import make_plan
+from prime_audit.plugins.loading import load_game
 
 
 def aucs(run: Run, game: str, metric: str = "auc") -> dict[str, float | None]:
@@ -36,8 +36,9 @@ def reasons(run: Run, game: str) -> dict[str, str | None]:
 
 def test_every_game_is_listed(say: Callable[..., Any]) -> None:
     listed = json.loads(say("list", "games", "--json").out)
-    assert [row["game"] for row in listed] == ["paper", "heldout", "inclusion", "target"] == list(GAMES)
-    assert all(game.randomised == (name != "paper") for name, game in GAMES.items())
+    names = [row["game"] for row in listed]
+    assert names == ["heldout", "inclusion", "paper", "target"]
+    assert all(load_game(name).design.randomised == (name != "paper") for name in names)
 
 
 # -- the target game -----------------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ def test_held_out_items_are_seen_by_nobody_but_the_auditor(
     from prime_audit.settings import load_settings
 
     texts: list[str] = []
-    train, embed, generate = build.train_adapters, Encoder.embed, Engine.generate
+    train, embed, generate = training.train_adapters, Encoder.embed, Engine.generate
     assemble = assembly.assemble
 
     def trains(base: Any, jobs: Any, *rest: Any, **more: Any) -> Any:
@@ -123,7 +124,7 @@ def test_held_out_items_are_seen_by_nobody_but_the_auditor(
         texts.extend(f"{p} {g}" for unit in units for p, g in unit.examples)
         return assemble(engine, units, *rest)
 
-    monkeypatch.setattr(build, "train_adapters", trains)
+    monkeypatch.setattr(training, "train_adapters", trains)
     monkeypatch.setattr(Encoder, "embed", embeds)
     monkeypatch.setattr(Engine, "generate", generates)
     monkeypatch.setattr(assembly, "assemble", assembles)
@@ -135,10 +136,10 @@ def test_held_out_items_are_seen_by_nobody_but_the_auditor(
         assert one.others
         for item in one.user.history:
             assert (item.fields["text"] in everything) == (item.id not in one.others), item.id
-    (line,) = [w for w in run.record.warnings if "target game holds" in w]
-    assert any("can tell of no more than it read" in w for w in run.record.warnings)
+    (line,) = [w for w in run.record.warnings if "target game holds out" in w]
+    assert any("can leak only that part" in w for w in run.record.warnings)
     count, total = sum(len(h.others) for h in held.values()), sum(len(h.user.history) for h in held.values())
-    assert f"holds {count} of the targets' {total} history items out" in line
+    assert f"holds out {count} of the targets' {total} history items" in line
 
 
 def test_np_tells_nothing_of_a_target(quick: Callable[..., Run]) -> None:
@@ -302,13 +303,13 @@ def test_private_sharers_state_what_they_satisfy(
     content: Callable[[Run], dict[str, Any]],
 ) -> None:
     jobs: dict[str, tuple[Any, Any]] = {}
-    train = build.train_adapters
+    train = training.train_adapters
 
     def watched(base: Any, asked: Any, *rest: Any, privacy: Any = None, **more: Any) -> Any:
         jobs.update({job.owner: (job, privacy) for job in asked})
         return train(base, asked, *rest, privacy=privacy, **more)
 
-    monkeypatch.setattr(build, "train_adapters", watched)
+    monkeypatch.setattr(training, "train_adapters", watched)
     words = {"sharer_dp": "epsilon=8,clip=0.2", "cache": tmp_path / "cache"}
     run = quick("oppu,perpcs,prime", **words)
     for owner, (job, privacy) in jobs.items():

@@ -17,10 +17,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from prime_audit import Run, compare
+from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import FIELDS, Signals
-from prime_audit.games.deal import GAMES
-from prime_audit.games.pool import Pool
-from prime_audit.plugins.loading import available, load_attack
+from prime_audit.plugins import Audited
+from prime_audit.plugins.loading import available, load_attack, load_game
 
 BUILT_IN = sorted(n for n, p in available("attack").items() if p.module.startswith("prime_attacks."))
 LAST = 3
@@ -106,7 +106,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, small: Sequence[str]) -> Seen
     """Run every built-in attack, and three of this test, in both games on data with copied items."""
     import torch
 
-    from prime_audit.games.observe import Leakage
+    from prime_audit.games.exam.queries import Reader
     from prime_audit.lamp.world.world import write_world
 
     torch.set_num_threads(1)
@@ -119,13 +119,13 @@ def seen(tmp_path_factory: pytest.TempPathFactory, small: Sequence[str]) -> Seen
         path.write_text(text, encoding="utf-8")
     pools: list[Pool] = []
     with pytest.MonkeyPatch.context() as patch:
-        plain = Leakage.__init__
+        plain = Reader.__init__
 
-        def watched(self: Leakage, *words: Any, **more: Any) -> None:
+        def watched(self: Reader, *words: Any, **more: Any) -> None:
             plain(self, *words, **more)
             pools.append(self.pool)
 
-        patch.setattr(Leakage, "__init__", watched)
+        patch.setattr(Reader, "__init__", watched)
         run = compare(
             "prime,perpcs",
             tasks="LaMP-4",
@@ -215,9 +215,9 @@ def _copied(users: list[dict[str, Any]]) -> set[tuple[str, str]]:
 
 def pool(owners: Sequence[str], trained: Sequence[bool]) -> Pool:
     some, marks = ["x"] * len(owners), np.array(trained, dtype=np.bool_)
-    return Pool(
-        owners, some, some, some, marks, marks, np.ones(len(owners), dtype=np.bool_), [()] * len(owners)
-    )
+    texts = {"owners": owners, "ids": some, "prompts": some, "golds": some}
+    every = np.ones(len(owners), dtype=np.bool_)
+    return Pool(**texts, trained=marks, last=marks, drawn=every, twins=[()] * len(owners))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,8 @@ def pool(owners: Sequence[str], trained: Sequence[bool]) -> Pool:
 def test_a_game_that_says_nothing_gives_its_reason(
     game: str, merged: Sequence[str], trained: Sequence[int], reason: str
 ) -> None:
-    dealt = GAMES[game].deal("t", merged, pool("aabb", [bool(t) for t in trained]))
+    audited = Audited(target="t", merged=merged)
+    dealt = load_game(game).deal(audited, pool("aabb", [bool(t) for t in trained]))
     assert (dealt.reason, len(dealt.rows), len(dealt.members)) == (reason, 0, 0)
 
 
@@ -427,9 +428,8 @@ def test_undefined_items_are_counted_and_get_the_median(seen: Seen) -> None:
                 count += bool(odd)
         assert leak.undefined == count > 0
     assert {x.undefined for x in seen.run.record.leaks if x.attack in FORMULAS} == {0}
-    assert "half, game paper: undefined for" in " ".join(
-        (seen.run.path / "table.md").read_text(encoding="utf-8").split()
-    )
+    written = " ".join((seen.run.path / "table.md").read_text(encoding="utf-8").split())
+    assert re.search(r"half, game paper: \d+ of [\d,]+ items undefined", written)
 
 
 def test_texts_that_stand_on_both_sides_are_counted(seen: Seen) -> None:

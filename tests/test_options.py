@@ -82,7 +82,14 @@ def test_one_row_is_an_option_everywhere(flavour: Option, tmp_path: Path) -> Non
     def function(**options: Any) -> None:
         """Do.
 
-        {options}
+        Parameters
+        ----------
+        **options
+            All.
+
+        Returns
+        -------
+        None
         """
 
     assert "ice_cream : str, default 'plain'\n    The flavour of the run." in (function.__doc__ or "")

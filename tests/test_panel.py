@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import io
+import json
+import textwrap
 from dataclasses import replace
 from typing import get_args
 
@@ -12,18 +15,23 @@ from rich.console import Console
 
 from prime_audit.audit.panels import AucEstimate
 from prime_audit.audit.verdict import BLIND, PValues, Word, verdict
-from prime_audit.boards import tables
-from prime_audit.games.deal import GAMES
 from prime_audit.io.markup import markdown_text
-from prime_audit.record import Comparison, Failure, Leak, Record
-from prime_audit.report import page, panel
-from prime_audit.report import tables as board
+from prime_audit.plan.plan import parse_methods
+from prime_audit.plugins.loading import available, load_game
+from prime_audit.record import Comparison, Failure, Leak, Record, Result
+from prime_audit.report import columns, page, page_data, text, views
+from prime_audit.report.columns import LEGEND, MEANINGS, PANEL, VERDICTS, Column
 from prime_audit.report.from_record import sheet_of
+from prime_audit.report.sheet import Judged
+from prime_audit.report.table import Cell
+from prime_audit.report.views import panel
 
-from .boards.invented import run_record
+from .boards.invented import METHODS, run_record
 
-LACKING = "over base n/a: the record holds no difference to the unmerged base's AUC"
+LONG = next(spec.label for spec in parse_methods("prime:alpha=0.6,k=3+rag"))
+LACKING = "the record holds no difference to the unmerged base's AUC"
 TPR = {"0.1": 0.16, "0.01": 0.07, "0.001": None}
+GAMES = {name: load_game(name) for name in available("game")}
 
 
 def leak(method: str, game: str, attack: str = "loss", verdict: str = "no leak found") -> Leak:
@@ -72,16 +80,36 @@ def gap(of: Leak, difference: float | None = 0.124, reason: str | None = None) -
 
 def record_of(leaks: tuple[Leak, ...], gaps: tuple[Comparison, ...]) -> Record:
     """Return a run of one task with these figures."""
-    made = run_record(tasks=("LaMP-2",))
-    return replace(made, leaks=leaks, comparisons=(*made.comparisons, *gaps))
+    made = run_record(methods=(*METHODS, LONG), tasks=("LaMP-2",))
+    known = {(r.method, r.game, r.attack) for r in made.results}
+    more = [
+        Result(
+            task=x.task,
+            method=x.method,
+            metric="auc",
+            value=x.auc,
+            ci=x.ci,
+            n=400,
+            game=x.game,
+            attack=x.attack,
+        )
+        for x in leaks
+        if (x.method, x.game, x.attack) not in known
+    ]
+    return replace(made, results=(*made.results, *more), leaks=leaks, comparisons=(*made.comparisons, *gaps))
 
 
 def shown(record: Record) -> str:
     """Return what the terminal shows of a record, 100 columns wide."""
     console = Console(width=100, file=io.StringIO(), force_terminal=False)
-    console.print(board.terminal(record))
+    console.print(text.terminal(sheet_of(record, "r"), 100))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def markdown(record: Record) -> str:
+    """Return a run's table.md."""
+    return text.markdown(sheet_of(record, "r"))
 
 
 def rows_of(markdown: str) -> list[dict[str, str]]:
@@ -95,39 +123,57 @@ def test_every_game_shows_what_its_auc_has_over_the_base() -> None:
     leaks = tuple(leak("prime", game) for game in ("paper", "heldout", "inclusion", "target"))
     record = record_of(leaks, tuple(gap(x, 0.1 + place / 100) for place, x in enumerate(leaks)))
     expected = [f"+{x:.3f} [+{x - 0.03:.3f}, +{x + 0.03:.3f}]" for x in (0.1, 0.11, 0.12, 0.13)]
-    in_run = [row["over base"] for row in rows_of(board.markdown(record))]
-    on_board = [row["over base"].replace("\\", "") for row in rows_of(tables.markdown(sheet_of(record, "r")))]
-    assert [cell.replace("\\", "") for cell in in_run] == on_board == expected
-    text = shown(record)
-    assert all(figure in text for figure in ("+0.100", "+.070 +.130", "+0.130", "+.100 +.160"))
-    assert "n/a: " not in text
+    assert [row["over base"] for row in rows_of(markdown(record))] == expected
+    drawn = shown(record)
+    assert all(figure in drawn for figure in ("+0.100", "+.070 +.130", "+0.130", "+.100 +.160"))
+    assert LACKING not in drawn
 
 
 def test_where_the_record_holds_none_it_says_why() -> None:
     leaks = (leak("prime", "paper"), leak("prime", "heldout"), leak("perpcs", "heldout"))
     record = record_of(leaks, (gap(leaks[0]), gap(leaks[1], None, "base undefined for all items")))
-    for markdown in (board.markdown(record), tables.markdown(sheet_of(record, "r"))):
-        found = {row["game"]: (row["method"].replace("`", ""), row["over base"]) for row in rows_of(markdown)}
-        assert found["heldout"] == ("prime, perpcs", "n/a")
-        assert found["paper"][1].startswith("+0.124")
-        assert f"* loss, game heldout: {LACKING}" in markdown
-        assert "* loss, game heldout: over base n/a: base undefined for all items" in markdown
+    found = {(row["method"], row["game"]): row["over base"] for row in rows_of(markdown(record))}
+    assert found["prime", "paper"].startswith("+0.124")
+    assert (found["prime", "heldout"], found["perpcs", "heldout"]) == ("n/a²", "n/a³")
+    below = markdown(record).split("### Control panel")[1]
     words = " ".join(shown(record).split())
-    assert f"loss, game heldout: {LACKING}" in words
-    assert "over base n/a: base undefined for all items" in words
+    for number, reason in ("²", "base undefined for all items"), ("³", LACKING):
+        assert f"* {number} {reason}\n" in below
+        assert f"{number} {reason}" in words
+
+
+def test_every_verdict_has_its_reason() -> None:
+    """On the terminal, in table.md, in table.csv and on the page; the same reason has one number."""
+    leaks = (leak("prime", "paper"), replace(leak("perpcs", "heldout"), why="another <reason>"))
+    record = record_of((*leaks, replace(leaks[0], game="target")), ())
+    below = markdown(record).split("### Control panel")[1]
+    assert [row["verdict"] for row in rows_of(markdown(record))] == [f"no leak found{n}" for n in "²³²"]
+    assert "\n* ² because\n" in below
+    assert "\n* ³ another &lt;reason&gt;\n" in below
+    drawn = " ".join(shown(record).split("control panel")[1].split())
+    assert "² because" in drawn
+    assert "³ another <reason>" in drawn
+    rows = list(csv.DictReader(io.StringIO(text.csv(sheet_of(record, "r")))))
+    told = {(r["method"], r["game"]): (r["verdict"], r["verdict_reason"]) for r in rows if r["verdict"]}
+    because = ("no leak found", "because")
+    assert told.pop(("perpcs", "heldout")) == ("no leak found", "another <reason>")
+    assert told == {("prime", "paper"): because, ("prime", "target"): because}
+    read = page.render(sheet_of(record, "r"))
+    assert "<li>perpcs: no leak found. another &lt;reason&gt;</li>" in read
+    data = json.loads(read.split('id="data">')[1].split("</script>")[0])
+    assert {"because", "another <reason>"} <= set(data["texts"])
 
 
 @pytest.mark.parametrize("attack", ["loss", "reference", "lira_offline"])
 def test_the_terminals_panel_fits_a_hundred_columns(attack: str) -> None:
-    methods = ("prime", "prime:alpha=0.6,k=3+rag")
+    methods = ("prime", LONG)
     verdicts = ("leaks", "confounded", "no leak found", "too few to say")
     games = ("paper", "heldout", "inclusion", "target")
     leaks = [leak(m, g, attack, v) for m in methods for g, v in zip(games, verdicts, strict=True)]
     gaps = [gap(x, 0.124 if x.method == "prime" else 0.125) for x in leaks]
-    text = shown(record_of(tuple(leaks), tuple(gaps)))
-    below = text.split("control panel")[1]
+    below = shown(record_of(tuple(leaks), tuple(gaps))).split("control panel")[1]
     assert max(map(len, below.splitlines())) <= 100
-    for whole in (*games, attack, "+0.12", "+.09", "-.376 -.192", ".492 .642", "0.11", "/2.55"):
+    for whole in (*games, attack, "+0.12", "+.09", "−.376 −.192", ".492–.642", "0.11", "2.55"):
         assert below.count(whole) >= 2, whole
     assert "…" not in below  # nothing is cut off
 
@@ -135,21 +181,22 @@ def test_the_terminals_panel_fits_a_hundred_columns(attack: str) -> None:
 def test_methods_of_one_module_share_a_row() -> None:
     leaks = (leak("soup", "heldout"), leak("prime", "heldout"), leak("nearest", "heldout"))
     record = record_of(leaks, (gap(leaks[0]), gap(leaks[1]), gap(leaks[2], 0.2)))
-    assert [row[0] for row in panel.rows(record, "LaMP-2")] == ["soup, prime", "nearest"]
+    assert panel(sheet_of(record, "r"), "LaMP-2").labels == (("soup, prime",), ("nearest",))
 
 
 def test_the_two_ps_are_named_apart() -> None:
     """Where members were drawn the test is of the AUC minus the base's, in the paper's game of the AUC."""
     leaks = tuple(leak("prime", game) for game in GAMES)
     record = record_of(leaks, tuple(map(gap, leaks)))
-    for markdown in (board.markdown(record), tables.markdown(sheet_of(record, "r"))):
-        found = {row["game"]: (row["p AUC"], row["p over base"]) for row in rows_of(markdown)}
-        assert found == {
-            name: ("–", "0.007") if g.randomised else ("0.007", "–") for name, g in GAMES.items()
-        }
-        assert "p" not in rows_of(markdown)[0]
+    found = {row["game"]: (row["p AUC"], row["p over base"]) for row in rows_of(markdown(record))}
+    assert found == {
+        name: ("–", "0.007") if g.design.randomised else ("0.007", "–") for name, g in GAMES.items()
+    }
+    assert "p" not in rows_of(markdown(record))[0]
     lines = [line for line in shown(record).split("control panel")[1].splitlines() if "0.007" in line]
-    assert ["– " in line.partition("0.007")[0] for line in lines] == [g.randomised for g in GAMES.values()]
+    assert ["– " in line.partition("0.007")[0] for line in lines] == [
+        g.design.randomised for g in GAMES.values()
+    ]
 
 
 def test_a_verdict_names_its_ps_as_the_panel_does() -> None:
@@ -159,17 +206,9 @@ def test_a_verdict_names_its_ps_as_the_panel_does() -> None:
 
 
 def test_one_legend_under_every_panel() -> None:
-    """On the terminal, in a run's and a board's table.md, on the page, in a module's card: the same words."""
+    """On the terminal, in table.md, on the page: the same words."""
     leaks = (leak("prime", "paper"), leak("prime", "heldout"))
     record = record_of(leaks, tuple(map(gap, leaks)))
-    sheet = sheet_of(record, "r")
-    read = html.unescape(page.render(sheet))
-    below = " ".join(shown(record).split("control panel")[1].split())
-    for line in panel.LEGEND:
-        assert line in below
-        assert line in read
-        for markdown in (board.markdown(record), tables.markdown(sheet)):
-            assert f"* {markdown_text(line)}\n" in markdown
     lost = [r for r in record.results if (r.method, r.metric) == ("prime", "auc")]
     failures = tuple(
         Failure(task=r.task, stage=f"game {r.game}", method=r.method, attack=r.attack, error="x")
@@ -177,23 +216,25 @@ def test_one_legend_under_every_panel() -> None:
     )
     results = tuple(replace(r, value=None, reason="failed: x") if r in lost else r for r in record.results)
     broken = replace(record, results=results, leaks=(), failures=failures)
-    for line in panel.LEGEND:  # also where attacks that failed are all there is
-        assert line in " ".join(shown(broken).split())
-        assert line in html.unescape(page.render(sheet_of(broken, "r")))
-        assert f"* {markdown_text(line)}\n" in board.markdown(broken)
+    for line in LEGEND:
+        for one in (record, broken):  # also where attacks that failed are all there is
+            assert line in " ".join(shown(one).split())
+            assert line in html.unescape(page.render(sheet_of(one, "r")))
+            assert f"* {markdown_text(line)}\n" in markdown(one)
     bare = replace(record, leaks=())
-    assert panel.LEGEND[0] not in " ".join(shown(bare).split())
-    assert panel.LEGEND[0] not in tables.markdown(sheet_of(bare, "r"))
+    assert LEGEND[0] not in " ".join(shown(bare).split())
+    assert LEGEND[0] not in markdown(bare)
+
+
+def test_the_terminals_legend_is_short() -> None:
+    assert sum(len(textwrap.wrap(line, 100)) for line in LEGEND) <= 8
 
 
 @pytest.mark.parametrize("upper", [BLIND - 0.001, BLIND])
 def test_the_legend_tells_what_parts_too_few_from_none_found(upper: float) -> None:
     estimate = AucEstimate(value=0.55, ci=(0.45, upper), reason=None, member_sharers=9, other_sharers=9)
     said = verdict(estimate, PValues(0.4, 0.6, 0.4), None, randomised=True).word
-    words = panel.LEGEND[-1]
-    assert f"{said}: " in words
-    after = words.split(f"{said}: ")[1].split(". ")[0]
-    assert ("ends below 0.7" in after, "of 0.7 cannot be excluded" in after) == (
+    assert ("ends below 0.7" in VERDICTS[said], "of 0.7 cannot be excluded" in VERDICTS[said]) == (
         upper < BLIND,
         upper >= BLIND,
     )
@@ -213,22 +254,38 @@ def test_the_legend_tells_which_p_makes_which_verdict(
 ) -> None:
     estimate = AucEstimate(value=0.7, ci=(0.6, 0.8), reason=None, member_sharers=9, other_sharers=9)
     assert verdict(estimate, tests, None, randomised=randomised, epsilon=epsilon).word == word
-    drawn, paper = panel.LEGEND[1].split("In games that drew their members ")[1].split("; ")[:2]
-    if not randomised:
-        assert (
-            paper
-            == "in the paper's game p AUC is shown, and makes confounded at most. Both are Holm-corrected "
-            + ("over the attacks of a method and game.")
-        )
-    elif word == "leaks":
-        assert drawn.startswith("p over base (or a bound on ε above 0) makes leaks")
+    if word == "leaks":
+        assert VERDICTS[word].startswith("p over base (or a bound on ε above 0)")
+        assert "in a game that drew them at random" in VERDICTS[word]
     else:
-        assert drawn.endswith("and p AUC, which stands in the verdict's reason, makes confounded")
+        assert "(p AUC)" in VERDICTS[word]
 
 
 def test_every_verdict_and_column_is_in_the_legend() -> None:
-    for word in get_args(Word):
-        assert f"{word}: " in panel.LEGEND[-1]
-    told = " ".join(panel.LEGEND).lower()
-    for column in ("AUC", "over base", "over it", "p AUC", "p over base", "TPR", "ε ≥"):
-        assert column.lower() in told
+    assert set(VERDICTS) == set(get_args(Word))
+    for name, meaning in (*MEANINGS.items(), *VERDICTS.items()):
+        assert f"{name}: {meaning}" in " ".join(LEGEND)
+    assert set(MEANINGS) == {c.name for c in PANEL} - {"game", "attack", "best control", "verdict"}
+
+
+def test_a_column_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is declared once is on the terminal, in table.md, table.csv and table.json, and on the page."""
+    column = Column[Judged](
+        name="members",
+        cell=lambda x: Cell(text=f"{x.leak.members} of them"),
+        fields={"members": lambda x: x.leak.members},
+        help="counted",
+    )
+    for module in (columns, views, page_data, text):
+        monkeypatch.setattr(module, "PANEL", (*PANEL, column))
+    record = record_of((leak("prime", "paper"),), ())
+    assert rows_of(markdown(record))[0]["members"] == "40 of them"
+    assert "members" in shown(record)
+    rows = list(csv.DictReader(io.StringIO(text.csv(sheet_of(record, "r")))))
+    assert [row["members"] for row in rows if row["verdict"]] == ["40"]
+    content = json.loads(text.as_json(sheet_of(record, "r")))
+    (own,) = [panels for figure in content["figures"] for panels in figure["panels"]]
+    assert own[content["panel"].index("members")] == 40
+    data = json.loads(page.render(sheet_of(record, "r")).split('id="data">')[1].split("</script>")[0])
+    assert data["panel"][-1] == {"name": "members", "help": "counted"}
+    assert "40 of them" in data["texts"]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from prime_audit import Run, predict
-from prime_audit.engine.rehearsal import KINDS, Line, Rehearsal
 from prime_audit.errors import UserError
+from prime_audit.forecast.rehearsal import KINDS, Line, Rehearsal
 
 METHODS = "prime,perpcs,oppu,rag"
 Key = tuple[str | None, str]
@@ -89,7 +89,7 @@ def test_the_command_prints_stages_and_a_line(
     assert "of memory" in said.out.splitlines()[-1]
     (told,) = said.err.splitlines()  # what takes half a minute is said, and where it is known nothing is
     assert told.startswith("measuring this machine's speeds")
-    assert told.endswith("kept for the next time")
+    assert told.endswith("cached for the next time")
     again = say("plan", *common, "--json")
     assert again.err == ""
     found = json.loads(again.out)
@@ -113,7 +113,7 @@ def test_what_cannot_be_kept_is_measured_once_all_the_same(
     predict("np", cache=tmp_path / "file", games="", tell=told.append, **words)
     predict("np", cache=None, games="", tell=told.append, **words)
     assert len(times) == len(told) == 2
-    assert not [line for line in told if "kept" in line]
+    assert not [line for line in told if "cached" in line]
 
 
 @pytest.mark.usefixtures("speeds_known")

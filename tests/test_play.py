@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,15 +10,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from prime_audit.audit.bounds import empirical_epsilon
+from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals
-from prime_audit.games.bounds import empirical_epsilon
-from prime_audit.games.deal import GAMES, by_coin
-from prime_audit.games.observe import Leakage
-from prime_audit.games.observed import Observed
-from prime_audit.games.play import Effort, Examined, InclusionPlay, Play
-from prime_audit.games.pool import Pool
+from prime_audit.games.exam.observed import Observed
+from prime_audit.games.exam.play import Effort, Player
+from prime_audit.games.exam.queries import Reader
+from prime_audit.games.exam.stored import Pass
 from prime_audit.plugins import Attack
-from prime_audit.plugins.loading import load_attack
+from prime_audit.plugins.loading import load_attack, load_game
 
 OWNERS = [owner for owner in "abcd" for _ in range(4)]
 ROWS = len(OWNERS)
@@ -30,7 +29,8 @@ NEAR = {t: dict.fromkeys("abcd", 0.5) for t in ("t", "u", "v")}
 def pool(trained: np.ndarray = EVERY, twins: dict[int, list[str]] | None = None) -> Pool:
     words = [f"word{n} rain" for n in range(ROWS)]
     near = [(twins or {}).get(row, []) for row in range(ROWS)]
-    return Pool(OWNERS, words, words, words, trained, EVERY, EVERY, near)
+    texts = {"owners": OWNERS, "ids": words, "prompts": words, "golds": words}
+    return Pool(**texts, trained=trained, last=EVERY, drawn=EVERY, twins=near)
 
 
 def observed(seed: int) -> Observed:
@@ -46,16 +46,14 @@ COINS = {
 }
 
 
-def included(coins: dict[str, dict[str, bool]]) -> Examined:
-    merged = {t: tuple(s for s, coin in own.items() if coin) for t, own in coins.items()}
-    return Examined("m", merged, SEEN)
+def passed(merged: Mapping[str, tuple[str, ...]], seen: Mapping[str, Observed] = SEEN, **more: Any) -> Pass:
+    return Pass(kind="x", method="m", labels=["m"], merged=merged, seen=seen, **more)
 
 
 def play_coins(coins: dict[str, dict[str, bool]], attack: Attack) -> Any:
-    game = replace(GAMES["inclusion"], deal=partial(by_coin, coins))
-    return InclusionPlay(pool(), [attack], NEAR, observed(9)).play(
-        game, included(coins), effort=Effort(20), seed=0
-    )
+    merged = {t: tuple(s for s, coin in own.items() if coin) for t, own in coins.items()}
+    player = Player(pool(), [attack], NEAR, observed(9))
+    return player.play(load_game("inclusion"), passed(merged, coins=coins), effort=Effort(20), seed=0)
 
 
 @pytest.mark.parametrize("name", ["loss", "lira_offline", "reference"])
@@ -83,10 +81,9 @@ def test_targets_whose_coins_all_fell_alike_count_in_the_bound_alone() -> None:
         {t: s.reshape(4, 4).mean(1) for t, s in scores.items()}
         for scores in (scored.scores, scored.controls["base"])
     ]
-    alone = empirical_epsilon(played.game, dealt, *means, attacks=1, seed=0)  # type: ignore[arg-type]
+    alone = empirical_epsilon(played.game.design, dealt, *means, attacks=1, seed=0)  # type: ignore[arg-type]
     assert found.epsilon == alone
-    fewer = empirical_epsilon(played.game, dealt[:2], *means, attacks=1, seed=0)  # type: ignore[arg-type]
-    assert fewer is not None
+    fewer = empirical_epsilon(played.game.design, dealt[:2], *means, attacks=1, seed=0)  # type: ignore[arg-type]
     assert found.epsilon is not None
     assert found.epsilon.ceiling > fewer.ceiling
 
@@ -102,9 +99,9 @@ def test_a_non_member_that_was_trained_on_after_all_is_counted() -> None:
     }  # rows 2 and 6 by merged sharers, 3 not, 0 is a member
     counts = []
     for some in (None, twins):
-        player = Play(pool(trained, some), [load_attack("loss")], NEAR, observed(9))
-        played = player.play(GAMES["heldout"], Examined("m", merged, SEEN), effort=Effort(20), seed=0)
-        (leak,) = played.leaks("T", "m", player.pool)
+        player = Player(pool(trained, some), [load_attack("loss")], NEAR, observed(9))
+        played = player.play(load_game("heldout"), passed(merged), effort=Effort(20), seed=0)
+        (leak,) = played.leaks("T", "m")
         counts.append(leak.both_sides)
     assert counts == [0, 2 * 3]
 
@@ -118,10 +115,10 @@ def test_a_score_unknown_under_the_base_is_counted_and_decides_nothing() -> None
         known = signals.logprobs[0][0] != base.logprobs[0][0]
         return means if known else np.where(np.arange(means.size) < 9, np.nan, means)
 
-    player = Play(pool(trained), [Attack("some", "", "", ("logprobs",), score)], NEAR, base)
-    merged = {"t": ("a", "b", "c", "d")}
-    played = player.play(GAMES["heldout"], Examined("m", merged, {"t": own}), effort=Effort(20), seed=0)
-    (leak,) = played.leaks("T", "m", player.pool)
+    player = Player(pool(trained), [Attack("some", "", "", ("logprobs",), score)], NEAR, base)
+    one = passed({"t": ("a", "b", "c", "d")}, {"t": own})
+    played = player.play(load_game("heldout"), one, effort=Effort(20), seed=0)
+    (leak,) = played.leaks("T", "m")
     assert (leak.undefined, leak.undefined_base) == (0, 9)
     assert leak.verdict == "too few to say"
 
@@ -139,10 +136,9 @@ def test_without_known_non_members_recall_is_undefined_not_a_half() -> None:
         def __exit__(self, *fault: object) -> None: ...
 
     community = SimpleNamespace(engine=engine, stage=lambda *words: Stage())
-    leakage = Leakage(community, [GAMES["paper"]], [attack], pool())  # type: ignore[arg-type]
-    base = leakage.see_base()
-    played = Play(pool(), [attack], NEAR, base).play(
-        GAMES["paper"], Examined("m", {"t": ("a",)}, {"t": base}), effort=Effort(20), seed=0
+    base = Reader(community, pool(), [attack]).see_base()  # type: ignore[arg-type]
+    played = Player(pool(), [attack], NEAR, base).play(
+        load_game("paper"), passed({"t": ("a",)}, {"t": base}), effort=Effort(20), seed=0
     )
     assert "undefined for all" in played.silent["recall"]
 
@@ -151,10 +147,9 @@ def test_what_says_nothing_of_one_target_is_left_out_with_her_alone() -> None:
     rng, names = np.random.default_rng(0), ("t", "u")
     marks = np.tile([True, False], 8)
     words = [f"word{n} rain" for n in range(16)]
-    whole = Pool(
-        *([o for o in "abcd" for _ in range(4)], words, words, words),
-        *(marks, marks, ~np.zeros(16, bool), [()] * 16),
-    )
+    owners = [o for o in "abcd" for _ in range(4)]
+    texts = {"owners": owners, "ids": words, "prompts": words, "golds": words}
+    whole = Pool(**texts, trained=marks, last=marks, drawn=~np.zeros(16, bool), twins=[()] * 16)
     passes = {
         name: Observed([rng.normal(-2, 1, 3) for _ in words], *[None] * 4, population=[])  # type: ignore[arg-type]
         for name in (*names, "base")
@@ -167,14 +162,13 @@ def test_what_says_nothing_of_one_target_is_left_out_with_her_alone() -> None:
 
     attacks = [Attack("some", "", "", ("logprobs",), score), load_attack("loss")]
     near = {name: dict.fromkeys("abcd", 0.5) for name in names}
-    player = Play(whole, attacks, near, passes["base"])
+    player = Player(whole, attacks, near, passes["base"])
     merged = {"t": tuple("abc"), "u": tuple("abd")}
-    played = player.play(
-        GAMES["heldout"], Examined("m", merged, {n: passes[n] for n in names}), effort=Effort(50), seed=0
-    )
+    one = passed(merged, {n: passes[n] for n in names})
+    played = player.play(load_game("heldout"), one, effort=Effort(50), seed=0)
     results = {r.attack: r for r in played.results("T", "m") if r.metric == "auc"}
     assert (results["some"].targets, results["loss"].targets) == (1, 2)
     own = [float(passes["t"].logprobs[i].mean()) for i in range(12)]
     assert results["some"].value == pytest.approx(roc_auc_score(marks[:12], own))
-    leaks = {leak.attack: leak for leak in played.leaks("T", "m", whole)}
+    leaks = {leak.attack: leak for leak in played.leaks("T", "m")}
     assert (leaks["some"].undefined, leaks["some"].members, leaks["loss"].members) == (12, 6, 12)

@@ -278,7 +278,7 @@ def test_a_prompt_that_comes_twice_is_answered_once_when_greedy() -> None:
 def test_what_is_trimmed_is_searched_over_and_sharers_answer_as_they_are(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], trim: Trim
 ) -> None:
-    def united(_: Scene, sets: Any, how: Trim) -> dict[frozenset[str], tuple[str, ...]]:
+    def united(_: Any, __: Any, sets: Any, how: Trim) -> dict[frozenset[str], tuple[str, ...]]:
         assert how == trim
         return {frozenset(one): (f"trimmed:{min(one)}",) for one in sets}
 
@@ -342,7 +342,7 @@ def test_a_search_read_back_is_the_search(
     words = {"optimizer": optimizer, "granularity": granularity, "select": select}
     plain = prime(scene("LaMP-4", sampling=sampling), **words)
     cold = prime(keeping(tmp_path, sampling=sampling), **words)
-    monkeypatch.setattr("prime_audit.prime.prime.Search", refuse)
+    monkeypatch.setattr("prime_audit.prime.objective.Search", refuse)
     warm = prime(keeping(tmp_path, sampling=sampling), **words)
     for target, one in plain.items():
         for other in (cold[target], warm[target]):
@@ -373,7 +373,7 @@ def changed(what: str, where: Scene, monkeypatch: pytest.MonkeyPatch) -> dict[st
             monkeypatch.setattr("prime_audit.prime.search.code_sha256", lambda *_: "other code")
         case "sharers' answers":
             monkeypatch.setattr(
-                "prime_audit.prime.prime.alone", lambda name: Mixture((name,), np.full(1, 2.0))
+                "prime_audit.prime.objective.alone", lambda name: Mixture((name,), np.full(1, 2.0))
             )
         case _:
             key, _, value = what.partition("=")
@@ -392,7 +392,7 @@ def test_whatever_decides_a_search_makes_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     prime(keeping(tmp_path))
-    monkeypatch.setattr("prime_audit.prime.prime.Search", refuse)
+    monkeypatch.setattr("prime_audit.prime.objective.Search", refuse)
     prime(keeping(tmp_path), select="recommended")  # what is deployed of it is decided afterwards
     where = keeping(tmp_path)
     words = changed(what, where, monkeypatch)
@@ -405,7 +405,7 @@ def test_whatever_decides_a_run_makes_another_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: dict[str, Any]
 ) -> None:
     prime(keeping(tmp_path))
-    monkeypatch.setattr("prime_audit.prime.prime.Search", refuse)
+    monkeypatch.setattr("prime_audit.prime.objective.Search", refuse)
     with pytest.raises(AssertionError, match="searched again"):
         prime(keeping(tmp_path, **words))
 
@@ -414,6 +414,6 @@ def test_a_damaged_search_is_searched_again(tmp_path: Path, monkeypatch: pytest.
     prime(keeping(tmp_path))
     (file,) = tmp_path.rglob("arrays.safetensors")
     file.write_bytes(file.read_bytes()[:-8])
-    monkeypatch.setattr("prime_audit.prime.prime.Search", refuse)
+    monkeypatch.setattr("prime_audit.prime.objective.Search", refuse)
     with pytest.raises(AssertionError, match="searched again"):
         prime(keeping(tmp_path))

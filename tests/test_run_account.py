@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from prime_audit import Run, compare
-from prime_audit.community import build
-from prime_audit.engine import memo
+from prime_audit.community import training
 from prime_audit.engine.adapters import load_adapter
 from prime_audit.lamp.readers import read
 from prime_audit.record import Cost
@@ -95,20 +94,11 @@ def test_adapters_trained_by_other_code_are_not_read_back(
     again = quick("prime", **words, out=tmp_path / "again").record.community["LaMP-4"]["sharers"][0][
         "adapter"
     ]
-    monkeypatch.setattr(build, "engine_sha256", lambda: "another")
+    monkeypatch.setattr(training, "code_sha256", lambda _: "another")
     other = quick("prime", **words, out=tmp_path / "other").record.community["LaMP-4"]["sharers"][0][
         "adapter"
     ]
     assert first == again != other
-
-
-def test_the_engines_hash_is_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = memo.engine_sha256.__wrapped__()
-    (tmp_path / "train.py").write_text("pass\n")
-    monkeypatch.setattr(memo, "__file__", str(tmp_path / "memo.py"))
-    one = memo.engine_sha256.__wrapped__()
-    (tmp_path / "train.py").write_text("pass  # changed\n")
-    assert len({before, one, memo.engine_sha256.__wrapped__()}) == 3
 
 
 # -- warnings ----------------------------------------------------------------------------------------------

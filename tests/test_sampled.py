@@ -14,7 +14,7 @@ import pytest
 from prime_audit import Run
 from prime_audit.calibration.calibrate import calibrate
 from prime_audit.errors import UserError
-from prime_audit.games.stored import Exam, read_exam
+from prime_audit.games.exam.stored import Exam, read_exam
 from prime_audit.plan.plan import make_plan
 from prime_audit.runs.rescore import attack
 
@@ -91,7 +91,7 @@ def test_a_run_that_samples_its_non_members(quick: Callable[..., Run], tmp_path:
 def check_what_was_asked(run: Run, full: Run) -> None:
     """Check that models were asked for what their games dealt; the inclusion game never asks more, sampled or not."""
     exam, whole = (read_exam(r.path, "LaMP-4") for r in (run, full))
-    rows = set(range(len(exam.pool("modules"))))
+    rows = set(range(len(exam.pools["sharers"])))
     assert asked(exam, "modules") == in_play(run, exam, ("paper", "heldout"))
     assert all(own == rows for own in asked(whole, "modules").values())
     for one, made in ((exam, run), (whole, full)):
@@ -109,7 +109,7 @@ def check_what_was_asked(run: Run, full: Run) -> None:
 def check_what_is_in_play(run: Run) -> None:
     """Check for members whole, EACH of every other sharer, the same for every method."""
     exam = read_exam(run.path, "LaMP-4")
-    pool, passes = exam.pool("modules"), [p for p in exam.passes if p.kind == "modules"]
+    pool, passes = exam.pools["sharers"], [p for p in exam.passes if p.kind == "modules"]
     last = Counter(o for o, inside in zip(pool.owners, pool.last.tolist(), strict=True) if inside)
     merged = {(str(p.method), t): set(own) for p in passes for t, own in p.merged.items() if own}
     items = {(m, t): scored(run, game="paper", method=m, target=t, attack="loss") for m, t in merged}

@@ -63,7 +63,7 @@ def test_whole_populations_change_nothing(optimizer: str, dimension: int, budget
         assert all(abs(w) <= BOX for w in recommendation)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 9), st.integers(1, 60), st.integers(0, 2**63 - 1))
 def test_cma_in_whole_populations_is_cma(dimension: int, budget: int, seed: int) -> None:
     trace, recommendation, _ = whole("cma", dimension, budget, seed)
@@ -71,7 +71,7 @@ def test_cma_in_whole_populations_is_cma(dimension: int, budget: int, seed: int)
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 9), st.integers(1, 300), st.integers(0, 2**63 - 1))
 def test_tbpsa_in_whole_populations_is_tbpsa(dimension: int, budget: int, seed: int) -> None:
     trace, recommendation, _ = whole("tbpsa", dimension, budget, seed)
@@ -104,7 +104,7 @@ def test_a_population_is_cut_at_the_budget() -> None:
         search = Search("cma", 4, budget, 0)
         while not search.done:
             search.tell([0.0] * len(search.ask()))
-        assert search.told == budget
+        assert search.evaluated == budget
 
 
 def test_objectives_are_told_one_a_candidate() -> None:

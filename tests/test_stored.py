@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT
 from prime_audit.errors import UserError
-from prime_audit.games.observed import Observed
-from prime_audit.games.pool import Pool
-from prime_audit.games.stored import FIELDS, UNMERGED, Exam, Pass, add_fields, read_exam, write_exam
+from prime_audit.games.exam.observed import Observed
+from prime_audit.games.exam.stored import FIELDS, UNMERGED, Exam, Pass, add_fields, read_exam, write_exam
 
 ODD = "../../étc/\u2028p\ud800w"
 """An id no path may be made of: separators, a line break of its own, half a character."""
@@ -38,16 +38,17 @@ def observed(rng: np.random.Generator, moments: bool = False, rest: bool = False
 
 def exam(seed: int = 0, *, moments: bool = False, rest: bool = False) -> Exam:
     rng = np.random.default_rng(seed)
-    marks = [np.array([True, False, True, False])] * 3
-    pool = Pool(
-        [ODD, "a", "a", "b"], list("wxyz"), [""] * ROWS, ["g", "", "Ü", "g"], *marks, TWINS, [("p", "q")]
-    )
+    marks = dict.fromkeys(("trained", "last", "drawn"), np.array([True, False, True, False]))
+    texts = {"owners": [ODD, "a", "a", "b"], "ids": list("wxyz"), "prompts": [""] * ROWS}
+    pool = Pool(**texts, golds=["g", "", "Ü", "g"], **marks, twins=TWINS, population=[("p", "q")])
     names = ["logprobs", *(["mu", "sigma"] if moments else []), *(FIELDS[3:] if rest else [])]
-    base = Pass("modules", None, seen={UNMERGED: observed(rng, moments, rest)}, fields=names)
+    base = Pass(kind="base", method=None, seen={UNMERGED: observed(rng, moments, rest)}, fields=names)
     seen = {target: observed(rng, moments, rest) for target in ("t0", ODD)}
-    own = Pass("modules", "m", ["m", "m+rag"], {"t0": ("a",), ODD: ()}, seen=seen, fields=names)
-    idle = Pass("inclusion", "m", ["m"], why="merges nobody")
-    coins = Pass("inclusion", "n", ["n"], {"t0": ("a",)}, {"t0": {"a": True, "b": False}}, fields=names)
+    merged = {"t0": ("a",), ODD: ()}
+    own = Pass(kind="modules", method="m", labels=["m", "m+rag"], merged=merged, seen=seen, fields=names)
+    idle = Pass(kind="inclusion", method="m", labels=["m"], why="merges nobody")
+    coins = replace(own, kind="inclusion", method="n", labels=["n"], merged={"t0": ("a",)}, seen={})
+    coins = replace(coins, coins={"t0": {"a": True, "b": False}})
     similar = {target: {"a": 0.1, "b": -0.5, ODD: 1 / 3} for target in ("t0", ODD)}
     return Exam("LaMP-2", 7, {"sharers": pool}, similar, [base, own, idle, coins])
 
@@ -156,5 +157,5 @@ def test_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_exam(tmp_path, "LaMP-2")
     (tmp_path / "signals" / "LaMP-2.pool.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(UserError, match="is no prime-audit/signals/2"):
+    with pytest.raises(UserError, match="is no prime-audit/signals/3"):
         read_exam(tmp_path, "LaMP-2")

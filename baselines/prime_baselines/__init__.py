@@ -1,1 +1,1 @@
-"""The rivals of PriME, one file a method; the file's stem is the method's name."""
+"""The methods that PriME is compared with, one file each; the file's stem is the method's name."""

@@ -26,7 +26,7 @@ def personalise(scene: Scene, *, recipe: str) -> dict[str, Personal]:
     how, lora = _recipe(scene, recipe)
     users = [user for user in community.targets if user.history]
     names = {user.id: f"own:{recipe}:{user.id}" for user in users}
-    # Asked again in the same run (oppu under two labels), the bank has them already.
+    # With oppu under two labels in one run, the bank has them already.
     if new := [user for user in users if names[user.id] not in scene.engine.bank.names]:
         own = community.train_own(new, how, lora=lora, stage="own adapters")
         scene.engine.bank.add({names[user]: adapter for user, adapter in own.items()})

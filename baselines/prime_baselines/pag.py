@@ -1,4 +1,4 @@
-"""Profile augmentation: a text summary of the user stands in front of the prompt."""
+"""Profile augmentation: a text summary of the user in front of the prompt."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from prime_audit.plugins import Augment, Param, method
 K = Param(
     "k",
     None,
-    "history items beside the profile; by default 0 alone and 1 behind another method (Table 1)",
+    "history items after the profile; by default 0 alone and 1 with another method (Table 1)",
     bounds=(0, math.inf),
 )
 TEXT = Param(
     "text",
     "given",
-    "given: by the profiler, else the data's own, else a summary by counting; reworded: that summary in other words",
+    "given: by the profiler, else from the data, else a summary by counting; reworded: that summary in other words",
     ("given", "reworded"),
 )
 

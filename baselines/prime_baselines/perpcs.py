@@ -8,6 +8,7 @@ import numpy as np
 
 from prime_audit.community.sharers import bank_name
 from prime_audit.engine.mixture import Mixture
+from prime_audit.engine.rules import ASSEMBLED
 from prime_audit.plugins import Param, Personal, Scene, method
 from prime_audit.seeds import rng_of
 
@@ -21,7 +22,7 @@ N_SIM = Param("n_sim", "preset:perpcs.n_sim", "pool: this many most similar shar
 
 @method(source="Tan et al. 2024a (Per-Pcs); PriME, Table 1", params=(TOP_K, BATCH, N_SIM))
 def personalise(scene: Scene, *, top_k: int, batch: int, n_sim: int) -> dict[str, Personal]:
-    """Assemble each target's factors from the sharers whose gates answer to her history."""
+    """Assemble each target's factors from the sharers whose gates respond to the target's history."""
     from prime_audit.engine.assemble import assemble
 
     community = scene.community
@@ -50,10 +51,10 @@ def _personal(target: str, pool: tuple[str, ...], units: list[Unit], chosen: lis
     own = [(u, w) for u, w in zip(units, chosen, strict=True) if u.target == target]
     names = own[0][0].pool
     weights = np.mean([w for _, w in own], axis=0)
-    # Whoever was chosen nowhere adds exactly nothing and is no member.
+    # A sharer that was chosen nowhere adds exactly nothing and is no member.
     used = tuple(s for s in pool if weights[:, names.index(bank_name(s))].any())
     notes = {
         "sharers": list(pool),
         "mean_weight": [float(weights[:, names.index(bank_name(s))].mean()) for s in pool],
     }
-    return Personal(Mixture(names, weights, "factor"), used, notes)
+    return Personal(Mixture(names, weights, ASSEMBLED), used, notes)

@@ -1,4 +1,4 @@
-"""Retrieval: the k best history items (BM25) stand in front of the prompt."""
+"""Retrieval: the k best history items (BM25) in front of the prompt."""
 
 from __future__ import annotations
 

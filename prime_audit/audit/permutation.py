@@ -2,12 +2,13 @@
 
 Under the null, membership has no effect. Then it can be exchanged between the units that could have received it,
 without changing the distribution of the scores. The p-value is the share of such relabellings, the data's own
-included, with a statistic at least as high. There are two units:
+included, with a statistic at least as high. There are three units:
 
 * ``item-within-sharer``: items of one sharer exchange membership with each other (the heldout and target games). What
   a sharer's items have in common is then on both sides.
 * ``sharer``: sharers exchange membership with all their items (the inclusion game). In the paper's game nothing was
   drawn; there the test asks whether *any* difference, selection included, is beyond chance.
+* ``item``: all items of a target exchange membership with each other (scores that name no sharers).
 
 One relabelling applies to all targets at once. Sharers serve several targets, and a sharer with high scores has them
 for several. A common relabelling preserves that dependence; one per target would not, and would reject too often. It
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from scipy.special import ndtr
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, midranks
 from prime_audit.audit.panels import Panel, same_game
 
-Unit = Literal["item-within-sharer", "sharer"]
+Unit = Literal["item-within-sharer", "sharer", "item"]
 _TIE = 1e-12
 """Two statistics this close are equal: the same ranks summed in another order."""
 
@@ -88,6 +89,8 @@ def permutation_test(
     """
     if minus is not None and not all(same_game(*pair) for pair in zip(panels, minus, strict=True)):
         raise ValueError("the two sets of panels are of different games")
+    if unit == "item":
+        panels, minus = _unowned(panels), None if minus is None else _unowned(minus)
     names = items if items is not None else [_places(panel) for panel in panels]
     pairs = [(p, ids) for p, ids in zip(panels, names, strict=True) if p.playable]
     if not pairs:
@@ -264,6 +267,11 @@ def _by_sharer(panels: Sequence[Panel], _names: Sequence[Sequence[Hashable]]) ->
         sums = np.array([ranks[own[s]].sum() for s in sharers])
         tables.append(_Table(sums, np.array([float(own[s].size) for s in sharers]), [block]))
     return tables
+
+
+def _unowned(panels: Sequence[Panel]) -> list[Panel]:
+    """Take all items of a target for one person's."""
+    return [replace(p, sharers=[p.target] * p.scores.size) for p in panels]
 
 
 def _log_relabellings(tables: Sequence[_Table]) -> float:

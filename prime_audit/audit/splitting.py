@@ -18,13 +18,19 @@ from prime_audit.audit.panels import Panel
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpsilonBound:
-    """A lower bound on ε with its counts."""
+class Bound:
+    """A lower bound on ε."""
 
     value: float
-    """Lower bound on ε, with confidence 1 - alpha."""
+    """Lower bound on ε, with confidence 1 - alpha; 0 where nothing is shown."""
     ceiling: float
-    """The largest bound possible with these counts: every guess right."""
+    """The largest bound possible with as many guesses: every one right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpsilonBound(Bound):
+    """A lower bound on ε by a threshold, with its counts."""
+
     threshold: float
     """A score at or above it counts as a member; chosen on the other half."""
     tp: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,30 @@ from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.prompts import Example, adaptation_examples, history_examples, query_examples
 from prime_audit.lamp.tasks import TASKS, Task, find_task
-from prime_audit.plugins import Attack, Method
-from prime_audit.plugins.loading import available, load_attack, load_method, load_run_settings, read_params
+from prime_audit.plugins import Attack, Game, Method
+from prime_audit.plugins.contracts import first_line
+from prime_audit.plugins.loading import Plugin, find, load_run_settings, read_params
 from prime_audit.settings import Settings, presets
 
 
 def description(
     name: str, plugins: Sequence[Path] = (), preset: str = "laptop", overrides: Sequence[str] = ()
 ) -> str:
-    """Describe a method, an attack, a task, a preset, or ``settings``; UserError with the nearest names otherwise."""
+    """Describe a plugin, a task, a preset, or ``settings``; UserError with the nearest names otherwise."""
     settings = load_run_settings(preset, overrides, plugins)
     if name == "settings":
         return settings_text(settings)
     if name in presets():
         return preset_text(name)
-    if name in available("method", plugins):
-        return _method(load_method(name, plugins), settings)
-    if name in available("attack", plugins):
-        return _attack(load_attack(name, plugins))
     try:
-        return _task(find_task(name))
-    except UserError:
-        known = [*available("method", plugins), *available("attack", plugins), *TASKS, *presets(), "settings"]
-        raise unknown("name", name, known) from None
+        plugin = find(name, plugins, [*TASKS, *presets(), "settings"]).load(plugins)
+    except UserError as fault:
+        with suppress(UserError):
+            return _task(find_task(name))
+        raise fault from None
+    if isinstance(plugin, Method):
+        return _method(plugin, settings)
+    return _attack(plugin) if isinstance(plugin, Attack) else _game(plugin)
 
 
 def _method(method: Method, settings: Settings) -> str:
@@ -78,7 +80,33 @@ def _attack(attack: Attack) -> str:
     )
 
 
-def _origin(plugin: Method | Attack) -> list[str]:
+_DRAWN = {
+    "sharer": "whole people exchange membership with all their items in play",
+    "item-within-sharer": "the items of one person exchange membership with each other",
+    "item": "all items of a target exchange membership with each other",
+}
+"""What the permutation test does, by unit."""
+
+
+def _game(game: Game) -> str:
+    from prime_audit.games.exam.queries import queries_of
+
+    design = game.design
+    drawn = "membership was drawn at random" if design.randomised else "membership was selected, not drawn"
+    return "\n".join(
+        [
+            f"{game.name}: {game.summary}",
+            "kind: membership game",
+            f"who: {first_line(game.deal.__doc__)}",
+            f"queried: {first_line(queries_of(game).__doc__)}",
+            f"drawn: {drawn}; under the test's null {_DRAWN[design.unit]}",
+            f"verdict: {game.says}",
+            *_origin(game),
+        ]
+    )
+
+
+def _origin(plugin: Plugin) -> list[str]:
     return [f"source: {plugin.source}", f"version: {plugin.version}"]
 
 
@@ -117,11 +145,11 @@ def user_prompts(
     """List a user's prompts as a method sends them.
 
     ``query``: a target's questions with what the method puts in front, or the questions of a user who adapts the base,
-    as every method's base is trained on them. ``history``: the examples that train or search her model, which the
+    as every method's base is trained on them. ``history``: the examples that train or search their model, which the
     method does not change; of a sharer a run leaves the held-out items out, of profile texts and
     fronts too. Profile texts are the data's or the summary.
     """
-    from prime_audit.community.profiles import plain_profile, shown_profile
+    from prime_audit.community.profile_texts import plain_profile, shown_profile
     from prime_audit.lamp.source import open_data
     from prime_audit.plan.plan import default_tasks, parse_methods
 
@@ -139,7 +167,7 @@ def user_prompts(
     if found is None:
         raise unknown("user who asks" if split == "query" else "user", user, [u.id for u in people])
     front, profile = specs[0].augment(settings, row.name), plain_profile(row, found)
-    shown = shown_profile(row, found, {found.id: profile}, front)
+    shown = shown_profile(row, found, {found.id: profile}, front.wording) if front.profile else None
     examples: list[Example]
     if split == "history":
         examples = history_examples(row, found, profile=profile)

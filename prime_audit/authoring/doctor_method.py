@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit.authoring.doctor import Check
+from prime_audit.authoring.check import Check
 from prime_audit.errors import PartError, UserError
+from prime_audit.games.exam.queries import Queries, queries_of
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins import Augment, Method, Param
-from prime_audit.plugins.loading import read_params
+from prime_audit.plugins.loading import available, load_game, read_params
 from prime_audit.settings import load_settings
 
 TASK = "LaMP-3"
@@ -61,7 +62,7 @@ def _parameters(method: Method) -> Check:
     declared = {p.name for p in method.params}
     if taken != declared:
         odd = ", ".join(sorted(taken ^ declared))
-        faults.append(f"{odd} stands in the signature or in params, not in both")
+        faults.append(f"{odd} must be both in the signature and in params")
     found = "; ".join(faults) or (", ".join(sorted(declared)) or "none")
     remedy = "take each as a keyword after *, and declare it as Param(name, default, help)"
     return Check("parameters", not faults, found, remedy)
@@ -107,15 +108,18 @@ def _runs(method: Method, plugins: Sequence[Path]) -> list[Check]:
 
 
 def _run_twice(method: Method, plugins: Sequence[Path]) -> list[Check]:
-    """Run as a run does, then again with the inclusion game: same models, and models of whom coins include."""
+    """Run as a run does, then again with the games that remake models: same models, and models as coins allow."""
+    games = [(name, queries_of(load_game(name))) for name in available("game")]
+    deployed = [name for name, queries in games if queries is Queries]
+    remade = [name for name, queries in games if queries.remakes]
     with tempfile.TemporaryDirectory(prefix="prime-audit-doctor-") as folder:
         try:
-            first = _run(method, plugins, Path(folder), "first", "paper,heldout")
+            first = _run(method, plugins, Path(folder), "first", deployed)
         except Exception as fault:
-            return [Check("runs", False, _told(fault), "mend it; compare with baselines/prime_baselines")]
+            return [Check("runs", False, _told(fault), "fix it; compare with baselines/prime_baselines")]
         runs = Check("runs", True, f"{TASK} of a world of {WORLD['users']} users, mini model")
         try:
-            again = _run(method, plugins, Path(folder), "again", "paper,heldout,inclusion")
+            again = _run(method, plugins, Path(folder), "again", [*deployed, *remade])
         except Exception as fault:
             remedy = (
                 "there are fewer targets there, and nearest(target, k) may give fewer or more than k sharers"
@@ -141,8 +145,11 @@ def _told(fault: Exception) -> str:
     return " ".join(text.partition("; see prime-audit doctor")[0].split())
 
 
-def _run(method: Method, plugins: Sequence[Path], root: Path, name: str, games: str) -> dict[str, Any]:
-    """Run the method once: its models, those made again where coins decide, what it answered, and the targets."""
+def _run(
+    method: Method, plugins: Sequence[Path], root: Path, name: str, games: Sequence[str]
+) -> dict[str, Any]:
+    """Run the method once: its models, those remade where coins decide, its answers, and the targets."""
+    from prime_audit.games.exam.stored import read_exam
     from prime_audit.lamp.world.world import write_world
     from prime_audit.runs.compare import compare
 
@@ -153,34 +160,38 @@ def _run(method: Method, plugins: Sequence[Path], root: Path, name: str, games: 
         "model": "mini",
         "games": games,
         "overrides": SETTINGS,
-        "cache": None,
+        "plugins": plugins,
     }
-    run = compare(method.name, **words, out=root / f"{name}-run", plugins=plugins, quiet=True)
+    run = compare(method.name, **words, cache=None, out=root / f"{name}-run", quiet=True)
     for failure in run.record.failures:
         raise PartError(failure.error)
     rows = [json.loads(line) for line in (run.path / "models.jsonl").read_text("utf-8").splitlines()]
     own, answers = [m for m in rows if m["method"] == method.name], list(run.predictions())
     return {
         "models": [m for m in own if "game" not in m],
-        "included": [m for m in own if "game" in m],
-        "reasons": {
-            r.reason for r in run.record.results if r.method == method.name and r.game == "inclusion"
-        },
+        "remade": [m for m in own if "game" in m],
+        "refused": [
+            p.why
+            for p in read_exam(run.path, TASK).passes
+            if p.method == method.name and p.why and any(m.get("game") == p.kind for m in own)
+        ],
         "answers": answers,
         "targets": sorted({a["target"] for a in answers}),
     }
 
 
 def _inclusion(run: dict[str, Any]) -> Check:
-    """Whoever merges sharers must merge only those that the coins of the inclusion game leave her."""
-    strays = [why for why in run["reasons"] if why and "did not include" in why]
-    made = len(run["included"])
+    """Whoever merges sharers must merge only those that a game's coins leave to the target."""
+    made, refused = len(run["remade"]), run["refused"]
     found = (
-        strays[0] if strays else f"{made} models made again" if made else "merges nobody: nothing to include"
+        refused[0]
+        if refused
+        else f"{made} models remade"
+        if made
+        else "merges no sharers: nothing to include"
     )
-    return Check(
-        "inclusion", not strays, found, "merge those only whom scene.community.nearest(target, k) gives"
-    )
+    remedy = "merge only sharers that scene.community.nearest(target, k) returns"
+    return Check("inclusion", not refused, found, remedy)
 
 
 def _one_each(models: Sequence[dict[str, Any]], targets: Sequence[str]) -> Check:

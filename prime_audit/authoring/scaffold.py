@@ -5,9 +5,10 @@ from __future__ import annotations
 import keyword
 import re
 from pathlib import Path
+from typing import Literal
 
 from prime_audit.errors import UserError
-from prime_audit.plugins.loading import available
+from prime_audit.plugins.loading import KINDS, available
 
 ATTACK = '''"""{title}: the typical token of the gold, whatever a few surprising ones say."""
 
@@ -49,7 +50,73 @@ def test_it_keeps_the_contract() -> None:
 '''
 
 
-def new_attack(name: str, folder: Path) -> tuple[Path, Path]:
+GAME = '''"""{title}: merged sharers' earlier trained items against their later ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prime_audit.audit.design import Dealt
+from prime_audit.plugins import Audited, game
+
+if TYPE_CHECKING:
+    from prime_audit.audit.pool import Pool
+
+
+@game(
+    source="ours",
+    says="Both sides were trained on, and no chance decided: this game can never say leaks, at most confounded.",
+    unit="item-within-sharer",  # what the test exchanges: sharer where all of a person's items are on one side
+    randomised=False,  # True only where chance decided who is a member; then it can say leaks
+)
+def {name}(audited: Audited, pool: Pool) -> Dealt:
+    """Members: the earlier half of each merged sharer's trained items; non-members: the later half."""
+    if not audited.merged:
+        return Dealt.nothing(audited.target, "merges no sharers: no members")
+    rows = np.flatnonzero(pool.last & pool.trained & pool.of(audited.merged))
+    owners = np.array([pool.owners[row] for row in rows])
+    place = np.array([np.sum(owners[:n] == owner) for n, owner in enumerate(owners)], dtype=np.int64)
+    count = np.array([np.sum(owners == owner) for owner in owners], dtype=np.int64)
+    return pool.deal(audited.target, rows, place < count // 2)
+'''
+GAME_TEST = '''"""{title}: who is dealt in, and the contract of games."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from prime_audit.audit.pool import Pool
+from prime_audit.authoring.doctor import examine
+from prime_audit.plugins import Audited
+from prime_audit.plugins.loading import load_game
+
+FILES = [Path(__file__).with_name("{name}.py")]  # [] once it is in a package that is installed
+
+
+def test_who_is_dealt_in() -> None:
+    owners = ["a", "a", "b", "b", "b", "c"]
+    marks = dict.fromkeys(("trained", "last", "drawn"), np.ones(6, dtype=np.bool_))
+    words = dict.fromkeys(("ids", "prompts", "golds"), list("uvwxyz"))
+    pool = Pool(owners=owners, twins=[()] * 6, **words, **marks)
+    dealt = load_game("{name}", FILES).deal(Audited(target="t", merged=("a", "b")), pool)
+    assert dealt.rows.tolist() == [0, 1, 2, 3, 4]
+    assert dealt.members.tolist() == [True, False, True, False, False]
+
+
+def test_it_keeps_the_contract() -> None:
+    assert [check.line() for check in examine("{name}", FILES) if not check.ok] == []
+'''
+TEMPLATES: dict[Literal["attack", "game"], tuple[str, str]] = {
+    "attack": (ATTACK, ATTACK_TEST),
+    "game": (GAME, GAME_TEST),
+}
+
+
+def new_plugin(kind: Literal["attack", "game"], name: str, folder: Path) -> tuple[Path, Path]:
     """Write ``NAME.py`` and ``test_NAME.py`` into ``folder``; nothing is overwritten.
 
     Raises
@@ -57,18 +124,18 @@ def new_attack(name: str, folder: Path) -> tuple[Path, Path]:
     UserError
         For a name that cannot be a plugin's, or a file that exists.
     """
+    what = f"new {kind} {name!r}"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name) or name.startswith("test_"):
-        raise UserError(f"new attack {name!r}: take small letters, digits and _, beginning with a letter")
-    for kind in ("attack", "method"):
-        if name in (known := available(kind)):
-            raise UserError(
-                f"new attack {name!r}: the name is taken by {kind} {name} of {known[name].origin}"
-            )
+        raise UserError(f"{what}: use small letters, digits and _, beginning with a letter")
+    for other in KINDS:
+        if name in (known := available(other)):
+            raise UserError(f"{what}: the name is taken by {other} {name} of {known[name].origin}")
     words = {"name": name, "title": name.replace("_", " ").capitalize()}
-    texts = {folder / f"{name}.py": ATTACK, folder / f"test_{name}.py": ATTACK_TEST}
+    file, test = folder / f"{name}.py", folder / f"test_{name}.py"
+    texts = dict(zip((file, test), TEMPLATES[kind], strict=True))
     for path in texts:
         if path.exists():
-            raise UserError(f"{path}: exists already; take another name or another --out")
+            raise UserError(f"{path}: exists already; choose another name or another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
@@ -78,5 +145,4 @@ def new_attack(name: str, folder: Path) -> tuple[Path, Path]:
         raise UserError(
             f"--out {folder}: cannot be written ({fault.strerror}); choose another folder"
         ) from None
-    made, test = texts
-    return made, test
+    return file, test

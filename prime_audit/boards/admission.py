@@ -11,7 +11,7 @@ from prime_audit.boards.config import DIRECTIONS, Board
 from prime_audit.boards.filed import NOT_DECIDING, Filed, own_parts
 from prime_audit.errors import UserError
 from prime_audit.plan.kinds import value_text
-from prime_audit.plugins.loading import available
+from prime_audit.plugins.loading import KINDS, available
 from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.settings import load_settings
 
@@ -63,9 +63,6 @@ def _incoherent(record: Record) -> Fault:
     for one in entries:
         if one.task not in tasks or one.method != label:
             yield f"has {one.method} on {one.task}, which is not its method and data; file runs with leaderboard add"
-    keys = [(r.task, r.metric, r.game, r.attack) for r in record.results]
-    if len(keys) != len({*keys}):
-        yield "has a figure twice; file runs with leaderboard add"
     if lacking := sorted(tasks - {*record.spec.get("settings", {})}):
         yield f"has no settings of {lacking[0]}; rerun with this prime-audit"
     needed = [f"method {p}" for p in own_parts(label)] + [
@@ -118,7 +115,7 @@ def _incomplete(board: Board, record: Record) -> Fault:
 def _stale(record: Record) -> Fault:
     for name, told in record.plugins.items():
         kind, _, plugin = name.partition(" ")
-        listed = available("method" if kind == "method" else "attack").get(plugin)
+        listed = next((available(known).get(plugin) for known in KINDS if known == kind), None)
         if listed is None or not str(told.get("origin")).startswith(_OURS):
             continue  # somebody else's: what is installed here must not decide whether a board is sound
         if told.get("version") != (now := listed.version):

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from prime_audit.boards import export, findings, outlook, tables
+from prime_audit.boards import findings, outlook
 from prime_audit.boards.admission import require_admissible
 from prime_audit.boards.config import FILE, Board, read_board
 from prime_audit.boards.filed import RECORDS, Filed, read_filed
@@ -15,7 +15,8 @@ from prime_audit.boards.gather import sheet_of_board
 from prime_audit.errors import UserError
 from prime_audit.folder import read_json, write_atomic
 from prime_audit.io.markup import encoded
-from prime_audit.report import page
+from prime_audit.record import Intervals
+from prime_audit.report import frontier, page, text
 from prime_audit.report.sheet import Sheet
 
 HOME = Path("leaderboards")
@@ -55,12 +56,12 @@ def rendered(board: Board) -> dict[str, str]:
     filed = read_filed(board.folder)
     shown = sheet(board, filed)
     files = {
-        "table.md": tables.markdown(shown),
-        "table.csv": export.csv(shown),
-        "table.tex": export.tex(shown),
-        "table.json": export.as_json(shown),
+        "table.md": text.markdown(shown),
+        "table.csv": text.csv(shown),
+        "table.tex": text.tex(shown),
+        "table.json": text.as_json(shown),
         "frontier.json": outlook.data(shown),
-        "frontier.svg": outlook.picture(shown),
+        "frontier.svg": frontier.draw(shown, Intervals().level, ("svg",))["svg"].decode(),
         "index.html": page.render(shown),
         SOURCES: _sources(board),
     }
@@ -76,10 +77,10 @@ def rendered(board: Board) -> dict[str, str]:
 def build(board: Board) -> list[Path]:
     """Write a board's generated files; return those that changed."""
     changed = []
-    for name, text in rendered(board).items():
+    for name, content in rendered(board).items():
         path = board.folder / name
-        if not path.is_file() or path.read_bytes() != encoded(text):
-            write_atomic(path, [text])
+        if not path.is_file() or path.read_bytes() != encoded(content):
+            write_atomic(path, [content])
             changed.append(path)
     return changed
 
@@ -96,13 +97,13 @@ def drift(board: Board) -> Iterator[str]:
     """
     yield from _changed_sources(board)
     fresh = rendered(board)
-    for name, text in fresh.items():
+    for name, content in fresh.items():
         path = board.folder / name
         if not path.is_file():
             if not is_empty(board):
                 yield f"{path} is missing: run prime-audit leaderboard build"
-        elif path.read_bytes() != encoded(text):
-            yield f"{path} differs from what its records give{_where(path.read_bytes(), encoded(text))}: rebuild it"
+        elif path.read_bytes() != encoded(content):
+            yield f"{path} differs from what its records give{_where(path.read_bytes(), encoded(content))}: rebuild it"
     known = {*fresh, *INPUTS, RECORDS}
     for path in sorted(board.folder.iterdir()):
         if path.name not in known:

@@ -10,12 +10,14 @@ from statistics import NormalDist
 from prime_audit.boards.config import Board, Expected
 from prime_audit.boards.filed import Filed
 from prime_audit.boards.pooling import Seen, pooled
-from prime_audit.boards.tables import table
-from prime_audit.io.markup import code, interval, markdown_text, number
+from prime_audit.io.markup import markdown_text
 from prime_audit.record import Comparison
-from prime_audit.report.sheet import Figure, Sheet
+from prime_audit.report.sheet import AUC, Figure, Sheet
+from prime_audit.report.table import Cell, Table
+from prime_audit.report.table import markdown as table
 
 FOR, OPEN, AGAINST = "for it", "open", "against it"
+CONTRADICTED = "contradicted"
 LOWER, HALF = "lower is better", "nearer to ½ is better"
 
 
@@ -23,7 +25,7 @@ Pooled = list[tuple["Compared", set[int]]]
 """Comparisons, each with the seeds behind it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Compared:
     """One method against another in one cell; positive is what the claim says."""
 
@@ -50,36 +52,44 @@ class Compared:
         return FOR if self.gain > 0 else AGAINST
 
 
+_HEADS = ("says", "read as", "comparisons", "its way", FOR, OPEN, AGAINST, "verdict")
+_ABOUT = (
+    "*Its way* counts the comparisons whose difference has the claim's sign. A comparison is *for* a claim, or "
+    "*against* it, where its interval excludes 0, after widening (Bonferroni) so that all intervals of the claim hold "
+    "together with 95 %; else it is *open*. A claim that says *always* holds where every comparison is for it and is "
+    "contradicted where any is against it; *often*: where most are; *no worse* can only be contradicted.\n\n"
+    "Utility is compared on the same questions and resamples. Two methods' AUCs are compared as if independent; where "
+    "they are on two sides of ½, their distances from it add up, and so do their intervals. An AUC has two readings: "
+    "the paper's, and distance from ½, which is what an attacker has who may reverse the score."
+)
+
+
 def markdown(board: Board, filed: Sequence[Filed], sheet: Sheet) -> str:
     """Return every claim that the board names, what the records say of it, and each comparison behind that."""
     rows, details = [], list[str]()
     for claim in board.findings:
-        for reading in (LOWER, HALF) if claim.of == "auc" else (None,):
+        for reading in (LOWER, HALF) if claim.of == AUC else (None,):
             found = _together(list(_compared(claim, reading, board, filed, sheet)))
             rows.append(_row(claim, reading, found))
             details += _detail(claim, reading, found)
-    headers = ("claim", "says", "read as", "comparisons", "its way", FOR, OPEN, AGAINST, "verdict")
+    quotes = tuple((f"“{claim.quote}”",) for claim in board.findings for _ in range(1 + (claim.of == AUC)))
+    heads = tuple(("", name) for name in _HEADS)
     lines = [
         f"# {sheet.title}: which of the paper's claims hold here",
-        "*Its way* counts the comparisons whose difference has the claim's sign. A comparison is *for* a claim, or "
-        "*against* it, where its interval leaves out 0, after widening (Bonferroni) so that all intervals of the claim "
-        "hold together with 95 %; else it is *open*. A claim that says *always* holds where every comparison is for it "
-        "and is contradicted where any is against it; *often*: where most are; *no worse* can only be contradicted. "
-        "Utility is compared on the same questions and resamples. Two methods' AUCs are compared as if drawn apart; "
-        "where they lie on two sides of ½, their distances from it add up, and so do their intervals. An AUC has two "
-        "readings: the paper's, and distance from ½, which is what an attacker who may turn the score round has.",
-        table(rows, headers),
+        _ABOUT,
+        table(Table("", ("claim",), heads, quotes, tuple(rows))),
         "## Every comparison",
         *details,
     ]
     return "\n\n".join(lines) + "\n"
 
 
-def _row(claim: Expected, reading: str | None, found: Sequence[Compared]) -> list[str]:
+def _row(claim: Expected, reading: str | None, found: Sequence[Compared]) -> tuple[Cell, ...]:
     counts = [sum(c.word == word for c in found) for word in (FOR, OPEN, AGAINST)]
-    way, words = sum(c.gain > 0 for c in found), verdict(found, claim.says)
-    figures = [str(n) for n in (len(found), way, *counts)]
-    return [markdown_text(f"“{claim.quote}”"), claim.says, reading or "", *figures, words]
+    numbers = [str(n) for n in (len(found), sum(c.gain > 0 for c in found), *counts)]
+    said = verdict(found, claim.says)
+    words = Cell(text=said, rank=int(said == CONTRADICTED))  # bold
+    return (*(Cell(text=t) for t in (claim.says, reading or "", *numbers)), words)
 
 
 def _together(found: Sequence[Compared]) -> list[Compared]:
@@ -92,13 +102,13 @@ def _together(found: Sequence[Compared]) -> list[Compared]:
 def verdict(found: Sequence[Compared], says: str = "always") -> str:
     """Sum comparisons up in a word, by what the claim says of them."""
     if not found:
-        return "no run says anything of it"
+        return "no run tests it"
     favour, against = (sum(c.word == word for c in found) for word in (FOR, AGAINST))
     if says == "often":
         half = len(found) / 2
-        return "holds" if favour > half else "**contradicted**" if against > half else "open"
+        return "holds" if favour > half else CONTRADICTED if against > half else "open"
     if against:
-        return "**contradicted**"
+        return CONTRADICTED
     if says == "no worse":
         return "not contradicted"
     return "holds" if favour == len(found) else "open"
@@ -107,14 +117,16 @@ def verdict(found: Sequence[Compared], says: str = "always") -> str:
 def _detail(claim: Expected, reading: str | None, found: Sequence[Compared]) -> Iterator[str]:
     yield f"### “{markdown_text(claim.quote)}”" + (f" ({reading})" if reading else "")
     if found:
-        rows = [
-            (c.task, code(c.method), code(c.baseline), markdown_text(c.what), _gain(c), c.word) for c in found
-        ]
-        yield table(rows, ("task", "method", "against", "figure", "gain", "says"))
-
-
-def _gain(c: Compared) -> str:
-    return f"{number(c.gain, True)} {interval(c.ci, True)}".strip()
+        heads = tuple(("", name) for name in ("method", "against", "figure", "gain", "says"))
+        cells = tuple(
+            (
+                *(Cell(text=t) for t in (c.method, c.baseline, c.what)),
+                Cell(c.gain, c.ci, signed=True),
+                Cell(text=c.word),
+            )
+            for c in found
+        )
+        yield table(Table("", ("task",), heads, tuple((c.task,) for c in found), cells))
 
 
 def _compared(
@@ -129,9 +141,7 @@ def _compared(
                 yield from _leaky(method, baseline, task, sheet, reading == HALF)
 
 
-def _useful(
-    method: str, baseline: str, task: str, filed: Sequence[Filed], sign: int = 1
-) -> list[tuple[Compared, set[int]]]:
+def _useful(method: str, baseline: str, task: str, filed: Sequence[Filed], sign: int = 1) -> Pooled:
     """Pool the paired differences of every metric over seeds, beside these; of errors, the sign is turned.
 
     ``sign`` −1: the records hold the difference the other way round, and the claim is of the baseline.
@@ -145,10 +155,12 @@ def _useful(
                 turned = (c.metric in falling) != (sign < 0)
                 by_metric.setdefault(c.metric, {})[one.seed] = _turned(c, split[task], turned)
     first, second = (method, baseline)[::sign]
-    return [
-        (Compared(task, first, second, metric, *pooled(list(seen.values()))), {*seen})
-        for metric, seen in by_metric.items()
-    ]
+    found: Pooled = []
+    for metric, seen in by_metric.items():
+        gain, ci = pooled(list(seen.values()))
+        gap = Compared(task=task, method=first, baseline=second, what=metric, gain=gain, ci=ci)
+        found.append((gap, {*seen}))
+    return found
 
 
 def _with_all_seeds(found: Pooled, board: Board) -> Iterator[Compared]:
@@ -170,7 +182,7 @@ def _leaky(method: str, baseline: str, task: str, sheet: Sheet, half: bool) -> I
     targets: where a difference of AUCs is taken, that is wider than it is. Distances from ½ on two sides of it add up
     instead, and there the half widths do too, which no dependence can exceed.
     """
-    figures = {(f.method, f.game, f.attack): f for f in sheet.figures if f.task == task and f.metric == "auc"}
+    figures = {(f.method, f.game, f.attack): f for f in sheet.figures if f.task == task and f.metric == AUC}
     for (label, game, attack), own in figures.items():
         other = figures.get((baseline, game, attack))
         if label == method and other and own.value is not None and other.value is not None:
@@ -180,7 +192,8 @@ def _leaky(method: str, baseline: str, task: str, sheet: Sheet, half: bool) -> I
                 apart = half and (own.value - 0.5) * (other.value - 0.5) < 0
                 width = _half(own) + _half(other) if apart else math.hypot(_half(own), _half(other))
                 ci = (gain - width, gain + width)
-            yield Compared(task, method, baseline, f"AUC, game {game}, attack {attack}", gain, ci)
+            what = f"AUC, game {game}, attack {attack}"
+            yield Compared(task=task, method=method, baseline=baseline, what=what, gain=gain, ci=ci)
 
 
 def _risk(auc: float, half: bool) -> float:

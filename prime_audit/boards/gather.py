@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,21 +13,20 @@ from prime_audit.boards.pooling import Seen, pooled
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Comparison, Result
-from prime_audit.report import panel
-from prime_audit.report.sheet import Figure, Judged, Sheet, Source
+from prime_audit.report.sheet import Figure, Sheet, Source, judged
 
 Key = tuple[str, str, str, str | None, str | None]
 """(task, method, metric, game, attack): one cell."""
 NOTES = (
-    "A figure is the mean over seeds. Its 95 % interval holds for users and seeds both: users' variance from each "
-    "run's bootstrap over users (leakage: over sharers and targets), seeds' from how far their values lie apart, with "
-    "Student's t for so few (prime_audit/boards/pooling.py).",
-    "Place: the best and the worst place that the intervals allow; methods whose intervals overlap share places. An "
-    "AUC is not ranked: ½ is chance, and distance from ½ in either direction is signal.",
+    "A figure is the mean over seeds. Its 95 % interval covers users and seeds: the users' variance from each run's "
+    "bootstrap (leakage: over sharers and targets), the seeds' from the spread of their values, with Student's t for "
+    "so few (prime_audit/boards/pooling.py).",
+    "Place: the best and the worst place that the intervals allow; methods whose intervals overlap share places. "
+    "Bold may be the first. An AUC is not ranked: ½ is chance, and distance from ½ in either direction is signal.",
     "Δ np is the method minus the non-personalised model on the same questions of each seed.",
     "AUC base is the same score from the unmerged base: what is there before any model is personalised. AUC − base is "
     "what merging adds.",
-    "— is no zero: the reason stands beside it, and no average runs over it.",
+    "n/a is not zero: its reason is the footnote, and no average includes it.",
 )
 
 
@@ -37,29 +36,28 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
     order = {m: i for i, m in enumerate(methods)}
     filed = sorted(filed, key=lambda f: (order[f.method], f.seed, f.id))
     figures = _ranked(_figures(board, filed, methods))
-    leaks = tuple(Judged(leak, f.id, gap) for f in filed for leak, gap in panel.judged(f.record))
     return Sheet(
-        board.name,
-        board.title,
-        board.about,
-        f"prime-audit leaderboard build --board {board.name}",
-        board.model,
-        board.tasks,
-        {m: _told_of(m, filed) for m in methods},
-        tuple(figures),
-        leaks,
-        {f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
-        (*NOTES, *(panel.LEGEND if leaks else ()), *_sizes(filed), *_how(board, filed)),
-        tuple(dict.fromkeys(f"{w}" for f in filed for w in f.record.warnings)),
+        name=board.name,
+        title=board.title,
+        about=board.about,
+        command=f"prime-audit leaderboard build --board {board.name}",
+        model=board.model,
+        tasks=board.tasks,
+        methods={m: _known_of(m, filed) for m in methods},
+        figures=tuple(figures),
+        leaks=tuple(one for f in filed for one in judged(f.record, f.id)),
+        sources={f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
+        notes=(*NOTES, *_sizes(filed), *_how(board, filed)),
+        warnings=tuple(dict.fromkeys(w for f in filed for w in f.record.warnings)),
     )
 
 
-def _told_of(method: str, filed: Iterable[Filed]) -> dict[str, Any]:
-    """Tell of a method what its records say: parameters by task, and its plugins' versions."""
+def _known_of(method: str, filed: Iterable[Filed]) -> dict[str, Any]:
+    """Return a method's parameters by task and its plugins' versions, as its records have them."""
     own = [f.record for f in filed if f.method == method]
     if not own:
         return {}
-    versions = {name: told.get("version") for record in own for name, told in record.plugins.items()}
+    versions = {name: plugin.get("version") for record in own for name, plugin in record.plugins.items()}
     return {"parameters": own[0].methods[method], "versions": versions}
 
 
@@ -75,8 +73,8 @@ def _sizes(filed: Sequence[Filed]) -> list[str]:
 
 
 def _how(board: Board, filed: Sequence[Filed]) -> list[str]:
-    """Tell how its runs are made, and from which code they were."""
-    lines = [f"A run of this board: {board.command}"] if board.command else []
+    """Say how to make one of its runs, and which code made them."""
+    lines = [f"To make a run of this board: {board.command}"] if board.command else []
     codes = {(c.get("version"), c.get("commit")) for f in filed if (c := f.record.code)}
     if codes:
         lines.append(
@@ -118,7 +116,15 @@ def _columns(board: Board, cells: Iterable[Key]) -> dict[str, list[tuple[str, st
 def _figure(board: Board, key: Key, seen: Sequence[tuple[Filed, Result]]) -> Figure:
     task, method, metric, game, attack = key
     direction = DIRECTIONS[(board.columns or {}).get(metric, "half")]
-    empty = Figure(task, method, metric, None, None, higher_is_better=direction, game=game, attack=attack)
+    empty = Figure(
+        task=task,
+        method=method,
+        metric=metric,
+        value=None,
+        higher_is_better=direction,
+        game=game,
+        attack=attack,
+    )
     if not seen:
         return replace(empty, reason="no run filed")
     empty = replace(empty, sources=tuple(f.id for f, _ in seen))
@@ -218,12 +224,3 @@ def _bounds(figure: Figure, sign: float) -> tuple[float, float]:
     assert figure.value is not None
     low, high = sorted(sign * x for x in (figure.ci or (figure.value, figure.value)))
     return low, high
-
-
-def methods_shown(sheet: Sheet, task: str) -> Mapping[str, list[Figure]]:
-    """Group a task's figures by method, in the sheet's order."""
-    found: dict[str, list[Figure]] = {m: [] for m in sheet.methods}
-    for f in sheet.figures:
-        if f.task == task:
-            found[f.method].append(f)
-    return found

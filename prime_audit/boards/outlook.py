@@ -1,4 +1,4 @@
-"""A board's frontiers: utility against leakage, as a picture and as data."""
+"""A board's frontiers as data: utility against leakage."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from prime_audit.record import Intervals, Result
-from prime_audit.report import frontier
-from prime_audit.report.sheet import Figure, Sheet
-
-
-def picture(sheet: Sheet) -> str:
-    """Draw every task's frontier in the first game and attack that has a figure -> SVG."""
-    panels = tuple(frontier.Panel(task, tuple(_points(sheet, task))) for task in sheet.tasks)
-    return frontier.draw_panels(panels, Intervals().level, ("svg",))["svg"].decode()
+from prime_audit.report.sheet import AUC, BASE, Figure, Sheet
 
 
 def data(sheet: Sheet) -> str:
@@ -30,45 +22,20 @@ def data(sheet: Sheet) -> str:
     return '{"schema": "prime-audit/frontier/1", "frontiers": [\n' + ",\n".join(lines) + "\n]}\n"
 
 
-def _points(sheet: Sheet, task: str) -> list[frontier.Point]:
-    figures = [f for f in sheet.figures if f.task == task]
-    shown = next(
-        ((f.game, f.attack) for f in figures if f.metric == "auc" and f.value is not None), (None, None)
-    )
-    params = {m: told.get("parameters", {}).get(task, {}) for m, told in sheet.methods.items()}
-    return frontier.points([_result(f) for f in figures], shown, params)
-
-
-def _result(f: Figure) -> Result:
-    return Result(
-        task=f.task,
-        method=f.method,
-        metric=f.metric,
-        value=f.value,
-        ci=f.ci,
-        n=f.n,
-        higher_is_better=f.higher_is_better,
-        reason=f.reason,
-        targets=f.targets,
-        game=f.game,
-        attack=f.attack,
-    )
-
-
 def _metrics(sheet: Sheet, task: str) -> list[str]:
     return list(dict.fromkeys(f.metric for f in sheet.figures if f.task == task and f.game is None))
 
 
 def _leakages(sheet: Sheet, task: str) -> list[tuple[str, str]]:
-    seen = ((f.game, f.attack) for f in sheet.figures if f.task == task and f.metric == "auc")
+    seen = ((f.game, f.attack) for f in sheet.figures if f.task == task and f.metric == AUC)
     return list(dict.fromkeys((g, a) for g, a in seen if g is not None and a is not None))
 
 
 def _pairs(sheet: Sheet, task: str, metric: str, game: str, attack: str) -> list[dict[str, Any]]:
     here = [f for f in sheet.figures if f.task == task and f.value is not None]
     utility = {f.method: f for f in here if f.metric == metric and f.game is None}
-    leak = {f.method: f for f in here if (f.metric, f.game, f.attack) == ("auc", game, attack)}
-    base = {f.method: f.value for f in here if (f.metric, f.game, f.attack) == ("auc_base", game, attack)}
+    leak = {f.method: f for f in here if (f.metric, f.game, f.attack) == (AUC, game, attack)}
+    base = {f.method: f.value for f in here if (f.metric, f.game, f.attack) == (BASE, game, attack)}
     pairs = [(utility[m], leak[m]) for m in utility if m in leak]
     return [
         {

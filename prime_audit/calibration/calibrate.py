@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,22 +21,24 @@ import numpy as np
 
 from prime_audit.audit.epsilon import epsilon_ceiling
 from prime_audit.calibration.trials import (
+    DELTA,
+    Bounds,
     Outcome,
     gaussian_shift,
     outcome,
     randomised_response,
     redrawn,
-    simulated,
     trials,
 )
 from prime_audit.errors import UserError
 from prime_audit.folder import load_run, write_atomic
-from prime_audit.games.deal import GAMES
-from prime_audit.games.stored import Exam, read_exam
-from prime_audit.plugins.loading import load_attack
+from prime_audit.games.exam.queries import Queries, queries_of
+from prime_audit.games.exam.simulated import simulated
+from prime_audit.games.exam.stored import Exam, read_exam
+from prime_audit.plugins import Game
+from prime_audit.plugins.loading import available, load_attack, load_game
 from prime_audit.seeds import rng_of, seed_of
 
-SIMULATED = ("paper", "heldout")
 ATTACKS = ("loss_mean", "minkpp", "lira_online", "rmia")
 """Attacks of the real pass: one of each kind of signal, including the community's shadow models."""
 STRENGTHS = (0.03, 0.1, 0.3)
@@ -52,7 +54,6 @@ SHIFT = 0.5
 EPSILONS = (0.5, 1.0, 2.0, 4.0)
 UNITS = 200
 """Bits that a simulated mechanism publishes."""
-DELTA = 1e-5
 ALPHA = 0.05
 WORLD = {"users": 26, "adapt": 2, "targets": 6, "history": (14, 16), "queries": 1, "clusters": 6}
 SMALL = ("clusters=10", "min_history=4", "heldout=0.4", "max_new=2", "prime.k=4", "prime.budget=5")
@@ -76,26 +77,6 @@ class Audits:
     """Share of audits in which the verdict of an attack is ``leaks``: false alarms without a leak, else power."""
     confounded: float
     """Share of audits in which the verdict of an attack is ``confounded``."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """Lower bounds on ε, with the truth."""
-
-    mechanism: str
-    estimator: str
-    """``threshold`` (Clopper-Pearson at a fixed threshold) or ``one run`` (Steinke et al. 2023)."""
-    epsilon: float | None
-    """The truth; None where there is no guarantee."""
-    bounds: int
-    mean: float
-    highest: float
-    ceiling: float
-    """The highest bound possible with this number of guesses, all right; a higher truth cannot be exceeded."""
-    exceed: int
-    """Bounds above the truth; 5 % may be, by the bounds' own confidence."""
-    auc: float | None = None
-    """Mean AUC of the score, where it comes from a module."""
 
 
 @dataclass(frozen=True)
@@ -207,31 +188,47 @@ def _write(out: Path, found: Examination) -> None:
 
 
 def _nulls(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
-    for game in SIMULATED:
+    games = _games()
+    for game in _deployed(games):
         yield _simulated("null", game, count, seed)
     attacks = [load_attack(name) for name in ATTACKS]
-    attacks = [a for a in attacks if not exam.lacking(a.needs, ["modules"])]
+    attacks = [a for a in attacks if not exam.lacking(a.needs, [Queries.name])]
     source = f"real pass, {len(attacks)} attacks"
-    for game in (*SIMULATED, "inclusion"):
+    for game in games:
 
-        def audit_again(rng: np.random.Generator, own: int, game: str = game) -> list[Outcome]:
+        def again(rng: np.random.Generator, own: int, game: Game = game) -> list[Outcome]:
             return redrawn(exam, attacks, game, rng, own)
 
-        yield _count("null", source, game, count, seed, audit_again)
-    yield _simulated("selection shift", "paper", count, seed, shift=SHIFT)
+        yield _count("null", source, game.name, count, seed, again)
+    for game in games:
+        if not game.design.randomised:
+            yield _simulated("selection shift", game, count, seed, shift=SHIFT)
+
+
+def _games() -> list[Game]:
+    """List the installed games whose members can be drawn again: those that are examined."""
+    found = [load_game(name) for name in available("game")]
+    return [game for game in found if game.redraw is not None]
+
+
+def _deployed(games: Iterable[Game]) -> list[Game]:
+    """List the games on models as deployed: no coins, no items of the targets' own."""
+    return [game for game in games if queries_of(game) is Queries]
 
 
 def _leaks(count: int, seed: int) -> Iterable[Audits]:
-    for game in SIMULATED:
+    for game in _deployed(_games()):
         for strength in STRENGTHS:
             yield _simulated(f"leak {strength:g}", game, count, seed, strength=strength)
 
 
-def _simulated(what: str, game: str, count: int, seed: int, **law: float) -> Audits:
+def _simulated(
+    what: str, game: Game, count: int, seed: int, *, strength: float = 0.0, shift: float = 0.0
+) -> Audits:
     def make(rng: np.random.Generator, own: int) -> list[Outcome]:
-        return [outcome(simulated(game, rng, **law), own)]
+        return [outcome(simulated(game, rng, strength, shift), own)]
 
-    return _count(what, "simulated", game, count, seed, make)
+    return _count(what, "simulated", game.name, count, seed, make)
 
 
 def _count(
@@ -261,9 +258,9 @@ def _mechanisms(count: int, seed: int) -> list[Bounds]:
     rng, found = rng_of(seed, "calibrate", "mechanisms"), list[Bounds]()
     for epsilon in EPSILONS:
         plain = [randomised_response(epsilon, UNITS, rng) for _ in range(count)]
-        found.append(summary("randomised response", "threshold", epsilon, plain, _most(0.0)))
+        found.append(Bounds.of("randomised response", "threshold", epsilon, plain, _most(0.0)))
         shifted = [gaussian_shift(epsilon, DELTA, UNITS, rng) for _ in range(count)]
-        found.append(summary("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, _most(DELTA)))
+        found.append(Bounds.of("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, _most(DELTA)))
     return found
 
 
@@ -272,38 +269,14 @@ def _most(delta: float) -> float:
     return max(epsilon_ceiling(n, UNITS - n, delta=delta) for n in range(1, UNITS))
 
 
-def summary(
-    mechanism: str,
-    estimator: str,
-    epsilon: float | None,
-    bounds: Sequence[float],
-    ceiling: float,
-    auc: float | None = None,
-) -> Bounds:
-    """Count the bounds that exceed the truth."""
-    over = 0 if epsilon is None else sum(b > epsilon for b in bounds)
-    mean = float(np.mean(bounds))
-    return Bounds(
-        mechanism=mechanism,
-        estimator=estimator,
-        epsilon=epsilon,
-        bounds=len(bounds),
-        mean=mean,
-        highest=max(bounds),
-        ceiling=ceiling,
-        exceed=over,
-        auc=auc,
-    )
-
-
 def _exam(run: Path | None, seed: int) -> Exam:
     """Read a run's stored signals, or run PriME on a small world for them."""
     if run is not None:
         found = load_run(run)
         for task in found.record.spec["tasks"]:
             exam = read_exam(found.path, task)
-            if any(p.method is not None and p.kind == "modules" and p.seen for p in exam.passes):
-                if exam.pool("modules").sampled:
+            if any(p.method is not None and p.kind == Queries.name and p.seen for p in exam.passes):
+                if exam.pools[Queries.pool].sampled:
                     raise UserError(
                         f"--run {run}: its non-members are sampled, so labels cannot be redrawn; "
                         "pass a run with nonmember_items=0"
@@ -332,7 +305,7 @@ def _exam(run: Path | None, seed: int) -> Exam:
 
 def _audit_row(a: Audits) -> tuple[str, ...]:
     shares = [f"{100 * x:.1f} %" for x in (a.clustered, a.naive, a.leaks, a.confounded)]
-    if not GAMES[a.game].randomised:
+    if not load_game(a.game).design.randomised:
         shares[2] = "–"
     return (a.what, a.source, a.game, str(a.audits), *shares)
 

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, auc
+from prime_audit.audit.bounds import guesses
 from prime_audit.audit.epsilon import one_run_epsilon
-from prime_audit.calibration.calibrate import DELTA, Bounds, summary
+from prime_audit.calibration.trials import DELTA, Bounds
 from prime_audit.engine.bank import AdapterBank, alone
-from prime_audit.engine.base import Base, load_base, quiet_libraries
+from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.load import load_base, quiet_libraries
 from prime_audit.engine.mixture import BASE, Mixture
 from prime_audit.engine.privacy import Privacy, account
 from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters
-from prime_audit.games.bounds import guesses
 from prime_audit.lamp.prompts import Example, history_examples
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world.world import world
@@ -94,7 +95,7 @@ def _regime(
     name = f"DP-SGD module, δ {DELTA:g}" if privacy else "module without privacy"
     guessed = 2 * (ITEMS // 4)
     ceiling = one_run_epsilon(ITEMS, guessed, guessed, delta)
-    return summary(name, "one run", truth, bounds, ceiling, float(np.mean(aucs)))
+    return Bounds.of(name, "one run", truth, bounds, ceiling, float(np.mean(aucs)))
 
 
 def _gains(engine: Engine, owner: _Owner) -> FloatArray:

@@ -47,7 +47,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="prime-audit")
 def cli() -> None:
-    """Audit personalised language models: how much they help their users, and whom they leak.
+    """Audit personalised language models: how much they help their users, and whose data they leak.
 
     \b
     Start with:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from prime_audit.plugins.loading import Kind
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -24,28 +29,16 @@ def _completer(names: Callable[[], Iterable[str]], cut: str = "") -> Completer:
     return complete
 
 
-def _methods() -> Iterable[str]:
+def _plugins(kind: Kind) -> Iterable[str]:
     from prime_audit.plugins.loading import available
 
-    return available("method")
-
-
-def _attacks() -> Iterable[str]:
-    from prime_audit.plugins.loading import available
-
-    return available("attack")
+    return available(kind)
 
 
 def _tasks() -> Iterable[str]:
     from prime_audit.lamp.tasks import TASKS
 
     return TASKS
-
-
-def _games() -> Iterable[str]:
-    from prime_audit.games.deal import GAMES
-
-    return GAMES
 
 
 def _presets() -> Iterable[str]:
@@ -66,14 +59,20 @@ def _examples() -> Iterable[str]:
     return EXAMPLES
 
 
-methods = _completer(_methods, r"[,+]")
-method = _completer(_methods, r"\+")
-attacks = _completer(_attacks, ",")
-games = _completer(_games, ",")
+def _any_plugin() -> list[str]:
+    from prime_audit.plugins.loading import KINDS
+
+    return [name for kind in KINDS for name in _plugins(kind)]
+
+
+methods = _completer(partial(_plugins, "method"), r"[,+]")
+method = _completer(partial(_plugins, "method"), r"\+")
+attacks = _completer(partial(_plugins, "attack"), ",")
+games = _completer(partial(_plugins, "game"), ",")
 tasks = _completer(_tasks, ",")
 task = _completer(_tasks)
 preset = _completer(_presets)
 study = _completer(_studies)
 example = _completer(_examples)
-plugin = _completer(lambda: [*_methods(), *_attacks()])
-anything = _completer(lambda: [*_methods(), *_attacks(), *_tasks(), *_presets(), "settings"])
+plugin = _completer(_any_plugin)
+anything = _completer(lambda: [*_any_plugin(), *_tasks(), *_presets(), "settings"])

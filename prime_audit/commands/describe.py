@@ -13,7 +13,7 @@ from prime_audit.io.terminal import say
 
 @click.command(
     short_help="Describe a method, attack, game, task or setting.",
-    epilog=examples("describe prime", "describe settings --preset paper", "describe LaMP-2"),
+    epilog=examples("describe prime", "describe heldout", "describe settings --preset paper"),
 )
 @click.argument("name", shell_complete=completing.anything)
 @shared("plugin", "preset", "set")

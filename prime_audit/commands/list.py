@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from prime_audit.commands.options import examples, shared
 from prime_audit.commands.printing import show_rows
 
+if TYPE_CHECKING:
+    from prime_audit.plugins.loading import Kind
+
 Rows = list[dict[str, Any]]
 
 
-def _plugins(kind: Any) -> Callable[[Sequence[Path]], Rows]:
+def _plugins(kind: Kind) -> Callable[[Sequence[Path]], Rows]:
     def rows(files: Sequence[Path]) -> Rows:
         from prime_audit.plugins.loading import available
 
@@ -24,12 +27,6 @@ def _plugins(kind: Any) -> Callable[[Sequence[Path]], Rows]:
         ]
 
     return rows
-
-
-def _games(_: Sequence[Path]) -> Rows:
-    from prime_audit.games.deal import GAMES
-
-    return [{"game": g.name, "what": g.summary} for g in GAMES.values()]
 
 
 def _tasks(_: Sequence[Path]) -> Rows:
@@ -54,7 +51,7 @@ def studies(_: Sequence[Path] = ()) -> Rows:
 _ROWS: dict[str, Callable[[Sequence[Path]], Rows]] = {
     "methods": _plugins("method"),
     "attacks": _plugins("attack"),
-    "games": _games,
+    "games": _plugins("game"),
     "tasks": _tasks,
     "presets": _presets,
     "studies": studies,

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from prime_audit.commands.options import examples
+from prime_audit.engine.rules import DEFAULT, RULES, explained
 from prime_audit.io.terminal import say
 
 
@@ -23,10 +24,10 @@ from prime_audit.io.terminal import say
 )
 @click.option(
     "--rule",
-    type=click.Choice(["delta", "factor"]),
-    default="delta",
+    type=click.Choice([*RULES]),
+    default=DEFAULT,
     show_default=True,
-    help="Sum the weight updates B·A, or the factors A and B.",
+    help=explained(),
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the merged adapter.")
 def command(adapters: tuple[Path, ...], weights: str, rule: str, out: Path) -> None:

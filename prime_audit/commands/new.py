@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -10,9 +11,17 @@ from prime_audit.commands.options import examples
 from prime_audit.io.terminal import say
 
 
-@click.group(short_help="Write a working plugin to start from.", epilog=examples("new attack my_attack"))
+@click.group(
+    short_help="Write a working plugin to start from.",
+    epilog=examples("new attack my_attack", "new game my_game"),
+)
 def command() -> None:
     """Write a working plugin and its test, to start from."""
+
+
+out_option = click.option(
+    "--out", default=".", type=click.Path(path_type=Path), show_default=True, help="Folder to write to."
+)
 
 
 @command.command(
@@ -20,13 +29,26 @@ def command() -> None:
     epilog=examples("new attack my_attack", "new attack my_attack --out plugins"),
 )
 @click.argument("name")
-@click.option(
-    "--out", default=".", type=click.Path(path_type=Path), show_default=True, help="Folder to write to."
-)
+@out_option
 def attack(name: str, out: Path) -> None:
     """Write NAME.py, a working attack, and test_NAME.py, its test."""
-    from prime_audit.authoring.scaffold import new_attack
+    _write("attack", name, out)
 
-    file, test = new_attack(name, out)
+
+@command.command(
+    short_help="Write a working game and its test.",
+    epilog=examples("new game my_game", "new game my_game --out plugins"),
+)
+@click.argument("name")
+@out_option
+def game(name: str, out: Path) -> None:
+    """Write NAME.py, a working membership game, and test_NAME.py, its test."""
+    _write("game", name, out)
+
+
+def _write(kind: Literal["attack", "game"], name: str, out: Path) -> None:
+    from prime_audit.authoring.scaffold import new_plugin
+
+    file, test = new_plugin(kind, name, out)
     say(f"{file}: change it; run it with --plugin {file}, check it with")
     say(f"  prime-audit doctor {name} --plugin {file}\n  pytest {test}")

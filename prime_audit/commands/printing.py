@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prime_audit.io.terminal import draw, print_table, say
+from prime_audit.io.terminal import console, draw, print_table, say
 
 if TYPE_CHECKING:
     from prime_audit.folder import Run
@@ -30,9 +30,10 @@ def show_run(run: Run, as_json: bool) -> None:
         return
     from rich.text import Text
 
-    from prime_audit.report.tables import terminal
+    from prime_audit.report.from_record import sheet_of
+    from prime_audit.report.text import terminal
 
-    draw(terminal(run.record))
+    draw(terminal(sheet_of(run.record, "run"), console().width))
     more = ", failures/" if any(failure.file for failure in run.record.failures) else ""
     draw(Text(f"Everything in {run.path}: record.json, index.html, table.md, frontier.svg{more}"))
 

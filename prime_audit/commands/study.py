@@ -13,7 +13,7 @@ from prime_audit.commands.list import studies
 from prime_audit.commands.options import examples, run_options
 from prime_audit.commands.printing import cache_of, show_rows
 from prime_audit.errors import UserError
-from prime_audit.io.terminal import say
+from prime_audit.io.terminal import console, draw, say
 
 if TYPE_CHECKING:
     from prime_audit.studies.run import Finished
@@ -48,19 +48,23 @@ def command(
 
 def show(finished: Finished, as_json: bool) -> None:
     """Print a study's tables and tests and the place of its files, or its ``study.json``."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from prime_audit.report.table import terminal
     from prime_audit.studies.run import test_table
-    from prime_audit.studies.terminal import show_table
 
     if as_json:
         say(json.dumps(finished.content, ensure_ascii=False))
         return
     report = finished.report
     say(f"{finished.study.title} ({finished.study.answers})\n")
+    width = console().width
     for table in report.tables:
-        show_table(table)
+        draw(Group(*terminal(table, width, intervals=False), Text()))
     few = report.tests if len(report.tests) <= SHOWN else [t for t in report.tests if t.p_adjusted <= 0.05]
     if few:
-        show_table(test_table(few), intervals=True)
+        draw(Group(*terminal(test_table(few), width), Text()))
     if left := len(report.tests) - len(few):
         say(f"{left} more tests in table.md, none significant at .05 after Holm's correction")
     say(f"Everything in {finished.path}: study.json, table.md, table.tex, figure.svg")

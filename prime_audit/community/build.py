@@ -5,45 +5,42 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prime_audit.community.given import GivenAdapters, chosen, fitting, load_given
-from prime_audit.community.kept import Origin
-from prime_audit.community.sharers import Sharer, choose_sharers, cluster_users, cosines
-from prime_audit.community.sharers import bank_name as bank_name
-from prime_audit.community.store import Gates, Store, code_sha256, content_key, place_of
-from prime_audit.engine.adapters import Adapter
+from prime_audit.cache.numeric import code_sha256
+from prime_audit.community.given_adapters import GivenAdapters, chosen, fitting, load_given
+from prime_audit.community.origins import Origin
+from prime_audit.community.sharers import Sharer, bank_name, choose_sharers, cluster_users, cosines
+from prime_audit.community.store import Gates, Store
+from prime_audit.community.training import Stage, Trainer, privacy_key
 from prime_audit.engine.divergence import Divergence
-from prime_audit.engine.memo import engine_sha256, key_of
+from prime_audit.engine.lora import Adapter
+from prime_audit.engine.memo import key_of
 from prime_audit.engine.privacy import Guarantee, Privacy, account
-from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters, train_gates
+from prime_audit.engine.recipe import Job, Recipe
 from prime_audit.errors import PartError, UserError
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import Example, adaptation_examples, history_examples, item_text
 from prime_audit.lamp.tasks import Task
 
 if TYPE_CHECKING:
-    from prime_audit.engine.batches import Tick
     from prime_audit.engine.embed import Encoder
     from prime_audit.engine.engine import Engine
     from prime_audit.settings import Settings
 
-Stage = Callable[[str, int], AbstractContextManager["Tick"]]
 
-
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Community:
-    """Built step by step by ``run``; methods ask it for adapters and gates, which are trained when first needed."""
+    """Built step by step by a run. Methods ask it for adapters and gates, which are trained when first needed."""
 
     task: Task
     data: Dataset
-    profiles: dict[str, str]
-    """User id → the profile text in front of her prompts."""
+    profiles: dict[str, str] = field(default_factory=dict)
+    """User id → the profile text in front of their prompts."""
     engine: Engine
     encoder: Encoder
     settings: Settings
@@ -51,22 +48,28 @@ class Community:
     store: Store
     stage: Stage
     privacy: Privacy | None = None
-    """What sharers' adapters are to satisfy; None: they are trained without noise."""
+    """The guarantee of sharers' adapters; None: they are trained without noise."""
     chunk: frozenset[str] | None = None
     """Ids of the only targets that this view has; None: all."""
     included: Mapping[str, tuple[str, ...]] | None = None
-    """Target → the only sharers she may merge, most similar first (the inclusion game); None: everybody."""
-    origins: dict[str, Origin] = field(default_factory=dict)
-    """Content of an adapter, as the bank holds it → where it came from."""
+    """Target → the only sharers it may merge, most similar first (the inclusion game); None: everybody."""
     adaptation: Origin | None = None
-    """Where the adapter came from that was merged into the base; None: nothing was."""
+    """Origin of the adapter that was merged into the base; None: none was."""
+    lost: dict[str, Divergence] = field(default_factory=dict)
+    """Sharer whose training diverged → how. The cluster has no sharer then."""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     _examples: dict[tuple[object, ...], tuple[User, list[Example]]] = field(default_factory=dict)
-    """Written once: games, methods and trainings ask for the same users'."""
-    lost: dict[str, Divergence] = field(default_factory=dict)
-    """Sharer → how her training diverged; she is no sharer then, and nobody of her cluster takes her place."""
-    _gates: dict[str, Gates] = field(default_factory=dict)
-    """Training's key → gates: chunks and methods ask for the same."""
+    """Each user's examples, written once: games, methods and trainings share them."""
+
+    def __post_init__(self) -> None:
+        self._trainer = Trainer(
+            engine=self.engine,
+            store=self.store,
+            settings=self.settings,
+            task=self.task.name,
+            seed=self.seed,
+            stage=self.stage,
+        )
 
     @property
     def targets(self) -> tuple[User, ...]:
@@ -79,20 +82,25 @@ class Community:
         return own
 
     @property
+    def origins(self) -> dict[str, Origin]:
+        """Content of an adapter, as the bank holds it → where it came from."""
+        return self._trainer.origins
+
+    @property
     def gated(self) -> bool:
-        """Whether gates were trained; they read the sharers' items without noise, whatever ``privacy`` says."""
-        return bool(self._gates)
+        """Whether gates were trained; they read the sharers' items without noise, whatever ``privacy`` is."""
+        return self._trainer.trained_gates
 
     def of(self, targets: Sequence[str]) -> Community:
-        """Return this community as it is for some of its targets; what is trained is shared by all views."""
+        """Return a view for some of the targets; all views share what is trained."""
         view = copy.copy(self)
         view.chunk = frozenset(targets)
         return view
 
     def including(self, included: Mapping[str, tuple[str, ...]]) -> Community:
-        """Return this community as a method is to see it where a draw decides whom each target may merge.
+        """Return the view for a draw that decides which sharers each target may merge.
 
-        ``nearest`` then knows these sharers only, and a target who may merge nobody is no target.
+        ``nearest`` returns only these sharers, and a target without any is no target of the view.
         """
         view = copy.copy(self)
         view.included = included
@@ -102,11 +110,11 @@ class Community:
         """Read a setting for this task."""
         return self.settings.get(key, self.task.name)
 
-    # -- the base and who is like whom -------------------------------------------------------------------
+    # -- the base and similarity -------------------------------------------------------------------
 
     def embed(self) -> None:
         """Embed targets and candidates: the mean over each user's items (Eq. 4). Before the base is adapted."""
-        # What is wrong with given adapters is said before anything is computed.
+        # Faults of given adapters are reported before anything is computed.
         given = self.data.given.sharers if self.data.given and self.given else None
         users = [*self.targets, *(self.data.candidates if given is None else (s.user for s in given))]
         texts = [[item_text(self.task, item) for item in user.history] for user in users]
@@ -134,8 +142,8 @@ class Community:
             e for u in self.data.adapt for e in adaptation_examples(self.task, u, self.profiles.get(u.id))
         ]
         if examples:
-            recipe = self._recipe("adaptation")
-            made, lost = self._train("adapt", [_job("base", examples)], recipe)
+            recipe = self._trainer.recipe("adaptation")
+            made, lost = self._trainer.adapters("adapt", [_job("base", examples)], recipe)
             if lost:
                 raise UserError(f"{self.task.name}: {lost[0].line()} (--set adaptation.lr=R)")
             self.engine.base.merge(made["base"])
@@ -143,18 +151,18 @@ class Community:
 
     @cached_property
     def given(self) -> GivenAdapters | None:
-        """Adapters that were trained elsewhere, checked against the base; None where a run trains them."""
+        """Adapters that were trained elsewhere, checked against the base; None where the run trains them."""
         if self.data.given is None:
             return None
-        found = load_given(self.data.given, self.engine.base, self._lora())
+        found = load_given(self.data.given, self.engine.base, self._trainer.lora())
         self.origins.update(found.origins)
         return found
 
     @property
     def sharers(self) -> tuple[Sharer, ...]:
-        """Who shares; empty where nobody's history is long enough.
+        """Who shares; empty where no history is long enough.
 
-        Whose training diverges is among them until she is trained (``ready``, ``nearest``), and not any more then.
+        A sharer whose training diverges is listed until it is tried (``ready``, ``nearest``), and not afterwards.
         """
         return tuple(s for s in self._chosen if s.user.id not in self.lost)
 
@@ -162,8 +170,8 @@ class Community:
     def _chosen(self) -> tuple[Sharer, ...]:
         if given := self.data.given:
             rows = np.stack([self._embeddings[s.user.id] for s in given.sharers])
-            said = partial(self.settings.override, task=self.task.name)
-            return chosen(given, said, partial(self._clusters, rows))
+            override = partial(self.settings.override, task=self.task.name)
+            return chosen(given, override, partial(self._clusters, rows))
         users = [u for u in self.data.candidates if u.history]
         if not users:
             return ()
@@ -180,8 +188,7 @@ class Community:
         count, seed = self.number("clusters"), self.seed
         asked = (embeddings.shape, str(embeddings.dtype), count, seed)
         numbers = hashlib.sha256(embeddings.tobytes()).hexdigest()
-        code = code_sha256(("community/sharers.py",), ("scikit-learn", "numpy", "scipy"))
-        key = key_of(self.engine.base, "clusters", code, numbers, asked)
+        key = key_of(self.engine.base, "clusters", code_sha256("sharers"), numbers, asked)
         return self.store.arrays(key, lambda: {"own": cluster_users(embeddings, count, seed)})["own"]
 
     def similarity(self, target: str) -> np.ndarray:
@@ -193,8 +200,8 @@ class Community:
     def nearest(self, target: str, k: int) -> tuple[str, ...]:
         """Ids of the k sharers most similar to a target, most similar first (Eq. 5); UserError if there are fewer.
 
-        With k = 0 all sharers. Where a draw decides whom she may merge (``including``), all of those, whatever k.
-        They are trained first: who diverges is nobody's neighbour.
+        With k = 0 all sharers; in a view of ``including`` all that the draw allows, whatever k. The sharers are
+        trained first, because one whose training diverges is no neighbour.
         """
         if self.included is not None:
             return self.included[target]
@@ -207,7 +214,7 @@ class Community:
     # -- what is trained ---------------------------------------------------------------------------------
 
     def ready(self) -> None:
-        """See that the bank holds every sharer's adapter, named by :func:`bank_name`."""
+        """Put every sharer's adapter into the bank, named by :func:`~community.sharers.bank_name`."""
         missing = [s for s in self.sharers if bank_name(s.user.id) not in self.engine.bank.names]
         if self.given:
             names = [bank_name(s.user.id) for s in missing]
@@ -215,7 +222,8 @@ class Community:
             self.given.adapters.clear()  # the bank has what it needs of them
         elif missing:
             jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in missing]
-            made, lost = self._train("share", jobs, self._recipe("sharer"), privacy=self.privacy)
+            recipe = self._trainer.recipe("sharer")
+            made, lost = self._trainer.adapters("share", jobs, recipe, privacy=self.privacy)
             owners = {bank_name(s.user.id): s.user.id for s in missing}
             self.lost.update({owners[d.owner]: d for d in lost})
             if not self.sharers:
@@ -223,18 +231,19 @@ class Community:
             self.engine.bank.add(made)
 
     def guarantee(self, sharer: Sharer) -> Guarantee | None:
-        """Tell what a sharer's adapter satisfies, her items being the unit; None without ``privacy``."""
-        return account(len(sharer.trained), self._recipe("sharer"), self.privacy) if self.privacy else None
+        """Return the guarantee of a sharer's adapter, for each of their items; None without ``privacy``."""
+        recipe = self._trainer.recipe("sharer")
+        return account(len(sharer.trained), recipe, self.privacy) if self.privacy else None
 
     def train_own(
         self, users: Sequence[User], recipe: Recipe, *, lora: dict[str, Any], stage: str
     ) -> dict[str, Adapter]:
-        """Train one adapter a user on her own history (OPPU), by the sharers' recipe or another.
+        """Train one adapter per user on their own history (OPPU), by the sharers' recipe or another.
 
-        Raises PartError where one of them diverges: a method of hers has no model then.
+        Raises PartError where one of them diverges: that user has no model then.
         """
         jobs = [_job(u.id, self.user_examples(u)) for u in users]
-        made, lost = self._train(stage, jobs, recipe, lora=lora)
+        made, lost = self._trainer.adapters(stage, jobs, recipe, lora=lora)
         if lost:
             raise PartError(f"{self.task.name}: {lost[0].line()}")
         if self.given is None:
@@ -247,53 +256,32 @@ class Community:
     def keep(
         self, kind: str, what: dict[str, Any], names: Sequence[str], make: Callable[[], dict[str, Adapter]]
     ) -> dict[str, Adapter]:
-        """Make adapters out of others once: ``what`` is all that decides them, next to the base."""
-        base = self.engine.base
-        key = key_of(base, kind, content_key(what), tuple(names))
-        made = self.store.adapters(key, names, make, base.name)
-        self._note(key, names, made)
-        return made
-
-    def _note(self, key: str, owners: Sequence[str], made: Mapping[str, Adapter]) -> None:
-        """Remember where a training's adapters lie."""
-        for number, owner in enumerate(owners):
-            if owner not in made:  # her training diverged
-                continue
-            content = made[owner].content
-            self.origins[content] = Origin(content.partition(" ")[0], place_of(key, number))
+        """Make adapters out of others once: ``what`` is all that decides them, besides the base."""
+        return self._trainer.derived(kind, what, names, make)
 
     def gates(self) -> Gates:
-        """Per-Pcs gates by bank name, trained on each sharer's own examples with her adapter frozen.
+        """Per-Pcs gates by bank name, trained on each sharer's own examples with their adapter frozen.
 
-        Without noise, also where the adapters have it: what is assembled by gates has no ε.
+        Without noise, even where the adapters have it: what is assembled by gates has no ε.
         """
         self.ready()
         jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in self.sharers]
-        recipe = self._recipe("gate")
-        sharer: dict[str, Any] = {"sharer": asdict(self._recipe("sharer")), "lora": self._lora()}
-        if self.given:  # no recipe tells what they are
-            sharer = {"given": [self.engine.bank.hashes[j.owner] for j in jobs]}
-        key = self._key("gates", jobs, recipe, sharer | _private(self.privacy))
-        budget = self.number("train_tokens")
-        if key in self._gates:
-            return self._gates[key]
-        with self.stage("gates", count_steps(jobs, recipe)) as tick:
-
-            def train() -> Gates:
-                return train_gates(
-                    self.engine.base, self.engine.bank, jobs, recipe, seed=self.seed, tokens=budget, tick=tick
-                )
-
-            self._gates[key] = self.store.gates(key, [j.owner for j in jobs], train)
-        return self._gates[key]
+        adapters: dict[str, Any] = {
+            "sharer": asdict(self._trainer.recipe("sharer")),
+            "lora": self._trainer.lora(),
+        }
+        if self.given:  # no recipe describes them
+            adapters = {"given": [self.engine.bank.hashes[j.owner] for j in jobs]}
+        recipe = self._trainer.recipe("gate")
+        return self._trainer.gates(jobs, recipe, adapters | privacy_key(self.privacy))
 
     # -- examples ----------------------------------------------------------------------------------------
 
     def trained_examples(self, sharer: Sharer) -> list[Example]:
-        """List what a sharer's adapter is trained on; held-out items stand nowhere in it.
+        """List what a sharer's adapter is trained on; held-out items appear nowhere in it.
 
-        Under ``privacy`` each item gives its plain example only: an augmented one carries other items' text, and the
-        unit that ε protects is the item.
+        Under ``privacy`` each item gives its plain example only: an augmented one carries other items' text, and ε
+        protects single items.
         """
         if self.privacy:
             return history_examples(self.task, sharer.user, items=sharer.trained, augmented=False)
@@ -305,7 +293,7 @@ class Community:
         key = (id(user), profile, None if only is None else frozenset(only))
         if key not in self._examples:
             found = history_examples(self.task, user, profile=profile, items=only, pool=only)
-            self._examples[key] = (user, found)  # she is held, so that no other user gets her id()
+            self._examples[key] = (user, found)  # holding the user keeps their id() unique
         return list(self._examples[key][1])
 
     def last_examples(self, user: User, only: Sequence[str] | None = None) -> list[Example]:
@@ -314,66 +302,6 @@ class Community:
         ids = [i.id for i in user.history if some is None or i.id in some]
         last = set(ids[-self.number("last_items") :])
         return [e for e in self.user_examples(user, only) if e.item in last]
-
-    # -- the common path of all training -----------------------------------------------------------------
-
-    def _train(
-        self,
-        stage: str,
-        jobs: Sequence[Job],
-        recipe: Recipe,
-        lora: dict[str, Any] | None = None,
-        privacy: Privacy | None = None,
-    ) -> tuple[dict[str, Adapter], list[Divergence]]:
-        """Train, or read back what was trained: the adapters, and whose training diverged (which is kept, too)."""
-        shape = lora or self._lora()
-        more = {"lora": shape} | _private(privacy)
-        key, lost = self._key("adapters", jobs, recipe, more), list[Divergence]()
-        with self.stage(stage, count_steps(jobs, recipe)) as tick:
-
-            def train() -> dict[str, Adapter]:
-                return train_adapters(
-                    self.engine.base,
-                    jobs,
-                    LoraShape(**shape),
-                    recipe,
-                    seed=self.seed,
-                    tokens=self.number("train_tokens"),
-                    tick=tick,
-                    privacy=privacy,
-                    lost=lost,
-                )
-
-            made = self.store.adapters(key, [j.owner for j in jobs], train, self.engine.base.name, lost)
-        self._note(key, [j.owner for j in jobs], made)
-        return made, lost
-
-    def _key(self, kind: str, jobs: Sequence[Job], recipe: Recipe, more: dict[str, Any]) -> str:
-        """Hash of all that decides a training: base, texts, recipe, seed, budget of a pass, code, device."""
-        import torch
-
-        base = self.engine.base
-        return content_key(
-            {
-                "kind": kind,
-                "base": base.fingerprint,
-                "sites": [s.name for s in base.sites],
-                "context": base.codec.context,
-                "jobs": [[j.owner, j.examples] for j in jobs],
-                "recipe": asdict(recipe),
-                "seed": self.seed,
-                "tokens": self.number("train_tokens"),
-                "code": engine_sha256(),
-                "where": [torch.__version__, base.device.type, str(base.dtype)],
-                **more,
-            }
-        )
-
-    def _recipe(self, part: str) -> Recipe:
-        return Recipe(**self.settings.recipe(part, self.task.name))
-
-    def _lora(self) -> dict[str, Any]:
-        return {key: self.number(f"lora.{key}") for key in ("rank", "alpha", "dropout")}
 
 
 def _require_enough(community: Community, k: int) -> int:
@@ -393,8 +321,3 @@ def _job(owner: str, examples: Sequence[Example]) -> Job:
     if not examples:
         raise UserError(f"user {owner}: no item to train on")
     return Job(owner, tuple((e.prompt, e.gold) for e in examples), tuple(e.item for e in examples))
-
-
-def _private(privacy: Privacy | None) -> dict[str, Any]:
-    """Return what privacy adds to a training's key: nothing where there is none."""
-    return {"privacy": asdict(privacy)} if privacy else {}

@@ -1,48 +1,14 @@
-"""What a reader must know of a community before believing figures made with it: lines for the record's warnings."""
+"""Warnings about a community that a reader needs before they trust its results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from prime_audit.community.build import Community
-from prime_audit.community.held import Held
 from prime_audit.lamp.data import GivenSharer
 
 
-def cautions(community: Community, held: Mapping[str, Held]) -> list[str]:
-    """Say what was held out of the targets, what the sharers' ε covers and what it does not."""
-    return [*_held(held), *_texts(community), *_given(community), *_private(community)]
-
-
-def one_sided(coins: Mapping[str, Mapping[str, bool]]) -> list[str]:
-    """Count the targets whose inclusion coins (target → candidate → coin) all fell alike."""
-    alike = sum(len(set(own.values())) < 2 for own in coins.values())
-    if not alike:
-        return []
-    return [
-        f"inclusion game: the coins of {alike} of {len(coins)} targets all fell alike; these targets count in the "
-        "bound on ε and in no AUC"
-    ]
-
-
-def _held(held: Mapping[str, Held]) -> list[str]:
-    out, items = sum(len(h.others) for h in held.values()), sum(len(h.user.history) for h in held.values())
-    if not out:
-        return []
-    lines = [
-        f"the target game holds {out} of the targets' {items} history items out of all that methods see of them; "
-        "utility is measured without them too"
-    ]
-    lines.append(
-        "in the target game members are drawn from the whole history that methods see; a method that reads less of it "
-        "(PriME's search: a share of the last_items) can tell of no more than it read"
-    )
-    if texts := sum(h.user.profile is not None for h in held.values()):
-        lines.append(
-            f"the target game sets the data's profile texts of {texts} targets aside, which may tell of held-out "
-            "items; summaries or the profiler's texts of the rest stand in their place"
-        )
-    return lines
+def cautions(community: Community) -> list[str]:
+    """List what the sharers' ε covers and does not cover, and what given adapters rest on."""
+    return [*_texts(community), *_given(community), *_private(community)]
 
 
 def _texts(community: Community) -> list[str]:
@@ -50,8 +16,8 @@ def _texts(community: Community) -> list[str]:
     if not texts:
         return []
     return [
-        f"the data's profile texts of {texts} sharers are set aside in training, for they may tell of held-out "
-        "items; summaries or the profiler's texts of the rest stand in their place"
+        f"the data's profile texts of {texts} sharers are not used in training, because they may reveal held-out "
+        "items; summaries or profiler texts of the other items replace them"
     ]
 
 
@@ -68,22 +34,22 @@ def _given(community: Community) -> list[str]:
     before = f"with the adapter {given.base.name!a} merged into it" if given.base else "as it was loaded"
     lines = [
         f"the adapters of {len(given.sharers)} sharers were trained elsewhere: they apply to the base {before}, and no "
-        "base adaptation is trained; items are asked in this suite's prompts, whatever theirs were"
+        "base adaptation is trained; results are not meaningful for adapters trained with other prompts than ours"
     ]
     if any(s.heldout for s in given.sharers):
         lines.append(
-            "held-out items came with the adapters: what the heldout game's test says rests on their having been "
-            "drawn at random from all of a sharer's items, and never trained on"
+            "held-out items came with the adapters: the heldout game's test is valid only if they were drawn at random "
+            "from all of a sharer's items and never trained on"
         )
     late = [s for s in given.sharers if s.heldout and _last(s)]
     if late:
         lines.append(
-            f"all held-out items of {len(late)} of the given sharers stand after all their trained ones: held out by "
-            "time, not drawn at random, so a difference may be the time's"
+            f"all held-out items of {len(late)} of the given sharers come after all their trained ones: held out by "
+            "time, not at random, so a difference may be due to time"
         )
     if left := len(given.sharers) - len(community.sharers):
         lines.append(
-            f"{left} of the given sharers share nothing: clusters and min_history were set, and chose"
+            f"{left} of the given sharers share nothing: the settings clusters and min_history left them out"
         )
     return [*lines, *adapters.notes]
 
@@ -94,11 +60,11 @@ def _private(community: Community) -> list[str]:
         return []
     lines = [
         f"sharers' adapters are trained with DP-SGD, ε at most {privacy.epsilon:g} each (accounted per sharer in "
-        "community); the unit is one item of a sharer, and ε holds for whoever does not know the run's seed. Not "
-        "covered: who is selected and how similar she is (embeddings), how many items she has"
+        "community); the unit is one item of a sharer, and ε holds for anyone who does not know the run's seed. Not "
+        "covered: who is selected and how similar they are (embeddings), how many items they have"
     ]
     if community.gated:
         lines.append(
-            "Per-Pcs's gates are trained on sharers' items without noise: what is assembled by them has no ε"
+            "Per-Pcs's gates are trained on sharers' items without noise: models assembled with them have no ε"
         )
     return lines

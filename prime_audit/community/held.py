@@ -1,4 +1,4 @@
-"""What is held out of a target's history for the target game: methods never see it, nothing of hers tells of it."""
+"""Items held out of a target's history for the target game: no method sees them or any text made of them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from prime_audit.seeds import rng_of
 
 @dataclass(frozen=True)
 class Held:
-    """One target, and her two sides of the game."""
+    """One target, and the two sides of their game."""
 
     user: User
-    """With her whole history: only the auditor sees it."""
+    """With the whole history, which only the auditor sees."""
     members: tuple[str, ...]
-    """Ids of the items asked about that stand in the history methods get, as many as held out, drawn at random."""
+    """Ids of the queried items that methods see: as many as are held out, drawn at random."""
     others: tuple[str, ...]
-    """Ids of the held-out items; empty where her history has fewer than two items."""
+    """Ids of the held-out items; empty where the history has fewer than two items."""
 
     @property
     def shown(self) -> User:
-        """The target as methods see her: no held-out item, and no profile text made of her whole history."""
+        """The target as methods see them: no held-out item, and no profile text made of the whole history."""
         return replace(self.user, history=without(self.user, self.others), profile=None)
 
 
 def hold_back(data: Dataset, share: float, seed: int) -> tuple[Dataset, dict[str, Held]]:
-    """Take ``share`` of every target's history out, by her own random numbers; also return what was taken.
+    """Hold out ``share`` of every target's history, by the target's own random numbers; also return what was held out.
 
-    As ``hold_out`` of sharers: ⌊share·n⌋ items but at least one, never all, and none that has a copy.
+    As for sharers (``hold_out``): ⌊share·n⌋ items but at least one, never all, and none that has a copy.
     """
     held = {user.id: _hold(user, share, seed) for user in data.targets}
     return replace(data, targets=tuple(h.shown for h in held.values())), held

@@ -1,4 +1,4 @@
-"""Choosing who shares (the paper): one user of each cluster, with a part of her items held out."""
+"""Choosing sharers as the paper does: one user of each cluster, with a part of their items held out."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Sharer:
 
     user: User
     cluster: int
-    """Her k-means cluster."""
+    """Their k-means cluster."""
     trained: tuple[str, ...]
-    """Ids of the items her adapter is trained on, oldest first."""
+    """Ids of the items that the adapter is trained on, oldest first."""
     heldout: tuple[str, ...]
-    """Ids of the items it never sees, neither as an example nor in front of one."""
+    """Ids of the items that training never sees, neither as an example nor in a prompt."""
 
     @property
     def shown(self) -> User:
-        """The sharer as her adapter's training sees her: no held-out item, and no profile text that may tell of one."""
+        """The sharer as training sees them: no held-out item, and no profile text that may reveal one."""
         kept = set(self.trained)
         history = tuple(i for i in self.user.history if i.id in kept)
         return replace(self.user, history=history, profile=None if self.heldout else self.user.profile)
@@ -63,8 +63,8 @@ def choose_sharers(
 def hold_out(user: User, cluster: int, share: float, seed: int) -> Sharer:
     """Draw the held-out items, ⌊share·n⌋ of them but at least one, by the user's own random numbers.
 
-    Only items whose words are hers once are drawn (``singles``): a copy's twin would have been seen in training, and
-    copies that share a side would not count as drawn apart. Where she has too few, fewer are held out; never all.
+    Only items without a copy are drawn (``singles``): training would have seen the copy, and two copies on one side
+    are not independent draws. With too few such items, fewer are held out; never all.
     """
     able = singles(user)
     count = max(1, int(share * len(user.history))) if share > 0 else 0
@@ -76,7 +76,7 @@ def hold_out(user: User, cluster: int, share: float, seed: int) -> Sharer:
 
 
 def singles(user: User) -> list[str]:
-    """List the items of a history that have no copy in it, oldest first: those a game may draw."""
+    """List the items of a history that have no copy in it, oldest first: a game may draw these."""
     words = {item.id: item.words for item in user.history}
     often = Counter(words.values())
     return [key for key, own in words.items() if often[own] == 1]

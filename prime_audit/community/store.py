@@ -1,4 +1,4 @@
-"""What was made once is not made again: adapters, answers, signals, searches, by the hash of all that decides them."""
+"""The cache of adapters, answers, signals and searches, keyed by a hash of all that decides them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,13 +21,12 @@ from prime_audit.faults import pathless
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from prime_audit.engine.adapters import Adapter
     from prime_audit.engine.divergence import Divergence
+    from prime_audit.engine.lora import Adapter
 
 Gates = dict[str, "tuple[Tensor, ...]"]
 T = TypeVar("T")
 _COST, _LOST = "cost.json", "diverged.json"
-_PACKAGE = Path(__file__).parents[1]
 
 
 def default_cache() -> Path:
@@ -44,19 +41,8 @@ def content_key(what: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-@cache
-def code_sha256(files: tuple[str, ...], libraries: tuple[str, ...]) -> str:
-    """Hash of the package's source ``files`` and of libraries' versions: what other code made is something else."""
-    digest = hashlib.sha256()
-    for name in files:
-        digest.update(name.encode() + b"\0" + (_PACKAGE / name).read_bytes() + b"\0")
-    for name in libraries:
-        digest.update(f"{name} {version(name)}\0".encode())
-    return digest.hexdigest()
-
-
 def place_of(key: str, number: int) -> str:
-    """Return where the adapter of a training's ``number``-th owner lies below a cache's root, as a POSIX path."""
+    """Return the place below a cache's root of the adapter of a training's ``number``-th owner, as a POSIX path."""
     return f"{key[:2]}/{key}/{_folder(number)}"
 
 
@@ -65,13 +51,13 @@ def _folder(number: int) -> str:
 
 
 class Store:
-    """A cache folder; ``Store(None)`` keeps nothing. Entries are named by number, never by a user's id.
+    """A cache folder; ``Store(None)`` caches nothing. Files in an entry are named by number, never by a user's id.
 
-    What making an entry asked of the model, and which texts lost their front in it, is kept with it and counted again
-    when it is read back: a record says what its numbers took, whether or not an earlier run had done part of it.
+    An entry also stores its cost (requests, tokens) and the texts that were truncated. Both count again when it is
+    read, so a record shows the full cost of its numbers even if an earlier run did part of the work.
 
-    An entry is compared with its checksums whenever it is read; a damaged one is set aside and made again. Whoever
-    makes an entry holds its lock: another process on the same cache waits, and reads it.
+    Checksums are verified at every read; a damaged entry is moved aside and recomputed. The process that computes an
+    entry holds its lock; another process on the same cache waits and then reads it.
     """
 
     def __init__(
@@ -90,10 +76,10 @@ class Store:
         base_model: str = "",
         lost: list[Divergence] | None = None,
     ) -> dict[str, Adapter]:
-        """Return the adapters under ``key``, one a name, training and keeping them where they are absent.
+        """Return the adapters under ``key``, one per name; train and store them where they are absent.
 
-        ``lost``: names that ``train`` makes no adapter for, and puts in there. That is kept with the others', for a
-        training of the same content diverges again.
+        ``lost``: where ``train`` puts the names whose training diverged. It is cached too, because the same training
+        would diverge again.
         """
         from prime_audit.engine.adapters import load_adapter, save_adapter
         from prime_audit.engine.divergence import Divergence
@@ -108,15 +94,15 @@ class Store:
                     save_adapter(made[name], folder / _folder(number), base_model=base_model)
 
         def load(folder: Path) -> dict[str, Adapter]:
-            told = json.loads((folder / _LOST).read_text("utf-8")) if (folder / _LOST).exists() else []
-            gone[:] = [Divergence(**one) for one in told]
+            found = json.loads((folder / _LOST).read_text("utf-8")) if (folder / _LOST).exists() else []
+            gone[:] = [Divergence(**one) for one in found]
             left = {d.owner for d in gone}
             return {n: load_adapter(folder / _folder(i)) for i, n in enumerate(names) if n not in left}
 
         return self._keep(key, "adapters", train, save, load)
 
     def gates(self, key: str, names: Sequence[str], train: Callable[[], Gates]) -> Gates:
-        """Return the gates under ``key``, likewise, as one safetensors file."""
+        """Return the gates under ``key``; stored as one safetensors file."""
         from safetensors.torch import load_file, save_file
 
         def save(made: Gates, folder: Path) -> None:
@@ -137,7 +123,7 @@ class Store:
         return self._keep(key, "gates", train, save, load)
 
     def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
-        """Return the texts under ``key``, likewise, as one JSON file."""
+        """Return the texts under ``key``; stored as one JSON file."""
 
         def save(made: list[str], folder: Path) -> None:
             (folder / "texts.json").write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
@@ -148,7 +134,7 @@ class Store:
         return self._keep(key, "texts", make, save, load)
 
     def arrays(self, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Return the arrays under ``key``, likewise, as one safetensors file."""
+        """Return the arrays under ``key``; stored as one safetensors file."""
         from safetensors.numpy import load_file, save_file
 
         def save(made: dict[str, np.ndarray], folder: Path) -> None:
@@ -177,11 +163,11 @@ class Store:
             return found[0]
 
         def waiting(holder: str) -> None:
-            self.tally.say(f"cache: {holder} is making {self._named(entry, kind)}; waiting to read it")
+            self.tally.say(f"cache: {holder} is computing {self._named(entry, kind)}; waiting to read it")
 
         with entry.locked(waiting):
-            # Somebody may have made it meanwhile; and only who holds the lock may set a damaged entry aside.
-            if (found := self._read(entry, kind, load, mend=True)) is not None:
+            # Another process may have computed it meanwhile. Only the holder of the lock may move a damaged entry.
+            if (found := self._read(entry, kind, load, replace_damaged=True)) is not None:
                 return found[0]
             self._making.add(key)
             try:
@@ -190,15 +176,15 @@ class Store:
                 self._making.discard(key)
 
     def _read(
-        self, entry: Entry, kind: str, load: Callable[[Path], T], mend: bool = False
+        self, entry: Entry, kind: str, load: Callable[[Path], T], replace_damaged: bool = False
     ) -> tuple[T] | None:
-        """Read an entry back; None where it is absent or damaged, which is set aside if it is to be mended."""
+        """Read an entry; None where it is absent or damaged. ``replace_damaged`` moves a damaged one aside."""
         if not entry.there():
             return None
         try:
             kept, account = _checked(entry, kind, load)
         except DamagedError as fault:
-            if mend and entry.there():
+            if replace_damaged and entry.there():
                 self._set_aside(entry, kind, str(fault))
             return None
         self.spent.add(Spent(**account["spent"]))
@@ -210,7 +196,7 @@ class Store:
     def _set_aside(self, entry: Entry, kind: str, why: str) -> None:
         where, line = entry.set_aside(), f"{self._named(entry, kind)} is damaged: {why}"
         self.tally.damaged.append(line)  # without the path: a record may be published
-        self.tally.say(f"cache: {line}; set aside in {where}, and made again")
+        self.tally.say(f"cache: {line}; moved to {where}, and recomputed")
 
     def _named(self, entry: Entry, kind: str) -> str:
         asked = " · ".join(filter(None, self.tally.within.values()))
@@ -223,7 +209,7 @@ class Store:
             sweep(entry.root)
         with self.cuts.noting():
             made = make()
-            cut = sorted(self.cuts.texts)  # what was kept and read back on the way has its own share in it
+            cut = sorted(self.cuts.texts)  # entries that were read on the way count with it
         account = {"spent": asdict(self.spent.since(before)), "cut": cut}
 
         def fill(folder: Path) -> None:
@@ -236,7 +222,7 @@ class Store:
 
 
 def _checked(entry: Entry, kind: str, load: Callable[[Path], T]) -> tuple[T, dict[str, Any]]:
-    """Check an entry, then read it; raises DamagedError, also where what was written whole cannot be understood."""
+    """Check an entry, then read it; raises DamagedError, also where a complete file cannot be understood."""
     entry.check(kind)
     try:
         account = json.loads((entry.place / _COST).read_text(encoding="utf-8"))
@@ -249,5 +235,5 @@ def _checked(entry: Entry, kind: str, load: Callable[[Path], T]) -> tuple[T, dic
             raise entry.unreadable(fault) from fault
         raise DamagedError(f"it cannot be read ({fault.strerror or 'a file of it is missing'})") from None
     except Exception as fault:  # safetensors, JSON and the disk each have their own
-        why = pathless(str(fault).replace(f"{entry.place}{os.sep}", ""))  # the line stands in the record
+        why = pathless(str(fault).replace(f"{entry.place}{os.sep}", ""))  # the line goes into the record
         raise DamagedError(f"it cannot be read ({why})") from fault

@@ -1,46 +1,48 @@
 """Trimming sharers' task vectors and uniting them by elected signs: TIES (Yadav et al. 2023), DARE (Yu et al. 2024).
 
-A LoRA's task vector is its update ΔW = BA, or each of its factors A and B taken for one, as PEFT's ``ties`` and
-``dare_*`` do. Sharers' A begin at random numbers of their own, so that an entry of A means something else for each of
-them: what compares entries, by size or between sharers, is sound on ΔW alone. A trimmed ΔW has full rank, though; it
-goes back to low rank by truncated SVD, as in PEFT's ``*_svd``. Of what DARE drops there this undoes the more the wider
-the matrix: at density 0.2 a random update of rank 8 differs from itself by twice its norm when dropped, and by 0.42 of
-it (width 512) or 0.20 (2048) when back at rank 8. DARE of the factors keeps rank and mean without it.
+A LoRA's task vector is its update ΔW = BA, or each of its factors A and B, as in PEFT's ``ties`` and ``dare_*``. Each
+sharer's A starts at random numbers of its own, so an entry of A has no common meaning: comparing entries, by size or
+between sharers, is sound only on ΔW. A trimmed ΔW has full rank, though, and truncated SVD takes it back to low rank,
+as in PEFT's ``*_svd``. That partly undoes DARE, the more the wider the matrix: at density 0.2, dropping changes a
+random update of rank 8 by twice its norm, but after SVD to rank 8 only by 0.42 of it (width 512) or 0.20 (2048). DARE
+of the factors needs no SVD and preserves rank and mean.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.sharers import bank_name
-from prime_audit.community.store import code_sha256, content_key
+from prime_audit.community.store import content_key
+from prime_audit.engine.lora import Adapter
 from prime_audit.seeds import rng_of
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from prime_audit.engine.adapters import Adapter
-    from prime_audit.plugins import Scene
+    from prime_audit.community.build import Community
+    from prime_audit.community.training import Stage
 
 DENSITY = {"ties": 0.2, "dare": 0.5}
-"""Way of trimming → share of entries kept where none is given: TIES's own 20 %; for DARE half, which leaves a quarter
-of the products b·a that make ΔW (its authors drop 20 to 90 % of ΔW)."""
+"""Way of trimming → default share of entries that remain: 20 % for TIES, as in the paper; half for DARE, which leaves a
+quarter of the products b·a in ΔW (its authors drop 20 to 90 % of ΔW)."""
 
 
 @dataclass(frozen=True)
 class Trim:
-    """What becomes of each sharer's task vector before vectors are united."""
+    """How each sharer's task vector is trimmed before vectors are united."""
 
     how: str
-    """``ties``: its largest entries are kept; ``dare``: random ones, scaled up so that the mean stays."""
+    """``ties`` keeps the largest entries; ``dare`` keeps random ones, scaled up so that the mean stays."""
     density: float
-    """Share of the entries kept, in each matrix on its own, in (0, 1]."""
+    """Share of entries to keep in each matrix, in (0, 1]."""
     space: str
-    """``delta``: the vector is ΔW, put back to low rank; ``factor``: A and B are a vector each."""
+    """Which vectors, by name in ``SPACES``."""
 
 
 # -- on plain tensors ----------------------------------------------------------------------------------------
@@ -51,7 +53,7 @@ def largest(vectors: Tensor, density: float) -> Tensor:
     sizes = vectors.flatten(1).abs()
     kept = max(1, int(density * sizes.shape[1]))
     least = sizes.kthvalue(sizes.shape[1] - kept + 1, dim=1).values
-    # By a threshold: which of equal entries a sort would keep is nobody's promise.
+    # By a threshold: a sort does not promise which of equal entries it would keep.
     return vectors * (sizes >= least[:, None]).view_as(vectors)
 
 
@@ -80,20 +82,46 @@ def low_rank(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return vectors.T @ matrix, vectors
 
 
+# -- spaces --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Space:
+    """Which matrices of an adapter are vectors of their own, to be trimmed and united."""
+
+    split: Callable[[Tensor, Tensor], dict[str, Tensor]]
+    """A [k, r, d_in] and B [k, d_out, r] of a site → its matrices [k, …], by what their names add to the site's."""
+    join: Callable[[dict[str, Tensor], int], tuple[Tensor, Tensor]]
+    """The united matrices, and the rank to leave → A and B."""
+    widens: bool
+    """Whether a united update has more than the adapters' own rank."""
+
+
+SPACES = {
+    "delta": Space(lambda a, b: {"": b @ a}, lambda united, rank: low_rank(united[""], rank), True),
+    "factor": Space(lambda a, b: {" A": a, " B": b}, lambda united, _: (united[" A"], united[" B"]), False),
+}
+"""``delta``: the update ΔW, put back to low rank; ``factor``: A and B each."""
+
+
 # -- in the bank ---------------------------------------------------------------------------------------------
 
 
 def united(
-    scene: Scene, sets: Iterable[Iterable[str]], trim: Trim, rank: int = 0
+    community: Community, stage: Stage, sets: Iterable[Iterable[str]], trim: Trim, rank: int = 0
 ) -> dict[frozenset[str], tuple[str, ...]]:
-    """Trim sharers' adapters and unite each set of them by elected signs, once, whoever asks how often.
+    """Trim sharers' adapters and unite each set of them by elected signs; a known set is not united again.
 
-    The elected signs of one sharer are her own: of a set of one comes her adapter, trimmed.
+    A sharer alone elects their own signs: a set of one gives that sharer's adapter, trimmed.
 
     Parameters
     ----------
+    community
+        It has to be ready (``Community.ready``).
+    stage
+        Shows progress: ``scene.stage`` in a method.
     sets
-        Sets of sharers' ids, in any order. The community has to be ready.
+        Sets of sharers' ids, in any order.
     rank
         Rank left in ``delta`` space, rounded up to a multiple of the adapters'; 0: that of the set's plain sum.
 
@@ -102,55 +130,54 @@ def united(
     dict
         Set → its adapters in the bank, whose sum is what was united: one, or as many as the rank takes.
     """
-    bank = scene.engine.bank
+    bank = community.engine.bank
     found: dict[frozenset[str], tuple[str, ...]] = {}
     made: dict[str, Adapter] = {}
     of: dict[str, list[str]] = {}
     for one in map(frozenset, sets):
-        parts = 1 if trim.space == "factor" else math.ceil(rank / bank.rank) or len(one)
+        parts = (math.ceil(rank / bank.rank) or len(one)) if SPACES[trim.space].widens else 1
         key = content_key({**asdict(trim), "sharers": sorted(one), "parts": parts})
         found[one] = tuple(f"{trim.how}:{key[:16]}:{n}" for n in range(parts))
     missing = {one: names for one, names in found.items() if names[0] not in bank.names}
-    with scene.stage("unite", len(missing)) as tick:
+    with stage("unite", len(missing)) as tick:
         for one, names in missing.items():
-            for name, adapter in _kept(scene, sorted(one), trim, names).items():
+            for name, adapter in _cached(community, sorted(one), trim, names).items():
                 made[name], of[name] = adapter, [bank_name(s) for s in sorted(one)]
             tick(1)
     bank.add(made, of)
     return found
 
 
-def _kept(scene: Scene, sharers: Sequence[str], trim: Trim, names: Sequence[str]) -> dict[str, Adapter]:
+def _cached(
+    community: Community, sharers: Sequence[str], trim: Trim, names: Sequence[str]
+) -> dict[str, Adapter]:
     """Unite a set of sharers, or read what an earlier run united."""
-    bank = scene.engine.bank
+    bank = community.engine.bank
     what = {
         **asdict(trim),
         "of": [(s, bank.hashes[bank_name(s)]) for s in sharers],
-        "seed": [scene.seed, scene.task.name],
-        "code": code_sha256(("community/trim.py",), ()),
+        "seed": [community.seed, community.task.name],
+        "code": code_sha256("trim"),
     }
 
     def make() -> dict[str, Adapter]:
-        return dict(zip(names, _unite(scene, sharers, trim, len(names)), strict=True))
+        return dict(zip(names, _unite(community, sharers, trim, len(names)), strict=True))
 
-    made = scene.community.keep("unite", what, names, make)
+    made = community.keep("unite", what, names, make)
     # On the disk the scaling is alpha / rank, which may differ in the last bit.
     return {name: replace(adapter, scaling=bank.scaling) for name, adapter in made.items()}
 
 
-def _unite(scene: Scene, sharers: Sequence[str], trim: Trim, parts: int) -> list[Adapter]:
-    from prime_audit.engine.adapters import Adapter
-
-    base, bank = scene.engine.base, scene.engine.bank
+def _unite(community: Community, sharers: Sequence[str], trim: Trim, parts: int) -> list[Adapter]:
+    base, bank, space = community.engine.base, community.engine.bank, SPACES[trim.space]
     factors: list[tuple[Tensor, Tensor]] = []
     for number, site in enumerate(base.sites):
         a, b = (f.float() for f in bank.factors(number, [bank_name(s) for s in sharers]))
-        if trim.space == "delta":
-            update = elect(_trimmed(scene, b @ a, sharers, trim, site.name))
-            a, b = low_rank(update, parts * bank.rank)
-        else:
-            a = elect(_trimmed(scene, a, sharers, trim, f"{site.name} A"))
-            b = elect(_trimmed(scene, b, sharers, trim, f"{site.name} B"))
+        found = {
+            name: elect(_trimmed(community, vectors, sharers, trim, f"{site.name}{name}"))
+            for name, vectors in space.split(a, b).items()
+        }
+        a, b = space.join(found, parts * bank.rank)
         factors.append((a.to(base.dtype), b.to(base.dtype)))
     sites = tuple(site.name for site in base.sites)
     cuts = [slice(n * bank.rank, (n + 1) * bank.rank) for n in range(parts)]
@@ -160,11 +187,13 @@ def _unite(scene: Scene, sharers: Sequence[str], trim: Trim, parts: int) -> list
     ]
 
 
-def _trimmed(scene: Scene, vectors: Tensor, sharers: Sequence[str], trim: Trim, matrix: str) -> Tensor:
-    """Trim one matrix of each sharer [k, …]; what is dropped at random is hers, whoever she is united with."""
+def _trimmed(
+    community: Community, vectors: Tensor, sharers: Sequence[str], trim: Trim, matrix: str
+) -> Tensor:
+    """Trim one matrix of each sharer [k, …]; random drops depend on the sharer, not on the rest of the set."""
     if trim.how == "ties":
         return largest(vectors, trim.density)
     import torch
 
-    rngs = [rng_of(scene.seed, "dare", scene.task.name, s, matrix) for s in sharers]
+    rngs = [rng_of(community.seed, "dare", community.task.name, s, matrix) for s in sharers]
     return torch.stack([drop(v, trim.density, rng) for v, rng in zip(vectors, rngs, strict=True)])

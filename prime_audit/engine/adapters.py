@@ -1,20 +1,16 @@
-"""LoRA adapters in PEFT's own file format, and merging them on disk by either rule."""
+"""LoRA adapters in PEFT's file format."""
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from prime_audit.engine.memo import hash_of
-from prime_audit.engine.mixture import RULES as RULES
-from prime_audit.errors import UserError, unknown
+from prime_audit.engine.lora import Adapter
+from prime_audit.errors import UserError
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS, lacking
 
@@ -22,45 +18,21 @@ _PREFIX = "base_model.model."
 _NUMBER = re.compile("[0-9]{1,9}")
 """A layer's number in a module's path."""
 _LARGEST = 1 << 20
-"""Rank and alpha of any adapter lie below."""
-# Each of these changes what the stored factors mean; reading one as plain LoRA would be silently wrong.
+"""Rank and alpha of an adapter have to be smaller."""
+# Each of these changes the meaning of the stored factors; reading them as plain LoRA would be silently wrong.
 _UNSUPPORTED = (
     *("use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "rank_pattern", "alpha_pattern"),
     *("modules_to_save", "target_parameters", "trainable_token_indices", "layer_replication"),
     *("alora_invocation_tokens", "arrow_config", "kasa_config", "monteclora_config"),
 )
 _MOVES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""Initialisations that change the base's own weights: the factors alone do not say what was trained."""
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """One LoRA: site i adds ``scaling · B[i] A[i] x``."""
-
-    sites: tuple[str, ...]
-    """Module paths, in the model's forward order."""
-    A: tuple[Tensor, ...]
-    """Per site [r, d_in]."""
-    B: tuple[Tensor, ...]
-    """Per site [d_out, r]."""
-    scaling: float
-    """lora_alpha / r."""
-
-    @property
-    def rank(self) -> int:
-        """Rank r of the first site."""
-        return int(self.A[0].shape[0])
-
-    @property
-    def content(self) -> str:
-        """Its content as a text: a hash of the factors, and the scaling."""
-        return f"{hash_of([*self.A, *self.B])} {self.scaling!r}"
+"""Initialisations that change the base's own weights: the factors alone are not what was trained."""
 
 
 def save_adapter(
     adapter: Adapter, folder: Path, *, base_model: str = "", dropout: float = 0.0, revision: str = ""
 ) -> None:
-    """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT would, no file half-written."""
+    """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT does; no file is left half-written."""
     from peft import LoraConfig
     from safetensors.torch import save_file
 
@@ -94,7 +66,7 @@ def load_adapter(folder: Path) -> Adapter:
 
     try:
         tensors = load_file(str(folder / WEIGHTS))
-    except Exception as fault:  # the library raises half a dozen kinds; all mean: these are no such tensors
+    except Exception as fault:  # the library raises half a dozen types; all mean: not a safetensors file
         raise UserError(
             f"{folder / WEIGHTS}: cannot be read as safetensors: {fault}; save the adapter again with PEFT"
         ) from fault
@@ -109,17 +81,17 @@ def load_adapter(folder: Path) -> Adapter:
         ) from None
     if not sites:
         raise UserError(
-            f"{folder / WEIGHTS}: holds no LoRA factors of Linear layers; give a plain LoRA adapter"
+            f"{folder / WEIGHTS}: contains no LoRA factors of Linear layers; pass a plain LoRA adapter"
         )
     if tensors:
         raise UserError(
-            f"{folder / WEIGHTS}: tensor {min(tensors)!r} is no LoRA factor; give a plain LoRA adapter"
+            f"{folder / WEIGHTS}: tensor {min(tensors)!r} is no LoRA factor; pass a plain LoRA adapter"
         )
     if any(t.ndim != 2 or not t.is_floating_point() for t in (*a, *b)):
-        raise UserError(f"{folder / WEIGHTS}: factors are no tables of fractions; give a plain LoRA adapter")
+        raise UserError(f"{folder / WEIGHTS}: factors must be float matrices; pass a plain LoRA adapter")
     ranks = {r for x, y in zip(a, b, strict=True) for r in (x.shape[0], y.shape[-1])}
     if ranks != {config["r"]}:
-        raise UserError(f"{folder / WEIGHTS}: factors are not of rank {config['r']}, which {CONFIG} names")
+        raise UserError(f"{folder / WEIGHTS}: factors do not have the rank {config['r']} that {CONFIG} gives")
     scaling = float(config["lora_alpha"]) / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
     return Adapter(tuple(sites), a, b, scaling)
 
@@ -147,25 +119,25 @@ def _read_config(folder: Path) -> dict[str, Any]:
         used.append(f"init_lora_weights={config['init_lora_weights']}")
     if kind != "LORA" or used:
         what = (", ".join(used) if kind == "LORA" else str(kind))[:200]
-        raise UserError(f"{folder / CONFIG}: {what} is not supported; give a plain LoRA adapter")
+        raise UserError(f"{folder / CONFIG}: {what} is not supported; pass a plain LoRA adapter")
     return dict(config)
 
 
 def base_model_of(folder: Path) -> str:
-    """Name the base model that an adapter's configuration names; empty where it names none."""
+    """Return the base model in an adapter's configuration; empty where there is none."""
     named = _read_config(folder).get("base_model_name_or_path")
     return named if isinstance(named, str) else ""
 
 
 def require_finite(adapter: Adapter, folder: Path) -> None:
-    """Raise UserError where an adapter holds NaN or infinity: whatever it joins would answer nothing."""
+    """Raise UserError where an adapter contains NaN or infinity, which would break every merge with it."""
     for name, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
         if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-            raise UserError(f"{folder / WEIGHTS}: {name} holds NaN or infinity; train the adapter again")
+            raise UserError(f"{folder / WEIGHTS}: {name} contains NaN or infinity; retrain the adapter")
 
 
 def layer_of(site: str) -> int:
-    """Return the number of the decoder layer that a module path names; -1 where it names none."""
+    """Return the number of the decoder layer in a module path; -1 where there is none."""
     return int(next((part for part in site.split(".") if _NUMBER.fullmatch(part)), -1))
 
 
@@ -174,58 +146,3 @@ def _forward_order(site: str) -> tuple[list[int], int, str]:
     leaf = site.rpartition(".")[2]
     order = ("q_proj", "k_proj", "v_proj", "o_proj")
     return numbers, order.index(leaf) if leaf in order else len(order), leaf
-
-
-def merge_adapters(adapters: Sequence[Adapter], weights: Tensor, rule: str = "delta") -> Adapter:
-    """Merge adapters into one that PEFT can load.
-
-    ``weights`` is [k], or [sites, k] for a weight per site. ``delta`` is Eq. 2, ΔW = Σ w_s B_s A_s: exact, by
-    concatenation, rank Σ r. ``factor`` is the released code's rule, ΔW = (Σ w_s B_s)(Σ w_s A_s), rank r.
-    Raises UserError where the adapters do not fit each other or the weights, or the rule is unknown.
-    """
-    if rule not in RULES:
-        raise unknown("merge rule", rule, RULES)
-    if not adapters or weights.shape not in ((len(adapters),), (len(adapters[0].sites), len(adapters))):
-        raise UserError(
-            f"merge: {len(adapters)} adapters and weights {tuple(weights.shape)}; give one weight an adapter"
-        )
-    first = adapters[0]
-    for other in adapters[1:]:
-        if other.sites != first.sites or _widths(other) != _widths(first):
-            raise UserError(
-                "merge: the adapters are for different layers or models; give adapters of one base model"
-            )
-    table = weights.double().expand(len(first.sites), len(adapters))
-    if rule == "delta":
-        return _concatenate(adapters, table)
-    if len({(o.rank, o.scaling) for o in adapters}) > 1:
-        raise UserError(
-            "merge: --rule factor sums factors and needs adapters of equal rank and alpha; use --rule delta"
-        )
-    a = tuple(_weighted([o.A[i] for o in adapters], table[i]) for i in range(len(first.sites)))
-    b = tuple(_weighted([o.B[i] for o in adapters], table[i]) for i in range(len(first.sites)))
-    return Adapter(first.sites, a, b, first.scaling)
-
-
-def _widths(adapter: Adapter) -> list[tuple[int, int]]:
-    return [(b.shape[0], a.shape[1]) for a, b in zip(adapter.A, adapter.B, strict=True)]
-
-
-def _concatenate(adapters: Sequence[Adapter], table: Tensor) -> Adapter:
-    a = tuple(torch.cat([_single(o.A[i]) for o in adapters]) for i in range(len(table)))
-    b = tuple(
-        torch.cat([_single(o.B[i], w * o.scaling) for w, o in zip(row, adapters, strict=True)], dim=1)
-        for i, row in enumerate(table)
-    )
-    return Adapter(adapters[0].sites, a, b, 1.0)
-
-
-def _weighted(factors: Sequence[Tensor], weights: Tensor) -> Tensor:
-    total = sum(w * f.double() for w, f in zip(weights, factors, strict=True))
-    assert isinstance(total, Tensor)
-    return total.to(torch.promote_types(factors[0].dtype, torch.float32))
-
-
-def _single(factor: Tensor, weight: Tensor | float = 1.0) -> Tensor:
-    """Weigh a factor; what came in half precision leaves in single, for a product of it has no exact half."""
-    return (weight * factor.double()).to(torch.promote_types(factor.dtype, torch.float32))

@@ -1,22 +1,26 @@
-"""Per-Pcs assembly: merge weights chosen module by module while one forward pass goes on (Tan et al. 2024a)."""
+"""Per-Pcs assembly: merge weights chosen module by module during one forward pass (Tan et al. 2024a)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from prime_audit.engine.bank import flatten_factors, mix_rows
+from prime_audit.engine.bank import flatten_factors
 from prime_audit.engine.base import Branch
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.codec import Encoded, gold_places, pad_right
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.lastlayer import Places
-from prime_audit.engine.memo import hash_of, key_of
+from prime_audit.engine.lora import hash_of
+from prime_audit.engine.memo import key_of
+from prime_audit.engine.passes import Pass
+from prime_audit.engine.rules import ASSEMBLED, RULES
 
 Gates = Mapping[str, tuple[Tensor, ...]]
 """Adapter name → one gate vector [d_in] per site."""
@@ -24,7 +28,7 @@ Gates = Mapping[str, tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class Unit:
-    """One batch of one target's history, and the adapters she may draw on."""
+    """One batch of one target's history, and the adapters to choose from."""
 
     target: str
     pool: tuple[str, ...]
@@ -35,9 +39,9 @@ class Unit:
 def assemble(
     engine: Engine, units: Sequence[Unit], gates: Gates, top_k: int, tick: Tick = nothing
 ) -> list[np.ndarray]:
-    """Return for each unit its weights [sites, pool], to be used with the ``factor`` rule.
+    """Return for each unit its weights [sites, pool], to be merged by the rule ``ASSEMBLED``.
 
-    Each unit is decided by its own examples alone; several share a pass. ``tick`` counts units.
+    Each unit depends on its own examples alone, though several share a pass. ``tick`` counts units.
     """
     if engine.keeper is None:
         return _assemble(engine, units, gates, top_k, tick)
@@ -65,23 +69,14 @@ def _assemble(
         return many * max(len(e.ids) for e in encoded[i])
 
     def work(part: Sequence[int]) -> None:
-        rows = [e for i in part for e in encoded[i]]
-        if base.rehearsal is not None:
-            base.rehearsal.count("assemble", len(rows) * max(len(e.ids) for e in rows))
-            chosen = np.stack([_even(engine, units[i].pool, top_k) for i in part])
-        else:
-            unit_of_row = [j for j, i in enumerate(part) for _ in encoded[i]]
-            branch = _Assembly(engine, units[part[0]].pool, gates, rows, unit_of_row, top_k)
-            with base.mounted(branch):
-                base.pass_by(
-                    pad_right([e.ids for e in rows], base.codec.pad, base.device), *gold_places(rows)
-                )
-            sites = range(len(base.sites))
-            chosen = torch.stack([branch.chosen[i] for i in sites], 1).double().cpu().numpy()
+        rows = [encoded[i] for i in part]
+        pool = units[part[0]].pool
+        choose = partial(_choose, engine, pool, gates, rows, top_k)
+        chosen = base.worker.do(Assemble(choose, rows, len(base.sites), len(pool), top_k))
         for i, own in zip(part, chosen, strict=True):
             weights[i] = own
-        base.spent.requests += len(rows)
-        base.spent.prompt_tokens += sum(len(e.ids) for e in rows)
+        base.spent.requests += sum(map(len, rows))
+        base.spent.prompt_tokens += sum(len(e.ids) for own in rows for e in own)
         tick(len(part))
 
     plan = batches(
@@ -95,35 +90,51 @@ def _assemble(
     return weights
 
 
-def _even(engine: Engine, pool: Sequence[str], top_k: int) -> np.ndarray:
-    """Return the weights of a rehearsal: the pool's first, in equal parts."""
-    weights = np.zeros((len(engine.base.sites), len(pool)))
-    weights[:, :top_k] = 1 / min(top_k, len(pool))
-    return weights
+@dataclass(frozen=True)
+class Assemble(Pass[np.ndarray]):
+    """Choose the weights of some units with one pool: float64 [units, sites, pool]."""
+
+    examples: Sequence[Sequence[Encoded]]
+    """Per unit."""
+    sites: int
+    pool: int
+    top_k: int
+
+
+def _choose(
+    engine: Engine, pool: tuple[str, ...], gates: Gates, examples: Sequence[Sequence[Encoded]], top_k: int
+) -> np.ndarray:
+    base, rows = engine.base, [e for own in examples for e in own]
+    branch = _Assembly(engine, pool, gates, examples, top_k)
+    with base.mounted(branch):
+        base.pass_by(pad_right([e.ids for e in rows], base.codec.pad, base.device), *gold_places(rows))
+    chosen = torch.stack([branch.chosen[i] for i in range(len(base.sites))], 1)
+    return chosen.double().cpu().numpy()
 
 
 class _Assembly(Branch):
-    """The branch that looks at each module's own input, picks its sharers, and goes on with them."""
+    """The branch that chooses sharers by each module's input, and continues with them."""
 
     def __init__(
         self,
         engine: Engine,
         pool: tuple[str, ...],
         gates: Gates,
-        rows: Sequence[Encoded],
-        unit_of_row: Sequence[int],
+        examples: Sequence[Sequence[Encoded]],
         top_k: int,
     ) -> None:
         self._bank, self._pool, self._gates = engine.bank, pool, gates
         self._top = min(top_k, len(pool))
+        rows = [e for own in examples for e in own]
+        unit_of_row = [unit for unit, own in enumerate(examples) for _ in own]
         self.chosen: dict[int, Tensor] = {}
-        """Site → weights [units, pool], for the sites passed so far (a model need not run them in order)."""
+        """Site → weights [units, pool], for the sites passed so far (a model may run them in any order)."""
         device = engine.base.device
         self._places = gold_places(rows)
         self._width = max(len(e.ids) for e in rows)
         self._picked = Places.of(len(rows), *self._places, device)
         self._unit = torch.tensor(list(unit_of_row), device=device)
-        # What one gold position counts in its unit: an example's positions together as much as another example's.
+        # Weight of one gold position in its unit: every example counts the same, however long its gold.
         each = [1 / (e.gold * unit_of_row.count(u)) for u, e in zip(unit_of_row, rows, strict=True)]
         of_place = torch.tensor(self._places[0], device=device)
         counted = torch.tensor(each, device=device, dtype=torch.float32)[of_place]
@@ -134,14 +145,16 @@ class _Assembly(Branch):
         # The last layer's queries and output are computed at the gold positions alone (``lastlayer``).
         places = self._places if x.shape[1] == self._width else self._picked.flat
         scores = self._share @ self._scores(site, x[places])
-        top, who = scores.sort(dim=-1, descending=True, stable=True)  # of equal scores the pool's first
+        top, who = scores.sort(dim=-1, descending=True, stable=True)  # ties go to the pool's first
         top, who = top[:, : self._top], who[:, : self._top]
         weights = torch.zeros_like(scores).scatter(-1, who, torch.softmax(top, -1))
         self.chosen[site] = weights
         a, b = self._bank.factors(site, self._pool)
         flat_a, flat_b = flatten_factors(a, b)
         return (
-            mix_rows(x @ flat_a.T, weights[self._unit], a.shape[1], "factor") @ flat_b.T * self._bank.scaling
+            RULES[ASSEMBLED].mix(x @ flat_a.T, weights[self._unit], a.shape[1])
+            @ flat_b.T
+            * self._bank.scaling
         )
 
     def _scores(self, site: int, x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Attention within short texts on a CPU, in a few batched products.
 
-torch's fused kernel is made for long texts: within rows of a hundred tokens it runs at a quarter of a product's speed,
-and its backward pass slower still. Here queries go by blocks, each over the keys up to its own end, so that little is
-computed that causality hides. Same formula, in float32 and float64 alone, other rounding in the last bit.
+torch's fused kernel is made for long texts: on rows of a hundred tokens it reaches a quarter of a matrix product's
+speed, and its backward pass less. Here queries are split into blocks, each over the keys up to its own end, so little
+is computed that causality hides. Same formula, only for float32 and float64, other rounding in the last bit.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 NAME = "prime_audit_short"
-"""What transformers knows it by."""
+"""Its name in transformers."""
 LONGEST = 160
-"""Tokens of the longest row that is taken apart; from there on the fused kernel gains, and needs less memory."""
+"""Tokens of the longest row that is split; beyond, the fused kernel is faster and needs less memory."""
 BLOCK = 48
 """Queries of a block."""
 
 EXACT = (torch.float32, torch.float64)
-"""Number formats in which the softmax may be written out; torch's kernel sums a half format's in float32."""
+"""Number formats whose softmax may be written out; for half formats torch's kernel sums in float32."""
 FEW = 4
-"""Heads that share a key, up to which torch's kernel takes them as they are faster than packed into one."""
+"""Heads that share a key, up to which torch's kernel is faster on them as they are than packed into one."""
 
 
 def install(model: Any) -> None:
-    """Let a model on a CPU that uses torch's attention use this one; others stay as they are."""
+    """Make a model on a CPU that uses torch's attention use this one; others do not change."""
     if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(NAME)
 
 
 def fused(config: Any) -> bool:
-    """Whether a model's attention is torch's, or this: it takes masks of ours, and hides what they say."""
+    """Whether a model's attention is torch's, or this one: it accepts our masks."""
     return config._attn_implementation in ("sdpa", NAME)
 
 
@@ -52,10 +52,10 @@ def attend(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as transformers asks for it: query [rows, heads, tokens, d] to [rows, tokens, heads, d].
+    """Attention in transformers' interface: query [rows, heads, tokens, d] to [rows, tokens, heads, d].
 
-    What is longer goes to torch's kernel; the keys of few heads as they are, for transformers repeats or packs what
-    heads share, for the sake of other devices. Another device or type is transformers' affair.
+    Longer rows go to torch's kernel. Keys of few heads go there as they are: transformers would repeat or pack shared
+    keys, which helps only other devices. Other devices and types go to transformers' function.
     """
     short = 1 < query.shape[2] == key.shape[2] <= LONGEST
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -78,7 +78,7 @@ def attend(
 
 
 def _special(options: Mapping[str, Any]) -> bool:
-    """Whether a model asks for what only transformers' own function knows."""
+    """Whether a model passes options that only transformers' own function supports."""
     return any(options.get(name) is not None for name in ("is_causal", "position_bias", "softcap", "cache"))
 
 
@@ -129,7 +129,7 @@ class _Blocks(torch.autograd.Function):
         q, k, v, *weights = ctx.saved_tensors
         grad = grads[0].reshape(q.shape)
         by_q, by_k, by_v = torch.empty_like(q), list[Tensor](), list[Tensor]()
-        # The last block first: it looks at all keys.
+        # The last block first: it covers all keys.
         for (start, stop), weight in zip(reversed(_cuts(q.shape[2])), reversed(weights), strict=True):
             into = _flat(grad, start, stop)
             by_look = torch.ops.aten._softmax_backward_data(
@@ -152,12 +152,12 @@ def _cuts(tokens: int) -> list[tuple[int, int]]:
 
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:
-    """Add up the blocks' gradients, the one of all keys first: each is of the first keys."""
+    """Add up the blocks' gradients; the first covers all keys, each other a prefix of them."""
     for part in parts[1:]:
         parts[0][:, : part.shape[1]] += part
     return parts[0]
 
 
 def _flat(x: Tensor, start: int, stop: int) -> Tensor:
-    """Lay a block of the queries of all heads that share keys one under the other: [rows, heads · queries, d]."""
+    """Stack a block of queries over all heads that share keys: [rows, heads · queries, d]."""
     return x[:, :, start:stop].reshape(len(x), -1, x.shape[-1])

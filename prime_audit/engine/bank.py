@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prime_audit.engine.adapters import Adapter, merge_adapters
 from prime_audit.engine.base import Base, Branch, Site
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.mixture import Mixture as Mixture
 from prime_audit.engine.mixture import alone as alone
+from prime_audit.engine.rules import DEFAULT, RULES, merge_adapters
 
 
 class AdapterBank:
@@ -22,9 +23,9 @@ class AdapterBank:
         self.base = base
         self.names: list[str] = []
         self.hashes: dict[str, str] = {}
-        """Adapter → hash of its factors as they came, whatever the bank's number format, and its scaling."""
+        """Adapter → hash of its factors before conversion to the bank's number format, and its scaling."""
         self.made_of: dict[str, tuple[str, ...]] = {}
-        """Adapter that was made of others, not trained → those others."""
+        """Adapter that was made from others, not trained → those others."""
         self.scaling = 1.0
         self._A: list[Tensor] = []
         self._B: list[Tensor] = []
@@ -40,7 +41,7 @@ class AdapterBank:
     ) -> None:
         """Append adapters; ValueError where a name is taken or an adapter does not fit the bank.
 
-        ``made_of`` names for an adapter that was made of others these others: whoever has weight in a model.
+        ``made_of``: adapter → the adapters that it was made from.
         """
         shape = (self.scaling, self.rank) if self._A else None
         fitting = []
@@ -78,7 +79,7 @@ class AdapterBank:
         return self._A[site][rows], self._B[site][rows]
 
     def stacked(self, names: tuple[str, ...]) -> Stacked:
-        """Return these adapters' factors as the mixtures' products want them; the last ones asked for are kept."""
+        """Return these adapters' factors stacked for a mixture's products; the last result is remembered."""
         if self._last is None or self._last[0] != names:
             self._last = (
                 names,
@@ -87,7 +88,7 @@ class AdapterBank:
         return self._last[1]
 
     def adapter(self, mixture: Mixture) -> Adapter:
-        """Write a mixture (not the empty one) out as one adapter: see :func:`merge_adapters`."""
+        """Write a mixture (not the empty one) as one adapter: see :func:`merge_adapters`."""
         sites = tuple(site.name for site in self.base.sites)
         parts = []
         for name in mixture.names:
@@ -105,9 +106,9 @@ class Stacked:
     """Some adapters' factors, side by side."""
 
     down: Mapping[int, Tensor]
-    """First site of those that read the same input → their A, one under the other: [sites · S · r, d_in]."""
+    """First of the sites that read the same input → their A, stacked: [sites · S · r, d_in]."""
     place: Sequence[tuple[int, int]]
-    """Per site, the first site that reads the same input, and where its own rows begin."""
+    """Per site, the first site that reads the same input, and where its own rows start."""
     up: Sequence[Tensor]
     """Per site, B: [d_out, S · r]."""
 
@@ -148,13 +149,14 @@ def per_site(mixture: Mixture, sites: Sequence[Site]) -> np.ndarray:
 class MixtureBranch(Branch):
     """A batch whose rows carry different mixtures of one rule: two thin products and a row-wise scaling.
 
-    z = x·A_stackᵀ; ``delta`` scales z by the row's weights; ``factor`` sums z over adapters with the weights
-    and spreads the sum again by the weights. Projections that read the same x (q, k, v) share the first product.
+    The rule turns z = x·A_stackᵀ and the row's weights into what B_stack takes. Projections that read the same x
+    (q, k, v) share the first product.
     """
 
     def __init__(self, bank: AdapterBank, mixtures: Sequence[Mixture]) -> None:
-        (self._rule,) = {m.rule for m in mixtures if m.names} or {"delta"}
-        # Sorted: the sums' order, and so their last bit, is the same whoever shares the batch.
+        (rule,) = {m.rule for m in mixtures if m.names} or {DEFAULT}
+        self._rule = RULES[rule]
+        # Sorted: the order of the sums, and so the last bit, does not depend on the rest of the batch.
         names = tuple(sorted({n for m in mixtures for n in m.names}))
         self._stacked = bank.stacked(names)
         self._rank = bank.rank
@@ -163,10 +165,8 @@ class MixtureBranch(Branch):
         column = {name: j for j, name in enumerate(names)}
         for row, mixture in enumerate(mixtures):
             table[:, row, [column[n] for n in mixture.names]] = per_site(mixture, sites)
-        # The scaling goes with the weights: once under delta, where z is scaled once, and by roots under factor.
-        scaling = bank.scaling if self._rule == "delta" else np.sqrt(bank.scaling)
-        weights = torch.tensor(table * scaling, device=bank.base.device, dtype=torch.float32)
-        self._weights = weights.repeat_interleave(self._rank, -1) if self._rule == "delta" else weights
+        weights = torch.tensor(table, device=bank.base.device)
+        self._weights = self._rule.weights(weights, bank.scaling, self._rank)
         self._read: tuple[int, Tensor, Tensor] | None = None
 
     def select(self, rows: Tensor) -> None:
@@ -185,7 +185,7 @@ class MixtureBranch(Branch):
         return output
 
     def _mixed(self, site: int, x: Tensor) -> Tensor:
-        return mix_rows(self._down(site, x), self._weights[site], self._rank, self._rule)
+        return self._rule.mix(self._down(site, x), self._weights[site], self._rank)
 
     def _down(self, site: int, x: Tensor) -> Tensor:
         first, start = self._stacked.place[site]
@@ -193,18 +193,6 @@ class MixtureBranch(Branch):
             self._read = (first, x, x @ self._stacked.down[first].T)
         width = self._stacked.up[site].shape[1]
         return self._read[2][..., start : start + width]
-
-
-def mix_rows(z: Tensor, w: Tensor, rank: int, rule: str) -> Tensor:
-    """Apply row weights to stacked projections z [n, t, S·r]: w is [n, S·r] for ``delta``, [n, S] for ``factor``.
-
-    w is float32 whatever z is: rounded to bfloat16, the near-equal candidates of a search would be the same.
-    """
-    if rule == "delta":
-        return (z * w[:, None]).to(z.dtype)
-    n, t, _ = z.shape
-    h = torch.einsum("ntsr,ns->ntr", z.reshape(n, t, -1, rank).to(w.dtype), w)
-    return (w[:, None, :, None] * h[:, :, None, :]).reshape(n, t, -1).to(z.dtype)
 
 
 def flatten_factors(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

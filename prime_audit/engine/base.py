@@ -1,38 +1,31 @@
-"""The frozen base model: loading it, finding its attention projections, mounting a branch beside them."""
+"""The frozen base model: its attention projections, and a branch mounted beside them."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prime_audit.engine import attention
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.codec import Codec
 from prime_audit.engine.fused import fuse
-from prime_audit.engine.hub import advice, pinned
 from prime_audit.engine.lastlayer import LastLayer, Places
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
-from prime_audit.engine.rehearsal import Rehearsal
-from prime_audit.errors import UserError, unknown
-from prime_audit.io import intake
-from prime_audit.io.adapter_files import CONFIG
+from prime_audit.engine.passes import Worker
+from prime_audit.errors import UserError
 
-MINI = Path(__file__).parent.parent / "assets" / "mini"
 KINDS = ("llama", "mistral", "qwen2")
 """Architectures whose logits are the output layer's and nothing else, and whose packed rows are tested."""
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -51,16 +44,16 @@ class Branch:
     """What runs beside every site: adds ``branch(i, x)`` to the output of site i."""
 
     def __call__(self, site: int, x: Tensor) -> Tensor:
-        """Return the addition [rows, tokens, d_out] for the site's own input x [rows, tokens, d_in]."""
+        """Return the addition [rows, tokens, d_out] for the site's input x [rows, tokens, d_in]."""
         raise NotImplementedError
 
     def onto(self, site: int, x: Tensor, output: Tensor) -> Tensor:
-        """Return a site's output with the addition; it may be the same tensor, changed."""
+        """Return a site's output with the addition; may change the tensor in place."""
         return output + self(site, x).to(output.dtype)
 
     def select(self, rows: Tensor) -> None:
         """Keep only these rows of the batch (int64 [n]), in this order; rows leave in generation only."""
-        raise NotImplementedError(f"{type(self).__name__} keeps its rows")
+        raise NotImplementedError(f"{type(self).__name__} cannot drop rows")
 
 
 class Base:
@@ -75,17 +68,17 @@ class Base:
             "observe": Fit("one scored text"),
             "train": Fit("one training example"),
         }
-        """What memory allowed so far, by kind of work."""
-        self.rehearsal: Rehearsal | None = None
-        """Where set, nothing is computed, only counted."""
+        """Batch sizes that memory allowed so far, by kind of work."""
+        self.worker = Worker()
+        """Who does the passes through the model; training's, too."""
         self.codec = Codec(tokenizer, context_length(model.config))
         if self.codec.eos >= model.get_input_embeddings().num_embeddings:
             raise UserError(
-                f"model {name}: its tokenizer's end-of-text lies outside the model's vocabulary; "
-                "give a model folder with the model's own tokenizer"
+                f"model {name}: its tokenizer's end-of-text is outside the model's vocabulary; "
+                "pass a model folder with the model's own tokenizer"
             )
         self.stops = _stops(model, self.codec.eos)
-        """Token ids that end an answer: the tokenizer's end-of-text and those that the model itself names."""
+        """Token ids that end an answer: the tokenizer's end-of-text and those in the model's configuration."""
         self._linears = dict(_projections(model, targets))
         missing = [
             target for target in targets if not any(path.endswith(f".{target}") for path in self._linears)
@@ -93,7 +86,7 @@ class Base:
         if missing:
             raise UserError(
                 f"model {name}: no Linear layer named {', '.join(missing)} to adapt; "
-                "give a model with Linear attention projections (Llama, Mistral, Qwen)"
+                "pass a model with Linear attention projections (Llama, Mistral, Qwen)"
             )
         self.sites = [
             Site(path, _layer(path), linear.in_features, linear.out_features)
@@ -111,12 +104,12 @@ class Base:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """Device of the weights."""
         return next(self.model.parameters()).device  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> torch.dtype:
-        """The weights' type."""
+        """Type of the weights."""
         return next(self.model.parameters()).dtype  # type: ignore[no-any-return]
 
     @property
@@ -139,12 +132,12 @@ class Base:
         return None if self._branch is None else self._branch.onto(site, args[0], output)
 
     def room(self, tokens: int, kind: str) -> int:
-        """Say how many padded tokens a batch may hold: ``tokens``, or fewer where the memory is too small for them."""
+        """Return how many padded tokens a batch may have: ``tokens``, or fewer where memory is short."""
         fit = tokens_that_fit(self.model.config, self.dtype.itemsize, self.device, kind)
         return min(tokens, fit)
 
     def logits_at(self, ids: Tensor, rows: Sequence[int], columns: Sequence[int], **options: Any) -> Tensor:
-        """Logits at some places of a batch, [places, vocabulary]; the others never meet the output layer.
+        """Logits at some places of a batch, [places, vocabulary]; the output layer runs at these alone.
 
         ``options`` go to the model (mask, positions, cache); without any, rows are padded on the right.
         """
@@ -153,13 +146,13 @@ class Base:
             states, places = self._last_states(ids, rows, columns, **options)
             picked: Tensor = self.model.get_output_embeddings()(states[places.flat])
             return picked
-        # What a model of another make does to its logits is its own affair.
+        # Other architectures may change their logits after the output layer.
         first = min(columns)
         out = self.model(input_ids=ids, logits_to_keep=ids.shape[1] - first, **options)
         return out.logits[list(rows), [c - first for c in columns]]  # type: ignore[no-any-return]
 
     def pass_by(self, ids: Tensor, rows: Sequence[int], columns: Sequence[int]) -> None:
-        """Read a batch for what the branch sees on the way; the last layer only at these places, where it can be."""
+        """Run a batch for what its branch sees; where possible, the last layer only at these places."""
         if self._last_alone:
             self._last_states(ids, rows, columns, use_cache=False)
         else:
@@ -167,7 +160,7 @@ class Base:
 
     @property
     def _last_alone(self) -> bool:
-        """Whether the last layer can be computed at some places alone."""
+        """Whether the last layer can run at some places alone."""
         return self._last is not None and attention.fused(self.model.config)
 
     def _last_states(
@@ -180,7 +173,7 @@ class Base:
             return self.model.base_model(input_ids=ids, **options)[0], places
 
     def aligned(self, adapter: Adapter) -> Adapter:
-        """Put an adapter's sites in this base's order; ValueError where it was made for another model."""
+        """Put an adapter's sites in this base's order; ValueError where it is for another model."""
         place = {name: i for i, name in enumerate(adapter.sites)}
         if place.keys() != {site.name for site in self.sites}:
             raise ValueError("the adapter is for other modules than the base's")
@@ -206,7 +199,7 @@ class Base:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put back the weights as loaded."""
+        """Restore the weights as loaded."""
         for path, weight in self._pristine.items():
             self._linears[path].weight.copy_(weight)
         self._pristine.clear()
@@ -214,19 +207,19 @@ class Base:
 
     @property
     def fingerprint(self) -> str:
-        """Name the model as it is: weights loaded, tokens, ends, and what was merged since, in that order."""
+        """Identify the current model: loaded weights, tokenizer, stop tokens, and adapters merged since, in order."""
         parts = [self.loaded_sha256, config_sha256(self.model.config), self.codec.content, repr(self.stops)]
         return " ".join([*parts, *self._merged])
 
     @cached_property
     def loaded_sha256(self) -> str:
-        """Hash of the weights as loaded (see :meth:`sha256`); ask before anything is merged."""
+        """Hash of the weights as loaded (see :meth:`sha256`); first read it before anything is merged."""
         if self._merged:
-            raise RuntimeError("the hash of the loaded weights was asked for when they were gone")
+            raise RuntimeError("the hash of the loaded weights was first read after a merge")
         return self.sha256()
 
     def sha256(self) -> str:
-        """Hash of every weight as held now, in name order: what the numbers were made with."""
+        """Hash of every current weight, in name order."""
         digest = hashlib.sha256()
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
@@ -239,14 +232,12 @@ class Base:
 
 
 def config_sha256(config: Any) -> str:
-    """Hash what a configuration says of the computation (rotations, windows, kernels), and transformers' version."""
-    import transformers
-
-    said = {
+    """Hash the fields of a configuration that decide the computation (rotations, windows, kernels)."""
+    fields = {
         k: v for k, v in config.to_diff_dict().items() if k not in ("_name_or_path", "transformers_version")
     }
-    told = json.dumps(said, sort_keys=True, default=str) + str(config._attn_implementation)
-    return hashlib.sha256((told + transformers.__version__).encode()).hexdigest()
+    text = json.dumps(fields, sort_keys=True, default=str) + str(config._attn_implementation)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def context_length(config: Any) -> int:
@@ -270,145 +261,3 @@ def _projections(model: nn.Module, targets: Sequence[str]) -> Iterator[tuple[str
 def _layer(path: str) -> int:
     found = re.search(r"\.(\d+)\.", path)
     return int(found.group(1)) if found else -1
-
-
-def pick_device(device: str) -> str:
-    """Resolve ``auto``; a UserError where CUDA is asked for and absent."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(
-            "--device cuda: torch sees no CUDA device; use --device cpu, or install a CUDA build of torch"
-        )
-    return device
-
-
-def load_base(
-    model: str,
-    *,
-    targets: Sequence[str],
-    device: str = "auto",
-    dtype: str = "auto",
-    context: int | None = None,
-) -> Base:
-    """Load ``mini``, a local folder or a hub id; safetensors only, no remote code.
-
-    ``targets`` names the Linear layers to adapt; with none the model only generates (a profiler, of any make).
-    ``dtype`` auto is bfloat16 on CUDA and float32 elsewhere. ``context`` caps the model's own limit (tokens).
-    Raises UserError where the folder, its weights or its tokenizer cannot be read.
-    """
-    from transformers import AutoModelForCausalLM
-
-    device = pick_device(device)
-    kind = ("bfloat16" if device.startswith("cuda") else "float32") if dtype == "auto" else dtype
-    if kind not in DTYPES:
-        raise unknown("dtype", kind, DTYPES)
-    source = resolve_model(model)
-    loaded = from_pretrained(AutoModelForCausalLM, source, model, dtype=DTYPES[kind])
-    base = Base(loaded.to(device), load_tokenizer(source, model), targets, model)
-    if context is not None:
-        base.codec.context = min(base.codec.context, context)
-    return base
-
-
-def resolve_model(model: str) -> str:
-    """Turn ``mini`` or a local folder into a path; anything else is a hub id, with ``@revision`` where one is named."""
-    if model == "mini":
-        return str(MINI)
-    path = Path(model).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(
-                f"--model {model}: the folder has no config.json; give a Hugging Face model folder"
-            )
-        _require_plain(path, model)
-        return str(path)
-    if path.exists() or model.startswith((".", "/", "~")) or pinned(model)[0].count("/") > 1:
-        raise UserError(
-            f"--model {model}: no such model folder; give 'mini', a Hugging Face folder or a hub id"
-        )
-    return model
-
-
-def _require_plain(folder: Path, name: str) -> None:
-    """Refuse a folder that would make transformers fetch something else: an adapter's base, a compiled kernel."""
-    if (folder / CONFIG).exists():
-        raise UserError(f"--model {name}: the folder holds an adapter ({CONFIG}); merge it, or take it out")
-    try:
-        config = intake.read_json(folder / "config.json")
-    except OSError as fault:
-        raise UserError(f"model {name}: cannot be loaded: config.json {fault.strerror}; mend it") from None
-    except ValueError as fault:
-        raise UserError(f"model {name}: cannot be loaded: config.json is broken ({fault}); mend it") from None
-    if not isinstance(config, dict):
-        raise UserError(f"model {name}: cannot be loaded: config.json holds no object; mend it")
-    for key in ("attn_implementation", "_attn_implementation", "_attn_implementation_internal"):
-        if "/" in str(config.get(key)):
-            raise UserError(
-                f"model {name}: config.json names a kernel of a hub ({key}: {str(config[key])[:60]}), which is code: "
-                "take the entry out"
-            )
-
-
-def from_pretrained(auto: Any, source: str, name: str, **options: Any) -> Any:
-    """Call ``auto.from_pretrained`` safely and turn every way it fails into one line."""
-    place, revision = pinned(source)
-    try:
-        return auto.from_pretrained(
-            place, trust_remote_code=False, use_safetensors=True, **revision, **options
-        )
-    except Exception as fault:  # the loaders raise a dozen kinds; all mean: this model cannot be used
-        what_to_do = _convert(auto, source, fault) or advice(fault, source)
-        raise UserError(f"model {name}: cannot be loaded: {_first_line(fault)}{what_to_do}") from fault
-
-
-def _convert(auto: Any, source: str, fault: Exception) -> str:
-    """Say how to convert weights that exist as .bin only; empty where that is not what is wrong."""
-    folder = Path(source)
-    bare = any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors"))
-    lacking = not folder.is_dir() and "file named" in str(fault) and ".safetensors" in str(fault)
-    if not (bare or lacking):
-        return ""
-    return (
-        "; only safetensors are read, for a .bin file may hold code: where you trust it, convert it once, python -c "
-        f"\"from transformers import {auto.__name__} as M, AutoTokenizer as T; M.from_pretrained('{source}')"
-        f".save_pretrained('NEW'); T.from_pretrained('{source}').save_pretrained('NEW')\", and give the folder NEW"
-    )
-
-
-def load_tokenizer(source: str, name: str) -> Any:
-    """Load a tokenizer; UserError where there is none."""
-    from transformers import AutoTokenizer
-
-    place, revision = pinned(source)
-    try:
-        return AutoTokenizer.from_pretrained(place, trust_remote_code=False, **revision)
-    except Exception as fault:
-        lacking = [package for package in ("sentencepiece", "google.protobuf") if not _installed(package)]
-        if lacking and re.search("tiktoken|sentencepiece|protobuf", str(fault)):
-            raise UserError(
-                f"model {name}: its tokenizer is a SentencePiece model, and {' and '.join(lacking)} cannot be "
-                "imported: pip install 'prime-audit[paper]'"
-            ) from fault
-        raise UserError(
-            f"model {name}: its tokenizer cannot be loaded: {_first_line(fault)}{advice(fault, source)}"
-        ) from fault
-
-
-def _installed(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:  # not even its parent
-        return False
-
-
-def _first_line(fault: Exception) -> str:
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:300]
-
-
-def quiet_libraries() -> None:
-    """Keep transformers' bars and notices off the terminal; its errors still reach it."""
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Cutting work into batches: rows of like length and like adapters, within a budget of tokens."""
+"""Batches of rows with similar lengths and the same adapters, within a budget of tokens."""
 
 from __future__ import annotations
 
@@ -9,13 +9,30 @@ Tick = Callable[[int], None]
 """Called with the number of units just finished, for progress."""
 T = TypeVar("T")
 LIKE = 0.8
-"""A row shorter than this share of a batch's longest begins a batch of its own: padding is work for nothing."""
+"""A row shorter than this share of a batch's longest starts a new batch: padding is wasted work."""
 WORTH = 1024
-"""Padded tokens below which a batch takes shorter rows all the same: a pass has a cost of its own."""
+"""Padded tokens below which a batch takes shorter rows anyway: each pass has a fixed cost."""
 
 
 def nothing(_: int) -> None:
-    """Tick for nobody."""
+    """Ignore progress."""
+
+
+class Progress:
+    """Counts progress; at the end it adds what was cached and so was not counted."""
+
+    def __init__(self, tick: Tick) -> None:
+        self._tick, self._done = tick, 0
+
+    def __call__(self, done: int) -> None:
+        """Count units just finished."""
+        self._done += done
+        self._tick(done)
+
+    def finish(self, total: int) -> None:
+        """Count the rest of ``total``."""
+        if self._done < total:
+            self._tick(total - self._done)
 
 
 def batches(
@@ -28,8 +45,8 @@ def batches(
 ) -> Iterator[list[int]]:
     """Yield batches of indices of ``items``: one group each, near-equal lengths, ≤ ``tokens`` padded tokens.
 
-    Long rows come first: a batch too large for the memory fails at the start of a run, not at its end. A single
-    row longer than ``tokens`` is a batch of its own. ``like`` 0 takes rows of any length together.
+    Long rows come first, so a batch too large for the memory fails at the start of a run. A row longer than
+    ``tokens`` is a batch of its own. With ``like`` 0, rows of any length share a batch.
     """
     groups = [group(item) for item in items]
     lengths = [length(item) for item in items]
@@ -50,17 +67,17 @@ def batches(
 
 
 def _full(rows: int, longest: int, next_row: int, tokens: int, like: float) -> bool:
-    """Whether a batch takes no further row, because of its size or because the row is too short for it."""
+    """Whether the next row needs a new batch, because of the size or because the row is too short."""
     return (rows + 1) * longest > tokens or (next_row < like * longest and rows * longest >= WORTH)
 
 
 def unite(
     sets: Sequence[frozenset[str]], length: Callable[[int], int], tokens: int, most: int
 ) -> dict[frozenset[str], frozenset[str]]:
-    """Put sets of adapters whose rows do not fill a batch into pools that do; returns set → pool.
+    """Join sets of adapters whose rows do not fill a batch into pools; returns set → pool.
 
-    A pool holds at most ``most`` adapters (a single set any number); the empty set, the bare base, stays alone. A
-    sequential optimizer asks one candidate a target: without pools her few rows would be a batch.
+    A pool has at most ``most`` adapters (a single set any number); the empty set, the bare base, stays alone. A
+    sequential optimizer asks for one candidate per target: without pools, its few rows would be a batch.
     """
     load: dict[frozenset[str], int] = {}
     for i, names in enumerate(sets):

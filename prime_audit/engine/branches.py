@@ -1,4 +1,4 @@
-"""What runs beside the frozen base in training: each row through its owner's adapter, or through her gate."""
+"""Training beside the frozen base: each row passes through its owner's adapter, or its owner's gate."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from prime_audit.engine.draws import Draws
 
 
 class TrainingBranch(Branch):
-    """Each row through a slice of its owner's: parameters are stacked, [owners, ...] a place."""
+    """Each row uses its owner's slice of stacked parameters, [owners, ...] each."""
 
     def __init__(self, params: Sequence[Tensor], rows: Tensor) -> None:
         self._params, self._rows = params, rows
 
     def leaves(self) -> list[Tensor]:
-        """Return what the loss is differentiated by, once the forward pass is over: the trained stacks."""
+        """Return what to differentiate the loss by after the forward pass: the trained stacks."""
         return [p for p in self._params if p.requires_grad]
 
     def collect(self, grads: Sequence[Tensor | None], into: Sequence[Tensor]) -> None:
-        """Add the leaves' gradients to the owners', [owners, ...] a trained place; None where no row used a stack."""
+        """Add the leaves' gradients to the owners', [owners, ...] each; None where no row used a stack."""
         for total, grad in zip(into, grads, strict=True):
             if grad is not None:
                 total.add_(grad)
 
     def _factor(self, place: int) -> Tensor:
-        """One parameter as each row sees it, [rows, ...]."""
+        """Return one parameter for each row, [rows, ...]."""
         return self._params[place][self._rows]
 
 
 class LoraBranch(TrainingBranch):
-    """Each row through its owner's A and B; ``params`` holds all A, then all B."""
+    """Each row passes through its owner's A and B; ``params``: all A, then all B."""
 
     def __init__(self, params: Sequence[Tensor], rows: Tensor, scaling: float, draws: Draws | None) -> None:
         super().__init__(params, rows)
@@ -52,7 +52,7 @@ class LoraBranch(TrainingBranch):
 
 
 class GateBranch(TrainingBranch):
-    """Each row through its owner's frozen adapter, whose input is x·sigmoid(x·g); ``params`` holds g, one a site."""
+    """Each row passes through its owner's frozen adapter with input x·sigmoid(x·g); ``params``: one g per site."""
 
     def __init__(
         self, bank: AdapterBank, names: Sequence[str], params: Sequence[Tensor], rows: Tensor
@@ -65,6 +65,6 @@ class GateBranch(TrainingBranch):
         gate = self._factor(site)
         a, b = self._bank.factors(site, self._names)
         opened = torch.sigmoid(torch.bmm(x.to(gate.dtype), gate[..., None]))
-        # The gate scales a token's whole input, so it may as well scale the eight numbers that come of it.
+        # The gate scales a token's whole input, so scaling the r projected numbers instead is the same and cheaper.
         z = torch.bmm(x.to(a.dtype), a[self._rows].transpose(1, 2)) * opened.to(a.dtype)
         return torch.bmm(z, b[self._rows].transpose(1, 2) * self._bank.scaling)

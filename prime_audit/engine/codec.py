@@ -1,4 +1,4 @@
-"""Text to tokens: prompts, prompts with gold, and cuts that lose the front, never the gold."""
+"""Text to tokens: prompts, prompts with gold; truncation drops the front, never the gold."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ class Encoded:
     """A prompt, with or without its gold, as token ids."""
 
     ids: tuple[int, ...]
-    """Begin-of-text, if the tokenizer has one, and prompt; then gold and end-of-text, if there is a gold."""
+    """Begin-of-text (if the tokenizer has one) and prompt; then gold and end-of-text, if there is a gold."""
     gold: int
     """How many of the last ids are gold tokens (end-of-text included); 0 for a bare prompt."""
 
 
 KEEP = 2_000_000
-"""Tokens that a codec remembers, some hundred megabytes: a search asks for the same prompts in every generation."""
+"""Tokens that a codec remembers, some hundred megabytes: a search repeats its prompts in every generation."""
 
 
 class Codec:
-    """A tokenizer with the two encodings the suite needs; the latest texts are remembered."""
+    """A tokenizer with two encodings, prompts and examples; it remembers the latest texts."""
 
     def __init__(self, tokenizer: Any, context: int) -> None:
         self.tokenizer = tokenizer
         self.context = context
         self.eos = _end(tokenizer)
-        self.pad = self.eos  # padding is masked everywhere; a tokenizer's own may lie outside the vocabulary
+        self.pad = (
+            self.eos
+        )  # padding is masked everywhere; a tokenizer's own token may be outside the vocabulary
         begin = tokenizer.bos_token_id
         self._begin = int(begin) if begin is not None else self.eos
         self._seen: OrderedDict[tuple[str, str | None, int], tuple[Encoded, str]] = OrderedDict()
@@ -47,10 +49,10 @@ class Codec:
 
     @cached_property
     def content(self) -> str:
-        """Hash of all that decides which tokens a text is: the same weights may come with another tokenizer."""
+        """Hash of all that decides a text's tokens: the same weights may come with another tokenizer."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is not None:
-            # Truncation and padding are as the last caller set them, for a call of its own.
+            # Truncation and padding were set by the last call and do not matter here.
             known = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
             rules = json.dumps(known, sort_keys=True)
         else:
@@ -60,14 +62,14 @@ class Codec:
 
     @property
     def cut(self) -> int:
-        """Texts longer than the context so far, counted once each; they lost their front."""
+        """Number of different texts so far that were longer than the context and lost their front."""
         return len(self.cuts.texts)
 
     def prompt(self, text: str, room: int) -> Encoded:
-        """Encode a bare prompt, leaving ``room`` tokens of the context; UserError where it has no more."""
+        """Encode a bare prompt, leaving ``room`` tokens of the context; UserError where it is too small."""
         if room >= self.context:
             raise UserError(
-                f"a context of {self.context} tokens has no room for {room} new ones; ask for fewer"
+                f"a context of {self.context} tokens has no room for {room} new ones; lower max_new"
             )
         return self._remember(text, None, room)
 
@@ -94,7 +96,7 @@ class Codec:
         return found
 
     def _new(self, key: tuple[str, str | None, int]) -> tuple[Encoded, str]:
-        """Encode a text; with its digest where it lost its front: that stays counted when its tokens are forgotten."""
+        """Encode a text; with a digest where it lost its front, so that it stays counted when it is forgotten."""
         prompt, gold, room = key
         ids, target = self._encode(prompt, gold)
         kept = self._fit(ids, self.context - room)
@@ -103,23 +105,23 @@ class Codec:
         return Encoded(kept, min(target, len(kept) - 1)), digest
 
     def _encode(self, prompt: str, gold: str | None) -> tuple[list[int], int]:
-        """Return all tokens, and how many of the last are gold ones."""
+        """Return all tokens, and how many at the end are gold."""
         head = self._tokens(prompt)
         if gold is None:
             return head or [self._begin], 0
         full = self._tokens(f"{prompt} {gold}")
-        # Tokenized together, then split: a SentencePiece gold tokenized alone would gain a space of its own.
+        # Tokenized together, then split: SentencePiece would add a space to a gold tokenized alone.
         shared = next(
             (i for i, (a, b) in enumerate(zip(head, full, strict=False)) if a != b), min(len(head), len(full))
         )
-        # The first gold token needs one before it to be predicted from.
+        # The first gold token is predicted from the one before it.
         front = full[:shared] or [self._begin]
         target = [*full[shared:], self.eos]
         return [*front, *target], len(target)
 
     def _tokens(self, text: str) -> list[int]:
         ids = list(self.tokenizer(text, add_special_tokens=True)["input_ids"])
-        while ids and ids[-1] == self.eos:  # some tokenizers close every text; the end is ours to place
+        while ids and ids[-1] == self.eos:  # some tokenizers end every text; end-of-text is added later
             ids.pop()
         return ids
 
@@ -139,21 +141,22 @@ def _end(tokenizer: Any) -> int:
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> Tensor:
-    """Stack ids, padding on the left, [n, t]; whoever asks masks the padding."""
+    """Stack ids, padded on the left, [n, t]; the caller masks the padding."""
     width = max(len(row) for row in rows)
     return torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=device)
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> Tensor:
-    """Stack ids, padding on the right, [n, t]: under causal attention no real token sees the padding, so that neither
-    mask nor positions are needed and the fast attention kernels stay in use.
+    """Stack ids, padded on the right, [n, t].
+
+    Under causal attention no real token sees the padding, so the fast kernels without a mask can be used.
     """
     width = max(len(row) for row in rows)
     return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
 
 
 def gold_places(examples: Sequence[Encoded]) -> tuple[list[int], list[int]]:
-    """Row and column of each position that predicts a gold token, example after example, rows padded on the right."""
+    """Row and column of each position that predicts a gold token, in order of examples padded on the right."""
     rows = [i for i, e in enumerate(examples) for _ in range(e.gold)]
     columns = [c for e in examples for c in range(len(e.ids) - e.gold - 1, len(e.ids) - 1)]
     return rows, columns

@@ -1,8 +1,8 @@
-"""Decoding one batch: prompts read at once without padding's cost, answers written into a cache that grows in place.
+"""Decoding one batch: prompts are read in parts, answers are written into a cache that grows in place.
 
-Rows are padded on the right, so that the prompts are read by the fast causal kernels without a mask; the holes this
-leaves between a short prompt and its answer are masked while the answer grows. Nothing is read back from the device
-but how many rows are still going, and on a GPU only now and then.
+Rows are padded on the right, so that the fast causal kernels read the prompts without a mask. The gap between a short
+prompt and its answer is masked while the answer grows. The host only reads how many rows are still running, and on a
+GPU only every few steps.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from prime_audit.engine.kvcache import Reader
 from prime_audit.engine.sampling import Sampling, choose
 
 LOOK = {"cpu": 1}
-"""Steps between two looks at how many rows have ended; a look makes the host wait for the device."""
+"""Steps between two checks of how many rows have ended; a check makes the host wait for the device."""
 LEAVE = 0.125
-"""Share of rows that have to be done before they leave: moving the others' keys and values costs about a step."""
+"""Share of rows that must be done before they are removed: moving the others' cache costs about a step."""
 
 
 BranchOf = Callable[[Sequence[int]], "Branch | None"]
@@ -30,9 +30,9 @@ BranchOf = Callable[[Sequence[int]], "Branch | None"]
 
 
 class Decoding:
-    """Answers each prompt with at most ``max_new`` tokens, ends left out; ``noise``: [rows, max_new] where sampled.
+    """Answers each prompt with at most ``max_new`` tokens, without stop tokens; ``noise``: [rows, max_new] if sampled.
 
-    Prompts are read in parts of ``read_tokens`` padded tokens: what is best for reading is too few rows for writing.
+    Prompts are read in parts of ``read_tokens`` padded tokens: the best size for reading is too few rows for writing.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Decoding:
         base: Base,
         branch_of: BranchOf,
         prompts: Sequence[Encoded],
+        *,
         max_new: int,
         sampling: Sampling | None,
         noise: Tensor | None,
@@ -47,12 +48,12 @@ class Decoding:
     ) -> None:
         self._base, self._sampling, self._read_tokens = base, sampling, read_tokens
         device = base.device
-        # Longest first: a part to read is then a run of rows, and stands in the cache as it is read.
+        # Longest first: a part to read is then a range of rows, written to the cache in place.
         order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i].ids), i))
         prompts = [prompts[i] for i in order]
         self._order = order
         self._noise = None if noise is None else noise[order]
-        # It must not hold this object: in a circle the cache would outlive its batch.
+        # It must not refer to this object: in a reference cycle the cache would outlive its batch.
         self._branch_of: BranchOf = lambda rows: branch_of([order[i] for i in rows])
         self._stops = torch.tensor(base.stops, device=device)
         self._max_new, self._look = max_new, LOOK.get(device.type, 8)
@@ -60,7 +61,7 @@ class Decoding:
         self._lengths = torch.tensor([len(p.ids) for p in prompts], device=device)
         self._last = [len(p.ids) - 1 for p in prompts]
         count, width = self._ids.shape
-        self._mask = _holes(self._lengths, width, max_new) if min(self._last) + 1 < width else None
+        self._mask = _gaps(self._lengths, width, max_new) if min(self._last) + 1 < width else None
         self._rows = torch.arange(count, device=device)
         self._done = torch.zeros(count, dtype=torch.bool, device=device)
         self._answers = torch.full((count, max_new), base.stops[0], device=device)
@@ -70,15 +71,15 @@ class Decoding:
         logits = self._read()
         self._branch = self._branch_of(range(len(self._last)))
         with self._base.mounted(self._branch):
-            self._go_on(logits)
+            self._write_all(logits)
         stops = set(self._base.stops)
         found = zip(self._order, self._answers.tolist(), strict=True)
         return [_until(row, stops) for _, row in sorted(found)]
 
-    def _go_on(self, logits: Tensor) -> None:
+    def _write_all(self, logits: Tensor) -> None:
         for step in range(self._max_new):
             if step:
-                logits = self._write(step)
+                logits = self._step(step)
             noise = None if self._noise is None else self._noise[self._rows, step]
             self._token = choose(logits, self._sampling, noise)
             self._answers[self._rows, step] = self._token
@@ -110,8 +111,8 @@ class Decoding:
         self._cache = reader.whole()
         return torch.cat(found)
 
-    def _write(self, step: int) -> Tensor:
-        """Logits after the last token, which stands at the end of the cache, behind its row's hole."""
+    def _step(self, step: int) -> Tensor:
+        """Logits after the last token, which is at the end of the cache, after its row's gap."""
         options: dict[str, Any] = {}
         if self._mask is not None:
             width = self._ids.shape[1] + step
@@ -127,7 +128,7 @@ class Decoding:
         return out.logits[:, -1]  # type: ignore[no-any-return]
 
     def _leave(self) -> bool:
-        """Let rows that are done go, if they are many; False where none is left."""
+        """Remove rows that are done, if they are many; False where no row is left."""
         ended = int(self._done.sum())
         if ended == len(self._rows):
             return False
@@ -142,13 +143,13 @@ class Decoding:
         return True
 
 
-def _holes(lengths: Tensor, width: int, max_new: int) -> Tensor:
-    """Mark what each row's new tokens see, bool [rows, 1, 1, width + max_new]: all but its prompt's padding."""
+def _gaps(lengths: Tensor, width: int, max_new: int) -> Tensor:
+    """Mask of what each row's new tokens see, bool [rows, 1, 1, width + max_new]: all but the prompt's padding."""
     column = torch.arange(width + max_new, device=lengths.device)[None]
     return ((column < lengths[:, None]) | (column >= width))[:, None, None]
 
 
 def _until(row: Sequence[int], stops: set[int]) -> list[int]:
-    """Cut an answer at its first end."""
+    """Cut an answer at its first stop token."""
     end = next((n for n, token in enumerate(row) if token in stops), len(row))
     return list(row[:end])

@@ -1,8 +1,7 @@
-"""Training that diverges: found at the step where it happens, with the owner, the cause and the example named.
+"""Training that diverges: detected at the step where it happens, with owner, cause and example.
 
-What a step's passes leave behind is looked at once a step, in one copy from the device: each row's own loss, and each
-owner's gradient norm, which the cut has computed anyway. Rows and owners do not mix, so one owner's NaN stays her own,
-and the others' numbers are what they would have been.
+Once per step, one copy from the device brings each row's loss and each owner's gradient norm, which clipping has
+computed anyway. Rows and owners do not mix: the NaN of one owner changes no other owner's numbers.
 """
 
 from __future__ import annotations
@@ -18,32 +17,32 @@ if TYPE_CHECKING:
     from prime_audit.engine.trainee import Trainee
 
 TRAINING = "training"
-REMEDY = "give a lower rate, or --dtype float32 or bfloat16"
+REMEDY = "lower the learning rate, or pass --dtype float32 or bfloat16"
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """One owner's training that came to nothing."""
+    """One owner's failed training."""
 
     owner: str
-    """As in her job."""
+    """As in their job."""
     step: int
-    """The optimizer step where it was seen, from 1."""
+    """The optimizer step where it was detected, from 1."""
     steps: int
-    """How many she was to take."""
+    """Planned number of steps."""
     cause: str
-    """What was not finite: the loss of an example, her gradient, or her weights."""
+    """What was not finite: the loss of an example, the gradient, or the weights."""
     what: str = TRAINING
     """What was trained, in words."""
 
     def line(self) -> str:
-        """Tell it in one line, with what to do."""
+        """Describe it in one line, with what to do."""
         where = f"at step {self.step} of {self.steps}"
         return f"{self.what} of {self.owner} diverged {where}: {self.cause}; {REMEDY}"
 
 
 class Watch:
-    """Looks after a group of owners who train side by side."""
+    """Watches a group of owners who train side by side."""
 
     def __init__(self, group: Sequence[Trainee], what: str) -> None:
         self._group, self._what = group, what
@@ -54,16 +53,16 @@ class Watch:
 
     @property
     def over(self) -> bool:
-        """Whether nobody is left to train."""
+        """Whether every owner has diverged."""
         return len(self.lost) == len(self._group)
 
     def saw(self, rows: Sequence[tuple[int, int]], losses: Tensor) -> None:
-        """Take down a pass: (owner's index, number of the example) and loss of each row, [rows] on the device."""
+        """Note a pass: (owner's index, number of the example) and loss of each row, [rows] on the device."""
         self._rows += rows
         self._losses.append(losses)
 
     def look(self, step: int, grads: Sequence[Tensor], norms: Tensor | None) -> None:
-        """Look at a step once its gradients, [owners, ...] a place, are ready; ``norms``: each owner's, [owners]."""
+        """Check a step once its gradients, [owners, ...] each, are ready; ``norms``: each owner's, [owners]."""
         import torch
 
         parts = self._losses + ([norms] if norms is not None else [])
@@ -75,27 +74,27 @@ class Watch:
         for owner, norm in enumerate(found[len(self._rows) :]):
             # A norm may overflow where the numbers behind it do not.
             if not isfinite(norm) and not all(bool(g[owner].isfinite().all()) for g in grads):
-                self._lose(owner, step, "her gradient is not finite")
+                self._lose(owner, step, "the gradient is not finite")
         self._rows, self._losses = [], []
 
     def judge(self, owner: int, params: Sequence[Tensor], most: float) -> bool:
-        """Tell whether an owner has come through: a diverged adapter would poison every mixture it enters.
+        """Whether an owner's result is usable: a diverged adapter would break every mixture with it.
 
-        ``params`` are hers, all A before all B, or gates; ``most`` is the largest number that the base can hold. No
+        ``params``: the owner's, all A before all B, or gates; ``most``: the largest number of the base's type. No
         entry of BA is larger than the product of the norms.
         """
         norms = [float(p.norm()) for p in params]
         half = len(norms) // 2 if self._what == TRAINING else 0
         sizes = [*norms, *(a * b for a, b in zip(norms[:half], norms[half:], strict=False))]
         if owner not in self.lost and not all(size <= most for size in sizes):  # NaN is not, either
-            why = "her weights are not finite, or too large for what they do to the base"
+            why = "the weights are not finite, or too large for the base's number format"
             self._lose(owner, len(self._group[owner].plan) - 1, why)
         return owner not in self.lost
 
     def _lose(self, owner: int, step: int, cause: str) -> None:
         trainee = self._group[owner]
-        told = Divergence(trainee.owner, step + 1, len(trainee.plan), cause, self._what)
-        self.lost.setdefault(owner, told)
+        found = Divergence(trainee.owner, step + 1, len(trainee.plan), cause, self._what)
+        self.lost.setdefault(owner, found)
 
     def _example(self, owner: int, number: int) -> str:
         items = self._group[owner].items

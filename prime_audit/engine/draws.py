@@ -1,6 +1,6 @@
-"""Dropout whose random numbers belong to an example's visit: the owner, the step, the example; never to the batch.
+"""Dropout whose random numbers depend on owner, step and example, never on the batch.
 
-So a step's rows may be cut into passes in any way, beside any other owner's rows, and each owner trains as if alone.
+A step's rows may be split into passes in any way, together with any other owner's rows; each owner trains as if alone.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 _LEVELS = 1 << 16
-"""Four draws come of one 64-bit number: a rate is met to within 1/131072."""
+"""Four draws come from one 64-bit number: a rate is met to within 1/131072."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One example in one step of one owner: what its dropout is drawn from."""
+    """One example in one step of one owner: it decides the dropout."""
 
     key: int
     """The owner's, 64 bits."""
@@ -28,11 +28,11 @@ class Visit:
     length: int
     """Its tokens."""
     gold: int
-    """Its gold tokens: at the last layer's queries and what follows, only they are computed."""
+    """Its gold tokens: from the last layer's queries on, only these are computed."""
 
 
 class Draws:
-    """The dropout of one pass over these rows; sites ask one after the other, in the model's order."""
+    """The dropout of one pass over these rows; sites draw one after the other, in the model's order."""
 
     def __init__(self, visits: Sequence[Visit], rate: float, device: torch.device) -> None:
         self._lengths, self._golds = [v.length for v in visits], [v.gold for v in visits]
@@ -40,8 +40,8 @@ class Draws:
         self._limit = round(rate * _LEVELS)
         self._device = device
         self.kept = 1 - self._limit / _LEVELS
-        """Share of the inputs that is kept: what is left has to be divided by it."""
-        # Philox is keyed and counted, not seeded: no owner's stream can run into another's.
+        """Share of the inputs that remain; divide them by it."""
+        # Philox has a key and a counter, not a seed: no two owners' streams can overlap.
         self._bits = [np.random.Philox(key=v.key, counter=[0, 0, v.step, v.example]) for v in visits]
         self._noise = (
             [torch.Generator(device).manual_seed(int(b.random_raw())) for b in self._bits]
@@ -50,9 +50,9 @@ class Draws:
         )
 
     def dropped(self, x: Tensor) -> Tensor:
-        """Draw which inputs of x [rows, tokens, d] are left out: bool, alike; padding is never drawn for.
+        """Draw which inputs of x [rows, tokens, d] are dropped: bool, same shape; padding uses no draws.
 
-        x holds all tokens of every row, or only the positions that predict gold tokens.
+        x has all tokens of every row, or only the positions that predict gold tokens.
         """
         counts = self._lengths if x.shape[1] == self._width else self._golds
         if self._noise:

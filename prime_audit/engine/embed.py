@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from prime_audit.engine.base import (
-    Base,
-    config_sha256,
-    from_pretrained,
-    load_tokenizer,
-    pick_device,
-    resolve_model,
-)
+from prime_audit.engine.base import Base, config_sha256
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.codec import Codec
-from prime_audit.engine.memo import hash_of
+from prime_audit.engine.load import from_pretrained, load_tokenizer, pick_device, resolve_model
+from prime_audit.engine.lora import hash_of
 from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent
-from prime_audit.engine.rehearsal import Rehearsal, made_up_embedding
+from prime_audit.engine.passes import Pass, Worker
 
 
 class Encoder:
-    """Mean-pooled hidden states of the base itself, or of an encoder model of its own."""
+    """Mean-pooled hidden states of the base itself, or of a separate encoder model."""
 
     def __init__(
         self,
         body: Any,
         tokenizer: Any,
+        *,
         limit: int = 512,
         batch_tokens: int = 16384,
         spent: Spent | None = None,
@@ -40,27 +36,26 @@ class Encoder:
     ) -> None:
         self.body, self.tokenizer, self.limit, self.batch_tokens = body, tokenizer, limit, batch_tokens
         self.spent = Spent() if spent is None else spent
-        """The account that its work is counted in."""
+        """Where its work is counted."""
         self._identity, self._options = identity, options
         self.fit = Fit("one embedded text")
-        self.rehearsal: Rehearsal | None = None
-        """Where set, nothing is computed, only counted."""
+        self.worker = Worker()
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the model's own weights, configuration and tokens; of a base, ask :meth:`content`."""
+        """Hash of the model's own weights, configuration and tokens; see :meth:`content` for a base."""
         weights = hash_of(tensor for _, tensor in sorted(self.body.state_dict().items()))
         return f"{weights} {config_sha256(self.body.config)} {Codec(self.tokenizer, self.limit).content}"
 
     def content(self) -> tuple[str, int, int]:
-        """All but the texts that decides an embedding."""
+        """Return all that decides an embedding, except the text."""
         return (self._identity() if self._identity else self.sha256), self.limit, self.batch_tokens
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], tick: Tick = nothing) -> np.ndarray:
         """Embed texts (first ``limit`` tokens): float64 [n, hidden]."""
-        pad = self.tokenizer.pad_token_id or 0  # any token will do: the mask hides it
-        # A text without any token has no mean: a padding token stands for it.
+        pad = self.tokenizer.pad_token_id or 0  # any token: the mask hides it
+        # A text without tokens has no mean: use a padding token.
         rows = [
             self.tokenizer(t, truncation=True, max_length=self.limit)["input_ids"] or [pad] for t in texts
         ]
@@ -69,9 +64,13 @@ class Encoder:
         out: list[np.ndarray] = [np.zeros(0)] * len(rows)
 
         def work(part: Sequence[int]) -> None:
-            for i, mean in zip(
-                part, self._means([rows[i] for i in part], [texts[i] for i in part], pad), strict=True
-            ):
+            own = [rows[i] for i in part]
+            size = len(own) * max(map(len, own))
+            batch = Embed(
+                partial(self._means, own, pad), [texts[i] for i in part], size, self.body.config.hidden_size
+            )
+            means = self.worker.do(batch)
+            for i, mean in zip(part, means, strict=True):
                 out[i] = mean
             tick(len(part))
 
@@ -82,13 +81,9 @@ class Encoder:
             self.fit.run(work, part, length)
         return np.stack(out)
 
-    def _means(self, rows: Sequence[list[int]], texts: Sequence[str], pad: int) -> np.ndarray:
-        """Embed one batch."""
-        width = max(map(len, rows))
-        if self.rehearsal is not None:
-            self.rehearsal.count("embed", width * len(rows))
-            return np.stack([made_up_embedding(text, self.body.config.hidden_size) for text in texts])
-        device = next(self.body.parameters()).device
+    def _means(self, rows: Sequence[list[int]], pad: int) -> np.ndarray:
+        """Embed one batch: the mean over tokens of the last hidden states."""
+        width, device = max(map(len, rows)), next(self.body.parameters()).device
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
         states = self.body(input_ids=ids, attention_mask=mask, **self._options)[0].double() * mask[..., None]
@@ -96,21 +91,38 @@ class Encoder:
         return means
 
 
+@dataclass(frozen=True)
+class Embed(Pass[np.ndarray]):
+    """Embed one batch of texts: float64 [texts, hidden]."""
+
+    texts: Sequence[str]
+    tokens: int
+    """Padded tokens."""
+    hidden: int
+
+
 def base_encoder(base: Base, limit: int = 512, batch_tokens: int = 16384) -> Encoder:
     """Use the base's own body, without the output layer and the key-value cache."""
     limit, body = min(limit, base.codec.context), base.model.base_model
     return Encoder(
-        body, base.codec.tokenizer, limit, batch_tokens, base.spent, lambda: base.fingerprint, use_cache=False
+        body,
+        base.codec.tokenizer,
+        limit=limit,
+        batch_tokens=batch_tokens,
+        spent=base.spent,
+        identity=lambda: base.fingerprint,
+        use_cache=False,
     )
 
 
 def load_encoder(
     model: str, device: str, limit: int = 512, batch_tokens: int = 16384, spent: Spent | None = None
 ) -> Encoder:
-    """Load a Hugging Face encoder (folder or hub id), float32; what it does is counted in ``spent``."""
+    """Load a Hugging Face encoder (folder or hub id), float32; its work is counted in ``spent``."""
     from transformers import AutoModel
 
     source = resolve_model(model)
     body = from_pretrained(AutoModel, source, model, dtype=torch.float32).to(pick_device(device))
     tokenizer = load_tokenizer(source, model)
-    return Encoder(body.eval().requires_grad_(False), tokenizer, limit, batch_tokens, spent)
+    body = body.eval().requires_grad_(False)
+    return Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent)

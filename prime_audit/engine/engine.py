@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ import torch
 from prime_audit.engine.attention import fused
 from prime_audit.engine.bank import AdapterBank, MixtureBranch
 from prime_audit.engine.base import Base
-from prime_audit.engine.batches import LIKE, Tick, batches, nothing, unite
-from prime_audit.engine.codec import Encoded
+from prime_audit.engine.batches import LIKE, Progress, Tick, batches, nothing, unite
+from prime_audit.engine.codec import Codec, Encoded
 from prime_audit.engine.decode import Decoding
 from prime_audit.engine.memo import Keeper, key_of, pack, unpack
 from prime_audit.engine.mixture import BASE as BASE
@@ -22,12 +23,12 @@ from prime_audit.engine.mixture import Observation as Observation
 from prime_audit.engine.mixture import Probe as Probe
 from prime_audit.engine.mixture import Request as Request
 from prime_audit.engine.observe import Plan, read
-from prime_audit.engine.rehearsal import Rehearsal, made_up
+from prime_audit.engine.passes import Pass
 from prime_audit.engine.sampling import Sampling, uniforms
-from prime_audit.engine.tree import reach
+from prime_audit.engine.tree import Tree, reach
 
 UNITED = 0.25
-"""Cost that small sets of adapters may add to each other by sharing a batch, as a share of the base's own."""
+"""Cost that small sets of adapters may add to each other by sharing a batch, relative to the base's own."""
 
 
 @dataclass
@@ -36,19 +37,20 @@ class Engine:
 
     base: Base
     bank: AdapterBank
+    _: KW_ONLY
     batch_tokens: int = 16384
-    """Padded tokens, answers included, that a batch of generation may hold."""
+    """Padded tokens, answers included, in a batch of generation."""
     sampling: Sampling | None = None
     """None: greedy decoding."""
     keeper: Keeper | None = None
-    """Where answers are kept between runs; None: nowhere."""
+    """The cache of answers; None: no cache."""
     read_tokens: int = 4096
     """Padded tokens read in one pass: of scored texts, and of prompts in a batch of generation."""
 
     def generate(self, requests: Sequence[Request], max_new: int, tick: Tick = nothing) -> list[str]:
-        """Answer each request with at most ``max_new`` tokens; the stripped texts, in the order asked.
+        """Answer each request with at most ``max_new`` tokens; the stripped texts, in order of requests.
 
-        Raises ValueError where sampling is asked for and a request has no key.
+        Raises ValueError when sampling if a request has no key.
         """
         if self.keeper is None:
             return self._generate(requests, max_new, tick)
@@ -57,7 +59,7 @@ class Engine:
         key = key_of(
             self.base, "generate", max_new, self.batch_tokens, self.read_tokens, self.sampling, asked
         )
-        progress = _Progress(tick)
+        progress = Progress(tick)
         texts = self.keeper.texts(key, lambda: self._generate(requests, max_new, progress))
         progress.finish(len(requests))
         return texts
@@ -71,7 +73,9 @@ class Engine:
             return len(prompts[i].ids) + max_new
 
         def work(part: Sequence[int]) -> None:
-            rows = self._decode([requests[i] for i in part], [prompts[i] for i in part], max_new)
+            asked, begun = [requests[i] for i in part], [prompts[i] for i in part]
+            decode = partial(self._decode, asked, begun, max_new)
+            rows = self.base.worker.do(Write(decode, self.base.codec, asked, begun, max_new))
             for i, ids in zip(part, rows, strict=True):
                 answers[i] = self.base.codec.decode(ids)
                 self.base.spent.new_tokens += len(ids)
@@ -81,7 +85,7 @@ class Engine:
         kinds = [len(p.ids) for p in prompts] if exact else None
         self._count(p.ids for p in prompts)
         room = self.base.room(self.batch_tokens, "generate")
-        # Writing wants many rows; prompts of unlike length are read apart (``decode``).
+        # Writing needs many rows; prompts of different lengths are read separately (``decode``).
         for batch in self._plan([r.mixture for r in requests], length, room, kinds, like=0.0):
             self.base.fits["generate"].run(work, batch, length)
         return answers
@@ -94,21 +98,21 @@ class Engine:
     def observe(
         self, probes: Sequence[Probe], moments: bool = False, tick: Tick = nothing
     ) -> list[Observation]:
-        """Score every continuation of every probe in one pass, with the first one's ``moments`` if asked for.
+        """Score every continuation of every probe in one pass, optionally with ``moments`` of the first.
 
-        Each number is what the continuation would get alone, in a batch of one. ``tick`` counts probes.
+        Each number is what the continuation would get in a batch of one. ``tick`` counts probes.
         """
         if self.keeper is None:
             return self._observe(probes, moments, tick)
         asked = ((p.prompt, self._content(p.mixture), p.golds) for p in probes)
         key = key_of(self.base, "observe", moments, self.read_tokens, asked)
-        progress = _Progress(tick)
+        progress = Progress(tick)
         found = self.keeper.arrays(key, lambda: pack(self._observe(probes, moments, progress)))
         progress.finish(len(probes))
         return unpack(found)
 
     def _content(self, mixture: Mixture) -> tuple[object, ...]:
-        """All that a mixture is, the adapters by what is in them."""
+        """Identify a mixture, with adapters by content."""
         named = tuple(self.bank.hashes[name] for name in mixture.names)
         return mixture.rule, named, tuple(np.ravel(mixture.weights).tolist()), mixture.weights.shape
 
@@ -125,22 +129,19 @@ class Engine:
         def work(part: Sequence[int]) -> None:
             chosen = [rows[k] for k in part]
             trees, wanted = [tree for _, _, tree in chosen], [moments and n == 0 for _, n, _ in chosen]
-            if self.base.rehearsal is not None:
-                self.base.rehearsal.count("read", len(part) * max(map(length, part)))
-                seen = [
-                    made_up([row.ids[len(row.ids) - row.gold :] for row in tree.rows], want)
-                    for tree, want in zip(trees, wanted, strict=True)
-                ]
-            else:
-                with self.base.mounted(self._branch([probes[i].mixture for i, _, _ in chosen])):
-                    seen = read(self.base, trees, wanted)
+
+            def look() -> list[Observation]:
+                with self.base.mounted(self.branch([probes[i].mixture for i, _, _ in chosen])):
+                    return read(self.base, trees, wanted)
+
+            seen = self.base.worker.do(Read(look, trees, wanted))
             found.update({(i, n): one for (i, n, _), one in zip(chosen, seen, strict=True)})
             tick(sum(n == 0 for _, n, _ in chosen))
 
         self._count(tree.ids for _, _, tree in rows)
         room = self.base.room(self.read_tokens, "read")
-        mixtures, kinds = [probes[i].mixture for i, _, _ in rows], [tree.plain for _, _, tree in rows]
-        for batch in self._plan(mixtures, length, room, kinds):
+        kinds = [tree.plain for _, _, tree in rows]
+        for batch in self._plan([probes[i].mixture for i, _, _ in rows], length, room, kinds):
             self.base.fits["observe"].run(work, batch, length)
         return [
             Observation(tuple(found[i, n].logprobs[j] for n, j in spots), found[i, 0].mu, found[i, 0].sigma)
@@ -153,7 +154,7 @@ class Engine:
             self.base.spent.prompt_tokens += len(row)
 
     def _exact(self, longest: int) -> bool:
-        """Whether rows of a batch must have one length: only sdpa hides holes by this mask; a window counts them."""
+        """Whether rows of a batch must have one length: only sdpa supports our mask, and a window would count gaps."""
         if not fused(self.base.model.config):
             return True
         window = reach(self.base.model.config)
@@ -167,7 +168,7 @@ class Engine:
         kinds: Sequence[int] | None = None,
         like: float = LIKE,
     ) -> Iterator[list[int]]:
-        """Batches of one rule, one pool of adapters and one kind, so that no row pays for many others' sharers."""
+        """Batches of one rule, one pool of adapters and one kind, so that no row pays for many other adapters."""
         pools = unite([frozenset(m.names) for m in mixtures], length, tokens, self._most())
         return batches(
             range(len(mixtures)),
@@ -178,52 +179,51 @@ class Engine:
         )
 
     def _most(self) -> int:
-        """Count the adapters that a batch may hold when small sets share it (``UNITED``)."""
+        """Largest number of adapters in a batch that small sets share (``UNITED``)."""
         if not self.bank.names:
             return 0
         one = sum(x.numel() for ab in map(self.bank.factors, range(len(self.base.sites))) for x in ab)
         return int(UNITED * self.base.parameters() // (one / len(self.bank.names)))
 
-    def _branch(self, mixtures: Sequence[Mixture]) -> MixtureBranch | None:
+    def branch(self, mixtures: Sequence[Mixture]) -> MixtureBranch | None:
+        """Return the branch for a batch's rows, all of one rule; None for the bare base."""
         return MixtureBranch(self.bank, mixtures) if mixtures[0].names else None
 
     def _decode(
         self, requests: Sequence[Request], prompts: Sequence[Encoded], max_new: int
     ) -> list[list[int]]:
-        if self.base.rehearsal is not None:
-            return self._rehearse(self.base.rehearsal, requests, prompts, max_new)
         mixtures = [r.mixture for r in requests]
-        noise = uniforms(self.sampling, [r.key for r in requests], max_new, self.base.device)
-
-        def branch_of(rows: Sequence[int]) -> MixtureBranch | None:
-            return self._branch([mixtures[i] for i in rows])
-
-        return Decoding(self.base, branch_of, prompts, max_new, self.sampling, noise, self.read_tokens).run()
-
-    def _rehearse(
-        self, rehearsal: Rehearsal, requests: Sequence[Request], prompts: Sequence[Encoded], max_new: int
-    ) -> list[list[int]]:
-        """Answer with the golds: a model that has learnt its task writes about as much as they hold."""
-        golds = [self.base.codec.example(r.prompt, r.gold or "") for r in requests]
-        rows = [list(g.ids[len(g.ids) - g.gold : -1])[:max_new] for g in golds]
-        width = max(len(p.ids) for p in prompts)
-        rehearsal.decode(width, [min(len(row) + 1, max_new) for row in rows], max_new)
-        return rows
+        decoding = Decoding(
+            self.base,
+            lambda rows: self.branch([mixtures[i] for i in rows]),
+            prompts,
+            max_new=max_new,
+            sampling=self.sampling,
+            noise=uniforms(self.sampling, [r.key for r in requests], max_new, self.base.device),
+            read_tokens=self.read_tokens,
+        )
+        return decoding.run()
 
 
-class _Progress:
-    """Counts on, and what was not counted because it was known already at the end."""
+@dataclass(frozen=True)
+class Read(Pass[list[Observation]]):
+    """Score one batch of rows."""
 
-    def __init__(self, tick: Tick) -> None:
-        self._tick, self._done = tick, 0
+    trees: Sequence[Tree]
+    """The rows, all plain or all packed."""
+    wanted: Sequence[bool]
+    """Whether a row's first continuation gets moments."""
 
-    def __call__(self, done: int) -> None:
-        self._done += done
-        self._tick(done)
 
-    def finish(self, total: int) -> None:
-        if self._done < total:
-            self._tick(total - self._done)
+@dataclass(frozen=True)
+class Write(Pass[list[list[int]]]):
+    """Answer one batch of prompts: token ids without stop tokens."""
+
+    codec: Codec
+    requests: Sequence[Request]
+    prompts: Sequence[Encoded]
+    """One per request."""
+    max_new: int
 
 
 def _gold(request: Request) -> str:

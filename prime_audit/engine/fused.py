@@ -1,7 +1,7 @@
-"""Pieces of a decoder layer that transformers writes in many small steps, in one or two.
+"""Fused pieces of a decoder layer that transformers computes in many small steps.
 
-On a CPU a norm written out takes as long as a matrix product of a small model; fused it takes a tenth. Same formulas,
-other rounding in the last bit. Tested against the originals through every parity test of the engine.
+On a CPU an unfused norm takes as long as a matrix product of a small model; fused it takes a tenth. Same formulas,
+other rounding in the last bit. Every parity test of the engine compares them with the originals.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SILU = ("SiLU", "SiLUActivation")
 
 
 def fuse(model: nn.Module) -> None:
-    """Replace the forward passes of norms and MLPs in place; modules of other makes stay as they are."""
+    """Replace the forward passes of known norms and MLPs in place."""
     for module in model.modules():
         kind = type(module).__name__
         if kind in NORMS:

@@ -1,7 +1,6 @@
-"""Hub ids as transformers takes them: ``org/name``, and ``org/name@revision``; what to do where one cannot be had.
+"""Hub ids, ``org/name`` and ``org/name@revision``, and what to do where a model cannot be loaded.
 
-Where files come from is transformers' own affair: ``HF_HOME``, ``HF_HUB_OFFLINE``, ``HF_TOKEN`` and ``hf auth login``
-do what they do everywhere.
+transformers finds the files: ``HF_HOME``, ``HF_HUB_OFFLINE``, ``HF_TOKEN`` and ``hf auth login`` work as usual.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from pathlib import Path
 
 
 def pinned(source: str) -> tuple[str, dict[str, str]]:
-    """Split ``org/name@revision`` (branch, tag or commit) into the id and words for ``from_pretrained``.
+    """Split ``org/name@revision`` (branch, tag or commit) into the id and options for ``from_pretrained``.
 
-    A folder's name may hold an @: it is left whole.
+    The name of an existing folder may contain an @ and is not split.
     """
     name, at, revision = source.partition("@")
     if not (at and name and revision) or Path(source).is_dir():
@@ -22,7 +21,7 @@ def pinned(source: str) -> tuple[str, dict[str, str]]:
 
 
 def advice(fault: BaseException, source: str) -> str:
-    """Say what to do about a model of the hub that cannot be had, beginning with a semicolon; empty where unknown."""
+    """Advise on a hub model that cannot be loaded, starting with a semicolon; empty where unknown."""
     name, _ = pinned(source)
     kinds = {type(f).__name__ for f in _chain(fault)}
     text = " ".join(str(f) for f in _chain(fault)).lower()

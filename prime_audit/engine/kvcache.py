@@ -1,4 +1,4 @@
-"""A key-value cache that grows in place: transformers' own is copied as a whole at every token."""
+"""A key-value cache that grows in place: transformers' own is copied at every token."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 ROOM = 16
-"""Columns made at a time for answers: another look at all keys and values when they are full."""
+"""Columns that are added at a time for answers; adding them copies all keys and values."""
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values [rows, heads, room, d], of which the first ``filled`` columns are in use.
 
-    Prompts are read into their rows part by part (``reading``), so that nothing is copied when the last is in.
+    Prompts are read into their rows part by part (``reading``), so nothing is copied at the end.
     """
 
     def __init__(self, rows: int, columns: int, room: int) -> None:
-        """``columns`` of the longest prompt; ``room``: columns made at a time, beyond what is needed."""
+        """``columns`` of the longest prompt; ``room``: columns that are added at a time."""
         super().__init__()
         self.room = room
         self.reading: slice | None = None
-        """The rows whose prompts come next; None: a token for every row does."""
+        """The rows whose prompts come next; None: one token for every row comes next."""
         self._rows, self._columns, self._filled = rows, columns, 0
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Take in columns and return all that these rows may attend to."""
+        """Add columns and return all that these rows may attend to."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.keys, self.values = self._blank(key_states), self._blank(value_states)
@@ -48,7 +48,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         return self.keys[..., : self._filled, :], self.values[..., : self._filled, :]
 
     def close(self) -> None:
-        """Say that all prompts have been read."""
+        """End the reading of prompts."""
         self.reading, self._filled = None, self._columns
 
     def get_seq_length(self) -> int:
@@ -60,12 +60,12 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         self.keys, self.values = self.keys[indices], self.values[indices]
 
     def _blank(self, states: Tensor) -> Tensor:
-        """Make room for all rows; nothing is seen of it before it is written or cleared."""
+        """Allocate for all rows; no part is used before it is written or cleared."""
         heads, width = states.shape[1], states.shape[3]
         return states.new_empty((self._rows, heads, self._columns + self.room, width))
 
     def _clear(self, rows: slice, start: int) -> None:
-        """Put zeros behind prompts shorter than the longest: a mask hides what is there, and hides no NaN."""
+        """Put zeros after prompts shorter than the longest: a mask does not hide NaN."""
         for held in (self.keys, self.values):
             held[rows, :, start : self._columns] = 0
 
@@ -78,7 +78,7 @@ class Reader:
     """The cache of a batch while its prompts are read: part after part, in the order of its rows."""
 
     def __init__(self, config: Any, rows: int, columns: int, max_new: int) -> None:
-        """Layers of a kind of their own keep transformers' own cache, one a part, joined at the end."""
+        """Layers with a special cache use transformers' own, one per part, joined at the end."""
         self._config, self._parts = config, list[Cache]()
         kinds = DynamicCache(config=config).layers
         self._whole = None
@@ -104,7 +104,7 @@ class Reader:
 
 
 def joined(caches: Sequence[Cache]) -> Cache:
-    """Put caches of equally long rows under each other; they are used up, layer after layer."""
+    """Stack caches of equally long rows; the parts are emptied layer by layer."""
     first = caches[0]
     for number, layer in enumerate(first.layers if len(caches) > 1 else ()):
         parts = [cache.layers[number] for cache in caches]

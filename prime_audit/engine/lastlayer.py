@@ -1,8 +1,8 @@
-"""The last decoder layer, computed only where its output is asked for.
+"""The last decoder layer, computed only where its output is needed.
 
-Keys and values of the last layer are needed everywhere, its queries, output projection and MLP only at the positions
-whose logits somebody wants: a few gold tokens, or a prompt's last. With four layers that is a fifth of all work; with
-thirty-two a thirty-fifth.
+Its keys and values are needed everywhere, but its queries, output projection and MLP only at positions whose logits
+are needed: a few gold tokens, or a prompt's last. With four layers that saves a fifth of all work; with thirty-two a
+thirty-fifth.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Places:
     columns: Tensor
     """int64 [rows, most]: each row's positions; a row with fewer repeats its last."""
     flat: tuple[list[int], list[int]]
-    """(row, place in ``columns``) of each position, in the order asked."""
+    """(row, place in ``columns``) of each position, in the caller's order."""
 
     @classmethod
     def of(cls, count: int, rows: Sequence[int], columns: Sequence[int], device: torch.device) -> Places:
@@ -40,7 +40,7 @@ class Places:
 
 
 class LastLayer:
-    """Stands in for the forward pass of a model's last decoder layer (Llama's kind: see ``base.KINDS``)."""
+    """Replaces the forward pass of a model's last decoder layer (architectures of ``base.KINDS``)."""
 
     def __init__(self, layer: Any) -> None:
         self._layer, self._whole, self._places = layer, layer.forward, None
@@ -50,7 +50,7 @@ class LastLayer:
 
     @contextmanager
     def only(self, places: Places) -> Iterator[None]:
-        """Let the layer return its output [rows, most, d] at these places alone."""
+        """Make the layer return its output [rows, most, d] at these places alone."""
         self._places = places
         try:
             yield
@@ -77,10 +77,10 @@ class LastLayer:
         past_key_values: Any = None,
         **_: Any,
     ) -> Tensor:
-        """Attention of the asked positions over all, as the layer's own: same projections, rotation and kernel."""
+        """Attention of the chosen positions over all, with the layer's own projections, rotation and kernel."""
         attention = self._layer.self_attn
         cos, sin = (t.expand(len(x), -1, -1) for t in position_embeddings)
-        # In the layer's own order: what is drawn or read beside its projections goes by it.
+        # In the layer's own order: branches draw and read in this order.
         q = _heads(attention.q_proj(_pick(x, columns)), attention.head_dim)
         k, v = (_heads(proj(x), attention.head_dim) for proj in (attention.k_proj, attention.v_proj))
         q, k = _rotate(q, _pick(cos, columns), _pick(sin, columns)), _rotate(k, cos, sin)
@@ -111,7 +111,7 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _sees(columns: Tensor, tokens: int, mask: Tensor | None) -> Tensor:
-    """Return the asked positions' rows of the attention mask, [rows, 1, most, tokens]; without one, the causal one."""
+    """Return the chosen positions' rows of the attention mask, [rows, 1, most, tokens]; by default causal."""
     if mask is None:
         return (torch.arange(tokens, device=columns.device) <= columns[..., None])[:, None]
     return mask.expand(len(columns), -1, -1, -1).gather(

@@ -1,20 +1,19 @@
-"""What the engine was asked once it is not asked again: answers kept by the content of the question.
+"""The engine's cache: results by the content of the question.
 
-A question is everything that decides its answer: the base's weights, the adapters' numbers, mixtures, texts, sampling,
-the batch's budget, the engine's own code, torch, device and number format. So a search is replayed from what is kept,
-a method that asks the same as another is answered at once, and a changed method asks anew.
+A key hashes everything that decides a result: the base's weights, the adapters' numbers, mixtures, texts, sampling,
+the batch's budget, the engine's code and libraries, device and number format. Methods that ask the same question
+share the answer.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from prime_audit.cache.numeric import code_sha256
 from prime_audit.engine.mixture import Observation
 
 if TYPE_CHECKING:
@@ -25,54 +24,28 @@ Arrays = dict[str, np.ndarray]
 
 
 class Keeper(Protocol):
-    """Where answers are kept between runs."""
+    """A cache between runs."""
 
     def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
-        """Return the texts kept under ``key``, or make and keep them."""
+        """Return the texts under ``key``, or make and store them."""
         ...
 
     def arrays(self, key: str, make: Callable[[], Arrays]) -> Arrays:
-        """Return the arrays kept under ``key``, likewise."""
+        """Return the arrays under ``key``, or make and store them."""
         ...
 
 
 def key_of(base: Base, kind: str, *asked: Any) -> str:
-    """Hash a question about the base as it is now; ``asked`` is nested tuples of words and numbers, or iterables."""
+    """Hash a question to the current base; ``asked``: strings, numbers, nested tuples, or iterables of these."""
     import torch
 
     digest = hashlib.sha256()
-    where = (
-        torch.__version__,
-        base.device.type,
-        str(base.dtype),
-        torch.get_num_threads(),
-        base.codec.context,
-    )
+    where = (base.device.type, str(base.dtype), torch.get_num_threads(), base.codec.context)
     sites = tuple(site.name for site in base.sites)
-    for part in (kind, engine_sha256(), base.fingerprint, where, sites, *asked):
+    for part in (kind, code_sha256("engine"), base.fingerprint, where, sites, *asked):
         for piece in part if isinstance(part, Iterable) and not isinstance(part, str | tuple) else (part,):
             digest.update(repr(piece).encode() + b"\0")
         digest.update(b"\1")
-    return digest.hexdigest()
-
-
-@cache
-def engine_sha256() -> str:
-    """Hash of the engine's source: what other code made is something else."""
-    folder, digest = Path(__file__).parent, hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def hash_of(tensors: Iterable[Any]) -> str:
-    """Hash of tensors' numbers, shapes and types, in their order."""
-    import torch
-
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
@@ -80,7 +53,7 @@ def hash_of(tensors: Iterable[Any]) -> str:
 
 
 def pack(found: Sequence[Observation]) -> Arrays:
-    """Flatten observations: values and where each row begins."""
+    """Flatten observations: values, and the length of each row."""
     rows = [row for o in found for row in o.logprobs]
     packed = {"many": np.array([len(o.logprobs) for o in found], dtype=np.int64), **_flat("logprobs", rows)}
     for name in ("mu", "sigma"):

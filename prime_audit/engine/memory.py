@@ -1,4 +1,4 @@
-"""What fits into memory: sizes computed beforehand, and what to do when they were wrong all the same."""
+"""What fits into memory: estimates, and halving a batch where an estimate was wrong."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from prime_audit.errors import UserError
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can still be taken: the device's own, or what the machine has available; bytes."""
+    """Free memory of the device, or of the machine for a CPU; bytes."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        # What torch holds and does not use can be had again without asking the device.
+        # torch reuses what it has reserved without allocating from the device.
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     return int(psutil.virtual_memory().available)
 
 
 def out_of_memory(fault: BaseException) -> bool:
-    """Tell whether a fault means that memory gave out, on a device or in the machine."""
+    """Whether a fault means out of memory, on a device or in the machine."""
     if isinstance(fault, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(fault, RuntimeError) and "DefaultCPUAllocator" in str(fault)
@@ -31,19 +31,19 @@ def out_of_memory(fault: BaseException) -> bool:
 
 @dataclass
 class Fit:
-    """Runs batches of one kind of work; what does not fit is halved, and no later batch is larger than what did."""
+    """Runs batches of one kind of work; halves what does not fit, and limits later batches to what did."""
 
     what: str
-    """The work on one row, in words."""
+    """The work on one row, for messages."""
     most: int | None = None
-    """Padded tokens of the largest batch that is tried; None: nothing has failed yet."""
+    """Padded tokens of the largest batch to try; None: nothing has failed yet."""
     halved: int = 0
-    """How often the memory gave out."""
+    """How often memory ran out."""
 
     def run(
         self, work: Callable[[Sequence[int]], None], batch: Sequence[int], length: Callable[[int], int]
     ) -> None:
-        """Do ``work`` on a batch's rows, in parts where it has to be; ``work`` must leave nothing where it fails.
+        """Do ``work`` on a batch's rows, in parts if needed; ``work`` must leave no trace where it fails.
 
         ``length``: padded tokens of a row. Raises UserError where even one row does not fit.
         """
@@ -67,7 +67,7 @@ class Fit:
                 raise
             if len(part) == 1:
                 raise UserError(
-                    f"out of memory: {self.what} does not fit; lower --set context=N, take a smaller model, or "
+                    f"out of memory: {self.what} does not fit; lower --set context=N, or use a smaller model or "
                     "--dtype bfloat16"
                 ) from fault
         # Outside the handler: the fault's traceback would hold the failed batch's tensors.
@@ -77,21 +77,21 @@ class Fit:
 
 
 def _halves(part: list[int]) -> list[list[int]]:
-    """Cut a batch in two, its first rows last: they are popped first."""
+    """Split a batch in two, its first rows last: they are popped first."""
     half = (len(part) + 1) // 2
     return [part[half:], part[:half]]
 
 
 SHARE = 0.8
-"""Of the free memory, what a batch may be planned to take: estimates leave something out."""
+"""Share of the free memory that a batch may use by estimate: estimates are incomplete."""
 
 
 def tokens_that_fit(config: Any, item: int, device: torch.device, kind: str) -> int:
-    """Count the padded tokens of a batch that the free memory holds, by the model's shape.
+    """Compute how many padded tokens of a batch fit into the free memory, by the model's shape.
 
-    ``item``: bytes of a number. ``kind``: ``generate`` keeps keys and values of all layers, ``read`` one layer's states
-    and logits of a quarter of the tokens in float32, ``train`` what gradients need. Where this is the tighter bound,
-    batches, and so the last bits of results, depend on the memory that is free.
+    ``item``: bytes of a number. ``kind``: ``generate`` stores keys and values of all layers, ``read`` one layer's
+    states and logits of a quarter of the tokens in float32, ``train`` what gradients need. Where this bound is the
+    tighter one, batches, and so the last bits of results, depend on the free memory.
     """
     each: int = {
         "generate": kv_bytes(config, item),
@@ -109,13 +109,13 @@ def kv_bytes(config: Any, item: int) -> int:
 
 
 def state_bytes(config: Any, item: int) -> int:
-    """Bytes of one token's states at a layer's widest: the residual, its norm, q k v, and the MLP's inside."""
+    """Bytes of one token's states at a layer's peak: the residual, its norm, q k v, and the MLP's inside."""
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     return int((6 * config.hidden_size + 3 * inner) * item)
 
 
 def training_bytes(config: Any, item: int) -> int:
-    """Bytes of one token's states that a training pass keeps for its gradients, in all layers, by what autograd saves.
+    """Bytes of one token's states that autograd saves in a training pass, in all layers.
 
     Of each layer: the residual and its norms, q k v and their rotated forms, the attention's output, on a CPU its
     weights (``attention``), the MLP's gate, up and product, and the inputs of the adapters after dropout.

@@ -1,4 +1,4 @@
-"""Merging adapters on disk: the command ``prime-audit merge``."""
+"""Merging adapter folders: the command ``prime-audit merge``."""
 
 from __future__ import annotations
 
@@ -13,21 +13,15 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from prime_audit.engine.adapters import (
-    Adapter,
-    base_model_of,
-    layer_of,
-    load_adapter,
-    merge_adapters,
-    require_finite,
-    save_adapter,
-)
+from prime_audit.engine.adapters import base_model_of, layer_of, load_adapter, require_finite, save_adapter
+from prime_audit.engine.lora import Adapter
+from prime_audit.engine.rules import merge_adapters
 from prime_audit.errors import UserError
 from prime_audit.io import intake
 
 
 def merge_folders(folders: Sequence[Path], weights: str, rule: str, out: Path) -> Adapter:
-    """Merge PEFT folders with ``weights`` (``0.5,0.3`` or a JSON file) into a PEFT folder, whole or not at all."""
+    """Merge PEFT folders with ``weights`` (``0.5,0.3`` or a JSON file) into a PEFT folder, completely or not at all."""
     if out.exists():
         raise UserError(f"--out {out}: exists already; choose another folder or delete it")
     adapters = [load_adapter(folder) for folder in folders]
@@ -42,7 +36,7 @@ def merge_folders(folders: Sequence[Path], weights: str, rule: str, out: Path) -
             draft.mkdir()
             save_adapter(made, draft, base_model=base)
             draft.rename(out)
-    except (OSError, SafetensorError) as fault:  # a full disk is either, by whose write meets it
+    except (OSError, SafetensorError) as fault:  # a full disk raises either, depending on who writes
         why = getattr(fault, "strerror", None) or " ".join(str(fault).split())
         raise UserError(
             f"--out {out}: cannot be written ({why}); free space or choose another folder"
@@ -58,11 +52,11 @@ def _read_weights(text: str, count: int) -> Tensor:
         table = torch.tensor(values, dtype=torch.float64)
     except OSError as fault:
         raise UserError(
-            f"--weights {text}: cannot be read ({fault.strerror}); give numbers or a file"
+            f"--weights {text}: cannot be read ({fault.strerror}); pass numbers or a file"
         ) from None
-    except (ValueError, TypeError, OverflowError, RecursionError, RuntimeError):  # whatever torch calls it
+    except (ValueError, TypeError, OverflowError, RecursionError, RuntimeError):  # torch raises several types
         raise UserError(
-            f"--weights {text}: give numbers such as 0.5,0.3, or a JSON file of a list or a list of lists"
+            f"--weights {text}: pass numbers such as 0.5,0.3, or a JSON file with a list or a list of lists"
         ) from None
     if (
         table.ndim not in (1, 2)
@@ -80,10 +74,10 @@ def _spread(weights: Tensor, adapter: Adapter) -> Tensor:
     layers = [layer_of(site) for site in adapter.sites]
     if min(layers) < 0:
         raise UserError(
-            "--weights: the adapters also change modules outside the layers; give one weight an adapter"
+            "--weights: the adapters also change modules outside the layers; pass one weight per adapter"
         )
     if len(weights) != max(layers) + 1:
         raise UserError(
-            f"--weights: {len(weights)} rows for {max(layers) + 1} decoder layers; give one row a layer"
+            f"--weights: {len(weights)} rows for {max(layers) + 1} decoder layers; pass one row per layer"
         )
     return weights[layers]

@@ -1,4 +1,4 @@
-"""What is asked of the engine, what it gives back and what it took, as plain data without torch."""
+"""Requests to the engine, its results and its costs, as plain data without torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-RULES = ("delta", "factor")
+from prime_audit.engine.rules import DEFAULT, RULES
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,9 +18,9 @@ class Mixture:
     names: tuple[str, ...] = ()
     """Adapters in the bank, k of them."""
     weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    """[k] one weight an adapter, [layers, k] one a decoder layer, or [sites, k] one a LoRA module."""
-    rule: str = "delta"
-    """``delta``: ΔW = Σ w B A (Eq. 2). ``factor``: ΔW = (Σ w B)(Σ w A), as the released code merges."""
+    """[k] one weight per adapter, [layers, k] one per decoder layer, or [sites, k] one per LoRA module."""
+    rule: str = DEFAULT
+    """Name of a merge rule (``rules.RULES``)."""
 
     def __post_init__(self) -> None:
         if self.rule not in RULES or self.weights.shape[-1] != len(self.names):
@@ -44,9 +44,9 @@ class Request:
     prompt: str
     mixture: Mixture = BASE
     gold: str | None = None
-    """The answer to score; generation ignores it, and a rehearsal takes its length for the answer's."""
+    """The answer to score; generation ignores it, ``plan`` predicts answers of its length."""
     key: tuple[str, ...] = ()
-    """Names this request among all (user, candidate, item): decides its random numbers when sampling."""
+    """Identifies the request (user, candidate, item): decides its random numbers when sampling."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,17 @@ class Continuation:
 
     text: str
     before: str = ""
-    """Stands between prompt and text, read and not scored: ReCaLL's prefix."""
+    """Text between prompt and scored text: ReCaLL's prefix."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Several continuations of one prompt, asked of one personalised model: the prompt is read once for all."""
+    """Several continuations of one prompt, scored by one personalised model, which reads the prompt once."""
 
     prompt: str
     mixture: Mixture
     golds: tuple[Continuation, ...]
-    """At least one; moments are those of the first."""
+    """At least one; moments are computed for the first."""
 
     def __post_init__(self) -> None:
         if not self.golds:
@@ -74,14 +74,14 @@ class Probe:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What one pass yields for a probe. T is a continuation's number of tokens, end-of-text included."""
+    """Result for a probe. T is a continuation's number of tokens, end-of-text included."""
 
     logprobs: tuple[np.ndarray, ...]
     """Per continuation, log p of each token: float64 [T], nats."""
     mu: np.ndarray | None = None
-    """At each token of the first, the mean of log p over the vocabulary, Σ p·log p: float64 [T]; None: not asked."""
+    """At each token of the first, the mean of log p over the vocabulary, Σ p·log p: float64 [T]; None: not computed."""
     sigma: np.ndarray | None = None
-    """At each token of the first, √(Σ p·(log p)² − μ²): float64 [T], ≥ 0; None: not asked."""
+    """At each token of the first, √(Σ p·(log p)² − μ²): float64 [T], ≥ 0; None: not computed."""
 
 
 @dataclass
@@ -89,14 +89,14 @@ class Spent:
     """What a model has done so far."""
 
     requests: int = 0
-    """Sequences sent through it."""
+    """Sequences that it processed."""
     prompt_tokens: int = 0
-    """Tokens read, padding apart; in training, each time an example is visited."""
+    """Tokens read, without padding; in training, at each visit of an example."""
     new_tokens: int = 0
     """Tokens generated."""
 
     def add(self, other: Spent) -> None:
-        """Count another account too."""
+        """Add another account."""
         self.requests += other.requests
         self.prompt_tokens += other.prompt_tokens
         self.new_tokens += other.new_tokens
@@ -118,7 +118,7 @@ class Cuts:
 
     @contextmanager
     def noting(self) -> Iterator[set[str]]:
-        """Yield the set of what is cut in the body, whether or not it had been cut before."""
+        """Yield the set of texts that are cut in the body, new or not."""
         before, self.texts = self.texts, set()
         try:
             yield self.texts

@@ -1,4 +1,4 @@
-"""One pass for all signals: log-probabilities and vocabulary moments at gold positions, of trees and plain rows."""
+"""One pass for all signals: log-probabilities and vocabulary moments at gold positions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prime_audit.engine.tree import Tree, plant, tree_logits
 def read(base: Base, trees: Sequence[Tree], wanted: Sequence[bool]) -> list[Observation]:
     """Run one batch of rows, all plain or all packed, under the mounted branch.
 
-    Returns what each row's continuations got; with moments of its first one where they are ``wanted``.
+    Returns each row's results; with moments of its first continuation where they are ``wanted``.
     """
     logits = (_plain_logits if trees[0].plain else tree_logits)(base, trees)
     golds = torch.tensor([token for tree in trees for token in tree.golds()], device=base.device)
@@ -48,8 +48,8 @@ def _numpy(values: Tensor) -> np.ndarray:
 def moments(logp: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of log p over the vocabulary (for Min-K%++), from log p [n, vocabulary].
 
-    In float32, counted from the likeliest token and σ² about the mean: the textbook difference of two sums loses
-    the digits that matter where a distribution is nearly flat, and may fall below 0. Returns float64 [n]; σ ≥ 0.
+    In float32, relative to the likeliest token, and σ² about the mean: the difference of two sums would lose the
+    digits that matter where a distribution is nearly flat, and may fall below 0. Returns float64 [n]; σ ≥ 0.
     """
     top = logp.amax(-1, keepdim=True)
     p, below = logp.exp(), logp - top
@@ -67,7 +67,7 @@ def _plain_logits(base: Base, trees: Sequence[Tree]) -> Tensor:
 
 
 class Plan:
-    """Which rows a set of probes needs, and where each continuation's numbers will be found."""
+    """Which rows a set of probes needs, and where to find each continuation's numbers."""
 
     def __init__(self, codec: Codec, window: int | None) -> None:
         self._codec, self._window = codec, window
@@ -76,8 +76,8 @@ class Plan:
     def rows(self, prompt: str, golds: tuple[Continuation, ...]) -> tuple[list[Tree], list[tuple[int, int]]]:
         """Return a probe's rows, and for each continuation (row, place in that row).
 
-        Two continuations that are the same tokens (a tag in lower case) are read once. Probes of other mixtures
-        with the same texts share the result.
+        Two continuations with the same tokens (a tag in lower case) are read once. Probes of other mixtures with the
+        same texts share the result.
         """
         key = (prompt, golds)
         if key not in self._known:

@@ -1,10 +1,10 @@
-"""What differential privacy is asked for and what it costs in noise: plain data and Opacus's accountant, no torch.
+"""Differential privacy of an adapter and the noise it needs: plain data and Opacus's accountant, no torch.
 
-The guarantee (Abadi et al. 2016) is that of the Poisson-subsampled Gaussian mechanism under adding or removing one
-of an owner's *items*, which is why each item may give one example only. It covers the owner's adapter, and all that
-is computed from it and from other people's data. It does not cover what reads her items on another way: which users
-share (embeddings, clusters, history lengths), Per-Pcs's gates, the number of her items n (which sets the sampling
-rate and the steps, and is taken as public), nor a reader who knows the run's seed, from which the noise follows.
+The guarantee (Abadi et al. 2016) is that of the Poisson-subsampled Gaussian mechanism under adding or removing one of
+an owner's *items*, so each item may give only one example. It covers the owner's adapter, and all that is computed
+from it and from other people's data. It does not cover other uses of the items: which users share (embeddings,
+clusters, history lengths), Per-Pcs's gates, the number of items n (it sets the sampling rate and the steps, and counts
+as public). Nor does it hold against a reader who knows the run's seed, because the noise follows from it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from prime_audit.engine.recipe import Job, Recipe, steps_of
 from prime_audit.errors import UserError, unknown
 
 DELTA = 1e-5
-"""The default δ. One for all owners, so that their ε compare; at n of some tens, the customary n^-1.1 would be 2 %:
-a mechanism that publishes one of two owners' records outright satisfies (0, 1/(2n))."""
+"""The default δ, one for all owners, so that their ε can be compared. With some tens of items the customary n^-1.1
+would be 2 %, and a mechanism that publishes one of two owners' records satisfies (0, 1/(2n))."""
 
 # Opacus's own orders end at 63, which cannot certify ε below about 0.2 at δ = 1e-5.
 ORDERS = (*(1 + x / 10 for x in range(1, 100)), *range(11, 64), 72, 80, 96, 112, 128, 160, 192, 256)
@@ -26,7 +26,7 @@ ORDERS = (*(1 + x / 10 for x in range(1, 100)), *range(11, 64), 72, 80, 96, 112,
 
 @dataclass(frozen=True)
 class Privacy:
-    """The privacy that every owner's adapter is to have."""
+    """The privacy that every owner's adapter must have."""
 
     epsilon: float
     """Target ε; ``inf`` clips each example and adds no noise: no guarantee, the price of clipping alone."""
@@ -35,8 +35,8 @@ class Privacy:
     clip: float = 0.1
     """Largest L2 norm of one example's gradient over all factors of the adapter; the noise is a multiple of it.
 
-    Below most gradients' norms (medians 0.15 to 0.7 on the mini model), where AdamW, which knows no scale, makes
-    its value matter little (Li et al. 2022, who recommend 0.1)."""
+    0.1 is below most gradients' norms (medians 0.15 to 0.7 on the mini model). There the value matters little, because
+    AdamW ignores the gradient's scale (Li et al. 2022, who recommend 0.1)."""
 
     def __post_init__(self) -> None:
         if not self.epsilon > 0 or not 0 < self.clip < math.inf:
@@ -47,9 +47,9 @@ class Privacy:
             raise UserError(f"privacy: δ {self.delta:g}; give a δ between 0 and 1, for example {DELTA:g}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Guarantee:
-    """What one owner's adapter satisfies, and by what mechanism."""
+    """One owner's guarantee, and the mechanism behind it."""
 
     epsilon: float
     """Accounted ε, at most the target; ``inf`` without noise."""
@@ -67,7 +67,7 @@ class Guarantee:
 def parse_privacy(text: str, where: str) -> Privacy:
     """Read ``epsilon=8[,delta=1e-5][,clip=0.1]``; UserError naming ``where`` for anything else.
 
-    ε must be finite here: without noise there is nothing to promise, and a record holds finite numbers.
+    ε must be finite here: without noise there is no guarantee, and a record has only finite numbers.
     """
     values: dict[str, float] = {}
     known = [f.name for f in fields(Privacy)]
@@ -91,11 +91,11 @@ def parse_privacy(text: str, where: str) -> Privacy:
 
 
 def account(items: int, recipe: Recipe, privacy: Privacy) -> Guarantee:
-    """Find the least noise that gives ``items`` items the privacy asked for, by Opacus's RDP accountant.
+    """Find the least noise that gives ``items`` items the requested privacy, by Opacus's RDP accountant.
 
-    RDP rather than PRV: its bound is proven for adding *and* for removing an item (Mironov et al. 2019); the price is
-    7 to 9 % more noise than PRV's (measured: ε 1 to 8, q 0.15, 21 steps, δ 1e-5). The same
-    arguments give the same numbers, so a stored adapter's guarantee is found again without training.
+    RDP rather than PRV: its bound is proven for adding *and* removing an item (Mironov et al. 2019). It needs 7 to 9 %
+    more noise than PRV (measured: ε 1 to 8, q 0.15, 21 steps, δ 1e-5). The same arguments give the same numbers, so a
+    cached adapter's guarantee needs no training.
 
     Raises UserError where δ is not below 1/items, the ε is out of the accountant's reach, or Opacus is missing.
     """
@@ -106,15 +106,23 @@ def account(items: int, recipe: Recipe, privacy: Privacy) -> Guarantee:
     epsilon, noise = math.inf, 0.0
     if privacy.epsilon < math.inf:
         epsilon, noise = _least_noise(privacy.epsilon, delta, rate, steps)
-    return Guarantee(epsilon, delta, noise, privacy.clip, rate, steps, rate * items)
+    return Guarantee(
+        epsilon=epsilon,
+        delta=delta,
+        noise=noise,
+        clip=privacy.clip,
+        rate=rate,
+        steps=steps,
+        batch=rate * items,
+    )
 
 
 def require_one_example_an_item(job: Job) -> None:
-    """Raise ValueError unless each example comes from an item of its own: the unit that ε protects."""
+    """Raise ValueError unless each example comes from a different item: ε protects items."""
     if len(job.items) != len(job.examples) or len(set(job.items)) != len(job.items):
         raise ValueError(
-            f"{job.owner}: private training needs one example of each item, with the items' ids; "
-            "give plain examples only (augmented ones carry other items' text)"
+            f"{job.owner}: private training needs one example per item, with the items' ids; "
+            "pass plain examples only (augmented ones carry other items' text)"
         )
 
 

@@ -1,8 +1,8 @@
-"""DP-SGD for many owners at once (Abadi et al. 2016): the stacked rows give each example's own gradient for nothing.
+"""DP-SGD for many owners at once (Abadi et al. 2016), with each example's own gradient at no extra cost.
 
-In :class:`~prime_audit.engine.branches.LoraBranch` every row has a copy of its owner's factors. Here those copies are
-leaves of the graph, so that one backward pass leaves in each the gradient of that row alone: no loop over examples,
-no hooks per layer type, and no limit to what stands between the factors and the loss.
+In :class:`~prime_audit.engine.branches.LoraBranch` every row has a copy of its owner's factors. Here these copies are
+leaves of the graph, so one backward pass gives the gradient of each row alone: no loop over examples, no hooks per
+layer type, and any computation may come between the factors and the loss.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from prime_audit.engine.trainee import Trainee
 from prime_audit.seeds import seed_of
 
 _SLACK = 1e-6
-"""Cutting to this much below the bound keeps the float32 product at or under it."""
+"""Clipping to this much below the bound keeps the float32 product at or below it."""
 
 
 def poisson_steps(public: int, count: int, recipe: Recipe, order: np.random.Generator) -> list[list[int]]:
-    """Draw each step's examples: every one with probability batch / public, apart from all others; none is possible.
+    """Draw each step's examples: each independently with probability batch / public; a step may be empty.
 
-    ``public`` of them there might be, ``count`` there are (``Job.public``).
+    ``count`` examples exist; ``public`` is their public number (``Job.public``).
     """
     rate = min(1.0, recipe.batch / public)
     return [np.flatnonzero(order.random(count) < rate).tolist() for _ in range(steps_of(public, recipe))]
@@ -46,7 +46,7 @@ class PrivateTrainee(Trainee):
 
     @staticmethod
     def settle(group: Sequence[PrivateTrainee], grads: Sequence[Tensor], step: int) -> None:
-        """Make every owner's sum of a step private."""
+        """Make each owner's sum of a step private."""
         for owner, trainee in enumerate(group):
             if step < len(trainee.plan):
                 trainee.blur([g[owner] for g in grads])
@@ -60,7 +60,7 @@ class PrivateTrainee(Trainee):
 
 
 class PrivateBranch(LoraBranch):
-    """LoraBranch whose per-row copies are the leaves: each has its row's gradient, which is clipped and added up."""
+    """LoraBranch with per-row copies as leaves: each row's gradient is clipped, then added up."""
 
     def __init__(
         self, params: Sequence[Tensor], rows: Tensor, scaling: float, draws: Draws | None, clip: float
@@ -86,19 +86,19 @@ class PrivateBranch(LoraBranch):
         bounds = torch.full((len(self._rows),), self._clip, device=self._rows.device)
         shares = clip_shares(found, bounds)
         sums = []
-        for owner in sorted(set(self._rows.tolist())):  # one at a time: an owner's NaN stays her own
+        for owner in sorted(set(self._rows.tolist())):  # one at a time: an owner's NaN changes no other
             rows = (self._rows == owner).nonzero()[:, 0]
             sums += [
                 (total[owner], torch.tensordot(shares[rows].to(grad.dtype), grad[rows], 1))
                 for total, grad in zip(into, grads, strict=True)
                 if grad is not None
             ]
-        for total, own in sums:  # all or none: where the memory gives out above, nothing was added twice
+        for total, own in sums:  # all or none: if memory runs out above, nothing is added twice
             total.add_(own)
 
 
 def clip_shares(grads: Sequence[Tensor], bounds: Tensor) -> Tensor:
-    """By how much to scale each row so that its norm over all tensors is at most its bound: float64 [rows], ≤ 1.
+    """Factor for each row that brings its norm over all tensors to its bound or below: float64 [rows], ≤ 1.
 
     ``grads`` holds tensors [rows, ...]; ``bounds`` is [rows].
     """

@@ -1,4 +1,4 @@
-"""What is asked of training, as plain data without torch: the adapters' form, the recipe, each owner's examples."""
+"""The plan of a training, as plain data without torch: adapters' shape, recipe, each owner's examples."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LoraShape:
-    """The adapters' form (Table 7)."""
+    """The adapters' shape (Table 7)."""
 
     rank: int = 8
     alpha: float = 8.0
     dropout: float = 0.05
     modules: tuple[str, ...] = ()
-    """Names of the projections that are trained; the others stay without effect. Empty: all."""
+    """Names of the projections to train; the others have no effect. Empty: all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How to train: Table 7 of the paper."""
 
     batch: int
     lr: float
     epochs: int = 0
-    """Passes over the owner's examples; 0 where ``steps`` decides."""
+    """Passes over the owner's examples; 0 where ``steps`` is given."""
     steps: int = 0
-    """Optimizer steps, cycling through the examples; 0 where ``epochs`` decides."""
+    """Optimizer steps, cycling through the examples; 0 where ``epochs`` is given."""
     clip: float = 1.0
     """Largest gradient norm of one owner."""
     weight_decay: float = 0.01
     schedule: str = "cosine"
     """``cosine`` or ``linear``, to 0."""
     warmup: float = 0.0
-    """Share of the steps spent warming up."""
+    """Share of the steps for warm-up."""
 
     def __post_init__(self) -> None:
         if self.batch < 1 or (self.epochs > 0) == (self.steps > 0):
@@ -49,10 +49,10 @@ class Job:
     examples: tuple[tuple[str, str], ...]
     """(prompt, gold) pairs."""
     items: tuple[str, ...] = ()
-    """Id of the item that each example was made from; only private training asks for them."""
+    """Id of the item that each example was made from; needed for private training only."""
     public: int = 0
-    """Number of items that private training may tell (sampling rate, steps), where it is not the examples' own: items
-    left out by coin count as examples with no gradient, so that their number tells nothing of the coins."""
+    """Number of items that private training may reveal (by sampling rate and steps), if not the number of examples.
+    Items left out by coin count as examples without gradient, so that the number reveals no coin."""
 
     @property
     def count(self) -> int:
@@ -66,5 +66,5 @@ def steps_of(count: int, recipe: Recipe) -> int:
 
 
 def count_steps(jobs: Sequence[Job], recipe: Recipe) -> int:
-    """How often ``tick`` will count: the optimizer steps of all owners together."""
+    """Count the optimizer steps of all owners: what ``tick`` will count."""
     return sum(steps_of(job.count, recipe) for job in jobs)

@@ -1,4 +1,4 @@
-"""Decoding: greedy by default; sampling whose random numbers belong to the request, not to the batch."""
+"""Greedy decoding by default, or sampling with random numbers that depend on the request, not on the batch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Sampling:
     temperature: float = 0.1
     """Divides the logits; above 0."""
     top_p: float = 0.9
-    """Keep the fewest likeliest tokens that reach this share, of those that ``top_k`` keeps."""
+    """Keep the fewest likeliest tokens that reach this share, among those that ``top_k`` keeps."""
     top_k: int = 0
     """Keep only this many likeliest tokens; 0 keeps all."""
     seed: int = 0
-    """With a request's key decides every number drawn for it."""
+    """Decides, with a request's key, every number drawn for it."""
 
     def __post_init__(self) -> None:
         if not (self.temperature > 0 and 0 < self.top_p <= 1 and self.top_k >= 0):
@@ -37,7 +37,7 @@ def uniforms(
         return None
     rows = []
     for key in keys:
-        if not key:  # all such requests would draw the same numbers
+        if not key:  # all requests without one would draw the same numbers
             raise ValueError("sampling needs a key in every request")
         digest = hashlib.sha256("\x1f".join([str(sampling.seed), *key]).encode()).digest()
         rows.append(
@@ -51,11 +51,11 @@ def choose(logits: Tensor, sampling: Sampling | None, u: Tensor | None) -> Tenso
     if sampling is None or u is None:
         return logits.argmax(-1)
     ranked, order = (logits.double() / sampling.temperature).sort(dim=-1, descending=True, stable=True)
-    p = torch.softmax(ranked[:, : sampling.top_k or None], -1)  # as transformers: top-p of what top-k keeps
+    p = torch.softmax(
+        ranked[:, : sampling.top_k or None], -1
+    )  # as in transformers: top-p of what top-k keeps
     total = p.cumsum(-1)
-    kept = ((total - p) < sampling.top_p).sum(
-        -1, keepdim=True
-    )  # never 0: nothing stands before the likeliest
+    kept = ((total - p) < sampling.top_p).sum(-1, keepdim=True)  # never 0: the likeliest is always kept
     reach = total.gather(-1, kept - 1)
     place = torch.searchsorted(total, u[:, None] * reach, right=True)
     return order.gather(-1, torch.minimum(place, kept - 1))[:, 0]

@@ -1,18 +1,18 @@
 """Training many owners' adapters, or gates, in one pass over the shared frozen base.
 
-Rows of different owners share a pass, and one owner's rows may be spread over several: each owner keeps her own
-gradient cut, schedule, step count and dropout, so that the result is the one she would have got alone.
+Rows of different owners share a pass, and one owner's rows may be spread over several. Each owner has their own
+gradient clipping, schedule, step count and dropout, so the result is that of training alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.batches import Tick, batches, nothing
@@ -21,14 +21,16 @@ from prime_audit.engine.codec import Encoded, gold_places, pad_right
 from prime_audit.engine.divergence import TRAINING, Watch
 from prime_audit.engine.divergence import Divergence as Divergence
 from prime_audit.engine.draws import Draws, Visit
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memory import free_bytes
+from prime_audit.engine.passes import Pass
 from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.private import PrivateBranch, PrivateTrainee
 from prime_audit.engine.recipe import Job as Job
 from prime_audit.engine.recipe import LoraShape as LoraShape
 from prime_audit.engine.recipe import Recipe as Recipe
 from prime_audit.engine.recipe import count_steps as count_steps
-from prime_audit.engine.stack import Stack, cut
+from prime_audit.engine.stack import Stack, clip
 from prime_audit.engine.trainee import Trainee, fresh_lora
 from prime_audit.errors import PartError
 from prime_audit.seeds import seed_of
@@ -40,19 +42,19 @@ class Row(NamedTuple):
     """One example of one step."""
 
     owner: int
-    """Her index in the group."""
+    """The owner's index in the group."""
     number: int
-    """The example's, among hers."""
+    """The example's, among the owner's."""
     example: Encoded
 
 
-BranchMaker = Callable[[Sequence[Tensor], Tensor, "Draws | None"], TrainingBranch]
-"""(stacked parameters, owner of each row, dropout) → the branch for one pass."""
+BranchMaker = Callable[[Sequence[T], Sequence[Tensor], Tensor, "Draws | None"], TrainingBranch]
+"""(group, stacked parameters, owner of each row, dropout) → the branch for one pass."""
 Weigher = Callable[[Sequence[Row]], list[float]]
-"""A step's rows → what the loss of one gold token counts in each."""
+"""A step's rows → the weight of one gold token's loss in each."""
 Settler = Callable[[Sequence[T], Sequence[Tensor], int], "Tensor | None"]
-"""(group, gradients [owners, ...] a place, step) → makes the gradients ready for AdamW in place; their norms, [owners],
-where it knows them."""
+"""(group, gradients [owners, ...] each, step) → prepares the gradients for AdamW in place; returns their norms,
+[owners], where it computes them."""
 
 
 def train_adapters(
@@ -71,33 +73,39 @@ def train_adapters(
 
     ``tokens`` bounds the padded tokens of one forward and backward pass; larger batches accumulate gradients.
 
-    With ``privacy`` each adapter has what :func:`~prime_audit.engine.privacy.account` says of its number of
-    examples: batches are Poisson samples, an example's loss is the mean over its own gold tokens, its gradient is
-    cut to ``privacy.clip`` (``recipe.clip`` has no say), and the owner's noise is added before AdamW sees it.
+    With ``privacy`` each adapter has the guarantee of :func:`~prime_audit.engine.privacy.account`: batches are Poisson
+    samples, an example's loss is the mean over its own gold tokens, its gradient is clipped to ``privacy.clip``
+    (``recipe.clip`` is ignored), and the owner's noise is added before AdamW.
 
-    Whose training diverges has no adapter and is told of in ``lost``; without ``lost`` that raises PartError. The other
-    owners' adapters are what they would have been.
+    An owner whose training diverges has no adapter and is added to ``lost``; without ``lost`` this raises PartError.
+    Other owners' adapters do not change.
     """
     scaling = shape.alpha / shape.rank
 
     def start(owner: str) -> list[nn.Parameter]:
         return fresh_lora(base, shape, seed_of(seed, owner, "init"))
 
-    loop = _Loop(base, start, recipe.weight_decay, tokens, tick, shape.dropout, lost=lost)
+    options: dict[str, Any] = {"weight_decay": recipe.weight_decay, "tokens": tokens, "tick": tick}
+    options |= {"dropout": shape.dropout, "lost": lost}
     if privacy:
-        private = [PrivateTrainee(base, job, recipe, seed, privacy) for job in jobs]
-
-        def clipped(params: Sequence[Tensor], rows: Tensor, draws: Draws | None) -> PrivateBranch:
-            return PrivateBranch(params, rows, scaling, draws, privacy.clip)
-
-        trained = loop.run(private, clipped, _example_mean, PrivateTrainee.settle)
+        bound = privacy.clip
+        trained = _Loop[PrivateTrainee](
+            base=base,
+            start=start,
+            branch=lambda _, params, rows, draws: PrivateBranch(params, rows, scaling, draws, bound),
+            weigh=_example_mean,
+            settle=PrivateTrainee.settle,
+            **options,
+        ).run([PrivateTrainee(base, job, recipe, seed, privacy) for job in jobs])
     else:
-        plain = [Trainee(base, job, recipe, seed) for job in jobs]
-
-        def beside(params: Sequence[Tensor], rows: Tensor, draws: Draws | None) -> LoraBranch:
-            return LoraBranch(params, rows, scaling, draws)
-
-        trained = loop.run(plain, beside, _token_mean, _cut)
+        trained = _Loop[Trainee](
+            base=base,
+            start=start,
+            branch=lambda _, params, rows, draws: LoraBranch(params, rows, scaling, draws),
+            weigh=_token_mean,
+            settle=_clip,
+            **options,
+        ).run([Trainee(base, job, recipe, seed) for job in jobs])
     return {owner: _adapter(base, params, scaling) for owner, params in trained.items()}
 
 
@@ -117,34 +125,37 @@ def train_gates(
     tokens: int,
     tick: Tick = nothing,
 ) -> dict[str, tuple[Tensor, ...]]:
-    """Train Per-Pcs gates (Tan et al. 2024a): per owner and site a vector g [d_in], her bank adapter frozen."""
+    """Train Per-Pcs gates (Tan et al. 2024a): per owner and site a vector g [d_in]; adapters are frozen."""
 
     def start(_: str) -> list[nn.Parameter]:
         return [nn.Parameter(torch.zeros(site.d_in, device=base.device)) for site in base.sites]
 
-    place = {job.owner: bank.names.index(job.owner) for job in jobs}
-    loop = _Loop(base, start, recipe.weight_decay, tokens, tick, kind="gates")
-    trainees = [Trainee(base, job, recipe, seed) for job in jobs]
-    found: dict[str, tuple[Tensor, ...]] = {}
-    for group in loop.groups(trainees):
-        names = [bank.names[place[t.owner]] for t in group]
+    def gated(
+        group: Sequence[Trainee], params: Sequence[Tensor], rows: Tensor, _: Draws | None
+    ) -> GateBranch:
+        return GateBranch(bank, [t.owner for t in group], params, rows)
 
-        def gated(
-            params: Sequence[Tensor], rows: Tensor, _: Draws | None, names: list[str] = names
-        ) -> GateBranch:
-            return GateBranch(bank, names, params, rows)
+    loop = _Loop[Trainee](
+        base=base,
+        start=start,
+        branch=gated,
+        weigh=_token_mean,
+        settle=_clip,
+        weight_decay=recipe.weight_decay,
+        tokens=tokens,
+        tick=tick,
+        kind="gates",
+    )
+    found = loop.run([Trainee(base, job, recipe, seed) for job in jobs])
+    return {owner: tuple(p.cpu().clone() for p in params) for owner, params in found.items()}
 
-        trained = loop.run_group(group, gated, _token_mean, _cut)
-        found |= {owner: tuple(p.cpu().clone() for p in params) for owner, params in trained.items()}
-    return {job.owner: found[job.owner] for job in jobs}
 
-
-def _cut(group: Sequence[Trainee], grads: Sequence[Tensor], _: int) -> Tensor:
-    return cut(grads, [t.clip for t in group])
+def _clip(group: Sequence[Trainee], grads: Sequence[Tensor], _: int) -> Tensor:
+    return clip(grads, [t.clip for t in group])
 
 
 def _token_mean(rows: Sequence[Row]) -> list[float]:
-    """1 / (gold tokens in the owner's batch): her loss is the mean over her batch's gold tokens."""
+    """1 / (gold tokens in the owner's batch): an owner's loss is the mean over the batch's gold tokens."""
     total: dict[int, int] = {}
     for row in rows:
         total[row.owner] = total.get(row.owner, 0) + row.example.gold
@@ -152,136 +163,137 @@ def _token_mean(rows: Sequence[Row]) -> list[float]:
 
 
 def _example_mean(rows: Sequence[Row]) -> list[float]:
-    """1 / (gold tokens of the example): what one example does to the gradient must not depend on any other."""
+    """1 / (gold tokens of the example): an example's gradient must not depend on other examples."""
     return [1.0 / row.example.gold for row in rows]
 
 
-class _Loop:
-    """The training loop: groups of owners, their steps, and each step's rows cut into passes of like length."""
+@dataclass(frozen=True)
+class Learn(Pass[None]):
+    """One pass of training, or one optimizer step."""
 
-    def __init__(
-        self,
-        base: Base,
-        start: Callable[[str], list[nn.Parameter]],
-        weight_decay: float,
-        tokens: int,
-        tick: Tick,
-        dropout: float = 0.0,
-        kind: str = "train",
-        lost: list[Divergence] | None = None,
-    ) -> None:
-        self._kind, self._lost = kind, lost
-        self._base, self._start, self._decay = base, start, weight_decay
-        self._tokens, self._tick, self._dropout = tokens, tick, dropout
+    kind: str
+    """What a pass trains, ``train`` for adapters or ``gates``; ``step`` for an optimizer step."""
+    units: int
+    """Padded tokens of a pass; owners in a step."""
 
-    def run(
-        self, trainees: Sequence[T], branch: BranchMaker, weigh: Weigher, settle: Settler[T]
-    ) -> dict[str, list[Tensor]]:
-        """Train everybody; owner → her parameters, in the order given."""
+
+@dataclass(kw_only=True)
+class _Loop(Generic[T]):
+    """The training loop: groups of owners, their steps, and each step's rows split into passes of similar length."""
+
+    base: Base
+    start: Callable[[str], list[nn.Parameter]]
+    branch: BranchMaker[T]
+    weigh: Weigher
+    settle: Settler[T]
+    weight_decay: float
+    tokens: int
+    tick: Tick
+    dropout: float = 0.0
+    kind: str = "train"
+    lost: list[Divergence] | None = None
+
+    def run(self, trainees: Sequence[T]) -> dict[str, list[Tensor]]:
+        """Train all owners; owner → parameters, in the order given, without those whose training diverged."""
         found: dict[str, list[Tensor]] = {}
-        for group in self.groups(trainees):
-            found |= self.run_group(group, branch, weigh, settle)
+        for group in self._groups(trainees):
+            found |= self._run_group(group)
         return {t.owner: found[t.owner] for t in trainees if t.owner in found}
 
-    def groups(self, trainees: Sequence[T]) -> Iterator[Sequence[T]]:
-        """Owners trained side by side: as many as a quarter of the free memory holds, longest plans first."""
+    def _groups(self, trainees: Sequence[T]) -> Iterator[Sequence[T]]:
+        """Group owners to train side by side: as many as fit in a quarter of the free memory, longest plans first."""
         # Parameter, gradient, two moments and a copy, of 4 bytes each.
-        each = 20 * sum(p.numel() for p in self._start("")) + 1
-        many = max(1, free_bytes(self._base.device) // 4 // each)
+        each = 20 * sum(p.numel() for p in self.start("")) + 1
+        many = max(1, free_bytes(self.base.device) // 4 // each)
         ranked = sorted(trainees, key=lambda t: -len(t.plan))
         for i in range(0, len(ranked), many):
             yield ranked[i : i + many]
 
-    def run_group(
-        self, group: Sequence[T], branch: BranchMaker, weigh: Weigher, settle: Settler[T]
-    ) -> dict[str, list[Tensor]]:
-        """Train owners side by side; whose training diverged is left out."""
-        stack = Stack([self._start(t.owner) for t in group], self._decay)
-        watch = Watch(group, TRAINING if self._kind == "train" else f"training of the {self._kind}")
+    def _run_group(self, group: Sequence[T]) -> dict[str, list[Tensor]]:
+        stack = Stack([self.start(t.owner) for t in group], self.weight_decay)
+        watch = Watch(group, TRAINING if self.kind == "train" else f"training of the {self.kind}")
         for step in range(max(len(t.plan) for t in group)):
-            self._step(stack, group, step, branch, weigh, watch)
-            if self._base.rehearsal is not None:
-                self._base.rehearsal.count("step", len(group))
-            else:
-                watch.look(step, stack.grads, settle(group, stack.grads, step))
-                self._require_collected(watch)
-                stack.step([t.rate(step) for t in group])
-            self._tick(sum(step < len(t.plan) for t in group))
+            self._step(stack, group, step, watch)
+            self._update(stack, group, step, watch)
+            self.tick(sum(step < len(t.plan) for t in group))
             if watch.over:
                 break
-        # Who diverged stayed in the passes: without her rows the others' would have other shapes, and other last bits.
-        most = torch.finfo(self._base.dtype).max
+        # Diverged owners stay in the passes: without their rows the others' batches, and so last bits, would change.
+        most = torch.finfo(self.base.dtype).max
         sound = {t.owner: own for o, t in enumerate(group) if watch.judge(o, own := stack.of(o), most)}
         self._require_collected(watch)
-        if self._lost is not None:
-            self._lost += [watch.lost[o] for o in sorted(watch.lost)]
+        if self.lost is not None:
+            self.lost += [watch.lost[o] for o in sorted(watch.lost)]
         return sound
 
     def _require_collected(self, watch: Watch) -> None:
-        """Raise PartError at once where somebody diverged and nobody takes that down."""
-        if self._lost is None and watch.lost:
+        """Raise PartError at once where an owner diverged and the caller does not collect it."""
+        if self.lost is None and watch.lost:
             raise PartError(next(iter(watch.lost.values())).line())
 
-    def _step(
-        self,
-        stack: Stack,
-        group: Sequence[Trainee],
-        step: int,
-        branch: BranchMaker,
-        weigh: Weigher,
-        watch: Watch,
-    ) -> None:
-        """Add up the gradients of a step's rows, in passes of like length."""
+    def _step(self, stack: Stack, group: Sequence[T], step: int, watch: Watch) -> None:
+        """Add up the gradients of a step's rows, in passes of similar length."""
         active = [(o, t) for o, t in enumerate(group) if step < len(t.plan)]
         rows = [Row(o, n, t.examples[n]) for o, t in active for n in t.plan[step]]
-        weights = weigh(rows)
+        weights = self.weigh(rows)
 
         def length(i: int) -> int:
             return len(rows[i].example.ids)
 
         def work(part: Sequence[int]) -> None:
-            self._pass(stack, group, [rows[i] for i in part], [weights[i] for i in part], step, branch, watch)
+            self._pass(stack, group, step, [rows[i] for i in part], [weights[i] for i in part], watch)
 
-        room = self._base.room(self._tokens, "train")
+        room = self.base.room(self.tokens, "train")
         for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=room):
-            self._base.fits["train"].run(work, part, length)
+            self.base.fits["train"].run(work, part, length)
 
     def _pass(
         self,
         stack: Stack,
-        group: Sequence[Trainee],
+        group: Sequence[T],
+        step: int,
         rows: Sequence[Row],
         weights: Sequence[float],
-        step: int,
-        branch: BranchMaker,
         watch: Watch,
     ) -> None:
-        """Add the gradients of these rows to the stack's: all of them, or none where the memory gives out."""
-        base, examples = self._base, [row.example for row in rows]
-        if base.rehearsal is not None:
-            base.rehearsal.count(self._kind, len(examples) * max(len(e.ids) for e in examples))
-        else:
+        """Add the gradients of these rows to the stack's: all of them, or none where memory runs out."""
+        base, examples = self.base, [row.example for row in rows]
+
+        def learn() -> None:
             owners = torch.tensor([row.owner for row in rows], device=base.device)
-            beside = branch(stack.params, owners, self._draws(group, rows, step))
+            beside = self.branch(group, stack.params, owners, self._draws(group, rows, step))
             loss, each = _loss(base, beside, examples, weights)
             beside.collect(torch.autograd.grad(loss, beside.leaves(), allow_unused=True), stack.grads)
             watch.saw([(row.owner, row.number) for row in rows], each)
-        base.spent.requests += len(rows)
-        base.spent.prompt_tokens += sum(len(e.ids) for e in examples)
 
-    def _draws(self, group: Sequence[Trainee], rows: Sequence[Row], step: int) -> Draws | None:
-        if not self._dropout:
+        lengths = [len(e.ids) for e in examples]
+        base.worker.do(Learn(learn, self.kind, len(rows) * max(lengths)))
+        base.spent.requests += len(rows)
+        base.spent.prompt_tokens += sum(lengths)
+
+    def _update(self, stack: Stack, group: Sequence[T], step: int, watch: Watch) -> None:
+        """Move every owner by a step's gradients."""
+
+        def move() -> None:
+            watch.look(step, stack.grads, self.settle(group, stack.grads, step))
+            self._require_collected(watch)
+            stack.step([t.rate(step) for t in group])
+
+        self.base.worker.do(Learn(move, "step", len(group)))
+
+    def _draws(self, group: Sequence[T], rows: Sequence[Row], step: int) -> Draws | None:
+        if not self.dropout:
             return None
         visits = [
             Visit(group[r.owner].dropout, step, r.number, len(r.example.ids), r.example.gold) for r in rows
         ]
-        return Draws(visits, self._dropout, self._base.device)
+        return Draws(visits, self.dropout, self.base.device)
 
 
 def _loss(
     base: Base, beside: TrainingBranch, examples: Sequence[Encoded], weights: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """Weighted sum of the gold tokens' negative log-probabilities, and their plain sum of each example, [examples]."""
+    """Weighted sum of the gold tokens' negative log-probabilities, and each example's plain sum, [examples]."""
     ids = pad_right([e.ids for e in examples], base.codec.pad, base.device)
     rows, columns = gold_places(examples)
     with base.mounted(beside):

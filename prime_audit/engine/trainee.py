@@ -1,4 +1,4 @@
-"""One owner in training: her examples, her rates, and which examples each of her steps takes."""
+"""One owner in training: examples, learning rates, and the examples of each step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Planner = Callable[[int, Recipe, np.random.Generator], list[list[int]]]
 
 
 def shuffled_epochs(count: int, recipe: Recipe, order: np.random.Generator) -> list[list[int]]:
-    """List each step's example indices: shuffled epochs, cut into batches."""
+    """List each step's example indices: shuffled epochs, split into batches."""
     steps = steps_of(count, recipe)
     plan: list[list[int]] = []
     while len(plan) < steps:
@@ -29,7 +29,7 @@ def shuffled_epochs(count: int, recipe: Recipe, order: np.random.Generator) -> l
 
 
 class Trainee:
-    """One owner: what the training loop knows of her; her result does not depend on who trains beside her."""
+    """One owner, as the training loop sees them; the result does not depend on the others in the group."""
 
     def __init__(
         self, base: Base, job: Job, recipe: Recipe, seed: int, planner: Planner = shuffled_epochs
@@ -45,13 +45,13 @@ class Trainee:
         """Learning rate of each step."""
 
     def rate(self, step: int) -> float:
-        """Her rate at a step: 0 when her last is over."""
+        """Return the rate at a step: 0 after the last."""
         return self.rates[step] if step < len(self.rates) else 0.0
 
 
 @cache
 def rates(recipe: Recipe, steps: int) -> tuple[float, ...]:
-    """List the learning rate of each step, as transformers' scheduler has it."""
+    """List the learning rate of each step, by transformers' scheduler."""
     from transformers import get_scheduler
 
     clock = torch.optim.SGD([torch.zeros(1)], recipe.lr)

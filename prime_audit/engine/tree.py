@@ -1,7 +1,7 @@
 """Several continuations of one prompt in one row: the tokens they share, then each one's own.
 
-Each continuation sees the shared tokens and itself (a 4-D attention mask), and its positions go on from the shared
-ones, so that it cannot tell that it is not alone. The prompt, the bulk of the text, is read once.
+Each continuation sees the shared tokens and itself (a 4-D attention mask), and its positions continue from the shared
+ones, so its numbers are those of a row of its own. The prompt, most of the text, is read once.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class Tree:
     rows: tuple[Encoded, ...]
     """The continuations, as each would be encoded alone; all different."""
     shared: int
-    """How many tokens all of them begin with; 0 in a plain row."""
+    """Number of common first tokens; 0 in a plain row."""
 
     @property
     def plain(self) -> bool:
-        """Whether it needs neither mask nor positions of its own."""
+        """Whether it needs no mask and no positions of its own."""
         return len(self.rows) == 1
 
     def segments(self) -> list[int]:
-        """Tell whose each token is: 0 for the shared ones, 1, 2, … for the continuations' own; [tokens]."""
+        """Segment of each token: 0 for the shared ones, 1, 2, … for the continuations' own; [tokens]."""
         own = [len(row.ids) - self.shared for row in self.rows]
         return [0] * self.shared + [number + 1 for number, n in enumerate(own) for _ in range(n)]
 
@@ -59,16 +59,16 @@ class Tree:
 
 
 def plant(rows: Sequence[Encoded], window: int | None) -> list[Tree]:
-    """Pack different continuations into one tree where that pays, else one plain row each.
+    """Pack different continuations into one tree where that is cheaper, else one plain row each.
 
-    ``window`` is how far the model's attention reaches in tokens: None for all, 0 where it takes no packed rows.
+    ``window``: reach of the model's attention in tokens; None for all, 0 where it supports no packed rows.
     """
     columns = zip(*(row.ids for row in rows), strict=False)
     shared = sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, columns))
     apart = sum(len(row.ids) for row in rows)
     packed = apart - (len(rows) - 1) * shared
     fits = window is None or max(len(row.ids) for row in rows) <= window
-    # Texts that lost their fronts share next to nothing: one long row would cost more than it saves.
+    # Truncated texts share almost nothing: one long row would cost more than it saves.
     if fits and packed <= 0.75 * apart:
         ids = rows[0].ids[:shared] + tuple(token for row in rows for token in row.ids[shared:])
         return [Tree(ids, tuple(rows), shared)]
@@ -76,17 +76,17 @@ def plant(rows: Sequence[Encoded], window: int | None) -> list[Tree]:
 
 
 def reach(config: Any) -> int | None:
-    """Tell how long a text may be for this model to take it packed: None for any length, 0 for never."""
+    """Longest text that this model supports packed: None for any length, 0 for none."""
     if config.model_type not in KINDS or not (fused(config) or config._attn_implementation == "eager"):
         return 0
-    # A mask of ours stands in for the window's own: right only while the window hides nothing.
+    # Our mask replaces the window's: right only while the window hides nothing.
     return getattr(config, "sliding_window", None)
 
 
 def tree_logits(base: Base, trees: Sequence[Tree]) -> Tensor:
     """Logits that predict the trees' gold tokens, [gold tokens, vocabulary], tree after tree.
 
-    The branch has to be mounted. Positions that predict no gold token never meet the output layer.
+    The branch has to be mounted. The output layer runs only at positions that predict a gold token.
     """
     width = max(len(tree.ids) for tree in trees)
     ids = pad_left([tree.ids for tree in trees], base.codec.pad, base.device)

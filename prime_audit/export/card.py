@@ -1,6 +1,6 @@
-"""The model card of an exported module: what it is made of, what it is worth, and what the audit says of it.
+"""The model card of an exported module: its parts, its utility and its audit.
 
-Everything in it comes from the record, and every text of somebody else's is escaped. Sharers are numbered, not named.
+Everything in it comes from the record, and all texts from data are escaped. Sharers are numbered, not named.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 
 from prime_audit.engine.hub import pinned
+from prime_audit.engine.rules import RULES
 from prime_audit.io.markup import interval, markdown_text, number, without_folders
 from prime_audit.record import Record, Result
-from prime_audit.report import panel
-from prime_audit.report.tables import CONTROLS, is_leakage
+from prime_audit.report.columns import LEGEND, PANEL
+from prime_audit.report.sheet import is_leakage, judged
+from prime_audit.report.table import Table, footnotes, markdown, missing
 
 
 def model_card(record: Record, task: str, label: str, core: str, row: Mapping[str, Any], rank: int) -> str:
     """Write the card of one target's module: Markdown with the front matter that the hub reads.
 
-    ``core`` is the method that made the module, ``label`` the method as run, ``row`` its line of models.jsonl.
+    ``core`` is the method that built the module, ``label`` the method as run, ``row`` its line of models.jsonl.
     """
     parts = (
         _front_matter(record),
@@ -33,7 +35,7 @@ def model_card(record: Record, task: str, label: str, core: str, row: Mapping[st
         _utility(record, task, label),
         _audit(record, task, label),
         _use(),
-        _made(record),
+        _facts(record),
     )
     return "\n".join(line for part in parts for line in part).rstrip() + "\n"
 
@@ -57,15 +59,16 @@ def _what(
     yield f"# {_text(label)} for {_text(row['target'])} ({_text(task)})"
     yield ""
     yield (
-        f"A personalised module: one LoRA of rank {rank}, made by `prime-audit` with the method {_text(core)} for one "
-        f"person, the target {_text(row['target'])}, on {_text(task)}. It merges the adapters of {merged} sharers of "
-        f"{len(community.get('sharers', ()))}, seed {record.seeds.get('run')}."
+        f"A personalised module: one LoRA of rank {rank}, built by `prime-audit` with the method "
+        f"{_text(core)} for one person, the target {_text(row['target'])}, on {_text(task)}. It "
+        f"merges the adapters of {merged} sharers of {len(community.get('sharers', ()))}, seed "
+        f"{record.seeds.get('run')}."
     )
     yield ""
     if community.get("adaptation"):
         yield (
-            "The adapter that the run had merged into the base's weights (base adaptation) is part of it: load it on "
-            "the base as published, not on an adapted one."
+            "It includes the adapter that the run had merged into the base's weights (base "
+            "adaptation): load it on the base as published, not on an adapted one."
         )
         yield ""
 
@@ -78,7 +81,7 @@ def _loading(record: Record) -> Iterator[str]:
     yield "from peft import PeftModel"
     yield "from transformers import AutoModelForCausalLM, AutoTokenizer"
     if name == "mini":
-        yield "from prime_audit.engine.base import MINI as base"
+        yield "from prime_audit.assets import MINI as base"
     else:
         yield f"base = {_code(name)}"
     more = "".join(f", {key}={_code(value)}" for key, value in revision.items())
@@ -88,24 +91,27 @@ def _loading(record: Record) -> Iterator[str]:
     yield "```"
     yield ""
     yield (
-        f"The base's weights have the sha256 {_text(record.model.sha256)} (over all tensors, as prime-audit counts it) "
-        f"in {_text(record.model.dtype)}; on others the figures below do not hold."
+        f"The base's weights have the sha256 {_text(record.model.sha256)} (over all tensors, as "
+        f"prime-audit counts it) in {_text(record.model.dtype)}; the results below do not apply "
+        "to others."
     )
     yield ""
 
 
 def _fronts(record: Record, task: str, label: str, core: str) -> Iterator[str]:
-    front = label[len(core) + 1 :] if label.startswith(f"{core}+") else "" if label == core else label
+    first, *rest = _parts(label)
+    front = "+".join(rest if first == core else [first, *rest])
     if not front:
         return
     parameters = record.methods.get(label, {}).get(task, {})
     own = {k: v for k, v in parameters.items() if k.partition(".")[0] in re.split(r"[+:]", front)}
     told = f" ({_text(', '.join(f'{k} = {v}' for k, v in own.items()))})" if own else ""
-    yield "## What stands in front of prompts"
+    yield "## Text before prompts"
     yield ""
     yield (
-        f"The figures below are of the whole system: {_text(front)}{told} puts text of the person's own history before "
-        "each question. The module alone is here; `prime-audit prompts` shows what was sent."
+        f"The results below are of the whole system: {_text(front)}{told} puts text of the "
+        "person's own history before each question. Only the module is here; `prime-audit "
+        "prompts` shows the prompts."
     )
     yield ""
 
@@ -114,7 +120,7 @@ def _merge(record: Record, task: str, core: str, row: Mapping[str, Any]) -> Iter
     yield "## Method"
     yield ""
     parameters = record.methods.get(core) or next(
-        (m for label, m in record.methods.items() if label.startswith(f"{core}+")), {}
+        (m for label, m in record.methods.items() if _parts(label)[0] == core), {}
     )
     if own := parameters.get(task):
         yield from _table(["parameter", "value"], [[k, str(v)] for k, v in own.items()])
@@ -123,18 +129,15 @@ def _merge(record: Record, task: str, core: str, row: Mapping[str, Any]) -> Iter
         yield ""
     if not row["adapters"]:
         return
-    rules = {
-        "delta": "sum of updates, ΔW = Σ w B A",
-        "factor": "sum of factors, ΔW = (Σ w B)(Σ w A), as published code merges",
-    }
-    yield f"### Merge weights ({_text(rules.get(row['rule'], row['rule']))})"
+    rule = row["rule"]
+    yield f"### Merge weights ({_text(RULES[rule].summary if rule in RULES else rule)})"
     yield ""
     weights = np.atleast_2d(np.array(row["weights"], dtype=np.float64))
     per = f"mean over {len(weights)} layers or modules" if len(weights) > 1 else "weight"
     numbers = {f"sharer:{s['user']}": s["index"] for s in record.community.get(task, {}).get("sharers", ())}
     rows = [
         [
-            f"sharer {numbers[name]}" if name in numbers else _own(name),
+            f"sharer {numbers[name]}" if name in numbers else _kind(name, row["target"]),
             number(float(column.mean()), signed=True),
             interval((float(column.min()), float(column.max())), signed=True) if len(weights) > 1 else "",
         ]
@@ -143,8 +146,15 @@ def _merge(record: Record, task: str, core: str, row: Mapping[str, Any]) -> Iter
     yield from _table(["adapter", per, "from, to"], rows)
 
 
-def _own(name: str) -> str:
-    return "the target's own" if name.startswith("own:") else "made of sharers' by the method"
+def _parts(label: str) -> list[str]:
+    """``prime:alpha=0.6+rag`` -> ``["prime:alpha=0.6", "rag"]``."""
+    return re.split(r"\+(?=[A-Za-z_])", label)
+
+
+def _kind(adapter: str, target: str) -> str:
+    return (
+        "the target's own" if adapter == f"own:{target}" else "computed by the method from sharers' adapters"
+    )
 
 
 def _utility(record: Record, task: str, label: str) -> Iterator[str]:
@@ -159,19 +169,9 @@ def _utility(record: Record, task: str, label: str) -> Iterator[str]:
     for r in _results(record, task, label):
         gap = gaps.get(r.metric)
         shown = "" if gap is None or gap.difference is None else number(gap.difference, signed=True)
-        arrow = (
-            {True: " ↑", False: " ↓"}.get(r.higher_is_better, "") if r.higher_is_better is not None else ""
-        )
-        rows.append(
-            [
-                f"{r.metric}{arrow}",
-                _value(r),
-                interval(r.ci),
-                shown,
-                interval(gap.ci, signed=True) if gap else "",
-                f"{r.n} of {r.targets}",
-            ]
-        )
+        limits = interval(gap.ci, signed=True) if gap else ""
+        arrow = {True: " ↑", False: " ↓", None: ""}[r.higher_is_better]
+        rows.append([f"{r.metric}{arrow}", _value(r), interval(r.ci), shown, limits, f"{r.n} of {r.targets}"])
     yield "Of the method, over all targets of the run; not of this module alone."
     yield ""
     yield from _table(["metric", "value", "95 %", "Δ np", "95 %", "questions, targets"], rows)
@@ -180,51 +180,55 @@ def _utility(record: Record, task: str, label: str) -> Iterator[str]:
 def _audit(record: Record, task: str, label: str) -> Iterator[str]:
     yield "## Membership audit"
     yield ""
-    judged = [(x, gap) for x, gap in panel.judged(record) if (x.task, x.method) == (task, label)]
-    if judged:
-        yield from _table(panel.HEADERS[1:], [list(panel.cells(x, gap)) for x, gap in judged])
-        yield from (
-            f"- {_text(x.game)}, {_text(x.attack)}: **{_text(x.verdict)}**. {_text(x.why)}" for x, _ in judged
-        )
-        yield from (f"- {_text(line)}" for x, gap in judged for line in panel.without_base(x, gap))
+    verdicts = [x for x in judged(record, "run") if (x.leak.task, x.leak.method) == (task, label)]
+    if verdicts:
+        heads = tuple(("", c.name) for c in PANEL[1:])
+        cells = tuple(tuple(c.cell(x) for c in PANEL[1:] if c.cell) for x in verdicts)
+        table = Table("", ("game",), heads, tuple((x.leak.game,) for x in verdicts), cells)
+        yield markdown(table)
         yield ""
-        yield from (f"{_text(note)}\n" for note in panel.LEGEND)
+        yield from (f"- {_text(line)}" for line in footnotes(table))
+        yield ""
+        yield from (f"{_text(line)}\n" for line in LEGEND)
     results = [r for r in record.results if (r.task, r.method) == (task, label) and is_leakage(r.metric)]
     rows = [
-        [r.game or "", r.attack or "", _control(r.metric), _value(r), interval(r.ci), r.reason or ""]
+        [r.game or "", r.attack or "", _scored(r.metric), _value(r), interval(r.ci), r.reason or ""]
         for r in results
     ]
     if rows:
-        yield from _table(["game", "attack", "AUC of", "AUC", "95 %", "why not"], rows)
+        yield from _table(["game", "attack", "AUC of", "AUC", "95 %", "reason"], rows)
     else:
         yield "No membership game was played on this method."
         yield ""
 
 
-def _control(metric: str) -> str:
-    return CONTROLS.get(metric, "the model" if metric == "auc" else metric)
+def _scored(metric: str) -> str:
+    """Name what an AUC is of: the model, the unmerged base, or a control."""
+    named = {"auc": "the model", "auc_base": "the unmerged base"}
+    return named.get(metric, metric.removeprefix("auc_").replace("_", " "))
 
 
 def _use() -> Iterator[str]:
     yield "## Intended use"
     yield ""
     yield (
-        "For the person it was made for, and for research on personalisation and its risks. It was made of other "
-        "people's adapters and her own history: whoever has it can ask it for what it remembers of them. An audit that "
-        "found no leak has not shown that there is none. Do not publish it without the consent of all of them."
+        "For the person it was built for, and for research on personalisation and its risks. It "
+        "was built from other people's adapters and this person's own history: everyone who has "
+        "it can query what it remembers of them. An audit that found no leak does not prove that "
+        "there is none. Do not publish it without the consent of all of them."
     )
     yield ""
     yield "## Licence"
     yield ""
     yield (
-        "None is given here. The terms of the base model, and of everybody's data that went into the adapters, apply "
-        "to it."
+        "None is given here. The terms of the base model apply, and those of all data that went "
+        "into the adapters."
     )
     yield ""
 
 
-def _made(record: Record) -> Iterator[str]:
-    yield "## How it was made"
+def _facts(record: Record) -> Iterator[str]:
+    yield "## How to reproduce it"
     yield ""
     privacy: Mapping[str, Any] = record.spec.get("sharer_dp") or {}
     facts = {
@@ -239,7 +243,7 @@ def _made(record: Record) -> Iterator[str]:
     }
     yield from _table(["what", "value"], [[k, v] for k, v in facts.items()])
     if record.warnings:
-        yield "What the run warns of:"
+        yield "Warnings of the run:"
         yield ""
         yield from (f"- {_text(line)}" for line in record.warnings)
 
@@ -251,7 +255,7 @@ def _results(record: Record, task: str, label: str) -> Iterator[Result]:
 
 
 def _value(result: Result) -> str:
-    return "n/a" if result.value is None else number(result.value)
+    return missing(result.reason) if result.value is None else number(result.value)
 
 
 def _text(text: object) -> str:

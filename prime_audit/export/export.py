@@ -1,8 +1,8 @@
-"""``prime-audit export``: a target's model as one LoRA that plain PEFT loads on the base as it was loaded.
+"""``prime-audit export``: a target's model as one LoRA that plain PEFT loads on the original base.
 
-What the run merged into the base's weights (base adaptation) stands beside the merge in the same adapter, by
-concatenation: rank r + Σ r, scaling 1. The adapters come from the cache (or, given ones, from their folder), each
-checked by the hash in the run's record; nothing is trained, and neither base nor data are read.
+The adapter also contains what the run merged into the base's weights (base adaptation), by concatenation: rank r + Σ
+r, scaling 1. The adapters come from the cache (or, if given, from their folder). Each is checked by the hash in the
+run's record. Nothing is trained, and neither base nor data are read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The written files."""
 
     path: Path
     model: Model
@@ -58,7 +58,7 @@ def export(
     sharers: Path | None = None,
     base_adapter: Path | None = None,
 ) -> Exported:
-    """Write a target's module and its model card into a new folder, whole or not at all.
+    """Write a target's module and its model card into a new folder, atomically.
 
     Parameters
     ----------
@@ -69,18 +69,18 @@ def export(
     method
         A method's label in the run, fronts and parameters included; None: its only one beside ``np``.
     out
-        The folder to make.
+        The new folder.
     task
         Needed where the run has several.
     cache
         The cache of the run.
     sharers, base_adapter
-        Where the run's given adapters lie, if it had any.
+        Current folders of the run's given adapters, if it had any.
 
     Raises
     ------
     UserError
-        For unknown names, for adapters that are no longer kept or no longer the run's, and a folder that exists.
+        For unknown names, for adapters that are missing or changed, and for a folder that exists.
     """
     from safetensors import SafetensorError
 
@@ -93,18 +93,18 @@ def export(
         made = module_of(model, Kept(model, cache, sharers, base_adapter))
         card = model_card(model.run.record, model.task, model.label, model.core, model.row, made.rank)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
-        # Its community and settings are any JSON: somebody wrote them so.
+        # Its community and settings may be any JSON.
         why = f"{type(fault).__name__}: {fault}"[:120]
         raise UserError(
-            f"{model.run.path}: its record says what no run says ({why}); restore it, or run compare again"
+            f"{model.run.path}: record.json is inconsistent ({why}); restore it or rerun compare"
         ) from fault
     try:
         with staged(folder) as draft:
             save_adapter(made, draft, base_model=base, revision=revision.get("revision", ""))
             (draft / CARD).write_text(card, encoding="utf-8")
-    except SafetensorError as fault:  # a full disk, where its writer meets it
+    except SafetensorError as fault:  # a full disk, as the writer reports it
         raise UserError(
-            f"{folder}: cannot be written ({' '.join(str(fault).split())}): free space"
+            f"{folder}: cannot be written ({' '.join(str(fault).split())}): free some space"
         ) from fault
     return Exported(folder, model, made.rank)
 
@@ -115,7 +115,9 @@ def export(
 def _model(run: Run, target: str, method: str | None, task: str | None) -> Model:
     record = run.record
     if "attacked" in record.spec:
-        raise UserError(f"{run.path} holds attacks on {record.spec['attacked']}: name the folder of that run")
+        raise UserError(
+            f"{run.path} contains attacks on {record.spec['attacked']}: pass the folder of that run"
+        )
     chosen = _task(run, task)
     label = _method(run, method)
     rows = [row for row in run.models() if row["task"] == chosen and "game" not in row]
@@ -123,16 +125,14 @@ def _model(run: Run, target: str, method: str | None, task: str | None) -> Model
     core = _core(label, {row["method"] for row in rows} | failed.keys())
     own = {row["target"]: row for row in rows if row["method"] == core}
     if target not in own and core in failed:
-        raise UserError(
-            f"{run.path}: made no such model: {failed[core].line()}; mend it and run compare again"
-        )
+        raise UserError(f"{run.path}: this model failed: {failed[core].line()}; fix it and rerun compare")
     if target not in own:
         raise unknown(f"target of {label} on {chosen}", target, map(str, own))
     return Model(run, chosen, label, core, own[target])
 
 
 def _core(label: str, cores: Collection[str]) -> str:
-    """Find the method that made a label's module; a front alone (rag) stands before np."""
+    """Find the method that built a label's module; a front alone (rag) belongs to np."""
     return max((c for c in cores if label == c or label.startswith(f"{c}+")), key=len, default="np")
 
 
@@ -140,7 +140,7 @@ def _task(run: Run, asked: str | None) -> str:
     known = [d.task for d in run.record.data]
     if asked is None:
         if len(known) != 1:
-            raise UserError(f"{run.path} has {len(known)} tasks: give --task, one of {', '.join(known)}")
+            raise UserError(f"{run.path} has {len(known)} tasks: pass --task, one of {', '.join(known)}")
         return known[0]
     if (name := find_task(asked).name) not in known:
         raise unknown(f"task of {run.path}", name, known)
@@ -152,7 +152,7 @@ def _method(run: Run, asked: str | None) -> str:
     if asked is None:
         others = [label for label in known if label != "np"] or known
         if len(others) != 1:
-            raise UserError(f"{run.path} has several methods: give --method, one of {'  '.join(others)}")
+            raise UserError(f"{run.path} has several methods: pass --method, one of {'  '.join(others)}")
         return others[0]
     if asked not in known:
         raise unknown(f"method of {run.path}", asked, known)
@@ -160,5 +160,5 @@ def _method(run: Run, asked: str | None) -> str:
 
 
 def _base_name(model: str) -> str:
-    """Name the base for PEFT; the packaged model has no name that anybody else could load."""
+    """Name the base for PEFT; the packaged model has no name that others could load."""
     return "" if model == "mini" else model

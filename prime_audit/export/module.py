@@ -1,4 +1,4 @@
-"""A run's personalised module put together again from the adapters it was made of, as they are kept."""
+"""Reassemble a run's personalised module from its adapters in the cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prime_audit.lamp.given import folder_of, shown
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from prime_audit.engine.adapters import Adapter
+    from prime_audit.engine.lora import Adapter
 
 _PLACE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}/[0-9]{4}")
 
@@ -31,7 +31,7 @@ class Model:
     label: str
     """The method, fronts included."""
     core: str
-    """The method that made the module: ``prime`` of ``prime+rag``."""
+    """The method that built the module: ``prime`` of ``prime+rag``."""
     row: Mapping[str, Any]
     """Its line of ``models.jsonl``."""
 
@@ -42,7 +42,7 @@ class Model:
 
     @property
     def community(self) -> Mapping[str, Any]:
-        """Return what the record says of the task's community."""
+        """Return the record's entry on the task's community."""
         found: Mapping[str, Any] = self.run.record.community.get(self.task, {})
         return found
 
@@ -56,7 +56,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Kept:
-    """Where a run's adapters lie now."""
+    """Current folders of a run's adapters."""
 
     model: Model
     cache: Path | None
@@ -68,13 +68,14 @@ class Kept:
         known = self.model.community.get("adapters", {})
         if missing := [name for name in names if name not in known]:
             raise UserError(
-                f"{self.model.run.path}: does not say where {self.model.core} put {shown(missing[0])}: its plugin "
-                "keeps adapters of its own making nowhere, or the run is older than this command; run compare again"
+                f"{self.model.run.path}: has no path for {shown(missing[0])} of "
+                f"{self.model.core}: its plugin does not save its own adapters, or the run is too "
+                "old for this command; rerun compare"
             )
         return [self._read(known[name], self.sharers, name) for name in names]
 
     def adaptation(self) -> Adapter | None:
-        """Read what was merged into the base; None where nothing was."""
+        """Read what was merged into the base; None if nothing was."""
         origin = self.model.community.get("adaptation")
         return self._read(origin, self.base_adapter, "the base's adaptation") if origin else None
 
@@ -87,16 +88,17 @@ class Kept:
         from prime_audit.cache.entry import holds
         from prime_audit.engine.adapters import load_adapter
 
-        again = f"run compare again with the same words: {self.model.run.record.command}"
+        again = f"rerun compare with the same options: {self.model.run.record.command}"
         if not _PLACE.fullmatch(origin["place"]):
-            raise UserError(f"{self.model.run.path}: its record names no place of {shown(what)}; {again}")
+            raise UserError(f"{self.model.run.path}: its record has no path for {shown(what)}; {again}")
         place = (self.cache or Path()) / origin["place"]
         if self.cache is None or not place.is_dir():
             raise UserError(
-                f"cache {self.cache or '(none)'}: no longer holds {shown(what)} of this run (give --cache DIR); {again}"
+                f"cache {self.cache or '(none)'}: no longer has {shown(what)} of this run (pass "
+                f"--cache DIR); {again}"
             )
         adapter = load_adapter(place)
-        # The record's hash is of the factors, the entry's also of the configuration, which scales them.
+        # The record's hash covers the factors; the entry's also covers the configuration, which scales them.
         if adapter.content.partition(" ")[0] != origin["sha256"] or not holds(place.parent, place / CONFIG):
             raise UserError(f"{place}: is not what the run used (its hash differs); delete it, and {again}")
         return adapter
@@ -109,7 +111,7 @@ class Kept:
         option, key = ("--base-adapter", "base_adapter") if base else ("--sharers", "sharers")
         home = folder or Path(str(spec.get(key)))
         missing = UserError(
-            f"{home}: {shown(what)} was given to the run, and is not here: say where with {option} DIR"
+            f"{home}: {shown(what)} was given to the run, but is not here: pass its folder with {option} DIR"
         )
         if not home.is_dir():
             raise missing
@@ -118,24 +120,25 @@ class Kept:
             raise missing
         if adapter_sha256(place) != origin["sha256"]:
             raise UserError(
-                f"{place}: is not what the run was given (its hash differs); restore it, or say where with {option} DIR"
+                f"{place}: is not what was given to the run (its hash differs); restore it, or "
+                f"pass its folder with {option} DIR"
             )
         return load_adapter(place)
 
 
 def module_of(model: Model, kept: Kept) -> Adapter:
-    """Merge a model's adapters by its own rule, and set the base's adaptation beside them."""
+    """Merge a model's adapters by its own rule, and append the base's adaptation."""
     import torch
 
-    from prime_audit.community.given import fitting
-    from prime_audit.engine.adapters import merge_adapters
+    from prime_audit.community.given_adapters import fitting
+    from prime_audit.engine.rules import merge_adapters
 
     parts = []
     weights = model.weights
     used = [n for n, _ in enumerate(model.names) if bool(weights[..., n].any())]
     if used:
         loaded = [_ordered(a, model) for a in kept.adapters([model.names[n] for n in used])]
-        if len({(a.rank, a.scaling) for a in loaded}) > 1:  # as the bank has them
+        if len({(a.rank, a.scaling) for a in loaded}) > 1:  # as in the bank
             rank = max(a.rank for a in loaded)
             loaded = [fitting(a, rank, loaded[0].scaling) for a in loaded]
         parts.append(
@@ -146,14 +149,15 @@ def module_of(model: Model, kept: Kept) -> Adapter:
         parts.append(_ordered(before, model))
     if not parts:
         raise UserError(
-            f"{model.run.path}: {model.label} merges nothing for {shown(str(model.row['target']))}: "
-            "her model is the base itself, and there is no module to export"
+            f"{model.run.path}: {model.label} merges no adapter for "
+            f"{shown(str(model.row['target']))}: this model is the base itself, so there is no "
+            "module to export"
         )
     return merge_adapters(parts, torch.ones(len(parts)))
 
 
 def _ordered(adapter: Adapter, model: Model) -> Adapter:
-    """Put an adapter's modules in the order of the run's weights."""
+    """Order an adapter's modules as the run's weights."""
     kinds = {kind: n for n, kind in enumerate(model.community.get("modules", ()))}
 
     def place(i: int) -> tuple[int, int]:
@@ -170,7 +174,7 @@ def _ordered(adapter: Adapter, model: Model) -> Adapter:
 
 
 def _per_site(weights: Tensor, sites: Sequence[str]) -> Tensor:
-    """Spread weights over modules: [k] stays, [layers, k] and [modules, k] become [modules, k]."""
+    """Expand weights to modules: [k] stays, [layers, k] and [modules, k] become [modules, k]."""
     if weights.ndim == 1 or len(weights) == len(sites):
         return weights
     return weights[[_layer(site) for site in sites]]

@@ -1,7 +1,7 @@
-"""What a run will take: everything it does is rehearsed with an engine that counts, at speeds measured here.
+"""Predict a run's time and memory: the run itself, with a worker that counts passes, at speeds measured here.
 
-Data, community, methods' own code, metrics and report are run for real; the model is asked nothing, unless an answer
-is kept from an earlier run, which is then used. Games are played with a few resamples, and their time drawn out.
+Data, community, the methods' own code, metrics and report run for real. The model runs only where speeds are measured;
+answers cached by earlier runs are used. Games run with a few resamples, and their time is extrapolated.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.memory import kv_bytes, state_bytes, training_bytes
 from prime_audit.engine.recipe import LoraShape
-from prime_audit.engine.rehearsal import Rehearsal
 from prime_audit.folder import RunFolder
+from prime_audit.forecast.rehearsal import Rehearsal
 from prime_audit.forecast.speed import speeds
-from prime_audit.games.play import ALL, Effort, rounds
-from prime_audit.games.stored import Exam
+from prime_audit.games.exam.play import ALL, Effort, rounds
+from prime_audit.games.exam.stored import Exam
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.prompts import history_examples
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import Plan
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, loaded
-from prime_audit.runs.run import open_all, perform, write
+from prime_audit.runs.perform import open_all, perform, write
 from prime_audit.runs.task import TaskRun
 
 T = TypeVar("T")
 FEW, MORE = Effort(20, 20), Effort(80, 80)
-"""Resamples with which a game is played to see what a thousand take."""
+"""Resamples of a game, to extrapolate to a thousand."""
 SAMPLE = 200
-"""Prompts looked at for their typical length."""
+"""Prompts that are read for their typical length."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """One stage of a run to come."""
 
-    task: str | None
+    task: str | None = None
     """The task's name; null for what all tasks share."""
-    method: str | None
+    method: str | None = None
     """The method's label; null for what all methods share."""
     stage: str
-    """What is done, in the record's words."""
-    requests: int
+    """As the record names it."""
+    requests: int = 0
     """Sequences sent through a model."""
-    tokens: int
-    """Tokens read or written, padding apart."""
-    kept: str
-    """Whether what models are asked is kept from an earlier run: yes, part or no; – where they are asked nothing."""
+    tokens: int = 0
+    """Tokens read or written, without padding."""
+    kept: str = "–"
+    """Whether the models' work is cached: yes, part or no; – where there is none."""
     seconds: float
     """Predicted."""
 
@@ -72,13 +72,13 @@ class Forecast:
     work: tuple[Work, ...]
     """In the order in which it will be done."""
     seconds: float
-    """Predicted from the first to the last, start and report included."""
+    """Predicted for the whole run, start and report included."""
     memory_bytes: int
-    """Predicted peak of the machine's memory that the process takes."""
+    """Predicted peak of the process's memory."""
     device_bytes: int | None
     """Predicted peak on the GPU; null without one."""
     failures: tuple[str, ...] = ()
-    """What failed in the rehearsal, a line each: it would fail in the run."""
+    """What failed here and would fail in the run, one line each."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -88,9 +88,9 @@ class Forecast:
 def forecast(
     plan: Plan, cache: Path | None, start_up: float = 0.0, tell: Callable[[str], object] = lambda _: None
 ) -> Forecast:
-    """Predict a run's time and memory; nothing is written but the speeds, which are kept in the cache.
+    """Predict a run's time and memory; only the measured speeds are written, to the cache.
 
-    ``start_up``: seconds that a process of its own takes before it begins. ``tell``: how a line reaches the user.
+    ``start_up``: seconds that a new process needs before it starts. ``tell``: prints a line.
 
     Raises UserError as the run itself would, for data, names and models.
     """
@@ -99,13 +99,13 @@ def forecast(
     base = loaded(plan, ledger)
     readers = Readers(plan, base)
     rehearsal = _ready(plan, datasets, base, readers, cache, tell)
-    ledger.rehearsal, ledger.store = rehearsal, _Kept(cache, base.spent, base.codec.cuts)
+    ledger.rehearsal, ledger.store = rehearsal, _ReadOnly(cache, base.spent, base.codec.cuts)
     start, shared = time.perf_counter(), ledger.spent
     record, found = perform(plan, datasets, base, readers, ledger.store, ledger, "plan", _Rehearsed)
     with tempfile.TemporaryDirectory() as folder:
         write(RunFolder.create(Path(folder) / "run", content_key(plan.spec())), record, found)
     between = time.perf_counter() - start - (ledger.spent - shared)
-    ledger.work.append(Work(None, None, "start, metrics and report", 0, 0, "–", round(start_up + between, 3)))
+    ledger.work.append(Work(stage="start, metrics and report", seconds=round(start_up + between, 3)))
     host, device = _memory(base, readers, rehearsal)
     total = sum(w.seconds for w in ledger.work)
     failures = tuple(failure.line().partition("; traceback in")[0] for failure in record.failures)
@@ -120,7 +120,7 @@ def _ready(
     cache: Path | None,
     tell: Callable[[str], object],
 ) -> Rehearsal:
-    """Measure this machine's speeds on prompts of the data, and set the models to counting."""
+    """Measure this machine's speeds on prompts of the data, and let a counting worker replace the models'."""
     texts = [
         example.prompt
         for task, data in datasets.items()
@@ -134,14 +134,14 @@ def _ready(
     room = min(plan.settings.get(f"{kind}_tokens") for kind in ("read", "train"))
     found = Rehearsal(speeds(base, readers.encoder, prompts, lora, room, cache, tell))
     base.spent, base.fits = spent, fits
-    base.rehearsal = readers.encoder.rehearsal = found
+    base.worker = readers.encoder.worker = found
     if readers.profiler:
-        readers.profiler.base.rehearsal = found
+        readers.profiler.base.worker = found
     return found
 
 
-class _Kept(Store):
-    """A cache that is read and never written; it counts what was there."""
+class _ReadOnly(Store):
+    """A cache that is read and never written; it counts hits and misses."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -155,7 +155,7 @@ class _Kept(Store):
         save: Callable[[T, Path], None],
         load: Callable[[Path], T],
     ) -> T:
-        """Read, or make and keep nothing: what a rehearsal makes up must never be read back."""
+        """Read, or compute without storing: invented results must never be read back."""
         found = self._read(Entry(self.root, key), kind, load) if self.root is not None else None
         if found is not None:
             self.found += 1
@@ -166,11 +166,11 @@ class _Kept(Store):
 
 @dataclass
 class _Clock(Ledger):
-    """Takes down each stage: what the rehearsed part took, and what the counted part would."""
+    """Records each stage: seconds that the real part took, and predicted ones for the counted part."""
 
     quiet: bool = True
     rehearsal: Rehearsal | None = None
-    store: _Kept | None = None
+    store: _ReadOnly | None = None
     work: list[Work] = field(default_factory=list)
     spent: float = 0.0
     """Seconds that stages took here."""
@@ -179,7 +179,7 @@ class _Clock(Ledger):
     def stage(
         self, task: str | None, method: str | None, name: str, total: int, engine: Engine | None = None
     ) -> Iterator[Callable[[int], None]]:
-        """Run one stage, and add what models would have taken."""
+        """Run one stage, and add the time that models would take."""
         start, before = time.perf_counter(), self._counted()
         with super().stage(task, method, name, total, engine) as tick:
             yield tick
@@ -188,13 +188,13 @@ class _Clock(Ledger):
         cost = self.costs[-1] if engine is not None else None
         self.work.append(
             Work(
-                task,
-                method,
-                name,
-                cost.requests if cost else 0,
-                cost.prompt_tokens + cost.new_tokens if cost else 0,
-                _word(int(after[1] - before[1]), int(after[2] - before[2])),
-                round(taken + after[0] - before[0], 3),
+                task=task,
+                method=method,
+                stage=name,
+                requests=cost.requests if cost else 0,
+                tokens=cost.prompt_tokens + cost.new_tokens if cost else 0,
+                kept=_word(int(after[1] - before[1]), int(after[2] - before[2])),
+                seconds=round(taken + after[0] - before[0], 3),
             )
         )
 
@@ -214,12 +214,12 @@ def _word(found: int, missed: int) -> str:
 
 
 class _Rehearsed(TaskRun):
-    """A task whose games are played with few resamples, and their time drawn out to all."""
+    """A task whose games run with few resamples; their time is extrapolated."""
 
     def _play(self, exam: Exam, effort: Effort = FEW) -> None:
         clock, self.ledger = self.ledger, Ledger(quiet=True)
         play = super()._play
-        # The first also fits the bag of words, which is then remembered.
+        # The first also fits the bag of words, which is then cached.
         first = _timed(lambda: play(exam, FEW))
         few, more = (_timed(partial(self._again, exam, e)) for e in (FEW, MORE))
         self.ledger = clock
@@ -227,11 +227,11 @@ class _Rehearsed(TaskRun):
         each = max(0.0, more - few) / (MORE.draws - FEW.draws)
         clock.spent += first + few + more
         seconds = first + each * (ALL.draws - FEW.draws)
-        clock.work.append(Work(self.task.name, None, "games", 0, 0, "–", round(seconds, 3)))
+        clock.work.append(Work(task=self.task.name, stage="games", seconds=round(seconds, 3)))
 
     def _again(self, exam: Exam, effort: Effort) -> None:
         stage = partial(self.ledger.stage, self.task.name, total=0)
-        for _ in rounds(exam, self.plan.games, self.attacks, stage, effort, self.store):
+        for _ in rounds(exam, self.games, self.attacks, stage, effort, self.store):
             pass
 
 
@@ -242,7 +242,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _memory(base: Base, readers: Readers, rehearsal: Rehearsal) -> tuple[int, int | None]:
-    """Bytes at the peak: what stands in memory now, and the largest pass of any kind."""
+    """Bytes at the peak: what is in memory now, and the largest pass of any kind."""
     config, item = base.model.config, base.dtype.itemsize
     states, most = state_bytes(config, item), rehearsal.largest
     passes = [

@@ -1,4 +1,4 @@
-"""How fast this machine runs this model: a few passes of each kind of work, timed once and kept."""
+"""How fast this machine runs this model: a few passes of each kind of work, timed once and cached."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from prime_audit.engine.engine import Engine
 from prime_audit.engine.memo import Arrays, key_of
 from prime_audit.engine.mixture import Mixture, Request, Spent
 from prime_audit.engine.recipe import Job, LoraShape, Recipe
-from prime_audit.engine.rehearsal import Line
 from prime_audit.engine.stack import Stack
 from prime_audit.engine.train import train_adapters, train_gates
 from prime_audit.engine.trainee import fresh_lora
+from prime_audit.forecast.rehearsal import Line
 
 NAMES = ("a", "b", "c")
 ROUNDS = 3
 SMALL, LARGE = 4, 32
-"""Rows of the two passes that a line is drawn through, fewer where a run's passes are smaller."""
+"""Rows of the two passes that a line is fitted to; fewer where a run's passes are smaller."""
 WRITTEN = (8, 96)
 """Rows of the two generations that are timed, each of ``STEPS`` tokens more than one."""
 STEPS, PASSES = 8, 3
@@ -47,14 +47,14 @@ def speeds(
 ) -> Mapping[str, Line]:
     """Return seconds by kind of work (``rehearsal.KINDS``), from the cache where they were measured before.
 
-    ``texts``: prompts as the run will ask them, at least one; at their typical length it is measured, in passes of at
-    most ``room`` padded tokens. ``tell`` is called with a line before anything is measured.
+    ``texts``: the run's prompts, at least one. Passes are timed at their typical length, with at most ``room`` padded
+    tokens. ``tell`` is called with a line before anything is measured.
     """
     text = sorted(texts, key=len)[len(texts) // 2]
     size = len(base.codec.example(text, "gold").ids)
     key = key_of(base, "speeds", _machine(base), repr(lora), encoder.content(), size, room)
 
-    kept = "; they are kept for the next time" if cache else ""
+    kept = "; they are cached for the next time" if cache else ""
 
     @once  # also where the cache turns out to be unwritable
     def measured() -> Arrays:
@@ -65,7 +65,7 @@ def speeds(
     store = Store(cache / "speeds" if cache else None, Spent())
     try:
         found = store.arrays(key, measured)
-    except UnwritableError:  # a plan writes nothing else, so a cache that is only read will do
+    except UnwritableError:  # a plan writes nothing else, so a read-only cache is enough
         kept = ""
         found = measured()
     return {kind: Line(*own.tolist()) for kind, own in found.items()}
@@ -91,14 +91,16 @@ class _Probe:
         jobs = [self._job(name, 1) for name in NAMES]
         still = Recipe(batch=1, lr=0.0, steps=1)
         self._adapters = train_adapters(base, jobs, lora, still, seed=0, tokens=room)
-        self._engine = Engine(base, AdapterBank(base), 1 << 20, read_tokens=self._large * self._tokens)
+        self._engine = Engine(
+            base, AdapterBank(base), batch_tokens=1 << 20, read_tokens=self._large * self._tokens
+        )
         self._engine.bank.add(self._adapters)
 
     def measure(self) -> dict[str, Line]:
         """Measure every kind of work."""
         t = self._tokens
         read = self._line(self._read, t)
-        # Training is timed with its optimizer steps; what those take apart is counted apart.
+        # Training is timed with its optimizer steps, and an optimizer step is timed alone, too.
         train, gates = (_a_pass(self._line(w, n * t)) for w, n in ((self._train, 1), (self._gates, 0.75)))
         return {
             "read": read,
@@ -111,7 +113,7 @@ class _Probe:
         }
 
     def _writing(self, read: Line) -> Line:
-        """Time a step of decoding: what is left of a generation when its prompts are read."""
+        """Time a step of decoding: a generation without reading its prompts."""
         stops, self._base.stops = self._base.stops, (-1,)  # no token ends an answer
         try:
             whole = [_seconds(lambda rows=rows: self._write(rows)) for rows in WRITTEN]  # type: ignore[misc]

@@ -1,65 +1,111 @@
-"""The inclusion game: fair coins decide which sharers enter a target's merge, and the method is run again with those.
+"""Sharers that a coin put into a target's merge against those it left out, in a model remade for it.
 
-The candidates are fixed before any coin: her 2k most similar sharers (k of the preset's ``prime.k``; all, where the
-community has fewer). Her pool in the new run is exactly the included ones, whatever the method asks for; where none is
-included she merges nobody. A candidate is a member by her coin, whether or not the method then gives her any weight.
+The candidates are fixed before any coin: the target's 2k most similar sharers (k of the preset's ``prime.k``; all,
+where the community has fewer). In the new run a target can merge exactly the included ones, whatever the method asks
+for; where none is included it merges no sharer. A candidate is a member by its coin, whether or not the method then
+gives it any weight.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from prime_audit.community.build import Community
+import numpy as np
+
+from prime_audit.audit.design import Dealt
 from prime_audit.engine.mixture import BASE
-from prime_audit.games.deal import Game
-from prime_audit.games.observe import Leakage
-from prime_audit.plugins import Attack, Personal
+from prime_audit.games.exam.queries import Models, Queries
+from prime_audit.games.exam.stored import Pass
+from prime_audit.plugins import Audited, Personal, game
 from prime_audit.seeds import rng_of
 
+if TYPE_CHECKING:
+    from prime_audit.audit.pool import Pool
+    from prime_audit.community.build import Community
+    from prime_audit.lamp.data import Dataset
+    from prime_audit.plan.plan import MethodSpec
 
-@dataclass(frozen=True)
-class Draw:
-    """All targets' coins."""
 
-    coins: Mapping[str, Mapping[str, bool]]
-    """Target → each of her candidates, most similar first, and whether the coin included her."""
+class Remade(Queries):
+    """Targets' models remade with the sharers that coins include, queried with the candidates' items."""
+
+    name = "inclusion"
+    stage = "signals (inclusion)"
+    shadowed = False  # other targets' models depend on other targets' coins
+    remakes = True
 
     @classmethod
-    def of(cls, community: Community) -> Draw:
-        """Throw the coins: each target's are her own, the same for every method."""
-        count = min(2 * community.number("prime.k"), len(community.sharers))
-        coins = {}
-        for user in community.targets:
-            near = community.nearest(user.id, count)
-            thrown = rng_of(community.seed, "inclusion", community.task.name, user.id).integers(2, size=count)
-            coins[user.id] = {s: bool(c) for s, c in zip(near, thrown.tolist(), strict=True)}
-        return cls(coins)
+    def nothing(cls, made: Sequence[Models]) -> str | None:
+        """Give the reason where no target merges any sharer."""
+        some = any(p.sharers for own in made for p in own.values())
+        return None if some else "merges nobody: there is nobody to include"
 
-    @property
-    def included(self) -> dict[str, tuple[str, ...]]:
-        """Target → the included sharers, most similar first; empty where the coins left all out."""
-        return {target: tuple(s for s, coin in own.items() if coin) for target, own in self.coins.items()}
+    def ask(self, community: Community, spec: MethodSpec, models: Models) -> Pass:
+        """Throw the coins, remake the models, and query them; a target without included sharers has the base."""
+        coins = coins_of(community)
+        included = {target: tuple(s for s, coin in own.items() if coin) for target, own in coins.items()}
+        made = (
+            self.remake(community.including(included), spec.core.label, self.name)
+            if any(included.values())
+            else {}
+        )
+        if any(set(p.sharers) - set(included[target]) for target, p in made.items()):
+            return self.blank(spec, why="merges sharers that its coins did not include")
+        complete = {target: made.get(target, Personal(BASE)) for target in coins}
+        return self.see(spec, complete, coins)
 
-    def strays(self, made: Mapping[str, Personal]) -> bool:
-        """Tell whether a model merged somebody whom its coins did not include."""
-        included = self.included
-        return any(set(p.sharers) - set(included[target]) for target, p in made.items())
+    @classmethod
+    def cautions(cls, community: Community, data: Dataset, passes: Sequence[Pass]) -> list[str]:
+        """Count the targets whose coins all fell alike."""
+        coins = next((p.coins for p in passes if p.coins), {})
+        alike = sum(len(set(own.values())) < 2 for own in coins.values())
+        if not alike:
+            return []
+        return [
+            f"inclusion game: all coins of {alike} of {len(coins)} targets fell on one side; these targets count in "
+            "the bound on ε, and in no AUC"
+        ]
 
-    def complete(self, made: Mapping[str, Personal]) -> dict[str, Personal]:
-        """Give the base to targets whose coins included nobody: their coins count like all others."""
-        return {target: made.get(target, Personal(BASE)) for target in self.coins}
+
+def coins_of(community: Community) -> dict[str, Mapping[str, bool]]:
+    """Throw each target's own coins, the same for every method: target → candidate, most similar first → coin."""
+    count = min(2 * community.number("prime.k"), len(community.sharers))
+    coins: dict[str, Mapping[str, bool]] = {}
+    for user in community.targets:
+        near = community.nearest(user.id, count)
+        thrown = rng_of(community.seed, "inclusion", community.task.name, user.id).integers(2, size=count)
+        coins[user.id] = {s: bool(c) for s, c in zip(near, thrown.tolist(), strict=True)}
+    return coins
 
 
-class InclusionLeakage(Leakage):
-    """The inclusion game on one core's models, on the sharers' pool and the base's pass of the other games.
+def _new_coins(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, Pool]:
+    """Throw a fair coin for each target and sharer."""
+    everybody = sorted(set(pool.owners))
+    thrown = {t: rng.integers(2, size=len(everybody)).astype(bool).tolist() for t in one.seen}
+    return replace(one, coins={t: dict(zip(everybody, own, strict=True)) for t, own in thrown.items()}), pool
 
-    Shadow models would tell other targets' coins, so there are none, and each is asked for her candidates' items alone.
+
+@game(
+    source="ours; ε by one-run auditing (Steinke et al. 2023)",
+    says="Coins decided whom a target may merge: this game can say leaks, of who was merged, in a model made for it; "
+    "it does not ask the deployed one.",
+    unit="sharer",
+    randomised=True,
+    whole=True,
+    queries=Remade,
+    redraw=_new_coins,
+)
+def inclusion(audited: Audited, pool: Pool) -> Dealt:
+    """Members: last trained examples of the candidates whose coin included them; non-members: those of the others.
+
+    A target whose coins all fell alike has one side only: it has no AUC but is queried all the same, for the bound on
+    ε counts every coin.
     """
-
-    stage = "signals (inclusion)"
-    shadows = False
-
-    def __init__(self, community: Community, game: Game, attacks: Sequence[Attack], modules: Leakage) -> None:
-        super().__init__(community, [game], attacks, modules.pool)
-        self.base = modules.see_base() if len(modules.pool) else None
+    own = audited.coins
+    rows = np.flatnonzero(pool.last & pool.of(own))
+    if not rows.size:
+        return Dealt.nothing(audited.target, "no candidates for the target's merge")
+    owners = [pool.owners[r] for r in rows]
+    return Dealt(audited.target, rows, np.array([own[owner] for owner in owners], dtype=np.bool_), owners)

@@ -10,17 +10,16 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import numpy as np
 
 from prime_audit.errors import UserError, unknown
-from prime_audit.record import Comparison, Cost, Data, Leak, Result, StageSeconds
+from prime_audit.record import Comparison, Cost, Data, Leak, Record, Result, StageSeconds
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from prime_audit.folder import Run
 
 _DTYPES: dict[Any, str] = {str: "string", float: "float64", int: "Int64", bool: "boolean"}
 _KEYS = {"task": str, "method": str, "target": str}
@@ -40,19 +39,37 @@ _ROWS: dict[str, dict[str, Any]] = {
     },
 }
 """Tables that are no class of the record: column → type."""
-_CLASSES: dict[str, tuple[type[Any], Callable[[Run], Iterable[Any]]]] = {
-    "results": (Result, lambda run: run.record.results),
-    "comparisons": (Comparison, lambda run: run.record.comparisons),
-    "leaks": (Leak, lambda run: run.record.leaks),
-    "costs": (Cost, lambda run: run.record.costs),
-    "stages": (StageSeconds, lambda run: run.record.times.stages),
-    "data": (Data, lambda run: run.record.data),
+_CLASSES: dict[str, tuple[type[Any], Callable[[Record], Iterable[Any]]]] = {
+    "results": (Result, lambda record: record.results),
+    "comparisons": (Comparison, lambda record: record.comparisons),
+    "leaks": (Leak, lambda record: record.leaks),
+    "costs": (Cost, lambda record: record.costs),
+    "stages": (StageSeconds, lambda record: record.times.stages),
+    "data": (Data, lambda record: record.data),
 }
 NAMES = (*_CLASSES, *_ROWS)
+Rows = Iterable[dict[str, Any]]
 
 
-def frame(run: Run, name: str) -> pd.DataFrame:
-    """Make a frame of one of a run's tables (``NAMES``); UserError for another name, or without pandas."""
+def frame(path: Path, record: Record, files: Mapping[str, Callable[[], Rows]], name: str) -> pd.DataFrame:
+    """Return one of a run's tables (``NAMES``) as a frame.
+
+    Parameters
+    ----------
+    path
+        The run's folder, for messages.
+    record
+        Its record.
+    files
+        Reads the rows of the files beside the record: predictions, scores, models.
+    name
+        The table.
+
+    Raises
+    ------
+    UserError
+        For another name, without pandas, or where the rows are not what a run writes.
+    """
     if name not in NAMES:
         raise unknown("frame", name, NAMES)
     try:
@@ -61,9 +78,10 @@ def frame(run: Run, name: str) -> pd.DataFrame:
         raise UserError("frames need pandas: pip install 'prime-audit[pandas]'") from None
     if name in _CLASSES:
         cls, rows = _CLASSES[name]
-        columns, content = _columns(cls), [_flat(vars(row)) for row in rows(run)]
+        columns, content = _columns(cls), [_flat(vars(row)) for row in rows(record)]
     else:
-        columns, content = _ROWS[name], list(_READERS[name](run))
+        found = _sharers(path, record) if name == "sharers" else files[name]()
+        columns, content = _ROWS[name], [*(_weights(found) if name == "models" else found)]
     # Keys of mappings (limits of a TPR, roles of users) are known from the rows only.
     more = dict.fromkeys(key for row in content for key in row if key not in columns and "." in key)
     types_of = {**columns, **{key: _numeric(content, key) for key in more}}
@@ -71,11 +89,9 @@ def frame(run: Run, name: str) -> pd.DataFrame:
         return pd.DataFrame(
             {key: _column(pd, [row.get(key) for row in content], kind) for key, kind in types_of.items()}
         )
-    except (TypeError, ValueError, OverflowError) as fault:  # a community is any JSON: somebody wrote it so
+    except (TypeError, ValueError, OverflowError) as fault:  # a community is any JSON, whoever wrote it
         why = " ".join(str(fault).split())[:120]
-        raise UserError(
-            f"{run.path}: its {name} are not what a run writes ({why}); run compare again"
-        ) from fault
+        raise UserError(f"{path}: its {name} are not what a run writes ({why}); run compare again") from fault
 
 
 def _column(pd: Any, values: list[Any], kind: Any) -> Any:
@@ -125,9 +141,9 @@ def _numeric(rows: list[dict[str, Any]], key: str) -> type:
 # -- the files beside the record -----------------------------------------------------------------------------
 
 
-def _models(run: Run) -> Iterator[dict[str, Any]]:
+def _weights(models: Rows) -> Iterator[dict[str, Any]]:
     """Yield one row an adapter, and a layer or module where weights differ between those (``place``)."""
-    for row in run.models():
+    for row in models:
         table = np.array(row["weights"], dtype=np.float64)
         own = {key: row.get(key) for key in ("task", "method", "target", "game", "rule")}
         if not row["adapters"]:
@@ -138,20 +154,12 @@ def _models(run: Run) -> Iterator[dict[str, Any]]:
                 yield {**own, "adapter": adapter, "weight": weight, **where}
 
 
-def _sharers(run: Run) -> Iterator[dict[str, Any]]:
-    for task, community in run.record.community.items():
+def _sharers(path: Path, record: Record) -> Iterator[dict[str, Any]]:
+    for task, community in record.community.items():
         sharers = community.get("sharers", ()) if isinstance(community, dict) else None
         if not isinstance(sharers, list | tuple) or not all(isinstance(one, dict) for one in sharers):
-            raise UserError(f"{run.path}: its record tells of no sharers on {task}; run compare again")
+            raise UserError(f"{path}: its record names no sharers on {task}; run compare again")
         for sharer in sharers:
             dp = sharer.get("dp") or {}
             own = {key: value for key, value in sharer.items() if key in _ROWS["sharers"]}
             yield {"task": task, **own, "epsilon": dp.get("epsilon"), "delta": dp.get("delta")}
-
-
-_READERS: dict[str, Callable[[Run], Iterable[dict[str, Any]]]] = {
-    "predictions": lambda run: run.predictions(),
-    "scores": lambda run: run.scores(),
-    "models": _models,
-    "sharers": _sharers,
-}

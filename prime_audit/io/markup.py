@@ -1,4 +1,4 @@
-"""Figures and texts as tables show them, in plain text, Markdown and LaTeX: nothing in a text becomes markup."""
+"""Numbers and texts for tables, in plain text, Markdown and LaTeX: no text becomes markup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import PurePath
 _TEX = {
     "\\": r"\textbackslash{}",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-    # Behind a line break they would be read as its arguments.
+    # After a line break they would be read as its arguments.
     **{mark: f"{{{mark}}}" for mark in "[]*"},
     **{
         "`": r"\textasciigrave{}",
@@ -43,14 +43,14 @@ def interval(ci: tuple[float, float] | None, signed: bool = False) -> str:
 
 
 _STEERING = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed: escape sequences begin with one
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the direction of what stands behind them
-    "\u2028\u2029\ufeff\ud800-\udfff]"  # further line ends, what is not seen, half a character
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except tab and line feed: escape sequences begin with one
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that change the direction of the text after them
+    "\u2028\u2029\ufeff\ud800-\udfff]"  # further line ends, invisible characters, half a character
 )
 
 
 def visible(text: str) -> str:
-    """Return a text with what steers a terminal, or hides in it, as JSON's escapes; tabs and line feeds stay."""
+    """Return a text with control and hidden characters as JSON escapes; tabs and line feeds stay."""
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -60,49 +60,49 @@ def encoded(text: str) -> bytes:
 
 
 def csv_text(text: str | None) -> str | None:
-    """Write any text so that no spreadsheet takes it for a formula: an apostrophe in front, as they do themselves."""
+    """Write any text so that no spreadsheet reads it as a formula: with an apostrophe in front."""
     if not text:
         return text
     return ("'" if text.lstrip()[:1] in ("=", "+", "-", "@") else "") + visible(text)
 
 
 def plain(text: str) -> str:
-    """Return any text on one line, without characters that are not seen or that steer a terminal."""
+    """Return any text on one line, without invisible or control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def without_folder(word: str) -> str:
-    """Return a path's last part, where it is a machine's own path; any other word as it is."""
+    """Return the last part of a machine's own path; any other word unchanged."""
     return PurePath(word).name if word.startswith(("/", "~")) or PurePath(word).is_absolute() else word
 
 
 def without_folders(command: str) -> str:
-    """Write a command without a machine's own paths: of each only the last part stays."""
+    """Write a command without a machine's own paths: only their last parts stay."""
     try:
         words = shlex.split(command)
-    except ValueError:  # a quote without its other: nobody's command, but a record may say anything
+    except ValueError:  # an unclosed quote: not a real command, but a record may contain anything
         words = command.split()
     return shlex.join(map(without_folder, words))
 
 
 def markdown_text(text: str) -> str:
-    """Write any text so that Markdown shows it as it is, on one line: no markup, no HTML, no new column."""
+    """Write any text so that Markdown shows it unchanged on one line: no markup, no HTML, no new column."""
     return re.sub(r"([\\`*_\[\]|~$#!])", r"\\\1", html.escape(plain(text), quote=False))
 
 
 def code(text: str) -> str:
-    """Set a name in Markdown's code, so that nothing in it is markup."""
+    """Format a name as Markdown code, so that it contains no markup."""
     return f"`{plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def fenced(command: str) -> str:
-    """Set a command as a block of Markdown's code that nothing in it ends."""
+    """Format a command as a Markdown code block that it cannot close."""
     text = visible(command)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}sh\n{text}\n{fence}"
 
 
 def latex_text(text: str) -> str:
-    """Write any text so that LaTeX sets it as it is, on one line; letters beyond ASCII want LuaLaTeX or XeLaTeX."""
+    """Write any text so that LaTeX shows it unchanged on one line; letters beyond ASCII need LuaLaTeX or XeLaTeX."""
     written = "".join(_TEX.get(c, c) for c in plain(text))
     return re.sub("-(?=-)", "-{}", written)  # two hyphens would become a dash

@@ -1,4 +1,4 @@
-"""The one door to the terminal: whatever stands in somebody's data, nothing in it steers the terminal."""
+"""The one door to the terminal: no text from data can control it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 WIDTH = 100
-"""Characters of a line where the output is no terminal."""
+"""Characters of a line if the output is no terminal."""
 _LONGEST = 2000
-"""Characters of an error's line; of a longer one the middle is left out, for its end says what to do."""
+"""Characters of an error's line; a longer one loses its middle, because its end says what to do."""
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print lines of text, or JSON: what steers a terminal is written as ``\\u001b``, as JSON would."""
+    """Print lines of text, or JSON. Control characters become ``\\u001b``, as in JSON."""
     click.echo(visible(text), err=err)
 
 
 def error_line(message: str) -> str:
-    """Put an error's message on one line, of bounded length."""
+    """Put an error's message on one line of limited length."""
     line = visible(" ".join(message.split()))
     half = _LONGEST // 2
     return line if len(line) <= _LONGEST else f"{line[:half]} … {line[-half:]}"
@@ -57,7 +57,7 @@ def print_table(rows: list[list[Any]], headers: list[str]) -> None:
 
 
 class _Harmless:
-    """Something drawn, with every character that steers a terminal replaced; rich's own colours stay."""
+    """Something drawn, with every control character replaced; rich's own colours stay."""
 
     def __init__(self, drawn: RenderableType) -> None:
         self._drawn = drawn

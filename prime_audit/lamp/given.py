@@ -13,7 +13,7 @@ A row has ``input`` and ``output``, or the task's own fields (LaMP-2: ``descript
 ``id``. ``"heldout": true`` marks an item that the adapter never saw. The heldout game compares these items with the
 others. Draw them at random from all of the sharer's items; without any, that game does not apply.
 ``items.jsonl.gz`` and ``items.json`` (a list of rows) are read too. Only the hash of an adapter is taken here;
-``community/given.py`` reads it.
+``community/given_adapters.py`` reads it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import Parameter, getdoc, signature
-from textwrap import indent
 from typing import Any, TypeVar
 
 from prime_audit.errors import UserError
@@ -170,7 +169,7 @@ def filled(caller: str, given: Mapping[str, Any], rows: Sequence[Option]) -> dic
 def require_known(caller: str, given: Iterable[str], rows: Sequence[Option]) -> None:
     """Raise UserError for a keyword that no row has, with the nearest ones."""
     known = {row.word for row in rows}
-    # Somebody who knows the command line may write its name: set for overrides.
+    # A user may write the name of the command line: set for overrides.
     spelled = {row.name.replace("-", "_"): row.word for row in rows} | {word: word for word in known}
     for word in given:
         if word not in known:
@@ -207,9 +206,9 @@ def given_of(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def documented(command: str) -> Callable[[F], F]:
-    """Give a function with ``**options`` the command's options as keywords: in its signature and its docstring.
+    """Show a command's options as keywords of a function with ``**options``: in its signature and its docstring.
 
-    The docstring shows them at ``{options}``.
+    The docstring lists them in front of its section ``Returns``.
     """
 
     def mark(function: F) -> F:
@@ -219,11 +218,8 @@ def documented(command: str) -> Callable[[F], F]:
         further = [Parameter(row.word, Parameter.KEYWORD_ONLY, default=row.default) for row in rows]
         function.__signature__ = own.replace(parameters=[*first, *further])  # type: ignore[attr-defined]
         entries = [row.entry() for row in rows]
-        doc = getdoc(function) or ""
-        margin = next(
-            (line[: -len("{options}")] for line in doc.splitlines() if line.endswith("{options}")), ""
-        )
-        function.__doc__ = doc.replace(f"{margin}{{options}}", indent("\n".join(entries), margin))
+        head, returns, rest = (getdoc(function) or "").partition("\n\nReturns\n")
+        function.__doc__ = "\n".join([head, *entries]) + returns + rest
         return function
 
     return mark

@@ -10,12 +10,11 @@ from typing import Any
 
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
-from prime_audit.games.deal import GAMES
 from prime_audit.lamp.tasks import find_task
 from prime_audit.plan.options import deciding, filled, spec_of
 from prime_audit.plugins import Augment, Method
 from prime_audit.plugins.calling import front_of
-from prime_audit.plugins.loading import load_attack, load_method, load_run_settings, read_params
+from prime_audit.plugins.loading import load_attack, load_game, load_method, load_run_settings, read_params
 from prime_audit.settings import Settings
 
 REFERENCE = "np"
@@ -150,10 +149,7 @@ def make_plan(**options: Any) -> Plan:
     tasks = default_tasks(given["data"]) if given["tasks"] is None else _tasks(given["tasks"])
     typed = ",".join([REFERENCE, *words(given["methods"])])
     specs = _distinct(parse_methods(typed, files), settings, tasks)
-    games = words(given["games"])
-    for game in games:
-        if game not in GAMES:
-            raise unknown("game", game, GAMES)
+    games = [load_game(game, files).name for game in words(given["games"])]
     attacks = [load_attack(a, files).name for a in words(given["attacks"])]
     _require_given(given["sharers"], given["base_adapter"], given["sharer_dp"], tasks)
     privacy, model = given["sharer_dp"], given["model"] or settings.get("model")

@@ -2,13 +2,28 @@
 
 from prime_audit.plugins.contracts import (
     Attack,
+    Audited,
     Augment,
+    Game,
     Method,
     Param,
     Personal,
     Scene,
     attack,
+    game,
     method,
 )
 
-__all__ = ["Attack", "Augment", "Method", "Param", "Personal", "Scene", "attack", "method"]
+__all__ = [
+    "Attack",
+    "Audited",
+    "Augment",
+    "Game",
+    "Method",
+    "Param",
+    "Personal",
+    "Scene",
+    "attack",
+    "game",
+    "method",
+]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.design import Dealt
 from prime_audit.audit.signals import Signals, returned
 from prime_audit.errors import FAULTS, PartError, UserError, in_a_line
-from prime_audit.plugins.contracts import Attack, Augment, Method, Personal, Scene
+from prime_audit.plugins.contracts import Attack, Audited, Augment, Game, Method, Personal, Scene
 
 if TYPE_CHECKING:
+    from prime_audit.audit.pool import Pool
     from prime_audit.community.build import Community
 
 
@@ -20,7 +22,7 @@ _FILE = " [--plugin FILE]"
 """A plugin of one file is found by it alone."""
 
 
-def _failed(kind: Literal["method", "attack"], name: str, fault: BaseException) -> PartError:
+def _failed(kind: str, name: str, fault: BaseException) -> PartError:
     return PartError(f"{kind} {name} failed: {in_a_line(fault)}; see prime-audit doctor {name}{_FILE}")
 
 
@@ -74,6 +76,36 @@ def scores_of(attack: Attack, signals: Signals) -> FloatArray:
     except FAULTS as fault:
         raise _failed("attack", attack.name, fault) from fault
     return np.clip(returned(attack.name, scores, signals.items), -1e300, 1e300)
+
+
+def dealt_of(game: Game, audited: Audited, pool: Pool) -> Dealt:
+    """Deal a game to one target's model, and check what it returns.
+
+    Raises
+    ------
+    PartError
+        Where the game fails, or returns anything but rows of the pool on two sides, or a reason.
+    """
+    try:
+        dealt = game.deal(audited, pool)
+    except UserError:
+        raise
+    except FAULTS as fault:
+        raise _failed("game", game.name, fault) from fault
+    if not isinstance(dealt, Dealt) or not _sound(dealt, pool):
+        raise PartError(
+            f"game {game.name} must return Dealt: rows of the pool, each with its side and owner, or "
+            f"Dealt.nothing(target, reason); see prime-audit doctor {game.name}{_FILE}"
+        )
+    return dealt
+
+
+def _sound(dealt: Dealt, pool: Pool) -> bool:
+    rows = np.asarray(dealt.rows)
+    if dealt.reason is not None:
+        return not rows.size
+    fits = rows.size == np.size(dealt.members) == len(dealt.owners) == np.unique(rows).size > 0
+    return fits and int(rows.min()) >= 0 and int(rows.max()) < len(pool)
 
 
 def require_sound(method: str, made: Mapping[str, Personal], community: Community) -> None:

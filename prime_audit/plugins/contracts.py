@@ -1,6 +1,6 @@
-"""The contracts of methods and attacks: what a plugin gets, and what it returns.
+"""The contracts of methods, attacks and games: what a plugin gets, and what it returns.
 
-A plugin is one short file whose stem is its name, with one function marked by ``@method`` or ``@attack``.
+A plugin is one short file whose stem is its name, with one function marked by ``@method``, ``@attack`` or ``@game``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import numpy as np
 
+    from prime_audit.audit.design import Dealt, Design
+    from prime_audit.audit.permutation import Unit
+    from prime_audit.audit.pool import Pool
     from prime_audit.audit.signals import Signals
     from prime_audit.community.build import Community
     from prime_audit.engine.batches import Tick
@@ -45,7 +48,7 @@ class Augment:
     k: int = 0
     """Retrieved history items."""
     profile: bool = False
-    """Whether the profile text stands in front."""
+    """Whether the profile text is in front."""
     wording: str = "given"
     """``given``: the text that the run found or made; ``reworded``: the summary by counting, in other words."""
 
@@ -57,7 +60,7 @@ class Personal:
     mixture: Mixture
     """Over the engine's bank; the empty mixture is the adapted base."""
     sharers: tuple[str, ...] = ()
-    """The sharers whose adapters were merged: the members of a membership game. Empty: nobody."""
+    """The sharers whose adapters were merged: the members of a membership game. Empty: none."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """What the record keeps: weights, search trace; plain JSON."""
 
@@ -102,7 +105,42 @@ class Attack:
     """Fields of ``Signals`` it reads; only those are computed."""
     score: Callable[[Signals], np.ndarray]
     people: bool = False
-    """Whether it scores people, each of whose items has her score: it says nothing where items are members."""
+    """Whether it scores people, each of whose items has the same score: undefined where items are members."""
+    version: int = 1
+    """Raised when its numbers change: leaderboards refuse records of an older version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audited:
+    """One target's model, as far as a game may know it: nothing that it says of any item."""
+
+    target: str
+    merged: Sequence[str] = ()
+    """The sharers merged in it."""
+    coins: Mapping[str, bool] = field(default_factory=dict)
+    """Candidate → whether a fair coin put them into the merge; empty where no coins were thrown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Game:
+    """A membership game: who is a member, of what, decided before any score is seen."""
+
+    name: str
+    summary: str
+    source: str
+    says: str
+    """What its verdict can say, and what it cannot."""
+    design: Design
+    """The unit that was randomised, and whether it was: all that the judge knows of the game."""
+    deal: Callable[[Audited, Pool], Dealt]
+    """(a target's model, the items) → the rows on both sides, or the reason why there are none."""
+    queries: type[Any] | None = None
+    """What is asked of which models: a class like ``prime_audit.games.exam.queries.Queries``. None: that class,
+    which queries models as deployed with the sharers' items."""
+    redraw: Callable[[Any, Pool, np.random.Generator], tuple[Any, Pool]] | None = None
+    """For ``calibrate``: (pass, items, generator) → the same with new members, so that membership carries nothing."""
+    samples: bool = False
+    """Whether the setting nonmember_items samples its non-members (``Pool.sampled``)."""
     version: int = 1
     """Raised when its numbers change: leaderboards refuse records of an older version."""
 
@@ -134,6 +172,45 @@ def attack(*, source: str, needs: Sequence[str], people: bool = False, version: 
     def mark(function: F) -> F:
         summary = first_line(function.__doc__)
         function.plugin = Attack("", summary, source, tuple(needs), function, people, version)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def game(
+    *,
+    source: str,
+    says: str,
+    unit: Unit,
+    randomised: bool,
+    whole: bool = False,
+    fixed: bool = True,
+    selector: str | None = None,
+    queries: type[Any] | None = None,
+    redraw: Callable[..., Any] | None = None,
+    samples: bool = False,
+    version: int = 1,
+) -> Callable[[F], F]:
+    """Mark the file's function as a game: ``deal(audited, pool) -> Dealt`` says who is a member.
+
+    ``unit`` to ``selector`` are those of ``prime_audit.audit.design.Design``, the rest those of :class:`Game`.
+    """
+
+    def mark(function: F) -> F:
+        from prime_audit.audit.design import Design
+
+        function.plugin = Game(  # type: ignore[attr-defined]
+            name="",
+            summary=first_line(function.__doc__),
+            source=source,
+            says=says,
+            design=Design(unit=unit, randomised=randomised, whole=whole, fixed=fixed, selector=selector),
+            deal=function,
+            queries=queries,
+            redraw=redraw,
+            samples=samples,
+            version=version,
+        )
         return function
 
     return mark

@@ -1,7 +1,8 @@
 """Finding and loading plugins: by entry point, or by ``--plugin FILE``.
 
-Entry points are in the groups ``prime_audit.methods`` and ``prime_audit.attacks``; the value is a package of plugin
-files, or one such file. Names are listed from file names and docstrings alone; only the plugin asked for is imported.
+Entry points are in the groups ``prime_audit.methods``, ``prime_audit.attacks`` and ``prime_audit.games``; the value is
+a package of plugin files, or one such file. Names are listed from file names and docstrings alone; only the plugin
+asked for is imported.
 """
 
 from __future__ import annotations
@@ -17,20 +18,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from prime_audit.errors import FAULTS, UserError, unknown
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plugins.contracts import Attack, Method, Param, first_line
+from prime_audit.plugins.contracts import Attack, Game, Method, Param, first_line
 from prime_audit.settings import SETTINGS, Reader, Settings, load_settings, parse_like, require_bounds
 
-Kind = Literal["method", "attack"]
+Kind = Literal["method", "attack", "game"]
+Plugin = Method | Attack | Game
+KINDS: Mapping[Kind, type[Plugin]] = {"method": Method, "attack": Attack, "game": Game}
+"""A kind's word, which is its mark and names its entry-point group, and what its mark makes."""
+_MARK = "|".join(KINDS)
+P = TypeVar("P", Method, Attack, Game)
 
 
 @dataclass(frozen=True)
 class Listed:
     """A plugin as found, not yet imported."""
 
+    kind: Kind
     name: str
     module: str
     """Dotted module, or the file given by ``--plugin``."""
@@ -39,7 +46,13 @@ class Listed:
     summary: str
     """First line of its docstring."""
     version: int | None
-    """As written in its mark; None where the file cannot be read, or no number stands there."""
+    """As written in its mark; None where the file cannot be read, or it is not a plain number."""
+
+    def load(self, files: Iterable[Path] = ()) -> Plugin:
+        """Import it; UserError for a file that does not import."""
+        if self.kind == "method":
+            return load_method(self.name, files)
+        return load_attack(self.name, files) if self.kind == "attack" else load_game(self.name, files)
 
 
 def available(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Listed]:
@@ -55,23 +68,46 @@ def available(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Listed]:
     return dict(sorted(found.items()))
 
 
+def find(name: str, files: Iterable[Path] = (), others: Iterable[str] = ()) -> Listed:
+    """Find a plugin of any kind by name; UserError with the nearest names, of ``others`` too, where there is none."""
+    paths = tuple(files)
+    listed = [available(kind, paths) for kind in KINDS]
+    for known in listed:
+        if name in known:
+            return known[name]
+    raise unknown("name", name, [*(n for known in listed for n in known), *others])
+
+
+def kind_of(plugin: Plugin) -> Kind:
+    """Name a plugin's kind."""
+    return next(kind for kind, made in KINDS.items() if isinstance(plugin, made))
+
+
 def load_method(name: str, files: Iterable[Path] = ()) -> Method:
     """Import one method by name; UserError for an unknown name or a file that does not import."""
-    plugin = _load("method", name, files)
-    assert isinstance(plugin, Method)
-    return plugin
+    return _load("method", Method, name, files)
 
 
 def load_attack(name: str, files: Iterable[Path] = ()) -> Attack:
     """Import one attack by name; UserError for an unknown name or a file that does not import."""
     from prime_audit.audit.signals import FIELDS  # numpy: completion lists plugins without it
 
-    plugin = _load("attack", name, files)
-    assert isinstance(plugin, Attack)
+    plugin = _load("attack", Attack, name, files)
     for need in plugin.needs:
         if need not in FIELDS:
             raise unknown(f"signal that attack {name} needs", need, FIELDS)
     return plugin
+
+
+def load_game(name: str, files: Iterable[Path] = ()) -> Game:
+    """Import one game by name; UserError for an unknown name or a file that does not import."""
+    return _load("game", Game, name, files)
+
+
+@cache
+def installed_game(name: str | None) -> Game | None:
+    """Import one game that is installed; None where there is none of that name."""
+    return load_game(name) if name in available("game") else None
 
 
 def load_run_settings(preset: str, overrides: Sequence[str], files: Iterable[Path] = ()) -> Settings:
@@ -92,7 +128,7 @@ def load_run_settings(preset: str, overrides: Sequence[str], files: Iterable[Pat
 
 
 def read_params(plugin: Method, given: Mapping[str, str], settings: Settings, task: str) -> dict[str, Any]:
-    """Turn the typed parameters into values; behind them stand ``--set METHOD.PARAM``, then the preset's numbers."""
+    """Turn the typed parameters into values; the others come from ``--set METHOD.PARAM``, then from the preset."""
     known = {p.name: p for p in plugin.params}
     for key in given:
         if key not in known:
@@ -124,18 +160,17 @@ def _read_param(name: str, param: Param, settings: Settings, text: str, where: s
     return value
 
 
-def _load(kind: Kind, name: str, files: Iterable[Path]) -> Method | Attack:
+def _load(kind: Kind, wanted: type[P], name: str, files: Iterable[Path]) -> P:
     listed = available(kind, files)
     if name not in listed:
         raise unknown(kind, name, listed)
     module = _import(kind, listed[name])
-    wanted = Method if kind == "method" else Attack
     marked = [v.plugin for v in vars(module).values() if isinstance(getattr(v, "plugin", None), wanted)]
     if len(marked) != 1:
         raise UserError(
             f"{kind} {name}: {listed[name].module} marks {len(marked)} functions with @{kind}; mark one"
         )
-    plugin: Method | Attack = marked[0]
+    plugin: P = marked[0]
     return replace(plugin, name=name, summary=listed[name].summary)
 
 
@@ -161,7 +196,7 @@ def _from_entry_points(kind: Kind) -> tuple[Listed, ...]:
     for entry in importlib.metadata.entry_points(group=f"prime_audit.{kind}s"):
         origin = entry.dist.name if entry.dist else entry.value
         for module, path in _modules(entry.value):
-            found.append(Listed(module.rpartition(".")[2], module, origin, *_said(path)))
+            found.append(Listed(kind, module.rpartition(".")[2], module, origin, *_said(path)))
     return tuple(found)
 
 
@@ -186,11 +221,12 @@ def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
         if not path.is_file() or path.suffix != ".py":
             raise UserError(f"--plugin {path}: no such Python file")
         text = path.read_text(encoding="utf-8", errors="replace")
-        marks = re.findall(r"^@(?:\w+\.)*(method|attack)\(", text, re.MULTILINE)
+        marks = re.findall(rf"^@(?:\w+\.)*({_MARK})\(", text, re.MULTILINE)
         if not marks:
-            raise UserError(f"--plugin {path}: marks no function with @method(...) or @attack(...); mark one")
+            words = " or ".join(f"@{kind}(...)" for kind in KINDS)
+            raise UserError(f"--plugin {path}: marks no function with {words}; mark one")
         if kind in marks:
-            found.append(Listed(path.stem, str(path), str(path), *_said(path)))
+            found.append(Listed(kind, path.stem, str(path), str(path), *_said(path)))
     return found
 
 
@@ -216,7 +252,7 @@ def _version(tree: ast.Module) -> int | None:
     """Return the ``version`` of the first mark in a file; 1 where the mark has none."""
     marks = [m for f in tree.body if isinstance(f, ast.FunctionDef) for m in f.decorator_list]
     for mark in marks:
-        if isinstance(mark, ast.Call) and re.search(r"\b(method|attack)$", ast.unparse(mark.func)):
+        if isinstance(mark, ast.Call) and re.search(rf"\b({_MARK})$", ast.unparse(mark.func)):
             given = next((k.value for k in mark.keywords if k.arg == "version"), ast.Constant(1))
             value = given.value if isinstance(given, ast.Constant) else None
             return value if type(value) is int else None

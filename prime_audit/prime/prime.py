@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,13 +10,13 @@ import numpy as np
 
 from prime_audit.community.sharers import bank_name
 from prime_audit.community.trim import DENSITY, Trim, united
-from prime_audit.engine.batches import Tick, nothing
-from prime_audit.engine.mixture import BASE, Mixture, Request, alone
+from prime_audit.engine.mixture import BASE
+from prime_audit.engine.rules import DEFAULT, RULES, explained
 from prime_audit.lamp.data import User
-from prime_audit.lamp.metrics import utility
 from prime_audit.lamp.prompts import Example
 from prime_audit.plugins import Param, Personal, Scene, method
-from prime_audit.prime.search import OPTIMIZERS, Found, Search, searched
+from prime_audit.prime.objective import Hunt, Judge, search_all
+from prime_audit.prime.search import OPTIMIZERS, searched
 from prime_audit.seeds import rng_of, seed_of
 
 PARAMS = (
@@ -32,12 +31,7 @@ PARAMS = (
         "one weight a sharer (module), or one a decoder layer and sharer",
         ("module", "layer"),
     ),
-    Param(
-        "merge",
-        "delta",
-        "delta: sum of updates (Eq. 2); factor: sum of factors, as released",
-        ("delta", "factor"),
-    ),
+    Param("merge", DEFAULT, f"merge rule; {explained()}", tuple(RULES)),
     Param(
         "select",
         "best",
@@ -73,7 +67,7 @@ def personalise(
     trim: str,
     density: float,
 ) -> dict[str, Personal]:
-    """Search each target's merge weights on her own history; all targets' candidates share the batches."""
+    """Search each target's merge weights on their own history; all targets' candidates share the batches."""
     community = scene.community
     nearest = {user.id: community.nearest(user.id, k) for user in community.targets}
     community.ready()
@@ -85,47 +79,33 @@ def personalise(
             continue
         dimension = len(nearest[user.id]) * layers
         start = (optimizer, dimension, budget, seed_of(scene.seed, "prime", scene.task.name, user.id))
-        merged = tuple(names[s] for s in nearest[user.id])
-        hunts.append(_Hunt(user.id, nearest[user.id], merged, examples, start, layers, merge))
-    judge, total = _Judge(scene, alpha, hunts), len(hunts) * budget
+        hunts.append(
+            Hunt(
+                target=user.id,
+                sharers=nearest[user.id],
+                names=tuple(names[s] for s in nearest[user.id]),
+                examples=examples,
+                start=start,
+                layers=layers,
+                rule=merge,
+            )
+        )
+    judge, total = Judge(scene, alpha, hunts), len(hunts) * budget
     with scene.stage("search", total) as tick:
-        found = searched(scene.engine, judge.asked(hunts), total, partial(_search, judge, hunts), tick)
+        found = searched(scene.engine, judge.asked(hunts), total, partial(search_all, judge, hunts), tick)
     for h, one in zip(hunts, found, strict=True):
         h.trace, h.recommendation = one.trace, one.recommendation
     deploy = _best if select == "best" else _recommended
     return {h.target: p for h, p in zip(hunts, deploy(judge, hunts), strict=True)}
 
 
-@dataclass(eq=False)
-class _Hunt:
-    """One target's search."""
-
-    target: str
-    sharers: tuple[str, ...]
-    names: tuple[str, ...]
-    """What is merged of each sharer: her adapter in the bank, or that trimmed."""
-    examples: list[Example]
-    start: tuple[str, int, int, int]
-    """Optimizer, dimension, budget, seed."""
-    layers: int
-    rule: str
-    trace: list[dict[str, Any]] = field(default_factory=list)
-    """What it found (``Found``)."""
-    recommendation: np.ndarray = field(default_factory=lambda: np.zeros(0))
-
-    def mixture(self, weights: np.ndarray) -> Mixture:
-        """Turn a candidate, float [k] or [layers·k], into a mixture over the bank."""
-        table = weights if self.layers == 1 else weights.reshape(self.layers, -1)
-        return Mixture(self.names, table, self.rule)
-
-
 def _names(scene: Scene, sharers: Iterable[str], trim: str, density: float, merge: str) -> dict[str, str]:
-    """Return sharer → the adapter of hers that is searched over, in the bank."""
+    """Return sharer → name in the bank of the adapter that is searched over."""
     if trim == "none":
         return {s: bank_name(s) for s in sharers}
-    # What she answers herself (``_Judge``) stays hers: the penalty is for resembling her, not what was left of her.
-    how = Trim(trim, density or DENSITY[trim], merge if trim == "ties" else "factor")
-    made = united(scene, ({s} for s in sharers), how)
+    # The penalty (``Judge``) compares with the sharer's own answers, not with those of the trimmed adapter.
+    how = Trim(trim, density or DENSITY[trim], RULES[merge].space if trim == "ties" else "factor")
+    made = united(scene.community, scene.stage, ({s} for s in sharers), how)
     return {s: made[frozenset({s})][0] for s in sharers}
 
 
@@ -137,103 +117,10 @@ def _drawn(scene: Scene, user: User, share: float) -> list[Example]:
     return [examples[i] for i in sorted(rng.choice(len(examples), size=count, replace=False))]
 
 
-def _search(judge: _Judge, hunts: Sequence[_Hunt], tick: Tick) -> list[Found]:
-    """Search for all targets in step."""
-    traces = {h.target: list[dict[str, Any]]() for h in hunts}
-    running = [(h, Search(*h.start)) for h in hunts]
-    while active := [(h, search) for h, search in running if not search.done]:
-        asked = [(h, search, search.ask()) for h, search in active]
-        named = [
-            (h, w, f"candidate {len(traces[h.target]) + n}")
-            for h, _, points in asked
-            for n, w in enumerate(points)
-        ]
-        scored = judge.evaluate(named)
-        for h, search, points in asked:
-            search.tell([p["objective"] for p in scored[: len(points)]])
-            traces[h.target] += scored[: len(points)]
-            scored = scored[len(points) :]
-            tick(len(points))
-    return [Found(traces[h.target], search.recommendation()) for h, search in running]
-
-
-class _Judge:
-    """Evaluates candidates of many targets at once: utility, similarity to each sharer, objective."""
-
-    def __init__(self, scene: Scene, alpha: float, hunts: Sequence[_Hunt]) -> None:
-        self._scene, self._alpha = scene, alpha
-        self._max_new = scene.settings.get("max_new", scene.task.name)
-        ask = [(h, alone(bank_name(s)), f"sharer {s}") for h in hunts for s in h.sharers]
-        requests, slots = self._requests(ask)
-        with scene.stage("sharers' predictions", len(requests)) as tick:
-            texts = iter(self._texts(requests, slots, tick))
-        self._sharers = {h.target: [next(texts) for _ in h.sharers] for h in hunts}
-
-    @property
-    def draws(self) -> bool:
-        """Whether answers are sampled."""
-        return self._scene.engine.sampling is not None
-
-    def asked(self, hunts: Sequence[_Hunt]) -> Iterator[tuple[object, ...]]:
-        """Yield all that decides what searches find but the base and the code; adapters by what is in them."""
-        engine = self._scene.engine
-        yield self._scene.task.name, self._alpha, self._max_new
-        yield engine.batch_tokens, engine.read_tokens, engine.sampling
-        for h in hunts:
-            yield h.target, *h.start, h.layers, h.rule
-            yield tuple(engine.bank.hashes[name] for name in h.names)
-            yield tuple((e.id, e.prompt, e.gold) for e in h.examples)
-            yield tuple(map(tuple, self._sharers[h.target]))
-
-    def evaluate(self, candidates: Sequence[tuple[_Hunt, np.ndarray, str]]) -> list[dict[str, Any]]:
-        """Return a trace entry for each (target's search, weights, name among the search's candidates).
-
-        The name decides the random numbers when sampling, so it must not depend on who else is searched.
-        """
-        answers = self._answers([(h, h.mixture(w), name) for h, w, name in candidates])
-        return [self._entry(h, w, preds) for (h, w, _), preds in zip(candidates, answers, strict=True)]
-
-    def base(self, hunts: Sequence[_Hunt]) -> list[float]:
-        """Objective of the base, nothing merged, for each target."""
-        answers = self._answers([(h, BASE, "base") for h in hunts])
-        return [self._entry(h, np.zeros(0), a)["objective"] for h, a in zip(hunts, answers, strict=True)]
-
-    def _entry(self, hunt: _Hunt, weights: np.ndarray, preds: list[str]) -> dict[str, Any]:
-        task = self._scene.task
-        gain = utility(task, [e.gold for e in hunt.examples], preds, search=True)
-        alike = [utility(task, theirs, preds, search=True) for theirs in self._sharers[hunt.target]]
-        objective = gain - self._alpha * float(np.mean(alike))
-        return {"weights": weights.tolist(), "utility": gain, "similarity": alike, "objective": objective}
-
-    def _answers(self, ask: Sequence[tuple[_Hunt, Mixture, str]]) -> list[list[str]]:
-        """Answer each search's examples with a mixture."""
-        return self._texts(*self._requests(ask))
-
-    def _requests(self, ask: Sequence[tuple[_Hunt, Mixture, str]]) -> tuple[list[Request], list[list[int]]]:
-        """List what to ask, and which answer is each example's; a prompt that comes twice is asked once when greedy."""
-        requests, slots = list[Request](), list[list[int]]()
-        for hunt, mixture, name in ask:
-            seen: dict[str, int] = {}
-            slots.append([])
-            for example in hunt.examples:
-                if self.draws or example.prompt not in seen:
-                    seen[example.prompt] = len(requests)
-                    key = (hunt.target, name, example.id)
-                    requests.append(Request(example.prompt, mixture, example.gold, key))
-                slots[-1].append(seen[example.prompt])
-        return requests, slots
-
-    def _texts(
-        self, requests: Sequence[Request], slots: Sequence[Sequence[int]], tick: Tick = nothing
-    ) -> list[list[str]]:
-        texts = self._scene.engine.generate(requests, self._max_new, tick)
-        return [[texts[i] for i in own] for own in slots]
-
-
-def _best(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:
+def _best(judge: Judge, hunts: Sequence[Hunt]) -> list[Personal]:
     """Evaluate the recommendation; deploy the best point evaluated, the earliest of equals."""
     points = [h.recommendation for h in hunts]
-    # Often it is a point of the search, whose answers are known; where they are drawn, they are drawn anew.
+    # Often it is a point of the search, whose answers are known. Sampled answers are drawn again.
     known = [None if judge.draws else _seen(h, w) for h, w in zip(hunts, points, strict=True)]
     fresh = [(h, w, "recommended") for h, w, k in zip(hunts, points, known, strict=True) if k is None]
     found = iter(judge.evaluate(fresh) if fresh else [])
@@ -244,12 +131,12 @@ def _best(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:
     return chosen
 
 
-def _seen(hunt: _Hunt, weights: np.ndarray) -> dict[str, Any] | None:
+def _seen(hunt: Hunt, weights: np.ndarray) -> dict[str, Any] | None:
     """Return the entry of a point that the search has evaluated; None where it has not."""
     return next((e for e in hunt.trace if e["weights"] == weights.tolist()), None)
 
 
-def _recommended(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:
+def _recommended(judge: Judge, hunts: Sequence[Hunt]) -> list[Personal]:
     """Deploy the recommendation as it is, or the base where its objective is strictly above the best seen."""
     chosen = []
     for hunt, base in zip(hunts, judge.base(hunts), strict=True):
@@ -264,9 +151,7 @@ def _recommended(judge: _Judge, hunts: Sequence[_Hunt]) -> list[Personal]:
     return chosen
 
 
-def _personal(
-    hunt: _Hunt, weights: np.ndarray, recommended: dict[str, Any], best: dict[str, Any]
-) -> Personal:
+def _personal(hunt: Hunt, weights: np.ndarray, recommended: dict[str, Any], best: dict[str, Any]) -> Personal:
     notes = {
         "sharers": list(hunt.sharers),
         "weights": weights.tolist(),
@@ -274,7 +159,7 @@ def _personal(
         "recommended": recommended,
         "trace": hunt.trace,
     }
-    # Weights of exactly zero (NGOpt starts there) merge nobody.
+    # Weights of exactly zero (NGOpt starts there) merge no sharer.
     merged = tuple(
         s
         for s, w in zip(hunt.sharers, np.abs(weights.reshape(-1, len(hunt.sharers))).sum(0), strict=True)

@@ -1,6 +1,6 @@
-"""Gradient-free search over merge weights: nevergrad, asked in whole populations where that changes nothing.
+"""Gradient-free search over merge weights with nevergrad, in whole populations where that gives the same points.
 
-What it found is kept by the content of all that decides it, so that a known search is not replayed point by point.
+Results are cached, so a known search is not replayed point by point.
 """
 
 from __future__ import annotations
@@ -12,20 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prime_audit.community.store import code_sha256
-from prime_audit.engine.batches import Tick
+from prime_audit.cache.numeric import code_sha256
+from prime_audit.engine.batches import Progress, Tick
 from prime_audit.engine.memo import Arrays, key_of
 
 if TYPE_CHECKING:
     from prime_audit.engine.engine import Engine
 
 OPTIMIZERS = {"cma": "CMA", "ngopt": "NGOpt", "ngiohtuned": "NgIohTuned", "tbpsa": "TBPSA"}
-"""Our word → nevergrad's registry name (paper, Figure 4)."""
+"""Our name → nevergrad's registry name (paper, Figure 4)."""
 BOX = 1.5
-"""Merge weights lie in [−1.5, 1.5]."""
-CODE = ("prime/prime.py", "prime/search.py", "lamp/metrics.py", "lamp/tasks.py")
-LIBRARIES = ("nevergrad", "cma", "numpy", "scipy", "scikit-learn", "rapidfuzz", "rouge-score")
-"""What decides a search beside what is asked of the model: points come from it, and objectives."""
+"""Bound of merge weights: [−1.5, 1.5]."""
 ENTRY = ("weights", "utility", "similarity", "objective")
 """Fields of a trace's entries."""
 
@@ -46,19 +43,19 @@ class Search:
                 space, budget=budget, num_workers=1
             )
         self._budget, self._asked = budget, list[Any]()
-        self.told = 0
+        self.evaluated = 0
 
     @property
     def done(self) -> bool:
         """Whether the budget is spent."""
-        return self.told >= self._budget
+        return self.evaluated >= self._budget
 
     def ask(self) -> list[np.ndarray]:
-        """Return the next candidates, float64 [d] each: all that can be asked before the next tell matters."""
+        """Return the next candidates, float64 [d] each: all that do not depend on the next ``tell``."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._asked = [self._optimizer.ask()]
-            for _ in range(min(self._queued(), self._budget - self.told - 1)):
+            for _ in range(min(self._queued(), self._budget - self.evaluated - 1)):
                 self._asked.append(self._optimizer.ask())
         return [np.array(c.value, dtype=np.float64) for c in self._asked]
 
@@ -68,7 +65,7 @@ class Search:
             warnings.simplefilter("ignore")
             for candidate, value in zip(self._asked, objectives, strict=True):
                 self._optimizer.tell(candidate, -float(value))
-        self.told += len(self._asked)
+        self.evaluated += len(self._asked)
         self._asked = []
 
     def recommendation(self) -> np.ndarray:
@@ -78,10 +75,10 @@ class Search:
             return np.array(self._optimizer.provide_recommendation().value, dtype=np.float64)
 
     def _queued(self) -> int:
-        """How many more candidates the optimizer has drawn already, so that asking them now changes nothing.
+        """How many more candidates the optimizer has drawn already, so that asking for them now changes nothing.
 
-        CMA keeps a queue; TBPSA draws a generation from one centre. Anything else decides point by point, and
-        some (Cobyla inside NGOpt) would wait for ever for the answer to the first.
+        CMA has a queue; TBPSA draws a generation from one centre. Others decide point by point, and some (Cobyla
+        inside NGOpt) would wait forever for the answer to the first.
         """
         inner = self._optimizer
         while hasattr(inner, "optim"):
@@ -111,23 +108,16 @@ def searched(
     search: Callable[[Tick], list[Found]],
     tick: Tick,
 ) -> list[Found]:
-    """Search, or read back what was found, one a target; ``asked`` is all that decides it but the model and the code.
+    """Search, or read cached results, one per target; ``asked`` is all that decides them except model and code.
 
     ``tick`` counts the ``total`` candidates either way.
     """
     if engine.keeper is None or not total:
         return search(tick)
-    left = total
-
-    def count(done: int) -> None:
-        nonlocal left
-        left -= done
-        tick(done)
-
-    key = key_of(engine.base, "search", code_sha256(CODE, LIBRARIES), asked)
-    found = _unpacked(engine.keeper.arrays(key, lambda: _packed(search(count))))
-    if left:
-        tick(left)
+    progress = Progress(tick)
+    key = key_of(engine.base, "search", code_sha256("search"), asked)
+    found = _unpacked(engine.keeper.arrays(key, lambda: _packed(search(progress))))
+    progress.finish(total)
     return found
 
 

@@ -1,178 +1,264 @@
-"""A sheet laid out for reading: per task its utility columns, and per game and attack its leakage columns."""
+"""Every column that a run or a leaderboard shows, declared once: what it takes, and what it means.
+
+A row added to ``FIGURES`` or ``PANEL`` appears on the terminal, in Markdown, on the page and in a module's card; its
+``fields`` in CSV and JSON.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from prime_audit.games.deal import GAMES, drawn
-from prime_audit.report.sheet import Figure, Judged, Sheet
-from prime_audit.report.tables import AUC, BASE, CONTROLS, is_leakage
+from prime_audit.audit.auc import FPRS
+from prime_audit.audit.verdict import BLIND
+from prime_audit.report.sheet import Figure, Judged
+from prime_audit.report.table import Cell
 
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a task's table: a figure of every method, or its difference to the baseline."""
-
-    metric: str
-    """The figures' metric."""
-    title: str
-    """For instance accuracy ↑, Δ np, AUC − base."""
-    cells: tuple[Figure | None, ...]
-    """One a method of the task; None where nothing was reported."""
-    compared: bool = False
-    """Whether the figures' differences are shown, not their values."""
-
-    @property
-    def better(self) -> int:
-        """1 where higher is better, −1 where lower is, 0 where neither is."""
-        directions = {c.higher_is_better for c in self.cells if c and c.higher_is_better is not None}
-        return 0 if len(directions) != 1 else 1 if directions == {True} else -1
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Group:
-    """The leakage of one game and attack on one task."""
+class Shown(NamedTuple):
+    """A figure with the control panels of its records: one for each that judged it."""
 
-    game: str | None
-    """Who is a member."""
-    attack: str | None
-    """The score used."""
-    columns: tuple[Column, ...]
-    """AUC, AUC base, AUC − base: those that are there."""
-    controls: tuple[Column, ...]
-    """What the other controls reached: words, length, similarity alone."""
-    leaks: tuple[tuple[Judged, ...], ...]
-    """[methods]: control panels, one a record."""
-
-    @property
-    def drawn(self) -> bool:
-        """Whether the game drew its members at random."""
-        return drawn(self.game)
-
-    @property
-    def says(self) -> str | None:
-        """What the game's verdict can say, in one line; None of a game that is not the suite's."""
-        game = GAMES.get(self.game or "")
-        return game.says if game else None
-
-    @property
-    def telling(self) -> bool:
-        """Whether it has a verdict that can stand."""
-        return self.drawn and any(self.leaks)
+    figure: Figure
+    panels: tuple[Judged, ...] = ()
 
 
-@dataclass(frozen=True)
-class TaskView:
-    """One task."""
+@dataclass(frozen=True, kw_only=True)
+class Column(Generic[T]):
+    """One column."""
 
-    task: str
-    """Its name."""
-    methods: tuple[str, ...]
-    """Labels of the methods that have a figure on it, in the sheet's order."""
-    utility: tuple[Column, ...]
-    """Each metric, followed by its difference where there is one."""
-    groups: tuple[Group, ...]
-    """Leakage by game and attack, the first shown first: those whose verdict can stand, then the rest as reported."""
-
-
-def views(sheet: Sheet) -> tuple[TaskView, ...]:
-    """Lay a sheet out, one view a task that has figures.
-
-    Raises
-    ------
-    ValueError
-        Where a figure or panel names a task or method that the sheet does not, or a figure stands there twice.
-    """
-    _check(sheet)
-    by_task: dict[str, list[Figure]] = {task: [] for task in sheet.tasks}
-    for figure in sheet.figures:
-        by_task[figure.task].append(figure)
-    leaks: dict[tuple[str, ...], list[Judged]] = {}
-    for judged in sheet.leaks:
-        leak = judged.leak
-        leaks.setdefault((leak.task, leak.method, leak.game, leak.attack), []).append(judged)
-    return tuple(_view(task, found, sheet, leaks) for task, found in by_task.items() if found)
+    name: str
+    """Its name; of a panel's column the head too."""
+    cell: Callable[[T], Cell] | None = None
+    """What is shown; None if it is in files only."""
+    head: Callable[[str, Sequence[Figure]], str] = lambda metric, figures: metric
+    """(metric, its figures) → the head in a task's table."""
+    fields: Mapping[str, Callable[[T], object]] = field(default_factory=dict)
+    """Columns of table.csv and entries of table.json, in full precision."""
+    help: str = ""
+    """What it means, in one clause of the legend."""
 
 
-def _check(sheet: Sheet) -> None:
-    seen = set()
-    for f in sheet.figures:
-        key = (f.task, f.method, f.metric, f.game, f.attack)
-        if key in seen:
-            raise ValueError(f"two figures of {' '.join(map(str, key))}")
-        seen.add(key)
-    named = {(f.task, f.method) for f in sheet.figures} | {(x.leak.task, x.leak.method) for x in sheet.leaks}
-    for task, method in sorted(named):
-        if task not in sheet.tasks or method not in sheet.methods:
-            raise ValueError(f"the sheet has no task {task} or no method {method}")
+def _value_head(metric: str, figures: Sequence[Figure]) -> str:
+    directions = {f.higher_is_better for f in figures} - {None}
+    arrow = "" if len(directions) != 1 else " ↑" if True in directions else " ↓"
+    return (metric.replace("auc", "AUC").replace("_", " ") if figures[0].of_a_game else metric) + arrow
 
 
-def _view(
-    task: str, figures: Sequence[Figure], sheet: Sheet, leaks: Mapping[tuple[str, ...], Sequence[Judged]]
-) -> TaskView:
-    present = {f.method for f in figures}
-    methods = tuple(m for m in sheet.methods if m in present)
-    attacked: dict[tuple[str | None, str | None], list[Figure]] = {}
-    for f in figures:
-        if _of_a_game(f):
-            attacked.setdefault((f.game, f.attack), []).append(f)
-    for of_task, _, *group in leaks:
-        if of_task == task:
-            attacked.setdefault((group[0], group[1]), [])
-    groups = []
-    for (game, attack), own in attacked.items():
-        panels = tuple(tuple(leaks.get((task, m, str(game), str(attack)), ())) for m in methods)
-        groups.append(_group(game, attack, own, methods, panels))
-    utility = [f for f in figures if not _of_a_game(f)]
-    shown = sorted(groups, key=lambda group: not group.telling)
-    return TaskView(task, methods, tuple(_utility(utility, methods)), tuple(shown))
+def _difference_head(_metric: str, figures: Sequence[Figure]) -> str:
+    """Name what is subtracted: np, base, or several with a slash."""
+    names = dict.fromkeys(f.baseline for f in figures if f.baseline and f.difference is not None)
+    return f"{'AUC −' if figures[0].of_a_game else 'Δ'} {'/'.join(names)}"
 
 
-def _of_a_game(figure: Figure) -> bool:
-    """Whether a figure is of leakage: by its metric, or because a game was played for it."""
-    return is_leakage(figure.metric) or figure.game is not None
+def _value(x: Shown) -> Cell:
+    f = x.figure
+    why = f.reason if f.value is None or f.ci is None else None
+    return Cell(f.value, f.ci, rank=1 if f.rank and f.rank[0] == 1 else 0, reason=why)
 
 
-def _utility(figures: Sequence[Figure], methods: Sequence[str]) -> Iterable[Column]:
-    for metric in dict.fromkeys(f.metric for f in figures):
-        plain = Column(metric, metric, _cells(figures, metric, methods))
-        arrow = {1: " ↑", -1: " ↓", 0: ""}[plain.better]
-        yield Column(metric, metric + arrow, plain.cells)
-        if baselines := _baselines(plain.cells):
-            yield Column(metric, f"Δ {baselines}", plain.cells, compared=True)
+def _difference(x: Shown) -> Cell:
+    """Return the difference; its reason is the value's, or why the two could not be compared."""
+    f = x.figure
+    lacking = f.difference is None or f.difference_ci is None
+    why = f.reason if lacking and (f.value is None or f.baseline) else None
+    return Cell(f.difference, f.difference_ci, signed=True, reason=why)
 
 
-def _group(
-    game: str | None,
-    attack: str | None,
-    figures: Sequence[Figure],
-    methods: Sequence[str],
-    leaks: tuple[tuple[Judged, ...], ...],
-) -> Group:
-    def column(metric: str) -> Column:
-        return Column(metric, leak_title(metric), _cells(figures, metric, methods))
-
-    present = list(dict.fromkeys(f.metric for f in figures))
-    columns = [column(metric) for metric in (AUC, BASE) if metric in present]
-    if AUC in present and (baselines := _baselines(columns[0].cells)):
-        columns.append(Column(AUC, f"AUC − {baselines}", columns[0].cells, compared=True))
-    rest = [column(metric) for metric in present if metric not in (AUC, BASE)]
-    return Group(game, attack, tuple(columns), tuple(rest), leaks)
+def _place(x: Shown) -> Cell:
+    best, worst = x.figure.rank or (0, 0)
+    return Cell(text=None if not best else str(best) if best == worst else f"{best}–{worst}")
 
 
-def leak_title(metric: str) -> str:
-    """Name an AUC or a control of it for a reader: AUC, AUC base, AUC words alone."""
-    if metric == BASE:
-        return "AUC base"
-    return f"AUC {CONTROLS[metric]}" if metric in CONTROLS else metric.replace("auc", "AUC").replace("_", " ")
+def _verdict(x: Shown) -> Cell:
+    """Count the verdicts of one or several records: leaks, or leaks 2/3, confounded 1/3."""
+    counted = Counter(one.leak.verdict for one in x.panels)
+    several = len(counted) > 1
+    said = [f"{word} {n}/{len(x.panels)}" if several else word for word, n in counted.most_common()]
+    why = dict.fromkeys(one.leak.why for one in x.panels)
+    return Cell(text=", ".join(said) or None, reason="; ".join(why) or None)
 
 
-def _cells(figures: Sequence[Figure], metric: str, methods: Sequence[str]) -> tuple[Figure | None, ...]:
-    by_method = {f.method: f for f in figures if f.metric == metric}
-    return tuple(by_method.get(m) for m in methods)
+def _limit(name: str, place: int) -> Callable[[Any], object]:
+    """Return a getter of one end of a pair that may be None."""
+    pair = attrgetter(name)
+    return lambda x: (pair(x) or (None, None))[place]
 
 
-def _baselines(cells: Iterable[Figure | None]) -> str:
-    """Name what is subtracted, empty where nothing is: np, base, or several with a slash."""
-    return "/".join(dict.fromkeys(c.baseline for c in cells if c and c.baseline and c.difference is not None))
+def _plain(*names: str) -> Iterable[Column[Shown]]:
+    """Declare attributes of a figure that are in files only."""
+    return (Column(name=name, fields={name: attrgetter(f"figure.{name}")}) for name in names)
+
+
+FIGURES: tuple[Column[Shown], ...] = (
+    *_plain("task", "method", "metric", "game", "attack"),
+    Column(
+        name="value",
+        cell=_value,
+        head=_value_head,
+        fields={
+            "value": attrgetter("figure.value"),
+            "lo": _limit("figure.ci", 0),
+            "hi": _limit("figure.ci", 1),
+        },
+    ),
+    Column(
+        name="place",
+        cell=_place,
+        head=lambda *_: "place",
+        fields={"best_place": _limit("figure.rank", 0), "worst_place": _limit("figure.rank", 1)},
+    ),
+    *_plain("n", "targets", "baseline"),
+    Column(
+        name="difference",
+        cell=_difference,
+        head=_difference_head,
+        fields={
+            "difference": attrgetter("figure.difference"),
+            "difference_lo": _limit("figure.difference_ci", 0),
+            "difference_hi": _limit("figure.difference_ci", 1),
+        },
+    ),
+    Column(
+        name="records",
+        fields={"seeds": lambda x: len(x.figure.seeds), "records": lambda x: " ".join(x.figure.sources)},
+    ),
+    *_plain("reason"),
+    Column(
+        name="verdict",
+        cell=_verdict,
+        head=lambda *_: "verdict",
+    ),
+)
+"""Of a figure, in the order of table.csv."""
+SHOWN: Mapping[str, Column[Shown]] = {c.name: c for c in FIGURES if c.cell}
+"""Those that a task's table shows, by name."""
+
+
+def no_base(x: Judged) -> str | None:
+    """Say why a verdict has no difference to the base's AUC; None where it has one."""
+    if x.gap is None:
+        return "the record holds no difference to the unmerged base's AUC"
+    return None if x.gap.difference is not None else x.gap.reason or "the record does not say why"
+
+
+def _over_base(x: Judged) -> Cell:
+    difference, ci = (x.gap.difference, x.gap.ci) if x.gap else (None, None)
+    return Cell(difference, ci, signed=True, reason=no_base(x))
+
+
+def _p(of_drawn: bool) -> Callable[[Judged], Cell]:
+    """Show the p-value under the name of what it tests: the AUC, or what that has over the base's."""
+    return lambda x: Cell(x.leak.p_adjusted if x.game.drawn is of_drawn else None)
+
+
+def _bound(x: Judged) -> Cell:
+    known = x.leak.epsilon is not None and x.leak.epsilon_ceiling is not None
+    return Cell(text=f"{x.leak.epsilon:.2f} of {x.leak.epsilon_ceiling:.2f}" if known else "–")
+
+
+def _rate(limit: str) -> Callable[[Judged], object]:
+    return lambda x: x.leak.tpr.get(limit)
+
+
+def _rates(x: Judged) -> Cell:
+    rates = ("–" if rate is None else f"{rate:.2f}".lstrip("0") for rate in x.leak.tpr.values())
+    return Cell(text=" ".join(rates))
+
+
+PANEL: tuple[Column[Judged], ...] = (
+    Column(name="game", cell=lambda x: Cell(text=x.leak.game)),
+    Column(name="attack", cell=lambda x: Cell(text=x.leak.attack)),
+    Column(
+        name="AUC",
+        cell=lambda x: Cell(x.leak.auc, x.leak.ci),
+        help="how often a member scores above a non-member (½: guessing)",
+    ),
+    Column(name="over base", cell=_over_base, help="AUC minus the unmerged base's"),
+    Column(
+        name="best control",
+        cell=lambda x: Cell(text=(x.leak.best_control or "–").replace("_", " ")),
+        fields={"best_control": attrgetter("leak.best_control")},
+    ),
+    Column(
+        name="over control",
+        cell=lambda x: Cell(x.leak.over_control, x.leak.over_control_ci, signed=True),
+        fields={
+            "over_control": attrgetter("leak.over_control"),
+            "over_control_lo": _limit("leak.over_control_ci", 0),
+            "over_control_hi": _limit("leak.over_control_ci", 1),
+        },
+        help="AUC minus the best control's",
+    ),
+    Column(
+        name="p AUC",
+        cell=_p(False),
+        fields={"p_auc": lambda x: _p(False)(x).value},
+        help="how often relabelled members give an AUC as high",
+    ),
+    Column(
+        name="p over base",
+        cell=_p(True),
+        fields={"p_over_base": lambda x: _p(True)(x).value},
+        help="how often they give as much over base (both Holm-corrected over attacks)",
+    ),
+    Column(
+        name="TPR",
+        cell=_rates,
+        fields={f"tpr_{fpr:g}": _rate(f"{fpr:g}") for fpr in FPRS},
+        help=f"share of members found at {', '.join(f'{100 * fpr:g}' for fpr in FPRS)} % FPR",
+    ),
+    Column(
+        name="ε ≥",
+        cell=_bound,
+        fields={"epsilon": attrgetter("leak.epsilon"), "epsilon_ceiling": attrgetter("leak.epsilon_ceiling")},
+        help="lower bound on ε, of the highest possible",
+    ),
+    Column(
+        name="verdict",
+        cell=lambda x: Cell(text=x.leak.verdict, reason=x.leak.why),
+        fields={"verdict": attrgetter("leak.verdict"), "verdict_reason": attrgetter("leak.why")},
+    ),
+)
+"""Of a control panel."""
+MEANINGS: Mapping[str, str] = {c.name: c.help for c in PANEL if c.help}
+"""What each column of a panel means: the one place that every legend quotes."""
+VERDICTS: Mapping[str, str] = {
+    "leaks": "p over base (or a bound on ε above 0) shows members, in a game that drew them at random",
+    "confounded": "the sides differ (p AUC), but the game cannot say by what, or in the wrong direction",
+    "no leak found": f"no test shows any, and the interval ends below {BLIND:g}",
+    "too few to say": f"an AUC of {BLIND:g} cannot be excluded, or the data carry no test",
+}
+"""What each verdict means; the whole rule is in prime_audit/audit/verdict.py."""
+LEGEND = tuple(
+    "; ".join(f"{name}: {meaning}" for name, meaning in meanings.items()) + "."
+    for meanings in (MEANINGS, VERDICTS)
+)
+"""The legend of a control panel."""
+
+
+def cautions(x: Judged) -> list[tuple[str, str]]:
+    """Name the items that an attack does not score, or that are on both sides of its game: (of what, how many)."""
+    attack = f"{x.leak.attack}, game {x.leak.game}"
+    counted = (
+        (attack, x.leak.undefined, "undefined (they count with their target's median)"),
+        (attack, x.leak.undefined_base, "undefined under the unmerged base"),
+        (
+            f"game {x.leak.game}",
+            x.leak.both_sides,
+            "on both sides: their text is a member's and a non-member's",
+        ),
+    )
+    total = x.leak.members + x.leak.others
+    return [(of, f"{count} of {total:,} items {what}") for of, count, what in counted if count]
+
+
+def remark(x: Judged) -> str:
+    """Say in one line what a verdict rests on: items, cautions, and the p before correction."""
+    sizes = f"{x.leak.members:,} member and {x.leak.others:,} other items"
+    alone = [] if x.leak.p is None else [f"p before correction {x.leak.p:.3f}"]
+    return "; ".join([sizes, *(line for _, line in cautions(x)), *alone])

@@ -1,51 +1,64 @@
-"""A single run as a sheet."""
+"""A run's record as a sheet, and the files that every run leaves of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
-from prime_audit.folder import RECORD
+from prime_audit.folder import RECORD, write_atomic
 from prime_audit.record import Comparison, Record, Result
-from prime_audit.report import panel
-from prime_audit.report import tables as board
-from prime_audit.report.page_data import PARAMETERS
-from prime_audit.report.sheet import Figure, Judged, Sheet, Source
+from prime_audit.report import frontier, page, text
+from prime_audit.report.columns import cautions
+from prime_audit.report.games import note_of
+from prime_audit.report.sheet import AUC, Figure, Sheet, Source, is_leakage, judged
 
 _READING = (
-    "Does personalisation help its user, and whom does it leak? Each task's figures stand in a table and as marks on a "
-    "frontier; any of them opens the record, the control panel and the parameters behind it.",
-    "Utility pools the questions of all targets. An interval says more than the order.",
+    "Does personalisation help its user, and whom does it leak?",
+    "Utility pools the questions of all targets; the best value of a column is bold, the second best underlined. An "
+    "interval says more than the order. Δ np is the method minus the non-personalised model on the same questions.",
+    "AUC is the attack's, per target, averaged over targets: ½ is chance, and distance from ½ in either direction is "
+    "signal. It is not ranked: members are chosen by similarity, so part of it is there before any model is "
+    "personalised. That part is AUC base, the same score from the unmerged base; AUC − base is what merging adds.",
+    "n/a: the figure does not apply; a method that merges nobody has no members. Its reason is the footnote.",
 )
-_MISSING = "— is no 0.5: a method that merges nobody has no members."
+
+
+def render_all(record: Record, folder: Path) -> None:
+    """Write tables, frontier and index.html into ``folder``, each whole or not at all."""
+    sheet = sheet_of(record, "run")
+    write_atomic(folder / "table.md", [text.markdown(sheet)])
+    write_atomic(folder / "table.csv", [text.csv(sheet)])
+    write_atomic(folder / "index.html", [page.render(sheet)])
+    for form, content in frontier.draw(sheet, record.intervals.level).items():
+        write_atomic(folder / f"frontier.{form}", [content])
 
 
 def sheet_of(record: Record, name: str) -> Sheet:
-    """Arrange one run's record as a sheet that lies beside its ``record.json``; ``name`` stands for the run."""
+    """Arrange one run's record as a sheet beside its ``record.json``; ``name`` stands for the run."""
     compared: dict[tuple[str | None, ...], Comparison] = {}
-    for c in record.comparisons:  # of several the first is shown, as in the tables
+    for c in record.comparisons:  # of several baselines the first is shown
         compared.setdefault((c.task, c.method, c.metric, c.game, c.attack), c)
     tasks = tuple(dict.fromkeys(r.task for r in record.results))
     methods = dict.fromkeys([*record.methods, *(r.method for r in record.results)])
+    leaks = judged(record, name)
+    warned = [f"{x.leak.task}: {of}: {line}" for x in leaks for of, line in cautions(x)]
     return Sheet(
         name=name,
         title=f"What personalisation gives, and what it gives away: {', '.join(tasks)}",
-        about=(*_READING, *(line.replace("*", "") for line in board.READING), _MISSING),
+        about=_READING,
         command=record.command,
         model=record.model.name,
         tasks=tasks,
-        methods={method: {PARAMETERS: record.methods.get(method, {})} for method in methods},
+        methods={method: {"parameters": record.methods.get(method, {})} for method in methods},
         figures=tuple(
             _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name)
             for r in record.results
         ),
-        leaks=tuple(Judged(leak, name, gap) for leak, gap in panel.judged(record)),
+        leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
-        notes=(*_notes(record), *(panel.LEGEND if panel.stands(record) else ())),
-        warnings=(
-            *(f"failed: {failure.line()}" for failure in record.failures),
-            *record.warnings,
-            *(f"{task}: {line}" for task in tasks for line in panel.warnings(record, task)),
-        ),
+        notes=tuple(_notes(record, tasks)),
+        failures=tuple(failure.line() for failure in record.failures),
+        warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
     )
 
 
@@ -70,10 +83,55 @@ def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
     )
 
 
-def _notes(record: Record) -> Iterable[str]:
-    """Say what the tables rest on: once where all tasks agree, else task by task."""
-    tables = board.rows(record)
-    lines = dict.fromkeys(line for table in tables for line in table.notes)
-    for line in lines:
-        tasks = [table.task for table in tables if line in table.notes]
-        yield line if len(tasks) == len(tables) else f"{', '.join(tasks)}: {line}"
+def _notes(record: Record, tasks: Sequence[str]) -> Iterator[str]:
+    """Say what the figures rest on: once where all tasks agree, else task by task."""
+    by_task = {task: [*_of_task(record, task)] for task in tasks}
+    for line in dict.fromkeys(line for lines in by_task.values() for line in lines):
+        having = [task for task in tasks if line in by_task[task]]
+        yield line if len(having) == len(tasks) else f"{', '.join(having)}: {line}"
+
+
+def _of_task(record: Record, task: str) -> Iterator[str]:
+    results = [r for r in record.results if r.task == task and r.value is not None]
+    utility = [r for r in results if not is_leakage(r.metric)]
+    aucs = [r for r in record.results if r.task == task and r.metric == AUC]
+    verdicts = {(x.game, x.attack) for x in record.leaks if x.task == task}
+    played = [(r.game, r.attack) for r in aucs]
+    telling = (key for key in played if key in verdicts and note_of(key[0], record.plugins).drawn)
+    shown = next(telling, next(iter(played), None))  # as the tables show it
+    attacked = [r for r in aucs if r.value is not None and (r.game, r.attack) == shown]
+    level, draws = f"{100 * record.intervals.level:g} %", record.intervals.draws
+    units = ["utility over users"] * bool(utility) + ["leakage over sharers and targets"] * bool(attacked)
+    yield f"Intervals: {level} bootstrap percentiles, {draws} draws; {'; '.join(units)}."
+    if utility:
+        yield f"Utility: {_span(r.n for r in utility)} questions of {_span(r.targets for r in utility)} targets."
+    if any(r.metric == "f1" for r in utility):
+        yield "f1: percentile intervals lean low: a resample may lack a class, which then counts 0."
+    if attacked:
+        items, targets = _span(r.n for r in attacked), _span(r.targets for r in attacked)
+        sharers = [r.member_sharers for r in attacked if r.member_sharers is not None]
+        members = f", members from {_span(sharers)} sharers" if sharers else ""
+        how = f"game {attacked[0].game}, attack {attacked[0].attack}"
+        yield f"Leakage: {how}; {items} scored items of {targets} targets{members}."
+    if of := next((r for r in aucs if note_of(r.game, record.plugins).samples), None):
+        yield from _sampling(record, of)
+
+
+def _sampling(record: Record, of: Result) -> Iterator[str]:
+    """Say of a game that it samples its non-members, and how many items are on each side."""
+    settings = record.spec.get("settings")
+    own = settings.get(of.task) if isinstance(settings, dict) else None
+    each = own.get("nonmember_items", 0) if isinstance(own, dict) else 0
+    if not each:
+        return
+    leaks = [x for x in record.leaks if (x.task, x.game, x.attack) == (of.task, of.game, of.attack)]
+    members, others = [x.members for x in leaks], [x.others for x in leaks]
+    sides = f"; {_span(members)} member items, {_span(others)} non-member items" if leaks else ""
+    seed = record.seeds.get("run")
+    yield f"Non-members sampled: {each} of each other sharer's items (all of fewer), seed {seed}{sides}."
+
+
+def _span(numbers: Iterable[int]) -> str:
+    """``7``, or ``7–9`` where rows differ."""
+    low, high = min(values := list(numbers)), max(values)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prime_audit.io.markup import plain
-from prime_audit.record import Record, Result
-from prime_audit.report import tables as board
 from prime_audit.report.series import COLOURS, MARKERS, alpha_of, series_of
+from prime_audit.report.sheet import AUC, BASE, Sheet
+from prime_audit.report.sheet import Figure as Number
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -39,7 +39,7 @@ Look = Mapping[str, Any]
 """Keywords of matplotlib: the colour and marker of a series."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """One method on one task."""
 
@@ -49,11 +49,11 @@ class Point:
     """Its label without alpha: points of a series are one method, and joined."""
     alpha: float | None
     """PriME's penalty, where the method has one."""
-    utility: Result
+    utility: Number
     """The task's first metric."""
-    auc: Result | None
+    auc: Number | None
     """Leakage; None where the method has no members."""
-    base: Result | None = None
+    base: Number | None
     """The same items scored by the unmerged base; None where there is none."""
 
 
@@ -63,58 +63,45 @@ class Panel:
 
     task: str
     """The task's name."""
-    points: tuple[Point, ...] = field(default=())
-    """In the order of the record."""
+    points: tuple[Point, ...]
+    """In the order of the sheet."""
 
 
-def draw(record: Record) -> dict[str, bytes]:
-    """Draw the frontier -> ``{"svg": …, "png": …}``; equal records give equal bytes (for one matplotlib)."""
-    return draw_panels(panels(record), record.intervals.level)
+def draw(sheet: Sheet, level: float, forms: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
+    """Draw a sheet whose intervals cover ``level``, in each of ``forms``.
 
-
-def draw_panels(
-    all_panels: Sequence[Panel], level: float, forms: Sequence[str] = ("svg", "png")
-) -> dict[str, bytes]:
-    """Draw panels whose intervals cover ``level`` -> the picture in each of ``forms``."""
+    Equal sheets give equal bytes (for one matplotlib).
+    """
     import matplotlib
 
     with matplotlib.rc_context(dict(_STYLE)):
-        figure = _figure(all_panels, level)
+        figure = _figure(panels(sheet), level)
         unsaid = {"svg": {"Date": None}, "png": {"Software": None}}
         return {form: _save(figure, form, unsaid[form]) for form in forms}
 
 
-def panels(record: Record) -> tuple[Panel, ...]:
-    """Pair each method's utility with its leakage, task by task."""
-    return tuple(
-        Panel(task, tuple(_points(record, task))) for task in dict.fromkeys(r.task for r in record.results)
-    )
+def panels(sheet: Sheet) -> tuple[Panel, ...]:
+    """Pair each method's utility with its leakage, task by task: the first game and attack that has a figure."""
+    return tuple(Panel(task, tuple(_points(sheet, task))) for task in sheet.tasks)
 
 
-def _points(record: Record, task: str) -> list[Point]:
-    results = [r for r in record.results if r.task == task]
-    params = {method: by_task.get(task, {}) for method, by_task in record.methods.items()}
-    return points(results, board.leakage(record, task), params)
-
-
-def points(
-    results: Sequence[Result],
-    shown: tuple[str | None, str | None],
-    params: Mapping[str, Mapping[str, Any]],
-) -> list[Point]:
-    """Pair one task's first metric with the AUC of the (game, attack) ``shown``; ``params``: by method, in force."""
-    metric = next((r.metric for r in results if not board.is_leakage(r.metric)), None)
-    attacked = {
-        (r.method, r.metric): r for r in results if (r.game, r.attack) == shown and r.value is not None
-    }
-    found = []
-    for r in results:
-        if r.metric == metric and r.value is not None:
-            base = attacked.get((r.method, board.BASE))
-            auc = attacked.get((r.method, board.AUC))
-            alpha = alpha_of(r.method, params.get(r.method, {}))
-            found.append(Point(r.method, series_of(r.method), alpha, r, auc, base))
-    return found
+def _points(sheet: Sheet, task: str) -> list[Point]:
+    figures = [f for f in sheet.figures if f.task == task and f.value is not None]
+    shown = next(((f.game, f.attack) for f in figures if f.metric == AUC), None)
+    metric = next((f.metric for f in sheet.figures if f.task == task and not f.of_a_game), None)
+    attacked = {(f.method, f.metric): f for f in figures if (f.game, f.attack) == shown}
+    return [
+        Point(
+            method=f.method,
+            series=series_of(f.method),
+            alpha=alpha_of(f.method, sheet.parameters(f.method, task)),
+            utility=f,
+            auc=attacked.get((f.method, AUC)),
+            base=attacked.get((f.method, BASE)),
+        )
+        for f in figures
+        if f.metric == metric
+    ]
 
 
 def _save(figure: Figure, form: str, metadata: dict[str, None]) -> bytes:
@@ -192,7 +179,7 @@ def _auc_limits(all_panels: Sequence[Panel]) -> tuple[float, float]:
     return min(values) - margin, max(values) + margin
 
 
-def _span(result: Result | None) -> tuple[float, ...]:
+def _span(result: Number | None) -> tuple[float, ...]:
     if result is None or result.value is None:
         return ()
     return (result.value, *(result.ci or ()))
@@ -237,7 +224,7 @@ def _draw_bases(axes: Axes, points: Sequence[Point], looks: Mapping[str, Look]) 
     axes.margins(y=0.3)
 
 
-def _value(result: Result | None) -> float:
+def _value(result: Number | None) -> float:
     assert result is not None
     assert result.value is not None
     return result.value

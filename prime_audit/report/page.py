@@ -11,11 +11,12 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from prime_audit.report.columns import views
+from prime_audit.report.columns import LEGEND
 from prime_audit.report.page_data import Packer
 from prime_audit.report.page_table import section
 from prime_audit.report.page_text import dump, link
 from prime_audit.report.sheet import Sheet
+from prime_audit.report.views import views
 
 SCRIPTS = ("data.js", "table.js", "detail.js", "points.js", "chart.js", "marks.js", "page.js")
 """In this order they are one script."""
@@ -27,18 +28,21 @@ _FEW = 4
 def render(sheet: Sheet) -> str:
     """Write a sheet as a page; equal sheets give equal text.
 
-    All that the sheet says is text, whatever it looks like: it is escaped, and the page's own policy allows no script
-    or style but the two that stand in it. Addresses become links where they are https or relative to the page.
+    All that the sheet says is escaped, and the page's own policy allows no script or style but its own. Addresses
+    become links where they are https or relative to the page.
 
     Raises
     ------
     ValueError
-        Where the sheet names what it does not have, holds a figure twice, or a figure is no finite number.
+        Where the sheet names what it does not have, holds a figure twice, or a figure is not finite.
     """
     packer = Packer(sheet)
     shown = views(sheet)
     data = packer.pack(shown)
     style, library, script = _asset("page.css"), _asset(LIBRARY), _script()
+
+    judged = any(panels for view in shown for group in view.groups for panels in group.panels)
+    legend = LEGEND if judged else ()
 
     def href(ids: Sequence[str]) -> str | None:
         """One record: its own place. Several: the list of them."""
@@ -54,10 +58,10 @@ def render(sheet: Sheet) -> str:
         lead=_paragraphs(sheet.about[:1]),
         model=escape(sheet.model),
         command=_command(sheet.command),
-        warnings=_warnings(sheet.warnings),
+        warnings=_warnings([*(f"failed: {line}" for line in sheet.failures), *sheet.warnings]),
         sections="\n".join(section(place, view, href) for place, view in enumerate(shown)),
         about=_folded("How to read this page", _paragraphs(sheet.about[1:]), "about"),
-        notes=_folded("What the figures rest on", _list(sheet.notes), "notes"),
+        notes=_folded("What the figures rest on", _list([*sheet.notes, *legend]), "notes"),
         records=_folded("Records", _records(data), "records-all"),
         data=dump(data),
         style=style,
@@ -92,22 +96,22 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _told(line: str) -> str:
-    """Escape a line; what stands between backticks is code, as in the files beside the page."""
+def _escaped(line: str) -> str:
+    """Escape a line; text between backticks is code, as in the files beside the page."""
     return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(line))
 
 
 def _paragraphs(lines: Iterable[str]) -> str:
-    return "\n".join(f"<p>{_told(line)}</p>" for line in lines)
+    return "\n".join(f"<p>{_escaped(line)}</p>" for line in lines)
 
 
 def _list(lines: Iterable[str]) -> str:
-    items = "\n".join(f"<li>{_told(line)}</li>" for line in lines)
+    items = "\n".join(f"<li>{_escaped(line)}</li>" for line in lines)
     return f"<ul>\n{items}\n</ul>" if items else ""
 
 
 def _warnings(lines: Sequence[str]) -> str:
-    """Few are shown, many are folded: the figures should be in sight."""
+    """Show a few, fold many: the figures should be in sight."""
     if len(lines) > _FEW:
         return _folded(
             f"{len(lines)} warnings to read before believing the figures", _list(lines), "warnings"
@@ -123,7 +127,7 @@ def _command(command: str) -> str:
     if not command:
         return ""
     return (
-        f'<p class="small">To make this again:</p>\n<div class="command"><pre><code id="command">{escape(command)}'
+        f'<p class="small">To build this again:</p>\n<div class="command"><pre><code id="command">{escape(command)}'
         '</code></pre><button type="button" id="copy" hidden>Copy</button></div>'
     )
 

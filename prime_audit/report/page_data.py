@@ -1,34 +1,27 @@
-"""A sheet as the compact JSON that the page's script reads: what is said often stands there once."""
+"""A sheet as the compact JSON that the page's script reads: what is said often is stored once."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from prime_audit.record import Comparison, Leak
-from prime_audit.report import panel
-from prime_audit.report.columns import Column, Group, TaskView
-from prime_audit.report.page_text import gapped, link, thousandths
+from prime_audit.record import failed
+from prime_audit.report.columns import LEGEND, PANEL, SHOWN, VERDICTS, remark
+from prime_audit.report.page_text import link, thousandths
 from prime_audit.report.series import COLOURS, MARKERS, alpha_of, series_of
 from prime_audit.report.sheet import Figure, Judged, Sheet
+from prime_audit.report.table import Cell, shown
+from prime_audit.report.views import Group, Placed, TaskView
 
-PARAMETERS = "parameters"
-"""Where a sheet's methods keep their parameters."""
 CELL = (
     *("value", "lo", "hi", "n", "targets", "reason", "difference", "difference_lo", "difference_hi"),
-    *("baseline", "best", "worst", "records", "seeds"),
+    *("baseline", "best", "worst", "records", "seeds", "failed"),
 )
 """Fields of a figure in their order: numbers in thousandths, texts and sets of records by their place."""
-LEAK = (
-    *("auc", "lo", "hi", "verdict", "why", "told", "p", "p_adjusted"),
-    *("control", "over", "over_lo", "over_hi", "tpr", "epsilon", "ceiling", "sizes"),
-    *("gap", "gap_lo", "gap_hi", "no_base"),
-)
-"""Fields of a control panel in their order; ``why`` is the place of a text with gaps, ``told`` what fills them;
-``gap`` is the AUC minus the unmerged base's."""
-SIZES = ("limits", "members", "others", "undefined", "undefined_base", "both_sides")
-"""What many control panels have in common: FPR limits, and counts of items."""
+ENTRY = ("text", "value", "lo", "hi", "signed", "reason")
+"""Fields of a cell of any declared column."""
 
 
 class Places:
@@ -51,7 +44,9 @@ class Packer:
 
     def __init__(self, sheet: Sheet) -> None:
         self.sheet = sheet
-        self.texts, self.cells, self.leaks, self.sizes, self.records, self.sets = (Places() for _ in range(6))
+        self.texts, self.cells, self.entries, self.leaks, self.records, self.sets = (
+            Places() for _ in range(6)
+        )
         self.records_of_sheet = [self.records.of(id) for id in sheet.sources]
 
     def pack(self, views: Sequence[TaskView]) -> dict[str, Any]:
@@ -61,31 +56,32 @@ class Packer:
         series = list(dict.fromkeys(map(series_of, methods)))
         return {
             "cell_fields": CELL,
-            "leak_fields": LEAK,
-            "size_fields": SIZES,
+            "entry_fields": ENTRY,
             "methods": methods,
             "series_of": [series.index(series_of(m)) for m in methods],
             "series": [_look(name, place, methods) for place, name in enumerate(series)],
             "tasks": tasks,
             "cells": [_trimmed(cell) for cell in self.cells.all()],
+            "entries": [_trimmed(entry) for entry in self.entries.all()],
+            "panel": [{"name": c.name, "help": c.help or None} for c in PANEL],
+            "verdicts": list(VERDICTS),
             "leaks": self.leaks.all(),
-            "sizes": self.sizes.all(),
             "sets": self.sets.all(),
             "records": [self._record(id) for id in self.records.all()],
-            "legend": panel.LEGEND,
+            "legend": LEGEND,
             "texts": self.texts.all(),
         }
 
     def _task(self, view: TaskView) -> dict[str, Any]:
-        said = [self.sheet.methods[m] for m in view.methods]
-        params = [params_of(x, view.task) for x in said]
+        params = [self.sheet.parameters(m, view.task) for m in view.methods]
+        notes = [notes_of(self.sheet.methods[m]) for m in view.methods]
         return {
             "name": view.task,
             "methods": [list(self.sheet.methods).index(m) for m in view.methods],
             "params": [self._lines(own) for own in params],
-            "said": [self._lines(notes_of(x)) for x in said],
+            "said": [self._lines(own) for own in notes],
             "alpha": [alpha_of(m, own) for m, own in zip(view.methods, params, strict=True)],
-            "utility": [self._column(column) for column in view.utility],
+            "utility": [self._column(column) for column in on_page(view.utility)],
             "groups": [self._group(group) for group in view.groups],
         }
 
@@ -93,23 +89,30 @@ class Packer:
         return {
             "game": group.game,
             "attack": group.attack,
-            "drawn": group.drawn,
-            "says": self._text(group.says),
-            "columns": [self._column(column) for column in group.columns],
+            "drawn": group.note.drawn,
+            "says": self._text(group.note.says),
+            "columns": [self._column(column) for column in on_page(group.columns)],
             "controls": [self._column(column) for column in group.controls],
-            "leaks": [[self._judged(judged) for judged in own] for own in group.leaks],
+            "leaks": [[self._judged(judged) for judged in own] for own in group.panels],
         }
 
-    def _column(self, column: Column) -> dict[str, Any]:
+    def _column(self, column: Placed) -> dict[str, Any]:
+        kind = column.column
         head = {
             "metric": column.metric,
+            "kind": kind.name,
             "title": column.title,
-            "compared": column.compared,
+            "compared": kind is SHOWN["difference"],
             "better": column.better,
         }
-        if column.compared:  # of the same cells as the column of the metric's values
+        if kind is SHOWN["difference"]:  # of the same cells as the column of the metric's values
             return head
-        return head | {"cells": [None if f is None else self.cells.of(self._figure(f)) for f in column.cells]}
+        if kind is not SHOWN["value"]:
+            bare = [replace(cell, reason=None) for cell in column.cells]  # a verdict's is in its panel
+            return head | {"entries": [self._entry(cell) for cell in bare]}
+        return head | {
+            "cells": [None if x is None else self.cells.of(self._figure(x.figure)) for x in column.figures]
+        }
 
     def _figure(self, f: Figure) -> tuple[Any, ...]:
         """Pack a figure in the order of ``CELL``."""
@@ -125,29 +128,19 @@ class Packer:
             *(f.rank or (None, None)),
             self.records_behind(f.sources),
             tuple(map(thousandths, f.seeds)) if len(f.seeds) > 1 else None,
+            1 if f.value is None and failed(f.reason) else None,
         )
 
-    def _judged(self, judged: Judged) -> tuple[int, int]:
-        return self.leaks.of(self._leak(judged.leak, judged.gap)), self.records.of(judged.source)
+    def _judged(self, one: Judged) -> tuple[int, int]:
+        cells = tuple(self._entry(c.cell(one)) for c in PANEL if c.cell)
+        return self.leaks.of((*cells, self._text(remark(one)))), self.records.of(one.source)
 
-    def _leak(self, x: Leak, gap: Comparison | None) -> tuple[Any, ...]:
-        """Pack a control panel in the order of ``LEAK``."""
-        own, over = x.ci or (None, None), x.over_control_ci or (None, None)
-        named = dict(zip("abcdefgh", (x.auc, *own, x.p, x.p_adjusted, x.over_control, *over), strict=True))
-        why, told = gapped(x.why, named)
-        sizes = (" ".join(x.tpr), x.members, x.others, x.undefined, x.undefined_base, x.both_sides)
-        return (
-            *map(thousandths, (x.auc, *own)),
-            *(self._text(x.verdict), self._text(why), told),
-            *map(thousandths, (x.p, x.p_adjusted)),
-            self._text((x.best_control or "–").replace("_", " ")),
-            *map(thousandths, (x.over_control, *over)),
-            tuple(map(thousandths, x.tpr.values())),
-            *(thousandths(x.epsilon, 2), thousandths(x.epsilon_ceiling, 2)),
-            self.sizes.of(sizes),
-            *map(thousandths, (gap.difference, *(gap.ci or (None, None))) if gap else (None, None, None)),
-            self._text(panel.no_base(gap)),
-        )
+    def _entry(self, cell: Cell) -> int:
+        """Pack a cell in the order of ``ENTRY``."""
+        text = None if cell.value is not None or cell.empty else self._text(shown(cell))
+        low, high = cell.ci or (None, None)
+        numbers = map(thousandths, (cell.value, low, high))
+        return self.entries.of((text, *numbers, 1 if cell.signed else None, self._text(cell.reason)))
 
     def _text(self, text: str | None) -> int | None:
         return None if text is None else self.texts.of(text)
@@ -168,14 +161,14 @@ class Packer:
         }
 
 
-def params_of(told: Mapping[str, Any], task: str) -> Mapping[str, Any]:
-    """Return a method's parameters on a task, from what a sheet tells of it."""
-    return dict(told.get(PARAMETERS, {}).get(task, {}))
+def on_page(columns: Sequence[Placed]) -> list[Placed]:
+    """Leave out the place: the page shows it beside the value."""
+    return [c for c in columns if c.column is not SHOWN["place"]]
 
 
-def notes_of(told: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a sheet tells of a method on all tasks alike: versions, for instance."""
-    return {name: value for name, value in told.items() if name != PARAMETERS}
+def notes_of(known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what holds for a method on all tasks: versions, for instance."""
+    return {name: value for name, value in known.items() if name != "parameters"}
 
 
 def _plain(value: Any) -> str:

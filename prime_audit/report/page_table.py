@@ -1,16 +1,15 @@
-"""A task's table in plain HTML: what a reader without JavaScript sees, and the script puts in order."""
+"""A task's table in plain HTML: what a reader without JavaScript sees, and the script sorts and filters."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 
-from prime_audit.io.markup import number
-from prime_audit.record import FAILED
-from prime_audit.report.columns import Column, Group, TaskView
-from prime_audit.report.page_text import thousandths
-from prime_audit.report.sheet import Figure, Judged
+from prime_audit.io.markup import interval
+from prime_audit.report.columns import SHOWN
+from prime_audit.report.page_data import on_page
+from prime_audit.report.table import Cell, shown
+from prime_audit.report.views import Placed, TaskView
 
 Href = Callable[[Sequence[str]], str | None]
 """Ids of records -> the address that a figure links to; None for none."""
@@ -22,91 +21,71 @@ def section(place: int, view: TaskView, href: Href) -> str:
     The leakage shown is that of the view's first game and attack.
     """
     group = view.groups[0] if view.groups else None
-    columns = [*view.utility, *(group.columns if group else ())]
-    found = (_reason(c, i) for i in range(len(view.methods)) for c in columns)
-    reasons = list(dict.fromkeys(reason for reason in found if reason))
-    heads = "".join(f'<th scope="col">{escape(title)}</th>' for title in ["method", *_titles(columns, group)])
-    rows = "\n".join(_row(view, i, columns, group, reasons, href) for i in range(len(view.methods)))
-    notes = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
-    says = f'<noscript><p class="small">{escape(group.says)}</p></noscript>\n' if group and group.says else ""
+    columns = on_page([*view.utility, *(group.columns if group else ())])
+    rows = range(len(view.methods))
+    reasons = list(dict.fromkeys(c.cells[i].reason for i in rows for c in columns if is_figure(c)))
+    known = [reason for reason in reasons if reason]
+    heads = "".join(
+        f'<th scope="col">{escape(title)}</th>' for title in ["method", *(c.title for c in columns)]
+    )
+    body = "\n".join(_row(view.methods[i], i, columns, known, href) for i in rows)
+    notes = "".join(f"<li>{escape(reason)}</li>" for reason in known)
+    says = (
+        f'<noscript><p class="small">{escape(group.note.says)}</p></noscript>\n'
+        if group and group.note.says
+        else ""
+    )
     task = escape(view.task)
+    leakage = f"; leakage: game {group.game}, attack {group.attack}" if group and group.game else ""
     return (
         f'<section class="task" id="task-{place}" aria-label="{task}">\n<h2>{task}</h2>\n{says}'
         f'<div class="scroll" role="region" aria-label="Table of {task}" tabindex="0">\n<table>\n'
-        f"<caption>{escape(_caption(view, group))}</caption>\n<thead><tr>{heads}</tr></thead>\n"
-        f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
-        f'<ol class="footnotes">{notes}</ol>\n</section>'
+        f"<caption>{escape(view.task + leakage)}</caption>\n<thead><tr>{heads}</tr></thead>\n"
+        f"<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
+        f'<ol class="footnotes">{notes}</ol>\n{_verdicts(view, columns)}\n</section>'
     )
 
 
-def _caption(view: TaskView, group: Group | None) -> str:
-    leakage = f"; leakage: game {group.game}, attack {group.attack}" if group and group.game else ""
-    return view.task + leakage
+def _verdicts(view: TaskView, columns: Sequence[Placed]) -> str:
+    """List the reasons of texts, a line for the methods that share one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for c in columns:
+        for method, cell in zip(view.methods, c.cells, strict=True):
+            if not is_figure(c) and cell.reason:
+                found.setdefault((shown(cell), cell.reason), []).append(method)
+    said = (f"{', '.join(methods)}: {word}. {why}" for (word, why), methods in found.items())
+    lines = "".join(f"<li>{escape(line)}</li>" for line in said)
+    hidden = "" if found else " hidden"
+    return f'<details class="reasons"{hidden}><summary>Why these verdicts</summary><ul>{lines}</ul></details>'
 
 
-def _titles(columns: Sequence[Column], group: Group | None) -> list[str]:
-    return [c.title for c in columns] + ["verdict"] * _judged(group)
+def is_figure(column: Placed) -> bool:
+    """Whether a column holds figures, whose reasons are footnotes; those of verdicts are listed apart."""
+    return column.column in (SHOWN["value"], SHOWN["difference"])
 
 
-def _judged(group: Group | None) -> bool:
-    return group is not None and any(group.leaks)
+def _row(method: str, place: int, columns: Sequence[Placed], reasons: Sequence[str], href: Href) -> str:
+    cells = []
+    for c in columns:
+        cell, figure = c.cells[place], c.figures[place]
+        if not is_figure(c):
+            cells.append(f'<td class="word"><span class="v">{escape(shown(cell))}</span></td>')
+            continue
+        address = href(figure.figure.sources) if figure else None
+        rank = figure.figure.rank if figure and c.column is SHOWN["value"] else None
+        cells.append(f"<td>{_figure(cell, rank, reasons, address)}</td>")
+    return f'<tr><th scope="row">{escape(method)}</th>{"".join(cells)}</tr>'
 
 
-def _row(
-    view: TaskView,
-    place: int,
-    columns: Sequence[Column],
-    group: Group | None,
-    reasons: Sequence[str],
-    href: Href,
-) -> str:
-    cells = [f"<td>{_cell(c, place, reasons, href)}</td>" for c in columns]
-    if group and _judged(group):
-        cells.append(f'<td class="word"><span class="v">{escape(_verdict(group.leaks[place]))}</span></td>')
-    return f'<tr><th scope="row">{escape(view.methods[place])}</th>{"".join(cells)}</tr>'
-
-
-def _verdict(panel: Sequence[Judged]) -> str:
-    """Write the verdicts of one or several records: leaks, or leaks 2/3, confounded 1/3."""
-    counted = Counter(judged.leak.verdict for judged in panel)
-    several = len(counted) > 1
-    said = [f"{word} {n}/{len(panel)}" if several else word for word, n in counted.most_common()]
-    return ", ".join(said) or "—"
-
-
-def _figure(column: Column, place: int) -> tuple[Figure | None, float | None, tuple[float, float] | None]:
-    """Return a cell, what its column shows of it, and the interval of that."""
-    f = column.cells[place]
-    if f is None:
-        return None, None, None
-    return (f, f.difference, f.difference_ci) if column.compared else (f, f.value, f.ci)
-
-
-def _reason(column: Column, place: int) -> str | None:
-    """Return why there is no figure or no interval; None where both are there."""
-    f, value, ci = _figure(column, place)
-    return f.reason if f and (value is None or ci is None) else None
-
-
-def _cell(column: Column, place: int, reasons: Sequence[str], href: Href) -> str:
-    f, value, ci = _figure(column, place)
-    reason, address = _reason(column, place), href(f.sources) if f else None
-    failed = value is None and reason is not None and reason.startswith(FAILED)
-    text = "failed" if failed else "—" if value is None else _number(value, column)
-    main = f'<span class="v">{text}</span>'
+def _figure(cell: Cell, rank: tuple[int, int] | None, reasons: Sequence[str], address: str | None) -> str:
+    main = f'<span class="v">{shown(cell)}</span>'
     if address:
         main = f'<a href="{escape(address)}">{main}</a>'
-    if reason:
-        main += f"<sup>{reasons.index(reason) + 1}</sup>"
-    if f and f.rank and not column.compared:
-        best, worst = f.rank
+    if cell.reason:
+        main += f"<sup>{reasons.index(cell.reason) + 1}</sup>"
+    if rank:
+        best, worst = rank
         main += f'<span class="rank">{best if best == worst else f"{best}–{worst}"}.</span>'
-    if ci and value is not None:
-        limits = ", ".join(_number(x, column) for x in ci)
-        main += f'<span class="ci">[{limits}]</span>'
+    if cell.ci and cell.value is not None:
+        main += f'<span class="ci">{interval(cell.ci, cell.signed)}</span>'
     return main
-
-
-def _number(value: float, column: Column) -> str:
-    """Write a figure as the page's script does, from its thousandths."""
-    return number((thousandths(value) or 0) / 1000, column.compared)

@@ -1,4 +1,4 @@
-"""What a table, a frontier or a page shows: one run's figures or a leaderboard's, in one form."""
+"""What is reported of one run or of one leaderboard: figures, control panels, and the records behind them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from prime_audit.record import Comparison, Leak
+from prime_audit.record import Comparison, Leak, Record
+from prime_audit.report.games import GameNote, note_of
+
+AUC, BASE = "auc", "auc_base"
+_LEAKAGE = frozenset({AUC, BASE, "auc_bag_of_words", "auc_length_only", "auc_similarity_only"})
+
+
+def is_leakage(metric: str) -> bool:
+    """Whether ``metric`` is an AUC or a control of one."""
+    return metric in _LEAKAGE
 
 
 @dataclass(frozen=True)
@@ -14,14 +23,14 @@ class Source:
     """A record behind a figure."""
 
     id: str
-    """The run's id (of a reported figure: the table it stands in)."""
+    """The run's id; of a reported figure, the name of its table."""
     href: str
-    """Where it lies, relative to the sheet's folder, or the address of a publication."""
+    """Its path relative to the sheet's folder, or the address of a publication."""
     seed: int | None = None
-    """The run's seed; None where nobody reported one."""
+    """The run's seed; None where none was reported."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figure:
     """One figure of one method on one task, over all the runs behind it."""
 
@@ -60,19 +69,31 @@ class Figure:
     seeds: tuple[float, ...] = ()
     """The value of each record, in the order of sources."""
 
+    @property
+    def of_a_game(self) -> bool:
+        """Whether it is of leakage: by its metric, or because a game was played for it."""
+        return self.game is not None or is_leakage(self.metric)
+
 
 class Judged(NamedTuple):
     """A row of a control panel."""
 
     leak: Leak
-    """The figure and what stands beside it."""
+    """The figure and its verdict."""
     source: str
-    """Id of the record it stands in."""
+    """Id of its record."""
     gap: Comparison | None = None
     """Its AUC minus the unmerged base's, of the same record; None where that holds none."""
+    known: GameNote | None = None
+    """What the record says of its game; None where it has no entry of it."""
+
+    @property
+    def game(self) -> GameNote:
+        """What a reader must know of its game."""
+        return self.known or note_of(self.leak.game)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sheet:
     """Everything that is shown of one run or one leaderboard."""
 
@@ -83,13 +104,13 @@ class Sheet:
     about: tuple[str, ...]
     """Paragraphs: what it is, how to read it."""
     command: str
-    """What makes it again."""
+    """What builds it again."""
     model: str
     """The base model."""
     tasks: tuple[str, ...]
     """Tasks in their order."""
     methods: Mapping[str, Mapping[str, Any]]
-    """Label → what is told of it, in their order: ``parameters`` by task; by other names what holds for all."""
+    """Label → what is known of it, in their order: ``parameters`` by task; by other names what holds for all."""
     figures: tuple[Figure, ...]
     """Every figure."""
     leaks: tuple[Judged, ...] = ()
@@ -98,5 +119,29 @@ class Sheet:
     """Records by id."""
     notes: tuple[str, ...] = ()
     """What the figures rest on: intervals, sizes, sampling."""
+    failures: tuple[str, ...] = ()
+    """Parts of a run that failed while the rest went on."""
     warnings: tuple[str, ...] = ()
-    """What a reader must know before believing them."""
+    """What a reader must know before believing the figures."""
+
+    def parameters(self, method: str, task: str) -> Mapping[str, Any]:
+        """Return a method's parameters on a task."""
+        return dict(self.methods[method].get("parameters", {}).get(task, {}))
+
+
+def judged(record: Record, source: str) -> tuple[Judged, ...]:
+    """Pair every verdict of a record with its AUC minus the unmerged base's; ``source``: the record's id."""
+    gaps = {
+        (c.task, c.method, c.game, c.attack): c
+        for c in record.comparisons
+        if (c.metric, c.baseline) == (AUC, "base")
+    }
+    return tuple(
+        Judged(
+            leak,
+            source,
+            gaps.get((leak.task, leak.method, leak.game, leak.attack)),
+            note_of(leak.game, record.plugins),
+        )
+        for leak in record.leaks
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prime_audit.community.kept import adapters_of
+from prime_audit.community.origins import adapters_of
 from prime_audit.community.sharers import bank_name
 from prime_audit.lamp.check import shared_questions
 from prime_audit.record import Data
@@ -89,7 +89,7 @@ def describe(community: Community) -> dict[str, Any]:
         }
         if community.sharers
         else {},
-    } | adapters_of(community)
+    } | adapters_of(community.engine.bank, community.origins, community.adaptation)
 
 
 def _place(community: Community, name: str) -> str:

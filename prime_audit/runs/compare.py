@@ -41,9 +41,8 @@ def compare(
     quiet : bool, default False
         Whether to print no progress.
     **options
-        All further options of ``prime-audit compare``:
-
-        {options}
+        The other options of ``prime-audit compare``, by keyword; ``help(compare)`` lists them. ``overrides`` is
+        ``--set`` (``["clusters=10"]``) and ``plugins`` for ``--plugin``.
 
     Returns
     -------

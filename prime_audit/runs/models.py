@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from prime_audit.engine.bank import AdapterBank
-from prime_audit.engine.base import Base, load_base, quiet_libraries
+from prime_audit.engine.base import Base
 from prime_audit.engine.embed import Encoder, base_encoder, load_encoder
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.load import load_base, quiet_libraries
 from prime_audit.engine.memory import Fit
 from prime_audit.plan.plan import Plan
 from prime_audit.runs.ledger import Ledger
@@ -51,7 +52,7 @@ class Readers:
             writer = load_base(plan.profiler, targets=(), device=plan.device, dtype=plan.dtype)
             writer.spent = base.spent
             room = plan.settings.get("batch_tokens")
-            self.profiler = Engine(writer, AdapterBank(writer), room, read_tokens=tokens)
+            self.profiler = Engine(writer, AdapterBank(writer), batch_tokens=room, read_tokens=tokens)
 
     def fits(self) -> list[Fit]:
         """List what was fitted into memory for them."""

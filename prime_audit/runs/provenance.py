@@ -1,53 +1,51 @@
-"""What code a run was: version, commit, whether it was changed since, and a hash of every source file."""
+"""The code of a run: version, commit, local changes, and a hash of every source file."""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prime_audit import __version__
-from prime_audit.plugins import Attack, Method
-from prime_audit.plugins.loading import Listed, available
+from prime_audit.plugins import Game
+from prime_audit.plugins.loading import Plugin, available, kind_of
 
 _HOME = Path(__file__).parents[1]
 _OURS = ("prime_audit", "attacks", "baselines", "pyproject.toml")
-"""What decides numbers in a checkout; changes elsewhere make no run dirty."""
+"""Folders that decide numbers in a checkout; changes elsewhere make no run dirty."""
 
 
 def code() -> dict[str, Any]:
     """Describe the installed prime-audit.
 
-    version; sha256 (of its sources); commit and dirty (whether files that decide numbers differ from it): both null
-    where it does not run from a checkout.
+    Returns version, sha256 (of its sources), commit and dirty (whether files that decide numbers differ from it). The
+    last two are null outside a checkout.
     """
-    return {"version": __version__, "sha256": _sources(), **_commit()}
+    return {"version": version("prime-audit"), "sha256": _sources(), **_commit()}
 
 
 def code_since(then: dict[str, Any]) -> dict[str, Any]:
-    """Describe the code that has run since ``then`` (:func:`code`): dirty, where it was changed meanwhile."""
+    """Describe the code that has run since ``then`` (:func:`code`): dirty, if it was changed meanwhile."""
     return then if code() == then else {**then, "dirty": True}
 
 
-def plugins_of(
-    methods: Iterable[Method], attacks: Iterable[Attack], files: Iterable[Path]
-) -> dict[str, dict[str, Any]]:
-    """Tell each plugin's version and where it came from, by ``method NAME`` and ``attack NAME``.
+def plugins_of(plugins: Iterable[Plugin], files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """List each plugin's version and origin, by ``method NAME``, ``attack NAME`` and ``game NAME``.
 
-    version (the plugin's own number), origin (its distribution, or FILE.py), sha256 (of a one-off file's text).
+    version (the plugin's own number), origin (its distribution, or FILE.py), sha256 (of a one-off file's text); of a
+    game also randomised, says and samples, for whoever reads the record without the plugin.
     """
     paths = tuple(files)
-    found = {
-        **{f"method {m.name}": _told(m, available("method", paths)[m.name]) for m in methods},
-        **{f"attack {a.name}": _told(a, available("attack", paths)[a.name]) for a in attacks},
-    }
+    found = {}
+    for plugin in plugins:
+        kind = kind_of(plugin)
+        own = {"version": plugin.version, **_origin(available(kind, paths)[plugin.name].module)}
+        if isinstance(plugin, Game):
+            own |= {"randomised": plugin.design.randomised, "says": plugin.says, "samples": plugin.samples}
+        found[f"{kind} {plugin.name}"] = own
     return dict(sorted(found.items()))
-
-
-def _told(plugin: Method | Attack, listed: Listed) -> dict[str, Any]:
-    return {"version": plugin.version, **_origin(listed.module)}
 
 
 def _origin(module: str) -> dict[str, str]:
@@ -70,12 +68,12 @@ def _commit() -> dict[str, Any]:
         return {"commit": None, "dirty": None}
     commit = _git(root, "rev-parse", "HEAD")
     changed = _git(root, "status", "--porcelain", "--", *_OURS)
-    # Where git will not say, nobody can say that nothing was changed.
+    # If git gives no answer, nothing proves that the code is unchanged.
     return {"commit": commit or None, "dirty": changed is None or bool(changed)}
 
 
 def _git(root: Path, *words: str) -> str | None:
-    """Run git; None where there is none, or it refuses the folder."""
+    """Run git; None where it is missing or refuses the folder."""
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=30

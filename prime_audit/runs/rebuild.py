@@ -1,8 +1,7 @@
-"""Making a run's models again from its record, to observe what it did not store.
+"""Rebuild a run's models from its record, to observe signals that it did not store.
 
-The community is built as the run built it (adapters from the cache, else trained again); merge weights are the run's
-own (``models.jsonl``), so no search is repeated. Base, data, and the log-probabilities stored already must come out the
-same.
+The community is built as in the run (adapters from the cache, else retrained). Merge weights are the run's own
+(``models.jsonl``), so no search is repeated. Base, data and the stored log-probabilities must come out the same.
 """
 
 from __future__ import annotations
@@ -16,23 +15,23 @@ import numpy as np
 
 from prime_audit.community.build import Community
 from prime_audit.community.store import Store
-from prime_audit.engine.base import quiet_libraries
+from prime_audit.engine.load import quiet_libraries
 from prime_audit.engine.mixture import Mixture
 from prime_audit.errors import UserError
 from prime_audit.folder import Run
-from prime_audit.games.stored import Exam, Pass
+from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.options import given_of
 from prime_audit.plan.plan import Plan, make_plan
 from prime_audit.plugins import Personal
-from prime_audit.record import FAILED
+from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, base_of
-from prime_audit.runs.task import Findings, TaskRun
+from prime_audit.runs.task import TaskRun
 
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
-"""Nats by which a log-probability observed again may differ, by number format; else ``LOOSE``."""
+"""Nats by which a recomputed log-probability may differ, by number format; else ``LOOSE``."""
 LOOSE = 0.25
 
 
@@ -59,7 +58,7 @@ def plan_of(
 def observe_again(
     run: Run, exams: Mapping[str, Exam], plan: Plan, cache: Path | None, ledger: Ledger
 ) -> dict[str, Sequence[Pass]]:
-    """Ask a run's models all that ``plan``'s attacks need, by task.
+    """Compute the signals that ``plan``'s attacks need from a run's models, by task.
 
     Raises
     ------
@@ -74,7 +73,8 @@ def observe_again(
             base = base_of(plan)
         if base.loaded_sha256 != record.model.sha256:
             raise UserError(
-                f"model {plan.model} is not the run's: its weights have another sha256; restore the model of {run.path}"
+                f"model {plan.model} is not the run's: its weights have another sha256; restore "
+                f"the model of {run.path}"
             )
         readers = Readers(plan, base)
         known = {d.task: d.sha256 for d in record.data}
@@ -86,7 +86,7 @@ def observe_again(
             again = _Again(plan, TASKS[task], data, base, readers, store, ledger, Findings())
             again.rows = [row for row in rows if row["task"] == task]
             found[task] = again.examine().passes
-            _require_no_new_failure(again, {p.method for p in exam.passes if failed(p)})
+            _require_no_new_failure(again, {p.method for p in exam.passes if p.failed})
             _require_same(exam, found[task], TOLERANCE.get(record.model.dtype, LOOSE))
     return found
 
@@ -113,35 +113,31 @@ def _personal(row: Mapping[str, Any]) -> Personal:
 
 
 def _require_same(exam: Exam, passes: Sequence[Pass], tolerance: float) -> None:
-    """Raise UserError unless the models made again say what the run's models said."""
+    """Raise UserError unless the rebuilt models give the run's signals."""
     again = {p.key: p for p in passes}
-    for one in (p for p in exam.passes if not failed(p)):
+    for one in (p for p in exam.passes if not p.failed):
         later = again.get(one.key, replace(one, merged={}, seen={}))
         if dict(one.merged) != dict(later.merged) or list(one.seen) != list(later.seen):
             raise UserError(
-                f"{exam.task}: {one.method} makes other models now than in the run; compare again"
+                f"{exam.task}: {one.method} builds other models now than in the run; rerun compare"
             )
         for target, seen in one.seen.items():
             pairs = list(zip(seen.logprobs, later.seen[target].logprobs, strict=True))
             if any(a.size != b.size for a, b in pairs):
                 raise UserError(
-                    f"{exam.task}: {one.method or 'the base'} is asked for other items now than in the run: other "
-                    "libraries? compare again"
+                    f"{exam.task}: {one.method or 'the base'} is queried for other items now than "
+                    "in the run: other libraries? rerun compare"
                 )
             gap = max((float(np.abs(a - b).max(initial=0.0)) for a, b in pairs), default=0.0)
             if not gap <= tolerance:
                 raise UserError(
-                    f"{exam.task}: the models of {one.method or 'the base'} came out different from the run's "
-                    f"(by up to {gap:.3g} nats for one token): other machine or libraries? compare again"
+                    f"{exam.task}: the models of {one.method or 'the base'} came out different "
+                    f"from the run's (by up to {gap:.3g} nats for one token): other machine or "
+                    "libraries? rerun compare"
                 )
-
-
-def failed(one: Pass) -> bool:
-    """Whether a pass could not be made; there is nothing of it to be made again."""
-    return one.why is not None and one.why.startswith(FAILED)
 
 
 def _require_no_new_failure(again: TaskRun, known: Collection[str | None]) -> None:
     for failure in again.found.faults.found:
         if failure.method not in known:
-            raise UserError(f"making the run's models again: {failure.error}")
+            raise UserError(f"rebuilding the run's models: {failure.error}")

@@ -1,8 +1,8 @@
-"""``prime-audit attack``: score attacks on a finished run's stored signals; the model runs only for what they lack.
+"""``prime-audit attack``: score attacks on a finished run's stored signals; the model only computes missing ones.
 
-The original record is never altered. What is found is a record of its own, with the run's utility and costs beside the
-new leakage figures, in ``RUN/attacks-<hash>/`` (hash of the run, attacks, games and plugin files) or in ``--out``.
-Signals observed later are added to the run's ``signals`` folder.
+The original record is never changed. The results are a new record, with the run's utility and costs and the new
+leakage results. It is written to ``RUN/attacks-<hash>/`` (hash of the run, attacks, games and plugin files) or to
+``--out``. Newly observed signals are added to the run's ``signals`` folder.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,33 +18,25 @@ from typing import Any
 from prime_audit import faults
 from prime_audit.community.store import content_key
 from prime_audit.errors import UserError, unknown
-from prime_audit.faults import Faults
 from prime_audit.folder import RECORD, SCORES, Run, RunFolder, load_run
-from prime_audit.games.deal import GAMES
-from prime_audit.games.play import kind_of, rounds
-from prime_audit.games.stored import FOLDER, Exam, add_fields, read_exam
+from prime_audit.games.exam.play import rounds
+from prime_audit.games.exam.queries import queries_of
+from prime_audit.games.exam.stored import FOLDER, Exam, add_fields, read_exam
 from prime_audit.io.terminal import say
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import repeated, words
-from prime_audit.plugins import Attack
-from prime_audit.plugins.loading import load_attack
-from prime_audit.record import Comparison, Leak, Record, Result
-from prime_audit.report.tables import is_leakage, render_all
+from prime_audit.plugins import Attack, Game
+from prime_audit.plugins.loading import available, load_attack, load_game
+from prime_audit.record import Record
+from prime_audit.report.from_record import render_all
+from prime_audit.report.sheet import is_leakage
+from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
-
-
-@dataclass
-class _Found:
-    results: list[Result] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
-    leaks: list[Leak] = field(default_factory=list)
-    scores: list[Mapping[str, object]] = field(default_factory=list)
-    faults: Faults = field(default_factory=Faults)
 
 
 @dataclass(frozen=True)
 class _Where:
-    """Where adapters lie."""
+    """Paths of adapters."""
 
     cache: Path | None
     sharers: Path | None
@@ -72,11 +64,11 @@ def attack(
     attacks, games
         Names; by default the games of the run. A game that the run did not play needs another ``compare``.
     plugins
-        Python files with attacks; where models must be made again, the run's own plugin files too.
+        Python files with attacks and games; where models must be remade, the run's own methods too.
     out
         By default ``attacks-<hash>`` in the run's folder.
     cache
-        Where trained adapters are kept; used only where signals are lacking.
+        Where trained adapters are cached; used only where signals are missing.
     sharers, base_adapter
         Where the run's given adapters lie now, if not where its record says.
     quiet
@@ -85,25 +77,25 @@ def attack(
     Raises
     ------
     UserError
-        For whatever the caller can mend, in one line.
+        For anything the caller can fix, in one line.
     """
     origin, files = load_run(run), tuple(Path(p) for p in plugins)
     if "attacked" in origin.record.spec:
         raise UserError(
-            f"{run} holds attacks on {origin.record.spec['attacked']}: name the folder of that run"
+            f"{run} contains attacks on {origin.record.spec['attacked']}: pass the folder of that run"
         )
-    _require_spec(origin)
+    _require_spec(origin, files)
     chosen = [load_attack(name, files) for name in dict.fromkeys(words(attacks))]
     if not chosen:
         raise UserError("--attacks: name one at least")
-    played = _games(origin, games)
+    played = _games(origin, games, files)
     for option, named in () if quiet else (("--attacks", words(attacks)), ("--games", words(games or ()))):
         for note in repeated(option, named, named):
             say(note, err=True)
     spec = {
         **origin.record.spec,
         "attacks": [a.name for a in chosen],
-        "games": played,
+        "games": [g.name for g in played],
         "plugins": [p.name for p in files],
         "attacked": str(run),
         "attacked_sha256": _sha256(origin.path / RECORD),
@@ -112,10 +104,8 @@ def attack(
     key = content_key({k: v for k, v in spec.items() if k != "attacked"})
     place = Path(out) if out else origin.path / f"attacks-{key[:12]}"
     for folder_ in (origin.path / FOLDER, place):
-        if folder_.is_symlink():  # in somebody else's run it leads to where they want us to write
-            raise UserError(
-                f"{folder_} is a link: take it away, or name the folder that it leads to by --out"
-            )
+        if folder_.is_symlink():  # in a folder from someone else it may lead to another place
+            raise UserError(f"{folder_} is a link: delete it, or pass its target folder with --out")
     with RunFolder.claimed(place, key) as folder:
         return _attack(
             origin,
@@ -129,22 +119,27 @@ def attack(
         )
 
 
-def _require_spec(origin: Run) -> None:
+def _require_spec(origin: Run, files: Sequence[Path]) -> None:
     """Refuse a record whose specification is not one: its tasks name files, its games are played."""
-    spec = origin.record.spec
-    for key, known in (("tasks", TASKS), ("games", GAMES)):
+    spec, where = origin.record.spec, origin.path / RECORD
+    for key in ("tasks", "games"):
         names = spec.get(key)
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-            raise UserError(f"{origin.path / RECORD}: spec names no {key}; the record is damaged, run again")
-        for name in names:
-            if name not in known:
-                raise UserError(f"{origin.path / RECORD}: {unknown(f'entry of spec.{key}', name, known)}")
+            raise UserError(f"{where}: spec names no {key}; the record is damaged; rerun compare")
+    for name in spec["tasks"]:
+        if name not in TASKS:
+            raise UserError(f"{where}: {unknown('entry of spec.tasks', name, TASKS)}")
+    for name in spec["games"]:
+        if name not in (known := available("game", files)):
+            raise UserError(
+                f"{where}: {unknown('entry of spec.games', name, known)}; a plugin's file is given by --plugin FILE"
+            )
 
 
 def _attack(
     origin: Run,
     attacks: Sequence[Attack],
-    games: Sequence[str],
+    games: Sequence[Game],
     spec: Mapping[str, Any],
     files: Sequence[Path],
     folder: RunFolder,
@@ -152,18 +147,22 @@ def _attack(
     ledger: Ledger,
 ) -> Run:
     exams = {task: read_exam(origin.path, task) for task in spec["tasks"]}
+    for task, exam in exams.items():
+        _require_signals(origin, task, exam, games)
     exams = _completed(origin, exams, attacks, games, files, where, ledger)
-    found = _Found()
+    found = Findings()
     with ledger.showing():
         for task, exam in exams.items():
             try:
-                _play(exam, task, games, attacks, ledger, found)
+                for played in rounds(exam, games, attacks, partial(ledger.stage, task, total=0)):
+                    found.take(task, played)
             except (
                 KeyError,
                 ValueError,
-            ) as fault:  # what a run stored fits together: these are no run's signals
+            ) as fault:  # a run's own signals fit together, so these come from elsewhere
                 raise UserError(
-                    f"{origin.path / FOLDER}: the signals of {task} do not fit together ({fault}); run compare again"
+                    f"{origin.path / FOLDER}: the signals of {task} do not fit together "
+                    f"({fault}); rerun compare"
                 ) from fault
     record = _record(origin.record, found, spec, _command(spec, files), ledger)
     folder.write_jsonl(SCORES, found.scores)
@@ -173,37 +172,32 @@ def _attack(
     return Run(folder.path, record)
 
 
-def _play(
-    exam: Exam, task: str, games: Sequence[str], attacks: Sequence[Attack], ledger: Ledger, found: _Found
-) -> None:
-    for played, pool, labels in rounds(exam, games, attacks, partial(ledger.stage, task, total=0)):
-        for where, fault in played.faults(task):
-            found.faults.note(fault, where)
-        found.scores += played.rows(task, pool)
-        for label in labels:
-            found.results += played.results(task, label)
-            found.comparisons += played.comparisons(task, label)
-            found.leaks += played.leaks(task, label, pool)
+def _require_signals(origin: Run, task: str, exam: Exam, games: Sequence[Game]) -> None:
+    """Refuse an exam without a pass for one of the games."""
+    kinds = {p.kind for p in exam.passes if p.method is not None}
+    for game in games:
+        if queries_of(game).name not in kinds:
+            raise UserError(
+                f"{origin.path / FOLDER / task}.pool.json: holds no signals of game {game.name}; rerun compare"
+            )
 
 
 def _completed(
     origin: Run,
     exams: dict[str, Exam],
     attacks: Sequence[Attack],
-    games: Sequence[str],
+    games: Sequence[Game],
     files: Sequence[Path],
     where: _Where,
     ledger: Ledger,
 ) -> dict[str, Exam]:
     """Run the model for signals that are not stored, and store them beside the others."""
-    needs, kinds = {n for a in attacks for n in a.needs}, {kind_of(g) for g in games}
-    lacking = {
-        task: fields for task, exam in exams.items() if (fields := exam.lacking(needs, kinds | {"modules"}))
-    }
+    needs, kinds = {n for a in attacks for n in a.needs}, {queries_of(g).name for g in games}
+    lacking = {task: fields for task, exam in exams.items() if (fields := exam.lacking(needs, kinds))}
     if not lacking:
         return exams
     names = ", ".join(dict.fromkeys(f for fields in lacking.values() for f in fields))
-    ledger.note(f"not stored: {names}; making the run's models again to observe them")
+    ledger.note(f"not stored: {names}; rebuilding the run's models to observe them")
     from prime_audit.runs.rebuild import observe_again, plan_of
 
     names_of = [a.name for a in attacks]
@@ -215,21 +209,19 @@ def _completed(
     }
 
 
-def _games(origin: Run, games: str | Sequence[str] | None) -> list[str]:
+def _games(origin: Run, games: str | Sequence[str] | None, files: Sequence[Path]) -> list[Game]:
     asked, known = origin.record.spec["games"], origin.record.command
-    names = list(dict.fromkeys(words(games))) if games else list(asked)
-    for name in names:
-        if name not in GAMES:
-            raise unknown("game", name, GAMES)
-        if name not in asked:
+    found = [load_game(name, files) for name in dict.fromkeys(words(games or asked))]
+    for game in found:
+        if game.name not in asked:
             raise UserError(
-                f"game {name} was not played in {origin.path}, which holds no signals for it: {known} --games "
-                f"{','.join([*asked, name])} --out ANOTHER computes them (a --games that stands there already goes)"
+                f"game {game.name} was not played in {origin.path}, which holds no signals for it: {known} --games "
+                f"{','.join([*asked, game.name])} --out ANOTHER computes them (instead of the --games given there)"
             )
-    return names
+    return found
 
 
-def _record(old: Record, found: _Found, spec: Mapping[str, Any], command: str, ledger: Ledger) -> Record:
+def _record(old: Record, found: Findings, spec: Mapping[str, Any], command: str, ledger: Ledger) -> Record:
     """Keep the run's account and utility, and put the new figures in the place of its leakage."""
     return replace(
         old,
@@ -238,7 +230,7 @@ def _record(old: Record, found: _Found, spec: Mapping[str, Any], command: str, l
         results=(*(r for r in old.results if not is_leakage(r.metric)), *found.results),
         comparisons=(*(c for c in old.comparisons if not is_leakage(c.metric)), *found.comparisons),
         leaks=tuple(found.leaks),
-        # Their tracebacks lie in the attacked run's folder; the same names here are of other faults.
+        # Their tracebacks are in the attacked run's folder; the same names here mean other errors.
         failures=(*(replace(f, file=None) for f in old.failures if f.attack is None), *found.faults.found),
         times=ledger.times(),
     )

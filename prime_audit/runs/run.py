@@ -1,47 +1,21 @@
-"""Running a plan: data → community → personalised models → the same exam and the same attacks → the record."""
+"""A run: its folder is claimed, its plan is carried out here or on a cluster, its results are written."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Mapping
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from prime_audit import faults
-from prime_audit.community.store import Store, content_key
-from prime_audit.engine.base import Base
+from prime_audit.community.store import content_key
 from prime_audit.errors import UserError
-from prime_audit.folder import PREDICTIONS, RECORD, SCORES, Run, RunFolder, load_run, write_atomic
-from prime_audit.games.stored import write_exam
+from prime_audit.folder import RECORD, Run, RunFolder, load_run, write_atomic
 from prime_audit.lamp.data import Dataset
-from prime_audit.lamp.readers import require_searchable
-from prime_audit.lamp.source import open_data
-from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.config import CONFIG, config_text
-from prime_audit.plan.plan import REFERENCE, Plan
-from prime_audit.plugins.loading import load_attack
-from prime_audit.record import Intervals, Model, Record
-from prime_audit.runs.cells import Cell, Lost
+from prime_audit.plan.plan import Plan
 from prime_audit.runs.executors import Where
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.models import Readers, hardware, loaded
-from prime_audit.runs.provenance import code, code_since, plugins_of
-from prime_audit.runs.task import Findings, TaskRun
-
-LIBRARIES = (
-    "prime-audit",
-    "torch",
-    "transformers",
-    "peft",
-    "nevergrad",
-    "numpy",
-    "scikit-learn",
-    "rouge-score",
-)
+from prime_audit.runs.perform import open_all, perform_here, write
 
 
 def run(
@@ -53,14 +27,14 @@ def run(
     quiet: bool = False,
     where: Where | None = None,
 ) -> Run:
-    """Run a plan and write its folder; nothing is written there before everything is found.
+    """Run a plan and write its folder. Nothing is written there before all results are complete.
 
-    ``where`` says who does the work, by default this process; it changes no byte but of the record's times.
+    ``where`` is the executor, by default this process; it changes nothing in the record but its times.
 
-    Raises UserError for whatever the user can mend: data, model, a folder that holds another run.
+    Raises UserError for errors in the user's input: data, model, or a folder with another run.
     """
     datasets = open_all(plan)
-    # Everything that decides the numbers: the same folder is not taken up for other data under the same path.
+    # Everything that decides the numbers, so the same folder is not reused for other data under the same path.
     decided = {
         **plan.spec(),
         "data_sha256": {task: data.sha256 for task, data in datasets.items()},
@@ -76,7 +50,9 @@ def run(
                 from prime_audit.runs.executors.on_ray import perform_on_ray
 
                 record, found = perform_on_ray(plan, datasets, cache, ledger, command, where)
-        if again:  # the sign that the folder is complete goes first: its other files are another attempt's
+        if (
+            again
+        ):  # the sign that the folder is complete is deleted first: its other files are another attempt's
             (folder.path / RECORD).unlink(missing_ok=True)
         write_atomic(folder.path / CONFIG, [config_text(plan)])
         write(folder, record, found)
@@ -84,12 +60,12 @@ def run(
 
 
 def _failed_before(out: Path, plan: Plan, datasets: Mapping[str, Dataset]) -> bool:
-    """Tell whether a folder holds this run with failures: a plugin mended since is tried again in the same place."""
+    """Return whether a folder has this run with failures: it is retried in place, for example after fixing a plugin."""
     if not (out / RECORD).is_file():
         return False
     try:
         record = load_run(out).record
-    except UserError:  # broken, or of a newer version: whose folder it is, is told by its marker
+    except UserError:  # damaged or of a newer version: the marker identifies its run
         return False
     same = json.loads(json.dumps(plan.spec())) == record.spec
     return (
@@ -97,94 +73,3 @@ def _failed_before(out: Path, plan: Plan, datasets: Mapping[str, Dataset]) -> bo
         and same
         and {d.task: d.sha256 for d in record.data} == {task: data.sha256 for task, data in datasets.items()}
     )
-
-
-def open_all(plan: Plan) -> dict[str, Dataset]:
-    """Read the data of every task of a plan; UserError where its methods cannot be run on them."""
-    datasets = {
-        task: open_data(plan.data, task, plan.seed, plan.settings, **plan.reading()) for task in plan.tasks
-    }
-    if any(m.core.plugin.name != REFERENCE for m in plan.methods):
-        for data in datasets.values():
-            require_searchable(data)
-    return datasets
-
-
-def perform_here(
-    plan: Plan, datasets: Mapping[str, Dataset], cache: Path | None, ledger: Ledger, command: str
-) -> tuple[Record, Findings]:
-    """Run every task of a plan in this process; return all that was found."""
-    base = loaded(plan, ledger)
-    store = Store(cache, base.spent, base.codec.cuts, ledger.tally)
-    return perform(plan, datasets, base, Readers(plan, base), store, ledger, command)
-
-
-def perform(
-    plan: Plan,
-    datasets: Mapping[str, Dataset],
-    base: Base,
-    readers: Readers,
-    store: Store,
-    ledger: Ledger,
-    command: str,
-    kind: type[TaskRun] | None = None,
-    lost: Mapping[Cell, Lost] | None = None,
-) -> tuple[Record, Findings]:
-    """Run every task of a plan (by a ``kind`` of task run, where it is rehearsed); return all that was found.
-
-    ``lost``: cells that are not to be tried again.
-    """
-    found, began, plugins = Findings(), code(), _plugins(plan)
-    for task, data in datasets.items():
-        one = (kind or TaskRun)(plan, TASKS[task], data, base, readers, store, ledger, found)
-        one.lost = {(c.core, c.chunk): why for c, why in (lost or {}).items() if c.task == task}
-        one.run()
-    halved = {fit.what: fit.halved for fit in (*base.fits.values(), *readers.fits()) if fit.halved}
-    for what, n in halved.items():
-        ledger.note(
-            f"the memory gave out {n} times while batches of more than {what} were tried; they were halved"
-        )
-    record = Record(
-        command=command,
-        spec=plan.spec(),
-        methods={m.label: {task: m.values(plan.settings, task) for task in plan.tasks} for m in plan.methods},
-        seeds={"run": plan.seed},
-        versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        data=tuple(found.data),
-        model=Model(
-            plan.model, base.loaded_sha256, base.parameters(), str(base.dtype).removeprefix("torch.")
-        ),
-        hardware=hardware(base),
-        results=tuple(found.results),
-        comparisons=tuple(found.comparisons),
-        leaks=tuple(found.leaks),
-        community=found.community,
-        costs=tuple(ledger.costs),
-        intervals=Intervals(),
-        warnings=tuple(found.warnings),
-        code=code_since(began),
-        plugins=plugins,
-        failures=tuple(found.faults.found),
-        times=replace(ledger.times(), halved=halved),
-    )
-    return record, found
-
-
-def _plugins(plan: Plan) -> dict[str, Any]:
-    methods = {part.plugin.name: part.plugin for spec in plan.methods for part in spec.parts}
-    attacks = [load_attack(name, plan.plugins) for name in plan.attacks]
-    return plugins_of(methods.values(), attacks, plan.plugins)
-
-
-def write(folder: RunFolder, record: Record, found: Findings) -> None:
-    """Write all of a run into its folder, the record last."""
-    from prime_audit.report.tables import render_all
-
-    folder.write_jsonl(PREDICTIONS, found.predictions)
-    folder.write_jsonl(SCORES, found.scores)
-    folder.write_jsonl("models.jsonl", found.models)
-    for exam in found.exams:
-        write_exam(folder.path, exam)
-    faults.write(folder, found.faults)
-    render_all(record, folder.path)
-    folder.write_record(record)

@@ -5,56 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from prime_audit.community.build import Community
-from prime_audit.community.cautions import cautions, one_sided
-from prime_audit.community.held import Held, hold_back
-from prime_audit.community.profiles import plain_profile, shown_profile, written_profiles
+from prime_audit.community.cautions import cautions
+from prime_audit.community.profile_texts import plain_profile, shown_profile, written_profiles
 from prime_audit.community.store import Store
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.sampling import Sampling
 from prime_audit.errors import PartError
-from prime_audit.faults import Failed, Faults, LostError, first, one_line
-from prime_audit.games.arena import Arena, Chunk, Made, Models
-from prime_audit.games.play import ALL, Effort, rounds
-from prime_audit.games.stored import Exam
+from prime_audit.faults import Failed, LostError, first, one_line
+from prime_audit.games.exam import examine
+from prime_audit.games.exam.examine import Chunk, Examiner, Made
+from prime_audit.games.exam.play import ALL, Effort, rounds
+from prime_audit.games.exam.queries import Models
+from prime_audit.games.exam.stored import Exam
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.tasks import Task
 from prime_audit.plan.plan import REFERENCE, MethodSpec, Plan
 from prime_audit.plugins import Attack, Personal, Scene
 from prime_audit.plugins.calling import models_of, require_sound
-from prime_audit.plugins.loading import load_attack
-from prime_audit.record import Comparison, Data, Failure, Intervals, Leak, Result
+from prime_audit.plugins.loading import load_attack, load_game
+from prime_audit.record import Comparison, Failure, Intervals
 from prime_audit.runs import unaided, utility
 from prime_audit.runs.account import data_cautions, data_of, describe, model_row
 from prime_audit.runs.cells import Cell, Lost, chunks, cores_of
+from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers
 from prime_audit.runs.utility import Answers
 from prime_audit.seeds import seed_of
 
 T = TypeVar("T")
-
-
-@dataclass
-class Findings:
-    """What a run has found so far, task by task."""
-
-    data: list[Data] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
-    leaks: list[Leak] = field(default_factory=list)
-    community: dict[str, Any] = field(default_factory=dict)
-    predictions: list[Mapping[str, object]] = field(default_factory=list)
-    scores: list[Mapping[str, object]] = field(default_factory=list)
-    models: list[Mapping[str, object]] = field(default_factory=list)
-    exams: list[Exam] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    faults: Faults = field(default_factory=Faults)
 
 
 @dataclass
@@ -81,30 +66,30 @@ class TaskRun:
         self._note()
 
     def examine(self) -> Exam:
-        """Do no more than what attacks are scored from: build, personalise, ask every model."""
+        """Do no more than what attacks are scored from: build, personalise, query every model."""
         self.prepare()
         return self._examine(self._personal())
 
     def carry_out(self, cell: Cell) -> list[Failure]:
-        """Do one cell's work, once prepared, for what the store keeps of it -> what failed in it."""
+        """Compute one cell, once prepared, and store its results; returns its failures."""
         known, methods = len(self.found.faults.found), self._of(cell.core)
         chunk = self.chunks[cell.chunk]
         made = self._made(cell.core, chunk)
         for spec in methods:
             self._answered(spec, chunk, made)
-        self._arena([chunk], methods).observe({cell.core: [made]})
+        self._examiner([chunk], methods).examine({cell.core: [made]})
         return self.found.faults.found[known:]
 
     def prepare(self) -> None:
-        """Adapt the base and build the community, of which every chunk of targets has its view."""
+        """Adapt the base and build the community, of which every chunk of targets gets a view."""
         self.base.codec.cuts.texts.clear()
         self.base.restore()
         self.engine = self._engine()
         self.attacks: list[Attack] = [load_attack(name, self.plan.plugins) for name in self.plan.attacks]
-        self.seen, self.held = self.data, dict[str, Held]()
-        if "target" in self.plan.games:
-            share = self.plan.settings.get("heldout", self.task.name)
-            self.seen, self.held = hold_back(self.data, share, self.plan.seed)
+        self.games = [load_game(name, self.plan.plugins) for name in self.plan.games]
+        self.seen = self.data
+        for kind in examine.grouped(self.games):
+            self.seen = kind.hold_back(self.seen, self.plan.settings, self.plan.seed)
         self.community = self._community()
         ids = chunks(self.plan, self.data, self.task.name)
         views = [self.community] if len(ids) == 1 else [self.community.of(own) for own in ids]
@@ -117,22 +102,27 @@ class TaskRun:
             if get("sampling")
             else None
         )
-        bank, tokens = AdapterBank(self.base), get("read_tokens")
-        return Engine(self.base, bank, get("batch_tokens"), sampling, self.store, tokens)
+        return Engine(
+            self.base,
+            AdapterBank(self.base),
+            batch_tokens=get("batch_tokens"),
+            sampling=sampling,
+            keeper=self.store,
+            read_tokens=get("read_tokens"),
+        )
 
     def _community(self) -> Community:
         stage = partial(self.ledger.stage, self.task.name, None, engine=self.engine)
         community = Community(
-            self.task,
-            self.seen,
-            {},
-            self.engine,
-            self.readers.encoder,
-            self.plan.settings,
-            self.plan.seed,
-            self.store,
-            stage,
-            self.plan.sharer_dp,
+            task=self.task,
+            data=self.seen,
+            engine=self.engine,
+            encoder=self.readers.encoder,
+            settings=self.plan.settings,
+            seed=self.plan.seed,
+            store=self.store,
+            stage=stage,
+            privacy=self.plan.sharer_dp,
         )
         community.embed()
         users = [*self.seen.adapt, *self.seen.targets, *(s.shown for s in community.sharers)]
@@ -158,7 +148,7 @@ class TaskRun:
     def _attempt(
         self, stage: str, method: str, chunk: Chunk, work: Callable[[], T], attack: str | None = None
     ) -> T | Failed:
-        """Do a part's work; where it fails note whose it was."""
+        """Do a part's work; if it fails, log the error."""
         many = len(chunk.community.targets)
         where = Failure(
             task=self.task.name, stage=stage, method=method, attack=attack, chunk=chunk.number, targets=many
@@ -179,7 +169,7 @@ class TaskRun:
         return self._attempt("personalise", core, chunk, make)
 
     def _personalise(self, community: Community, core: str, game: str | None = None) -> dict[str, Personal]:
-        """Make a core's models; ``game`` names the one that they are made again for."""
+        """Make a core's models; ``game`` names the queries (``Queries.name``) that they are remade for."""
         part = self._of(core)[0].core
         stage = partial(self.ledger.stage, self.task.name, core, engine=self.engine)
         scene = Scene(self.task, self.engine, community, self.plan.settings, self.plan.seed, stage)
@@ -193,7 +183,7 @@ class TaskRun:
         return models
 
     def _answer(self, spec: MethodSpec, made: Made) -> Answers | Failed:
-        """Answer the questions of all targets; where one chunk failed the method has no answers."""
+        """Answer the questions of all targets. If one chunk failed, the method has no answers."""
         found = [self._answered(spec, chunk, own) for chunk, own in zip(self.chunks, made, strict=True)]
         failed = first(found)
         return failed or utility.joined([own for own in found if isinstance(own, Answers)])
@@ -205,12 +195,15 @@ class TaskRun:
 
     def _ask(self, community: Community, spec: MethodSpec, personal: Models) -> Answers:
         front = spec.augment(self.plan.settings, self.task.name)
+
+        def profile(user: User) -> str | None:
+            shown = partial(shown_profile, self.task, user, community.profiles)
+            return shown(front.wording) if front.profile else None
+
         asked = [
             (user.id, example)
             for user in community.targets
-            for example in query_examples(
-                self.task, user, k=front.k, profile=shown_profile(self.task, user, community.profiles, front)
-            )
+            for example in query_examples(self.task, user, k=front.k, profile=profile(user))
         ]
         requests = [Request(e.prompt, personal[u].mixture, e.gold, (spec.label, u, e.id)) for u, e in asked]
         with self.ledger.stage(self.task.name, spec.label, "answer", len(requests), self.engine) as tick:
@@ -219,14 +212,22 @@ class TaskRun:
             spec.label, [u for u, _ in asked], [e.id for _, e in asked], [e.gold for _, e in asked], texts
         )
 
-    def _arena(self, some: Sequence[Chunk], methods: Sequence[MethodSpec]) -> Arena:
-        again, plan = partial(self._personalise, game="inclusion"), self.plan
-        return Arena(self.community, some, methods, plan.games, self.attacks, self.held, again, self._attempt)
+    def _examiner(self, some: Sequence[Chunk], methods: Sequence[MethodSpec]) -> Examiner:
+        return Examiner(
+            community=self.community,
+            data=self.data,
+            chunks=some,
+            methods=methods,
+            games=self.games,
+            attacks=self.attacks,
+            remake=self._personalise,
+            attempt=self._attempt,
+        )
 
     def _examine(self, personal: Mapping[str, Made]) -> Exam:
-        return self._arena(self.chunks, self.plan.methods).observe(personal)
+        return self._examiner(self.chunks, self.plan.methods).examine(personal)
 
-    # -- figures -----------------------------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------------------
 
     def _score(self, answers: Mapping[str, Answers | Failed]) -> None:
         seed, draws = seed_of(self.plan.seed, "bootstrap", self.task.name), Intervals().draws
@@ -260,20 +261,14 @@ class TaskRun:
 
     def _play(self, exam: Exam, effort: Effort = ALL) -> None:
         self.found.exams.append(exam)
-        coins = next((p.coins for p in exam.passes if p.coins), {})
-        self.found.warnings += [f"{self.task.name}: {line}" for line in one_sided(coins)]
+        lines = examine.cautions(exam, self.games, self.community, self.data)
+        self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
         stage = partial(self.ledger.stage, self.task.name, total=0)
-        for played, pool, labels in rounds(exam, self.plan.games, self.attacks, stage, effort, self.store):
-            for where, fault in played.faults(self.task.name):
-                self.found.faults.note(fault, where)
-            self.found.scores += played.rows(self.task.name, pool)
-            for label in labels:
-                self.found.results += played.results(self.task.name, label)
-                self.found.comparisons += played.comparisons(self.task.name, label)
-                self.found.leaks += played.leaks(self.task.name, label, pool)
+        for played in rounds(exam, self.games, self.attacks, stage, effort, self.store):
+            self.found.take(self.task.name, played)
 
     def _note(self) -> None:
-        """Take down what a reader must know of data and community."""
+        """Log what a reader must know about data and community."""
         name, community = self.task.name, self.community
         self.found.faults.found += [
             Failure(task=name, stage="share", sharer=sharer, error=one_line(PartError(d.line())))
@@ -282,12 +277,12 @@ class TaskRun:
         self.found.data.append(data_of(name, self.data))
         self.found.community[name] = describe(community)
         lines = [
-            *cautions(community, self.held),
+            *cautions(community),
             *data_cautions(self.data, self.base.codec.cut, self.plan.settings),
         ]
         self.found.warnings += [f"{name}: {line}" for line in lines]
 
 
 def _decode_seed(seed: int, again: int) -> int:
-    """Seed of what sampled decoding draws; ``again`` numbers its repetitions, all else the same."""
+    """Seed of sampled decoding; ``again`` numbers its repetitions, with all else the same."""
     return seed_of(seed, "decode", str(again)) if again else seed

@@ -11,9 +11,10 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import Plan
 from prime_audit.record import Failure
 from prime_audit.runs.cells import Cell
+from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, loaded
-from prime_audit.runs.task import Findings, TaskRun
+from prime_audit.runs.task import TaskRun
 
 if TYPE_CHECKING:
     from prime_audit.community.store import Store

@@ -1,4 +1,7 @@
-"""Anyone's scores: read a file of them, and say all that they can carry (``prime-audit stats``)."""
+"""Anyone's scores: read a file of them, and report all that they can carry (``prime-audit stats``).
+
+The judge of a run computes every figure.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,24 @@ from typing import Any, Literal
 import numpy as np
 
 from prime_audit.audit.auc import FPRS, Undefined
-from prime_audit.audit.intervals import Over, auc_interval, mean_tpr
+from prime_audit.audit.design import Dealt, Design
+from prime_audit.audit.intervals import Over
+from prime_audit.audit.judge import Scored, judge
 from prime_audit.audit.panels import Panel
-from prime_audit.audit.permutation import Permutation, Unit, holm, naive_item_p, permutation_test, unit_of
-from prime_audit.audit.splitting import EpsilonBound, split_epsilon
+from prime_audit.audit.permutation import Unit, holm, naive_item_p, unit_of
+from prime_audit.audit.splitting import Bound
 from prime_audit.errors import UserError
-from prime_audit.games.bounds import EXCHANGE, by_sharer
-from prime_audit.games.deal import GAMES, Dealt, Game
+from prime_audit.plugins import Game
+from prime_audit.plugins.loading import installed_game
 from prime_audit.scores.rows import Row, read_scores
 
 _UNNAMED = {
     "target": "no column sharer: a target's items count as one person's",
-    "item": "no column sharer or target: the rows are taken as independent, and where they are not, all is too narrow",
+    "item": "no column sharer or target: the rows are taken as independent; if they are not, all is too narrow",
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """All that one attack's scores carry; a figure they do not carry is None and has its reason."""
 
@@ -58,15 +63,15 @@ class Figures:
     p_reversed: float | None
     """Permutation p-value against the score's direction."""
     unit: Unit
-    """What the permutation test relabelled; without sharers, items within a target."""
+    """What the permutation test relabelled."""
     p_naive: float
     """Item-level Mann-Whitney p-value, as if all rows were independent: for comparison only."""
     trials: Literal["sharer", "target", "item"]
     """What counts as one independent trial for ε: the finest unit the file names."""
-    epsilon: EpsilonBound | None
+    epsilon: Bound | None
     """Lower bound on ε by sample splitting, with its ceiling."""
     game: str | None
-    """The suite's game whose rules were followed; None where the file names none of them."""
+    """The installed game whose design was followed; None where the file names none of them."""
     both_classes: int | None
     """Items listed as member and as non-member for one target; None where the file names no items."""
     reasons: Mapping[str, str]
@@ -92,7 +97,7 @@ class ScoresReport:
         return ("attack", "n", "AUC", "95 % interval", *tprs, "p", "p (Holm)", "ε ≥", "of at most")
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Return one row of a table for each attack; – stands where :meth:`notes` says why."""
+        """Return one row of a table for each attack; :meth:`notes` gives the reason for each –."""
         return [
             (
                 f.attack,
@@ -161,7 +166,7 @@ def describe_scores(path: str | Path, seed: int = 0, draws: int = 1000) -> Score
         tested = [key for key, f in found.items() if key[0] == family and f.p is not None]
         adjusted = holm([p for key in tested if (p := found[key].p) is not None])
         for key, p_holm in zip(tested, adjusted, strict=True):
-            found[key] = Figures(**{**vars(found[key]), "p_holm": p_holm})
+            found[key] = replace(found[key], p_holm=p_holm)
     return ScoresReport(str(path), seed, draws, tuple(found.values()))
 
 
@@ -176,111 +181,66 @@ def _figures(
     by_target: dict[str, list[Row]] = {}
     for row in rows:
         by_target.setdefault(row.target, []).append(row)
-    game = GAMES.get(rows[0].game or "")
-    panels = [_panel(target, own) for target, own in by_target.items()]
-    if game and game.whole and rows[0].sharer is not None:
-        panels = [_averaged(panel) for panel in panels]
+    dealt = [_dealt(target, own) for target, own in by_target.items()]
+    scores = {target: np.array([row.score for row in own]) for target, own in by_target.items()}
+    game, named = installed_game(rows[0].game), rows[0].sharer is not None
+    panels = [Panel(d.target, scores[d.target], d.owners, d.members) for d in dealt]
+    design = _design(game, panels, named)
+    one = Scored(key[1], scores, 0, {})
     try:
-        interval = auc_interval(panels, n=draws, seed=seed)
+        (found,) = judge(design, dealt, [one], seed=seed, draws=draws, permutations=draws - 1)
     except Undefined as reason:
         raise UserError(
             f"{path}: {name}: {reason}; give every target both, or leave out its column"
         ) from None
-    reasons: dict[str, str] = {} if interval.estimate.ci else {"interval": str(interval.estimate.reason)}
-    named = rows[0].sharer is not None
-    unit: Unit = unit_of(panels) if named else "item-within-sharer"
-    ids = None
-    if rows[0].item and unit != "sharer":
-        ids = [[row.item for row in own] for own in by_target.values()]
-    test = _test(panels if named else _unowned(panels), unit, ids, seed, draws, reasons)
+    epsilon, reasons = found.epsilon, dict(found.reasons)
+    if game and game.design.whole and not named:
+        epsilon, reasons["ε"] = None, "no column sharer: this game's coins are thrown for sharers"
     return Figures(
         attack=name,
         n=len(rows),
         members=members,
-        targets=len(interval.estimate.per_target),
-        left_out=len(interval.estimate.left_out),
+        targets=len(found.panels),
+        left_out=len(dealt) - len(found.panels),
         sharers=len({row.sharer for row in rows}) if named else None,
-        auc=interval.estimate.value,
-        ci=interval.estimate.ci,
-        over=interval.over,
-        tpr={f"{fpr:g}": _tpr(panels, fpr, reasons) for fpr in FPRS},
-        p=test.p if test else None,
+        auc=found.estimate.value,
+        ci=found.estimate.ci,
+        over=found.over,
+        tpr=found.tpr,
+        p=found.p,
         p_holm=None,
-        p_reversed=test.p_reversed if test else None,
-        unit=unit,
-        p_naive=naive_item_p(panels),
+        p_reversed=found.p_reversed,
+        unit=design.unit,
+        p_naive=naive_item_p(found.panels),
         trials="sharer" if named else "target" if rows[0].target else "item",
-        epsilon=_epsilon(panels, game, seed, reasons),
+        epsilon=epsilon,
         game=game.name if game else None,
         both_classes=_both_classes(rows) if rows[0].item is not None else None,
         reasons=reasons,
     )
 
 
-def _panel(target: str, rows: Sequence[Row]) -> Panel:
-    """One target's game; without sharers its items are the target's own, without either each is somebody else's."""
-    owners = [row.sharer or target or f"row {n}" for n, row in enumerate(rows)]
-    scores, members = [row.score for row in rows], [row.member for row in rows]
-    return Panel(target, np.array(scores), owners, np.array(members))
+def _dealt(target: str, rows: Sequence[Row]) -> Dealt:
+    """One target's game. Without sharers its items are the target's own; without either each row is a person's."""
+    return Dealt(
+        target=target,
+        rows=np.arange(len(rows)),
+        members=np.array([row.member for row in rows], dtype=np.bool_),
+        owners=[row.sharer or target or f"row {n}" for n, row in enumerate(rows)],
+        items=[row.item for row in rows] if rows[0].item else None,
+    )
 
 
-def _unowned(panels: Sequence[Panel]) -> list[Panel]:
-    """Without sharers all items of a target may exchange membership."""
-    return [Panel(p.target, p.scores, [p.target] * p.scores.size, p.members) for p in panels]
-
-
-def _test(
-    panels: Sequence[Panel],
-    unit: Unit,
-    items: Sequence[Sequence[str | None]] | None,
-    seed: int,
-    draws: int,
-    reasons: dict[str, str],
-) -> Permutation | None:
-    try:
-        return permutation_test(panels, unit=unit, n=draws - 1, seed=seed, items=items)
-    except Undefined as reason:
-        reasons["p"] = str(reason)
-        return None
-
-
-def _tpr(panels: Sequence[Panel], fpr: float, reasons: dict[str, str]) -> float | None:
-    try:
-        return mean_tpr(panels, fpr)
-    except Undefined as reason:
-        reasons[f"TPR@{100 * fpr:g}%"] = str(reason)
-        return None
-
-
-def _averaged(panel: Panel) -> Panel:
-    """Score each sharer by the mean of her items, as games do whose members are whole sharers."""
-    dealt = Dealt(panel.target, np.arange(panel.scores.size), panel.members, panel.sharers)
-    whole, means = by_sharer(dealt, panel.scores)
-    return Panel(panel.target, means, whole.owners, whole.members)
-
-
-def _epsilon(
-    panels: Sequence[Panel], game: Game | None, seed: int, reasons: dict[str, str]
-) -> EpsilonBound | None:
-    """Bound ε as a run does where the file names the suite's game; of other rows, as if membership was drawn."""
-    if game and not game.randomised:
-        reasons["ε"] = "membership was selected, not drawn: success proves nothing about ε"
-        return None
-    if game and game.whole:
-        reasons["ε"] = (
-            "coins are bounded together, with the unmerged base's scores: the run's record holds it"
-        )
-        return None
-    try:
-        found = split_epsilon(panels, seed=seed)
-    except Undefined as reason:
-        reasons["ε"] = str(reason)
-        return None
-    return replace(found, value=found.value / EXCHANGE, ceiling=found.ceiling / EXCHANGE) if game else found
+def _design(game: Game | None, panels: Sequence[Panel], named: bool) -> Design:
+    """Take the named game's design; otherwise, as if membership was drawn. The unit is what the rows allow."""
+    known = game.design if game else Design(unit="item", randomised=True, fixed=False)
+    if not named:
+        return replace(known, unit="item", whole=False)
+    return known if known.whole else replace(known, unit=unit_of(panels))
 
 
 def _both_classes(rows: Sequence[Row]) -> int:
-    """Count the items that one target lists on both sides; where sharers are named, an id is her own."""
+    """Count the items that one target lists on both sides; where sharers are named, an id is the sharer's own."""
     inside = {(row.target, row.sharer, row.item) for row in rows if row.member}
     return len(inside & {(row.target, row.sharer, row.item) for row in rows if not row.member})
 

@@ -102,7 +102,7 @@ def _json_rows(lines: Iterable[str], path: Path) -> Iterator[tuple[int, Row]]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError(f"key {ascii(twice(pairs))[:60]} stands twice")
+        raise ValueError(f"key {ascii(twice(pairs))[:60]} is given twice")
     return found
 
 
@@ -115,7 +115,7 @@ def _require_columns(columns: Iterable[str], path: Path, where: str = "") -> Non
             "name the columns so"
         )
     if again := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"{path}{where}: column {again[:60]!r} stands twice; rename one")
+        raise UserError(f"{path}{where}: column {again[:60]!r} appears twice; rename one")
 
 
 def _row(entry: Mapping[str, Any], where: str) -> Row:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from prime_audit.games.deal import GAMES
-from prime_audit.record import Leak
-from prime_audit.report.tables import AUC, BASE
+from prime_audit.plugins.loading import load_game
+from prime_audit.report.columns import LEGEND, PANEL
+from prime_audit.report.sheet import AUC, BASE, Judged, judged
+from prime_audit.report.table import Cell, Table
 from prime_audit.studies import figures, usual
 from prime_audit.studies.paired import corrected
 from prime_audit.studies.pairs import auc_tests
 from prime_audit.studies.spec import Found, Report, Study, Variant
-from prime_audit.studies.tables import Cell, Table
+
+_SHOWN = tuple(c for c in PANEL if c.name in ("AUC", "over base", "p AUC", "p over base", "ε ≥", "verdict"))
+"""Columns of the control panel that the study shows."""
 
 
 def report(found: Found) -> Report:
     """Build a table per model with a row per task, game and method; test the pairs on the AUC of every game."""
     pairs = [(found.study.variant(a), found.study.variant(b)) for a, b in found.study.pairs]
     tests = [t for m in found.models for task in found.plan.tasks for t in auc_tests(found, m, task, pairs)]
-    drawn = ", ".join(g for g in found.study.games if GAMES[g].randomised)
-    lines = (
-        *usual.notes(found)[1:],
-        "The game's own permutation test, one-sided, not corrected over attacks. Where "
-        f"membership was drawn ({drawn}) it is p over base, of the AUC minus the unmerged base's; "
-        "else p AUC, of the AUC. ε ≥: lower bound, with the highest possible with as many "
-        "guesses.",
-        "Verdicts follow the rule in prime_audit/audit/verdict.py; only games whose members were "
-        "drawn can say leaks.",
-    )
+    drawn = ", ".join(g for g in found.study.games if load_game(g).design.randomised)
+    lines = (*usual.notes(found)[1:], *LEGEND, f"Games that drew their members at random: {drawn}.")
     panels = [_panel(found, m, task) for m in found.models for task in found.plan.tasks]
     drawing = figures.dots(panels, len(found.plan.tasks), second="same items, unmerged base")
     return Report(tuple(_table(found, m) for m in found.models), corrected(tests), drawing, lines)
@@ -38,25 +33,25 @@ def _table(found: Found, model: str) -> Table:
             for v in found.study.variants:
                 labels.append((task, game, v.key))
                 cells.append(_row(found, model, task, game, v))
-    heads = tuple(("", name) for name in ("AUC", "AUC − base", "p AUC", "p over base", "ε ≥", "Verdict"))
+    heads = tuple(("", c.name) for c in _SHOWN)
     return Table(usual.title(found, model), ("Task", "Game", "Method"), heads, tuple(labels), tuple(cells))
 
 
 def _row(found: Found, model: str, task: str, game: str, variant: Variant) -> tuple[Cell, ...]:
-    auc = usual.figure_of(found, model, variant, task, AUC, game)
-    over = usual.over_base(found, model, variant, task, game)
-    leak = _leak(found, model, task, game, variant)
-    if leak is None:
-        return (*[Cell()] * 5, Cell(text=auc.reason))
-    bound = None if leak.epsilon is None else f"{leak.epsilon:.2f} of {leak.epsilon_ceiling:.2f}"
-    tested = (Cell(), Cell(leak.p)) if GAMES[game].randomised else (Cell(leak.p), Cell())
-    return (auc, over, *tested, Cell(text=bound), Cell(text=leak.verdict))
+    """Return the verdict's columns; where there is none, why the game does not apply to the method."""
+    one = _judged(found, model, task, game, variant)
+    if one is None:
+        auc = usual.figure_of(found, model, variant, task, AUC, game)
+        return tuple(Cell(reason=auc.reason) if c.name == "verdict" else Cell() for c in _SHOWN)
+    return tuple(c.cell(one) for c in _SHOWN if c.cell)
 
 
-def _leak(found: Found, model: str, task: str, game: str, variant: Variant) -> Leak | None:
+def _judged(found: Found, model: str, task: str, game: str, variant: Variant) -> Judged | None:
     wanted = (task, variant.method, game, found.plan.attacks[0])
-    leaks = found.of(model, variant)[0].record.leaks
-    return next((x for x in leaks if (x.task, x.method, x.game, x.attack) == wanted), None)
+    panels = judged(found.of(model, variant)[0].record, "run")
+    return next(
+        (x for x in panels if (x.leak.task, x.leak.method, x.leak.game, x.leak.attack) == wanted), None
+    )
 
 
 def _panel(found: Found, model: str, task: str) -> figures.Panel:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prime_audit.record import Intervals, Record
 from prime_audit.report import frontier as _frontier
+from prime_audit.report.from_record import sheet_of
 from prime_audit.report.frontier import _GREY, _STYLE, _save
 from prime_audit.report.series import COLOURS, MARKERS
 
@@ -74,13 +75,16 @@ class Panel:
 
 def frontier(records: Sequence[tuple[Record, Mapping[str, str]]]) -> dict[str, bytes]:
     """Draw utility against leakage, one panel per task of each record, each with its tasks' headings."""
-    first = records[0][0]
-    results = [replace(r, task=headings[r.task]) for record, headings in records for r in record.results]
+    sheets = [(sheet_of(record, "run"), headings) for record, headings in records]
+    first = sheets[0][0]
+    figures = [replace(f, task=headings[f.task]) for sheet, headings in sheets for f in sheet.figures]
     methods = {
-        method: {headings[task]: values for _, headings in records for task, values in own.items()}
-        for method, own in first.methods.items()
+        m: {"parameters": {h: sheet.parameters(m, task) for sheet, own in sheets for task, h in own.items()}}
+        for m in first.methods
     }
-    return _frontier.draw(replace(first, results=tuple(results), methods=methods))
+    tasks = tuple(dict.fromkeys(f.task for f in figures))
+    drawn = replace(first, figures=tuple(figures), methods=methods, tasks=tasks, leaks=())
+    return _frontier.draw(drawn, Intervals().level)
 
 
 def dots(panels: Sequence[Panel], across: int, bars: str = INTERVAL, second: str = "") -> dict[str, bytes]:

@@ -9,9 +9,9 @@ from typing import Any
 from prime_audit.audit.auc import Undefined
 from prime_audit.audit.panels import Panel
 from prime_audit.folder import Run
-from prime_audit.games.deal import GAMES
 from prime_audit.lamp.metrics import metric_table
 from prime_audit.lamp.tasks import TASKS
+from prime_audit.plugins.loading import load_game
 from prime_audit.seeds import seed_of
 from prime_audit.studies.paired import Side, Test, auc_test, panels_of, utility_test
 from prime_audit.studies.spec import Found, Variant
@@ -76,4 +76,5 @@ def played(run: Run, task: str, game: str, attack: str) -> Mapping[str, Sequence
     for row in run.scores():
         if (row["task"], row["game"], row["attack"]) == (task, game, attack):
             rows.setdefault(row["method"], []).append(row)
-    return {method: panels_of(own, whole=GAMES[game].whole) for method, own in rows.items()}
+    whole = load_game(game).design.whole
+    return {method: panels_of(own, whole=whole) for method, own in rows.items()}

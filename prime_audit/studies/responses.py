@@ -10,12 +10,12 @@ from prime_audit.lamp.metrics import metric_table
 from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import TASKS, Task
+from prime_audit.report.table import Cell, Table
 from prime_audit.seeds import rng_of, seed_of
 from prime_audit.studies import figures, usual
 from prime_audit.studies.paired import Test, corrected, pooled
 from prime_audit.studies.pairs import side, utility_tests
 from prime_audit.studies.spec import Found, Report, Study, Variant
-from prime_audit.studies.tables import Cell, Table
 
 EXAMPLES = 5
 """Targets whose answers to a question are shown, per task and model."""

@@ -19,8 +19,8 @@ from prime_audit.folder import Run, RunFolder, write_atomic
 from prime_audit.io.markup import markdown_text, plain
 from prime_audit.plan.options import keywords_of, option_words, require_known
 from prime_audit.plan.plan import Plan, default_tasks, make_plan
+from prime_audit.report import table as forms
 from prime_audit.runs.compare import compare
-from prime_audit.studies import tables as forms
 from prime_audit.studies.catalog import find_study
 from prime_audit.studies.paired import Test
 from prime_audit.studies.spec import Found, Report, Study
@@ -229,7 +229,7 @@ def _page(found: Found, report: Report, command: str) -> str:
     lines = [f"# {study.title} ({study.answers})", f"To repeat this study:\n\n```sh\n{command}\n```"]
     for table in report.tables:
         lines += [f"## {text(table.title)}", forms.markdown(table)]
-        lines += [_bullets(remarks)] if (remarks := forms.remarks(table)) else []
+        lines += [_bullets(notes)] if (notes := forms.footnotes(table)) else []
     lines += ["![The study's figure](figure.svg)", *_tested(report.tests)]
     lines += ["## How to read this", _bullets([*study.about, *report.notes])]
     if warnings := _warnings(found):
@@ -243,10 +243,9 @@ def _tested(tests: Sequence[Test]) -> list[str]:
         return []
     how = "every swap enumerated" if all(t.exact for t in tests) else "9,999 swaps drawn where users are many"
     about = (
-        f"Two-sided p by swapping, user by user, all answers of the two methods ({how}). For an "
-        "AUC targets are swapped; targets share sharers, so check its interval too. Holm's "
-        f"correction covers the study's {len(tests)} tests. Intervals: bootstrap over users; of "
-        "an AUC over sharers and targets."
+        f"p: two-sided, of the difference, by swapping the two methods' answers user by user ({how}); of two AUCs, by "
+        "swapping them target by target (targets share sharers, so read the interval too). p (Holm): corrected over "
+        f"the study's {len(tests)} tests. Intervals: bootstrap over users; of an AUC over sharers and targets."
     )
     return ["## Paired tests over users", forms.markdown(test_table(tests)), about]
 
@@ -259,7 +258,7 @@ def test_table(tests: Sequence[Test]) -> forms.Table:
         (
             cell(text=t.first),
             cell(text=t.second),
-            cell(t.difference, t.ci, signed=True),
+            cell(t.difference, t.ci, signed=True, reason=t.reason),
             cell(text=f"{t.p:.4f}"),
             cell(text=f"{t.p_adjusted:.4f}"),
             cell(text=str(t.users)),
@@ -281,7 +280,7 @@ def _latex(found: Found, report: Report, command: str) -> str:
     lines = [f"% {line}" for line in (f"{found.study.title} ({found.study.answers})", command)]
     lines.append("% packages: booktabs; LuaLaTeX or XeLaTeX where texts have letters beyond ASCII")
     for table in report.tables:
-        about = [plain(table.title), *forms.remarks(table)]
+        about = [plain(table.title), *forms.footnotes(table)]
         lines += ["", *(f"% {line}" for line in about), forms.latex(table)]
     return "\n".join(lines) + "\n"
 

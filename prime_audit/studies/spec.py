@@ -13,8 +13,8 @@ from prime_audit.folder import Run
 if TYPE_CHECKING:
     from prime_audit.plan.plan import Plan
     from prime_audit.record import Result
+    from prime_audit.report.table import Table
     from prime_audit.studies.paired import Test
-    from prime_audit.studies.tables import Table
 
 ONCE: Mapping[str, tuple[str, ...]] = {"run": ()}
 """The runs of a study with a single ``compare``."""

@@ -11,12 +11,12 @@ from prime_audit.folder import Run
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Comparison, Intervals
-from prime_audit.report.tables import AUC
+from prime_audit.report.sheet import AUC
+from prime_audit.report.table import Cell, Table, ranked
 from prime_audit.studies import figures
 from prime_audit.studies.paired import corrected
 from prime_audit.studies.pairs import tests_of
 from prime_audit.studies.spec import Found, Report, Variant
-from prime_audit.studies.tables import Cell, Table, ranked
 
 SHORT = {"accuracy": "Acc", "f1": "F1", "rouge-1": "R-1", "rouge-L": "R-L"}
 """The paper's names of metrics."""

@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from prime_audit.audit.auc import Undefined
+from prime_audit.audit.bounds import by_sharer, empirical_epsilon, guesses
+from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.epsilon import one_run_epsilon
 from prime_audit.audit.panels import Panel
 from prime_audit.audit.splitting import split_epsilon
-from prime_audit.games.bounds import by_sharer, empirical_epsilon, guesses
-from prime_audit.games.deal import GAMES, Dealt
 
-COINS = GAMES["inclusion"]
+COINS = Design(unit="sharer", randomised=True, whole=True)
+SELECTED = Design(unit="sharer", randomised=False)
+ITEMS = Design(unit="item-within-sharer", randomised=True)
 
 
 def dealt(target: str, members: np.ndarray, owners: list[str] | None = None) -> Dealt:
@@ -36,17 +39,14 @@ def test_all_right_is_the_ceiling_and_the_unmerged_base_is_subtracted() -> None:
     flat = {d.target: rng.normal(size=6) * 100 for d in games}  # what sharers' items are like: no evidence
     told = {d.target: flat[d.target] + d.members for d in games}
     found = empirical_epsilon(COINS, games, told, flat, attacks=1, seed=0)
-    assert found is not None
     made = 2 * (14 * 6 // 4)
     assert found.value == found.ceiling == one_run_epsilon(84, made, made)
     shared = empirical_epsilon(COINS, games, told, flat, attacks=5, seed=0)
-    assert shared is not None
     assert shared.ceiling == one_run_epsilon(84, made, made, alpha=0.01)
     # Turned round, every guess is wrong.
     wrong = empirical_epsilon(
         COINS, games, {t: 2 * flat[t] - s for t, s in told.items()}, flat, attacks=1, seed=0
     )
-    assert wrong is not None
     assert wrong.value == 0.0
 
 
@@ -58,7 +58,7 @@ def test_null_coins_hardly_ever_give_a_bound() -> None:
         alike = rng.normal(size=6)  # the same sharers score high for every target
         scores = {d.target: alike + 0.3 * rng.normal(size=6) for d in games}
         found = empirical_epsilon(COINS, games, scores, base, attacks=1, seed=0)
-        hits += found is not None and found.value > 0
+        hits += found.value > 0
     print(f"null audits with one-run ε > 0: {hits / 300:.3f}")
     assert hits / 300 <= 0.08
 
@@ -68,11 +68,13 @@ def test_one_sided_targets_count_and_selected_games_have_no_bound() -> None:
     scores = {"t0": np.full(4, 2.0), "t1": np.full(4, 1.0)}
     base = {t: np.zeros(4) for t in scores}
     found = empirical_epsilon(COINS, games, scores, base, attacks=1, seed=0)
-    assert found is not None
     assert found.value == found.ceiling == one_run_epsilon(8, 4, 4)
-    assert empirical_epsilon(GAMES["paper"], games, scores, base, attacks=1, seed=0) is None
-    assert empirical_epsilon(COINS, games, scores, None, attacks=1, seed=0) is None
-    assert empirical_epsilon(replace(COINS), games[:0], {}, {}, attacks=1, seed=0) is None
+    with pytest.raises(Undefined, match="selected, not drawn"):
+        empirical_epsilon(SELECTED, games, scores, base, attacks=1, seed=0)
+    with pytest.raises(Undefined, match="with the unmerged base's scores"):
+        empirical_epsilon(COINS, games, scores, None, attacks=1, seed=0)
+    with pytest.raises(Undefined, match="no coins"):
+        empirical_epsilon(COINS, games[:0], {}, {}, attacks=1, seed=0)
 
 
 def test_items_of_their_owners_own_go_through_the_split_bound() -> None:
@@ -82,15 +84,15 @@ def test_items_of_their_owners_own_go_through_the_split_bound() -> None:
         members = rng.permutation([True, True, False, False])
         games.append(dealt(f"t{t}", members, [f"t{t}"] * 4))
         scores[f"t{t}"] = members + 0.1 * rng.normal(size=4)
-    found = empirical_epsilon(GAMES["target"], games, scores, None, attacks=2, seed=7)
+    found = empirical_epsilon(ITEMS, games, scores, None, attacks=2, seed=7)
     panels = [Panel(d.target, scores[d.target], d.owners, d.members) for d in games]
     same = split_epsilon(panels, seed=7, alpha=0.025)
-    assert found is not None
     assert (found.value, found.ceiling) == (same.value / 2, same.ceiling / 2)  # of adding, not of exchanging
     assert found.value == found.ceiling > 0.5
-    assert (
-        empirical_epsilon(GAMES["target"], games[:1], scores, None, attacks=1, seed=0) is None
-    )  # one person
+    free = empirical_epsilon(replace(ITEMS, fixed=False), games, scores, None, attacks=2, seed=7)
+    assert free == same  # each item by a coin of its own: no exchange
+    with pytest.raises(Undefined, match="two sharers each"):  # one person
+        empirical_epsilon(ITEMS, games[:1], scores, None, attacks=1, seed=0)
 
 
 def test_a_sharers_items_are_averaged() -> None:

@@ -11,8 +11,8 @@ from prime_audit.audit.auc import auc
 from prime_audit.audit.signals import Signals
 from prime_audit.community.store import Store
 from prime_audit.engine.mixture import Spent
-from prime_audit.games import controls
-from prime_audit.games.controls import CONTROLS, bag_of_words, bag_of_words_between, both_sides
+from prime_audit.games.exam import controls
+from prime_audit.games.exam.controls import CONTROLS, bag_of_words, bag_of_words_between, both_sides
 
 WORDS = ["rain", "sun", "snow", "wind", "fog", "hail", "storm", "mist"]
 

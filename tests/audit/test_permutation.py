@@ -98,7 +98,7 @@ def test_one_coin_a_sharer_is_exchanged_over_targets_that_list_others() -> None:
     assert test.floor == pytest.approx(1 / 6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_monotone_maps_and_negation(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,16 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from prime_audit.audit.design import Dealt
+from prime_audit.audit.judge import PERMUTATIONS
 from prime_audit.audit.panels import Panel
 from prime_audit.audit.permutation import permutation_test
+from prime_audit.audit.pool import Pool
 from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.calibration.trials import sampling, trials
-from prime_audit.games.deal import GAMES
-from prime_audit.games.judge import PERMUTATIONS
-from prime_audit.games.observed import Observed, Shadow, signals_of
-from prime_audit.games.play import Effort, Examined, Play
-from prime_audit.games.pool import Pool
-from prime_audit.plugins.loading import load_attack
+from prime_audit.games.exam.observed import Observed, Shadow, signals_of
+from prime_audit.games.exam.play import Effort, Player
+from prime_audit.games.exam.queries import Queries
+from prime_audit.games.exam.stored import Pass
+from prime_audit.plugins import Audited
+from prime_audit.plugins.loading import load_attack, load_game
 
 COUNTS = st.dictionaries(st.text(max_size=3), st.integers(1, 9), min_size=1, max_size=5)
 
@@ -83,7 +87,17 @@ def pool(each: int, seed: int = 0) -> Pool:
     words = [f"word{n} rain" for n in range(len(OWNERS))]
     trained, last, drawn = place < 8, (place >= 2) & (place < 8), place >= 4
     others = sampled(strata_of(OWNERS, last), MERGED, each, seed=seed, task="LaMP-4")
-    return Pool(OWNERS, words, words, words, trained, last, drawn, [()] * len(OWNERS), sampled=others)
+    marks = {"trained": trained, "last": last, "drawn": drawn}
+    texts = {"owners": OWNERS, "ids": words, "prompts": words, "golds": words}
+    return Pool(**texts, **marks, twins=[()] * len(OWNERS), sampled=others)
+
+
+def dealt_by(game: str, target: str, merged: Sequence[str], some: Pool) -> Dealt:
+    return load_game(game).deal(Audited(target=target, merged=merged), some)
+
+
+def passed(seen: dict[str, Observed]) -> Pass:
+    return Pass(kind="modules", method="m", labels=["m"], merged=MERGED, seen=seen)
 
 
 def observed(seed: int, rows: np.ndarray | None = None) -> Observed:
@@ -97,7 +111,7 @@ def observed(seed: int, rows: np.ndarray | None = None) -> Observed:
 def test_members_are_never_sampled() -> None:
     some, every = pool(2), pool(0)
     for target, merged in MERGED.items():
-        few, all_ = (GAMES["paper"].deal(target, merged, p) for p in (some, every))
+        few, all_ = (dealt_by("paper", target, merged, p) for p in (some, every))
         assert few.even is not None
         assert all_.even is None
         assert few.rows[few.members].tolist() == all_.rows[all_.members].tolist()
@@ -106,15 +120,15 @@ def test_members_are_never_sampled() -> None:
             own = [place for place, owner in enumerate(few.owners) if owner == sharer]
             assert len(own) == (6 if sharer in merged else 2)
             assert few.even[own].sum() == 2  # hers were drawn as the others' were
-        merging_others = GAMES["paper"].deal(target, ("s9",), some)
+        merging_others = dealt_by("paper", target, ("s9",), some)
         for sharer in {*NEAR[target]} - {*merged, "s9"}:
             a, b = (
                 [r for r, o in zip(d.rows, d.owners, strict=True) if o == sharer]
                 for d in (few, merging_others)
             )
             assert a == b
-    assert GAMES["paper"].deal("t", (), some).reason == "merges nobody: no members"
-    heldout = [GAMES["heldout"].deal("t", MERGED["t"], p).rows.tolist() for p in (some, every)]
+    assert dealt_by("paper", "t", (), some).reason == "merges nobody: no members"
+    heldout = [dealt_by("heldout", "t", MERGED["t"], p).rows.tolist() for p in (some, every)]
     assert heldout[0] == heldout[1]
 
 
@@ -123,7 +137,7 @@ def test_the_mean_of_sampled_aucs_is_the_auc_of_all() -> None:
     scores = np.repeat(rng.normal(size=SHARERS), EACH) + rng.normal(size=len(OWNERS))
 
     def value(some: Pool) -> float:
-        dealt = GAMES["paper"].deal("t", MERGED["t"], some)
+        dealt = dealt_by("paper", "t", MERGED["t"], some)
         return float(roc_auc_score(dealt.members, scores[dealt.rows]))
 
     found = [value(pool(2, seed)) for seed in range(400)]
@@ -133,12 +147,11 @@ def test_the_mean_of_sampled_aucs_is_the_auc_of_all() -> None:
 
 
 def judged(some: Pool, attack: str = "loss") -> tuple[dict[str, float | None], int, float | None]:
-    asked = {t: GAMES["paper"].deal(t, merged, some).rows for t, merged in MERGED.items()}
+    asked = {t: dealt_by("paper", t, merged, some).rows for t, merged in MERGED.items()}
     seen = {t: observed(n, asked[t]) for n, t in enumerate(MERGED)}
-    played = Play(some, [load_attack(attack)], NEAR, observed(9)).play(
-        GAMES["paper"], Examined("m", MERGED, seen), effort=Effort(20), seed=0
-    )
-    (leak,) = played.leaks("T", "m", some)
+    player = Player(some, [load_attack(attack)], NEAR, observed(9))
+    played = player.play(load_game("paper"), passed(seen), effort=Effort(20), seed=0)
+    (leak,) = played.leaks("T", "m")
     return dict(leak.tpr), leak.others, leak.p
 
 
@@ -173,15 +186,13 @@ def test_a_sample_of_all_is_the_game_of_all(attack: str) -> None:
 def shadows(game: str, each: int) -> tuple[dict[int, int], dict[int, int], dict[int, bool]]:
     """Numbers of IN and OUT models of each of t's items, by row, and which are members."""
     some = pool(each)
-    dealt = {
-        g: [GAMES[g].deal(t, merged, some) for t, merged in MERGED.items()] for g in ("paper", "heldout")
-    }
+    dealt = {g: [dealt_by(g, t, merged, some) for t, merged in MERGED.items()] for g in ("paper", "heldout")}
     asked = {
         d.target: np.union1d(d.rows, e.rows) for d, e in zip(dealt["paper"], dealt["heldout"], strict=True)
     }
     seen = {t: observed(n, asked[t] if each else None) for n, t in enumerate(MERGED)}
-    player, examined, own = Play(some, [], NEAR, observed(9)), Examined("m", MERGED, seen), dealt[game][0]
-    signals = player._signals(own, examined, player._shadows(examined, dealt[game]), base=False)
+    player, one, own = Player(some, [], NEAR, observed(9)), passed(seen), dealt[game][0]
+    signals = player.signals(one, own, Queries.shadows(one, dealt[game], some), base=False)
     rows = own.rows.tolist()
     assert all(np.isfinite(found).all() for found in (*signals.in_nll, *signals.out_nll))
     inside, outside = (
@@ -211,9 +222,9 @@ def test_shadows_do_not_tell_held_out_items() -> None:
 
 def test_an_item_in_play_that_was_not_asked_for_is_a_fault() -> None:
     some = pool(0)
-    dealt = GAMES["paper"].deal("t", MERGED["t"], some)
+    dealt = dealt_by("paper", "t", MERGED["t"], some)
     lacking = observed(0, dealt.rows[1:])
-    with pytest.raises(ValueError, match="never asked for"):
+    with pytest.raises(ValueError, match="never queried"):
         signals_of(lacking, observed(9), {}, {}, some, dealt, np.ones(dealt.rows.size))
     one = replace(dealt, rows=dealt.rows[1:], owners=dealt.owners[1:], members=dealt.members[1:])
     others = {"u": Shadow.of(lacking)}

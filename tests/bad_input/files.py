@@ -119,14 +119,17 @@ ADAPTERS: dict[str, tuple[Make, tuple[str, ...]]] = {
     ),
     "whole numbers": (
         weights(lambda: save(tensors(A=np.ones((2, 3), np.int64)))),
-        (WEIGHTS, "no tables of fractions", "give a plain LoRA adapter"),
+        (WEIGHTS, "must be float matrices", "pass a plain LoRA adapter"),
     ),
-    "a single number": (weights(lambda: save(tensors(A=np.array(1, np.float32)))), (WEIGHTS, "no tables")),
+    "a single number": (
+        weights(lambda: save(tensors(A=np.array(1, np.float32)))),
+        (WEIGHTS, "must be float matrices"),
+    ),
     "a number that is none": (
         weights(lambda: save(tensors(B=np.full((4, 2), np.nan, np.float32)))),
-        (WEIGHTS, "q_proj holds NaN or infinity", "train the adapter again"),
+        (WEIGHTS, "q_proj contains NaN or infinity", "retrain the adapter"),
     ),
-    "another rank": (config({"r": 8}), (WEIGHTS, "not of rank 8, which adapter_config.json names")),
+    "another rank": (config({"r": 8}), (WEIGHTS, "do not have the rank 8 that adapter_config.json gives")),
     "a rank beyond all": (config({"r": 10**30}), (CONFIG, "not a PEFT configuration (r = 1000000")),
     "a rank of 5000 digits": (config(b'{"r": ' + b"9" * 5000 + b"}"), (CONFIG, "not a PEFT configuration")),
     "a rank that is true": (config({"r": True}), (CONFIG, "r = True")),
@@ -142,7 +145,7 @@ ADAPTERS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "UTF-16": (config(json.dumps(PEFT).encode("utf-16")), (CONFIG, "not a PEFT configuration")),
     "another kind": (
         config({"peft_type": ["LORA"]}),
-        (CONFIG, "is not supported; give a plain LoRA adapter"),
+        (CONFIG, "is not supported; pass a plain LoRA adapter"),
     ),
     "no configuration": (lambda f: (f / CONFIG).unlink(), ("no adapter_config.json", "save_pretrained")),
 }
@@ -150,11 +153,11 @@ ADAPTERS: dict[str, tuple[Make, tuple[str, ...]]] = {
 WORDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "too few": ("0.5", ("--weights 0.5: 2 adapters need 2 finite numbers",)),
     "beyond all": ("1e400,1", ("2 adapters need 2 finite numbers",)),
-    "of 400 digits": ("9" * 400 + ",1", ("give numbers such as 0.5,0.3",)),
-    "nested without end": ("[" * 50_000, ("give numbers such as 0.5,0.3",)),
-    "ragged": ("[1,2],[3]", ("give numbers such as 0.5,0.3",)),
-    "a row too many": ("[1,2],[3,4]", ("2 rows for 1 decoder layers; give one row a layer",)),
-    "text": ('"a","b"', ("give numbers such as 0.5,0.3",)),
+    "of 400 digits": ("9" * 400 + ",1", ("pass numbers such as 0.5,0.3",)),
+    "nested without end": ("[" * 50_000, ("pass numbers such as 0.5,0.3",)),
+    "ragged": ("[1,2],[3]", ("pass numbers such as 0.5,0.3",)),
+    "a row too many": ("[1,2],[3,4]", ("2 rows for 1 decoder layers; pass one row per layer",)),
+    "text": ('"a","b"', ("pass numbers such as 0.5,0.3",)),
     "a file that is not there": ("none.json", ("none.json: cannot be read (No such file",)),
     "a device": ("/dev/full.json", ("cannot be read",)),
 }
@@ -184,7 +187,11 @@ SCORES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
         ("line 3: more or fewer cells than columns",),
     ),
     "a cell too few": ("s.csv", (HEAD + "1,1\n2\n").encode(), ("line 3: more or fewer cells than columns",)),
-    "a column twice": ("s.csv", b"score,member,score\n1,1,2\n", ("column 'score' stands twice; rename one",)),
+    "a column twice": (
+        "s.csv",
+        b"score,member,score\n1,1,2\n",
+        ("column 'score' appears twice; rename one",),
+    ),
     "an open quote": (
         "s.csv",
         (HEAD + '1,1\n"2,0\n').encode(),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from prime_audit.engine.base import load_base, load_tokenizer
+from prime_audit.engine.load import load_base, load_tokenizer
 from prime_audit.errors import UserError
 
 from .files import Trap
@@ -64,7 +64,7 @@ def written(name: str, content: bytes) -> Callable[[Path], Any]:
 REFUSED: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
     "a pickle as .bin": (
         pickled("pytorch_model.bin"),
-        ("only safetensors are read, for a .bin file may hold code",),
+        ("only safetensors files are read, a .bin file may contain code",),
     ),
     "a pickle as safetensors": (pickled("model.safetensors"), ("cannot be loaded",)),
     "a model that is their code": (
@@ -73,20 +73,23 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
     ),
     "an adapter among the files": (
         written("adapter_config.json", b'{"base_model_name_or_path": "evil/model"}'),
-        ("the folder holds an adapter (adapter_config.json); merge it, or take it out",),
+        ("the folder contains an adapter (adapter_config.json); merge it, or remove it",),
     ),
     "a kernel of a hub": (
         entries("config.json", _attn_implementation="kernels-community/flash-attn2"),
-        ("config.json names a kernel of a hub", "which is code: take the entry out"),
+        ("config.json names a kernel on a hub", "which is code; remove the entry"),
     ),
     "a kernel of a hub by another entry": (
         entries("config.json", attn_implementation="evil/kernel:run"),
-        ("config.json names a kernel of a hub",),
+        ("config.json names a kernel on a hub",),
     ),
-    "a list for a configuration": (written("config.json", b"[]"), ("config.json holds no object; mend it",)),
+    "a list for a configuration": (
+        written("config.json", b"[]"),
+        ("config.json is no JSON object; fix the file",),
+    ),
     "nesting without end": (
         written("config.json", b"[" * 100_000),
-        ("config.json is broken (nested too deeply)",),
+        ("config.json is damaged (nested too deeply)",),
     ),
     "a key twice": (written("config.json", b'{"model_type": "a", "model_type": "b"}'), ("duplicate key",)),
     "no known model": (entries("config.json", model_type="\x1b[2J"), ("cannot be loaded",)),

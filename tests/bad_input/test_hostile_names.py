@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # rich brings it
 
 from prime_audit import load_run
-from prime_audit.authoring.scaffold import new_attack
+from prime_audit.authoring.scaffold import new_plugin
 from prime_audit.boards.filed import folder_of
 from prime_audit.errors import UserError, unknown
-from prime_audit.games.stored import read_exam
+from prime_audit.games.exam.stored import read_exam
 from prime_audit.io.markup import csv_text, visible
 from prime_audit.io.terminal import error_line
 
@@ -192,8 +192,8 @@ def test_a_plugin_with_a_hostile_name_is_listed_harmlessly(say: Say, tmp_path: P
     "name", ["../x", "a/b", "", "A", "x\n", "x\x00", "import", "test_x", "x" * 5 + "/../y", "é"]
 )
 def test_a_new_plugin_takes_plain_names_alone(say: Say, tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match="take small letters"):
-        new_attack(name, tmp_path / "out")
+    with pytest.raises(UserError, match="use small letters"):
+        new_plugin("attack", name, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 

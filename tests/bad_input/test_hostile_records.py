@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 
 from prime_audit.folder import load_run
-from prime_audit.games.stored import FOLDER, _digest, write_exam
+from prime_audit.games.exam.stored import FOLDER, _digest, write_exam
 from prime_audit.io.markup import visible
-from prime_audit.report.tables import render_all
+from prime_audit.report.from_record import render_all
 from tests.boards.invented import BOARD, board_at, run_at, run_record
 from tests.test_stored import exam
 
@@ -181,13 +181,15 @@ POOLS: dict[str, tuple[Spoil, str]] = {
     ),
     "an absolute file": (put("passes", 0, "parts", 0, "file", value="/etc/passwd"), "no name of a part"),
     "no passes": (lambda c: c.pop("passes"), "KeyError: 'passes'"),
-    "models that are too many": (put("passes", 0, "models", value=["a"] * 9), "says what no run says"),
-    "models without a file": (put("passes", 0, "parts", value=[]), "says what no run says"),
+    "models that are too many": (put("passes", 0, "models", value=["a"] * 9), "is inconsistent"),
+    "models without a file": (put("passes", 0, "parts", value=[]), "is inconsistent"),
     "a pool of other rows": (lambda c: c["pools"]["sharers"]["ids"].pop(), "ids is not one a row"),
     "a text that is none": (put("pools", "sharers", "golds", 0, value={}), "a text is none"),
     "a row that is not there": (put("pools", "sharers", "sampled", value={"t0": [99]}), "a sampled row"),
-    "a mark beyond all": (put("seed", value="x"), "says what no run says"),
-    "an unknown kind": (put("passes", 1, "kind", value="other"), "says what no run says"),
+    "a mark beyond all": (put("seed", value="x"), "is inconsistent"),
+    "a kind that is no word": (put("passes", 1, "kind", value=7), "is inconsistent"),
+    "a kind of no game": (put("passes", 1, "kind", value="other"), "holds no signals of game paper"),
+    "a pool that is not there": (put("passes", 1, "pool", value="other"), "is inconsistent"),
 }
 
 
@@ -211,7 +213,7 @@ def test_a_link_in_a_run_leads_no_writing_out_of_it(say: Say, tmp_path: Path) ->
     folder = run_at(tmp_path / "run", run_record(tasks=["LaMP-2"]))
     (tmp_path / "theirs").mkdir()
     (folder / FOLDER).symlink_to(tmp_path / "theirs", target_is_directory=True)
-    one_line(say("attack", folder, "--attacks", "loss"), "signals is a link: take it away")
+    one_line(say("attack", folder, "--attacks", "loss"), "signals is a link: delete it")
     assert not list((tmp_path / "theirs").iterdir())
 
 

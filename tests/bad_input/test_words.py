@@ -70,7 +70,7 @@ def test_scoring_what_is_not_there_or_of_another_task(say: Say, tmp_path: Path) 
         (("--seed", "one"), ("'one' is not a valid integer",)),
         (("--data", "/nowhere/at/all"), ("/nowhere/at/all: no such file or folder: check the path",)),
         (("--plugin", "/nowhere/x.py"), ("--plugin /nowhere/x.py: no such Python file",)),
-        (("--model", "/nowhere/model"), ("--model /nowhere/model: no such model folder; give 'mini'",)),
+        (("--model", "/nowhere/model"), ("--model /nowhere/model: no such model folder; pass 'mini'",)),
     ],
 )
 def test_unknown_names_and_numbers(

@@ -12,7 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from torch import Tensor
 from transformers import get_scheduler
 
-from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.recipe import LoraShape, Recipe
 
 NOBODY = 10**9

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from prime_audit.engine.adapters import Adapter, save_adapter
+from prime_audit.engine.adapters import save_adapter
 from prime_audit.engine.bank import AdapterBank
-from prime_audit.engine.base import Base, load_base, load_tokenizer, resolve_model
+from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.load import load_base, load_tokenizer, resolve_model
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.recipe import Job, LoraShape, Recipe
 from prime_audit.engine.train import train_adapters
 from prime_audit.lamp.prompts import history_examples
@@ -115,7 +117,7 @@ class Room:
 
     def engine(self, adapters: dict[str, Adapter] | None = None) -> Engine:
         """Return a fresh engine with these adapters in its bank."""
-        engine = Engine(self.base, AdapterBank(self.base), self.tokens[0])
+        engine = Engine(self.base, AdapterBank(self.base), batch_tokens=self.tokens[0])
         engine.bank.add(adapters or {})
         return engine
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.bank import AdapterBank, Mixture
-from prime_audit.engine.base import Base, load_base
+from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Continuation, Engine, Probe, Request
+from prime_audit.engine.load import load_base
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.benchmark(group="a fresh process", warmup=True)
+@pytest.mark.benchmark(group="a fresh process")
 @pytest.mark.parametrize("words", [("-c", "pass"), ("-m", "prime_audit", "--help")], ids=["python", "--help"])
 def test_help(benchmark: Any, words: tuple[str, ...]) -> None:
     """``--help`` within 0.3 s on an idle machine, Python's own start included."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.recipe import Job, LoraShape, Recipe
 from prime_audit.engine.train import train_adapters
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from prime_audit.boards.cells import Cell, read_cells
+from prime_audit.boards.claims import Claim, ClaimResult, evaluate, read_claims
 from prime_audit.record import Comparison, Leak
 from prime_audit.report import page
 from prime_audit.report.sheet import Figure, Judged, Sheet, Source
@@ -18,6 +20,7 @@ from prime_audit.report.sheet import Figure, Judged, Sheet, Source
 from .commands import SEEDS, add
 from .invented import board_at, run_at, run_record
 
+PAPER = Path(__file__).parents[2] / "leaderboards" / "paper"
 EVIL = "<script>alert(1)</script>"
 METHODS = ("np", "rag", "perpcs", "prime:alpha=0.2", "prime:alpha=0.6", "soup:k=3", EVIL)
 GAMES, ATTACKS = ("paper", "heldout"), ("loss", "zlib")
@@ -39,7 +42,16 @@ def figures(task: str) -> list[Figure]:
     for metric, values in UTILITY[task].items():
         better = metric != "MAE"
         for place, (method, value) in enumerate(zip(METHODS, values, strict=True)):
-            f = Figure(task, method, metric, value, (value - 0.05, value + 0.04), 126, 14, better)
+            f = Figure(
+                task=task,
+                method=method,
+                metric=metric,
+                value=value,
+                ci=(value - 0.05, value + 0.04),
+                n=126,
+                targets=14,
+                higher_is_better=better,
+            )
             if method != "np":
                 gain = value - values[0]
                 f = replace(f, difference=gain, difference_ci=(gain - 0.02, gain + 0.03), baseline="np")
@@ -59,12 +71,13 @@ def figures(task: str) -> list[Figure]:
 
 def leakage(task: str, method: str, auc: float | None, game: str, attack: str, source: str) -> list[Figure]:
     """Return an AUC and its controls, or why there is none."""
+    empty = Figure(
+        task=task, method=method, metric="auc", value=None, game=game, attack=attack, sources=(source,)
+    )
     if auc is None:
         metrics = ("auc", "auc_base", "auc_bag_of_words")
-        empty = Figure(task, method, "auc", None, reason=NOBODY, game=game, attack=attack, sources=(source,))
-        return [replace(empty, metric=metric) for metric in metrics]
-    own = Figure(task, method, "auc", auc, (auc - 0.06, auc + 0.06), 2688, 14, game=game, attack=attack)
-    own = replace(own, sources=(source,), seeds=(auc,))
+        return [replace(empty, metric=metric, reason=NOBODY) for metric in metrics]
+    own = replace(empty, value=auc, ci=(auc - 0.06, auc + 0.06), n=2688, targets=14, seeds=(auc,))
     gain = auc - 0.45
     return [
         replace(own, difference=gain, difference_ci=(gain - 0.04, gain + 0.04), baseline="base"),
@@ -197,3 +210,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(built: Path, tmp_path: Path) -> Path:
     """Copy it, to be changed."""
     return Path(shutil.copytree(built, tmp_path / "leaderboards"))
+
+
+@pytest.fixture(scope="session")
+def paper() -> tuple[Cell, ...]:
+    """Read the cells of the published tables."""
+    return read_cells(PAPER / "cells.json").cells
+
+
+@pytest.fixture(scope="session")
+def claims() -> tuple[Claim, ...]:
+    return read_claims(PAPER / "claims.json")
+
+
+@pytest.fixture(scope="session")
+def results(paper: tuple[Cell, ...], claims: tuple[Claim, ...]) -> tuple[ClaimResult, ...]:
+    return evaluate(claims, paper)

@@ -96,7 +96,7 @@ def run_record(
         comparisons=tuple(comparisons),
         leaks=tuple(leaks),
         code={"version": "0", "sha256": "0" * 64, "commit": "0" * 40, "dirty": False},
-        plugins=provenance.plugins_of(parts.values(), [load_attack("loss")], plugins_given),
+        plugins=provenance.plugins_of([*parts.values(), load_attack("loss")], plugins_given),
     )
     return replace(record, **changes)
 

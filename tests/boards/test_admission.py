@@ -85,7 +85,7 @@ REFUSALS: dict[str, tuple[Callable[[], Record], str]] = {
     "of a seed that is not the board's": (lambda: run_record(FRESH), "seed 7 is not among those in"),
     "with a figure twice": (
         lambda: replace(run_record(FRESH), results=run_record(FRESH).results * 2),
-        "a figure twice",
+        "duplicate result (LaMP-2 np accuracy)",
     ),
     "with figures of no data": (
         lambda: replace(run_record(FRESH), data=run_record(FRESH).data[:1]),

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from prime_audit.boards.cells import Cell, read_cells
+from prime_audit.boards.cells import Cell
 from prime_audit.boards.checks import Printed, Reading
 from prime_audit.boards.claims import (
     Claim,
     ClaimResult,
     evaluate,
-    read_claims,
 )
 from prime_audit.boards.rounding import Verdict
 
@@ -25,21 +24,6 @@ ROWS: list[dict[str, Any]] = json.loads((PAPER / "cells.json").read_text(encodin
 HOLDS, ROUNDING, FAILS, UNKNOWN = Verdict.HOLDS, Verdict.ROUNDING, Verdict.FAILS, Verdict.UNKNOWN
 LOWER, NEARER = Reading.LOWER, Reading.NEARER
 Cells = tuple[Cell, ...]
-
-
-@pytest.fixture(scope="module")
-def paper() -> Cells:
-    return read_cells(PAPER / "cells.json").cells
-
-
-@pytest.fixture(scope="module")
-def claims() -> tuple[Claim, ...]:
-    return read_claims(PAPER / "claims.json")
-
-
-@pytest.fixture(scope="module")
-def results(paper: Cells, claims: tuple[Claim, ...]) -> tuple[ClaimResult, ...]:
-    return evaluate(claims, paper)
 
 
 def find(results: tuple[ClaimResult, ...], id_: str, reading: Reading | None = None) -> ClaimResult:

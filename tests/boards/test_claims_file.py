@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from prime_audit.boards.cells import Cell, read_cells
+from prime_audit.boards.cells import Cell
 from prime_audit.boards.checks import Reading
 from prime_audit.boards.claims import (
     Claim,
@@ -33,21 +33,6 @@ PAPER = Path(__file__).parents[2] / "leaderboards" / "paper"
 FAILS, UNKNOWN = Verdict.FAILS, Verdict.UNKNOWN
 LOWER, NEARER = Reading.LOWER, Reading.NEARER
 Cells = tuple[Cell, ...]
-
-
-@pytest.fixture(scope="module")
-def paper() -> Cells:
-    return read_cells(PAPER / "cells.json").cells
-
-
-@pytest.fixture(scope="module")
-def claims() -> tuple[Claim, ...]:
-    return read_claims(PAPER / "claims.json")
-
-
-@pytest.fixture(scope="module")
-def results(paper: Cells, claims: tuple[Claim, ...]) -> tuple[ClaimResult, ...]:
-    return evaluate(claims, paper)
 
 
 def test_every_claim_with_an_auc_is_read_twice(

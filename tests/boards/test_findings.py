@@ -87,20 +87,20 @@ def test_an_auc_has_two_readings_with_the_figures_own_difference(tmp_path: Path)
 
 def test_verdicts() -> None:
     def one(gain: float, ci: tuple[float, float] | None) -> Compared:
-        return Compared("LaMP-2", "a", "b", "f1", gain, ci)
+        return Compared(task="LaMP-2", method="a", baseline="b", what="f1", gain=gain, ci=ci)
 
     sure, unsure, wrong = one(0.2, (0.1, 0.3)), one(0.2, (-0.1, 0.5)), one(-0.2, (-0.3, -0.1))
     assert [c.word for c in (sure, unsure, wrong, one(0.2, None))] == [FOR, OPEN, AGAINST, OPEN]
     assert verdict([sure, sure]) == "holds"
     assert verdict([sure, unsure]) == "open"
-    assert verdict([sure, wrong]) == "**contradicted**"
+    assert verdict([sure, wrong]) == "contradicted"
     assert verdict([sure, sure, wrong], "often") == "holds"
     assert verdict([sure, unsure], "often") == "open"
-    assert verdict([wrong, wrong, sure], "often") == "**contradicted**"
+    assert verdict([wrong, wrong, sure], "often") == "contradicted"
     assert verdict([unsure, sure], "no worse") == "not contradicted"
-    assert verdict([wrong, sure], "no worse") == "**contradicted**"
+    assert verdict([wrong, sure], "no worse") == "contradicted"
     assert replace(sure, wide=3.0).word == OPEN
-    assert verdict([]) == "no run says anything of it"
+    assert verdict([]) == "no run tests it"
 
 
 @pytest.mark.parametrize(

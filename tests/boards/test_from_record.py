@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from prime_audit.record import Comparison, Data, Leak, Model, Record, Result, Times
-from prime_audit.report import tables as board
-from prime_audit.report.from_record import sheet_of
+from prime_audit.report.from_record import render_all, sheet_of
 from prime_audit.report.sheet import Sheet, Source
 
 REASON = "merges nobody: no members"
@@ -140,13 +139,15 @@ def test_the_rest_of_the_record(record: Record) -> None:
     assert sheet.tasks == ("LaMP-2", "LaMP-4")
     assert sheet.methods == {method: {"parameters": told} for method, told in record.methods.items()}
     base = next(c for c in record.comparisons if (c.task, c.baseline) == (LEAK.task, "base"))
-    assert sheet.leaks == ((LEAK, "first", base),)
+    assert [one[:3] for one in sheet.leaks] == [(LEAK, "first", base)]
     assert sheet.sources == {"first": Source("first", "record.json", 3)}
     assert sheet.command == record.command
     assert sheet.warnings[0] == "3 texts were cut"
-    assert sheet.warnings[1].startswith("LaMP-4: game paper: 4 of 30 items")
+    assert sheet.warnings[1].startswith("LaMP-4: game paper: 4 of 30 items on both sides")
     assert sum(note.startswith("Intervals: 95 %") for note in sheet.notes) == 1  # both tasks agree
-    assert not any("*" in line or "<u>" in line for line in sheet.about)  # no Markdown on a page
+    assert not any(
+        "*" in line or "<u>" in line for line in (*sheet.about, *sheet.notes)
+    )  # no Markdown on a page
 
 
 def test_of_two_baselines_the_first_is_shown(record: Record) -> None:
@@ -161,7 +162,7 @@ def test_methods_that_the_record_does_not_describe_are_shown_all_the_same(record
 
 
 def test_a_runs_folder_gets_its_page(record: Record, tmp_path: Path) -> None:
-    board.render_all(record, tmp_path)
+    render_all(record, tmp_path)
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert 'href="record.json"' in html
     assert record.command in html

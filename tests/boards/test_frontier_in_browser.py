@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prime_audit.games.deal import GAMES
+from prime_audit.plugins.loading import load_game
 from prime_audit.report import page
 from prime_audit.report.series import COLOURS, series_of
 from prime_audit.report.sheet import Sheet
@@ -88,10 +88,10 @@ def test_game_and_attack_change_table_and_frontier(browser: Browser, sheet: Shee
     assert browser.one("#game").get_attribute("value") == "heldout"  # where a verdict can stand
     for game, attack in (("paper", "loss"), ("heldout", "zlib"), ("paper", "zlib")):
         browser.choose("game", game)
-        assert browser.one("#says").text == GAMES[game].says
+        assert browser.one("#says").text == load_game(game).says
         browser.choose("attack", attack)
         expected = [f.value for f in values(sheet, "LaMP-2", "auc", game, attack).values()]
-        assert browser.column(5) == ["—" if v is None else f"{v:.3f}" for v in expected]
+        assert browser.column(5) == ["n/a" if v is None else f"{v:.3f}" for v in expected]
         assert browser.one(f"{SHOWN} caption").text == f"LaMP-2; leakage: game {game}, attack {attack}"
         assert f"attack={attack}" in browser.driver.current_url
     browser.one("#tab-1").click()  # the choice outlives the task

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prime_audit.report.panel import LEGEND
+from prime_audit.report.columns import LEGEND
 from prime_audit.report.sheet import Sheet
 
 from .browser import EVIL, MARKS, SHOWN, Browser, Keys, values
@@ -32,10 +32,10 @@ def test_sorting(browser: Browser, sheet: Sheet) -> None:
         assert browser.focused() == "accuracy"  # the focus stays where it was
     browser.one(f"{SHOWN} [data-key=auc]").click()
     shown = browser.column(5)
-    assert shown[-2:] == ["—", "—"]  # methods without an AUC are last in both orders
+    assert shown[-2:] == ["n/a", "n/a"]  # methods without an AUC are last in both orders
     assert shown[:-2] == sorted(shown[:-2])
     browser.one(f"{SHOWN} [data-key=auc]").click()
-    assert browser.column(5) == [*sorted(shown[:-2], reverse=True), "—", "—"]
+    assert browser.column(5) == [*sorted(shown[:-2], reverse=True), "n/a", "n/a"]
 
 
 def test_errors_sort_lowest_first_by_keyboard(browser: Browser) -> None:
@@ -70,7 +70,7 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
     for expected in (
         "AUC base",
         "0.450 [0.400, 0.500]",
-        "AUC words alone",
+        "AUC bag of words",
         "0.843",
         "minus base",
         "prime.k = 3",
@@ -82,19 +82,20 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
     assert len(rows) == 2 * len(panels) == 8
     for (leak, source, _), row, (why,) in zip(panels, rows[::2], rows[1::2], strict=True):
         lo, hi = leak.ci or (0.0, 0.0)
-        gap, p = leak.auc - 0.45, "0.014alone 0.007"
+        gap, p = leak.auc - 0.45, "0.014"
         assert row == [
             *(leak.game, leak.attack, f"{leak.auc:.3f}[{lo:.3f}, {hi:.3f}]"),
             *(f"+{gap:.3f}[+{gap - 0.04:.3f}, +{gap + 0.04:.3f}]", "bag of words"),
             *(
                 "−0.271[−0.376, +0.019]",
                 *(("–", p) if leak.game == "heldout" else (p, "–")),
-                "0.13 at 10 %0.01 at 1 %– at 0.1 %",
+                ".13 .01 –",
             ),
             *("0.11 of 2.55", "leaks", f"{source} (seed 0)"),
         ]
         assert why.startswith(
-            f"{leak.why}. 1,008 member and 1,680 other items; 2 undefined under the base; 3 on"
+            f"{leak.why}. 1,008 member and 1,680 other items; 2 of 2,688 items undefined under the unmerged base; "
+            "3 of 2,688 items on both sides"
         )
     assert len(browser.all(".panel tr.chosen")) == 2
     assert browser.texts("#detail-body .scroll ~ p.small") == list(LEGEND)
@@ -102,7 +103,7 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
     browser.one(f"{SHOWN} [data-at='5 auc']").click()  # soup: its record holds no difference to the base
     rows = browser.each(".panel tbody tr", "[...e.cells].map((c) => c.textContent)")
     assert {row[3] for row in rows[::2]} == {"n/a"}
-    assert all("over base n/a: the record holds no difference" in why for (why,) in rows[1::2])
+    assert all(". over base n/a: the record holds no difference" in why for (why,) in rows[1::2])
 
 
 def test_a_utility_cell_names_all_its_records(browser: Browser) -> None:
@@ -118,7 +119,7 @@ def test_a_utility_cell_names_all_its_records(browser: Browser) -> None:
 
 def test_why_there_is_no_figure(browser: Browser) -> None:
     cell = browser.one(f"{SHOWN} [data-at='0 auc']")
-    assert cell.text.startswith("—")
+    assert cell.text.startswith("n/a")
     assert cell.get_attribute("title") == "merges nobody </script><img src=x onerror=alert(2)>"
     cell.click()
     assert "merges nobody </script>" in browser.one("#detail-body").text
@@ -136,7 +137,7 @@ def test_tab_reaches_everything_and_shows_where_it_is(browser: Browser) -> None:
         seen.append(here)
     expected = ["theme", "copy", "tab-0", "game", "attack", "filter", "metric", "leakage", "bars", "chart"]
     assert [name for name in seen if name in expected] == expected
-    for name in ("method", "accuracy", "auc/difference", "verdict", "0 method", "SUMMARY"):
+    for name in ("method", "accuracy", "auc/difference", "auc/verdict", "0 method", "SUMMARY"):
         assert name in seen
     assert "tab-1" not in seen  # one stop for all tabs, one for all cells
     assert sum(name[0].isdecimal() and " " in name for name in seen) == 1
@@ -155,11 +156,11 @@ def test_arrow_keys_walk_tabs_cells_and_marks(browser: Browser) -> None:
     browser.press(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
     assert browser.focused() == "2 accuracy"
     browser.press(Keys.END)
-    assert browser.focused() == "2 verdict"
+    assert browser.focused() == "2 auc/verdict"
     browser.press(Keys.ENTER)
     assert browser.js("return document.getElementById('detail').open")
     browser.press(Keys.ESCAPE)
-    assert browser.focused() == "2 verdict"
+    assert browser.focused() == "2 auc/verdict"
     browser.js("document.getElementById('chart').focus()")
     said = []
     for _ in range(7):

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.lora import Adapter
 
 SERVER = Path(__file__).with_name("server.py")
 

@@ -91,7 +91,7 @@ if __name__ == "__main__":
     import sklearn.linear_model  # noqa: F401
     import torch
 
-    import prime_audit.report.tables
+    import prime_audit.report.from_record
     import prime_audit.runs.run  # noqa: F401
     from prime_audit.commands.cli import main
 

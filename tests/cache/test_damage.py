@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from prime_audit.cache.entry import DamagedError, Entry
 from prime_audit.community.store import Store
-from prime_audit.engine.adapters import Adapter
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.mixture import Spent
 
 from .commands import Server, adapter, entries, files, record, times
@@ -200,7 +200,7 @@ def mended(root: Path, kind: str) -> str:
     aside = root / "damaged" / f"{KEY}-1"
     while (another := aside.with_name(f"{KEY}-{int(aside.name[-1]) + 1}")).exists():
         aside = another
-    assert f"set aside in {aside}, and made again" in line
+    assert f"moved to {aside}, and recomputed" in line
     assert sorted(p.relative_to(aside) for p in aside.rglob("*")) == before
     again = Store(root, Spent())
     assert same(ASK[kind](again, KEY, 99), ASK[kind](Store(None, Spent()), KEY, 1))  # read, so not of 99

@@ -27,7 +27,16 @@ def community() -> Community:
     nothing: Any = None
     data = Dataset(task="LaMP-4", source="a test", layout="perpcs", adapt=(), targets=(), candidates=())
     store, settings = Store(None, Spent()), load_settings("laptop")
-    return Community(TASK, data, {}, nothing, nothing, settings, 0, store, nothing)
+    return Community(
+        task=TASK,
+        data=data,
+        engine=nothing,
+        encoder=nothing,
+        settings=settings,
+        seed=0,
+        store=store,
+        stage=nothing,
+    )
 
 
 def test_examples_are_written_once(community: Community, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from prime_audit.community.store import Store, code_sha256, content_key, default_cache
-from prime_audit.engine.adapters import Adapter
+from prime_audit.community.store import Store, content_key, default_cache
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.mixture import Cuts, Spent
 from prime_audit.errors import UserError
 from tests.cache.commands import adapter
@@ -90,18 +90,3 @@ def test_what_is_kept_within_what_is_kept_is_counted_with_it(tmp_path: Path) -> 
     ask(Store(tmp_path, Spent()), "b")  # one of them was known beforehand
     cold, warm = (account(tmp_path, "a", "b", "c") for _ in range(2))
     assert cold == warm == (3, {"a", "b", "c"})
-
-
-def test_the_codes_hash_is_of_its_source_and_of_its_libraries(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, text in (("a.py", "1"), ("b.py", "2")):
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr("prime_audit.community.store._PACKAGE", tmp_path)
-    of = code_sha256.__wrapped__
-    seen = {of(("a.py", "b.py"), ()), of(("a.py",), ()), of(("a.py",), ("numpy",)), of(("a.py",), ("scipy",))}
-    (tmp_path / "a.py").write_text("2")
-    seen.add(of(("a.py",), ()))
-    monkeypatch.setattr("prime_audit.community.store.version", lambda name: "0")
-    seen.add(of(("a.py",), ("numpy",)))
-    assert len(seen) == 6

@@ -32,6 +32,7 @@ TESTED = {"first.py", "median.py", "halving.py", "short_items.py", "catalog.py"}
 # -- the site ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_site_builds_strictly_and_loads_nothing(tmp_path: Path) -> None:
     for module in ("mkdocs", "material", "mkdocstrings"):
         pytest.importorskip(module)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.bank import AdapterBank
-from prime_audit.engine.base import load_base
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.load import load_base
+from prime_audit.engine.lora import Adapter
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 NAMES = ("ann", "bob", "cem", "dot")

@@ -10,9 +10,11 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from prime_audit.engine.adapters import Adapter, load_adapter, merge_adapters, save_adapter
+from prime_audit.engine.adapters import load_adapter, save_adapter
 from prime_audit.engine.bank import Mixture, alone
 from prime_audit.engine.engine import Request
+from prime_audit.engine.lora import Adapter
+from prime_audit.engine.rules import merge_adapters
 from prime_audit.errors import UserError
 
 NAMES = ("ann", "bob", "cem")
@@ -128,7 +130,7 @@ def saved(bench, tmp_path):
         ({"r": 0}, "not a PEFT configuration"),
         ({"r": "8"}, "not a PEFT configuration"),
         ({"lora_alpha": None}, "not a PEFT configuration"),
-        ({"r": 8}, "not of rank 8"),
+        ({"r": 8}, "do not have the rank 8"),
     ],
 )
 def test_adapters_that_are_no_plain_lora_are_refused(saved, change, says):
@@ -170,8 +172,8 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj"
         ),
         (broken_tensors(lambda t: t.pop(f"{FIRST}.lora_B.weight")), "lora_B.weight' is missing"),
         (broken_tensors(lambda t: t.update({f"{FIRST}.lora_magnitude_vector": torch.ones(3)})), "is no LoRA factor"),
-        (broken_tensors(lambda t: t.clear()), "holds no LoRA factors"),
-        (broken_tensors(lambda t: t.update({f"{FIRST}.lora_B.weight": torch.ones(32, 3)})), "not of rank 4"),
+        (broken_tensors(lambda t: t.clear()), "contains no LoRA factors"),
+        (broken_tensors(lambda t: t.update({f"{FIRST}.lora_B.weight": torch.ones(32, 3)})), "do not have the rank 4"),
     ],
 )  # fmt: skip
 def test_damaged_folders_are_one_line(saved, damage, says):

@@ -41,7 +41,7 @@ def causal(tokens):
     return torch.full((tokens, tokens), -torch.inf).triu(1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     tokens=st.integers(2, attention.LONGEST + 3),
     rows=st.integers(1, 3),
@@ -99,6 +99,6 @@ def test_a_model_on_a_cpu_gets_it_and_a_plain_model_beside_it_does_not(bench):
         assert base.model.config._attn_implementation == attention.NAME
     from transformers import AutoModelForCausalLM
 
-    from prime_audit.engine.base import MINI
+    from prime_audit.assets import MINI
 
     assert AutoModelForCausalLM.from_pretrained(MINI).config._attn_implementation == "sdpa"

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.bank import AdapterBank
-from prime_audit.engine.base import DTYPES, load_base, pick_device
 from prime_audit.engine.embed import base_encoder, load_encoder
 from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.load import DTYPES, load_base, pick_device
+from prime_audit.engine.lora import Adapter
 from prime_audit.errors import UserError
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -119,7 +119,7 @@ def test_what_is_no_model_folder_is_one_line(tmp_path, llama_folder):
     refused(endless, "no end-of-text token", targets=TARGETS)
     alien = shutil.copytree(llama_folder, tmp_path / "alien")
     (alien / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "<|new|>"}))
-    refused(alien, "end-of-text lies outside the model's vocabulary")
+    refused(alien, "end-of-text is outside the model's vocabulary")
 
 
 def test_devices_and_dtypes(llama_folder, monkeypatch):

@@ -11,9 +11,9 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 
 from prime_audit.engine import kvcache
 from prime_audit.engine.bank import Mixture, alone
-from prime_audit.engine.base import load_base
 from prime_audit.engine.engine import Engine, Request
 from prime_audit.engine.kvcache import GrowingLayer
+from prime_audit.engine.load import load_base
 from prime_audit.engine.sampling import Sampling, choose, uniforms
 
 KINDS = ["llama", "mistral", "qwen2"]
@@ -140,7 +140,10 @@ def test_sampling_belongs_to_the_request_not_to_the_batch(bench, pairs):
 
     def draw(seed, tokens=4096, asked=requests):
         engine = Engine(
-            b.engine.base, b.engine.bank, tokens, Sampling(temperature=1.0, top_p=0.95, seed=seed)
+            b.engine.base,
+            b.engine.bank,
+            batch_tokens=tokens,
+            sampling=Sampling(temperature=1.0, top_p=0.95, seed=seed),
         )
         return engine.generate(asked, NEW)
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from prime_audit.community.store import Store
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.bank import Mixture, alone
 from prime_audit.engine.engine import Continuation, Probe, Request
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import pack, unpack
 from prime_audit.engine.mixture import Observation
 from prime_audit.engine.sampling import Sampling
@@ -75,7 +75,7 @@ def test_whatever_decides_an_answer_makes_another_question(kept, pairs, monkeypa
     kept.engine.base.stops = (*stops, 9)
     assert ask()
     kept.engine.base.stops = stops
-    monkeypatch.setattr("prime_audit.engine.memo.engine_sha256", lambda: "other code")
+    monkeypatch.setattr("prime_audit.engine.memo.code_sha256", lambda _: "other code")
     assert ask()
 
 

@@ -12,8 +12,8 @@ from peft.utils import merge_utils
 
 from prime_audit.community.sharers import bank_name
 from prime_audit.community.trim import Trim, united
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.engine import Request
+from prime_audit.engine.lora import Adapter
 from prime_audit.plugins.loading import load_method, read_params
 from prime_audit.seeds import rng_of
 from prime_audit.settings import load_settings
@@ -25,6 +25,9 @@ TASK = SimpleNamespace(name="LaMP-4")
 def scene_of(engine, near, seed=0):
     """Everything a method asks for, over a bank that holds sharers; ``near``: target → her sharers."""
     community = SimpleNamespace(
+        task=TASK,
+        engine=engine,
+        seed=seed,
         targets=[SimpleNamespace(id=t) for t in near],
         nearest=lambda target, k: near[target][: k or None],
         ready=lambda: None,
@@ -149,7 +152,8 @@ def test_dare_with_elected_signs_is_pefts(shared, pairs, worst, same_draws, spac
     ],
 )
 def test_one_sharer_trimmed_is_pefts(shared, same_draws, how, space, parts, theirs):
-    made = united(scene_of(shared.engine, {}), [{"bob"}], Trim(how, 0.3, space))
+    scene = scene_of(shared.engine, {})
+    made = united(scene.community, scene.stage, [{"bob"}], Trim(how, 0.3, space))
     (name,) = made[frozenset({"bob"})]  # one adapter of the bank's rank: what PriME searches over
     # PEFT trims nothing where it is given one adapter alone; another of weight 0 adds nothing.
     same_draws(shared.plain.sites, ["bob", "ann"], parts)

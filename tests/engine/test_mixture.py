@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from prime_audit.engine.adapters import Adapter
 from prime_audit.engine.bank import AdapterBank, Mixture, MixtureBranch, alone, per_site
 from prime_audit.engine.engine import Request
+from prime_audit.engine.lora import Adapter
+from prime_audit.engine.rules import RULES, Delta
 
 NAMES = ("ann", "bob", "cem")
 SCALAR = [
@@ -92,8 +93,8 @@ def test_the_same_adapters_in_another_order_share_a_batch(bench, pairs, worst, m
     orders = [NAMES, NAMES[::-1], ("bob", "ann", "cem")]
     mixtures = [Mixture(names, np.array([0.9, -0.4, 0.7]), rule) for names in orders]
     alone_ = [score_all(b.engine, [mixture], pairs)[0] for mixture in mixtures]
-    batches, branch = [], b.engine._branch
-    monkeypatch.setattr(b.engine, "_branch", lambda rows: batches.append(len(rows)) or branch(rows))
+    batches, branch = [], b.engine.branch
+    monkeypatch.setattr(b.engine, "branch", lambda rows: batches.append(len(rows)) or branch(rows))
     together = score_all(b.engine, mixtures, pairs)
     assert sum(batches) == 3 * len(pairs)
     assert len(batches) == 1  # one pass, though each names them in an order of its own
@@ -127,6 +128,31 @@ def test_a_mixture_written_out_as_an_adapter_is_the_same_model(bench, pairs, wor
     b = bench()
     mixture = Mixture(NAMES, LAYERED[1], rule)
     (mixed,) = score_all(b.engine, [mixture], pairs)
+    b.engine.base.merge(b.engine.bank.adapter(mixture))
+    (merged,) = score_all(b.engine, [Mixture()], pairs)
+    assert worst(mixed, merged) < 1e-4
+
+
+class Halved(Delta):
+    """Half the sum of updates: all that a further rule has to say."""
+
+    name = "halved"
+
+    def weights(self, table, scaling, rank):
+        return super().weights(table / 2, scaling, rank)
+
+    def merge(self, adapters, table):
+        return super().merge(adapters, table / 2)
+
+
+def test_a_rule_is_one_object(bench, pairs, worst, monkeypatch):
+    monkeypatch.setitem(RULES, "halved", Halved())
+    b = bench()
+    mixture = Mixture(NAMES, SCALAR[2], "halved")
+    mixed, half, whole = score_all(
+        b.engine, [mixture, Mixture(NAMES, SCALAR[2] / 2), Mixture(NAMES, SCALAR[2])], pairs
+    )
+    assert worst(mixed, half) < 1e-5 < worst(mixed, whole)
     b.engine.base.merge(b.engine.bank.adapter(mixture))
     (merged,) = score_all(b.engine, [Mixture()], pairs)
     assert worst(mixed, merged) < 1e-4

@@ -74,15 +74,24 @@ def test_per_example_gradients_are_those_of_a_plain_loop(bench, pairs, worst, ki
                 seen.setdefault(owner, []).append([g[i].cpu().numpy() for g in grads])
             super().collect(grads, into)
 
-    def branch(params, rows, draws):
+    def branch(_, params, rows, draws):
         return Watched(params, rows, 2.0, draws, clip)
 
     rows = [room.Row(o, n, e) for o in (0, 1) for n, e in enumerate(trainees[o].examples)]
     weights = room._example_mean(rows)
-    loop = room._Loop(b.engine.base, lambda _: [], 0.0, tokens, lambda _: None)
+    loop = room._Loop(
+        base=b.engine.base,
+        start=lambda _: [],
+        branch=branch,
+        weigh=room._example_mean,
+        settle=PrivateTrainee.settle,
+        weight_decay=0.0,
+        tokens=tokens,
+        tick=lambda _: None,
+    )
     watch = room.Watch(trainees, "training")
     for part in [[i] for i in range(len(rows))] if tokens == 1 else [range(len(rows))]:
-        loop._pass(stack, trainees, [rows[i] for i in part], [weights[i] for i in part], 0, branch, watch)
+        loop._pass(stack, trainees, 0, [rows[i] for i in part], [weights[i] for i in part], watch)
     assert sum(map(len, seen.values())) == len(rows)
     for number, owner in enumerate(owners):
         model, params = plain(b, owner)
@@ -224,7 +233,7 @@ def test_as_noise_vanishes_it_comes_to_that(bench, pairs, worst, monkeypatch):
     assert noise[0] > noise[1] > noise[2] > 0
     far = []
     for sigma in (noise[1], 1e-12):  # AdamW blows up whatever is not far below its eps of 1e-8
-        loud = Guarantee(1.0, DELTA, sigma, wide, 0.4, 9, 2.0)
+        loud = Guarantee(epsilon=1.0, delta=DELTA, noise=sigma, clip=wide, rate=0.4, steps=9, batch=2.0)
         monkeypatch.setattr(private, "account", lambda *_, g=loud: g)
         far.append(worst(factors(train(b, [own], Privacy(1.0, clip=wide))["ann"]), still))
     assert far[0] > 1e-2
@@ -255,7 +264,7 @@ def test_accumulation_and_left_out_projections(bench, pairs, worst):
 def test_what_cannot_be_private_is_refused(bench, pairs):
     b = bench()
     for bad in (Job("ann", tuple(pairs)), Job("ann", tuple(pairs), ("i1",) * len(pairs))):
-        with pytest.raises(ValueError, match="ann: private training needs one example of each item"):
+        with pytest.raises(ValueError, match="ann: private training needs one example per item"):
             train(b, [bad], Privacy(8.0))
     for bad in ({"epsilon": 0.0}, {"epsilon": -1.0}, {"epsilon": math.nan}, {"epsilon": 1.0, "clip": 0.0}):
         with pytest.raises(UserError, match="above 0"):
@@ -275,5 +284,7 @@ def test_a_missing_accountant_is_one_line(monkeypatch):
 
 
 def test_a_guarantee_is_plain_data():
-    assert account(40, RECIPE, Privacy(math.inf)) == Guarantee(math.inf, DELTA, 0.0, 0.1, 0.05, 60, 2.0)
+    assert account(40, RECIPE, Privacy(math.inf)) == Guarantee(
+        epsilon=math.inf, delta=DELTA, noise=0.0, clip=0.1, rate=0.05, steps=60, batch=2.0
+    )
     assert seed_of(SEED, "ann", "privacy") != seed_of(SEED, "ann", "dropout")

@@ -76,7 +76,7 @@ def test_a_gold_longer_than_the_context_keeps_its_end(bench):
 def test_no_room_for_an_answer_is_one_line(bench):
     b = bench(context=24)
     with pytest.raises(
-        UserError, match=r"^a context of 24 tokens has no room for 24 new ones; ask for fewer$"
+        UserError, match=r"^a context of 24 tokens has no room for 24 new ones; lower max_new$"
     ):
         b.engine.generate([Request("Tag:")], 24)
 

@@ -150,7 +150,7 @@ def test_training_that_diverges_is_an_error_at_its_step(bench, pairs):
     b = bench()
     with torch.no_grad():
         b.engine.base.model.lm_head.weight[5] = float("nan")
-    said = r"^training of ann diverged at step 1 of 9: the loss of example \d is nan; give a lower rate"
+    said = r"^training of ann diverged at step 1 of 9: the loss of example \d is nan; lower the learning rate"
     ticks: list[int] = []
     with pytest.raises(PartError, match=said):
         train(b, [Job("ann", tuple(pairs))], tick=ticks.append)
@@ -159,14 +159,14 @@ def test_training_that_diverges_is_an_error_at_its_step(bench, pairs):
 
 def spoil_gradient(monkeypatch, owner_index, at):
     """Let one owner's gradient overflow at a step, as numbers in float16 do."""
-    settle, steps = train_module._cut, itertools.count()
+    settle, steps = train_module._clip, itertools.count()
 
     def spoiled(group, grads, step):
         if next(steps) == at:
             grads[0][owner_index] = float("inf")
         return settle(group, grads, step)
 
-    monkeypatch.setattr(train_module, "_cut", spoiled)
+    monkeypatch.setattr(train_module, "_clip", spoiled)
 
 
 def spoil_loss(monkeypatch, owner_index, at):
@@ -183,7 +183,7 @@ def spoil_loss(monkeypatch, owner_index, at):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "cause"), [(spoil_gradient, "her gradient is not finite"), (spoil_loss, "the loss of item i")]
+    ("spoil", "cause"), [(spoil_gradient, "the gradient is not finite"), (spoil_loss, "the loss of item i")]
 )
 def test_one_owners_divergence_is_hers_alone(bench, pairs, monkeypatch, spoil, cause):
     """The others' adapters are, to the bit, those of the run in which she came through."""

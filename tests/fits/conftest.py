@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from prime_audit import Run
-from prime_audit.games.stored import read_exam
+from prime_audit.games.exam.stored import read_exam
 from prime_audit.lamp.world.world import world
 
 TASK = "LaMP-4"
@@ -113,8 +113,8 @@ def asked_of() -> Callable[..., list[Asked]]:
 
     def find(run: Run, core: str, target: str, kind: str = "modules") -> list[Asked]:
         exam = read_exam(run.path, TASK)
-        (seen,) = (p.seen[target] for p in exam.passes if (p.kind, p.method) == (kind, core))
-        pool = exam.pools["target" if kind == "target" else "sharers"]
+        (one,) = (p for p in exam.passes if (p.kind, p.method) == (kind, core))
+        seen, pool = one.seen[target], exam.pools[one.pool]
         rows = [Asked(pool.prompts[i], pool.golds[i], row) for i, row in enumerate(seen.logprobs) if row.size]
         return sorted(rows, key=lambda a: len(a.prompt))
 

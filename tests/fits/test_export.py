@@ -13,7 +13,8 @@ import pytest
 from prime_audit import Run, load_run
 from prime_audit.errors import UserError
 from prime_audit.export.export import export
-from prime_audit.games.stored import UNMERGED
+from prime_audit.games.exam.stored import UNMERGED
+from prime_audit.io.markup import markdown_text
 
 TASK = "LaMP-4"
 METHODS = "prime,prime:merge=factor,granularity=layer,perpcs,oppu,ties,prime:trim=dare+rag,rag"
@@ -94,12 +95,12 @@ def test_the_adapted_base_alone_and_fronts(
     assert plain.gap(plain.with_adapter(tmp_path / "rag"), base) < 1e-4
     assert plain.gap(plain.model(), base) > 1e-2  # the adaptation is in it
     card = (tmp_path / "rag" / "README.md").read_text(encoding="utf-8")
-    assert "What stands in front of prompts" in card
+    assert "Text before prompts" in card
     export(run.path, target, "prime:trim=dare+rag", tmp_path / "dare", cache=cache)
     asked = asked_of(run, "prime:trim=dare", target)
     assert plain.gap(plain.with_adapter(tmp_path / "dare"), asked) < 1e-4
     card = (tmp_path / "dare" / "README.md").read_text(encoding="utf-8")
-    assert "What stands in front of prompts" in card
+    assert "Text before prompts" in card
     assert "rag.k = 1" in card
 
 
@@ -114,7 +115,7 @@ def test_given_adapters_are_found_checked_and_exported(
     for core in ("prime", "perpcs"):
         export(run.path, target, core, tmp_path / core, **where)
         assert plain.gap(plain.with_adapter(tmp_path / core), asked_of(run, core, target)) < 1e-4
-    with pytest.raises(UserError, match="say where with --sharers DIR"):
+    with pytest.raises(UserError, match="pass its folder with --sharers DIR"):
         export(run.path, target, "perpcs", tmp_path / "no", cache=tmp_path / "cache", base_adapter=base)
     for folder in given.iterdir():
         (folder / "adapter_config.json").write_text(
@@ -140,7 +141,8 @@ def test_the_card_tells_method_weights_figures_and_audit(done: tuple[Run, Path],
     leak = next(x for x in run.record.leaks if (x.method, x.game) == ("prime", "paper"))
     assert f"{leak.auc:.3f}" in card
     assert leak.verdict in card
-    for part in ("words alone", "length alone", "similarity alone", "unmerged base"):
+    assert markdown_text(leak.why) in card
+    for part in ("bag of words", "length only", "similarity only", "unmerged base"):
         assert part in card
     row = next(
         json.loads(line)
@@ -234,9 +236,7 @@ def test_what_was_pruned_or_spoilt_is_said(copied: tuple[Run, Path], tmp_path: P
     with pytest.raises(UserError, match="is not what the run used"):
         export(run.path, target, "prime", tmp_path / "out", cache=cache)
     shutil.rmtree(place)
-    with pytest.raises(
-        UserError, match="run compare again with the same words: prime-audit compare"
-    ) as caught:
+    with pytest.raises(UserError, match="rerun compare with the same options: prime-audit compare") as caught:
         export(run.path, target, "prime", tmp_path / "out", cache=cache)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
@@ -247,7 +247,7 @@ def test_a_place_outside_the_cache_is_no_place(copied: tuple[Run, Path], tmp_pat
     record = json.loads((run.path / "record.json").read_text())
     record["community"][TASK]["adaptation"]["place"] = "../../../etc"
     (run.path / "record.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="names no place"):
+    with pytest.raises(UserError, match="its record has no path"):
         export(run.path, targets(run)[0], "prime", tmp_path / "out", cache=cache)
 
 
@@ -259,7 +259,7 @@ def test_what_failed_in_the_run_has_no_module(quick: Callable[..., Run], tmp_pat
     )
     run = quick("broken+rag,rag", plugins=[plugin], cache=tmp_path / "cache")
     target = targets(run)[0]
-    with pytest.raises(UserError, match=r"made no such model: .*no luck"):
+    with pytest.raises(UserError, match=r"this model failed: .*no luck"):
         export(run.path, target, "broken+rag", tmp_path / "out", cache=tmp_path / "cache")
     export(run.path, target, "rag", tmp_path / "out", cache=tmp_path / "cache")
 
@@ -269,7 +269,7 @@ def test_names_are_checked(done: tuple[Run, Path], say: Callable[..., Any], tmp_
     target = targets(run)[0]
     words = ("export", run.path, "--cache", cache, "--out", tmp_path / "out")
     for more, says in (
-        (("--target", target), "several methods: give --method"),
+        (("--target", target), "several methods: pass --method"),
         (("--target", target, "--method", "primm"), "did you mean"),
         (("--target", target + "x", "--method", "prime"), f"did you mean {target}"),
         (("--target", target, "--method", "prime", "--task", "LaMP-2"), "unknown task of"),

@@ -98,7 +98,7 @@ def test_methods_games_and_the_account(quick: Go, given: Path, content: Callable
 def test_items_held_out_by_time_are_told(quick: Go, given: Path, rows: Any, tmp_path: Path) -> None:
     """The last items are no random ones: between them and the rest lies time, too."""
     read, write = rows
-    said = "stand after all their trained ones"
+    said = "come after all their trained ones"
     for name in ("ann", "bea", "cem", "dot"):
         write(given / name, sorted(read(given / name), key=lambda row: not row.get("heldout", False)))
     assert not any(said in line for line in quick("nearest", sharers=given).record.warnings)
@@ -210,11 +210,13 @@ def test_a_task_with_two_folders_is_refused(given: Path, tmp_path: Path) -> None
 
 
 def test_an_adapter_wider_than_the_bank_is_not_cut(given: Path) -> None:
-    from prime_audit.community.given import fitting
+    from prime_audit.community.given_adapters import fitting
     from prime_audit.engine.adapters import load_adapter
     from prime_audit.errors import PartError
 
-    with pytest.raises(PartError, match="an adapter of rank 2 beside given ones: the bank's rank is 1"):
+    with pytest.raises(
+        PartError, match="an adapter of rank 2 does not fit the given ones: the bank's rank is 1"
+    ):
         fitting(load_adapter(given / "ann"), 1, 2.0)
 
 
@@ -360,14 +362,14 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "IA3": (lambda d: change_config(d / "ann", peft_type="IA3"), "IA3 is not supported"),
     "rank": (
         lambda d: change_config(d / "ann", r=3),
-        "ann/adapter_model.safetensors: factors are not of rank 3",
+        "ann/adapter_model.safetensors: factors do not have the rank 3",
     ),
-    "nan": (lambda d: change_weights(d / "ann", nan), "layers.0.self_attn.q_proj are not all finite"),
+    "nan": (lambda d: change_weights(d / "ann", nan), "layers.0.self_attn.q_proj contains NaN or infinity"),
     "layers": (lambda d: change_weights(d / "ann", fewer_layers), "lacks model.layers.2.self_attn.k_proj"),
-    "modules": (lambda d: change_weights(d / "ann", only_q_and_v), "give --set lora.modules=q_proj+v_proj"),
+    "modules": (lambda d: change_weights(d / "ann", only_q_and_v), "pass --set lora.modules=q_proj+v_proj"),
     "another base": (
         lambda d: change_weights(d / "ann", wider),
-        "give adapters that were trained on this model",
+        "pass adapters that were trained on this model",
     ),
     "unknown word": (
         lambda d: (d / "ann" / "sharer.json").write_text('{"name": "a"}'),
@@ -435,7 +437,7 @@ def test_what_a_clusters_worker_is_sent_gives_the_same_run(
     from prime_audit.runs.cells import cells_of
     from prime_audit.runs.executors.order import order_of, plan_again
     from prime_audit.runs.ledger import Ledger
-    from prime_audit.runs.run import open_all
+    from prime_audit.runs.perform import open_all
     from prime_audit.runs.worker import Worker
 
     monkeypatch.chdir(given.parent.parent)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from prime_audit.engine.base import resolve_model
 from prime_audit.engine.hub import advice, pinned
+from prime_audit.engine.load import resolve_model
 from prime_audit.errors import UserError
 
 OLD, NEW = "a" * 40, "b" * 40
 CODE = """
 import json, sys
-from prime_audit.engine.base import load_base
+from prime_audit.engine.load import load_base
 from prime_audit.errors import UserError
 said = {}
 for name in json.loads(sys.argv[1]):

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import torch
 
-from prime_audit.engine.adapters import CONFIG, WEIGHTS, Adapter, load_adapter, merge_adapters, save_adapter
-from prime_audit.engine.base import resolve_model
+from prime_audit.engine.adapters import load_adapter, save_adapter
+from prime_audit.engine.load import resolve_model
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.merge import _read_weights, _spread
 from prime_audit.engine.privacy import parse_privacy
+from prime_audit.engine.rules import merge_adapters
+from prime_audit.io.adapter_files import CONFIG, WEIGHTS
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.given import with_sharers
 from prime_audit.lamp.world.world import world

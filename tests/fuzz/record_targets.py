@@ -11,18 +11,16 @@ from typing import Any
 
 from rich.console import Console
 
-from prime_audit.boards import export, tables
 from prime_audit.boards.add import add, differences
 from prime_audit.boards.build import rendered
 from prime_audit.boards.cells import read_cells
 from prime_audit.boards.claims import read_claims
 from prime_audit.boards.config import FILE, read_board
 from prime_audit.folder import PREDICTIONS, RECORD, Run, load_run
-from prime_audit.games.stored import FOLDER, _digest, read_exam, write_exam
+from prime_audit.games.exam.stored import FOLDER, _digest, read_exam, write_exam
 from prime_audit.io.markup import encoded, visible
 from prime_audit.io.terminal import _Harmless
-from prime_audit.report import page
-from prime_audit.report import tables as board
+from prime_audit.report import frontier, page, text
 from prime_audit.report.from_record import sheet_of
 from tests.boards.invented import BOARD, board_at, run_at, run_record
 from tests.test_stored import exam
@@ -39,16 +37,14 @@ _FIELDS = tuple(
 def shown(run: Run) -> None:
     """Show a record in every way but drawn: what is printed steers no terminal."""
     stream = io.StringIO()
-    Console(file=stream, width=100).print(_Harmless(board.terminal(run.record)), markup=False)
-    assert stream.getvalue() == visible(stream.getvalue())
-    board.markdown(run.record)
-    board.csv(run.record)
     sheet = sheet_of(run.record, "run")
+    Console(file=stream, width=100).print(_Harmless(text.terminal(sheet, 100)), markup=False)
+    assert stream.getvalue() == visible(stream.getvalue())
     encoded(page.render(sheet))
-    tables.markdown(sheet)
-    export.csv(sheet)
-    export.tex(sheet)
-    export.as_json(sheet)
+    text.markdown(sheet)
+    text.csv(sheet)
+    text.tex(sheet)
+    text.as_json(sheet)
     list(differences(sheet, sheet))
     json.dumps(run.record.to_json(), allow_nan=False)
 
@@ -62,19 +58,17 @@ def _added(data: bytes, folder: Path) -> None:
     (folder / RECORD).write_bytes(data)
     toy = read_board(board_at(folder / "boards"))
     add(folder, toy)
-    for text in rendered_but_drawings(toy).values():
-        encoded(text)
+    for content in rendered_but_drawings(toy).values():
+        encoded(content)
 
 
 def rendered_but_drawings(toy: Any) -> dict[str, str]:
     """Make all of a board's files, its picture apart, which takes matplotlib seconds."""
-    from prime_audit.boards import outlook
-
-    before, outlook.picture = outlook.picture, lambda sheet: ""  # type: ignore[assignment]
+    before, frontier.draw = frontier.draw, lambda *_: {"svg": b""}  # type: ignore[assignment]
     try:
         return rendered(toy)
     finally:
-        outlook.picture = before
+        frontier.draw = before
 
 
 def _rows(data: bytes, folder: Path) -> None:

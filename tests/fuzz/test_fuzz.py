@@ -100,7 +100,7 @@ def test_half_a_character_in_a_record_is_shown_and_written(
 # -- any bytes at all, and any text ---------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_bytes_are_read_or_refused(
     targets: dict[str, Target], tmp_path: Path, data: st.DataObject
@@ -123,7 +123,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(extra=st.lists(JSON, max_size=3), at=st.integers(0, 3), reader=st.sampled_from(["perpcs", "oppu"]))
 def test_any_json_among_the_users_is_read_or_reported(
     targets: dict[str, Target], tmp_path: Path, extra: list[object], at: int, reader: str

@@ -167,7 +167,7 @@ def test_the_interval_is_that_of_the_record() -> None:
         assert found.ci == pytest.approx(one.ci, abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 6))
 def test_symmetries(seed: int, count: int) -> None:
     users, golds, a, b = answered(seed, count, 0.6, 0.4)

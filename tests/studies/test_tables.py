@@ -12,19 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from prime_audit.studies.tables import (
-    Cell,
-    Table,
-    csv,
-    latex,
-    latex_text,
-    markdown,
-    markdown_text,
-    number,
-    plain,
-    ranked,
-    spared,
-)
+from prime_audit.io.markup import latex_text, markdown_text, number, plain
+from prime_audit.report.table import Cell, Table, csv, latex, markdown, ranked, spared
 
 NASTY = [
     *("<script>alert(1)</script>", "a | b", "`code` *bold* _it_ ~~gone~~", "[link](http://x)", "![i](x)"),

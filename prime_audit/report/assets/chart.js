@@ -31,7 +31,7 @@ function drawChart(moving = true) {
   return describe(task, found);
 }
 
-/** Whether the reader has hidden something: then an empty chart is hers, and she needs its legend. */
+/** Whether the reader has hidden something: then they need the legend to bring it back. */
 const filtered = () => state.query.trim() !== "" || state.hidden.size > 0;
 
 function describe(task, found) {

@@ -5,7 +5,7 @@ const words = (place) => (place === null ? null : data.texts[place]);
 
 /** Numbers come in thousandths, rounded as they are displayed. */
 const CELL_NUMBERS = ["value", "lo", "hi", "difference", "difference_lo", "difference_hi", "seeds"];
-const LEAK_NUMBERS = ["auc", "lo", "hi", "p", "p_adjusted", "over", "over_lo", "over_hi", "gap", "gap_lo", "gap_hi", "tpr", "epsilon", "ceiling"];
+const ENTRY_NUMBERS = ["value", "lo", "hi"];
 const whole = (x) => (Array.isArray(x) ? x.map(whole) : x === null ? null : x / 1000);
 function measured(thing, names) {
   for (const name of names) thing[name] = whole(thing[name]);
@@ -13,25 +13,13 @@ function measured(thing, names) {
 }
 
 const cells = data.cells.map((row) => measured(unpack(data.cell_fields, row), CELL_NUMBERS));
-const leaks = data.leaks.map((row) => {
-  const leak = measured(unpack(data.leak_fields, row), LEAK_NUMBERS);
-  return Object.assign(leak, unpack(data.size_fields, data.sizes[leak.sizes]), { why: filled(words(leak.why), leak) });
-});
+const entries = data.entries.map((row) => measured(unpack(data.entry_fields, row), ENTRY_NUMBERS));
+/** A row of a control panel: its cells in the order of data.panel, and what else is said of it. */
+const leaks = data.leaks.map((row) => ({ cells: row.slice(0, -1).map((place) => entries[place]), remark: words(row.at(-1)) }));
+const VERDICT_AT = data.panel.findIndex((column) => column.name === "verdict");
 for (const columns of data.tasks.flatMap((task) => [task.utility, ...task.groups.map((group) => group.columns)]))
   for (const column of columns)
-    column.cells ??= columns.find((other) => other.metric === column.metric && other.cells).cells;
-
-/** A sentence whose numbers were taken out, with them: those of the panel by letter, the others in their order. */
-function filled(text, leak) {
-  const named = ["auc", "lo", "hi", "p", "p_adjusted", "over", "over_lo", "over_hi"];
-  const told = leak.told.split(" ").values();
-  return text.replace(/\x00|\x01([a-h])/gi, (_, letter) => {
-    if (!letter) return told.next().value;
-    const small = letter.toLowerCase();
-    const value = leak[named["abcdefgh".indexOf(small)]];
-    return (letter === small || value < 0 ? "" : "+") + value.toFixed(3);
-  });
-}
+    if (column.compared) column.cells = columns.find((other) => other.metric === column.metric && other.cells).cells;
 
 const cellOf = (column, row) => (column && column.cells[row] !== null ? cells[column.cells[row]] : null);
 /** The chosen game and attack; where the task lacks them, or nobody has chosen, its first. */
@@ -41,7 +29,7 @@ function groupOf(task) {
   return own.find((g) => g.attack === state.attack) ?? own[0] ?? null;
 }
 const columnOf = (columns, metric, compared = false) =>
-  (columns ?? []).find((c) => c.metric === metric && c.compared === compared) ?? null;
+  (columns ?? []).find((c) => c.cells && c.metric === metric && c.compared === compared) ?? null;
 
 /** Three decimals, a true minus sign, no sign on zero: as the tables in files. */
 function number(value, signed = false, digits = 3) {
@@ -61,12 +49,18 @@ function figure(cell, compared) {
     : { value: cell.value, lo: cell.lo, hi: cell.hi };
 }
 
-/** Verdicts of several records as one line, the most frequent first: "leaks", or "leaks 2/3, confounded 1/3". */
-function verdicts(panel) {
-  const counted = new Map();
-  for (const [leak] of panel) counted.set(leaks[leak].verdict, (counted.get(leaks[leak].verdict) ?? 0) + 1);
-  const ordered = [...counted].sort((a, b) => b[1] - a[1]);
-  return ordered.map(([word, n]) => words(word) + (counted.size > 1 ? ` ${n}/${panel.length}` : "")).join(", ");
+/** The entry of a column that holds texts; and of a method in a game all verdicts, or all their reasons, one a record. */
+const entryOf = (column, row) => entries[column.entries[row]];
+const verdictsOf = (group, row, field = "text") => group.leaks[row].map(([leak]) => words(leaks[leak].cells[VERDICT_AT][field]));
+const whyOf = (group, row) => [...new Set(verdictsOf(group, row, "reason"))].join("; ");
+/** The class of the gravest of some verdicts. */
+const gravity = (verdicts) => ["leaks", "confounded", "none-found"][data.verdicts.findIndex((word) => verdicts.includes(word))] ?? "";
+
+/** The nodes that show an entry: its text or figure, and its interval. */
+function entryParts(entry, tone = "") {
+  const said = entry.value === null ? words(entry.text) ?? "–" : number(entry.value, entry.signed);
+  const ci = entry.lo === null ? null : el("span", { class: "ci" }, interval(entry.lo, entry.hi, entry.signed));
+  return [el("span", { class: `v ${tone}`.trim() }, said), ci].filter(Boolean);
 }
 
 function el(tag, attributes = {}, ...children) {

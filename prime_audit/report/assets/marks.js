@@ -17,9 +17,9 @@ function tipLines(p) {
     if (base && base.value !== null) lines.push(`AUC base ${number(base.value)} ${interval(base.lo, base.hi)}`);
     const added = figure(p.leakage, true);
     if (added.value !== null) lines.push(`AUC − ${words(p.leakage.baseline)} ${number(added.value, true)} ${interval(added.lo, added.hi, true)}`);
-    const said = verdicts(group.leaks[p.row]);
-    if (said) lines.push(`verdict: ${said}`);
-  } else lines.push(`AUC — ${p.leakage ? words(p.leakage.reason) ?? "" : "not reported"}`);
+    const verdict = group.columns.find((column) => column.kind === "verdict");
+    if (verdict && entryOf(verdict, p.row).text !== null) lines.push(`verdict: ${words(entryOf(verdict, p.row).text)}`);
+  } else lines.push(`AUC n/a: ${p.leakage ? words(p.leakage.reason) ?? "" : "not reported"}`);
   if (p.dominated) lines.push(`dominated: another is as useful and as near to ${nought(drawn)}, and better in one`);
   if (task.params[p.row].length) lines.push(task.params[p.row].map(words).join(", "));
   return [...lines, recordsLine(p)];

@@ -1,17 +1,9 @@
-// One task's table: sorted, filtered, walked by arrow keys. Each figure is a button that opens what stands behind it.
+// One task's table: sorted, filtered, walked by arrow keys. Each figure is a button that opens its details.
 const VERDICT = "verdict";
-/** The class of the gravest verdict that a text names. */
-const gravity = (said) =>
-  [["leaks", "leaks"], ["confounded", "confounded"], ["no leak found", "none-found"]].find(([word]) => said.includes(word))?.[1] ?? "";
-const keyOf = (column) => `${column.metric}${column.compared ? "/difference" : ""}`;
+const keyOf = (column) => `${column.metric}${column.kind === "value" ? "" : `/${column.kind}`}`;
 
-/** Columns of a task as shown: utility, leakage of the chosen game and attack, its verdict. */
-function columnsOf(task) {
-  const group = groupOf(task);
-  const shown = [...task.utility, ...(group ? group.columns : [])];
-  if (group && group.leaks.some((panel) => panel.length)) shown.push({ metric: VERDICT, title: VERDICT, better: 0 });
-  return shown;
-}
+/** Columns of a task as shown: utility, leakage of the chosen game and attack. */
+const columnsOf = (task) => [...task.utility, ...(groupOf(task)?.columns ?? [])];
 
 /** Rows that pass the filter, in the chosen order; rows without a figure are last, equals keep their order. */
 function rowsOf(task) {
@@ -35,8 +27,8 @@ function matches(task, row, query) {
 
 function sortValue(task, key) {
   if (key === "method") return (row) => data.methods[task.methods[row]];
-  if (key === VERDICT) return (row) => verdicts(groupOf(task)?.leaks[row] ?? []) || null;
   const column = columnsOf(task).find((c) => keyOf(c) === key);
+  if (column?.entries) return (row) => words(entryOf(column, row).text);
   return (row) => (column ? figure(cellOf(column, row), column.compared).value : null);
 }
 
@@ -49,8 +41,9 @@ function reasonsOf(task, columns) {
 }
 
 function reasonAt(column, row) {
-  const cell = column.metric === VERDICT ? null : cellOf(column, row);
+  const cell = column.entries ? null : cellOf(column, row);
   if (!cell || cell.reason === null) return null;
+  if (column.compared && cell.value !== null && cell.baseline === null) return null;
   const { value, lo } = figure(cell, column.compared);
   return value === null || lo === null ? words(cell.reason) : null;
 }
@@ -70,8 +63,23 @@ function drawTable(place) {
   const none = el("tr", {}, el("td", { colspan: columns.length + 1, class: "empty" }, "No method matches the filter."));
   table.tBodies[0].replaceChildren(...(body.length ? body : [none]));
   section.querySelector(".footnotes").replaceChildren(...reasons.map((reason) => el("li", {}, reason)));
+  drawReasons(section.querySelector(".reasons"), task, columns);
   rove(table);
   return rows.length;
+}
+
+/** The reasons of verdicts, a line for the methods that share one. */
+function drawReasons(list, task, columns) {
+  const found = new Map();
+  for (const column of columns.filter((c) => c.kind === VERDICT))
+    task.methods.forEach((method, row) => {
+      const { text } = entryOf(column, row);
+      if (text === null) return;
+      const said = `${words(text)}. ${whyOf(groupOf(task), row)}`;
+      found.set(said, [...(found.get(said) ?? []), data.methods[method]]);
+    });
+  list.hidden = !found.size;
+  list.querySelector("ul").replaceChildren(...[...found].map(([said, methods]) => el("li", {}, `${methods.join(", ")}: ${said}`)));
 }
 
 function caption(task, group) {
@@ -79,15 +87,15 @@ function caption(task, group) {
   return task.name + leakage;
 }
 
-const columnHead = (column) => headCell(keyOf(column), column.title, column.better, column.compared ? column.metric : null);
+const columnHead = (column) => headCell(keyOf(column), column.title, column.better, column.compared ? column.metric : null, Boolean(column.entries));
 
-function headCell(key, title, better, of) {
+function headCell(key, title, better, of, text = false) {
   const sorted = state.sort.key === key ? (state.sort.direction > 0 ? "ascending" : "descending") : null;
   const arrow = { ascending: "▲", descending: "▼" }[sorted] ?? "";
   const button = el("button", { type: "button", "data-key": key, title: of && `${title}, of ${of}` }, title);
   button.append(el("span", { class: "arrow", "aria-hidden": "true" }, arrow));
   button.addEventListener("click", () => sortBy(key, better));
-  return el("th", { scope: "col", "aria-sort": sorted, class: key === VERDICT ? "word" : null }, button);
+  return el("th", { scope: "col", "aria-sort": sorted, class: text ? "word" : null }, button);
 }
 
 /** Best first, then the other way round, then as reported. */
@@ -110,7 +118,7 @@ function rowOf(task, place, row, columns, reasons) {
     const button = el("button", { type: "button", "data-at": `${row} ${keyOf(column)}` });
     fillCell(button, column, row, task, reasons);
     button.addEventListener("click", open(column));
-    return el("td", { class: column.metric === VERDICT ? "word" : null }, button);
+    return el("td", { class: column.entries ? "word" : null, title: column.kind === VERDICT ? whyOf(groupOf(task), row) || null : null }, button);
   }));
   made.addEventListener("mouseenter", () => lightUp(row, true));
   made.addEventListener("mouseleave", () => lightUp(row, false));
@@ -121,16 +129,15 @@ function rowOf(task, place, row, columns, reasons) {
 const broken = (label) => label.split(/(?=\+)|(?<=[:,])/).flatMap((piece, i) => (i ? [el("wbr"), piece] : [piece]));
 
 function fillCell(button, column, row, task, reasons) {
-  if (column.metric === VERDICT) {
-    const said = verdicts(groupOf(task).leaks[row]);
-    button.append(el("span", { class: `v ${gravity(said)}` }, said || "—"));
+  if (column.entries) {
+    button.append(...entryParts(entryOf(column, row), column.kind === VERDICT ? gravity(verdictsOf(groupOf(task), row)) : ""));
     return;
   }
   const cell = cellOf(column, row);
   const { value, lo, hi } = figure(cell, column.compared);
   const reason = reasonAt(column, row);
   if (reason) button.title = reason;
-  const none = reason?.startsWith("failed: ") ? "failed" : "—";
+  const none = reason === null ? "–" : cell.failed ? "failed" : "n/a";
   button.append(el("span", { class: "v" }, value === null ? none : number(value, column.compared)));
   if (reason) button.append(el("sup", {}, String(reasons.indexOf(reason) + 1)));
   if (!column.compared && cell?.best !== null && cell) button.append(el("span", { class: "rank", title: "places that the intervals allow" }, rank(cell)));

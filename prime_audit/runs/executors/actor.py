@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prime_audit.plan.plan import Plan
     from prime_audit.record import Record
     from prime_audit.runs.cells import Cell, Lost
-    from prime_audit.runs.task import Findings
+    from prime_audit.runs.findings import Findings
     from prime_audit.runs.worker import Worker
 
 
@@ -106,7 +106,7 @@ class Actor:
 
     def _assemble(self, lost: Mapping[Cell, Lost]) -> tuple[Record, Findings]:
         from prime_audit.runs.ledger import Ledger
-        from prime_audit.runs.run import perform
+        from prime_audit.runs.perform import perform
 
         own, order = self._worker, self._order
         ledger = Ledger(quiet=True)

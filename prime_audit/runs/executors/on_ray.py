@@ -29,8 +29,8 @@ from prime_audit.runs.executors.pool import RayPool
 from prime_audit.runs.executors.schedule import Job, Outcome, carry_out
 
 if TYPE_CHECKING:
+    from prime_audit.runs.findings import Findings
     from prime_audit.runs.ledger import Ledger
-    from prime_audit.runs.task import Findings
 
 COMMUNITY, RECORD = "community", "record"
 REACH = 15.0

@@ -13,28 +13,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from prime_audit.cache.numeric import versions
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset
 from prime_audit.plan.plan import Plan
 from prime_audit.plugins.loading import Kind, available
 from prime_audit.runs.provenance import code
 
-LIBRARIES = (
-    "numpy",
-    "nevergrad",
-    "peft",
-    "rouge-score",
-    "scikit-learn",
-    "scipy",
-    "tokenizers",
-    "torch",
-    "transformers",
-)
-"""Libraries whose versions decide numbers."""
 PASSED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "OMP_NUM_THREADS")
 """Environment variables that workers take over; none is a secret."""
 PATIENCE = 10.0
@@ -127,7 +115,7 @@ def identity(plan: Plan) -> dict[str, str]:
         "python": platform.python_version(),
         "system": sys.platform,
         "prime-audit": f"{code()['version']} (source {code()['sha256'][:12]})",
-        **{name: _version(name) for name in LIBRARIES},
+        **versions(),
         **_plugins(plan),
     }
 
@@ -139,7 +127,7 @@ def machine(device: str) -> dict[str, str]:
     """
     import torch
 
-    from prime_audit.engine.base import pick_device
+    from prime_audit.engine.load import pick_device
 
     gpu = pick_device(device).startswith("cuda")
     return {
@@ -148,18 +136,12 @@ def machine(device: str) -> dict[str, str]:
     }
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "missing"
-
-
 def _plugins(plan: Plan) -> dict[str, str]:
     """Hash the source file of every plugin that a plan uses."""
     methods = {part.plugin.name for spec in plan.methods for part in spec.parts}
     used: list[tuple[Kind, str]] = [("method", name) for name in sorted(methods)]
     used += [("attack", name) for name in plan.attacks]
+    used += [("game", name) for name in plan.games]
     return {f"{kind} {name}": _source(available(kind, plan.plugins)[name].module) for kind, name in used}
 
 

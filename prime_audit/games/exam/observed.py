@@ -1,4 +1,4 @@
-"""What one model said of the pool, and the signals that a game's items get from it."""
+"""What one model says of the pool, and the signals that a game's items get from it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
+from prime_audit.audit.design import Dealt
+from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT, Rows, Signals, mean_nll
-from prime_audit.games.deal import Dealt
-from prime_audit.games.pool import Pool
 
 if TYPE_CHECKING:
     from prime_audit.engine.mixture import Observation
 
+FIELDS = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "population")
+"""Fields of ``Observed``."""
+BEHIND: Mapping[str, str] = {
+    **{name: name for name in FIELDS[1:5]},
+    "population_logprobs": "population",
+    "population_out_nll": "population",
+}
+"""Signal an attack may need → the observed field it is made of; all others come with every pass."""
+
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """One model's pass over the pool: a row each, float64 [T] arrays; absent fields were not asked for.
+    """One model's pass over the pool: a row each, float64 [T] arrays; absent fields were not observed.
 
-    A row that the model was not asked for is empty, T = 0 (end-of-text is scored too, so T >= 1 where it was).
+    A row that the model was not queried with is empty, T = 0 (end-of-text is scored too, so T >= 1 where it was).
     """
 
     logprobs: Rows
@@ -62,7 +71,7 @@ class Observed:
         return replace(self, **{name: place(getattr(self, name)) for name in _PER_ROW})
 
 
-_PER_ROW = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs")
+_PER_ROW = FIELDS[:5]
 
 
 def _known(values: FloatArray | None) -> FloatArray:
@@ -72,18 +81,18 @@ def _known(values: FloatArray | None) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Shadow:
-    """What a target's model tells the attacks on other targets' models."""
+    """What the attacks on other targets' models may use of a target's model."""
 
     nll: FloatArray
     """Mean NLL of the pool's rows, [rows]."""
     asked: BoolArray
-    """Rows that it counts for, [rows]: an item is not a shadow's that was not asked for it."""
+    """Rows that it counts for, [rows]: those it was queried with."""
     population: FloatArray
     """Mean NLL of the known non-members."""
 
     @classmethod
     def of(cls, seen: Observed, rows: IntArray | None = None) -> Shadow:
-        """Take a model for what it was asked, or for ``rows`` of that alone."""
+        """Take a model for all that it was queried with, or for ``rows`` of that alone."""
         asked = np.array([len(row) > 0 for row in seen.logprobs], dtype=np.bool_)
         if rows is not None:
             asked &= np.isin(np.arange(asked.size), rows)
@@ -101,18 +110,17 @@ def signals_of(
 ) -> Signals:
     """Take a game's rows out of a model's pass, with the other targets' models as shadow models.
 
-    A module that contains an item's owner is an IN model for it, any other an OUT model, the base among them
-    (a community LiRA); one that was not asked for the item is neither. Membership in the audited model decides nothing
-    here.
+    A module that contains an item's owner is an IN model for it, any other an OUT model, the base included (a community
+    LiRA); one that was not queried with the item is neither. Membership in the audited model decides nothing here.
 
     Raises
     ------
     ValueError
-        Where the model or the base was not asked for a row: no score stands for "not asked".
+        Where the model or the base was not queried with a row: no score means "not asked".
     """
     rows = dealt.rows
     if not all(len(seen.logprobs[r]) for seen in (own, base) for r in rows):
-        raise ValueError(f"target {dealt.target!r}: an item in play was never asked for")
+        raise ValueError(f"target {dealt.target!r}: an item in play was never queried")
 
     def take(values: Rows) -> Rows:
         return ABSENT if values is ABSENT else [values[r] for r in rows]
@@ -142,7 +150,7 @@ def signals_of(
 def _shadows(
     others: Mapping[str, Shadow], merged: Mapping[str, Sequence[str]], dealt: Dealt
 ) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Mean NLL of each item in play under the other models with its owner, and under those without her."""
+    """Mean NLL of each item in play under the other models with its owner, and under those without."""
     rows, shape = dealt.rows, (len(others), len(dealt.rows))
     nll = np.array([shadow.nll[rows] for shadow in others.values()]).reshape(shape)
     asked = np.array([shadow.asked[rows] for shadow in others.values()], dtype=np.bool_).reshape(shape)

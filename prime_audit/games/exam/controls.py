@@ -1,9 +1,9 @@
-"""Controls: what an AUC is worth without the personalised model.
+"""Controls: the AUC that is possible without the personalised model.
 
-A control has the signature of an attack, signals in, one score an item out, higher = member, and goes through the
-same statistics. It may read what no attack may (``CONTROL_FIELDS``), and nothing that the personalised model said.
-Directions are fixed beforehand, as for attacks: short = member (as a sum of losses has it), similar = member.
-The fourth control, ``base``, is not here: it is the attack itself on the unmerged base's signals.
+A control has the signature of an attack: signals in, one score an item out, higher = member. It goes through the same
+statistics. It may read what no attack may (``CONTROL_FIELDS``), but nothing from the personalised model. Directions are
+fixed beforehand, as for attacks: short = member (as for a sum of losses), similar = member. The fourth control,
+``base``, is not here: it is the attack itself on the unmerged base's signals.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike
 
 from prime_audit.audit.auc import BoolArray, FloatArray
 from prime_audit.audit.signals import Signals
-from prime_audit.community.store import code_sha256, content_key
+from prime_audit.cache.numeric import code_sha256
+from prime_audit.community.store import content_key
 from prime_audit.lamp.data import words_of
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ class Control:
 def bag_of_words(signals: Signals, keeper: Keeper | None = None) -> FloatArray:
     """Out-of-fold log-odds of membership from the words alone: TF-IDF and logistic regression.
 
-    It reads what the attacker's model reads, prompt and gold, but never asks the model. Folds are stratified by
-    membership and drawn over items, not sharers: another item of the same sharer may be in training, so where
-    whole sharers are members it also measures how well a sharer is known by her words. That is meant: it is the
-    shift an attack could exploit. The vocabulary and its weights come from the training folds only. A ``keeper`` keeps
-    the scores between runs.
+    It reads what the attacker's model reads, prompt and gold, but never queries the model. Folds are stratified by
+    membership and drawn over items, not sharers: another item of the same sharer may be in training. So where whole
+    sharers are members it also measures how well their words identify a sharer. That is intended: it is the shift that
+    an attack could exploit. The vocabulary and its weights come from the training folds only. A ``keeper`` caches the
+    scores between runs.
 
     Returns
     -------
@@ -64,13 +65,13 @@ def bag_of_words(signals: Signals, keeper: Keeper | None = None) -> FloatArray:
 def bag_of_words_between(signals: Signals, owners: Sequence[str], keeper: Keeper | None = None) -> FloatArray:
     """``bag_of_words`` with whole owners left out of training in turn: for games whose members are sharers by coin.
 
-    There another item of the same sharer carries the same coin, so a fold that split her would be told the answer.
-    With few owners it lies below ½ where the words tell nothing: who is left out makes her own side the rarer one.
+    There all items of a sharer share one coin, so a fold that splits a sharer would reveal the answer. With few owners
+    the AUC is below ½ where the words carry nothing: leaving an owner out makes the owner's side the rarer one.
 
     Returns
     -------
     FloatArray
-        [items]; NaN for owners without whom one side is empty.
+        [items]; NaN for owners whose absence leaves a side empty.
     """
     return _scored(signals, tuple(owners), keeper)
 
@@ -95,7 +96,7 @@ def _kept(texts: tuple[str, ...], sides: bytes, owners: tuple[str, ...] | None, 
         "texts": texts,
         "members": members.tolist(),
         "owners": owners,
-        "code": code_sha256(("games/controls.py",), ("scikit-learn", "scipy", "numpy")),
+        "code": code_sha256("controls"),
         "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),  # long sums are split among them
     }
     found: FloatArray = keeper.arrays(content_key(asked), lambda: {"scores": score()})["scores"]

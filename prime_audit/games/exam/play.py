@@ -8,36 +8,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prime_audit.audit.auc import FloatArray, Undefined
+from prime_audit.audit.design import Dealt
+from prime_audit.audit.judge import PERMUTATIONS, Judged, Scored, judge
+from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals, settle
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
-from prime_audit.games.controls import CONTROLS, bag_of_words, bag_of_words_between, both_sides
-from prime_audit.games.deal import GAMES, Dealt, Game, by_coin
-from prime_audit.games.judge import PERMUTATIONS, Judged, Scored, judge
-from prime_audit.games.observed import Observed, Shadow, signals_of
-from prime_audit.games.pool import Pool
-from prime_audit.games.stored import Exam, Kind, Pass
-from prime_audit.plugins import Attack
-from prime_audit.plugins.calling import scores_of
+from prime_audit.games.exam.controls import CONTROLS, both_sides
+from prime_audit.games.exam.observed import Observed, Shadow, signals_of
+from prime_audit.games.exam.queries import queries_of
+from prime_audit.games.exam.stored import Exam, Pass
+from prime_audit.plugins import Attack, Game
+from prime_audit.plugins.calling import dealt_of, scores_of
 from prime_audit.record import FAILED, Comparison, Failure, Intervals, Leak, Result
 from prime_audit.seeds import seed_of
 
 if TYPE_CHECKING:
     from prime_audit.engine.memo import Keeper
 
-Rounds = Iterator[tuple["Played", Pool, Sequence[str]]]
-"""Games as they were played, each with its pool and the methods it is a figure of."""
-
 
 @dataclass(frozen=True)
 class Effort:
-    """How often a game's figures are drawn again."""
+    """How many resamples and permutations a game's figures get."""
 
     draws: int = Intervals().draws
     """Bootstrap resamples."""
@@ -51,55 +48,33 @@ Stage = Callable[[str, str], AbstractContextManager[object]]
 
 def rounds(
     exam: Exam,
-    games: Sequence[str],
+    games: Sequence[Game],
     attacks: Sequence[Attack],
     stage: Stage,
     effort: Effort = ALL,
     keeper: Keeper | None = None,
-) -> Rounds:
-    """Play ``games`` (names) with ``attacks`` on everything that a task's exam holds.
+) -> Iterator[Played]:
+    """Play ``games`` with ``attacks`` on everything that a task's exam holds.
 
-    What is attacked is the module, so a game counts for every method that deploys it; the target game asks whole
-    systems, and counts for its own method. ``keeper`` keeps the classifiers' scores of the bag-of-words control.
+    A pass counts for every method that it lists as a label. ``keeper`` caches the classifiers' scores of the
+    bag-of-words control.
     """
-    makers = {"modules": Play, "inclusion": InclusionPlay, "target": TargetPlay}
     players = {
-        kind: makers[kind](exam.pool(kind), attacks, exam.similarity, exam.base(kind), keeper=keeper)
-        for kind in {p.kind for p in exam.passes}
+        name: Player(pool, attacks, exam.similarity, exam.base(name), keeper=keeper)
+        for name, pool in exam.pools.items()
     }
     for one in exam.passes:
-        for game in (GAMES[name] for name in games if kind_of(name) == one.kind and one.method is not None):
-            yield _round(players[one.kind], exam, one, game, stage, effort), exam.pool(one.kind), one.labels
+        for game in games:
+            if one.method is not None and queries_of(game).name == one.kind:
+                seed = seed_of(exam.seed, "bootstrap", exam.task, game.name)
+                if one.why is not None:
+                    yield Played.nothing(game, one, players[one.pool], one.why)
+                    continue
+                with stage(one.method, f"game {game.name}"):
+                    yield players[one.pool].play(game, one, effort, seed)
 
 
-def kind_of(game: str) -> Kind:
-    """Tell which kind of pass a game is played on."""
-    return "inclusion" if game == "inclusion" else "target" if game == "target" else "modules"
-
-
-def _round(player: Play, exam: Exam, one: Pass, game: Game, stage: Stage, effort: Effort) -> Played:
-    assert one.method is not None
-    if one.why is not None:
-        return Played.nothing(game, one.method, player.attacks, one.why)
-    if one.kind == "inclusion":
-        game = replace(game, deal=partial(by_coin, one.coins))
-    seed = seed_of(exam.seed, "bootstrap", exam.task, game.name)
-    with stage(one.method, f"game {game.name}"):
-        return player.play(game, Examined(one.method, one.merged, one.seen), effort, seed)
-
-
-@dataclass(frozen=True, eq=False)
-class Examined:
-    """One core method's models over the pool, and who is merged in each."""
-
-    method: str
-    merged: Mapping[str, tuple[str, ...]]
-    """Target → the sharers merged in her model."""
-    seen: Mapping[str, Observed]
-    """Target → what her model said of the pool; only of targets with a game to play."""
-
-
-class Play:
+class Player:
     """Plays games with attacks on what models said of one pool."""
 
     def __init__(
@@ -114,66 +89,69 @@ class Play:
         self.pool, self.attacks, self.similarity, self.base = pool, attacks, similarity, base
         self.controls, self.keeper = controls, keeper
 
-    def play(self, game: Game, examined: Examined, effort: Effort, seed: int) -> Played:
+    def play(self, game: Game, one: Pass, effort: Effort, seed: int) -> Played:
         """Play one game on one method's models with every attack."""
-        dealt = [game.deal(t, merged, self.pool) for t, merged in examined.merged.items()]
+        try:
+            dealt = [dealt_of(game, one.audited(target), self.pool) for target in one.merged]
+        except PartError as fault:
+            failed = {attack.name: fault for attack in self.attacks}
+            return replace(Played.nothing(game, one, self, FAILED + one_line(fault)), failed=failed)
         able = [d for d in dealt if d.reason is None]
         if not able:
             why = "; ".join(dict.fromkeys(d.reason or "" for d in dealt))
-            return Played.nothing(game, examined.method, self.attacks, why)
-        shadows = self._shadows(examined, able)
-        signals = {d.target: self._signals(d, examined, shadows, base=False) for d in able}
-        plain = {d.target: self._signals(d, examined, shadows, base=True) for d in able}
+            return Played.nothing(game, one, self, why)
+        shadows = queries_of(game).shadows(one, able, self.pool)
+        signals = {d.target: self.signals(one, d, shadows, base=False) for d in able}
+        plain = {d.target: self.signals(one, d, shadows, base=True) for d in able}
         scored, silent, failed = [], dict[str, str](), dict[str, PartError]()
         for attack in self.attacks:
             try:
                 _require_people(attack, game)
-                scored.append(self._score(attack, able, signals, plain))
+                scored.append(self._score(game, attack, able, signals, plain))
             except Undefined as why:
                 silent[attack.name] = str(why)
             except PartError as fault:  # of this attack: the others are played all the same
                 silent[attack.name], failed[attack.name] = FAILED + one_line(fault), fault
         try:
-            judged = judge(game, able, scored, seed=seed, **asdict(effort)) if scored else []
+            judged = judge(game.design, able, scored, seed=seed, **asdict(effort)) if scored else []
         except Undefined as why:  # every target's coins fell alike
-            none = Played.nothing(game, examined.method, self.attacks, str(why))
+            none = Played.nothing(game, one, self, str(why))
             return replace(none, silent={**none.silent, **silent}, failed=failed)
-        found = {s.attack: s for s in scored}
-        return Played(game, examined.method, examined.merged, able, found, silent, judged, failed)
+        return Played(
+            game=game,
+            one=one,
+            pool=self.pool,
+            dealt=able,
+            scored={s.attack: s for s in scored},
+            silent=silent,
+            judged=judged,
+            failed=failed,
+        )
 
-    def _signals(
-        self, dealt: Dealt, examined: Examined, shadows: Mapping[str, Shadow], *, base: bool
-    ) -> Signals:
+    def signals(self, one: Pass, dealt: Dealt, shadows: Mapping[str, Shadow], *, base: bool) -> Signals:
+        """Take the signals of the rows dealt from a target's model, or from the unmerged ``base`` in its place."""
         assert self.base is not None
-        near = self.similarity[dealt.target]
+        target = dealt.target
+        near = {target: 1.0, **self.similarity.get(target, {})}
         return signals_of(
-            self.base if base else examined.seen[dealt.target],
+            self.base if base else one.seen[target],
             self.base,
-            {target: shadow for target, shadow in shadows.items() if target != dealt.target},
-            examined.merged,
+            {name: shadow for name, shadow in shadows.items() if name != target},
+            one.merged,
             self.pool,
             dealt,
             np.array([near[owner] for owner in dealt.owners]),
         )
 
-    def _shadows(self, examined: Examined, dealt: Sequence[Dealt]) -> dict[str, Shadow]:
-        """All targets' models, which a community LiRA takes as each other's IN and OUT models; the base comes apart.
-
-        Where non-members are sampled, a model counts for what this game dealt its target alone: by what other games
-        asked of it, trained items would have more OUT models than held-out ones, and a score could tell them by that.
-        """
-        if not self.pool.sampled:
-            return {target: Shadow.of(seen) for target, seen in examined.seen.items()}
-        return {d.target: Shadow.of(examined.seen[d.target], d.rows) for d in dealt}
-
     def _score(
         self,
+        game: Game,
         attack: Attack,
         dealt: Sequence[Dealt],
         signals: Mapping[str, Signals],
         plain: Mapping[str, Signals],
     ) -> Scored:
-        """Score the items and their controls; a target of whom attack or base says nothing is left out of all."""
+        """Score the items and their controls; a target with an undefined attack or base is left out of all."""
         raw = {d.target: scores_of(attack, signals[d.target]) for d in dealt}
         base = {d.target: scores_of(attack, plain[d.target]) for d in dealt}
         known = [d for d in dealt if not any(np.isnan(s[d.target]).all() for s in (raw, base))]
@@ -182,98 +160,57 @@ class Play:
             raise Undefined(
                 f"the score is undefined for all {items} items, or for all under the unmerged base"
             )
-        found = {name: self._control(name, known, plain) for name in self.controls}
+        found = {name: self._control(game, name, known, plain) for name in self.controls}
         settled = {d.target: settle(base[d.target])[0] for d in known}
         controls = {name: scores for name, scores in found.items() if not isinstance(scores, str)}
         return Scored(
-            attack.name,
-            {d.target: settle(raw[d.target])[0] for d in known},
-            sum(int(np.isnan(r).sum()) for r in raw.values()),
-            {"base": settled, **controls},
-            {name: why for name, why in found.items() if isinstance(why, str)},
-            sum(int(np.isnan(r).sum()) for r in base.values()),
-            items,
+            attack=attack.name,
+            scores={d.target: settle(raw[d.target])[0] for d in known},
+            undefined=sum(int(np.isnan(r).sum()) for r in raw.values()),
+            controls={"base": settled, **controls},
+            silent={name: why for name, why in found.items() if isinstance(why, str)},
+            undefined_base=sum(int(np.isnan(r).sum()) for r in base.values()),
+            items=items,
         )
 
     def _control(
-        self, name: str, dealt: Sequence[Dealt], plain: Mapping[str, Signals]
+        self, game: Game, name: str, dealt: Sequence[Dealt], plain: Mapping[str, Signals]
     ) -> dict[str, FloatArray] | str:
-        """Score one control for every target with two sides; where it says nothing of one, the reason instead."""
+        """Score one control for every target with two sides; where it is undefined for one, the reason instead."""
         try:
-            return {d.target: self._control_of(name, d, plain[d.target]) for d in dealt if d.playable}
+            return {d.target: self._control_of(game, name, d, plain[d.target]) for d in dealt if d.playable}
         except Undefined as why:
             return f"the control says nothing of a target: {why}"
 
-    def _control_of(self, name: str, dealt: Dealt, signals: Signals) -> FloatArray:
+    def _control_of(self, game: Game, name: str, dealt: Dealt, signals: Signals) -> FloatArray:
         if name == "bag_of_words":
-            return settle(self._words_of(dealt, signals))[0]
+            words = queries_of(game).words(game.design.whole, dealt, signals, self.pool, self.keeper)
+            return settle(words)[0]
+        if name == "similarity_only" and set(dealt.owners) == {dealt.target}:
+            raise Undefined("all items are the target's own, equally similar to her")
         return settle(CONTROLS[name].score(signals))[0]
 
-    def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
-        """Classify by words."""
-        return bag_of_words(signals, self.keeper)
 
-
-class InclusionPlay(Play):
-    """The inclusion game: whole sharers are members, by coin."""
-
-    def _shadows(self, examined: Examined, dealt: Sequence[Dealt]) -> dict[str, Shadow]:
-        """None: other targets' models tell other coins, and a score that reads coins breaks test and bound."""
-        return {}
-
-    def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
-        """Classify by words with whole sharers held apart: her other items would tell her coin."""
-        return bag_of_words_between(signals, dealt.owners, self.keeper)
-
-
-class TargetPlay(Play):
-    """The target game: every target's own items, under her whole system."""
-
-    def _shadows(self, examined: Examined, dealt: Sequence[Dealt]) -> dict[str, Shadow]:
-        """None: other targets' systems are not asked for her items."""
-        return {}
-
-    def _signals(
-        self, dealt: Dealt, examined: Examined, shadows: Mapping[str, Shadow], *, base: bool
-    ) -> Signals:
-        assert self.base is not None
-        floor = self.base
-        own = floor if base else examined.seen[dealt.target]
-        return signals_of(own, floor, shadows, {}, self.pool, dealt, np.ones(len(dealt.rows)))
-
-    def _control_of(self, name: str, dealt: Dealt, signals: Signals) -> FloatArray:
-        if name == "similarity_only":
-            raise Undefined("all items are the target's own, equally similar to her")
-        return super()._control_of(name, dealt, signals)
-
-    def _words_of(self, dealt: Dealt, signals: Signals) -> FloatArray:
-        """Classify all targets' items by words together: one target's are too few to learn from."""
-        pool = self.pool
-        everything = Signals(prompts=pool.prompts, texts=pool.golds, members=pool.trained)
-        return settle(bag_of_words(everything, self.keeper))[0][dealt.rows]
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Played:
-    """One game of one core method, judged."""
+    """One game on one pass, judged."""
 
     game: Game
-    method: str
-    merged: Mapping[str, Sequence[str]]
-    """Target → the sharers merged in her model."""
-    dealt: Sequence[Dealt]
-    """The targets it could be played on; empty where it says nothing of this method."""
-    scored: Mapping[str, Scored]
+    one: Pass
+    pool: Pool
+    dealt: Sequence[Dealt] = ()
+    """The targets it could be played on; empty where it does not apply to this method."""
+    scored: Mapping[str, Scored] = field(default_factory=dict)
     silent: Mapping[str, str]
     """Attack → why it has no figure."""
-    judged: Sequence[Judged]
+    judged: Sequence[Judged] = ()
     failed: Mapping[str, PartError] = field(default_factory=dict)
     """Attack → what it failed by; ``silent`` says so too."""
 
     @classmethod
-    def nothing(cls, game: Game, method: str, attacks: Sequence[Attack], why: str) -> Played:
-        """Return a game that says nothing of a method, with the same reason for every attack."""
-        return cls(game, method, {}, [], {}, {a.name: why for a in attacks}, [])
+    def nothing(cls, game: Game, one: Pass, player: Player, why: str) -> Played:
+        """Return a game that does not apply to a pass, with the same reason for every attack."""
+        return cls(game=game, one=one, pool=player.pool, silent={a.name: why for a in player.attacks})
 
     def results(self, task: str, label: str) -> Iterator[Result]:
         """Yield the AUC and its controls of every attack, under a method's label."""
@@ -310,16 +247,14 @@ class Played:
         """Yield each attack that failed: where, and by what."""
         targets = len(self.dealt)
         for attack, fault in self.failed.items():
-            yield (
-                Failure(
-                    task=task,
-                    stage=f"game {self.game.name}",
-                    method=self.method,
-                    attack=attack,
-                    targets=targets,
-                ),
-                fault,
+            where = Failure(
+                task=task,
+                stage=f"game {self.game.name}",
+                method=self.one.method,
+                attack=attack,
+                targets=targets,
             )
+            yield where, fault
 
     def _without(self) -> Iterator[tuple[str, str, str]]:
         """Yield what has a reason instead of a figure: attack, metric, why."""
@@ -348,8 +283,8 @@ class Played:
                     attack=one.attack,
                 )
 
-    def leaks(self, task: str, label: str, pool: Pool) -> Iterator[Leak]:
-        """Yield the panel of every attack: what stands beside the AUC, and the verdict."""
+    def leaks(self, task: str, label: str) -> Iterator[Leak]:
+        """Yield the panel of every attack: what is shown beside the AUC, and the verdict."""
         for one in self.judged:
             best, dealt = one.best, self._dealt(one.attack)
             yield Leak(
@@ -371,16 +306,16 @@ class Played:
                 others=sum(int((~d.members).sum()) for d in dealt),
                 undefined=one.undefined,
                 undefined_base=one.undefined_base,
-                both_sides=sum(_on_both_sides(pool, d, self.merged.get(d.target, ())) for d in dealt),
+                both_sides=sum(_on_both_sides(self.pool, d, self.one.merged[d.target]) for d in dealt),
                 epsilon=one.epsilon.value if one.epsilon else None,
                 epsilon_ceiling=one.epsilon.ceiling if one.epsilon else None,
             )
 
     def _dealt(self, attack: str) -> list[Dealt]:
-        """List the targets of whom an attack says something."""
+        """List the targets with scores of an attack."""
         return [d for d in self.dealt if d.target in self.scored[attack].scores]
 
-    def rows(self, task: str, pool: Pool) -> Iterator[dict[str, object]]:
+    def rows(self, task: str) -> Iterator[dict[str, object]]:
         """Yield the rows of ``scores.jsonl``."""
         for scored in self.scored.values():
             for d in self._dealt(scored.attack):
@@ -393,27 +328,27 @@ class Played:
                 ):
                     yield {
                         "task": task,
-                        "method": self.method,
+                        "method": self.one.method,
                         "game": self.game.name,
                         "attack": scored.attack,
                         "target": d.target,
                         "sharer": owner,
-                        "item": pool.ids[row],
+                        "item": self.pool.ids[row],
                         "member": member,
                         "score": score,
                     }
 
 
 def _require_people(attack: Attack, game: Game) -> None:
-    if attack.people and not game.of_people:
+    if attack.people and not game.design.of_people:
         raise Undefined("scores people, and here each person has items on both sides")
 
 
 def _on_both_sides(pool: Pool, dealt: Dealt, merged: Sequence[str]) -> int:
-    """Count one target's items that membership does not tell apart.
+    """Count one target's items that membership does not separate.
 
     Members whose text is also a non-member's, and non-members whose text is also a member's, or an item that the
-    target's own model or a merged sharer's adapter was trained on without its being in play.
+    target's own model or a merged sharer's adapter was trained on although they are not in play.
     """
     texts = [f"{pool.prompts[r]} {pool.golds[r]}" for r in dealt.rows]
     inside, outside = both_sides(texts, dealt.members)

@@ -15,32 +15,29 @@ from prime_audit.seeds import rng_of, seed_of
 
 if TYPE_CHECKING:
     from prime_audit.engine.engine import Engine
-    from prime_audit.plugins import Augment
 
 MAX_NEW = 300
 
 
 def plain_profile(task: Task, user: User) -> str:
-    """Return the profile text the data brings, or the summary of the user's history."""
+    """Return the data's profile text, or the summary of the user's history."""
     return user.profile or summary_profile(task, user.history)
 
 
-def shown_profile(task: Task, user: User, texts: Mapping[str, str], front: Augment) -> str | None:
-    """Return the profile text that ``front`` puts before a user's prompts; None where it puts none.
+def shown_profile(task: Task, user: User, texts: Mapping[str, str], wording: str) -> str:
+    """Return the profile text to put before a user's prompts, in a ``wording`` (``Augment.wording``).
 
-    ``user``: with the history that methods see; ``texts``: user id → her given text.
+    ``user``: with the history that methods see; ``texts``: user id → the text made of it.
     """
-    if not front.profile:
-        return None
-    return texts[user.id] if front.wording == "given" else summary_profile(task, user.history, REWORDED)
+    return texts[user.id] if wording == "given" else summary_profile(task, user.history, REWORDED)
 
 
 def written_profiles(
     task: Task, users: Sequence[User], writer: Engine, items: int, seed: int, tick: Tick = nothing
 ) -> dict[str, str]:
-    """Let an instruct model write each user's profile from ``items`` random history items (Table 11).
+    """Write each user's profile with an instruct model, from ``items`` random history items (Table 11).
 
-    Sampled at temperature 0.6, top-k 10, top-p 0.9, at most 300 tokens; each user's draws are her own.
+    Sampled at temperature 0.6, top-k 10, top-p 0.9, at most 300 tokens; each user has random numbers of their own.
     """
     from prime_audit.engine.sampling import Sampling
 

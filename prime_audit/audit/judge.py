@@ -1,4 +1,8 @@
-"""From scores to a judged figure: AUC, its controls, TPR, a test at the randomised unit, and a verdict in words."""
+"""From scores to a judged figure: AUC, its controls, TPR, a test at the randomised unit, ε and a verdict.
+
+Runs, ``attack``, ``stats`` and ``calibrate`` all go through :func:`judge`. It knows of a game its ``Design`` and the
+rows dealt.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from prime_audit.audit.auc import FPRS, FloatArray, Undefined
-from prime_audit.audit.intervals import auc_difference, auc_interval, mean_tpr
+from prime_audit.audit.bounds import by_sharer, empirical_epsilon
+from prime_audit.audit.design import Dealt, Design
+from prime_audit.audit.intervals import Over, auc_difference, auc_interval, mean_tpr
 from prime_audit.audit.panels import AucEstimate, Panel
 from prime_audit.audit.permutation import Permutation, holm, permutation_test
+from prime_audit.audit.splitting import Bound
 from prime_audit.audit.verdict import Against, PValues, Verdict, best_control, verdict
-from prime_audit.games.bounds import Bound, by_sharer, empirical_epsilon
-from prime_audit.games.deal import Dealt, Game
 
 PERMUTATIONS = 999
 
@@ -24,17 +29,18 @@ class Scored:
 
     attack: str
     scores: Mapping[str, FloatArray]
-    """Target → scores [items], higher = member; no NaN; without targets it says nothing of."""
+    """Target → scores [items], higher = member; no NaN. Targets for which the attack is undefined are left out."""
     undefined: int
-    """Items the attack said nothing of: given their target's median (``signals.settle``), or left out with her."""
+    """Items for which the attack is undefined: they have their target's median (``signals.settle``), or are left out
+    with the target."""
     controls: Mapping[str, Mapping[str, FloatArray]]
     """Control → target → its scores of the same items."""
     silent: Mapping[str, str] = field(default_factory=dict)
     """Control → why it has no figure."""
     undefined_base: int = 0
-    """Items the same score from the unmerged base said nothing of, dealt with alike."""
+    """Items for which the same score from the unmerged base is undefined, dealt with alike."""
     items: int = 0
-    """Items asked about, over all targets; 0: not counted."""
+    """Items scored, over all targets; 0: not counted."""
 
     @property
     def unknown(self) -> float:
@@ -42,12 +48,16 @@ class Scored:
         return max(self.undefined, self.undefined_base) / self.items if self.items else 0.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Judged:
-    """One attack's figure, with everything beside it."""
+    """One attack's figure, with everything beside it. What is None has its reason in ``reasons``."""
 
     attack: str
     estimate: AucEstimate
+    over: Over
+    """What the interval takes as independent."""
+    panels: Sequence[Panel]
+    """What the figure was computed from: the targets with two sides."""
     controls: Mapping[str, AucEstimate]
     base_difference: AucEstimate | None
     """The AUC minus that of the same score from the unmerged base."""
@@ -57,18 +67,22 @@ class Judged:
     """By FPR: the mean over targets; None where some target has too few non-members."""
     p: float | None
     """One-sided permutation p, before correction over attacks: where membership was drawn, of the AUC minus the
-    unmerged base's; else of the AUC."""
+    unmerged base's (where there is a base); else of the AUC."""
     p_adjusted: float | None
     """After Holm's correction over the attacks of this game and method."""
+    p_reversed: float | None
+    """Of an AUC as low, before correction."""
     undefined: int
     undefined_base: int
     verdict: Verdict
     epsilon: Bound | None
-    """Empirical lower bound on ε; None where the game carries none (``bounds``)."""
+    """Empirical lower bound on ε (``bounds``)."""
+    reasons: Mapping[str, str]
+    """``interval``, ``p``, ``TPR@1%`` or ``ε`` → why it is None."""
 
 
 def judge(
-    game: Game,
+    design: Design,
     dealt: Sequence[Dealt],
     scored: Sequence[Scored],
     *,
@@ -76,22 +90,22 @@ def judge(
     draws: int,
     permutations: int = PERMUTATIONS,
 ) -> list[Judged]:
-    """Judge the attacks of one game and method together; ``dealt`` holds the playable targets and their owners.
+    """Judge the attacks of one game and method together; ``dealt`` holds the targets it can be played on.
 
-    Where the game has whole sharers as members, each is one row, with the mean of her items' scores.
+    Where whole sharers are the members, each is one row, with the mean of their items' scores.
 
     Raises
     ------
     Undefined
         Where no target's game has both sides.
     """
-    if game.whole:
+    if design.whole:
         scored = [_whole(dealt, one) for one in scored]
         dealt = [by_sharer(d, np.zeros(len(d.owners)))[0] for d in dealt]
-    tested = [_test(game, dealt, one, seed, permutations) for one in scored]
+    tested = [_test(design, dealt, one, seed, permutations) for one in scored]
     tests = _corrected(tested)
     return [
-        _judge(game, dealt, one, raw, test, len(scored), seed, draws)
+        _judge(design, dealt, one, raw, test, len(scored), seed, draws)
         for one, raw, test in zip(scored, tested, tests, strict=True)
     ]
 
@@ -102,21 +116,30 @@ class _Raw:
 
     auc: Permutation | None
     gain: Permutation | None
-    """The one that decides: of what the AUC has over the base's, where membership was drawn; else of the AUC."""
+    """The one that decides: of the AUC minus the base's, where membership was drawn; else of the AUC."""
+    reason: str | None
+    """Why there is none."""
 
 
-def _test(game: Game, dealt: Sequence[Dealt], scored: Scored, seed: int, n: int) -> _Raw:
-    own, base = evenly(dealt, scored.scores), scored.controls.get("base")
-    raw = _permutation(game, own, seed, n)
-    return _Raw(
-        raw, _permutation(game, own, seed, n, evenly(dealt, base)) if base and game.randomised else raw
-    )
+def _test(design: Design, dealt: Sequence[Dealt], scored: Scored, seed: int, n: int) -> _Raw:
+    known = [d for d in dealt if d.target in scored.scores and d.playable]
+    own, base = evenly(known, scored.scores), scored.controls.get("base")
+    items = None if any(d.items is None for d in known) else [d.items for d in known]
+
+    def permuted(minus: Sequence[Panel] | None = None) -> Permutation:
+        return permutation_test(own, unit=design.unit, n=n, seed=seed, items=items, minus=minus)  # type: ignore[arg-type]
+
+    try:
+        raw = permuted()
+        return _Raw(raw, permuted(evenly(known, base)) if base and design.randomised else raw, None)
+    except Undefined as reason:
+        return _Raw(None, None, str(reason))
 
 
 def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Panel]:
-    """Panels of what may be exchanged: a member with all her items is no match for one of whom few were drawn.
+    """Panels of the items that may be exchanged: all of a member's against a sample of another's are no match.
 
-    Her figure is steadier, or less so, whatever membership carries: with all her items the test rejects too seldom.
+    A figure of more items is steadier, whatever membership carries; with all of them the test rejects too seldom.
     """
     return [
         panel
@@ -125,16 +148,6 @@ def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Pan
         for d in dealt
         for panel in _panels([d], scores)
     ]
-
-
-def _permutation(
-    game: Game, panels: Sequence[Panel], seed: int, n: int, minus: Sequence[Panel] | None = None
-) -> Permutation | None:
-    """Test a game's AUC, or what it has over ``minus``; None where no relabelling differs from the data."""
-    try:
-        return permutation_test(panels, unit=game.unit, n=n, seed=seed, minus=minus)
-    except Undefined:
-        return None
 
 
 def _corrected(tested: Sequence[_Raw]) -> list[PValues]:
@@ -155,7 +168,7 @@ def _corrected(tested: Sequence[_Raw]) -> list[PValues]:
 
 
 def _judge(
-    game: Game,
+    design: Design,
     dealt: Sequence[Dealt],
     scored: Scored,
     raw: _Raw,
@@ -164,40 +177,48 @@ def _judge(
     seed: int,
     draws: int,
 ) -> Judged:
-    own = _panels(dealt, scored.scores)
+    own, reasons = _panels(dealt, scored.scores), dict[str, str]()
     controls = {name: _panels(dealt, scores) for name, scores in scored.controls.items()}
     figures = {name: auc_interval(panels, n=draws, seed=seed).estimate for name, panels in controls.items()}
-    best = best_control(figures, game.selector)
+    best = best_control(figures, design.selector)
     gaps = {
         name: auc_difference(own, panels, n=draws, seed=seed).estimate
         for name, panels in controls.items()
         if name in ("base", best)
     }
     against = Against(best, figures[best].value, gaps[best]) if best else None
-    estimate = auc_interval(own, n=draws, seed=seed).estimate
-    base = scored.controls.get("base")
-    epsilon = empirical_epsilon(game, dealt, scored.scores, base, attacks=attacks, seed=seed)
+    interval = auc_interval(own, n=draws, seed=seed)
+    if interval.estimate.ci is None:
+        reasons["interval"] = str(interval.estimate.reason)
+    if raw.reason:
+        reasons["p"] = raw.reason
+    tpr = {f"{fpr:g}": _tpr(own, fpr, reasons) for fpr in FPRS}
+    epsilon = _epsilon(design, dealt, scored, attacks, seed, reasons)
     said = verdict(
-        estimate,
+        interval.estimate,
         tests,
         against,
-        randomised=game.randomised,
+        randomised=design.randomised,
         epsilon=epsilon.value if epsilon else None,
         undefined=scored.unknown,
     )
     return Judged(
-        scored.attack,
-        estimate,
-        figures,
-        gaps.get("base"),
-        against,
-        {f"{fpr:g}": _tpr(own, fpr) for fpr in FPRS},
-        raw.gain.p if raw.gain else None,
-        tests.p_gain,
-        scored.undefined,
-        scored.undefined_base,
-        said,
-        epsilon,
+        attack=scored.attack,
+        estimate=interval.estimate,
+        over=interval.over,
+        panels=own,
+        controls=figures,
+        base_difference=gaps.get("base"),
+        best=against,
+        tpr=tpr,
+        p=raw.gain.p if raw.gain else None,
+        p_adjusted=tests.p_gain,
+        p_reversed=raw.auc.p_reversed if raw.auc else None,
+        undefined=scored.undefined,
+        undefined_base=scored.undefined_base,
+        verdict=said,
+        epsilon=epsilon,
+        reasons=reasons,
     )
 
 
@@ -220,9 +241,26 @@ def _panels(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Pa
     ]
 
 
-def _tpr(panels: Sequence[Panel], fpr: float) -> float | None:
+def _tpr(panels: Sequence[Panel], fpr: float, reasons: dict[str, str]) -> float | None:
     """Mean over targets; None where one of them has too few non-members for so fine a rate."""
     try:
         return mean_tpr(panels, fpr)
-    except Undefined:
+    except Undefined as reason:
+        reasons[f"TPR@{100 * fpr:g}%"] = str(reason)
+        return None
+
+
+def _epsilon(
+    design: Design,
+    dealt: Sequence[Dealt],
+    scored: Scored,
+    attacks: int,
+    seed: int,
+    reasons: dict[str, str],
+) -> Bound | None:
+    base = scored.controls.get("base")
+    try:
+        return empirical_epsilon(design, dealt, scored.scores, base, attacks=attacks, seed=seed)
+    except Undefined as reason:
+        reasons["ε"] = str(reason)
         return None

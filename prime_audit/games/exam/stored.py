@@ -1,12 +1,12 @@
-"""Signals on disk: what a run's one pass saw, so that attacks can be scored again without the model.
+"""An exam: all passes of one task's models, and how a run stores them, so that attacks are scored without the model.
 
-``signals/<task>.pool.json`` names everything in words: the items, who is merged in whose model, similarities, coins,
-and by method the files with their sha256 and its own. ``signals/<task>.<sha256>.safetensors`` hold the numbers, named
-by their content, so that two processes that add signals cannot overwrite each other's; ids and labels never become
-paths. Ragged rows are flattened: ``logprobs`` is float64 [all tokens of all models], and
+``signals/<task>.pool.json`` holds everything in words: the items, who is merged in which model, similarities, coins,
+for each pass its files with their sha256, and its own sha256. ``signals/<task>.<sha256>.safetensors`` hold the numbers.
+They are named by their content, so that two processes that add signals cannot overwrite each other's; ids and labels
+never become paths. Ragged rows are flattened: ``logprobs`` is float64 [all tokens of all models], and
 ``logprobs.offsets``, int64 [models · items + 1], says where each item begins, models in the order of ``models``; an
-item that a model was not asked for is empty. The same signals give the same bytes. A later pass for signals that were
-not asked for adds files; only the pool's changes.
+item that a model was not queried with is empty. The same signals give the same bytes. A later pass for further signals
+adds files; only the pool's file changes.
 """
 
 from __future__ import annotations
@@ -17,63 +17,63 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import write_atomic
-from prime_audit.games.observed import Observed
-from prime_audit.games.pool import Pool
+from prime_audit.games.exam.observed import BEHIND, FIELDS, Observed
 from prime_audit.io import intake
 from prime_audit.lamp.tasks import TASKS
+from prime_audit.plugins import Audited
 
-FORMAT = "prime-audit/signals/2"
+FORMAT = "prime-audit/signals/3"
 FOLDER = "signals"
-FIELDS = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "population")
-"""Fields of ``Observed``."""
-BEHIND: Mapping[str, str] = {
-    **{name: name for name in FIELDS[1:5]},
-    "population_logprobs": "population",
-    "population_out_nll": "population",
-}
-"""Signal an attack may need → the observed field it is made of; all others come with every pass."""
 _TEXTS = ("owners", "ids", "prompts", "golds")
 """A pool's columns of texts."""
 UNMERGED = ""
-"""Stands for a target where the unmerged base was asked."""
+"""Takes the place of a target where the unmerged base was queried."""
 _PART = re.compile(r"[A-Za-z0-9-]+\.[0-9a-f]{16}\.safetensors")
 """Names of the files of numbers: nothing else is opened, whatever a pool names."""
-Kind = Literal["modules", "inclusion", "target"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Pass:
     """What the models of one method said of a pool."""
 
-    kind: Kind
-    """Modules as deployed (games paper and heldout), modules made again by coin, or whole systems."""
+    kind: str
+    """The name under which games group their passes (``Queries.name``)."""
+    pool: str = "sharers"
+    """The pool's name (``Queries.pool``)."""
     method: str | None
-    """The core's label (of kind target: the method's); None: the unmerged base."""
+    """The method's label, or its core's; None: the unmerged base."""
     labels: Sequence[str] = ()
     """Methods that it is a figure of."""
     merged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Target → the sharers merged in her model."""
+    """Target → the sharers merged in their model."""
     coins: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
-    """Target → candidate → whether her coin included her; kind inclusion only."""
+    """Target → candidate → whether a coin included them; empty where none were thrown."""
     seen: Mapping[str, Observed] = field(default_factory=dict)
-    """Target → what her model said; ``UNMERGED`` for the base."""
+    """Target → what their model said; ``UNMERGED`` for the base. Only targets with a game to play."""
     fields: Sequence[str] = ()
     """What was observed."""
     why: str | None = None
     """Why there is nothing to play; None where there is."""
+    failed: bool = False
+    """Whether that is because something failed."""
 
     @property
-    def key(self) -> tuple[str, str | None]:
+    def key(self) -> tuple[str, str, str | None]:
         """Names the pass within its exam."""
-        return self.kind, self.method
+        return self.kind, self.pool, self.method
+
+    def audited(self, target: str) -> Audited:
+        """Return what a game may know of one target's model."""
+        return Audited(target=target, merged=self.merged[target], coins=self.coins.get(target, {}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,24 +84,23 @@ class Exam:
     seed: int
     """The run's."""
     pools: Mapping[str, Pool]
-    """``sharers`` for kinds modules and inclusion, ``target`` for kind target."""
+    """By name."""
     similarity: Mapping[str, Mapping[str, float]]
     """Target → sharer → cosine."""
     passes: Sequence[Pass]
 
-    def pool(self, kind: str) -> Pool:
-        """Return the pool that a kind of pass was made over."""
-        return self.pools["target" if kind == "target" else "sharers"]
-
-    def base(self, kind: str) -> Observed | None:
-        """Return what the unmerged base said of that pool; None where no game could be played."""
-        of = "target" if kind == "target" else "modules"
-        return next((p.seen[UNMERGED] for p in self.passes if p.key == (of, None) and p.seen), None)
+    def base(self, pool: str) -> Observed | None:
+        """Return what the unmerged base said of a pool; None where no game could be played."""
+        found = (p.seen for p in self.passes if p.method is None and p.pool == pool and p.seen)
+        return next((seen[UNMERGED] for seen in found), None)
 
     def lacking(self, needs: Iterable[str], kinds: Iterable[str]) -> list[str]:
-        """List observed fields that signals ``needs`` are made of and some pass of these kinds lacks."""
-        wanted = {BEHIND[n] for n in needs if n in BEHIND}
-        played = [p for p in self.passes if p.seen and p.kind in set(kinds)]
+        """List observed fields that signals ``needs`` are made of and that a pass of these kinds or its base lacks."""
+        wanted, asked = {BEHIND[n] for n in needs if n in BEHIND}, set(kinds)
+        pools = {p.pool for p in self.passes if p.kind in asked}
+        played = [
+            p for p in self.passes if p.seen and (p.kind in asked or (p.method is None and p.pool in pools))
+        ]
         return [f for f in FIELDS if f in wanted and any(f not in p.fields for p in played)]
 
 
@@ -192,12 +191,14 @@ def _pool_json(pool: Pool) -> dict[str, Any]:
 def _pass_json(one: Pass, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "kind": one.kind,
+        "pool": one.pool,
         "method": one.method,
         "labels": list(one.labels),
         "merged": {target: list(own) for target, own in one.merged.items()},
         "coins": {target: dict(own) for target, own in one.coins.items()},
         "models": list(one.seen),
         "why": one.why,
+        "failed": one.failed,
         "parts": list(parts),
     }
 
@@ -222,10 +223,10 @@ def read_exam(folder: Path, task: str) -> Exam:
         exam = Exam(task, int(content["seed"]), pools, content["similarity"], passes)
         _require_sound(exam)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as fault:
-        # Its sha256 is right: somebody wrote it so.
+        # Its sha256 is right: it was written like this.
         why = f"{type(fault).__name__}: {fault}"[:120]
         raise UserError(
-            f"{folder / FOLDER / task}.pool.json: says what no run says ({why}); run compare again"
+            f"{folder / FOLDER / task}.pool.json: is inconsistent ({why}); rerun compare"
         ) from None
     return exam
 
@@ -235,15 +236,13 @@ def _read_pool(folder: Path, task: str) -> dict[str, Any]:
     try:
         content = intake.read_json(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no signals are stored there; run compare again to make them") from None
+        raise UserError(f"{path}: no signals are stored there; rerun compare to store them") from None
     except (OSError, ValueError) as fault:
-        raise UserError(f"{path}: cannot be read ({fault}); restore it, or run compare again") from None
+        raise UserError(f"{path}: cannot be read ({fault}); restore it, or rerun compare") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path}: is no {FORMAT} file; run compare again with this prime-audit")
+        raise UserError(f"{path}: is no {FORMAT} file; rerun compare with this prime-audit")
     if content.pop("sha256", None) != _digest(content):
-        raise UserError(
-            f"{path}: was changed after it was written (sha256); restore it, or run compare again"
-        )
+        raise UserError(f"{path}: was changed after it was written (sha256); restore it, or rerun compare")
     return content
 
 
@@ -266,14 +265,16 @@ def _pass(folder: Path, content: Mapping[str, Any], pools: Mapping[str, Pool]) -
     columns = [found.get(name, [[] if name == "population" else ABSENT] * len(models)) for name in FIELDS]
     seen = {target: Observed(*own) for target, *own in zip(models, *columns, strict=True)}
     return Pass(
-        content["kind"],
-        content["method"],
-        content["labels"],
-        {target: tuple(own) for target, own in content["merged"].items()},
-        content["coins"],
-        seen,
-        tuple(found),
-        content["why"],
+        kind=content["kind"],
+        pool=content["pool"],
+        method=content["method"],
+        labels=content["labels"],
+        merged={target: tuple(own) for target, own in content["merged"].items()},
+        coins=content["coins"],
+        seen=seen,
+        fields=tuple(found),
+        why=content["why"],
+        failed=content["failed"] is True,
     )
 
 
@@ -284,13 +285,9 @@ def _tensors(path: Path, sha256: str) -> dict[str, np.ndarray]:
     try:
         content = intake.read_bytes(path)
     except OSError as fault:
-        raise UserError(
-            f"{path}: cannot be read ({fault.strerror}); restore it, or run compare again"
-        ) from None
+        raise UserError(f"{path}: cannot be read ({fault.strerror}); restore it, or rerun compare") from None
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(
-            f"{path}: was changed after it was written (sha256); restore it, or run compare again"
-        )
+        raise UserError(f"{path}: was changed after it was written (sha256); restore it, or rerun compare")
     try:
         return dict(load(content))
     except SafetensorError as fault:
@@ -329,13 +326,13 @@ def _require_sound(exam: Exam) -> None:
 
 
 def _require_pass(exam: Exam, one: Pass) -> None:
-    if one.kind not in get_args(Kind):
-        raise ValueError(f"a pass of kind {str(one.kind)[:40]}")
+    if not isinstance(one.kind, str) or one.pool not in exam.pools:
+        raise ValueError(f"a pass of kind {str(one.kind)[:40]} over pool {str(one.pool)[:40]}")
     if not one.seen:
         return
-    rows, names = len(exam.pool(one.kind)), {*exam.pool(one.kind).owners}
+    rows, people = len(exam.pools[one.pool]), {*exam.pools[one.pool].owners} - {*one.merged}
     for seen in one.seen.values():
-        for column in ("logprobs", *FIELDS[1:5]):
+        for column in FIELDS[:5]:
             values = getattr(seen, column)
             if values is ABSENT and column != "logprobs":
                 continue
@@ -343,10 +340,10 @@ def _require_pass(exam: Exam, one: Pass) -> None:
                 raise ValueError(f"{one.method}: not {rows} rows of {column}")
     if one.method is None:
         if UNMERGED not in one.seen:
-            raise ValueError("the base was not asked")
+            raise ValueError("the base was not queried")
         return
     for target in one.seen:
-        if one.kind != "target" and target not in one.merged:
-            raise ValueError(f"{one.method}: nobody says who is merged for {target[:40]!r}")
-        if one.kind != "target" and not names <= exam.similarity[target].keys():
+        if target not in one.merged:
+            raise ValueError(f"{one.method}: it lists no merged sharers for {target[:40]!r}")
+        if not people <= exam.similarity.get(target, {}).keys():
             raise ValueError(f"{target[:40]!r}: not similar to everyone")

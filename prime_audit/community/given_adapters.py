@@ -1,8 +1,8 @@
 """Sharers' adapters that were trained elsewhere: read, checked against the base, and fitted to the bank.
 
-A bank holds adapters of one rank and scaling. A smaller rank is filled up with zeros, and another scaling goes into B:
-neither changes an adapter, nor any sum of updates, but for rounding where the base is in half precision. Sums of
-*factors* (``merge=factor``, Per-Pcs) then mix factors of unlike scale, which the record says.
+A bank holds adapters of one rank and scaling. Smaller ranks are padded with zeros, and another scaling is folded into
+B. Neither changes an adapter or a sum of updates, except for rounding where the base is in half precision. Sums of
+*factors* (``merge=factor``, Per-Pcs) then mix factors of different scale; the record has a warning.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prime_audit.community.kept import Origin
+from prime_audit.community.origins import Origin
 from prime_audit.community.sharers import Sharer, bank_name
 from prime_audit.errors import PartError, UserError
 from prime_audit.io.adapter_files import WEIGHTS
 from prime_audit.lamp.data import Given
 
 if TYPE_CHECKING:
-    from prime_audit.engine.adapters import Adapter
     from prime_audit.engine.base import Base
+    from prime_audit.engine.lora import Adapter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GivenAdapters:
     """The adapters of a community whose sharers trained them elsewhere."""
 
     adapters: dict[str, Adapter]
-    """By name in the bank, of one rank and scaling; emptied when the bank has them."""
+    """By name in the bank, of one rank and scaling; cleared once the bank has them."""
     origins: Mapping[str, Origin]
     """Content as the bank holds it (``Adapter.content``) → where it came from."""
     base: Adapter | None
-    """What was merged into the base before they were trained."""
+    """The adapter that was merged into the base before they were trained."""
     rank: int
     scaling: float
     notes: tuple[str, ...]
-    """What a reader has to know of them."""
+    """Warnings for the record."""
 
 
 def load_given(given: Given, base: Base, lora: Mapping[str, Any]) -> GivenAdapters:
@@ -47,7 +47,7 @@ def load_given(given: Given, base: Base, lora: Mapping[str, Any]) -> GivenAdapte
     Raises
     ------
     UserError
-        For what cannot be read, is no plain LoRA, is not finite, or was made for other modules or another base.
+        For an adapter that cannot be read, is no plain LoRA, is not finite, or is for other modules or another base.
     """
     raw = {bank_name(s.user.id): _checked(s.folder, base) for s in given.sharers}
     before = _checked(given.base, base) if given.base else None
@@ -58,20 +58,27 @@ def load_given(given: Given, base: Base, lora: Mapping[str, Any]) -> GivenAdapte
     }
     folders = [s.folder for s in given.sharers] + ([given.base] if given.base else [])
     return GivenAdapters(
-        fitted, origins, before, rank, scaling, (*_other_bases(folders, base), *_unlike([*raw.values()]))
+        adapters=fitted,
+        origins=origins,
+        base=before,
+        rank=rank,
+        scaling=scaling,
+        notes=(*_other_bases(folders, base), *_unlike([*raw.values()])),
     )
 
 
 def fitting(adapter: Adapter, rank: int, scaling: float) -> Adapter:
-    """Write the same adapter with another rank, not smaller, and another scaling."""
+    """Return the same adapter with another rank, not smaller, and another scaling."""
     from torch import float32, promote_types
     from torch.nn.functional import pad
 
-    from prime_audit.engine.adapters import Adapter
+    from prime_audit.engine.lora import Adapter
 
     more, by = rank - adapter.rank, adapter.scaling / scaling
     if more < 0:
-        raise PartError(f"an adapter of rank {adapter.rank} beside given ones: the bank's rank is {rank}")
+        raise PartError(
+            f"an adapter of rank {adapter.rank} does not fit the given ones: the bank's rank is {rank}"
+        )
     a = tuple(pad(x, (0, 0, 0, more)) for x in adapter.A) if more else adapter.A
     b = tuple(pad(x, (0, more)) for x in adapter.B) if more else adapter.B
     if by != 1:
@@ -82,9 +89,9 @@ def fitting(adapter: Adapter, rank: int, scaling: float) -> Adapter:
 def chosen(
     given: Given, settings: Callable[[str], Any], clusters: Callable[[], np.ndarray]
 ) -> tuple[Sharer, ...]:
-    """List who shares: all; of each cluster the longest history, where somebody asked for clusters or lengths.
+    """List who shares: all, or the longest history of each cluster where the settings ask for clusters or lengths.
 
-    ``settings``: key → what ``--set`` says of it for the task, or None; ``clusters``: cluster of each given sharer.
+    ``settings``: key → its value by ``--set`` for the task, or None; ``clusters``: cluster of each given sharer.
     """
     own = clusters().tolist()
     everybody = [Sharer(s.user, c, s.trained, s.heldout) for s, c in zip(given.sharers, own, strict=True)]
@@ -100,45 +107,41 @@ def _items(sharer: Sharer) -> int:
 
 def _checked(folder: Path, base: Base) -> Adapter:
     """Read one adapter; UserError where it is not for this base's modules, or not finite."""
-    from prime_audit.engine.adapters import load_adapter
+    from prime_audit.engine.adapters import load_adapter, require_finite
 
-    adapter, where = load_adapter(folder), folder / WEIGHTS
+    adapter = load_adapter(folder)
     if wrong := _misfit(adapter, base):
-        raise UserError(f"{where}: {wrong}")
-    for site, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
-        if not (bool(a.isfinite().all()) and bool(b.isfinite().all())):
-            raise UserError(f"{where}: the factors at {site} are not all finite; train or export it again")
+        raise UserError(f"{folder / WEIGHTS}: {wrong}")
+    require_finite(adapter, folder)
     return base.aligned(adapter)
 
 
 def _misfit(adapter: Adapter, base: Base) -> str:
-    """Say why an adapter is not for a base as it is adapted here; empty where it is."""
+    """Explain why an adapter does not fit the base; empty where it does."""
     sites = {site.name: site for site in base.sites}
     if adapter.sites and sites.keys() != set(adapter.sites):
         theirs = {name.rpartition(".")[2] for name in adapter.sites}
         ours = {name.rpartition(".")[2] for name in sites}
         if theirs != ours:
             return (
-                f"adapts {', '.join(sorted(theirs))}, and this run {', '.join(sorted(ours))}; give --set "
+                f"adapts {', '.join(sorted(theirs))}, but this run adapts {', '.join(sorted(ours))}; pass --set "
                 f"lora.modules={'+'.join(sorted(theirs))}, or adapters of the same modules"
             )
         odd = min(set(adapter.sites) ^ sites.keys())
         side = "lacks" if odd in sites else "has"
-        return (
-            f"{side} {odd}, unlike the model {base.name}; give adapters of all its layers, and of no others"
-        )
+        return f"{side} {odd}, unlike the model {base.name}; pass adapters of exactly its layers"
     for name, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
         site = sites[name]
         if (a.shape[1], b.shape[0]) != (site.d_in, site.d_out):
             return (
-                f"{name} is {a.shape[1]} wide and {b.shape[0]} high, in the model {base.name} {site.d_in} and "
-                f"{site.d_out}; give adapters that were trained on this model"
+                f"{name} is {a.shape[1]} wide and {b.shape[0]} high, but {site.d_in} and {site.d_out} in the model "
+                f"{base.name}; pass adapters that were trained on this model"
             )
     return ""
 
 
 def _other_bases(folders: Sequence[Path], base: Base) -> list[str]:
-    """Tell of other bases by their names; not of whose adapters, for a model card repeats warnings."""
+    """Warn of other bases by name, without naming sharers: model cards repeat warnings."""
     from prime_audit.engine.adapters import base_model_of
 
     other = [_last(n) for n in map(base_model_of, folders) if n and _last(n) != _last(base.name)]
@@ -146,7 +149,7 @@ def _other_bases(folders: Sequence[Path], base: Base) -> list[str]:
         return []
     return [
         f"{len(other)} given adapters name another base model than {_last(base.name)} ({min(other)!a}): their shapes "
-        "fit, their numbers need not"
+        "fit, but results are meaningful only if it is the same model"
     ]
 
 
@@ -159,8 +162,8 @@ def _unlike(adapters: Sequence[Adapter]) -> list[str]:
     if len(ranks) == len(scalings) == 1:
         return []
     return [
-        f"given adapters have ranks {_listed(ranks)} and scalings {_listed(scalings)}: filled up with zeros, scalings "
-        "put into B; sums of updates are exact, sums of factors (merge=factor, Per-Pcs) mix factors of unlike scale"
+        f"given adapters have ranks {_listed(ranks)} and scalings {_listed(scalings)}: padded with zeros, scalings "
+        "folded into B; sums of updates are exact, sums of factors (merge=factor, Per-Pcs) mix different scales"
     ]
 
 

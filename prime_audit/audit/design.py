@@ -1,0 +1,61 @@
+"""A game as the judge sees it: how membership came about, and the rows dealt to each target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prime_audit.audit.auc import BoolArray, IntArray, two_sided
+from prime_audit.audit.permutation import Unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """How a game's members were chosen. It decides the test, the bound on ε and which verdicts are possible."""
+
+    unit: Unit
+    """What the permutation test exchanges."""
+    randomised: bool
+    """Whether membership was drawn at random, not selected. Only then can the verdict be *leaks*."""
+    whole: bool = False
+    """Whether a sharer is one unit, scored by the mean over their items. Each has a fair coin of their own."""
+    fixed: bool = True
+    """Whether a fixed number of units was drawn, so that one more member is one less non-member (see ``bounds``)."""
+    selector: str | None = None
+    """The control by which members were selected: it restates membership and is never the best control."""
+
+    @property
+    def of_people(self) -> bool:
+        """Whether all of a sharer's items in play are members, or none."""
+        return self.unit == "sharer"
+
+
+@dataclass(frozen=True, eq=False)
+class Dealt:
+    """One target's game: rows of the pool on two sides."""
+
+    target: str
+    rows: IntArray
+    """Rows of the pool in play, [items]."""
+    members: BoolArray
+    """Whether each is a member, [items]."""
+    owners: Sequence[str]
+    """Whose item it is, [items]."""
+    reason: str | None = None
+    """Why the game does not apply to this target's model; None where it can be played."""
+    even: BoolArray | None = None
+    """Where one side is sampled: the items that a permutation test may exchange, [items]; None for all."""
+    items: Sequence[str | None] | None = None
+    """Ids by which one item is recognised in several targets' games, [items]; None: by its place among its owner's."""
+
+    @property
+    def playable(self) -> bool:
+        """Whether both sides have an item."""
+        return two_sided(self.members)
+
+    @classmethod
+    def nothing(cls, target: str, reason: str) -> Dealt:
+        """Return a game that does not apply, with its reason instead of an AUC of 0.5."""
+        return cls(target, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_), (), reason)

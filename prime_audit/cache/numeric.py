@@ -1,0 +1,108 @@
+"""What decides numbers, in one table: source files and libraries behind each kind of cached result.
+
+A cache key holds the hash of its part. Docstrings and comments do not count, and files that only read, write or
+explain are not listed, so rewording them leaves every cache valid. After adding a module whose code changes a cached
+number, list it here.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+LIBRARIES = (
+    *("torch", "transformers", "tokenizers", "peft", "opacus"),
+    *("numpy", "scipy", "scikit-learn", "nevergrad", "cma", "rapidfuzz", "rouge-score"),
+)
+"""Every library whose version can decide a number: recorded with each run, and equal on all nodes of a cluster."""
+_PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one kind of result depends on, besides its inputs."""
+
+    files: tuple[str, ...]
+    """Source files below the package."""
+    libraries: tuple[str, ...] = ()
+    """Of ``LIBRARIES``."""
+
+
+def _engine(names: str) -> tuple[str, ...]:
+    return tuple(f"engine/{name}.py" for name in names.split())
+
+
+PARTS: Mapping[str, Part] = {
+    # Answers, log-probabilities, embeddings, adapters, gates.
+    "engine": Part(
+        (
+            *_engine(
+                "attention bank base batches codec decode embed engine fused kvcache lastlayer lora memory"
+            ),
+            *_engine("memo mixture observe rules sampling tree assemble"),
+            *_engine("branches divergence draws recipe stack train trainee"),
+            "seeds.py",
+        ),
+        ("torch", "transformers", "tokenizers", "numpy"),
+    ),
+    # DP-SGD, on top of the engine's training.
+    "private training": Part(_engine("privacy private"), ("opacus",)),
+    # Clusters of users.
+    "sharers": Part(("community/sharers.py",), ("scikit-learn", "numpy", "scipy")),
+    # Trimmed and united adapters.
+    "trim": Part(("community/trim.py", "seeds.py"), ("torch", "numpy")),
+    # PriME's searches: candidates, and the objective that scores answers.
+    "search": Part(
+        ("prime/objective.py", "prime/search.py", "lamp/metrics.py", "lamp/tasks.py"),
+        ("nevergrad", "cma", "numpy", "scipy", "scikit-learn", "rapidfuzz", "rouge-score"),
+    ),
+    # The bag-of-words control of membership games.
+    "controls": Part(("games/exam/controls.py",), ("scikit-learn", "scipy", "numpy")),
+}
+
+
+@cache
+def code_sha256(part: str) -> str:
+    """Hash the code and the libraries' versions behind one of ``PARTS``."""
+    own, digest = PARTS[part], hashlib.sha256()
+    for name in own.files:
+        digest.update(f"{name}\0{_code(_PACKAGE / name)}\0".encode())
+    for name in own.libraries:
+        digest.update(f"{name} {_version(name)}\0".encode())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each of ``LIBRARIES``; ``missing`` where one is not installed."""
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _code(path: Path) -> str:
+    """Write a source file as a syntax tree without comments, docstrings and layout."""
+    tree = ast.parse(path.read_bytes())
+    _strip(tree)
+    return ast.dump(tree)
+
+
+def _strip(node: ast.AST) -> None:
+    """Take bare texts out of a block and of the blocks in it."""
+    if isinstance(body := getattr(node, "body", None), list):
+        body[:] = [line for line in body if not _is_text(line)]
+        for line in body:
+            _strip(line)
+
+
+def _is_text(line: ast.AST) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)

@@ -1,0 +1,1 @@
+"""The exam that all games share: items, queries to models, stored signals, scores. Not a game itself."""

@@ -1,0 +1,307 @@
+"""What a game asks of which models: the items, and one pass of every target's model over them (``play`` does the rest).
+
+:class:`Queries` is the usual way: models as deployed, queried with the sharers' items. A game with other needs has a
+subclass of its own. Games with the same class share its passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from prime_audit.audit.auc import FloatArray, IntArray
+from prime_audit.audit.design import Dealt
+from prime_audit.audit.pool import Pool
+from prime_audit.audit.signals import Signals
+from prime_audit.audit.strata import sampled, strata_of
+from prime_audit.community.sharers import singles
+from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe
+from prime_audit.errors import UserError
+from prime_audit.games.exam.controls import bag_of_words, bag_of_words_between
+from prime_audit.games.exam.observed import BEHIND, FIELDS, Observed, Shadow
+from prime_audit.games.exam.stored import Pass
+from prime_audit.lamp.prompts import Example, history_examples
+from prime_audit.lamp.readers import searchable
+from prime_audit.plugins import Attack, Game, Personal
+from prime_audit.plugins.calling import dealt_of
+from prime_audit.seeds import rng_of
+
+if TYPE_CHECKING:
+    from prime_audit.community.build import Community
+    from prime_audit.lamp.data import Dataset, User
+    from prime_audit.plan.plan import MethodSpec
+    from prime_audit.settings import Settings
+
+Models = Mapping[str, Personal]
+"""Target → their model."""
+Remake = Callable[["Community", str, str], Models]
+"""(community, core's label, ``Queries.name``) → its models made once more, as that community allows."""
+POPULATION = 24
+"""Known non-members that RMIA compares with, and of whose golds ReCaLL's prefix is made."""
+PREFIX = 3
+"""Golds in ReCaLL's prefix; they are no part of the population that is scored."""
+
+
+class Queries:
+    """Targets' models as deployed, each queried with the sharers' items."""
+
+    name: ClassVar[str] = "modules"
+    """Names its passes: in an exam, in the stored signals, and in a run's ``models.jsonl`` where models are remade."""
+    pool: ClassVar[str] = "sharers"
+    """Names its items: classes with one name share them, and the base's pass over them."""
+    stage: ClassVar[str] = "signals"
+    """What a pass is called in the run's account."""
+    shadowed: ClassVar[bool] = True
+    """Whether other targets' models are shadow models: each is then queried with what others are dealt, too. Where
+    non-members are sampled, a model is one for what it is queried with anyway."""
+
+    remakes: ClassVar[bool] = False
+    """Whether models are remade for it (``self.remake``), not queried as deployed."""
+
+    def __init__(self, reader: Reader, games: Sequence[Game], data: Dataset, remake: Remake) -> None:
+        self.reader, self.games, self.data, self.remake = reader, games, data, remake
+
+    # -- before models are made ----------------------------------------------------------------------------
+
+    @classmethod
+    def hold_back(cls, data: Dataset, settings: Settings, seed: int) -> Dataset:
+        """Return the data as methods may see them."""
+        return data
+
+    # -- asking ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def items(cls, community: Community, data: Dataset) -> Pool:
+        """Gather the items; ``data`` are those before anything was held back."""
+        return sharers_items(community)
+
+    @staticmethod
+    def label(spec: MethodSpec) -> str:
+        """Name the model that a method is queried by; methods with one name share a pass."""
+        return spec.core.label
+
+    @classmethod
+    def nothing(cls, made: Sequence[Models]) -> str | None:
+        """Say why a method's models (chunk by chunk) are not queried; None where they are."""
+        return None
+
+    def ask(self, community: Community, spec: MethodSpec, models: Models) -> Pass:
+        """Query the models of one chunk of targets, whose community is given."""
+        return self.see(spec, models)
+
+    @classmethod
+    def cautions(cls, community: Community, data: Dataset, passes: Sequence[Pass]) -> list[str]:
+        """Say what a reader must know before believing the games' figures; ``passes`` are all of this class."""
+        return []
+
+    # -- playing, without a model ----------------------------------------------------------------------------
+
+    @classmethod
+    def shadows(cls, one: Pass, dealt: Sequence[Dealt], pool: Pool) -> dict[str, Shadow]:
+        """All targets' models, which a community LiRA takes as each other's IN and OUT models; the base comes apart.
+
+        Where non-members are sampled, a model counts for what this game dealt its target alone: with what other
+        games query, trained items would have more OUT models than held-out ones, and a score could use that.
+        """
+        if not cls.shadowed:
+            return {}
+        if not pool.sampled:
+            return {target: Shadow.of(seen) for target, seen in one.seen.items()}
+        return {d.target: Shadow.of(one.seen[d.target], d.rows) for d in dealt}
+
+    @classmethod
+    def words(cls, whole: bool, dealt: Dealt, signals: Signals, pool: Pool, keeper: Any) -> FloatArray:
+        """Score the items dealt by their words alone; ``whole`` sharers are held apart, for one coin is all theirs."""
+        return bag_of_words_between(signals, dealt.owners, keeper) if whole else bag_of_words(signals, keeper)
+
+    # -- for subclasses --------------------------------------------------------------------------------------
+
+    def blank(self, spec: MethodSpec, **more: Any) -> Pass:
+        """Return a method's pass before anything was asked."""
+        return Pass(kind=self.name, pool=self.pool, method=self.label(spec), **more)
+
+    def see(
+        self, spec: MethodSpec, models: Models, coins: Mapping[str, Mapping[str, bool]] | None = None
+    ) -> Pass:
+        """Query every model that some game can be played on, once, with what the games need of it."""
+        merged = {target: tuple(p.sharers) for target, p in models.items()}
+        one = self.blank(spec, merged=merged, coins=coins or {})
+        rows = {target: self._rows(one, target) for target in models}
+        able = [target for target in models if rows[target].size]
+        if able:
+            self.reader.see_base()
+        rest = [t for t in able if models[t].mixture.names]
+        asked = [self.reader.probes(models[t].mixture, rows[t].tolist()) for t in rest]
+        found = self.reader.observe(f"{one.method} · {self.stage}", asked) if rest else []
+        total = len(self.reader.pool)
+        seen = {t: own.spread(rows[t], total) for t, own in zip(rest, found, strict=True)}
+        # A model without merged sharers is the base, which was queried already.
+        return replace(one, seen={t: seen[t] if t in seen else self.reader.see_base() for t in able})
+
+    def _rows(self, one: Pass, target: str) -> IntArray:
+        """Rows that a target's model is queried with: all that others may be dealt, or what this target is dealt."""
+        pool = self.reader.pool
+        dealt = [dealt_of(game, one.audited(target), pool) for game in self.games]
+        own = [d.rows for d in dealt if d.reason is None]
+        if own and self.shadowed and not pool.sampled:
+            return np.arange(len(pool))
+        return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *own]))
+
+
+def queries_of(game: Game) -> type[Queries]:
+    """Return how a game queries models; UserError where it declares something else."""
+    found = Queries if game.queries is None else game.queries
+    if not (isinstance(found, type) and issubclass(found, Queries)):
+        raise UserError(
+            f"game {game.name}: queries= is no subclass of prime_audit.games.exam.queries.Queries; name one"
+        )
+    return found
+
+
+class Reader:
+    """The items of one pool, and what models say of them; the base's pass is shared by all methods."""
+
+    def __init__(self, community: Community, pool: Pool, attacks: Sequence[Attack]) -> None:
+        self.community, self.pool = community, pool
+        self.base: Observed | None = None
+        self._needs = {need for attack in attacks for need in attack.needs} | {"logprobs"}
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What a pass observes."""
+        own = {"logprobs", *(BEHIND[need] for need in self._needs if need in BEHIND)}
+        moments = {"mu", "sigma"} if own & {"mu", "sigma"} else set()
+        return tuple(name for name in FIELDS if name in own | moments)
+
+    def see_base(self) -> Observed:
+        """Run the unmerged base over the pool, once for all methods."""
+        if self.base is None:
+            (self.base,) = self.observe("signals (base)", [self.probes(BASE)])
+        return self.base
+
+    def observe(self, stage: str, asked: Sequence[list[Probe]]) -> list[Observed]:
+        """Ask every model its probes: items first, then the known non-members where an attack needs them."""
+        community = self.community
+        probes = [p for own in asked for p in own]
+        with community.stage(stage, len(probes)) as tick:
+            found = iter(community.engine.observe(probes, bool(self._needs & {"mu", "sigma"}), tick))
+        seen = [
+            Observed.gather([next(found) for _ in own], len(own) - self.known(), self._extras())
+            for own in asked
+        ]
+        if "prefix_logprobs" not in self._needs or self._prefix():
+            return seen
+        # Without known non-members there is no prefix: undefined, not "the same".
+        return [replace(s, prefix_logprobs=[np.full(1, np.nan)] * len(s.logprobs)) for s in seen]
+
+    def known(self) -> int:
+        """Count the known non-members behind a model's items."""
+        return len(self.pool.population[PREFIX:]) if "population_logprobs" in self._needs else 0
+
+    def probes(
+        self,
+        mixture: Mixture,
+        rows: Iterable[int] | None = None,
+        prompts: Mapping[int, str] | None = None,
+        crowd: Sequence[str] | None = None,
+    ) -> list[Probe]:
+        """Probe a model with these rows of the pool (all) and with known non-members.
+
+        ``prompts`` and ``crowd`` replace the pool's own prompts of rows and of known non-members.
+        """
+        pool, probes, extras = self.pool, list[Probe](), self._extras()
+        for row in range(len(pool)) if rows is None else rows:
+            golds = [Continuation(pool.golds[row])]
+            if "lower_logprobs" in extras:
+                golds.append(Continuation(pool.golds[row].lower()))
+            if "prefix_logprobs" in extras:
+                golds.append(Continuation(pool.golds[row], before=self._prefix()))
+            prompt = (prompts or {}).get(row, pool.prompts[row])
+            probes.append(Probe(prompt, mixture, tuple(golds)))
+        if "population_logprobs" in self._needs:
+            known = pool.population[PREFIX:]
+            asked = crowd or [p for p, _ in known]
+            probes += [Probe(p, mixture, (Continuation(g),)) for p, (_, g) in zip(asked, known, strict=True)]
+        return probes
+
+    def _extras(self) -> tuple[str, ...]:
+        able = ("lower_logprobs", "prefix_logprobs") if self._prefix() else ("lower_logprobs",)
+        return tuple(n for n in able if n in self._needs)
+
+    def _prefix(self) -> str:
+        return " ".join(gold for _, gold in self.pool.population[:PREFIX])
+
+
+def sharers_items(community: Community) -> Pool:
+    """Gather a task's items: the sharers' last trained examples, their held-out items, and known non-members."""
+    rows: dict[str, tuple[str, str, str, list[str], bool, bool, bool]] = {}
+    trainers = _trainers(community)
+    able = searchable(community.data)  # official LaMP-1 has no golds in its histories: nothing to play on
+    for sharer in community.sharers if able else ():
+        owner, trained = sharer.user.id, set(sharer.trained)
+        words = {item.id: item.words for item in sharer.user.history}
+        last = {e.id for e in community.last_examples(sharer.user, sharer.trained)}
+        rng = rng_of(community.seed, "heldout game", owner)
+        once = [item for item in singles(sharer.user) if item in trained]
+        count = min(len(sharer.heldout), len(once))
+        some = set(rng.choice(once, count, replace=False).tolist()) if count else set()
+        drawn = some | set(sharer.heldout)
+        plain = history_examples(community.task, sharer.user, augmented=False, items=drawn)
+        for example in (*community.trained_examples(sharer), *plain):
+            in_last, in_drawn = example.id in last, example.kind == "plain" and example.item in drawn
+            if in_last or in_drawn:
+                flags = (example.item in trained, in_last, in_drawn)
+                twins = sorted(trainers.get(words[example.item], ()))
+                rows[example.id] = (owner, example.prompt, example.gold, twins, *flags)
+    owners, prompts, golds, twins_of, *marks = list(zip(*rows.values(), strict=True)) or [()] * 7
+    of_training, of_last, of_draw = (np.array(mark, dtype=np.bool_) for mark in marks)
+    return Pool(
+        owners=owners,
+        ids=list(rows),
+        prompts=prompts,
+        golds=golds,
+        trained=of_training,
+        last=of_last,
+        drawn=of_draw,
+        twins=twins_of,
+        population=texts_of(population(community)) if able else [],
+        sampled=sampled(
+            strata_of(owners, of_last),
+            [user.id for user in community.data.targets],
+            community.number("nonmember_items"),
+            seed=community.seed,
+            task=community.task.name,
+        ),
+    )
+
+
+def _trainers(community: Community) -> dict[str, set[str]]:
+    """Words of an item → the sharers whose adapters were trained on an item with these words."""
+    found: dict[str, set[str]] = {}
+    for sharer in community.sharers:
+        for item in sharer.shown.history:
+            found.setdefault(item.words, set()).add(sharer.user.id)
+    return found
+
+
+def population(community: Community) -> list[tuple[User, Example]]:
+    """Draw known non-members among candidates who share nothing, else among the base's adaptation users.
+
+    The latter are no member of any adapter, but the base may have seen some of them in front of its own examples.
+    """
+    sharing = {s.user.id for s in community.sharers}
+    users = [
+        u for u in community.data.candidates if u.id not in sharing and u.history
+    ] or community.data.adapt
+    found = [(u, e) for u in users for e in history_examples(community.task, u, augmented=False)]
+    rng = rng_of(community.seed, "population", community.task.name)
+    chosen = rng.permutation(len(found))[: POPULATION + PREFIX]
+    return [found[i] for i in chosen]
+
+
+def texts_of(crowd: Sequence[tuple[User, Example]]) -> list[tuple[str, str]]:
+    """Return (prompt, gold) of known non-members, as a pool holds them."""
+    return [(e.prompt, e.gold) for _, e in crowd]

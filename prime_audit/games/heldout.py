@@ -1,0 +1,42 @@
+"""What a merged sharer's adapter was trained on against that sharer's own held-out items."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prime_audit.audit.design import Dealt
+from prime_audit.plugins import Audited, game
+
+if TYPE_CHECKING:
+    from prime_audit.audit.pool import Pool
+    from prime_audit.games.exam.stored import Pass
+
+
+def _trained_by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, Pool]:
+    """Draw by lot which items of each sharer were trained on: as many as were."""
+    trained, owners = pool.trained.copy(), np.array(pool.owners)
+    for sharer in sorted(set(pool.owners)):
+        own = np.flatnonzero(pool.drawn & (owners == sharer))
+        trained[own] = rng.permutation(trained[own])
+    return one, replace(pool, trained=trained)
+
+
+@game(
+    source="ours",
+    says="A merged sharer's members were drawn from her own items: this game can say leaks, of what she trained on; "
+    "it does not ask whether she was merged.",
+    unit="item-within-sharer",
+    randomised=True,
+    redraw=_trained_by_lot,
+)
+def heldout(audited: Audited, pool: Pool) -> Dealt:
+    """Members: trained items of the merged sharers, drawn at random; non-members: as many held-out items of theirs."""
+    if not audited.merged:
+        return Dealt.nothing(audited.target, "merges nobody: no members")
+    rows = np.flatnonzero(pool.drawn & pool.of(audited.merged))
+    if pool.trained[rows].all():
+        return Dealt.nothing(audited.target, "no merged sharer has held-out items: no non-members")
+    return pool.deal(audited.target, rows, pool.trained[rows])

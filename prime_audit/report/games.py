@@ -1,0 +1,32 @@
+"""What a report says of a game: as the record has it of its plugin, else as it is installed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prime_audit.plugins.loading import installed_game
+
+
+@dataclass(frozen=True)
+class GameNote:
+    """One game, for a reader."""
+
+    drawn: bool = False
+    """Whether its members were drawn at random: only then can its verdict be *leaks*."""
+    says: str | None = None
+    """What its verdict can say, in one line; None for an unknown game."""
+    samples: bool = False
+    """Whether the setting nonmember_items samples its non-members."""
+
+
+def note_of(name: str | None, plugins: Mapping[str, Mapping[str, Any]] | None = None) -> GameNote:
+    """Look a game up; ``plugins`` are the record's."""
+    if game := installed_game(name):
+        return GameNote(game.design.randomised, game.says, game.samples)
+    found = (plugins or {}).get(f"game {name}", {})
+    says = found.get("says")
+    return GameNote(
+        found.get("randomised") is True, str(says) if says else None, found.get("samples") is True
+    )

@@ -1,0 +1,156 @@
+"""A sheet as files and on the terminal: Markdown, CSV, JSON, LaTeX. Runs and leaderboards share every writer."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
+from prime_audit.report import table as forms
+from prime_audit.report.columns import FIGURES, LEGEND, PANEL
+from prime_audit.report.sheet import Judged, Sheet
+from prime_audit.report.table import Table
+from prime_audit.report.views import TaskView, glance, panel, shown, views, with_records
+
+if TYPE_CHECKING:
+    from rich.console import Group as Rendered
+    from rich.console import RenderableType
+
+_STYLES = {"leaks": "bold red", "confounded": "yellow", "no leak found": "green"}
+"""Of verdicts."""
+
+
+def terminal(sheet: Sheet, width: int) -> Rendered:
+    """Draw the tables for rich, at most ``width`` columns wide: a table and a control panel a task, then the notes."""
+    from rich.console import Group as Rendered
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    judged = False
+    for view in views(sheet):
+        group = view.groups[0] if view.groups else None
+        title = f"{view.task}; leakage: game {group.game}, attack {group.attack}" if group else view.task
+        main = view.table([*view.utility, *(group.columns if group else ())])
+        parts += [*forms.terminal(replace(main, title=plain(title)), width), Text()]
+        if (rows := panel(sheet, view.task)).labels:
+            judged = True
+            table = replace(_stacked(rows), title="control panel")
+            parts += [*forms.terminal(table, width, styles=_STYLES), Text()]
+    lines = [*sheet.notes, *(LEGEND if judged else ())]
+    return Rendered(
+        *parts,
+        *(Text(line, style="dim") for line in lines),
+        *(Text(f"✗ failed: {line}", style="bold red") for line in sheet.failures),
+        *(Text(f"! {line}", style="yellow") for line in sheet.warnings),
+    )
+
+
+def _stacked(table: Table) -> Table:
+    """Set a panel's attack below its game: a terminal holds no more columns."""
+    cells = tuple(
+        (replace(game, text=f"{game.text} {attack.text}"), *rest) for game, attack, *rest in table.cells
+    )
+    (_, *heads) = table.head
+    return replace(table, head=(("", "game attack"), *heads[1:]), cells=cells)
+
+
+def markdown(sheet: Sheet) -> str:
+    """Return a Markdown page: every table with its reasons, how to read it, and the command that builds it again."""
+    found = views(sheet)
+    lines = [f"# {markdown_text(sheet.title)}", *sheet.about[:1]]
+    lines += [f"Model {code(sheet.model)}. To build this again:", fenced(sheet.command)]
+    lines.append("![Utility against leakage](frontier.svg)")
+    if len(found) > 1:
+        lines += ["## At a glance", forms.markdown(glance(sheet, found), code)]
+    for view in found:
+        lines += [f"## {markdown_text(view.task)}", *_task(sheet, view)]
+    lines += ["## How to read this", _bullets([*sheet.about[1:], *map(markdown_text, sheet.notes)])]
+    if any(panel(sheet, view.task).labels for view in found):
+        lines.append(_bullets(map(markdown_text, LEGEND)))
+    for title, said in (("Failures", sheet.failures), ("Warnings", sheet.warnings)):
+        lines += [f"## {title}", _bullets(map(markdown_text, said))] if said else []
+    return "\n\n".join(filter(None, lines)) + "\n"
+
+
+def _task(sheet: Sheet, view: TaskView) -> Iterator[str]:
+    """Yield a task's tables, each with its footnotes: of a run the first game, of a board every game and attack."""
+    several = len(sheet.sources) > 1
+    group = view.groups[0] if view.groups and not several else None
+    if group:
+        yield f"AUC: game {code(str(group.game))}, attack {code(str(group.attack))}."
+    main = view.table([*view.utility, *((*group.columns, *group.controls) if group else ())])
+    yield from _noted(with_records(main, sheet, view.task) if several else main, code)
+    for group in view.groups if several else ():
+        yield f"### Leakage: game {code(str(group.game))}, attack {code(str(group.attack))}"
+        yield from _noted(view.table([*group.columns, *group.controls]), code)
+    if (judged := panel(sheet, view.task)).labels:
+        yield "### Control panel"
+        yield from _noted(judged)
+
+
+def _noted(table: Table, label: Callable[[str], str] = markdown_text) -> Iterator[str]:
+    if table.labels:
+        yield forms.markdown(table, label)
+        yield _bullets(map(markdown_text, forms.footnotes(table)))
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"* {line}" for line in lines)
+
+
+def csv(sheet: Sheet) -> str:
+    """Return every figure as one CSV row, in full precision; an AUC with its control panel.
+
+    An empty field is a figure that does not apply; ``reason`` says why. Of several records the panels' values are
+    joined by semicolons, in the order of ``records``.
+    """
+    stream = io.StringIO()
+    writer = csv_module.writer(stream, lineterminator="\n")
+    fields = {name: take for column in FIGURES for name, take in column.fields.items()}
+    of_panel = _panel_fields()
+    writer.writerow([*fields, *of_panel])
+    for x in shown(sheet):
+        values = [take(x) for take in fields.values()]
+        values += [_joined([take(one) for one in x.panels]) for take in of_panel.values()]
+        writer.writerow([csv_text(value) if isinstance(value, str) else value for value in values])
+    return stream.getvalue()
+
+
+def _panel_fields() -> dict[str, Callable[[Judged], object]]:
+    return {name: take for column in PANEL for name, take in column.fields.items()}
+
+
+def _joined(values: Sequence[object]) -> object:
+    if len(values) < 2:
+        return next(iter(values), None)
+    return "; ".join("" if value is None else str(value) for value in values)
+
+
+def as_json(sheet: Sheet) -> str:
+    """Return the sheet as JSON, one figure a line; an AUC has a control panel for each record.
+
+    ``panel`` names the entries of a control panel, in their order.
+    """
+    content = asdict(replace(sheet, figures=(), leaks=()))
+    content = {
+        "schema": "prime-audit/board/1",
+        **content,
+        "panel": ["record", *(of_panel := _panel_fields())],
+    }
+    del content["leaks"], content["figures"]
+    figures = []
+    for figure, panels in shown(sheet):
+        own = [[x.source, *(take(x) for take in of_panel.values())] for x in panels]
+        line = asdict(figure) | {"panels": own}
+        figures.append(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+    head = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+    return head.removesuffix("\n}") + ',\n "figures": [\n' + ",\n".join(figures) + "\n]}\n"
+
+
+def tex(sheet: Sheet) -> str:
+    """Return the utility of every method on every task as a LaTeX table (booktabs)."""
+    return f"% {plain(sheet.command)}\n{forms.latex(glance(sheet, views(sheet)))}\n"

@@ -1,0 +1,120 @@
+"""Every task of a plan: data → community → personalised models → the same exam and the same attacks → the record."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from prime_audit import faults
+from prime_audit.cache.numeric import versions
+from prime_audit.community.store import Store
+from prime_audit.engine.base import Base
+from prime_audit.folder import PREDICTIONS, SCORES, RunFolder
+from prime_audit.games.exam.stored import write_exam
+from prime_audit.lamp.data import Dataset
+from prime_audit.lamp.readers import require_searchable
+from prime_audit.lamp.source import open_data
+from prime_audit.lamp.tasks import TASKS
+from prime_audit.plan.plan import REFERENCE, Plan
+from prime_audit.plugins.loading import load_attack, load_game
+from prime_audit.record import Intervals, Model, Record
+from prime_audit.runs.cells import Cell, Lost
+from prime_audit.runs.findings import Findings
+from prime_audit.runs.ledger import Ledger
+from prime_audit.runs.models import Readers, hardware, loaded
+from prime_audit.runs.provenance import code, code_since, plugins_of
+from prime_audit.runs.task import TaskRun
+
+
+def open_all(plan: Plan) -> dict[str, Dataset]:
+    """Read the data of every task of a plan. Raises UserError where its methods cannot run on them."""
+    datasets = {
+        task: open_data(plan.data, task, plan.seed, plan.settings, **plan.reading()) for task in plan.tasks
+    }
+    if any(m.core.plugin.name != REFERENCE for m in plan.methods):
+        for data in datasets.values():
+            require_searchable(data)
+    return datasets
+
+
+def perform_here(
+    plan: Plan, datasets: Mapping[str, Dataset], cache: Path | None, ledger: Ledger, command: str
+) -> tuple[Record, Findings]:
+    """Run every task of a plan in this process and return the results."""
+    base = loaded(plan, ledger)
+    store = Store(cache, base.spent, base.codec.cuts, ledger.tally)
+    return perform(plan, datasets, base, Readers(plan, base), store, ledger, command)
+
+
+def perform(
+    plan: Plan,
+    datasets: Mapping[str, Dataset],
+    base: Base,
+    readers: Readers,
+    store: Store,
+    ledger: Ledger,
+    command: str,
+    kind: type[TaskRun] | None = None,
+    lost: Mapping[Cell, Lost] | None = None,
+) -> tuple[Record, Findings]:
+    """Run every task of a plan (with a ``kind`` of task run, where it is rehearsed) and return the results.
+
+    ``lost``: cells that are not tried again.
+    """
+    found, began, plugins = Findings(), code(), _plugins(plan)
+    for task, data in datasets.items():
+        one = (kind or TaskRun)(plan, TASKS[task], data, base, readers, store, ledger, found)
+        one.lost = {(c.core, c.chunk): why for c, why in (lost or {}).items() if c.task == task}
+        one.run()
+    halved = {fit.what: fit.halved for fit in (*base.fits.values(), *readers.fits()) if fit.halved}
+    for what, n in halved.items():
+        ledger.note(f"memory ran out {n} times with batches of more than {what}; they were halved")
+    record = Record(
+        command=command,
+        spec=plan.spec(),
+        methods={m.label: {task: m.values(plan.settings, task) for task in plan.tasks} for m in plan.methods},
+        seeds={"run": plan.seed},
+        versions={"python": platform.python_version(), "prime-audit": version("prime-audit"), **versions()},
+        data=tuple(found.data),
+        model=Model(
+            plan.model, base.loaded_sha256, base.parameters(), str(base.dtype).removeprefix("torch.")
+        ),
+        hardware=hardware(base),
+        results=tuple(found.results),
+        comparisons=tuple(found.comparisons),
+        leaks=tuple(found.leaks),
+        community=found.community,
+        costs=tuple(ledger.costs),
+        intervals=Intervals(),
+        warnings=tuple(found.warnings),
+        code=code_since(began),
+        plugins=plugins,
+        failures=tuple(found.faults.found),
+        times=replace(ledger.times(), halved=halved),
+    )
+    return record, found
+
+
+def _plugins(plan: Plan) -> dict[str, Any]:
+    methods = {part.plugin.name: part.plugin for spec in plan.methods for part in spec.parts}
+    attacks = [load_attack(name, plan.plugins) for name in plan.attacks]
+    games = [load_game(name, plan.plugins) for name in plan.games]
+    return plugins_of([*methods.values(), *attacks, *games], plan.plugins)
+
+
+def write(folder: RunFolder, record: Record, found: Findings) -> None:
+    """Write all of a run into its folder, the record last."""
+    from prime_audit.report.from_record import render_all
+
+    folder.write_jsonl(PREDICTIONS, found.predictions)
+    folder.write_jsonl(SCORES, found.scores)
+    folder.write_jsonl("models.jsonl", found.models)
+    for exam in found.exams:
+        write_exam(folder.path, exam)
+    faults.write(folder, found.faults)
+    render_all(record, folder.path)
+    folder.write_record(record)
