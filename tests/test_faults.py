@@ -298,10 +298,11 @@ def test_a_failed_attack_stands_beside_the_labels_that_it_cost(
         plugins=[file],
     )
     assert {f.method for f in run.record.failures if f.stage == "game heldout"} == {"soup", "prime"}
-    table = panel(sheet_of(run.record, "run"), "LaMP-3")
+    sheet = sheet_of(run.record, "run")
+    table = panel(sheet, "LaMP-3")
     rows = [
-        (methods, game.text, attack.text)
-        for (methods,), (game, attack, *_) in zip(table.labels, table.cells, strict=True)
+        (methods, cells[0].text, cells[1].text)
+        for (methods,), cells in zip(table.labels, table.cells, strict=True)
     ]
     by_attack = {
         attack: [(game, m) for methods, game, a in rows if a == attack for m in methods.split(", ")]
@@ -310,7 +311,9 @@ def test_a_failed_attack_stands_beside_the_labels_that_it_cost(
     assert sorted(by_attack["odd"]) == sorted(by_attack["loss"])
     assert ("heldout", "prime+rag") in by_attack["odd"]
     assert ("target", "rag") in by_attack["odd"]
-    assert {row[-1] for row in rows if row[2] == "odd"} == {"failed (see failures/001.txt)"}
+    (reason,) = {cells[-1].reason for cells in table.cells if cells[1].text == "odd"}
+    assert reason.startswith("failed: attack odd failed: KeyError")
+    assert any(line.endswith("traceback in failures/001.txt") for line in sheet.failures)
 
 
 def test_a_leaderboard_refuses_what_failed_and_takes_the_rest(

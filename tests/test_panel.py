@@ -268,15 +268,23 @@ def test_every_verdict_and_column_is_in_the_legend() -> None:
 
 
 def test_a_column_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is declared once is on the terminal, in table.md, in the card and on the page."""
+    """What is declared once is on the terminal, in table.md, table.csv and table.json, and on the page."""
     column = Column[Judged](
-        name="members", cell=lambda x: Cell(text=f"{x.leak.members} of them"), help="counted"
+        name="members",
+        cell=lambda x: Cell(text=f"{x.leak.members} of them"),
+        fields={"members": lambda x: x.leak.members},
+        help="counted",
     )
-    for module in (columns, views, page_data):
+    for module in (columns, views, page_data, text):
         monkeypatch.setattr(module, "PANEL", (*PANEL, column))
     record = record_of((leak("prime", "paper"),), ())
     assert rows_of(markdown(record))[0]["members"] == "40 of them"
     assert "members" in shown(record)
+    rows = list(csv.DictReader(io.StringIO(text.csv(sheet_of(record, "r")))))
+    assert [row["members"] for row in rows if row["verdict"]] == ["40"]
+    content = json.loads(text.as_json(sheet_of(record, "r")))
+    (own,) = [panels for figure in content["figures"] for panels in figure["panels"]]
+    assert own[content["panel"].index("members")] == 40
     data = json.loads(page.render(sheet_of(record, "r")).split('id="data">')[1].split("</script>")[0])
     assert data["panel"][-1] == {"name": "members", "help": "counted"}
     assert "40 of them" in data["texts"]

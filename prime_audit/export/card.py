@@ -35,7 +35,7 @@ def model_card(record: Record, task: str, label: str, core: str, row: Mapping[st
         _utility(record, task, label),
         _audit(record, task, label),
         _use(),
-        _made(record),
+        _facts(record),
     )
     return "\n".join(line for part in parts for line in part).rstrip() + "\n"
 
@@ -227,8 +227,8 @@ def _use() -> Iterator[str]:
     yield ""
 
 
-def _made(record: Record) -> Iterator[str]:
-    yield "## How it was made"
+def _facts(record: Record) -> Iterator[str]:
+    yield "## How to reproduce it"
     yield ""
     privacy: Mapping[str, Any] = record.spec.get("sharer_dp") or {}
     facts = {
@@ -243,7 +243,7 @@ def _made(record: Record) -> Iterator[str]:
     }
     yield from _table(["what", "value"], [[k, v] for k, v in facts.items()])
     if record.warnings:
-        yield "What the run warns of:"
+        yield "Warnings of the run:"
         yield ""
         yield from (f"- {_text(line)}" for line in record.warnings)
 

@@ -1,6 +1,7 @@
 """Every column that a run or a leaderboard shows, declared once: what it takes, and what it means.
 
-A row added to ``FIGURES`` or ``PANEL`` appears on the terminal, in Markdown, CSV and LaTeX, and on the page.
+A row added to ``FIGURES`` or ``PANEL`` appears on the terminal, in Markdown, on the page and in a module's card; its
+``fields`` in CSV and JSON.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ class Column(Generic[T]):
     name: str
     """Its name; of a panel's column the head too."""
     cell: Callable[[T], Cell] | None = None
-    """What is shown; None of what stands in files only."""
+    """What is shown; None if it is in files only."""
     head: Callable[[str, Sequence[Figure]], str] = lambda metric, figures: metric
     """(metric, its figures) → the head in a task's table."""
     fields: Mapping[str, Callable[[T], object]] = field(default_factory=dict)
-    """Columns of table.csv, in full precision."""
+    """Columns of table.csv and entries of table.json, in full precision."""
     help: str = ""
     """What it means, in one clause of the legend."""
 
@@ -82,12 +83,14 @@ def _verdict(x: Shown) -> Cell:
     return Cell(text=", ".join(said) or None, reason="; ".join(why) or None)
 
 
-def _limit(name: str, place: int) -> Callable[[Shown], object]:
-    return lambda x: (getattr(x.figure, name) or (None, None))[place]
+def _limit(name: str, place: int) -> Callable[[Any], object]:
+    """Return a getter of one end of a pair that may be None."""
+    pair = attrgetter(name)
+    return lambda x: (pair(x) or (None, None))[place]
 
 
 def _plain(*names: str) -> Iterable[Column[Shown]]:
-    """Declare attributes of a figure that stand in files only."""
+    """Declare attributes of a figure that are in files only."""
     return (Column(name=name, fields={name: attrgetter(f"figure.{name}")}) for name in names)
 
 
@@ -97,13 +100,17 @@ FIGURES: tuple[Column[Shown], ...] = (
         name="value",
         cell=_value,
         head=_value_head,
-        fields={"value": attrgetter("figure.value"), "lo": _limit("ci", 0), "hi": _limit("ci", 1)},
+        fields={
+            "value": attrgetter("figure.value"),
+            "lo": _limit("figure.ci", 0),
+            "hi": _limit("figure.ci", 1),
+        },
     ),
     Column(
         name="place",
         cell=_place,
         head=lambda *_: "place",
-        fields={"best_place": _limit("rank", 0), "worst_place": _limit("rank", 1)},
+        fields={"best_place": _limit("figure.rank", 0), "worst_place": _limit("figure.rank", 1)},
     ),
     *_plain("n", "targets", "baseline"),
     Column(
@@ -112,8 +119,8 @@ FIGURES: tuple[Column[Shown], ...] = (
         head=_difference_head,
         fields={
             "difference": attrgetter("figure.difference"),
-            "difference_lo": _limit("difference_ci", 0),
-            "difference_hi": _limit("difference_ci", 1),
+            "difference_lo": _limit("figure.difference_ci", 0),
+            "difference_hi": _limit("figure.difference_ci", 1),
         },
     ),
     Column(
@@ -125,7 +132,6 @@ FIGURES: tuple[Column[Shown], ...] = (
         name="verdict",
         cell=_verdict,
         head=lambda *_: "verdict",
-        fields={"verdict": lambda x: _verdict(x).text, "verdict_reason": lambda x: _verdict(x).reason},
     ),
 )
 """Of a figure, in the order of table.csv."""
@@ -155,6 +161,10 @@ def _bound(x: Judged) -> Cell:
     return Cell(text=f"{x.leak.epsilon:.2f} of {x.leak.epsilon_ceiling:.2f}" if known else "–")
 
 
+def _rate(limit: str) -> Callable[[Judged], object]:
+    return lambda x: x.leak.tpr.get(limit)
+
+
 def _rates(x: Judged) -> Cell:
     rates = ("–" if rate is None else f"{rate:.2f}".lstrip("0") for rate in x.leak.tpr.values())
     return Cell(text=" ".join(rates))
@@ -169,27 +179,49 @@ PANEL: tuple[Column[Judged], ...] = (
         help="how often a member scores above a non-member (½: guessing)",
     ),
     Column(name="over base", cell=_over_base, help="AUC minus the unmerged base's"),
-    Column(name="best control", cell=lambda x: Cell(text=(x.leak.best_control or "–").replace("_", " "))),
+    Column(
+        name="best control",
+        cell=lambda x: Cell(text=(x.leak.best_control or "–").replace("_", " ")),
+        fields={"best_control": attrgetter("leak.best_control")},
+    ),
     Column(
         name="over control",
         cell=lambda x: Cell(x.leak.over_control, x.leak.over_control_ci, signed=True),
+        fields={
+            "over_control": attrgetter("leak.over_control"),
+            "over_control_lo": _limit("leak.over_control_ci", 0),
+            "over_control_hi": _limit("leak.over_control_ci", 1),
+        },
         help="AUC minus the best control's",
     ),
-    Column(name="p AUC", cell=_p(False), help="how often relabelled members give an AUC as high"),
+    Column(
+        name="p AUC",
+        cell=_p(False),
+        fields={"p_auc": lambda x: _p(False)(x).value},
+        help="how often relabelled members give an AUC as high",
+    ),
     Column(
         name="p over base",
         cell=_p(True),
+        fields={"p_over_base": lambda x: _p(True)(x).value},
         help="how often they give as much over base (both Holm-corrected over attacks)",
     ),
     Column(
         name="TPR",
         cell=_rates,
+        fields={f"tpr_{fpr:g}": _rate(f"{fpr:g}") for fpr in FPRS},
         help=f"share of members found at {', '.join(f'{100 * fpr:g}' for fpr in FPRS)} % FPR",
     ),
-    Column(name="ε ≥", cell=_bound, help="lower bound on ε, of the highest possible"),
+    Column(
+        name="ε ≥",
+        cell=_bound,
+        fields={"epsilon": attrgetter("leak.epsilon"), "epsilon_ceiling": attrgetter("leak.epsilon_ceiling")},
+        help="lower bound on ε, of the highest possible",
+    ),
     Column(
         name="verdict",
         cell=lambda x: Cell(text=x.leak.verdict, reason=x.leak.why),
+        fields={"verdict": attrgetter("leak.verdict"), "verdict_reason": attrgetter("leak.why")},
     ),
 )
 """Of a control panel."""
@@ -209,21 +241,24 @@ LEGEND = tuple(
 """The legend of a control panel."""
 
 
-def _sized(x: Judged) -> list[tuple[Any, str]]:
-    return [
-        (x.leak.undefined, "undefined (they count with their target's median)"),
-        (x.leak.undefined_base, "undefined under the unmerged base"),
-        (x.leak.both_sides, "on both sides: their text is a member's and a non-member's"),
-    ]
-
-
-def cautions(x: Judged) -> list[str]:
-    """Name the items of a verdict that its attack does not score, or that are on both sides."""
-    return [f"{count} of {x.leak.members + x.leak.others} items {what}" for count, what in _sized(x) if count]
+def cautions(x: Judged) -> list[tuple[str, str]]:
+    """Name the items that an attack does not score, or that are on both sides of its game: (of what, how many)."""
+    attack = f"{x.leak.attack}, game {x.leak.game}"
+    counted = (
+        (attack, x.leak.undefined, "undefined (they count with their target's median)"),
+        (attack, x.leak.undefined_base, "undefined under the unmerged base"),
+        (
+            f"game {x.leak.game}",
+            x.leak.both_sides,
+            "on both sides: their text is a member's and a non-member's",
+        ),
+    )
+    total = x.leak.members + x.leak.others
+    return [(of, f"{count} of {total:,} items {what}") for of, count, what in counted if count]
 
 
 def remark(x: Judged) -> str:
     """Say in one line what a verdict rests on: items, cautions, and the p before correction."""
     sizes = f"{x.leak.members:,} member and {x.leak.others:,} other items"
     alone = [] if x.leak.p is None else [f"p before correction {x.leak.p:.3f}"]
-    return "; ".join([sizes, *cautions(x), *alone])
+    return "; ".join([sizes, *(line for _, line in cautions(x)), *alone])

@@ -41,9 +41,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
     tasks = tuple(dict.fromkeys(r.task for r in record.results))
     methods = dict.fromkeys([*record.methods, *(r.method for r in record.results)])
     leaks = judged(record, name)
-    warned = [
-        f"{x.leak.task}: {x.leak.attack}, game {x.leak.game}: {line}" for x in leaks for line in cautions(x)
-    ]
+    warned = [f"{x.leak.task}: {of}: {line}" for x in leaks for of, line in cautions(x)]
     return Sheet(
         name=name,
         title=f"What personalisation gives, and what it gives away: {', '.join(tasks)}",
@@ -97,9 +95,11 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
     results = [r for r in record.results if r.task == task and r.value is not None]
     utility = [r for r in results if not is_leakage(r.metric)]
     aucs = [r for r in record.results if r.task == task and r.metric == AUC]
-    attacked = [
-        r for r in aucs if r.value is not None and (r.game, r.attack) == (aucs[0].game, aucs[0].attack)
-    ]
+    verdicts = {(x.game, x.attack) for x in record.leaks if x.task == task}
+    played = [(r.game, r.attack) for r in aucs]
+    telling = (key for key in played if key in verdicts and note_of(key[0], record.plugins).drawn)
+    shown = next(telling, next(iter(played), None))  # as the tables show it
+    attacked = [r for r in aucs if r.value is not None and (r.game, r.attack) == shown]
     level, draws = f"{100 * record.intervals.level:g} %", record.intervals.draws
     units = ["utility over users"] * bool(utility) + ["leakage over sharers and targets"] * bool(attacked)
     yield f"Intervals: {level} bootstrap percentiles, {draws} draws; {'; '.join(units)}."
@@ -113,7 +113,8 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
         members = f", members from {_span(sharers)} sharers" if sharers else ""
         how = f"game {attacked[0].game}, attack {attacked[0].attack}"
         yield f"Leakage: {how}; {items} scored items of {targets} targets{members}."
-        yield from _sampling(record, attacked[0])
+    if of := next((r for r in aucs if note_of(r.game, record.plugins).samples), None):
+        yield from _sampling(record, of)
 
 
 def _sampling(record: Record, of: Result) -> Iterator[str]:
@@ -121,7 +122,7 @@ def _sampling(record: Record, of: Result) -> Iterator[str]:
     settings = record.spec.get("settings")
     own = settings.get(of.task) if isinstance(settings, dict) else None
     each = own.get("nonmember_items", 0) if isinstance(own, dict) else 0
-    if not each or not note_of(of.game, record.plugins).samples:
+    if not each:
         return
     leaks = [x for x in record.leaks if (x.task, x.game, x.attack) == (of.task, of.game, of.attack)]
     members, others = [x.members for x in leaks], [x.others for x in leaks]

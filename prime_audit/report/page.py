@@ -97,7 +97,7 @@ def _hash(text: str) -> str:
 
 
 def _escaped(line: str) -> str:
-    """Escape a line; what stands between backticks is code, as in the files beside the page."""
+    """Escape a line; text between backticks is code, as in the files beside the page."""
     return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(line))
 
 

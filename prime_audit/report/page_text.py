@@ -33,7 +33,7 @@ def thousandths(value: float | None) -> int | None:
 
 
 def dump(data: Mapping[str, Any]) -> str:
-    """Write JSON that can stand in a script element: no text of it ends the element or starts another."""
+    """Write JSON for a script element: no text in it ends the element or starts another."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04X}")

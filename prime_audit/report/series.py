@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 COLOURS = ("#000000", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#56B4E9", "#8A8A8A")
-"""Okabe and Ito's palette (told apart with any colour vision); a grey for its yellow, too faint on white."""
+"""Okabe and Ito's palette (distinguishable with any colour vision); a grey for its yellow, too faint on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<")
-"""By matplotlib's letters. One more than colours, so that a pair comes again only after 72 series."""
+"""By matplotlib's letters. One more than colours, so that a pair repeats only after 72 series."""
 
 
 def alpha_of(label: str, params: Mapping[str, Any]) -> float | None:

@@ -84,8 +84,13 @@ class Judged(NamedTuple):
     """Id of its record."""
     gap: Comparison | None = None
     """Its AUC minus the unmerged base's, of the same record; None where that holds none."""
-    game: GameNote = GameNote()
-    """What a reader must know of its game."""
+    known: GameNote | None = None
+    """What the record says of its game; None where it has no entry of it."""
+
+    @property
+    def game(self) -> GameNote:
+        """What a reader must know of its game."""
+        return self.known or note_of(self.leak.game)
 
 
 @dataclass(frozen=True, kw_only=True)

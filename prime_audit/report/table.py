@@ -176,7 +176,7 @@ def markdown(table: Table, label: Callable[[str], str] = markdown_text) -> str:
 def csv(tables: Iterable[Table]) -> str:
     """Return the tables as CSV in full precision; those of one form under one header, an empty line between forms.
 
-    Behind a column stand, where it has them, the limits of its intervals, its standard errors and its reasons.
+    A column is followed by the limits of its intervals, its standard errors and its reasons, where it has any.
     """
     stream = io.StringIO()
     writer = csv_module.writer(stream, lineterminator="\n")
@@ -206,7 +206,7 @@ def _extra(cell: Cell) -> dict[str, object]:
 
 
 def _extras(cells: Sequence[Cell]) -> list[str]:
-    """Name what stands beside a column's figures."""
+    """Name the extra columns that a column needs."""
     found = [_extra(cell) for cell in cells]
     return [word for word in _extra(Cell()) if any(extra[word] is not None for extra in found)]
 

@@ -5,51 +5,43 @@ from __future__ import annotations
 import csv as csv_module
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
 from prime_audit.report import table as forms
-from prime_audit.report.columns import FIGURES, LEGEND
-from prime_audit.report.sheet import Sheet
+from prime_audit.report.columns import FIGURES, LEGEND, PANEL
+from prime_audit.report.sheet import Judged, Sheet
 from prime_audit.report.table import Table
 from prime_audit.report.views import TaskView, glance, panel, shown, views, with_records
 
 if TYPE_CHECKING:
-    from rich.console import Group, RenderableType
+    from rich.console import Group as Rendered
+    from rich.console import RenderableType
 
 _STYLES = {"leaks": "bold red", "confounded": "yellow", "no leak found": "green"}
 """Of verdicts."""
 
 
-def _main(sheet: Sheet, view: TaskView) -> Table:
-    """Return a task's table: utility, and of a single run the first game's leakage beside it."""
-    group = view.groups[0] if view.groups and len(sheet.sources) < 2 else None
-    return view.table([*view.utility, *(group.columns if group else ())])
-
-
-def _of(view: TaskView) -> str:
-    group = view.groups[0] if view.groups else None
-    return f"{view.task}; leakage: game {group.game}, attack {group.attack}" if group else view.task
-
-
-def terminal(sheet: Sheet, width: int) -> Group:
+def terminal(sheet: Sheet, width: int) -> Rendered:
     """Draw the tables for rich, at most ``width`` columns wide: a table and a control panel a task, then the notes."""
-    from rich.console import Group
+    from rich.console import Group as Rendered
     from rich.text import Text
 
     parts: list[RenderableType] = []
     judged = False
     for view in views(sheet):
-        title = plain(_of(view))
-        parts += [*forms.terminal(replace(_main(sheet, view), title=title), width), Text()]
+        group = view.groups[0] if view.groups else None
+        title = f"{view.task}; leakage: game {group.game}, attack {group.attack}" if group else view.task
+        main = view.table([*view.utility, *(group.columns if group else ())])
+        parts += [*forms.terminal(replace(main, title=plain(title)), width), Text()]
         if (rows := panel(sheet, view.task)).labels:
             judged = True
-            table = replace(_joined(rows), title="control panel")
+            table = replace(_stacked(rows), title="control panel")
             parts += [*forms.terminal(table, width, styles=_STYLES), Text()]
     lines = [*sheet.notes, *(LEGEND if judged else ())]
-    return Group(
+    return Rendered(
         *parts,
         *(Text(line, style="dim") for line in lines),
         *(Text(f"✗ failed: {line}", style="bold red") for line in sheet.failures),
@@ -57,7 +49,7 @@ def terminal(sheet: Sheet, width: int) -> Group:
     )
 
 
-def _joined(table: Table) -> Table:
+def _stacked(table: Table) -> Table:
     """Set a panel's attack below its game: a terminal holds no more columns."""
     cells = tuple(
         (replace(game, text=f"{game.text} {attack.text}"), *rest) for game, attack, *rest in table.cells
@@ -85,9 +77,12 @@ def markdown(sheet: Sheet) -> str:
 
 
 def _task(sheet: Sheet, view: TaskView) -> Iterator[str]:
-    """Yield a task's tables, each with its footnotes."""
+    """Yield a task's tables, each with its footnotes: of a run the first game, of a board every game and attack."""
     several = len(sheet.sources) > 1
-    main = _main(sheet, view)
+    group = view.groups[0] if view.groups and not several else None
+    if group:
+        yield f"AUC: game {code(str(group.game))}, attack {code(str(group.attack))}."
+    main = view.table([*view.utility, *((*group.columns, *group.controls) if group else ())])
     yield from _noted(with_records(main, sheet, view.task) if several else main, code)
     for group in view.groups if several else ():
         yield f"### Leakage: game {code(str(group.game))}, attack {code(str(group.attack))}"
@@ -108,35 +103,52 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def csv(sheet: Sheet) -> str:
-    """Return every figure as one CSV row, in full precision.
+    """Return every figure as one CSV row, in full precision; an AUC with its control panel.
 
-    An empty field is a figure that does not apply; ``reason`` says why.
+    An empty field is a figure that does not apply; ``reason`` says why. Of several records the panels' values are
+    joined by semicolons, in the order of ``records``.
     """
     stream = io.StringIO()
     writer = csv_module.writer(stream, lineterminator="\n")
     fields = {name: take for column in FIGURES for name, take in column.fields.items()}
-    writer.writerow(fields)
+    of_panel = _panel_fields()
+    writer.writerow([*fields, *of_panel])
     for x in shown(sheet):
         values = [take(x) for take in fields.values()]
+        values += [_joined([take(one) for one in x.panels]) for take in of_panel.values()]
         writer.writerow([csv_text(value) if isinstance(value, str) else value for value in values])
     return stream.getvalue()
 
 
+def _panel_fields() -> dict[str, Callable[[Judged], object]]:
+    return {name: take for column in PANEL for name, take in column.fields.items()}
+
+
+def _joined(values: Sequence[object]) -> object:
+    if len(values) < 2:
+        return next(iter(values), None)
+    return "; ".join("" if value is None else str(value) for value in values)
+
+
 def as_json(sheet: Sheet) -> str:
-    """Return the sheet as JSON, one figure a line; an AUC has its verdicts with their reasons."""
+    """Return the sheet as JSON, one figure a line; an AUC has a control panel for each record.
+
+    ``panel`` names the entries of a control panel, in their order.
+    """
     content = asdict(replace(sheet, figures=(), leaks=()))
-    content.pop("leaks")
-    content.pop("figures")
+    content = {
+        "schema": "prime-audit/board/1",
+        **content,
+        "panel": ["record", *(of_panel := _panel_fields())],
+    }
+    del content["leaks"], content["figures"]
     figures = []
     for figure, panels in shown(sheet):
-        verdicts = [{"verdict": x.leak.verdict, "reason": x.leak.why, "record": x.source} for x in panels]
-        figures.append(
-            json.dumps(asdict(figure) | {"verdicts": verdicts}, ensure_ascii=False, allow_nan=False)
-        )
-    head = json.dumps(
-        {"schema": "prime-audit/board/1", **content}, ensure_ascii=False, indent=1, allow_nan=False
-    )
-    return head.removesuffix("\n}") + ',\n "figures": [\n  ' + ",\n  ".join(figures) + "\n ]\n}\n"
+        own = [[x.source, *(take(x) for take in of_panel.values())] for x in panels]
+        line = asdict(figure) | {"panels": own}
+        figures.append(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+    head = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+    return head.removesuffix("\n}") + ',\n "figures": [\n' + ",\n".join(figures) + "\n]}\n"
 
 
 def tex(sheet: Sheet) -> str:

@@ -85,7 +85,7 @@ class TaskView:
 
     def table(self, columns: Iterable[Placed]) -> Table:
         """Set columns side by side, a row a method that has anything in them."""
-        columns = [c for c in columns if c.column.name != "verdict"]  # it stands in the panel
+        columns = [c for c in columns if c.column.name != "verdict"]  # it is in the panel
         rows = [(m, tuple(c.cells[i] for c in columns)) for i, m in enumerate(self.methods)]
         kept = [(m, cells) for m, cells in rows if not all(cell.empty for cell in cells)]
         heads = tuple(("", c.title) for c in columns)

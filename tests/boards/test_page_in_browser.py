@@ -94,8 +94,8 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
             *("0.11 of 2.55", "leaks", f"{source} (seed 0)"),
         ]
         assert why.startswith(
-            f"{leak.why}. 1,008 member and 1,680 other items; 2 of 2688 items undefined under the unmerged base; "
-            "3 of 2688 items on both sides"
+            f"{leak.why}. 1,008 member and 1,680 other items; 2 of 2,688 items undefined under the unmerged base; "
+            "3 of 2,688 items on both sides"
         )
     assert len(browser.all(".panel tr.chosen")) == 2
     assert browser.texts("#detail-body .scroll ~ p.small") == list(LEGEND)

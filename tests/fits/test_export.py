@@ -14,6 +14,7 @@ from prime_audit import Run, load_run
 from prime_audit.errors import UserError
 from prime_audit.export.export import export
 from prime_audit.games.exam.stored import UNMERGED
+from prime_audit.io.markup import markdown_text
 
 TASK = "LaMP-4"
 METHODS = "prime,prime:merge=factor,granularity=layer,perpcs,oppu,ties,prime:trim=dare+rag,rag"
@@ -140,7 +141,8 @@ def test_the_card_tells_method_weights_figures_and_audit(done: tuple[Run, Path],
     leak = next(x for x in run.record.leaks if (x.method, x.game) == ("prime", "paper"))
     assert f"{leak.auc:.3f}" in card
     assert leak.verdict in card
-    for part in ("words alone", "length alone", "similarity alone", "unmerged base"):
+    assert markdown_text(leak.why) in card
+    for part in ("bag of words", "length only", "similarity only", "unmerged base"):
         assert part in card
     row = next(
         json.loads(line)

@@ -1,4 +1,5 @@
-// One task's table: sorted, filtered, walked by arrow keys. Each figure is a button that opens what stands behind it.
+// One task's table: sorted, filtered, walked by arrow keys. Each figure is a button that opens its details.
+const VERDICT = "verdict";
 const keyOf = (column) => `${column.metric}${column.kind === "value" ? "" : `/${column.kind}`}`;
 
 /** Columns of a task as shown: utility, leakage of the chosen game and attack. */
@@ -70,7 +71,7 @@ function drawTable(place) {
 /** The reasons of verdicts, a line for the methods that share one. */
 function drawReasons(list, task, columns) {
   const found = new Map();
-  for (const column of columns.filter((c) => c.entries))
+  for (const column of columns.filter((c) => c.kind === VERDICT))
     task.methods.forEach((method, row) => {
       const { text } = entryOf(column, row);
       if (text === null) return;
@@ -117,7 +118,7 @@ function rowOf(task, place, row, columns, reasons) {
     const button = el("button", { type: "button", "data-at": `${row} ${keyOf(column)}` });
     fillCell(button, column, row, task, reasons);
     button.addEventListener("click", open(column));
-    return el("td", { class: column.entries ? "word" : null, title: column.entries ? whyOf(groupOf(task), row) || null : null }, button);
+    return el("td", { class: column.entries ? "word" : null, title: column.kind === VERDICT ? whyOf(groupOf(task), row) || null : null }, button);
   }));
   made.addEventListener("mouseenter", () => lightUp(row, true));
   made.addEventListener("mouseleave", () => lightUp(row, false));
@@ -129,7 +130,7 @@ const broken = (label) => label.split(/(?=\+)|(?<=[:,])/).flatMap((piece, i) => 
 
 function fillCell(button, column, row, task, reasons) {
   if (column.entries) {
-    button.append(...entryParts(entryOf(column, row), gravity(verdictsOf(groupOf(task), row))));
+    button.append(...entryParts(entryOf(column, row), column.kind === VERDICT ? gravity(verdictsOf(groupOf(task), row)) : ""));
     return;
   }
   const cell = cellOf(column, row);
