@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Branch
@@ -29,8 +30,12 @@ class TrainingBranch(Branch):
                 total.add_(grad)
 
     def _factor(self, place: int) -> Tensor:
-        """Return one parameter for each row, [rows, ...]."""
-        return self._params[place][self._rows]
+        """Return one parameter for each row, [rows, ...].
+
+        As an embedding: the gradient of an index adds up in any order where threads share the work.
+        """
+        param = self._params[place]
+        return embedding(self._rows, param.flatten(1)).unflatten(1, param.shape[1:])
 
 
 class LoraBranch(TrainingBranch):
