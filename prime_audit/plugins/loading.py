@@ -223,8 +223,8 @@ def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
         text = path.read_text(encoding="utf-8", errors="replace")
         marks = re.findall(rf"^@(?:\w+\.)*({_MARK})\(", text, re.MULTILINE)
         if not marks:
-            words = " or ".join(f"@{kind}(...)" for kind in KINDS)
-            raise UserError(f"--plugin {path}: marks no function with {words}; mark one")
+            words = ", ".join(f"@{kind}(...)" for kind in KINDS)
+            raise UserError(f"--plugin {path}: marks no function with any of {words}; mark one")
         if kind in marks:
             found.append(Listed(kind, path.stem, str(path), str(path), *_said(path)))
     return found
