@@ -18,6 +18,7 @@ import click
 import prime_audit
 from prime_audit.authoring.describe_settings import preset_rows
 from prime_audit.commands.cli import cli
+from prime_audit.engine.rules import RULES
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.options import OPTIONS, keywords_of
 from prime_audit.plugins.loading import available, load_attack, load_game, load_method
@@ -119,6 +120,12 @@ def games() -> str:
         drawn = "drawn at random" if found.design.randomised else "selected"
         rows.append((f"`{found.name}`", found.summary, found.design.unit, drawn, found.says, found.source))
     return _table(("Game", "Sides", "Test exchanges", "Membership", "Its verdict", "Source"), rows)
+
+
+def rules() -> str:
+    """Write the table of merge rules."""
+    rows = [(f"`{rule.name}`", rule.summary, rule.source) for rule in RULES.values()]
+    return _table(("Rule", "Update", "Source"), rows)
 
 
 def tasks() -> str:
@@ -226,6 +233,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "methods": methods,
     "attacks": attacks,
     "games": games,
+    "rules": rules,
     "tasks": tasks,
     "presets": preset_list,
     "studies": studies,

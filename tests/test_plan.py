@@ -155,7 +155,7 @@ def test_tasks_in_any_spelling_each_once() -> None:
         ({"overrides": ["rag.k=0"]}, "--set rag.k=0: give a finite number, at least 1"),
         ({"overrides": ["oppu.recipe=mine"]}, "unknown recipe of oppu 'mine': known: oppu, sharers"),
         ({"tasks": ","}, "--tasks: names no task; write for example --tasks LaMP-2"),
-        ({"overrides": ["lora.modules="]}, "name modules, joined by +"),
+        ({"overrides": ["lora.modules="]}, "name modules joined by +"),
     ],
 )
 def test_slips_elsewhere(options: dict[str, Any], message: str) -> None:

@@ -24,7 +24,7 @@ def examine(name: str, plugins: Sequence[Path] = ()) -> list[Check]:
     try:
         plugin = found.load(plugins)
     except UserError as fault:
-        return [Check("loads", False, in_line(fault), "fix the file; see CONTRIBUTING")]
+        return [Check("loads", False, in_line(fault), "fix the file; see docs/how-to")]
     first = Check("loads", True, f"{found.kind} from {found.origin}")
     if isinstance(plugin, Attack):
         return [first, *examine_attack(plugin)]

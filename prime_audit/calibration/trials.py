@@ -28,6 +28,7 @@ from prime_audit.plugins.loading import load_game
 
 DRAWS = 200
 """Bootstrap draws of a trial; a run takes 1000."""
+DELTA = 1e-5
 
 
 @dataclass(frozen=True)

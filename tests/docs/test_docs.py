@@ -163,7 +163,7 @@ def test_the_attack_example_scores(tmp_path: Path) -> None:
 def test_the_game_example_is_played(quick: Callable[..., Run], tmp_path: Path) -> None:
     file = tmp_path / "short_items.py"
     file.write_text(example("short_items.py"), encoding="utf-8")
-    run = quick("soup:k=2", games="heldout,short_items", plugins=[file])
+    run = quick("soup:k=2", games="heldout,short_items", plugins=[file], sets=["heldout=0.4"])
     played = {(leak.method, leak.game): leak for leak in run.record.leaks}
     short, all_items = (played["soup:k=2", game] for game in ("short_items", "heldout"))
     assert 0 < short.members <= all_items.members

@@ -145,7 +145,7 @@ def test_the_head_says_from_where_relative_paths_count(
     assert "Run it from the folder where the run was started" in head
     config = file(text)
     monkeypatch.chdir(tmp_path)
-    assert "line 1: broken" in say("compare", "--config", config).err  # found where the command runs
+    assert "line 1: damaged" in say("compare", "--config", config).err  # found where the command runs
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     said = say("compare", "--config", config)
