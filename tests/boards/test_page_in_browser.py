@@ -80,7 +80,7 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
     panels = [x for x in sheet.leaks if (x.leak.method, x.leak.task) == ("prime:alpha=0.2", "LaMP-2")]
     panels.sort(key=lambda x: x.leak.game)  # heldout is chosen
     assert len(rows) == 2 * len(panels) == 8
-    for (leak, source, _), row, (why,) in zip(panels, rows[::2], rows[1::2], strict=True):
+    for (leak, source, *_), row, (why,) in zip(panels, rows[::2], rows[1::2], strict=True):
         lo, hi = leak.ci or (0.0, 0.0)
         gap, p = leak.auc - 0.45, "0.014"
         assert row == [
