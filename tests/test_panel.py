@@ -25,8 +25,7 @@ from prime_audit.report.from_record import sheet_of
 from prime_audit.report.sheet import Judged
 from prime_audit.report.table import Cell
 from prime_audit.report.views import panel
-
-from .boards.invented import METHODS, run_record
+from tests.boards.invented import METHODS, run_record
 
 LONG = next(spec.label for spec in parse_methods("prime:alpha=0.6,k=3+rag"))
 LACKING = "the record holds no difference to the unmerged base's AUC"

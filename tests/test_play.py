@@ -35,7 +35,7 @@ def pool(trained: np.ndarray = EVERY, twins: dict[int, list[str]] | None = None)
 
 def observed(seed: int) -> Observed:
     rng = np.random.default_rng(seed)
-    return Observed([rng.normal(-2, 1, 3) for _ in range(ROWS)], *[None] * 4, population=[])  # type: ignore[arg-type]
+    return Observed(logprobs=[rng.normal(-2, 1, 3) for _ in range(ROWS)])
 
 
 SEEN = {t: observed(n) for n, t in enumerate("tuv")}
@@ -150,10 +150,7 @@ def test_what_says_nothing_of_one_target_is_left_out_with_her_alone() -> None:
     owners = [o for o in "abcd" for _ in range(4)]
     texts = {"owners": owners, "ids": words, "prompts": words, "golds": words}
     whole = Pool(**texts, trained=marks, last=marks, drawn=~np.zeros(16, bool), twins=[()] * 16)
-    passes = {
-        name: Observed([rng.normal(-2, 1, 3) for _ in words], *[None] * 4, population=[])  # type: ignore[arg-type]
-        for name in (*names, "base")
-    }
+    passes = {name: Observed(logprobs=[rng.normal(-2, 1, 3) for _ in words]) for name in (*names, "base")}
     secret = passes["u"].logprobs[0][0]
 
     def score(signals: Signals) -> np.ndarray:

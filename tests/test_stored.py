@@ -27,12 +27,12 @@ def observed(rng: np.random.Generator, moments: bool = False, rest: bool = False
     tokens[1][:] = -np.inf
     more = [rng.random(n) for n in lengths]
     return Observed(
-        tokens,
-        more if moments else ABSENT,
-        more if moments else ABSENT,
-        [rng.random(n + 1) for n in lengths] if rest else ABSENT,
-        tokens if rest else ABSENT,
-        [rng.random(2), rng.random(4)] if rest else [],
+        logprobs=tokens,
+        mu=more if moments else ABSENT,
+        sigma=more if moments else ABSENT,
+        lower_logprobs=[rng.random(n + 1) for n in lengths] if rest else ABSENT,
+        prefix_logprobs=tokens if rest else ABSENT,
+        population=[rng.random(2), rng.random(4)] if rest else [],
     )
 
 

@@ -40,6 +40,16 @@ QUAINT = {
 }
 """Word → plain ones."""
 PATTERN = re.compile(rf"\b({'|'.join(QUAINT)})\b", re.IGNORECASE)
+PUBLISHED = (
+    "merges nobody",
+    "equally similar to her",
+    "the control says nothing of a target",
+    "A merged sharer's members were drawn from her own items",
+    "it does not ask whether she was merged",
+    "Coins decided whom a target may merge",
+    "of her history; it says nothing of",
+)
+"""Sentences of committed records and board pages, which a rewording would make differ from what is published."""
 GENERATED = {"lexicon.py", "profiles.py"}
 """Their texts reach a model: changing one changes numbers."""
 
@@ -68,6 +78,7 @@ def test_prose_is_plain(path: Path) -> None:
         f"{path.relative_to(ROOT)}:{line}: {word!r}, better: {QUAINT[word.lower()]}"
         for line, text in prose(path.read_text(encoding="utf-8"))
         for word in PATTERN.findall(text)
+        if not any(sentence in text for sentence in PUBLISHED)
     ]
     assert not found, "\n".join(found)
 

@@ -23,7 +23,7 @@ from prime_audit.audit.verdict import Against, PValues, Verdict, best_control, v
 PERMUTATIONS = 999
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Scored:
     """One attack's scores in one game of one method: what is judged."""
 

@@ -117,7 +117,7 @@ def _stale(record: Record) -> Fault:
         kind, _, plugin = name.partition(" ")
         listed = next((available(known).get(plugin) for known in KINDS if known == kind), None)
         if listed is None or not str(told.get("origin")).startswith(_OURS):
-            continue  # somebody else's: what is installed here must not decide whether a board is sound
+            continue  # a third party's: what is installed here must not decide whether a board is valid
         if told.get("version") != (now := listed.version):
             yield f"{name} has version {told.get('version')}, now it is {now}: a stale run; run it again"
 

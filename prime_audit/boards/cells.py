@@ -20,7 +20,7 @@ SCHEMA = "prime-audit/reported/1"
 AUC = "auc"
 MARKS = ("bold", "underline")
 DECIMALS = 3
-"""Decimals of every printed cell; a cell stands for all numbers that round to it."""
+"""Decimals of every printed cell; a cell covers all numbers that round to it."""
 _TEXTS = ("table", "row", "column", "task", "metric", "method")
 _KEYS = (*_TEXTS, "variant", "value", "stderr", "mark", "reading")
 

@@ -48,7 +48,7 @@ class Relation(Enum):
 
 
 class Share(Enum):
-    """How many comparisons a claim needs; a plain number stands for at least so many."""
+    """How many comparisons a claim needs; a plain number means at least so many."""
 
     ALL = "all"
     MOST = "more than half"

@@ -152,7 +152,7 @@ def _figure(board: Board, key: Key, seen: Sequence[tuple[Filed, Result]]) -> Fig
 
 
 def _within_range(ci: tuple[float, float] | None, result: Result) -> tuple[float, float] | None:
-    """Cut an interval to what the metric can be: errors are not negative, all else lies between 0 and 1."""
+    """Cut an interval to what the metric can be: errors are not negative, all else is between 0 and 1."""
     most = math.inf if result.higher_is_better is False else 1.0
     return None if ci is None else (max(0.0, ci[0]), min(most, ci[1]))
 
@@ -210,7 +210,7 @@ def ranked(figure: Figure, column: Sequence[Figure]) -> Figure:
 def places(figure: Figure, column: Sequence[Figure]) -> tuple[int, int]:
     """Return the best and worst place of a figure in its column that the intervals allow, from 1.
 
-    A method is surely better where its whole interval lies beyond the other's; a figure without one is a point.
+    A method is surely better where its whole interval is beyond the other's; a figure without one is a point.
     """
     sign = 1.0 if figure.higher_is_better else -1.0
     own_low, own_high = _bounds(figure, sign)

@@ -100,7 +100,7 @@ _GAINS = (
     ("gain-3b-lamp-2-{}", "perpcs", "5b", "LaMP-2", {"accuracy": "51.7", "f1": "31.7"}),
     ("gain-3b-lamp-4-{}", "perpcs", "5b", "LaMP-4", {"rouge-1": "2.2", "rouge-L": "1.9"}),
 )
-"""The percentages that Sections 4.2 and 4.3 state for PriME Base: id, over whom, table, task, metric and percent."""
+"""The percentages that Sections 4.2 and 4.3 state for PriME Base: id, rival, table, task, metric and percent."""
 CHECKS: Mapping[str, Check | None] = {
     # Table 1: utility beside the baselines
     "outperforms-like-with-like": lambda p: p.compare(

@@ -1,4 +1,4 @@
-"""What printed numbers show: a number printed to three decimals stands for all that round to it."""
+"""What printed numbers show: a number printed to three decimals covers all that round to it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Span:
-    """A number as printed, and the closed range that it stands for; exact."""
+    """A number as printed, and the closed range that it covers; exact."""
 
     low: Fraction
     mid: Fraction

@@ -13,13 +13,13 @@ from prime_audit.report.games import note_of
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, is_leakage, judged
 
 _READING = (
-    "Does personalisation help its user, and whom does it leak?",
+    "Does personalisation help its user, and whose data does it leak?",
     "Utility pools the questions of all targets; the best value of a column is bold, the second best underlined. An "
     "interval says more than the order. Δ np is the method minus the non-personalised model on the same questions.",
     "AUC is the attack's, per target, averaged over targets: ½ is chance, and distance from ½ in either direction is "
     "signal. It is not ranked: members are chosen by similarity, so part of it is there before any model is "
     "personalised. That part is AUC base, the same score from the unmerged base; AUC − base is what merging adds.",
-    "n/a: the figure does not apply; a method that merges nobody has no members. Its reason is the footnote.",
+    "n/a: the figure does not apply; a method that merges no adapters has no members. Its reason is the footnote.",
 )
 
 
@@ -34,7 +34,7 @@ def render_all(record: Record, folder: Path) -> None:
 
 
 def sheet_of(record: Record, name: str) -> Sheet:
-    """Arrange one run's record as a sheet beside its ``record.json``; ``name`` stands for the run."""
+    """Arrange one run's record as a sheet beside its ``record.json``; ``name`` is the run."""
     compared: dict[tuple[str | None, ...], Comparison] = {}
     for c in record.comparisons:  # of several baselines the first is shown
         compared.setdefault((c.task, c.method, c.metric, c.game, c.attack), c)

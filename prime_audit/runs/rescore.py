@@ -87,7 +87,7 @@ def attack(
     _require_spec(origin, files)
     chosen = [load_attack(name, files) for name in dict.fromkeys(words(attacks))]
     if not chosen:
-        raise UserError("--attacks: name one at least")
+        raise UserError("--attacks: pass at least one")
     played = _games(origin, games, files)
     for option, named in () if quiet else (("--attacks", words(attacks)), ("--games", words(games or ()))):
         for note in repeated(option, named, named):
@@ -120,7 +120,7 @@ def attack(
 
 
 def _require_spec(origin: Run, files: Sequence[Path]) -> None:
-    """Refuse a record whose specification is not one: its tasks name files, its games are played."""
+    """Refuse an invalid specification: its tasks name files, its games are played."""
     spec, where = origin.record.spec, origin.path / RECORD
     for key in ("tasks", "games"):
         names = spec.get(key)
@@ -222,7 +222,7 @@ def _games(origin: Run, games: str | Sequence[str] | None, files: Sequence[Path]
 
 
 def _record(old: Record, found: Findings, spec: Mapping[str, Any], command: str, ledger: Ledger) -> Record:
-    """Keep the run's account and utility, and put the new figures in the place of its leakage."""
+    """Keep the run's data and utility, and replace its leakage results."""
     return replace(
         old,
         command=command,

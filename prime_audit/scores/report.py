@@ -186,7 +186,7 @@ def _figures(
     game, named = installed_game(rows[0].game), rows[0].sharer is not None
     panels = [Panel(d.target, scores[d.target], d.owners, d.members) for d in dealt]
     design = _design(game, panels, named)
-    one = Scored(key[1], scores, 0, {})
+    one = Scored(attack=key[1], scores=scores, undefined=0, controls={})
     try:
         (found,) = judge(design, dealt, [one], seed=seed, draws=draws, permutations=draws - 1)
     except Undefined as reason:

@@ -105,7 +105,7 @@ def observed(seed: int, rows: np.ndarray | None = None) -> Observed:
     tokens = [rng.normal(-2, 1, 3) for _ in OWNERS]
     kept = set(range(len(OWNERS)) if rows is None else rows.tolist())
     tokens = [row if n in kept else np.zeros(0) for n, row in enumerate(tokens)]
-    return Observed(tokens, *[None] * 4, population=[])  # type: ignore[arg-type]
+    return Observed(logprobs=tokens)
 
 
 def test_members_are_never_sampled() -> None:

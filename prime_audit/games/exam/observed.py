@@ -26,7 +26,7 @@ BEHIND: Mapping[str, str] = {
 """Signal an attack may need → the observed field it is made of; all others come with every pass."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Observed:
     """One model's pass over the pool: a row each, float64 [T] arrays; absent fields were not observed.
 
@@ -34,11 +34,11 @@ class Observed:
     """
 
     logprobs: Rows
-    mu: Rows
-    sigma: Rows
-    lower_logprobs: Rows
-    prefix_logprobs: Rows
-    population: Rows
+    mu: Rows = ABSENT
+    sigma: Rows = ABSENT
+    lower_logprobs: Rows = ABSENT
+    prefix_logprobs: Rows = ABSENT
+    population: Rows = ()
     """Log-probabilities of the known non-members."""
 
     @classmethod
@@ -47,9 +47,9 @@ class Observed:
         own = found[:rows]
         moments = bool(own) and own[0].mu is not None
         return cls(
-            [o.logprobs[0] for o in own],
-            [_known(o.mu) for o in own] if moments else ABSENT,
-            [_known(o.sigma) for o in own] if moments else ABSENT,
+            logprobs=[o.logprobs[0] for o in own],
+            mu=[_known(o.mu) for o in own] if moments else ABSENT,
+            sigma=[_known(o.sigma) for o in own] if moments else ABSENT,
             **{
                 name: [o.logprobs[1 + extras.index(name)] for o in own] if name in extras else ABSENT
                 for name in ("lower_logprobs", "prefix_logprobs")

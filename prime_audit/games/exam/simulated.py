@@ -81,7 +81,8 @@ def simulated(
         scores[name] = told
         controls["base"][name], controls["length_only"][name] = plain, length[rows]
         controls["similarity_only"][name] = np.append(near, np.ones(people - SHARERS))[owner[rows]]
-    return Trial(game, dealt, Scored("simulated", scores, 0, controls))
+    scored = Scored(attack="simulated", scores=scores, undefined=0, controls=controls)
+    return Trial(game, dealt, scored)
 
 
 def items(seed: int) -> Iterator[tuple[Pool, Audited]]:

@@ -263,7 +263,10 @@ def _pass(folder: Path, content: Mapping[str, Any], pools: Mapping[str, Pool]) -
         for name in part["fields"]:
             found[name] = _unpacked(tensors[name], tensors[f"{name}.offsets"], len(models))
     columns = [found.get(name, [[] if name == "population" else ABSENT] * len(models)) for name in FIELDS]
-    seen = {target: Observed(*own) for target, *own in zip(models, *columns, strict=True)}
+    seen = {
+        target: Observed(**dict(zip(FIELDS, own, strict=True)))
+        for target, *own in zip(models, *columns, strict=True)
+    }
     return Pass(
         kind=content["kind"],
         pool=content["pool"],
