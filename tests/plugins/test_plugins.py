@@ -174,7 +174,7 @@ def test_a_plugins_version_is_listed_and_loaded(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1\n", "marks no function with @method(...) or @attack(...); mark one"),
+        ("x = 1\n", "marks no function with @method(...) or @attack(...) or @game(...); mark one"),
         (ATTACK + ATTACK.replace("def score", "def other"), "marks 2 functions with @attack; mark one"),
         (
             ATTACK.replace("logprobs", "logprob", 1),
