@@ -35,7 +35,7 @@ class TrainingBranch(Branch):
         As an embedding: the gradient of an index adds up in any order where threads share the work.
         """
         param = self._params[place]
-        return embedding(self._rows, param.flatten(1)).unflatten(1, param.shape[1:])
+        return embedding(self._rows, param.flatten(1)).view(-1, *param.shape[1:])
 
 
 class LoraBranch(TrainingBranch):

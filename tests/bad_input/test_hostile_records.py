@@ -17,7 +17,7 @@ from prime_audit.games.exam.stored import FOLDER, _digest, write_exam
 from prime_audit.io.markup import visible
 from prime_audit.report.from_record import render_all
 from tests.boards.invented import BOARD, board_at, run_at, run_record
-from tests.test_stored import exam
+from tests.games.test_stored import exam
 
 from .helpers import Say, one_line
 from .test_hostile_names import require_harmless

@@ -86,7 +86,7 @@ def test_the_second_waits_says_so_and_reads(tmp_path: Path, monkeypatch: pytest.
     assert second.texts(KEY, lambda: pytest.fail("made twice")) == ["made once"]
     maker.join()
     me = f"process {os.getpid()}"
-    assert lines == [f"cache: {me} is making texts {KEY[:12]} (LaMP-4 · answer); waiting to read it"]
+    assert lines == [f"cache: {me} is computing texts {KEY[:12]} (LaMP-4 · answer); waiting to read it"]
     assert (first.tally.made, second.tally.made, second.tally.read) == (1, 0, 1)
     assert rubbish(tmp_path) == []
 

@@ -23,7 +23,7 @@ from prime_audit.io.terminal import _Harmless
 from prime_audit.report import frontier, page, text
 from prime_audit.report.from_record import sheet_of
 from tests.boards.invented import BOARD, board_at, run_at, run_record
-from tests.test_stored import exam
+from tests.games.test_stored import exam
 
 from .attempt import Target
 from .mutate import PART

@@ -131,7 +131,7 @@ def test_other_weights_are_refused(copy: Path) -> None:
     ("words", "message"),
     [
         ({"attacks": "los"}, "did you mean loss"),
-        ({"attacks": ""}, "name one at least"),
+        ({"attacks": ""}, "pass at least one"),
         ({"attacks": "loss", "games": "papper"}, "did you mean paper"),
     ],
 )
