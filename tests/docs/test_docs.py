@@ -26,7 +26,7 @@ from prime_audit.settings import SETTINGS
 from tests.docs.examples import PAGES, ROOT, example, python_blocks
 
 TESTED = {"first.py", "median.py", "halving.py", "short_items.py", "catalog.py"}
-"""Examples that a test runs: here, in test_run_account.py, and in studies/test_catalog.py."""
+"""Examples that a test runs: here, in tests/runs/test_run_account.py, and in tests/studies/test_catalog.py."""
 
 
 # -- the site ----------------------------------------------------------------------------------------------
