@@ -119,7 +119,6 @@ def test_a_score_that_knows_the_members_fails_where_there_is_no_leak(tmp_path: P
 
 
 def test_a_slow_attack_fails_on_its_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prime_audit.authoring import doctor
 
     monkeypatch.setattr("prime_audit.authoring.doctor_attack.SLOW", 1e-9)
     assert list(failed(examine("loss"))) == ["cost"]
