@@ -144,7 +144,7 @@ def test_the_command_says_a_line_a_check(tmp_path: Path, say: Callable[..., Any]
     assert len([line for line in ill.out.splitlines() if line.startswith("FAIL")]) == 1
     unknown = say("doctor", "oppuu")
     assert (unknown.code, unknown.out) == (2, "")
-    assert unknown.err == "prime-audit: unknown attack or method 'oppuu': did you mean oppu?\n"
+    assert unknown.err == "prime-audit: unknown name 'oppuu': did you mean oppu?\n"
     file.write_text("import nothing_of_the_kind\n@attack(", encoding="utf-8")
     broken = say("doctor", "mine", "--plugin", file)
     assert broken.code == 1

@@ -91,7 +91,7 @@ def test_the_adapted_base_alone_and_fronts(
     run, cache = done
     target = targets(run)[0]
     export(run.path, target, "rag", tmp_path / "rag", cache=cache)
-    base = asked_of(run, None, UNMERGED)
+    base = asked_of(run, None, UNMERGED, "base")
     assert plain.gap(plain.with_adapter(tmp_path / "rag"), base) < 1e-4
     assert plain.gap(plain.model(), base) > 1e-2  # the adaptation is in it
     card = (tmp_path / "rag" / "README.md").read_text(encoding="utf-8")
