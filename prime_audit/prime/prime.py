@@ -24,7 +24,7 @@ PARAMS = (
     Param("optimizer", "cma", "nevergrad's CMA, NGOpt, NgIohTuned or TBPSA", tuple(OPTIMIZERS)),
     Param("budget", "preset:prime.budget", "candidates evaluated per target"),
     Param("k", "preset:prime.k", "most similar sharers merged (Eq. 5)"),
-    Param("share", "preset:prime.share", "share of the target's last examples that the search looks at"),
+    Param("share", "preset:prime.share", "share of the target's last examples that the search reads"),
     Param(
         "granularity",
         "module",
