@@ -37,8 +37,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Replace what a docstring gets only when it is imported, the keywords of ``compare()``; drop Sphinx's roles."""
-    html = html.replace("{options}", 'see <a href="#options">Options</a>.')
+    """Drop Sphinx's roles."""
     return re.sub(r":(?:func|class|meth|mod|data|attr):(?=<code|`)", "", html)
 
 
@@ -54,8 +53,15 @@ def options() -> str:
 
 
 def commands() -> str:
-    """Write every command: usage, help, examples, options."""
-    return "\n\n".join(_command(cli, click.Context(cli, info_name="prime-audit"), 2))
+    """Write a table of the commands, then each: usage, help, examples, options."""
+    context = click.Context(cli, info_name="prime-audit")
+    found = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    rows = [
+        (f"[`{name}`](#prime-audit-{name})", _escaped(one.get_short_help_str(80)))
+        for name, one in found.items()
+        if one
+    ]
+    return "\n\n".join([_table(("Command", "What it does"), rows), *_command(cli, context, 2)])
 
 
 def _command(command: click.Command, context: click.Context, level: int) -> Iterator[str]:

@@ -40,9 +40,7 @@ class Privacy:
 
     def __post_init__(self) -> None:
         if not self.epsilon > 0 or not 0 < self.clip < math.inf:
-            raise UserError(
-                f"ε {self.epsilon:g} and clip {self.clip:g}: give an ε and a clip above 0"
-            )
+            raise UserError(f"ε {self.epsilon:g} and clip {self.clip:g}: give an ε and a clip above 0")
         if self.delta is not None and not 0 < self.delta < 1:
             raise UserError(f"δ {self.delta:g}: give a δ between 0 and 1, for example {DELTA:g}")
 
