@@ -55,7 +55,7 @@ PARTS: Mapping[str, Part] = {
     # Clusters of users.
     "sharers": Part(("community/sharers.py",), ("scikit-learn", "numpy", "scipy")),
     # Trimmed and united adapters.
-    "trim": Part(("community/trim.py", "seeds.py"), ("torch", "numpy")),
+    "trim": Part(("community/trim.py", "engine/rules.py", "seeds.py"), ("torch", "numpy")),
     # PriME's searches: candidates, and the objective that scores answers.
     "search": Part(
         ("prime/objective.py", "prime/search.py", "lamp/metrics.py", "lamp/tasks.py"),

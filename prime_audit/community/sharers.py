@@ -39,9 +39,8 @@ def cluster_users(embeddings: np.ndarray, clusters: int, seed: int) -> np.ndarra
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # fewer distinct users than clusters: some stay empty
+        # With fewer distinct users than clusters some stay empty.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         means = KMeans(min(clusters, len(embeddings)), n_init=10, max_iter=3000, random_state=seed % 2**32)
         return np.asarray(means.fit_predict(embeddings))
 

@@ -6,12 +6,11 @@ answers cached by earlier runs are used. Games run with a few resamples, and the
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -79,10 +78,6 @@ class Forecast:
     """Predicted peak on the GPU; null without one."""
     failures: tuple[str, ...] = ()
     """What failed here and would fail in the run, one line each."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return asdict(self)
 
 
 def forecast(
@@ -273,11 +268,6 @@ def lines(found: Forecast) -> Sequence[list[str]]:
         for w in found.work
         if w.seconds >= 0.05 or w.requests
     ]
-
-
-def dumped(found: Forecast) -> str:
-    """Return a forecast as JSON."""
-    return json.dumps(found.to_json(), ensure_ascii=False)
 
 
 def headline(found: Forecast) -> str:

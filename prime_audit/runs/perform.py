@@ -67,8 +67,17 @@ def perform(
     """
     found, began, plugins = Findings(), code(), _plugins(plan)
     for task, data in datasets.items():
-        one = (kind or TaskRun)(plan, TASKS[task], data, base, readers, store, ledger, found)
-        one.lost = {(c.core, c.chunk): why for c, why in (lost or {}).items() if c.task == task}
+        one = (kind or TaskRun)(
+            plan=plan,
+            task=TASKS[task],
+            data=data,
+            base=base,
+            readers=readers,
+            store=store,
+            ledger=ledger,
+            found=found,
+            lost={(c.core, c.chunk): why for c, why in (lost or {}).items() if c.task == task},
+        )
         one.run()
     halved = {fit.what: fit.halved for fit in (*base.fits.values(), *readers.fits()) if fit.halved}
     for what, n in halved.items():

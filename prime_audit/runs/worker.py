@@ -48,9 +48,16 @@ class Worker:
     def prepare(self, task: str) -> None:
         """Adapt the base to a task and build its community; adapters are cached for all its cells."""
         if self._now is None or self._now.task.name != task:
-            self._now, data, found = None, self.datasets[task], Findings()
+            self._now = None
             begun = TaskRun(
-                self.plan, TASKS[task], data, self.base, self.readers, self.store, self.ledger, found
+                plan=self.plan,
+                task=TASKS[task],
+                data=self.datasets[task],
+                base=self.base,
+                readers=self.readers,
+                store=self.store,
+                ledger=self.ledger,
+                found=Findings(),
             )
             begun.prepare()
             self._now = begun  # not before: a task that failed half-way is prepared again
