@@ -13,14 +13,17 @@ from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.prompts import Example, adaptation_examples, history_examples, query_examples
 from prime_audit.lamp.tasks import TASKS, Task, find_task
+from prime_audit.plan.options import named
 from prime_audit.plugins import Attack, Game, Method
 from prime_audit.plugins.contracts import first_line
 from prime_audit.plugins.loading import Plugin, find, load_run_settings, read_params
 from prime_audit.settings import Settings, presets
 
+PRESET: str = named("preset").default
+
 
 def description(
-    name: str, plugins: Sequence[Path] = (), preset: str = "laptop", overrides: Sequence[str] = ()
+    name: str, plugins: Sequence[Path] = (), preset: str = PRESET, overrides: Sequence[str] = ()
 ) -> str:
     """Describe a plugin, a task, a preset, or ``settings``; UserError with the nearest names otherwise."""
     settings = load_run_settings(preset, overrides, plugins)
@@ -137,7 +140,7 @@ def user_prompts(
     user: str,
     method: str,
     split: str = "query",
-    preset: str = "laptop",
+    preset: str = PRESET,
     overrides: Sequence[str] = (),
     seed: int = 0,
     plugins: Sequence[Path] = (),

@@ -44,6 +44,8 @@ class Option:
     """Whether it decides what is run: part of a record's ``spec`` and of ``config.toml``."""
     python: bool = True
     """Whether ``compare()`` takes it; False: only the command line and config files."""
+    unless: str = ""
+    """The option that, on the command line, overrides this one in a config file."""
     commands: tuple[str, ...] = RUN
     """The commands that run something and take it."""
 
@@ -110,7 +112,7 @@ OPTIONS: list[Option] = [
            help="Folder for the results."),
     Option(name="cache", kind=Folder(), default="default", default_text="~/.cache/prime-audit",
            commands=STUDY, help="Folder of the cache: trained adapters, answers, signals."),
-    Option(name="no-cache", kind=Flag(), default=False, python=False, commands=STUDY,
+    Option(name="no-cache", kind=Flag(), default=False, python=False, unless="cache", commands=STUDY,
            help="Compute everything; read and write no cache."),
     Option(name="executor", default="local", metavar="[local|ray]", commands=("compare",),
            help="What does the work: this process, or the workers of a Ray cluster."),

@@ -129,7 +129,7 @@ def test_functions_take_nothing_else() -> None:
 
 @pytest.mark.parametrize("row", [r for r in OPTIONS if r.commands != ("study",)], ids=lambda row: row.name)
 def test_commands_with_an_option_of_this_name_have_it_from_the_row(row: Option) -> None:
-    own = {("attack", "attacks"), ("attack", "games"), ("data", "strict")}  # another meaning or default
+    own = {("data", "strict")}  # another meaning
     with click.Context(cli) as context:
         for name in cli.list_commands(context):
             command = cli.get_command(context, name)
