@@ -127,8 +127,7 @@ class Trainer:
 
     @property
     def _tokens(self) -> int:
-        tokens: int = self.settings.get("train_tokens", self.task)
-        return tokens
+        return int(self.settings.get("train_tokens", self.task))
 
     def _note(self, key: str, owners: Sequence[str], made: Mapping[str, Adapter]) -> None:
         """Remember where a training's adapters are in the cache."""

@@ -36,6 +36,7 @@ from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, loaded
 from prime_audit.runs.perform import open_all, perform, write
 from prime_audit.runs.task import TaskRun
+from prime_audit.runs.worker import Worker
 
 T = TypeVar("T")
 FEW, MORE = Effort(20, 20), Effort(80, 80)
@@ -96,7 +97,16 @@ def forecast(
     rehearsal = _ready(plan, datasets, base, readers, cache, tell)
     ledger.rehearsal, ledger.store = rehearsal, _ReadOnly(cache, base.spent, base.codec.cuts)
     start, shared = time.perf_counter(), ledger.spent
-    record, found = perform(plan, datasets, base, readers, ledger.store, ledger, "plan", _Rehearsed)
+    worker = Worker(
+        plan=plan,
+        datasets=datasets,
+        base=base,
+        readers=readers,
+        store=ledger.store,
+        ledger=ledger,
+        kind=_Rehearsed,
+    )
+    record, found = perform(worker, "plan")
     with tempfile.TemporaryDirectory() as folder:
         write(RunFolder.create(Path(folder) / "run", content_key(plan.spec())), record, found)
     between = time.perf_counter() - start - (ledger.spent - shared)
