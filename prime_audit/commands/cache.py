@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prime_audit.commands.options import examples, shared
-from prime_audit.commands.printing import cache_of
+from prime_audit.commands.options import shared
+from prime_audit.commands.printing import about, cache_of
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import print_table, say
 
@@ -50,15 +50,14 @@ root_option = click.option(
 )
 
 
-@click.group(
-    short_help="List, verify or shrink the cache.",
-    epilog=examples("cache ls", "cache prune --older 30d --keep 10GB"),
-)
+@about("List, verify or shrink the cache.", "cache ls", "cache prune --older 30d --keep 10GB")
+@click.group()
 def command() -> None:
     """List, verify or shrink the cache: trained adapters, answers, signals."""
 
 
-@command.command(short_help="List what the cache holds.", epilog=examples("cache ls", "cache ls --json"))
+@about("List what the cache holds.", "cache ls", "cache ls --json")
+@command.command()
 @root_option
 @shared("json")
 def ls(root: Path | None, as_json: bool) -> None:
@@ -80,10 +79,8 @@ def ls(root: Path | None, as_json: bool) -> None:
     say(f"{root}: {_count(len(found), 'entry')}, {_size(sum(one.bytes for one in found))}")
 
 
-@command.command(
-    short_help="Read every entry and name the damaged ones.",
-    epilog=examples("cache verify", "cache verify --repair"),
-)
+@about("Read every entry and name the damaged ones.", "cache verify", "cache verify --repair")
+@command.command()
 @root_option
 @click.option("--repair", is_flag=True, help="Set damaged entries aside; the next run recomputes them.")
 def verify(root: Path | None, repair: bool) -> None:
@@ -100,10 +97,12 @@ def verify(root: Path | None, repair: bool) -> None:
     say(f"{root}: {_count(sum(1 for _ in entries(root)), 'entry')}, all whole")
 
 
-@command.command(
-    short_help="Remove old entries and leftovers of killed runs.",
-    epilog=examples("cache prune", "cache prune --older 30d --keep 10GB --dry-run"),
+@about(
+    "Remove old entries and leftovers of killed runs.",
+    "cache prune",
+    "cache prune --older 30d --keep 10GB --dry-run",
 )
+@command.command()
 @root_option
 @click.option(
     "--older",

@@ -8,14 +8,16 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import examples, shared
+from prime_audit.commands.options import shared
+from prime_audit.commands.printing import about
 from prime_audit.io.terminal import print_table, say
 
 
-@click.command(
-    short_help="Measure the auditor: false alarms, power, ε bounds.",
-    epilog=examples("calibrate --nulls 200 --dp-modules 20 --out calibration"),
+@about(
+    "Measure the auditor: false alarms, power, ε bounds.",
+    "calibrate --nulls 200 --dp-modules 20 --out calibration",
 )
+@click.command()
 @click.option("--nulls", default=200, show_default=True, help="Simulated audits of each kind.")
 @click.option(
     "--dp-modules", default=0, show_default=True, help="Modules to train with DP-SGD, at ε 1 and 8 each."

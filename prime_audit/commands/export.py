@@ -8,16 +8,17 @@ from typing import Any
 import click
 
 from prime_audit.commands import completing
-from prime_audit.commands.options import examples, shared, task_option
-from prime_audit.commands.printing import cache_of
+from prime_audit.commands.options import shared, task_option
+from prime_audit.commands.printing import about, cache_of
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import say
 
 
-@click.command(
-    short_help="Write a target's model as one PEFT adapter.",
-    epilog=examples("export runs/first --target u012 --method prime --out u012_prime"),
+@about(
+    "Write a target's model as one PEFT adapter.",
+    "export runs/first --target u012 --method prime --out u012_prime",
 )
+@click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--target", required=True, metavar="ID", help="The user whose model is written.")
 @click.option(

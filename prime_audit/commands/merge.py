@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-from prime_audit.commands.options import examples
+from prime_audit.commands.printing import about
 from prime_audit.engine.rules import DEFAULT, RULES, explained
 from prime_audit.io.terminal import say
 
 
-@click.command(
-    short_help="Merge PEFT adapters into one PEFT adapter.",
-    epilog=examples("merge ann bob --weights 0.5,0.5 --out merged"),
-)
+@about("Merge PEFT adapters into one PEFT adapter.", "merge ann bob --weights 0.5,0.5 --out merged")
+@click.command()
 @click.argument("adapters", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--weights",
