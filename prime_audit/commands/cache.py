@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prime_audit.commands.options import shared
-from prime_audit.commands.printing import about, cache_of
+from prime_audit.commands.printing import PATH, about, cache_of
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import print_table, say
 
@@ -45,7 +45,7 @@ def _amount(option: str, units: dict[str, int], example: str) -> Callable[..., f
 root_option = click.option(
     "--cache",
     "root",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of the cache.  [default: ~/.cache/prime-audit]",
 )
 

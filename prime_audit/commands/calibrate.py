@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from prime_audit.commands.options import shared
-from prime_audit.commands.printing import about
+from prime_audit.commands.printing import PATH, about
 from prime_audit.io.terminal import print_table, say
 
 
@@ -24,12 +23,10 @@ from prime_audit.io.terminal import print_table, say
 )
 @click.option(
     "--run",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A finished run whose stored signals are audited too.  [default: a run on a small world]",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for calibration.json and calibration.md."
-)
+@click.option("--out", type=PATH, help="Folder for calibration.json and calibration.md.")
 @shared("seed", "json")
 def command(as_json: bool, **options: Any) -> None:
     """Measure the auditor itself: false alarms, power, and ε bounds against known ε."""

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from prime_audit.commands.options import shared, task_option
-from prime_audit.commands.printing import about
+from prime_audit.commands.printing import PATH, about
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import print_table, say
 
@@ -21,7 +21,7 @@ def command() -> None:
 
 @about("Count users and items; report every defect.", "data check my_data --task LaMP-4")
 @command.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PATH)
 @task_option
 @click.option("--strict", is_flag=True, help="End with exit code 2 if there is any defect.")
 @shared("json")
@@ -44,9 +44,9 @@ def check(path: Path, task: str | None, strict: bool, as_json: bool) -> None:
     "Turn plain items into a data folder with a split.", "data import items.jsonl --task LaMP-4 --out my_data"
 )
 @command.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--task", required=True, metavar="T", help="The task of the items, for example LaMP-4.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--out", required=True, type=PATH, help="Folder to write.")
 @click.option(
     "--targets",
     type=click.IntRange(1),
@@ -78,7 +78,7 @@ def import_(file: Path, task: str, out: Path, targets: int, adapt_share: float, 
 @about("Write the users of the built-in world.", "data world --task LaMP-2 --out world")
 @command.command()
 @click.option("--task", required=True, metavar="T", help="The task, for example LaMP-2.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Parent of the task's folder.")
+@click.option("--out", required=True, type=PATH, help="Parent of the task's folder.")
 @click.option(
     "--layout",
     type=click.Choice(["perpcs", "official"]),

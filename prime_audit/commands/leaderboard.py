@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from prime_audit.commands.options import shared
-from prime_audit.commands.printing import about, show_rows
+from prime_audit.commands.printing import PATH, about, show_rows
 from prime_audit.io.terminal import say
 
 home_option = click.option(
     "--home",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("leaderboards"),
     show_default=True,
     help="The folder that holds the boards.",
@@ -71,7 +71,7 @@ def build(home: Path, names: tuple[str, ...], check: bool) -> None:
     "File a run on a board and rebuild the board.", "leaderboard add runs/first --board world --method prime"
 )
 @command.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option("--board", required=True, metavar="B", help="The board.")
 @click.option(
     "--method",
@@ -99,8 +99,8 @@ def add(run: Path, board: str, methods: tuple[str, ...], home: Path) -> None:
     "Show the results in which two boards or runs differ.", "leaderboard diff leaderboards/world runs/first"
 )
 @command.command()
-@click.argument("one", type=click.Path(path_type=Path))
-@click.argument("other", type=click.Path(path_type=Path))
+@click.argument("one", type=PATH)
+@click.argument("other", type=PATH)
 @shared("json")
 def diff(one: Path, other: Path, as_json: bool) -> None:
     """Show every result in which two boards or runs differ; exit code 1 if there is one."""

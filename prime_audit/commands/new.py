@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from prime_audit.commands.printing import about
+from prime_audit.commands.printing import PATH, about
 from prime_audit.io.terminal import say
 
 
@@ -17,9 +17,7 @@ def command() -> None:
     """Write a working plugin and its test, to start from."""
 
 
-out_option = click.option(
-    "--out", default=".", type=click.Path(path_type=Path), show_default=True, help="Folder to write to."
-)
+out_option = click.option("--out", default=".", type=PATH, show_default=True, help="Folder to write to.")
 
 
 @about("Write a working attack and its test.", "new attack my_attack", "new attack my_attack --out plugins")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from prime_audit.folder import Run
 
 Command = TypeVar("Command", bound=click.Command)
+PATH = click.Path(path_type=Path)
+"""The type of an option or argument that is a file or folder."""
 SOME_FAILED = 3
 """Exit code: a part of the run failed; the other results are there (``failures`` of the record)."""
 

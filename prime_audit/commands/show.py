@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from prime_audit.commands.options import shared
-from prime_audit.commands.printing import about, show_run
+from prime_audit.commands.printing import PATH, about, show_run
 
 
 @about("Print the tables of a finished run.", "show runs/first")
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @shared("json")
 def command(run: Path, as_json: bool) -> None:
     """Print the tables of a finished run."""

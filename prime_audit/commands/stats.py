@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from prime_audit.commands.options import shared
-from prime_audit.commands.printing import about
+from prime_audit.commands.printing import PATH, about
 from prime_audit.io.terminal import print_table, say
 
 
@@ -17,7 +17,7 @@ from prime_audit.io.terminal import print_table, say
     "stats runs/first/scores.jsonl --json",
 )
 @click.command()
-@click.argument("scores", type=click.Path(path_type=Path))
+@click.argument("scores", type=PATH)
 @shared("seed", "json")
 def command(scores: Path, seed: int, as_json: bool) -> None:
     """Compute AUC, intervals, TPR, p-values and ε from membership scores of any tool (CSV or JSONL)."""

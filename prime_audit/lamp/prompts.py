@@ -72,9 +72,8 @@ def question_prompt(
     task: Task, fields: Mapping[str, str], *, history: Sequence[Item] = (), profile: str | None = None
 ) -> str:
     """Write the evaluation prompt of a question (uncut), with profile and history in front."""
-    return _front(
-        profile, history_block([item_text(task, item) for item in history])
-    ) + task.instruction.format(**fields)
+    front = _front(profile, history_block([item_text(task, item) for item in history]))
+    return front + task.instruction.format(**fields)
 
 
 def retrieve(task: Task, fields: Mapping[str, str], items: Sequence[Item], k: int) -> list[Item]:

@@ -73,10 +73,7 @@ def world(task: str, *, seed: int = 0, **given: Any) -> Dataset:
     ``given`` are fields of :class:`Sizes`. The data set's layout and source are ``world``. Users who may share have no
     questions. No user has a profile text.
 
-    Raises
-    ------
-    UserError
-        For an unknown task, a task without tables in the world, or sizes that do not fit together.
+    Raises UserError for an unknown task, a task without tables in the world, and sizes that do not fit together.
     """
     spec = find_task(task)
     if spec.name not in SUBJECTS:
@@ -112,10 +109,8 @@ def write_world(
     creates ``out_dir/<name>/dev_questions.json`` and ``dev_outputs.json``, one record per question. ``sizes`` are
     :func:`world`'s.
 
-    Raises
-    ------
-    UserError
-        For what :func:`world` refuses, an unknown layout, and a folder that is not empty or cannot be written.
+    Raises UserError where :func:`world` does, for an unknown layout, and where the folder is not empty or cannot be
+    written.
     """
     data, row = world(task, seed=seed, **sizes), find_task(task)
     if layout not in _LAYOUTS:
@@ -141,10 +136,7 @@ def require_new(out: Path) -> None:
 def staged(out: Path) -> Iterator[Path]:
     """Yield an empty folder, which becomes ``out`` if the body succeeds and is deleted otherwise.
 
-    Raises
-    ------
-    UserError
-        Where ``out`` is not empty, or cannot be written.
+    Raises UserError where ``out`` is not empty, or cannot be written.
     """
     require_new(out)
     try:
