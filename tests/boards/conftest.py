@@ -16,6 +16,7 @@ from prime_audit.boards.claims import Claim, ClaimResult, evaluate, read_claims
 from prime_audit.record import Comparison, Leak
 from prime_audit.report import page
 from prime_audit.report.sheet import Figure, Judged, Sheet, Source
+from tests import records
 
 from .commands import SEEDS, add
 from .invented import board_at, run_at, run_record
@@ -93,7 +94,7 @@ def leak(figure: Figure) -> Leak:
     assert ci is not None
     word = {"prime:alpha=0.2": "leaks", "perpcs": "confounded"}.get(figure.method, "no leak found")
     why = f"AUC {auc:.3f}, its p 0.007, -0.271 [-0.376, +0.019] to the best control, <b>words</b> at 0.843"
-    return Leak(
+    return records.leak(
         task=figure.task,
         method=figure.method,
         game=str(figure.game),
@@ -104,13 +105,11 @@ def leak(figure: Figure) -> Leak:
         why=why,
         p=0.007,
         p_adjusted=0.014,
-        best_control="bag_of_words",
         over_control=-0.271,
         over_control_ci=(-0.376, 0.019),
         tpr={"0.1": 0.13, "0.01": 0.015, "0.001": None},
         members=1008,
         others=1680,
-        undefined=0,
         undefined_base=2,
         both_sides=3,
         epsilon=0.11,
@@ -122,7 +121,7 @@ def gap(f: Figure) -> Comparison | None:
     """Return an AUC's difference to the unmerged base's; the record of soup holds none."""
     if f.method == "soup:k=3":
         return None
-    return Comparison(
+    return records.comparison(
         task=f.task,
         method=f.method,
         baseline="base",
@@ -130,7 +129,6 @@ def gap(f: Figure) -> Comparison | None:
         difference=f.difference,
         ci=f.difference_ci,
         n=f.n,
-        reason=None,
         game=f.game,
         attack=f.attack,
     )
