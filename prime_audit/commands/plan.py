@@ -11,15 +11,13 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import config_option, examples, run_options
-from prime_audit.commands.printing import SOME_FAILED, cache_of
+from prime_audit.commands.options import config_option, run_options
+from prime_audit.commands.printing import SOME_FAILED, about, cache_of
 from prime_audit.io.terminal import print_table, say
 
 
-@click.command(
-    short_help="Predict a run: stages, cache hits, time, memory.",
-    epilog=examples("plan --methods np,rag,prime --tasks LaMP-2"),
-)
+@about("Predict a run: stages, cache hits, time, memory.", "plan --methods np,rag,prime --tasks LaMP-2")
+@click.command()
 @run_options("plan")
 @config_option
 def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
