@@ -96,18 +96,6 @@ def tpr_at_fpr(members: ArrayLike, others: ArrayLike, fpr: float, *, allow_finer
     return float(np.mean(inside > first_refused))
 
 
-def null_auc_sd(n_members: int, n_others: int) -> float:
-    """Return the standard deviation of the AUC of independent scores without signal: √((P+N+1)/(12PN)).
-
-    Items of one sharer are not independent; for those it is far too small (see ``panels.mean_auc_ci``).
-    """
-    if n_members < 1 or n_others < 1:
-        raise Undefined(
-            f"an AUC needs both sides, but there are {n_members} members and {n_others} non-members"
-        )
-    return float(np.sqrt((n_members + n_others + 1) / (12 * n_members * n_others)))
-
-
 def wins(members: FloatArray, others: FloatArray) -> FloatArray:
     """Count for each member score the lower non-member scores, ties as ½ -> [len(members)]."""
     ordered = np.sort(others)

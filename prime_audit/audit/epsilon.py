@@ -131,11 +131,6 @@ def one_run_p_value(m: int, r: int, v: int, epsilon: float, delta: float = 0.0) 
     return min(1.0, tail + 2 * m * delta * steepest)
 
 
-def one_run_ceiling(m: int, delta: float = 0.0, alpha: float = 0.05) -> float:
-    """Return the largest ``one_run_epsilon`` possible with ``m`` units: all guessed, all right."""
-    return one_run_epsilon(m, m, m, delta, alpha)
-
-
 def _check_alpha(alpha: float) -> None:
     if not 0.0 < alpha < 1.0:
         raise ValueError(f"alpha is between 0 and 1, not {alpha}")

@@ -14,7 +14,7 @@ from scipy.special import betaincinv
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined
 from prime_audit.audit.epsilon import epsilon_bound, epsilon_ceiling
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.mean_auc import TargetScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class _Pool:
 
 
 def split_epsilon(
-    panels: Sequence[Panel], *, seed: int, alpha: float = 0.05, delta: float = 0.0
+    panels: Sequence[TargetScores], *, seed: int, alpha: float = 0.05, delta: float = 0.0
 ) -> EpsilonBound:
     """Lower bound on ε at a threshold chosen on a random half of the sharers and counted on the other.
 
@@ -86,7 +86,7 @@ def split_epsilon(
     )
 
 
-def _pooled(panels: Sequence[Panel]) -> _Pool:
+def _pooled(panels: Sequence[TargetScores]) -> _Pool:
     playable = [panel for panel in panels if panel.playable]
     if not playable:
         raise Undefined("no target has both members and non-members")
