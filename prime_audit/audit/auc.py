@@ -23,14 +23,9 @@ class Undefined(ValueError):  # noqa: N818 - it names a state of the data, not a
 
 
 def as_scores(scores: ArrayLike) -> FloatArray:
-    """Return ``scores`` as floats. NaN is refused: handle missing scores explicitly.
+    """Return one-dimensional ``scores`` as floats; ValueError for another shape or NaN: handle missing scores first.
 
     Infinite scores are allowed: an impossible token has log-probability minus infinity.
-
-    Raises
-    ------
-    ValueError
-        Where ``scores`` is not one-dimensional or contains NaN.
     """
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1:

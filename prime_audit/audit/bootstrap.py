@@ -27,12 +27,8 @@ def percentile_interval(draws: ArrayLike, level: float) -> tuple[float, float]:
     """Return the (1 - level)/2 and (1 + level)/2 quantiles of ``draws``, linear between order statistics.
 
     The plain percentile method respects a statistic's bounds and monotone transforms, and needs no estimate of the
-    error. With few groups it is too narrow, by about √((g-1)/g) for g groups.
-
-    Raises
-    ------
-    ValueError
-        Where a draw is not finite: an interval of the other draws would describe something else.
+    error. With few groups it is too narrow, by about √((g-1)/g) for g groups. ValueError where a draw is not finite:
+    an interval of the other draws would describe something else.
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"a level is between 0 and 1, not {level}")

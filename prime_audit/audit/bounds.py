@@ -46,12 +46,8 @@ def empirical_epsilon(
 ) -> Bound:
     """Bound ε from one attack's ``scores`` by target, by the rule above.
 
-    ``base`` is the same attack's scores from the unmerged base; ``attacks`` shares the error probability.
-
-    Raises
-    ------
-    Undefined
-        Where the game allows no bound, or the data are too few.
+    ``base`` is the same attack's scores from the unmerged base; ``attacks`` share the error probability. Undefined
+    where the game allows no bound, or the data are too few.
     """
     known, alpha = [d for d in dealt if d.target in scores], ALPHA / attacks
     if not design.randomised:

@@ -20,19 +20,9 @@ _EPSILON_LIMIT = 100.0
 
 
 def clopper_pearson(successes: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
-    """Exact interval of a binomial proportion, each side at ``alpha``/2.
+    """Exact interval (lower, upper) in [0, 1] of a proportion, from ``successes`` of ``n`` >= 1 independent trials.
 
-    Parameters
-    ----------
-    successes, n
-        Successes out of ``n`` >= 1 independent trials.
-    alpha
-        One minus the level of the two-sided interval, in (0, 1).
-
-    Returns
-    -------
-    tuple
-        Lower and upper limit, in [0, 1].
+    Each side is at ``alpha``/2, so the interval's level is 1 - ``alpha``.
     """
     _check_alpha(alpha)
     if n < 1:

@@ -44,6 +44,22 @@ def auc_interval(
     * One target whose items belong to one person, or each to a different one: over items (DeLong et al. 1988).
     * Otherwise: the two-way bootstrap over sharers and targets, ``mean_auc_ci``.
 
+    Parameters
+    ----------
+    panels
+        One game per target.
+    n
+        Bootstrap draws; DeLong's interval needs none.
+    seed
+        Of numpy's default generator; the same arguments give the same interval.
+    level
+        Nominal coverage.
+
+    Returns
+    -------
+    Interval
+        Its ``estimate`` has no ``ci``, and the reason, where the data allow none.
+
     Raises
     ------
     Undefined
@@ -67,7 +83,15 @@ def auc_difference(
 ) -> Interval:
     """Mean AUC of ``first`` minus that of ``second``: two scores of the same items, clustered as ``auc_interval``.
 
-    Over items by DeLong's variance of a difference, otherwise on the same draws. Errors as ``mean_auc_difference``.
+    For example the personalised model's scores against those of the unmerged base. Over items by DeLong's variance of
+    a difference, otherwise on the same draws. Arguments and result as ``auc_interval``.
+
+    Raises
+    ------
+    Undefined
+        Where no target has both sides.
+    ValueError
+        Where the two differ in targets, sharers or members, or in their order.
     """
     if [same_game(*pair) for pair in zip(first, second, strict=True)].count(False):
         raise ValueError("the two sets of panels are of different games")
@@ -98,13 +122,7 @@ def _playable(panels: Sequence[TargetScores]) -> list[TargetScores]:
 
 
 def mean_tpr(panels: Sequence[TargetScores], fpr: float) -> float:
-    """Mean over targets of the true-positive rate at ``fpr``.
-
-    Raises
-    ------
-    Undefined
-        Where no target has both sides, or a target has too few non-members for the rate.
-    """
+    """Mean over targets of the true-positive rate at ``fpr``; Undefined where one has too few non-members for it."""
     rates = [tpr_at_fpr(p.scores[p.members], p.scores[~p.members], fpr) for p in _playable(panels)]
     return float(np.mean(rates))
 

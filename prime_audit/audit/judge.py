@@ -92,12 +92,8 @@ def judge(
 ) -> list[Judged]:
     """Judge the attacks of one game and method together; ``dealt`` holds the targets it can be played on.
 
-    Where whole sharers are the members, each is one row, with the mean of their items' scores.
-
-    Raises
-    ------
-    Undefined
-        Where no target's game has both sides.
+    Where whole sharers are the members, each is one row, with the mean of their items' scores. Undefined where no
+    target's game has both sides.
     """
     if design.whole:
         scored = [_whole(dealt, one) for one in scored]

@@ -70,13 +70,7 @@ class AucEstimate(Estimate):
 
 
 def target_auc(scores: ArrayLike, member_mask: ArrayLike) -> float:
-    """AUC of one target's items: ``scores`` [items], higher = member; ``member_mask`` [items].
-
-    Raises
-    ------
-    Undefined
-        Where all items are on one side.
-    """
+    """AUC of one target's items: ``scores`` [items], higher = member; ``member_mask`` [items]. Errors as ``auc``."""
     values, mask = as_scores(scores), np.asarray(member_mask, dtype=np.bool_)
     return auc(values[mask], values[~mask])
 
@@ -84,29 +78,11 @@ def target_auc(scores: ArrayLike, member_mask: ArrayLike) -> float:
 def mean_auc_ci(
     panels: Sequence[TargetScores], *, n: int = 1000, seed: int, level: float = 0.95
 ) -> AucEstimate:
-    """Mean over targets of the per-target AUC, with its two-way percentile interval.
+    """Mean over targets of the per-target AUC, with its two-way percentile interval; arguments as ``auc_interval``.
 
-    Parameters
-    ----------
-    panels
-        One game per target.
-    n
-        Bootstrap draws. Within a draw, a target is left out if its members or its non-members all have multiplicity
-        zero. A draw that leaves no target is drawn again and counted in ``redrawn``.
-    seed
-        Of numpy's default generator; the same arguments give the same interval.
-    level
-        Nominal coverage.
-
-    Returns
-    -------
-    AucEstimate
-        Without interval where one of the sides comes from a single sharer: the draws would not vary it.
-
-    Raises
-    ------
-    Undefined
-        Where no target has both members and non-members.
+    Within a draw, a target is left out if its members or its non-members all have multiplicity zero. A draw that
+    leaves no target is drawn again and counted in ``redrawn``. There is no interval where one of the sides comes from
+    a single sharer: the draws would not vary it. Undefined where no target has both sides.
     """
     return _estimate([panels], n=n, seed=seed, level=level)
 
@@ -121,13 +97,7 @@ def mean_auc_difference(
 ) -> AucEstimate:
     """Mean AUC of ``first`` minus that of ``second``: two scores of the same items, on the same draws.
 
-    For example the personalised model's scores against those of the unmerged base. Arguments, result and errors as
-    ``mean_auc_ci``.
-
-    Raises
-    ------
-    ValueError
-        Where the two differ in targets, sharers or members, or in their order.
+    Arguments and result as ``mean_auc_ci``. ValueError where the two differ in targets, sharers, members or order.
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} panels against {len(second)}")

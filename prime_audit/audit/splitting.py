@@ -59,12 +59,8 @@ def split_epsilon(
     Halves are balanced over sharers that are members, non-members, or both; a sharer is never split. The threshold is
     midway between two scores of the choosing half, where that half's own (L - δ)/U is highest. Counted trials must be
     independent. So each sharer of the other half gives at most one trial per side: one of their rows, drawn by seed
-    over items and targets. If you pass no sharers, the rows must be independent.
-
-    Raises
-    ------
-    Undefined
-        Where a half has no members or no non-members.
+    over items and targets. If you pass no sharers, the rows must be independent. Undefined where a half has no members
+    or no non-members.
     """
     pool = _pooled(panels)
     rng = np.random.default_rng(seed)

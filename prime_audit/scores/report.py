@@ -142,21 +142,10 @@ class ScoresReport:
 def describe_scores(path: str | Path, seed: int = 0, draws: int = 1000) -> ScoresReport:
     """Read scores and compute all figures they carry.
 
-    Parameters
-    ----------
-    path
-        CSV with a head, or JSONL (``.jsonl``, as a run's scores.jsonl). Columns ``score`` (higher = member) and
-        ``member`` (0/1, true/false); optional ``attack``, ``target``, ``sharer``, ``item``, ``task``, ``method``,
-        ``game``. Without sharers a target's items count as one person's; without either, as independent.
-    seed
-        The same file and seed give the same report.
-    draws
-        Bootstrap draws and relabellings.
-
-    Raises
-    ------
-    UserError
-        On a missing column, a score or membership that is none, and an attack with one class only.
+    ``path`` is CSV with a head, or JSONL (``.jsonl``, as a run's scores.jsonl). Columns ``score`` (higher = member) and
+    ``member`` (0/1, true/false); optional ``attack``, ``target``, ``sharer``, ``item``, ``task``, ``method``, ``game``.
+    Without sharers a target's items count as one person's; without either, as independent. ``draws``: bootstrap draws
+    and relabellings. UserError for a missing column, a score or membership that is none, an attack with one class only.
     """
     groups: dict[tuple[tuple[str, ...], str], list[Row]] = {}
     for row in read_scores(Path(path)):
