@@ -11,7 +11,7 @@ from prime_audit.audit.auc import Undefined
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.judge import Judged, judge
 from prime_audit.audit.pool import Pool
-from prime_audit.authoring.check import Check, in_line
+from prime_audit.authoring.check import Check, described, in_line
 from prime_audit.errors import UserError
 from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.simulated import TARGETS, Trial, items, simulated
@@ -33,12 +33,7 @@ EFFORT = {"draws": 100, "permutations": 199}
 
 def examine_game(game: Game) -> list[Check]:
     """Check one game; where it cannot be dealt at all, that is the last line."""
-    said = Check(
-        "described",
-        bool(game.summary and game.source and game.says),
-        game.summary or "no summary",
-        "begin the file with a docstring of one line, and give source= and says= in @game",
-    )
+    said = described(game)
     try:
         queries_of(game)
         dealt = _dealt(game)

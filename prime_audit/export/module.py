@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prime_audit.community.sharers import sharer_of
 from prime_audit.engine.lora import Adapter, layer_of
 from prime_audit.errors import UserError
 from prime_audit.folder import Run
@@ -105,7 +106,7 @@ class Kept:
     def _given(self, origin: Mapping[str, str], folder: Path | None, what: str) -> Adapter:
         from prime_audit.engine.adapters import load_adapter
 
-        base = "adaptation" in what and not what.startswith("sharer:")
+        base = "adaptation" in what and sharer_of(what) is None
         spec = self.model.run.record.spec
         option, key = ("--base-adapter", "base_adapter") if base else ("--sharers", "sharers")
         home = folder or Path(str(spec.get(key)))

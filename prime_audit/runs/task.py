@@ -63,13 +63,13 @@ class TaskRun:
         self.prepare()
         personal = self._personal()
         self._score({spec.label: self._answer(spec, personal[spec.core.label]) for spec in self.plan.methods})
-        self._play(self._examine(personal))
+        self._play(self._examiner(self.chunks, self.plan.methods).examine(personal))
         self._note()
 
     def examine(self) -> Exam:
         """Do no more than what attacks are scored from: build, personalise, query every model."""
         self.prepare()
-        return self._examine(self._personal())
+        return self._examiner(self.chunks, self.plan.methods).examine(self._personal())
 
     def carry_out(self, cell: Cell) -> list[Failure]:
         """Compute one cell, once prepared, and store its results; returns its failures."""
@@ -225,9 +225,6 @@ class TaskRun:
             attempt=self._attempt,
         )
 
-    def _examine(self, personal: Mapping[str, Made]) -> Exam:
-        return self._examiner(self.chunks, self.plan.methods).examine(personal)
-
     # -- results -----------------------------------------------------------------------------------------
 
     def _score(self, answers: Mapping[str, Answers | Failed]) -> None:
@@ -246,13 +243,7 @@ class TaskRun:
         self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
 
     def _compared(
-        self,
-        label: str,
-        own: Answers | Failed,
-        other: str,
-        theirs: Answers | Failed,
-        seed: int,
-        draws: int,
+        self, label: str, own: Answers | Failed, other: str, theirs: Answers | Failed, seed: int, draws: int
     ) -> list[Comparison]:
         if isinstance(own, Failed):
             return utility.failed_comparisons(self.task, label, other, own)

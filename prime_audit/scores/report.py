@@ -18,7 +18,7 @@ from prime_audit.audit.auc import FPRS, Undefined
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.intervals import Over
 from prime_audit.audit.judge import Scored, judge
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import Unit, holm, naive_item_p, unit_of
 from prime_audit.audit.splitting import Bound
 from prime_audit.errors import UserError
@@ -142,21 +142,10 @@ class ScoresReport:
 def describe_scores(path: str | Path, seed: int = 0, draws: int = 1000) -> ScoresReport:
     """Read scores and compute all figures they carry.
 
-    Parameters
-    ----------
-    path
-        CSV with a head, or JSONL (``.jsonl``, as a run's scores.jsonl). Columns ``score`` (higher = member) and
-        ``member`` (0/1, true/false); optional ``attack``, ``target``, ``sharer``, ``item``, ``task``, ``method``,
-        ``game``. Without sharers a target's items count as one person's; without either, as independent.
-    seed
-        The same file and seed give the same report.
-    draws
-        Bootstrap draws and relabellings.
-
-    Raises
-    ------
-    UserError
-        On a missing column, a score or membership that is none, and an attack with one class only.
+    ``path`` is CSV with a head, or JSONL (``.jsonl``, as a run's scores.jsonl). Columns ``score`` (higher = member) and
+    ``member`` (0/1, true/false); optional ``attack``, ``target``, ``sharer``, ``item``, ``task``, ``method``, ``game``.
+    Without sharers a target's items count as one person's; without either, as independent. ``draws``: bootstrap draws
+    and relabellings. UserError for a missing column, a score or membership that is none, an attack with one class only.
     """
     groups: dict[tuple[tuple[str, ...], str], list[Row]] = {}
     for row in read_scores(Path(path)):
@@ -184,7 +173,7 @@ def _figures(
     dealt = [_dealt(target, own) for target, own in by_target.items()]
     scores = {target: np.array([row.score for row in own]) for target, own in by_target.items()}
     game, named = installed_game(rows[0].game), rows[0].sharer is not None
-    panels = [Panel(d.target, scores[d.target], d.owners, d.members) for d in dealt]
+    panels = [TargetScores(d.target, scores[d.target], d.owners, d.members) for d in dealt]
     design = _design(game, panels, named)
     one = Scored(attack=key[1], scores=scores, undefined=0, controls={})
     try:
@@ -231,7 +220,7 @@ def _dealt(target: str, rows: Sequence[Row]) -> Dealt:
     )
 
 
-def _design(game: Game | None, panels: Sequence[Panel], named: bool) -> Design:
+def _design(game: Game | None, panels: Sequence[TargetScores], named: bool) -> Design:
     """Take the named game's design; otherwise, as if membership was drawn. The unit is what the rows allow."""
     known = game.design if game else Design(unit="item", randomised=True, fixed=False)
     if not named:

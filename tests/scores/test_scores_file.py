@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prime_audit.audit.panels import Panel, mean_auc_ci
+from prime_audit.audit.mean_auc import TargetScores, mean_auc_ci
 from prime_audit.audit.permutation import holm
 from prime_audit.errors import UserError
 from prime_audit.scores.report import describe_scores
@@ -29,17 +29,17 @@ def plain(tmp_path: Path, size: int = 120, shift: float = 2.0) -> Path:
     )
 
 
-def panels(targets: int = 3, sharers: int = 8, each: int = 5) -> list[Panel]:
+def panels(targets: int = 3, sharers: int = 8, each: int = 5) -> list[TargetScores]:
     rng = np.random.default_rng(1)
     owner = [f"s{i}" for i in range(sharers) for _ in range(each)]
     coins = [rng.permutation(np.arange(sharers) < sharers // 2) for _ in range(targets)]
     return [
-        Panel(f"t{t}", rng.normal(size=len(owner)) + 2 * np.repeat(c, each), owner, np.repeat(c, each))
+        TargetScores(f"t{t}", rng.normal(size=len(owner)) + 2 * np.repeat(c, each), owner, np.repeat(c, each))
         for t, c in enumerate(coins)
     ]
 
 
-def our_rows(games: list[Panel], attack: str, gain: float = 1.0) -> list[str]:
+def our_rows(games: list[TargetScores], attack: str, gain: float = 1.0) -> list[str]:
     return [
         json.dumps(
             {
