@@ -10,7 +10,7 @@ from typing import Literal
 from prime_audit.errors import UserError
 from prime_audit.plugins.loading import KINDS, available
 
-ATTACK = '''"""{title}: the typical token of the gold, whatever a few surprising ones say."""
+ATTACK = '''"""The typical token of the gold, whatever a few surprising ones say."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_it_keeps_the_contract() -> None:
 '''
 
 
-GAME = '''"""{title}: merged sharers' earlier trained items against their later ones."""
+GAME = '''"""Merged sharers' earlier trained items against their later ones."""
 
 from __future__ import annotations
 

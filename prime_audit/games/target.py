@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Systems(Queries):
     """Targets' whole deployed systems, prompt and model, each queried with its target's own items."""
 
-    name = pool = "target"
+    name = "target"
     stage = "signals (target)"
     shadowed = False  # no other target's system is queried with these items
 
