@@ -104,9 +104,9 @@ load_game = partial(load, Game)
 
 
 @cache
-def installed_game(name: str | None) -> Game | None:
-    """Import one game that is installed; None where there is none of that name."""
-    return load_game(name) if name in available("game") else None
+def known_game(name: str | None, files: tuple[Path, ...] = ()) -> Game | None:
+    """Import one game, installed or of ``files``; None where there is none of that name."""
+    return load_game(name, files) if name in available("game", files) else None
 
 
 def load_run_settings(preset: str, overrides: Sequence[str], files: Iterable[Path] = ()) -> Settings:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prime_audit.plugins.loading import installed_game
+from prime_audit.plugins.loading import known_game
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def note_of(name: str | None, plugins: Mapping[str, Mapping[str, Any]] | None = 
     An older record does not have the design of its games.
     """
     found = (plugins or {}).get(f"game {name}", {})
-    if "randomised" not in found and (game := installed_game(name)):
+    if "randomised" not in found and (game := known_game(name)):
         return GameNote(game.design.randomised, game.says, game.samples)
     says = found.get("says")
     return GameNote(
