@@ -147,7 +147,7 @@ class TaskRun:
         return [spec for spec in self.plan.methods if spec.core.label == core]
 
     def _attempt(
-        self, stage: str, method: str, chunk: Chunk, work: Callable[[], T], attack: str | None = None
+        self, stage: str, method: str | None, chunk: Chunk, work: Callable[[], T], attack: str | None = None
     ) -> T | Failed:
         """Do a part's work; if it fails, log the error."""
         many = len(chunk.community.targets)
