@@ -168,8 +168,8 @@ def settings() -> str:
     rows = []
     for same in zip(*by_preset.values(), strict=True):
         key, _, allowed, means = same[0]
-        rows.append((f"`{key}`", *(value for _, value, _, _ in same), allowed, means))
-    return _table(("Setting", *(f"`{name}`" for name in by_preset), "Allowed", "Meaning"), rows)
+        rows.append((f"`{key}`", means, allowed, *(f"`{value}`" for _, value, _, _ in same)))
+    return _table(("Setting", "Meaning", "Allowed", *(f"`{name}`" for name in by_preset)), rows)
 
 
 def record() -> str:
