@@ -92,6 +92,8 @@ def test_showing_what_is_no_run(say: Say, tmp_path: Path) -> None:
     ):
         (tmp_path / "record.json").write_text(text)
         one_line(say("show", tmp_path), str(tmp_path / "record.json"), part)
+    (tmp_path / "index.html").write_text("<html>")
+    one_line(say("show", tmp_path / "index.html"), "index.html is not a record: pass the --out folder")
 
 
 def test_writing_a_world_where_nothing_can_be_written(say: Say, tmp_path: Path) -> None:

@@ -132,6 +132,11 @@ def test_tasks_in_any_spelling_each_once() -> None:
     ("options", "message"),
     [
         ({"tasks": "LaMP-6"}, "unknown task 'LaMP-6': did you mean"),
+        ({"methods": ""}, "--methods: names no method"),
+        (
+            {"sharer_dp": "epsilon=-1"},
+            "--sharer-dp epsilon=-1: ε -1 and clip 0.1: give an ε and a clip above 0",
+        ),
         ({"attacks": "los"}, "unknown attack 'los': did you mean loss"),
         ({"preset": "paperr"}, "unknown preset 'paperr': did you mean paper?"),
         ({"device": "gpu"}, "--device gpu: give one of auto, cpu, cuda"),

@@ -175,6 +175,7 @@ def test_a_plugins_version_is_listed_and_loaded(
     ("text", "message"),
     [
         ("x = 1\n", "marks no function with any of @method(...), @attack(...), @game(...); mark one"),
+        ("x = 1\ndef f(:\n", "does not import: SyntaxError: invalid syntax (mine.py, line 2)"),
         (ATTACK + ATTACK.replace("def score", "def other"), "marks 2 functions with @attack; mark one"),
         (
             ATTACK.replace("logprobs", "logprob", 1),
