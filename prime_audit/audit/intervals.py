@@ -11,14 +11,7 @@ from scipy.special import ndtri
 
 from prime_audit.audit.auc import FloatArray, Undefined, tpr_at_fpr, wins
 from prime_audit.audit.bootstrap import percentile_interval
-from prime_audit.audit.mean_auc import (
-    AucEstimate,
-    TargetScores,
-    mean_auc_ci,
-    mean_auc_difference,
-    same_game,
-    target_auc,
-)
+from prime_audit.audit.mean_auc import AucEstimate, TargetScores, same_game, target_auc, two_way
 
 Over = Literal["sharers and targets", "targets", "items"]
 """What an interval takes as independent."""
@@ -42,7 +35,7 @@ def auc_interval(
     * All items of each target belong to one person (the target game): bootstrap over targets. The two-way bootstrap
       would count that person's variation twice.
     * One target whose items belong to one person, or each to a different one: over items (DeLong et al. 1988).
-    * Otherwise: the two-way bootstrap over sharers and targets, ``mean_auc_ci``.
+    * Otherwise: the two-way bootstrap over sharers and targets, ``two_way``.
 
     Parameters
     ----------
@@ -65,12 +58,7 @@ def auc_interval(
     Undefined
         Where no target has both sides.
     """
-    over = _over(panels)
-    if over == "items":
-        return Interval(_over_items([panels], level), over)
-    if over == "targets":
-        return Interval(_over_targets([panels], n, seed, level), over)
-    return Interval(mean_auc_ci(panels, n=n, seed=seed, level=level), over)
+    return _interval([panels], n, seed, level)
 
 
 def auc_difference(
@@ -95,12 +83,17 @@ def auc_difference(
     """
     if [same_game(*pair) for pair in zip(first, second, strict=True)].count(False):
         raise ValueError("the two sets of panels are of different games")
-    over = _over(first)
+    return _interval([first, second], n, seed, level)
+
+
+def _interval(sets: Sequence[Sequence[TargetScores]], n: int, seed: int, level: float) -> Interval:
+    """Estimate one set's mean AUC, or the first's minus the second's, by what the data's shape takes as independent."""
+    over = _over(sets[0])
     if over == "items":
-        return Interval(_over_items([first, second], level), over)
+        return Interval(_over_items(sets, level), over)
     if over == "targets":
-        return Interval(_over_targets([first, second], n, seed, level), over)
-    return Interval(mean_auc_difference(first, second, n=n, seed=seed, level=level), over)
+        return Interval(_over_targets(sets, n, seed, level), over)
+    return Interval(two_way(sets, n=n, seed=seed, level=level), over)
 
 
 def _over(panels: Sequence[TargetScores]) -> Over:
@@ -133,7 +126,7 @@ def _over_targets(sets: Sequence[Sequence[TargetScores]], n: int, seed: int, lev
     values = figures[0] - figures[1] if len(sets) > 1 else figures[0]
     drawn = np.random.default_rng(seed).integers(values.size, size=(n, values.size))
     ci = percentile_interval(values[drawn].mean(axis=1), level)
-    return _estimate(sets[0], _playable(sets[0]), values.tolist(), ci, None)
+    return _summary(sets[0], _playable(sets[0]), values.tolist(), ci, None)
 
 
 def _over_items(sets: Sequence[Sequence[TargetScores]], level: float) -> AucEstimate:
@@ -142,26 +135,30 @@ def _over_items(sets: Sequence[Sequence[TargetScores]], level: float) -> AucEsti
     beaten, beaten_by = parts[0] if len(parts) == 1 else (a - b for a, b in zip(*parts, strict=True))
     panel, value = _playable(sets[0])[0], float(beaten.mean())
     if min(beaten.size, beaten_by.size) < 2:
-        return _estimate(sets[0], [panel], [value], None, "an interval needs two items on each side")
+        return _summary(sets[0], [panel], [value], None, "an interval needs two items on each side")
     variance = beaten.var(ddof=1) / beaten.size + beaten_by.var(ddof=1) / beaten_by.size
     reach = float(ndtri((1 + level) / 2) * np.sqrt(variance))
     least = 0.0 if len(parts) == 1 else -1.0
-    return _estimate(sets[0], [panel], [value], (max(least, value - reach), min(1.0, value + reach)), None)
+    return _summary(sets[0], [panel], [value], (max(least, value - reach), min(1.0, value + reach)), None)
 
 
 def _placements(panel: TargetScores) -> tuple[FloatArray, FloatArray]:
-    """Share of non-members below each member [members], and of members above each non-member [others]."""
+    """Share of non-members below each member [members], and of members above each non-member [others].
+
+    The mean of either is the AUC of ``auc.auc``; DeLong's variance needs the parts.
+    """
     inside, outside = panel.scores[panel.members], panel.scores[~panel.members]
     return wins(inside, outside) / outside.size, 1 - wins(outside, inside) / inside.size
 
 
-def _estimate(
+def _summary(
     panels: Sequence[TargetScores],
     playable: Sequence[TargetScores],
     values: Sequence[float],
     ci: tuple[float, float] | None,
     reason: str | None,
 ) -> AucEstimate:
+    """Put the targets' values and their interval into an estimate; the two-way bootstrap fills its own."""
     return AucEstimate(
         value=float(np.mean(values)),
         ci=ci,

@@ -66,7 +66,7 @@ def permutation_test(
     Parameters
     ----------
     panels
-        One game per target. Those without both sides do not count, as in ``mean_auc_ci``.
+        One game per target. Those without both sides do not count, as in ``auc_interval``.
     unit
         See the module's text.
     n
