@@ -94,6 +94,8 @@ class Examination:
     seed: int
     audits: tuple[Audits, ...]
     bounds: tuple[Bounds, ...]
+    left_out: tuple[str, ...]
+    """Installed games that are not examined: they have no ``redraw``."""
     command: str
 
     def to_json(self) -> str:
@@ -112,7 +114,8 @@ class Examination:
         tables = [
             tabulate(rows, headers, tablefmt="pipe", disable_numparse=True) for headers, rows in self.tables()
         ]
-        return "\n\n".join(["# Calibration of the auditor", f"`{self.command}`", NOTE, *tables]) + "\n"
+        out = [f"Not examined, without `redraw`: {', '.join(self.left_out)}."] if self.left_out else []
+        return "\n\n".join(["# Calibration of the auditor", f"`{self.command}`", NOTE, *out, *tables]) + "\n"
 
 
 def calibrate(
@@ -132,6 +135,9 @@ def calibrate(
     """
     if nulls < 1 or dp_modules < 0:
         raise UserError(f"--nulls {nulls}, --dp-modules {dp_modules}: pass at least 1 null and 0 modules")
+    left_out = tuple(name for name in available("game") if load_game(name).redraw is None)
+    if left_out:
+        note(f"not examined, without redraw: {', '.join(left_out)}")
     note("real pass")
     exam = _exam(run, seed)
     note("audits")
@@ -143,7 +149,8 @@ def calibrate(
 
         bounds += dp_bounds(dp_modules, seed, note)
     command = f"prime-audit calibrate --nulls {nulls} --dp-modules {dp_modules} --seed {seed}"
-    found = Examination(seed, tuple(counted), tuple(bounds), command + (f" --run {run}" if run else ""))
+    command += f" --run {run}" if run else ""
+    found = Examination(seed, tuple(counted), tuple(bounds), left_out, command)
     if out is not None:
         _write(out, found)
     return found

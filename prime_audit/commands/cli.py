@@ -74,9 +74,8 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         sys.stderr.close()
         sys.exit(141)
-    except (
-        OSError
-    ) as fault:  # a disk may fill anywhere: below a library's own temporary files, on standard output
+    except OSError as fault:
+        # A disk may fill anywhere: below a library's own temporary files, on standard output.
         if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         where = f"{fault.filename}: " if fault.filename else ""

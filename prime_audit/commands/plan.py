@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from prime_audit.commands.options import config_option, examples, run_options
-from prime_audit.commands.printing import SOME_FAILED, cache_of
+from prime_audit.commands.options import config_option, run_options
+from prime_audit.commands.printing import SOME_FAILED, about, cache_of
 from prime_audit.io.terminal import print_table, say
 
 
-@click.command(
-    short_help="Predict a run: stages, cache hits, time, memory.",
-    epilog=examples("plan --methods np,rag,prime --tasks LaMP-2"),
-)
+@about("Predict a run: stages, cache hits, time, memory.", "plan --methods np,rag,prime --tasks LaMP-2")
+@click.command()
 @run_options("plan")
 @config_option
 def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
@@ -31,13 +31,13 @@ def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -
     import psutil
 
     from prime_audit.api import predict
-    from prime_audit.forecast.forecast import dumped, headline, lines
+    from prime_audit.forecast.forecast import headline, lines
 
     begun = time.time() - psutil.Process().create_time()  # what any command takes to start, imports included
     tell = partial(say, err=True)
     found = predict(cache=None if no_cache else cache_of(cache), start_up=begun, tell=tell, **options)
     if as_json:
-        say(dumped(found))
+        say(json.dumps(asdict(found), ensure_ascii=False))
     else:
         print_table(
             list(lines(found)), ["task", "method", "stage", "requests", "tokens", "cached", "seconds"]

@@ -13,7 +13,8 @@ from prime_audit.community.profile_texts import plain_profile, shown_profile, wr
 from prime_audit.community.store import Store
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
-from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.engine import Engine
+from prime_audit.engine.mixture import Request
 from prime_audit.engine.sampling import Sampling
 from prime_audit.errors import PartError
 from prime_audit.faults import Failed, LostError, first, one_line
@@ -42,7 +43,7 @@ from prime_audit.seeds import seed_of
 T = TypeVar("T")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TaskRun:
     """One task of a run."""
 
@@ -54,7 +55,7 @@ class TaskRun:
     store: Store
     ledger: Ledger
     found: Findings
-    lost: Mapping[tuple[str, int], Lost] = field(default_factory=dict, kw_only=True)
+    lost: Mapping[tuple[str, int], Lost] = field(default_factory=dict)
     """(core, chunk) → why this cell is not tried again."""
 
     def run(self) -> None:
@@ -146,7 +147,7 @@ class TaskRun:
         return [spec for spec in self.plan.methods if spec.core.label == core]
 
     def _attempt(
-        self, stage: str, method: str, chunk: Chunk, work: Callable[[], T], attack: str | None = None
+        self, stage: str, method: str | None, chunk: Chunk, work: Callable[[], T], attack: str | None = None
     ) -> T | Failed:
         """Do a part's work; if it fails, log the error."""
         many = len(chunk.community.targets)

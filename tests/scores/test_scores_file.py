@@ -100,6 +100,20 @@ def test_a_runs_own_scores_give_the_runs_own_figure(tmp_path: Path) -> None:
     assert describe_scores(path, seed=7, draws=200) == report
 
 
+def test_only_a_known_game_says_whether_members_were_drawn(tmp_path: Path) -> None:
+    rows = [json.loads(row) | {"game": "picked"} for row in our_rows(panels(), "loss")]
+    path = write(tmp_path / "scores.jsonl", *map(json.dumps, rows))
+    unknown = describe_scores(path, draws=200)
+    assert unknown.attacks[0].game is None
+    assert any("ε holds only where membership was drawn" in note for note in unknown.notes())
+    text = (
+        '"""Picked."""\nfrom prime_audit.plugins import game\n'
+        '@game(source="a test", says="x", unit="sharer", randomised=False)\ndef picked(audited, pool): ...'
+    )
+    known = describe_scores(path, draws=200, plugins=[write(tmp_path / "picked.py", text)])
+    assert (known.attacks[0].game, known.attacks[0].epsilon) == ("picked", None)
+
+
 def test_targets_without_sharers_are_one_person_each(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     lines = [f"t{t},{rng.normal()},{i % 2}" for t in range(5) for i in range(8)]

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import replace
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict
@@ -113,11 +114,7 @@ class Actor:
         from prime_audit.runs.ledger import Ledger
         from prime_audit.runs.perform import perform
 
-        own, order = self._worker, self._order
-        ledger = Ledger(quiet=True)
-        return perform(
-            own.plan, order.datasets, own.base, own.readers, own.store, ledger, order.command, lost=lost
-        )
+        return perform(replace(self._worker, ledger=Ledger(quiet=True)), self._order.command, lost)
 
     @cached_property
     def _plan(self) -> Plan:
