@@ -71,6 +71,14 @@ class AucEstimate(Estimate):
     """Bootstrap draws in which no target had both sides, and which were redrawn."""
 
 
+def playable(panels: Sequence[TargetScores]) -> list[TargetScores]:
+    """Leave out the targets with one side only; Undefined where none is left."""
+    found = [panel for panel in panels if panel.playable]
+    if not found:
+        raise Undefined("no target has both members and non-members")
+    return found
+
+
 def target_auc(scores: ArrayLike, member_mask: ArrayLike) -> float:
     """AUC of one target's items: ``scores`` [items], higher = member; ``member_mask`` [items]. Errors as ``auc``."""
     values, mask = as_scores(scores), np.asarray(member_mask, dtype=np.bool_)
