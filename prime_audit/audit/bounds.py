@@ -26,7 +26,7 @@ import numpy as np
 from prime_audit.audit.auc import FloatArray, IntArray, Undefined
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.epsilon import one_run_epsilon
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.splitting import Bound, split_epsilon
 
 ALPHA = 0.05
@@ -46,19 +46,15 @@ def empirical_epsilon(
 ) -> Bound:
     """Bound ε from one attack's ``scores`` by target, by the rule above.
 
-    ``base`` is the same attack's scores from the unmerged base; ``attacks`` shares the error probability.
-
-    Raises
-    ------
-    Undefined
-        Where the game allows no bound, or the data are too few.
+    ``base`` is the same attack's scores from the unmerged base; ``attacks`` share the error probability. Undefined
+    where the game allows no bound, or the data are too few.
     """
     known, alpha = [d for d in dealt if d.target in scores], ALPHA / attacks
     if not design.randomised:
         raise Undefined("membership was selected, not drawn: success proves nothing about ε")
     if design.whole:
         return _one_run(known, scores, base, alpha)
-    panels = [Panel(d.target, scores[d.target], d.owners, d.members) for d in known]
+    panels = [TargetScores(d.target, scores[d.target], d.owners, d.members) for d in known]
     found = split_epsilon(panels, seed=seed, alpha=alpha)
     if not design.fixed:
         return found

@@ -11,9 +11,9 @@ from scipy.special import ndtri
 
 from prime_audit.audit.auc import FloatArray, Undefined, tpr_at_fpr, wins
 from prime_audit.audit.bootstrap import percentile_interval
-from prime_audit.audit.panels import (
+from prime_audit.audit.mean_auc import (
     AucEstimate,
-    Panel,
+    TargetScores,
     mean_auc_ci,
     mean_auc_difference,
     same_game,
@@ -34,13 +34,31 @@ class Interval:
     """The independent unit."""
 
 
-def auc_interval(panels: Sequence[Panel], *, n: int = 1000, seed: int, level: float = 0.95) -> Interval:
+def auc_interval(
+    panels: Sequence[TargetScores], *, n: int = 1000, seed: int, level: float = 0.95
+) -> Interval:
     """Mean AUC over targets, with an interval clustered by the owners of the items.
 
     * All items of each target belong to one person (the target game): bootstrap over targets. The two-way bootstrap
       would count that person's variation twice.
     * One target whose items belong to one person, or each to a different one: over items (DeLong et al. 1988).
     * Otherwise: the two-way bootstrap over sharers and targets, ``mean_auc_ci``.
+
+    Parameters
+    ----------
+    panels
+        One game per target.
+    n
+        Bootstrap draws; DeLong's interval needs none.
+    seed
+        Of numpy's default generator; the same arguments give the same interval.
+    level
+        Nominal coverage.
+
+    Returns
+    -------
+    Interval
+        Its ``estimate`` has no ``ci``, and the reason, where the data allow none.
 
     Raises
     ------
@@ -56,11 +74,24 @@ def auc_interval(panels: Sequence[Panel], *, n: int = 1000, seed: int, level: fl
 
 
 def auc_difference(
-    first: Sequence[Panel], second: Sequence[Panel], *, n: int = 1000, seed: int, level: float = 0.95
+    first: Sequence[TargetScores],
+    second: Sequence[TargetScores],
+    *,
+    n: int = 1000,
+    seed: int,
+    level: float = 0.95,
 ) -> Interval:
     """Mean AUC of ``first`` minus that of ``second``: two scores of the same items, clustered as ``auc_interval``.
 
-    Over items by DeLong's variance of a difference, otherwise on the same draws. Errors as ``mean_auc_difference``.
+    For example the personalised model's scores against those of the unmerged base. Over items by DeLong's variance of
+    a difference, otherwise on the same draws. Arguments and result as ``auc_interval``.
+
+    Raises
+    ------
+    Undefined
+        Where no target has both sides.
+    ValueError
+        Where the two differ in targets, sharers or members, or in their order.
     """
     if [same_game(*pair) for pair in zip(first, second, strict=True)].count(False):
         raise ValueError("the two sets of panels are of different games")
@@ -72,7 +103,7 @@ def auc_difference(
     return Interval(mean_auc_difference(first, second, n=n, seed=seed, level=level), over)
 
 
-def _over(panels: Sequence[Panel]) -> Over:
+def _over(panels: Sequence[TargetScores]) -> Over:
     """Return the independent unit, from the shape of the data."""
     playable = _playable(panels)
     alone = all(len(set(panel.sharers)) == 1 for panel in playable)
@@ -83,26 +114,20 @@ def _over(panels: Sequence[Panel]) -> Over:
     return "sharers and targets"
 
 
-def _playable(panels: Sequence[Panel]) -> list[Panel]:
+def _playable(panels: Sequence[TargetScores]) -> list[TargetScores]:
     playable = [panel for panel in panels if panel.playable]
     if not playable:
         raise Undefined("no target has both members and non-members")
     return playable
 
 
-def mean_tpr(panels: Sequence[Panel], fpr: float) -> float:
-    """Mean over targets of the true-positive rate at ``fpr``.
-
-    Raises
-    ------
-    Undefined
-        Where no target has both sides, or a target has too few non-members for the rate.
-    """
+def mean_tpr(panels: Sequence[TargetScores], fpr: float) -> float:
+    """Mean over targets of the true-positive rate at ``fpr``; Undefined where one has too few non-members for it."""
     rates = [tpr_at_fpr(p.scores[p.members], p.scores[~p.members], fpr) for p in _playable(panels)]
     return float(np.mean(rates))
 
 
-def _over_targets(sets: Sequence[Sequence[Panel]], n: int, seed: int, level: float) -> AucEstimate:
+def _over_targets(sets: Sequence[Sequence[TargetScores]], n: int, seed: int, level: float) -> AucEstimate:
     """Bootstrap over targets: of one set of panels, or of the first's values minus the second's."""
     figures = [np.array([target_auc(p.scores, p.members) for p in _playable(panels)]) for panels in sets]
     values = figures[0] - figures[1] if len(sets) > 1 else figures[0]
@@ -111,7 +136,7 @@ def _over_targets(sets: Sequence[Sequence[Panel]], n: int, seed: int, level: flo
     return _estimate(sets[0], _playable(sets[0]), values.tolist(), ci, None)
 
 
-def _over_items(sets: Sequence[Sequence[Panel]], level: float) -> AucEstimate:
+def _over_items(sets: Sequence[Sequence[TargetScores]], level: float) -> AucEstimate:
     """DeLong's interval of one target's AUC, or of the difference of two scores of the same items."""
     parts = [_placements(_playable(panels)[0]) for panels in sets]
     beaten, beaten_by = parts[0] if len(parts) == 1 else (a - b for a, b in zip(*parts, strict=True))
@@ -124,15 +149,15 @@ def _over_items(sets: Sequence[Sequence[Panel]], level: float) -> AucEstimate:
     return _estimate(sets[0], [panel], [value], (max(least, value - reach), min(1.0, value + reach)), None)
 
 
-def _placements(panel: Panel) -> tuple[FloatArray, FloatArray]:
+def _placements(panel: TargetScores) -> tuple[FloatArray, FloatArray]:
     """Share of non-members below each member [members], and of members above each non-member [others]."""
     inside, outside = panel.scores[panel.members], panel.scores[~panel.members]
     return wins(inside, outside) / outside.size, 1 - wins(outside, inside) / inside.size
 
 
 def _estimate(
-    panels: Sequence[Panel],
-    playable: Sequence[Panel],
+    panels: Sequence[TargetScores],
+    playable: Sequence[TargetScores],
     values: Sequence[float],
     ci: tuple[float, float] | None,
     reason: str | None,

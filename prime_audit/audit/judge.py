@@ -15,7 +15,7 @@ from prime_audit.audit.auc import FPRS, FloatArray, Undefined
 from prime_audit.audit.bounds import by_sharer, empirical_epsilon
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.intervals import Over, auc_difference, auc_interval, mean_tpr
-from prime_audit.audit.panels import AucEstimate, Panel
+from prime_audit.audit.mean_auc import AucEstimate, TargetScores
 from prime_audit.audit.permutation import Permutation, holm, permutation_test
 from prime_audit.audit.splitting import Bound
 from prime_audit.audit.verdict import Against, PValues, Verdict, best_control, verdict
@@ -56,7 +56,7 @@ class Judged:
     estimate: AucEstimate
     over: Over
     """What the interval takes as independent."""
-    panels: Sequence[Panel]
+    panels: Sequence[TargetScores]
     """What the figure was computed from: the targets with two sides."""
     controls: Mapping[str, AucEstimate]
     base_difference: AucEstimate | None
@@ -92,12 +92,8 @@ def judge(
 ) -> list[Judged]:
     """Judge the attacks of one game and method together; ``dealt`` holds the targets it can be played on.
 
-    Where whole sharers are the members, each is one row, with the mean of their items' scores.
-
-    Raises
-    ------
-    Undefined
-        Where no target's game has both sides.
+    Where whole sharers are the members, each is one row, with the mean of their items' scores. Undefined where no
+    target's game has both sides.
     """
     if design.whole:
         scored = [_whole(dealt, one) for one in scored]
@@ -126,7 +122,7 @@ def _test(design: Design, dealt: Sequence[Dealt], scored: Scored, seed: int, n: 
     own, base = evenly(known, scored.scores), scored.controls.get("base")
     items = None if any(d.items is None for d in known) else [d.items for d in known]
 
-    def permuted(minus: Sequence[Panel] | None = None) -> Permutation:
+    def permuted(minus: Sequence[TargetScores] | None = None) -> Permutation:
         return permutation_test(own, unit=design.unit, n=n, seed=seed, items=items, minus=minus)  # type: ignore[arg-type]
 
     try:
@@ -136,7 +132,7 @@ def _test(design: Design, dealt: Sequence[Dealt], scored: Scored, seed: int, n: 
         return _Raw(None, None, str(reason))
 
 
-def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Panel]:
+def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[TargetScores]:
     """Panels of the items that may be exchanged: all of a member's against a sample of another's are no match.
 
     A figure of more items is steadier, whatever membership carries; with all of them the test rejects too seldom.
@@ -144,7 +140,9 @@ def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Pan
     return [
         panel
         if d.even is None
-        else Panel(d.target, panel.scores[d.even], np.asarray(d.owners)[d.even].tolist(), d.members[d.even])
+        else TargetScores(
+            d.target, panel.scores[d.even], np.asarray(d.owners)[d.even].tolist(), d.members[d.even]
+        )
         for d in dealt
         for panel in _panels([d], scores)
     ]
@@ -232,16 +230,16 @@ def _whole(dealt: Sequence[Dealt], scored: Scored) -> Scored:
     return replace(scored, scores=averaged(scored.scores), controls=controls)
 
 
-def _panels(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Panel]:
+def _panels(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[TargetScores]:
     """Games with both sides: a target whose coins all fell alike has no AUC."""
     return [
-        Panel(d.target, scores[d.target], d.owners, d.members)
+        TargetScores(d.target, scores[d.target], d.owners, d.members)
         for d in dealt
         if d.target in scores and d.playable
     ]
 
 
-def _tpr(panels: Sequence[Panel], fpr: float, reasons: dict[str, str]) -> float | None:
+def _tpr(panels: Sequence[TargetScores], fpr: float, reasons: dict[str, str]) -> float | None:
     """Mean over targets; None where one of them has too few non-members for so fine a rate."""
     try:
         return mean_tpr(panels, fpr)

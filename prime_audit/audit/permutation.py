@@ -27,7 +27,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, midranks
-from prime_audit.audit.panels import Panel, same_game
+from prime_audit.audit.mean_auc import TargetScores, same_game
 
 Unit = Literal["item-within-sharer", "sharer", "item"]
 _TIE = 1e-12
@@ -53,13 +53,13 @@ class Permutation:
 
 
 def permutation_test(
-    panels: Sequence[Panel],
+    panels: Sequence[TargetScores],
     *,
     unit: Unit,
     n: int = 999,
     seed: int,
     items: Sequence[Sequence[Hashable]] | None = None,
-    minus: Sequence[Panel] | None = None,
+    minus: Sequence[TargetScores] | None = None,
 ) -> Permutation:
     """Test the mean AUC over targets against relabellings of the unit that was randomised.
 
@@ -112,18 +112,13 @@ def permutation_test(
     )
 
 
-def permutation_p(panels: Sequence[Panel], unit: Unit, n: int = 999, *, seed: int) -> float:
-    """One-sided p-value of ``permutation_test``."""
-    return permutation_test(panels, unit=unit, n=n, seed=seed).p
-
-
-def unit_of(panels: Sequence[Panel]) -> Unit:
+def unit_of(panels: Sequence[TargetScores]) -> Unit:
     """Return the unit of a game from its shape: ``sharer`` where every sharer is on one side for every target."""
     whole = all(len(set(p.members[own].tolist())) == 1 for p in panels for own in _own(p).values())
     return "sharer" if whole else "item-within-sharer"
 
 
-def naive_item_p(panels: Sequence[Panel]) -> float:
+def naive_item_p(panels: Sequence[TargetScores]) -> float:
     """One-sided Mann-Whitney p-value as if all items, and all targets, were independent. For comparison only.
 
     Normal approximation with the tie correction. It rejects far too often where items of one sharer are similar.
@@ -227,7 +222,7 @@ def _aucs(table: _Table, shuffle: Shuffle) -> FloatArray:
     return aucs
 
 
-def _by_item(panels: Sequence[Panel], names: Sequence[Sequence[Hashable]]) -> list[_Table]:
+def _by_item(panels: Sequence[TargetScores], names: Sequence[Sequence[Hashable]]) -> list[_Table]:
     tables = []
     for panel, ids in zip(panels, names, strict=True):
         blocks = []
@@ -241,7 +236,7 @@ def _by_item(panels: Sequence[Panel], names: Sequence[Sequence[Hashable]]) -> li
     return tables
 
 
-def _by_sharer(panels: Sequence[Panel], _names: Sequence[Sequence[Hashable]]) -> list[_Table]:
+def _by_sharer(panels: Sequence[TargetScores], _names: Sequence[Sequence[Hashable]]) -> list[_Table]:
     owns = [_own(panel) for panel in panels]
     coins: dict[str, set[bool]] = {}
     for panel, own in zip(panels, owns, strict=True):
@@ -269,7 +264,7 @@ def _by_sharer(panels: Sequence[Panel], _names: Sequence[Sequence[Hashable]]) ->
     return tables
 
 
-def _unowned(panels: Sequence[Panel]) -> list[Panel]:
+def _unowned(panels: Sequence[TargetScores]) -> list[TargetScores]:
     """Take all items of a target for one person's."""
     return [replace(p, sharers=[p.target] * p.scores.size) for p in panels]
 
@@ -287,7 +282,7 @@ def _log_relabellings(tables: Sequence[_Table]) -> float:
     return max(0.0, total) if total > 1e-9 else 0.0
 
 
-def _own(panel: Panel) -> dict[str, IntArray]:
+def _own(panel: TargetScores) -> dict[str, IntArray]:
     """Positions of each sharer's items, by sharer in order of appearance."""
     places: dict[str, list[int]] = {}
     for place, sharer in enumerate(panel.sharers):
@@ -295,7 +290,7 @@ def _own(panel: Panel) -> dict[str, IntArray]:
     return {sharer: np.array(own) for sharer, own in places.items()}
 
 
-def _places(panel: Panel) -> list[int]:
+def _places(panel: TargetScores) -> list[int]:
     """Position of each item among its sharer's."""
     seen: dict[str, int] = {}
     out = []

@@ -43,7 +43,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prime_audit.audit.bootstrap import Estimate
-from prime_audit.audit.panels import AucEstimate
+from prime_audit.audit.mean_auc import AucEstimate
 
 Word = Literal["leaks", "no leak found", "confounded", "too few to say"]
 

@@ -72,12 +72,11 @@ def _by_value(by_task: Mapping[str, str]) -> str:
 
 def _value(settings: Settings, key: str, task: str) -> Any:
     """Return the value in force; of a recipe's settings that the preset leaves out, the recipe's own default."""
-    try:
-        return settings.get(key, task)
-    except KeyError:
-        last = key.rpartition(".")[2]
-        default = next(field.default for field in fields(Recipe) if field.name == last)
-        return default or (0.0 if isinstance(default, float) else None)
+    if (found := settings.find(key, task)) is not None:
+        return found
+    last = key.rpartition(".")[2]
+    default = next(field.default for field in fields(Recipe) if field.name == last)
+    return default or (0.0 if isinstance(default, float) else None)
 
 
 def _word(value: Any) -> str:

@@ -18,13 +18,14 @@ from prime_audit.audit.auc import BoolArray, FloatArray, auc
 from prime_audit.audit.bounds import guesses
 from prime_audit.audit.epsilon import one_run_epsilon
 from prime_audit.calibration.trials import DELTA, Bounds
-from prime_audit.engine.bank import AdapterBank, alone
+from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
-from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.engine import Engine
 from prime_audit.engine.load import load_base, quiet_libraries
-from prime_audit.engine.mixture import BASE, Mixture
+from prime_audit.engine.mixture import BASE, Mixture, Request, alone
 from prime_audit.engine.privacy import Privacy, account
-from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters
+from prime_audit.engine.recipe import Job, LoraShape, Recipe
+from prime_audit.engine.train import train_adapters
 from prime_audit.lamp.prompts import Example, history_examples
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world.world import world

@@ -72,7 +72,9 @@ def ls(root: Path | None, as_json: bool) -> None:
         return
     groups: dict[tuple[str, str, str], list[Listed]] = {}
     for one in found:
-        groups.setdefault((one.task or "", one.stage or "", one.kind), []).append(one)
+        groups.setdefault((one.within.get("task") or "", one.within.get("stage") or "", one.kind), []).append(
+            one
+        )
     rows: list[list[Any]] = [[*group, *_summed(own)] for group, own in sorted(groups.items())]
     if rows:
         print_table(rows, ["task", "stage", "kind", "entries", "size", "made", "last read"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,13 +31,13 @@ def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -
     import psutil
 
     from prime_audit.api import predict
-    from prime_audit.forecast.forecast import dumped, headline, lines
+    from prime_audit.forecast.forecast import headline, lines
 
     begun = time.time() - psutil.Process().create_time()  # what any command takes to start, imports included
     tell = partial(say, err=True)
     found = predict(cache=None if no_cache else cache_of(cache), start_up=begun, tell=tell, **options)
     if as_json:
-        say(dumped(found))
+        say(json.dumps(asdict(found), ensure_ascii=False))
     else:
         print_table(
             list(lines(found)), ["task", "method", "stage", "requests", "tokens", "cached", "seconds"]

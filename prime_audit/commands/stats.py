@@ -18,12 +18,12 @@ from prime_audit.io.terminal import print_table, say
 )
 @click.command()
 @click.argument("scores", type=PATH)
-@shared("seed", "json")
-def command(scores: Path, seed: int, as_json: bool) -> None:
+@shared("seed", "plugin", "json")
+def command(scores: Path, seed: int, plugins: tuple[Path, ...], as_json: bool) -> None:
     """Compute AUC, intervals, TPR, p-values and ε from membership scores of any tool (CSV or JSONL)."""
     from prime_audit.scores.report import describe_scores
 
-    report = describe_scores(scores, seed)
+    report = describe_scores(scores, seed, plugins=plugins)
     if as_json:
         say(report.to_json())
         return

@@ -134,12 +134,8 @@ def make_plan(**options: Any) -> Plan:
     """Check every name and number and decide the run.
 
     ``options`` are the keywords of ``compare()`` that decide what is run (``plan/options.py``). What is named twice is
-    run once, and ``notes`` say so; of methods that do the same (``oppu,oppu:recipe=sharers``) the first is run.
-
-    Raises
-    ------
-    UserError
-        For anything unknown or that does not go together.
+    run once, and ``notes`` say so; of methods that do the same (``oppu,oppu:recipe=sharers``) the first is run. Raises
+    UserError for anything unknown or that does not go together.
     """
     given = filled("make_plan()", options, deciding())
     files = tuple(Path(p) for p in given["plugins"])

@@ -17,15 +17,16 @@ from prime_audit.community.store import content_key
 from prime_audit.errors import UserError
 from prime_audit.folder import Run, RunFolder, write_atomic
 from prime_audit.io.markup import markdown_text, plain
-from prime_audit.plan.options import keywords_of, option_words, require_known
+from prime_audit.plan.options import keywords_of, named, option_words, require_known
 from prime_audit.plan.plan import Plan, default_tasks, make_plan
 from prime_audit.report import table as forms
-from prime_audit.runs.compare import compare
+from prime_audit.runs.compare import CACHE, compare
 from prime_audit.studies.catalog import find_study
 from prime_audit.studies.paired import Test
 from prime_audit.studies.spec import Found, Report, Study
 from prime_audit.studies.usual import report as usual_report
 
+DATA, PRESET = named("data").default, named("preset").default
 SCHEMA = "prime-audit/study/1"
 
 
@@ -48,11 +49,11 @@ def study(
     *,
     models: Sequence[str] = (),
     tasks: str | Sequence[str] | None = None,
-    data: str = "world",
-    preset: str = "laptop",
+    data: str = DATA,
+    preset: str = PRESET,
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
-    cache: str | Path | None = "default",
+    cache: str | Path | None = CACHE,
     quiet: bool = False,
     **options: Any,
 ) -> Finished:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from prime_audit.engine.bank import AdapterBank, Mixture, MixtureBranch, alone, per_site
-from prime_audit.engine.engine import Request
+from prime_audit.engine.bank import AdapterBank, MixtureBranch, per_site
 from prime_audit.engine.lora import Adapter
+from prime_audit.engine.mixture import Mixture, Request, alone
 from prime_audit.engine.rules import RULES, Delta
 
 NAMES = ("ann", "bob", "cem")

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from prime_audit.engine import train as train_module
-from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters
+from prime_audit.engine.recipe import Job, LoraShape, Recipe, count_steps
+from prime_audit.engine.train import train_adapters
 from prime_audit.errors import PartError
 from prime_audit.seeds import rng_of
 

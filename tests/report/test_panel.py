@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
-from prime_audit.audit.panels import AucEstimate
+from prime_audit.audit.mean_auc import AucEstimate
 from prime_audit.audit.verdict import BLIND, PValues, Word, verdict
 from prime_audit.io.markup import markdown_text
 from prime_audit.plan.plan import parse_methods
