@@ -351,7 +351,7 @@ def test_a_class_without_a_name_has_one_of_its_own(mixed: Run, played: tuple[Run
     passes = [p for p in read_exam(mixed.path, "LaMP-4").passes if p.method == "prime"]
     assert [(p.kind, p.pool) for p in passes] == [
         ("modules", "sharers"),
-        ("prime_audit_plugin_own.Own", "prime_audit_plugin_own.Own"),
+        ("prime_audit_plugin_own.Own", "prime_audit_plugin_own.Own items"),
         ("prime_audit_plugin_mine.Mine", "sharers"),
     ]
     assert "LaMP-4: 2 methods were queried" in mixed.record.warnings
