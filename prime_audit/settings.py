@@ -118,6 +118,8 @@ def load_settings(
         task, _, rest = name.partition(".")
         task, key = (task, rest) if task in known["tasks"] else ("", name)
         if key not in SETTINGS.keys() | others.keys():
+            if name.partition(".")[2] in SETTINGS.keys() | others.keys():
+                raise unknown("task", name.partition(".")[0], known["tasks"])
             raise unknown("setting", key, SETTINGS.keys() | others.keys())
         read = others[key] if key not in SETTINGS else partial(_read, known, task, key)
         parsed[name] = read(value, f"--set {text}")

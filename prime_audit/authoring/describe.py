@@ -180,7 +180,7 @@ def user_prompts(
     people = (*dataset.targets, *dataset.adapt, *(dataset.candidates if split == "history" else ()))
     found = next((u for u in people if u.id == user), None)
     if found is None:
-        raise unknown("user who asks" if split == "query" else "user", user, [u.id for u in people])
+        raise unknown("target or adapting user" if split == "query" else "user", user, [u.id for u in people])
     front, profile = specs[0].augment(settings, row.name), plain_profile(row, found)
     shown = shown_profile(row, found, {found.id: profile}, front.wording) if front.profile else None
     examples: list[Example]

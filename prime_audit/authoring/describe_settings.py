@@ -19,13 +19,17 @@ _HOW = (
 
 
 def settings_text(settings: Settings) -> str:
-    """Tabulate every setting: its value in force, what it may be, what it means."""
-    rows = [
+    """Tabulate every setting."""
+    head = f"settings of preset {settings.preset} (of {', '.join(presets())})\n{_HOW}\n\n"
+    return head + _table(settings_rows(settings), ["setting", "value", "allowed", "meaning"])
+
+
+def settings_rows(settings: Settings) -> list[list[str]]:
+    """List every setting: its key, its value in force, what it may be, what it means."""
+    return [
         [key, _in_force(settings, key), _allowed(row, settings, key), row.means]
         for key, row in SETTINGS.items()
     ]
-    head = f"settings of preset {settings.preset} (of {', '.join(presets())})\n{_HOW}\n\n"
-    return head + _table(rows, ["setting", "value", "allowed", "meaning"])
 
 
 def preset_text(name: str) -> str:

@@ -14,7 +14,7 @@ from prime_audit.errors import UserError, unknown
 from prime_audit.io.stopping import Stopped, stopping
 from prime_audit.io.terminal import error_line
 
-CUT_OFF = "the run's folder was not written; rerun the same command to resume from the cache"
+CUT_OFF = "no unfinished output is left; rerun the same command to resume from the cache"
 """Printed where a signal ended a command."""
 COMMANDS = (
     *("compare", "plan", "show", "attack", "study", "leaderboard"),

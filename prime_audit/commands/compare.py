@@ -21,7 +21,7 @@ from prime_audit.commands.printing import about, cache_of, exit_if_failed, show_
 @run_options("compare")
 @config_option
 def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
-    """Run methods and measure what they help and what they leak.
+    """Run methods and measure utility and leakage.
 
     Every method personalises the same base model for the same users; every model answers the same questions and faces
     the same attacks. The run's folder holds the record, tables, a page, a figure, and a config.toml that repeats it.

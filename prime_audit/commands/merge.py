@@ -18,7 +18,7 @@ from prime_audit.io.terminal import say
     "--weights",
     required=True,
     metavar="W,…",
-    help="One number per adapter, for example 0.5,0.3, or a JSON file of [k] or [layers][k] numbers.",
+    help="One number per adapter, for example 0.5,0.3; or a JSON file: one number per adapter, or one row per layer.",
 )
 @click.option("--rule", type=click.Choice([*RULES]), default=DEFAULT, show_default=True, help=explained())
 @click.option("--out", required=True, type=PATH, help="Folder of the merged adapter.")

@@ -21,7 +21,9 @@ from prime_audit.io.terminal import print_table, say
 @run_options("plan")
 @config_option
 def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
-    """Predict what compare would do with the same options: stages, cache hits, time and memory.
+    """Predict what compare would do: stages, cache hits, time and memory.
+
+    It takes the options of compare, except --out, --executor, --address and --workers.
 
     The run is rehearsed with an engine that counts what models would do. The first call measures this machine's speeds
     and stores them in the cache; nothing else is written.

@@ -143,7 +143,9 @@ def make_plan(**options: Any) -> Plan:
     for key in ("preset", "overrides"):
         del given[key]
     tasks = default_tasks(given["data"]) if given["tasks"] is None else _tasks(given["tasks"])
-    typed = ",".join([REFERENCE, *words(given["methods"])])
+    if not (named := words(given["methods"])):
+        raise UserError("--methods: names no method; write for example --methods np,prime, or leave it out")
+    typed = ",".join([REFERENCE, *named])
     specs = _distinct(parse_methods(typed, files), settings, tasks)
     games = [load_game(game, files).name for game in words(given["games"])]
     attacks = [load_attack(a, files).name for a in words(given["attacks"])]

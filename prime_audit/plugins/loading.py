@@ -208,11 +208,20 @@ def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
         text = path.read_text(encoding="utf-8", errors="replace")
         marks = re.findall(rf"^@(?:\w+\.)*({_MARK})\(", text, re.MULTILINE)
         if not marks:
+            _require_python(path, text)
             words = ", ".join(f"@{kind}(...)" for kind in KINDS)
             raise UserError(f"--plugin {path}: marks no function with any of {words}; mark one")
         if kind in marks:
             found.append(Listed(kind, path.stem, str(path), str(path), *_said(path)))
     return found
+
+
+def _require_python(path: Path, text: str) -> None:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(text, path.name)
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as fault:
+        raise UserError(f"--plugin {path}: does not import: {type(fault).__name__}: {fault}") from None
 
 
 def _said(path: Path) -> tuple[str, int | None]:

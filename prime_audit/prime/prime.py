@@ -25,7 +25,7 @@ PARAMS = (
     Param("optimizer", "cma", "nevergrad's CMA, NGOpt, NgIohTuned or TBPSA", tuple(OPTIMIZERS)),
     Param("budget", "preset:prime.budget", "candidates evaluated per target"),
     Param("k", "preset:prime.k", "most similar sharers merged (Eq. 5)"),
-    Param("share", "preset:prime.share", "share of the target's last examples that the search looks at"),
+    Param("share", "preset:prime.share", "share of the target's last examples that the search reads"),
     Param("granularity", "module", "one weight a sharer (module), or one a decoder layer and sharer",
           ("module", "layer")),
     Param("merge", DEFAULT, f"merge rule; {explained()}", tuple(RULES)),

@@ -61,18 +61,31 @@ def study(
 
     Parameters
     ----------
-    name
-        One of ``catalog.STUDIES``.
-    models
+    name : str
+        A study's name (``prime-audit list studies``).
+    models : sequence of str
         Base models, one table each; by default the study's for this preset, else the preset's.
-    tasks
-        By default the paper's of this study on the built-in world, else the task of the data.
-    out
+    tasks : str or sequence of str, optional
+        By default the study's own tasks on the built-in world, else the task of the data.
+    data : str, default "world"
+        As of :func:`compare`.
+    preset : str, default "laptop"
+        As of :func:`compare`.
+    overrides : sequence of str
+        As of :func:`compare`: ``["clusters=10"]``.
+    out : str or Path, optional
         The study's folder; by default ``studies/NAME-TIME``.
-    cache
-        As of ``compare``; with None the runs share one that is deleted at the end.
-    data, preset, overrides, quiet, options
-        As of ``compare``; methods and games are the study's.
+    cache : str, Path or None, default "default"
+        As of :func:`compare`; with None the runs share one that is deleted at the end.
+    quiet : bool, default False
+        Whether to print no progress.
+    **options
+        The other options of ``prime-audit study``, by keyword. Methods and games are the study's.
+
+    Returns
+    -------
+    Finished
+        The study's ``path``, its ``report``, and ``content``: its ``study.json``.
 
     Raises
     ------
