@@ -23,7 +23,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from prime_audit.audit.auc import FloatArray, IntArray, Undefined
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.epsilon import one_run_epsilon
 from prime_audit.audit.mean_auc import TargetScores
@@ -76,15 +76,19 @@ def _one_run(
     with np.errstate(invalid="ignore"):
         gains = np.concatenate([scores[d.target] - base[d.target] for d in dealt])
     gains = np.nan_to_num(gains, nan=0.0)  # infinite under both models: no evidence
-    coins = np.concatenate([d.members for d in dealt])
+    return coin_bound(gains, np.concatenate([d.members for d in dealt]), alpha=alpha)
+
+
+def coin_bound(gains: FloatArray, coins: BoolArray, *, alpha: float = 0.05, delta: float = 0.0) -> Bound:
+    """Bound ε by one-run auditing of fair ``coins`` [m], guessed from ``gains`` [m]; Undefined below four coins."""
     low, high = guesses(gains)
     right = int((~coins[low]).sum() + coins[high].sum())
     made = low.size + high.size
     if not made:
         raise Undefined(f"{coins.size} coins are too few to guess any")
     return Bound(
-        value=one_run_epsilon(coins.size, made, right, alpha=alpha),
-        ceiling=one_run_epsilon(coins.size, made, made, alpha=alpha),
+        value=one_run_epsilon(coins.size, made, right, delta, alpha),
+        ceiling=one_run_epsilon(coins.size, made, made, delta, alpha),
     )
 
 

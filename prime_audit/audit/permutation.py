@@ -27,7 +27,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, midranks
-from prime_audit.audit.mean_auc import TargetScores, same_game
+from prime_audit.audit.mean_auc import TargetScores, playable, same_game
 
 Unit = Literal["item-within-sharer", "sharer", "item"]
 _TIE = 1e-12
@@ -66,7 +66,7 @@ def permutation_test(
     Parameters
     ----------
     panels
-        One game per target. Those without both sides do not count, as in ``mean_auc_ci``.
+        One game per target. Those without both sides do not count, as in ``auc_interval``.
     unit
         See the module's text.
     n
@@ -124,10 +124,7 @@ def naive_item_p(panels: Sequence[TargetScores]) -> float:
     Normal approximation with the tie correction. It rejects far too often where items of one sharer are similar.
     """
     excess = variance = 0.0
-    playable = [panel for panel in panels if panel.playable]
-    if not playable:
-        raise Undefined("no target has both members and non-members")
-    for panel in playable:
+    for panel in playable(panels):
         inside, total = int(panel.members.sum()), panel.members.size
         ranks = midranks(panel.scores)
         pairs = inside * (total - inside)

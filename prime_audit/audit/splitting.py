@@ -14,7 +14,7 @@ from scipy.special import betaincinv
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined
 from prime_audit.audit.epsilon import epsilon_bound, epsilon_ceiling
-from prime_audit.audit.mean_auc import TargetScores
+from prime_audit.audit.mean_auc import TargetScores, playable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +83,11 @@ def split_epsilon(
 
 
 def _pooled(panels: Sequence[TargetScores]) -> _Pool:
-    playable = [panel for panel in panels if panel.playable]
-    if not playable:
-        raise Undefined("no target has both members and non-members")
-    _, owners = np.unique([sharer for panel in playable for sharer in panel.sharers], return_inverse=True)
+    known = playable(panels)
+    _, owners = np.unique([sharer for panel in known for sharer in panel.sharers], return_inverse=True)
     return _Pool(
-        np.concatenate([panel.scores for panel in playable]),
-        np.concatenate([panel.members for panel in playable]),
+        np.concatenate([panel.scores for panel in known]),
+        np.concatenate([panel.members for panel in known]),
         owners,
     )
 

@@ -49,6 +49,14 @@ NOTE = (
     "gives no score). Tests: share of audits and attacks with p <= 0.05, uncorrected. Verdicts: "
     "share of audits with any. The paper's game never says leaks."
 )
+AUDIT_COLUMNS = (
+    *("what", "source", "game", "audits"),
+    *("clustered test rejects", "item-level test rejects", "leaks", "confounded"),
+)
+BOUND_COLUMNS = (
+    *("mechanism", "estimator", "true ε", "bounds"),
+    *("mean bound", "highest", "of at most", "above the truth", "AUC"),
+)
 SHIFT = 0.5
 """Standard deviations of a selection shift, under every model."""
 EPSILONS = (0.5, 1.0, 2.0, 4.0)
@@ -96,28 +104,8 @@ class Examination:
 
     def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         """Return (headers, rows) of both tables, as texts."""
-        one = (
-            "what",
-            "source",
-            "game",
-            "audits",
-            "clustered test rejects",
-            "item-level test rejects",
-            "leaks",
-            "confounded",
-        )
-        two = (
-            "mechanism",
-            "estimator",
-            "true ε",
-            "bounds",
-            "mean bound",
-            "highest",
-            "of at most",
-            "above the truth",
-            "AUC",
-        )
-        return [(one, [_audit_row(a) for a in self.audits]), (two, [_bound_row(b) for b in self.bounds])]
+        audits, bounds = [_audit_row(a) for a in self.audits], [_bound_row(b) for b in self.bounds]
+        return [(AUDIT_COLUMNS, audits), (BOUND_COLUMNS, bounds)]
 
     def markdown(self) -> str:
         """Return a page with both tables and the command that repeats it."""
@@ -304,12 +292,5 @@ def _bound_row(b: Bounds) -> tuple[str, ...]:
     epsilon = "none" if b.epsilon is None else f"{b.epsilon:.3g}"
     figures = (f"{b.mean:.3f}", f"{b.highest:.3f}", f"{b.ceiling:.2f}")
     over = f"{b.exceed}" if b.epsilon is not None else "–"
-    return (
-        b.mechanism,
-        b.estimator,
-        epsilon,
-        str(b.bounds),
-        *figures,
-        over,
-        "–" if b.auc is None else f"{b.auc:.3f}",
-    )
+    auc = "–" if b.auc is None else f"{b.auc:.3f}"
+    return (b.mechanism, b.estimator, epsilon, str(b.bounds), *figures, over, auc)

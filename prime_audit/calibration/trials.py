@@ -49,7 +49,9 @@ def _outcome(found: Judged, dealt: Sequence[Dealt], scores: Mapping[str, FloatAr
     panels = [
         TargetScores(d.target, scores[d.target], d.owners, d.members) for d in dealt if d.target in scores
     ]
-    return Outcome(1.0 if found.p is None else found.p, naive_item_p(panels), found.verdict.word)
+    return Outcome(
+        1.0 if found.p_deciding is None else found.p_deciding, naive_item_p(panels), found.verdict.word
+    )
 
 
 def redrawn(

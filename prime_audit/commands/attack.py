@@ -7,15 +7,13 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import examples, shared, varied
-from prime_audit.commands.printing import cache_of, exit_if_failed, show_run
+from prime_audit.commands.options import shared, varied
+from prime_audit.commands.printing import PATH, about, cache_of, exit_if_failed, show_run
 
 
-@click.command(
-    short_help="Score more attacks on a finished run.",
-    epilog=examples("attack runs/first --attacks loss,minkpp,rmia"),
-)
-@click.argument("run", type=click.Path(path_type=Path))
+@about("Score more attacks on a finished run.", "attack runs/first --attacks loss,minkpp,rmia")
+@click.command()
+@click.argument("run", type=PATH)
 @varied("attacks", required=True)
 @varied("games", default_text="all of the run's")
 @varied("out", default_text="RUN/attacks-HASH")

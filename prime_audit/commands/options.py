@@ -107,9 +107,3 @@ task_option = click.option(
     help="The task, for example LaMP-2 (see list tasks).",
     shell_complete=completing.task,
 )
-
-
-def examples(*lines: str) -> str:
-    """Write the end of a command's help: commands to copy, one a line."""
-    head = "Example:" if len(lines) == 1 else "Examples:"
-    return "\b\n" + "\n".join([head, *(f"  prime-audit {line}" for line in lines)])

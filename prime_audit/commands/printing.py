@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from prime_audit.commands.options import examples
 from prime_audit.io.terminal import console, draw, print_table, say
 
 if TYPE_CHECKING:
@@ -24,10 +23,12 @@ SOME_FAILED = 3
 
 
 def about(short: str, *lines: str) -> Callable[[Command], Command]:
-    """Give a command its line in lists of commands, and the commands to copy at the end of its help."""
+    """Give a command its line in lists of commands, and commands to copy at the end of its help."""
 
     def describe(command: Command) -> Command:
-        command.short_help, command.epilog = short, examples(*lines)
+        head = "Example:" if len(lines) == 1 else "Examples:"
+        command.short_help = short
+        command.epilog = "\b\n" + "\n".join([head, *(f"  prime-audit {line}" for line in lines)])
         return command
 
     return describe

@@ -268,10 +268,7 @@ class TaskRun:
         ]
         self.found.data.append(data_of(name, self.data))
         self.found.community[name] = describe(community)
-        lines = [
-            *cautions(community),
-            *data_cautions(self.data, self.base.codec.cut, self.plan.settings),
-        ]
+        lines = [*cautions(community), *data_cautions(self.data, self.base.codec.cut, self.plan.settings)]
         self.found.warnings += [f"{name}: {line}" for line in lines]
 
 

@@ -57,7 +57,7 @@ class Figures:
     tpr: Mapping[str, float | None]
     """False-positive rate to true-positive rate, mean over targets."""
     p: float | None
-    """One-sided permutation p-value."""
+    """One-sided permutation p-value, of the AUC: a file has no base to compare with."""
     p_holm: float | None
     """The same, corrected over the attacks of its family."""
     p_reversed: float | None
@@ -208,7 +208,7 @@ def _figures(
         ci=found.estimate.ci,
         over=found.over,
         tpr=found.tpr,
-        p=found.p,
+        p=found.p_deciding,
         p_holm=None,
         p_reversed=found.p_reversed,
         unit=design.unit,

@@ -9,7 +9,7 @@ from scipy.stats import beta
 from prime_audit.audit.auc import Undefined
 from prime_audit.audit.epsilon import epsilon_bound, epsilon_ceiling
 from prime_audit.audit.intervals import auc_difference, auc_interval, mean_tpr
-from prime_audit.audit.mean_auc import TargetScores, mean_auc_ci, target_auc
+from prime_audit.audit.mean_auc import TargetScores, target_auc, two_way
 from prime_audit.audit.splitting import split_epsilon
 from tests.audit.whole import whole_sharers
 
@@ -64,7 +64,7 @@ def test_otherwise_the_two_way_bootstrap() -> None:
     panels = [TargetScores(f"t{t}", rng.normal(size=24), owner, np.arange(24) % 2 == 0) for t in range(2)]
     found = auc_interval(panels, n=100, seed=3)
     assert found.over == "sharers and targets"
-    assert found.estimate == mean_auc_ci(panels, n=100, seed=3)
+    assert found.estimate == two_way([panels], n=100, seed=3)
     assert auc_interval([panels[0]], n=50, seed=0).over == "sharers and targets"
 
 

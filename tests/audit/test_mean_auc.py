@@ -14,9 +14,9 @@ from prime_audit.audit.mean_auc import (
     TargetScores,
     _draw_batch,
     _matrices,
-    mean_auc_ci,
     mean_auc_difference,
     target_auc,
+    two_way,
 )
 from tests.audit.whole import whole_sharers
 
@@ -84,7 +84,7 @@ def test_draws_equal_resampled_items(game: str) -> None:
 
 def test_the_interval_is_the_percentiles_of_valid_draws() -> None:
     panels = paper_panels(np.random.default_rng(2), targets=2, k=1)
-    estimate = mean_auc_ci(panels, n=300, seed=9, level=0.9)
+    estimate = two_way([panels], n=300, seed=9, level=0.9)
     names = sorted(set(panels[0].sharers))
     matrices = [_matrices([panel], {name: i for i, name in enumerate(names)}) for panel in panels]
     rng = np.random.default_rng(9)
@@ -97,26 +97,26 @@ def test_the_interval_is_the_percentiles_of_valid_draws() -> None:
 
 def test_value_counts_and_per_target_figures() -> None:
     panels = paper_panels(np.random.default_rng(3), targets=4)
-    estimate = mean_auc_ci(panels, n=50, seed=0)
+    estimate = two_way([panels], n=50, seed=0)
     expected = {p.target: target_auc(p.scores, p.members) for p in panels}
     assert dict(estimate.per_target) == pytest.approx(expected)
     assert estimate.value == pytest.approx(np.mean(list(expected.values())))
     assert estimate.n == 4 * SHARERS * 3
     assert (estimate.left_out, estimate.reason) == ((), None)
     assert 2 <= estimate.member_sharers <= SHARERS
-    assert estimate == mean_auc_ci(panels, n=50, seed=0)
+    assert estimate == two_way([panels], n=50, seed=0)
 
 
 @given(st.integers(0, 1000))
 def test_negation_and_monotone_transforms(seed: int) -> None:
     panels = paper_panels(np.random.default_rng(seed), targets=2, spread=1.0)
-    estimate = mean_auc_ci(panels, n=40, seed=0)
+    estimate = two_way([panels], n=40, seed=0)
 
     def mapped(sign: float) -> list[TargetScores]:
         return [TargetScores(p.target, np.exp(sign * p.scores), p.sharers, p.members) for p in panels]
 
-    negated = mean_auc_ci(mapped(-1.0), n=40, seed=0)
-    assert mean_auc_ci(mapped(1.0), n=40, seed=0) == estimate
+    negated = two_way([mapped(-1.0)], n=40, seed=0)
+    assert two_way([mapped(1.0)], n=40, seed=0) == estimate
     assert negated.value == pytest.approx(1 - estimate.value)
     assert estimate.ci is not None
     assert negated.ci == pytest.approx((1 - estimate.ci[1], 1 - estimate.ci[0]))
@@ -127,7 +127,7 @@ def test_difference_on_the_same_draws() -> None:
     base = paper_panels(rng, targets=5, sharers=10, spread=2.0)
     shifted = [TargetScores(p.target, p.scores + 0.5 * p.members, p.sharers, p.members) for p in base]
     gain = mean_auc_difference(shifted, base, n=200, seed=0)
-    alone, before = mean_auc_ci(shifted, n=200, seed=0), mean_auc_ci(base, n=200, seed=0)
+    alone, before = two_way([shifted], n=200, seed=0), two_way([base], n=200, seed=0)
     assert gain.value == pytest.approx(alone.value - before.value)
     assert gain.ci is not None
     assert alone.ci is not None
@@ -148,16 +148,16 @@ def test_difference_refuses_another_game() -> None:
 def test_targets_without_both_sides_do_not_count() -> None:
     panels = paper_panels(np.random.default_rng(0), targets=2)
     nobody = TargetScores("lonely", panels[0].scores, panels[0].sharers, np.zeros(SHARERS * 3, dtype=bool))
-    with_lonely = mean_auc_ci([*panels, nobody], n=50, seed=0)
+    with_lonely = two_way([[*panels, nobody]], n=50, seed=0)
     assert with_lonely.left_out == ("lonely",)
-    assert with_lonely.value == mean_auc_ci(panels, n=50, seed=0).value
+    assert with_lonely.value == two_way([panels], n=50, seed=0).value
     with pytest.raises(Undefined, match="no target has both"):
-        mean_auc_ci([nobody], seed=0)
+        two_way([[nobody]], seed=0)
 
 
 def test_one_member_sharer_gives_no_interval() -> None:
     panel = whole_sharers("t", [3.0, 1.0, 2.0], ["a", "b", "c"], {"a": True, "b": False, "c": False})
-    estimate = mean_auc_ci([panel], seed=0)
+    estimate = two_way([[panel]], seed=0)
     assert (estimate.value, estimate.ci) == (1.0, None)
     assert estimate.reason is not None
     assert "all members belong to one sharer" in estimate.reason
@@ -170,7 +170,7 @@ def test_faulty_panels() -> None:
         TargetScores("t", np.array([np.nan]), ["a"], np.array([True]))
     panels = paper_panels(np.random.default_rng(0), targets=1)
     with pytest.raises(ValueError, match="several panels of one target"):
-        mean_auc_ci(panels * 2, seed=0)
+        two_way([panels * 2], seed=0)
 
 
 def test_coverage_of_the_null_where_sharers_differ() -> None:
@@ -179,7 +179,7 @@ def test_coverage_of_the_null_where_sharers_differ() -> None:
     covered = naive = 0
     for run in range(runs):
         panels = paper_panels(rng, targets=8, sharers=24, items=6, k=6, spread=1.0)
-        estimate = mean_auc_ci(panels, n=200, seed=run)
+        estimate = two_way([panels], n=200, seed=run)
         assert estimate.ci is not None
         covered += estimate.ci[0] <= 0.5 <= estimate.ci[1]
         pooled = panels[0]

@@ -83,7 +83,6 @@ class Examiner:
                 spec, labels = specs[label], [m.label for m in self.methods if way.label(m) == label]
                 blank = Pass(kind=way.name, pool=way.pool, method=label, labels=labels)
                 if isinstance(found, Failed):
-                    readers.setdefault(way.pool, Reader(community, NO_ITEMS, self.attacks))
                     passes.append(replace(blank, why=found.reason, failed=True))
                 else:
                     passes.append(self._asked(found, blank, spec, personal[spec.core.label]))
@@ -93,6 +92,8 @@ class Examiner:
             for u in community.data.targets
             if ids
         }
+        for one in passes:  # of games whose items could not be gathered
+            readers.setdefault(one.pool, Reader(community, NO_ITEMS, self.attacks))
         pools = {name: reader.pool for name, reader in readers.items()}
         bases = [_base(name, reader) for name, reader in readers.items()]
         return Exam(community.task.name, community.seed, pools, similarity, [*bases, *passes])

@@ -98,7 +98,7 @@ class Played:
                 ci=one.estimate.ci,
                 verdict=one.verdict.word,
                 why=one.verdict.reason,
-                p=one.p,
+                p=one.p_deciding,
                 p_adjusted=one.p_adjusted,
                 best_control=best.name if best else None,
                 over_control=best.difference.value if best else None,

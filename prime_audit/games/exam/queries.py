@@ -70,7 +70,7 @@ class Queries:
         if "name" not in vars(cls):
             cls.name = f"{cls.__module__}.{cls.__qualname__}"
         same = getattr_static(cls, "items") is getattr_static(parent, "items")
-        cls.pool = parent.pool if same else cls.name
+        cls.pool = parent.pool if same else f"{cls.name} items"
 
     def __init__(self, reader: Reader, games: Sequence[Game], data: Dataset, remake: Remake) -> None:
         self.reader, self.games, self.data, self.remake = reader, games, data, remake

@@ -78,7 +78,7 @@ class Actor:
     def __init__(self, order: Order) -> None:
         self._order, self.tally = order, Tally()
         os.environ.update(order.environment)
-        # Where folders differ between nodes, relative paths would mean something else.
+        # A relative path starts in the driver's folder; a node may lack it.
         with suppress(OSError):
             os.chdir(order.place)
 
