@@ -71,7 +71,7 @@ TABLES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "truncated JSONL": (
         "x.jsonl",
         table(ITEMS)[:-5],
-        ("x.jsonl: line 54: damaged or truncated JSON", "fetch"),
+        ("x.jsonl: line 54: damaged or truncated JSON", "fix line 54"),
     ),
     "truncated gzip": ("x.jsonl.gz", gzip.compress(table(ITEMS))[:-9], ("damaged or truncated gzip file",)),
     "no gzip at all": ("x.csv.gz", b"user,input,output\n", ("damaged or truncated gzip file",)),
