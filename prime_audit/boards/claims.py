@@ -11,7 +11,7 @@ from typing import Any
 from prime_audit.boards.cells import AUC, Cell, read_cells
 from prime_audit.boards.cells import FILE as CELLS
 from prime_audit.boards.checks import Finding, Printed, Reading
-from prime_audit.boards.entries import flat, read_object
+from prime_audit.boards.entries import entry, read_object
 from prime_audit.boards.paper_claims import CHECKS, Check
 from prime_audit.boards.rounding import Verdict
 from prime_audit.errors import UserError
@@ -50,7 +50,7 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
     rows = read_object(path, SCHEMA).get("claims")
     if not isinstance(rows, list):
         raise UserError(f"{path}: has no claims; add a list of rows")
-    claims = [flat(Claim, row, f"{path}: row {number}") for number, row in enumerate(rows, start=1)]
+    claims = [entry(Claim, row, f"{path}: row {number}") for number, row in enumerate(rows, start=1)]
     ids = [claim.id for claim in claims]
     for number, own in enumerate(ids, start=1):
         if own not in CHECKS or own in ids[: number - 1]:
