@@ -9,7 +9,7 @@ from typing import Any
 
 from prime_audit.boards.cells import AUC, DECIMALS, FILE, Cell, Reported, read_cells
 from prime_audit.boards.config import read_board
-from prime_audit.boards.gather import ranked
+from prime_audit.boards.gather import with_places
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.report.sheet import Figure, Sheet, Source
 
@@ -125,8 +125,7 @@ def _figures(name: str, rows: Sequence[_Row], reported: Reported) -> list[Figure
     """Return a tab's figures: a row's metrics in the task's order, then the AUC if any row has one."""
     task = next(iter(rows[0].cells.values()))[0].task
     metrics = [*TASKS[task].metrics, *([AUC] if any(AUC in row.cells for row in rows) else [])]
-    figures = [_figure(name, task, row, metric, reported) for row in rows for metric in metrics]
-    return [ranked(f, [g for g in figures if g.metric == f.metric]) for f in figures]
+    return with_places([_figure(name, task, row, metric, reported) for row in rows for metric in metrics])
 
 
 def _figure(name: str, task: str, row: _Row, metric: str, reported: Reported) -> Figure:

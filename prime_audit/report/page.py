@@ -12,9 +12,8 @@ from importlib.resources import files
 from string import Template
 
 from prime_audit.report.columns import LEGEND
-from prime_audit.report.page_data import Packer
+from prime_audit.report.page_data import Packer, dump, link
 from prime_audit.report.page_table import section
-from prime_audit.report.page_text import dump, link
 from prime_audit.report.sheet import Sheet
 from prime_audit.report.views import views
 

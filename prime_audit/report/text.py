@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
 from prime_audit.report import table as forms
 from prime_audit.report.columns import FIGURES, LEGEND, PANEL
-from prime_audit.report.sheet import Judged, Sheet
+from prime_audit.report.sheet import PanelRow, Sheet
 from prime_audit.report.table import Table
 from prime_audit.report.views import TaskView, glance, panel, shown, views, with_records
 
@@ -120,7 +120,7 @@ def csv(sheet: Sheet) -> str:
     return stream.getvalue()
 
 
-def _panel_fields() -> dict[str, Callable[[Judged], object]]:
+def _panel_fields() -> dict[str, Callable[[PanelRow], object]]:
     return {name: take for column in PANEL for name, take in column.fields.items()}
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from prime_audit.record import failed
 from prime_audit.report.columns import PANEL, SHOWN, Column, Shown
 from prime_audit.report.games import GameNote, note_of
-from prime_audit.report.sheet import AUC, BASE, Figure, Judged, Sheet
+from prime_audit.report.sheet import AUC, BASE, Figure, PanelRow, Sheet
 from prime_audit.report.table import Cell, Linked, Table, ranked
 
 
@@ -61,7 +61,7 @@ class Group:
     """AUC, AUC base, AUC − base, verdict: those that are there."""
     controls: tuple[Placed, ...]
     """What the other controls reached: words, length, similarity alone."""
-    panels: tuple[tuple[Judged, ...], ...]
+    panels: tuple[tuple[PanelRow, ...], ...]
     """[methods]: control panels, one a record."""
 
     @property
@@ -115,8 +115,8 @@ def shown(sheet: Sheet) -> Iterator[Shown]:
         yield Shown(f, tuple(own))
 
 
-def _panels(sheet: Sheet) -> Mapping[tuple[str | None, ...], Sequence[Judged]]:
-    found: dict[tuple[str | None, ...], list[Judged]] = {}
+def _panels(sheet: Sheet) -> Mapping[tuple[str | None, ...], Sequence[PanelRow]]:
+    found: dict[tuple[str | None, ...], list[PanelRow]] = {}
     for one in sheet.leaks:
         leak = one.leak
         found.setdefault((leak.task, leak.method, leak.game, leak.attack), []).append(one)
@@ -180,7 +180,7 @@ def _group(
     attack: str | None,
     found: Sequence[Shown],
     methods: Sequence[str],
-    panels: tuple[tuple[Judged, ...], ...],
+    panels: tuple[tuple[PanelRow, ...], ...],
 ) -> Group:
     auc = [*_placed(AUC, found, methods)]
     base = [*_placed(BASE, found, methods, ("value",))]
@@ -216,7 +216,7 @@ def panel(sheet: Sheet, task: str) -> Table:
     return Table("", stub, heads, tuple(labels), tuple(cells for _, cells in rows))
 
 
-def _seed(sheet: Sheet, one: Judged) -> str:
+def _seed(sheet: Sheet, one: PanelRow) -> str:
     source = sheet.sources.get(one.source)
     return "" if source is None or source.seed is None else str(source.seed)
 

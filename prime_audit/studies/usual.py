@@ -44,7 +44,7 @@ def title(found: Found, model: str) -> str:
 
 
 def heading(found: Found, task: str, model: str) -> str:
-    """Title a figure's panel: the task, and with several models the letter and the last part of the name."""
+    """Title a figure's subplot: the task, and with several models the letter and the last part of the name."""
     short = model.rstrip("/").rpartition("/")[2]
     return task if len(found.models) == 1 else f"{task} {letter(found, model)} {short}"
 
@@ -153,18 +153,18 @@ def figure(found: Found) -> dict[str, bytes]:
             ]
         )
     rows = 2 if found.study.figure == "lines" else 1
-    panels = [
-        panel(found, model, task, TASKS[task].metrics[row])
+    subplots = [
+        subplot(found, model, task, TASKS[task].metrics[row])
         for model in found.models
         for row in range(rows)
         for task in found.plan.tasks
     ]
     make = figures.lines if found.study.figure == "lines" else figures.dots
     repeated = any(len(v.runs) > 1 for v in found.study.variants)
-    return make(panels, len(found.plan.tasks), "± standard error" if repeated else figures.INTERVAL)
+    return make(subplots, len(found.plan.tasks), "± standard error" if repeated else figures.INTERVAL)
 
 
-def panel(found: Found, model: str, task: str, metric: str) -> figures.Panel:
+def subplot(found: Found, model: str, task: str, metric: str) -> figures.Subplot:
     """Collect the values of one metric of one task."""
     marks = {v.key: _mark(v, figure_of(found, model, v, task, metric)) for v in found.study.variants}
     references = {key: marks.pop(key).value for key in found.study.reference}
@@ -176,7 +176,7 @@ def panel(found: Found, model: str, task: str, metric: str) -> figures.Panel:
         plain = Variant("", REFERENCE, runs=found.study.variants[0].runs)
         lines = {"non-personalised": _mark(plain, figure_of(found, model, plain, task, metric)).value}
     measured = SHORT.get(metric, metric) + ARROWS[TASKS[task].higher_is_better]
-    return figures.Panel(
+    return figures.Subplot(
         heading(found, task, model), measured, tuple(marks.values()), lines, found.study.axis
     )
 

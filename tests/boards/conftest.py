@@ -15,7 +15,7 @@ from prime_audit.boards.cells import Cell, read_cells
 from prime_audit.boards.claims import Claim, ClaimResult, evaluate, read_claims
 from prime_audit.record import Comparison, Leak
 from prime_audit.report import page
-from prime_audit.report.sheet import Figure, Judged, Sheet, Source
+from prime_audit.report.sheet import Figure, PanelRow, Sheet, Source
 
 from .commands import SEEDS, add
 from .invented import board_at, run_at, run_record
@@ -163,7 +163,7 @@ def sheet() -> Sheet:
             for m in METHODS
         },
         figures=found,
-        leaks=tuple(Judged(leak(f), f.sources[0], gap(f)) for f in panels),
+        leaks=tuple(PanelRow(leak(f), f.sources[0], gap(f)) for f in panels),
         sources=sources,
         notes=("Intervals: 95 %.",),
         warnings=(f"user {EVIL}: left out",),

@@ -24,13 +24,13 @@ from prime_audit.boards.claims import (
     rendered,
 )
 from prime_audit.boards.paper_claims import CHECKS
-from prime_audit.boards.rounding import Verdict
+from prime_audit.boards.rounding import Holds
 from prime_audit.errors import UserError
 
 from .invented import refusal
 
 PAPER = Path(__file__).parents[2] / "leaderboards" / "paper"
-FAILS, UNKNOWN = Verdict.FAILS, Verdict.UNKNOWN
+FAILS, UNKNOWN = Holds.NO, Holds.UNKNOWN
 LOWER, NEARER = Reading.LOWER, Reading.NEARER
 Cells = tuple[Cell, ...]
 

@@ -22,7 +22,7 @@ from prime_audit.record import Comparison, Failure, Leak, Record, Result
 from prime_audit.report import columns, page, page_data, text, views
 from prime_audit.report.columns import LEGEND, MEANINGS, PANEL, VERDICTS, Column
 from prime_audit.report.from_record import sheet_of
-from prime_audit.report.sheet import Judged
+from prime_audit.report.sheet import PanelRow
 from prime_audit.report.table import Cell
 from prime_audit.report.views import panel
 from tests.boards.invented import METHODS, run_record
@@ -269,7 +269,7 @@ def test_every_verdict_and_column_is_in_the_legend() -> None:
 
 def test_a_column_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is declared once is on the terminal, in table.md, table.csv and table.json, and on the page."""
-    column = Column[Judged](
+    column = Column[PanelRow](
         name="members",
         cell=lambda x: Cell(text=f"{x.leak.members} of them"),
         fields={"members": lambda x: x.leak.members},
