@@ -27,7 +27,10 @@ _LARGEST = 10**18
 
 
 def failed(reason: str | None) -> bool:
-    """Whether a figure's reason says that computing it failed, not that it does not apply."""
+    """Whether a figure's reason says that computing it failed, not that it does not apply.
+
+    The format has no field for this: the prefix of the reason is the format, and old records have it.
+    """
     return reason is not None and reason.startswith(FAILED)
 
 
@@ -354,25 +357,10 @@ def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> 
 def built(
     cls: type[_T], content: Any, where: str, *, strict: bool = False, given: Mapping[str, Any] | None = None
 ) -> _T:
-    """Build dataclass ``cls``, and those in it, from plain data: JSON or TOML.
+    """Build dataclass ``cls``, and those in it, from plain data (JSON or TOML); ``where`` names its place in messages.
 
-    Parameters
-    ----------
-    cls
-        A dataclass of texts, numbers, tuples, mappings and dataclasses.
-    content
-        The plain data.
-    where
-        The file, and the place in it, for a message.
-    strict
-        Whether an entry that is no field is an error; else it is ignored.
-    given
-        Values of fields that do not come from ``content``.
-
-    Raises
-    ------
-    ValueError
-        Names the entry that is missing, unknown or of another type.
+    ``strict``: an entry that is no field is an error, else it is ignored. ``given``: values of fields that are not in
+    ``content``. Raises ValueError naming an entry that is missing, unknown or of another type.
     """
     if not isinstance(content, Mapping):
         raise ValueError(f"{where}: expected an object")

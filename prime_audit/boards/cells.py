@@ -166,10 +166,7 @@ def _in_force(label: str, task: str) -> tuple[tuple[str, tuple[tuple[str, Any], 
 def read_cells(path: Path) -> Reported:
     """Read ``path`` (a ``cells.json``).
 
-    Raises
-    ------
-    UserError
-        If the file is missing or broken, or a row cannot be a cell; it names the row, counted from 1.
+    Raises UserError if the file is missing or broken, or a row cannot be a cell; it names the row, counted from 1.
     """
     content = read_object(path, SCHEMA)
     publication = entry(Publication, content.get("publication"), f"{path}: publication")

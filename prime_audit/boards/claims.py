@@ -63,10 +63,7 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
 def evaluate(claims: Iterable[Claim], cells: tuple[Cell, ...]) -> tuple[ClaimResult, ...]:
     """Recompute every claim, in order; a claim with an AUC in it once for each reading of an AUC.
 
-    Raises
-    ------
-    UserError
-        If cells that a claim needs are missing; the message names the claim.
+    Raises UserError if cells that a claim needs are missing; the message names the claim.
     """
     return tuple(result for claim in claims for result in _evaluated(claim, CHECKS[claim.id], cells))
 

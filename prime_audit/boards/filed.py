@@ -134,10 +134,8 @@ def _line(value: Any) -> str:
 def read_filed(folder: Path) -> list[Filed]:
     """Read all records of a board, in the order of their paths.
 
-    Raises
-    ------
-    UserError
-        If one is broken, has more or less than one method, or has another name than its content gives it.
+    Raises UserError if one is broken, has more or less than one method, or has another name than its content gives
+    it.
     """
     found = []
     for path in sorted((folder / RECORDS).glob("*/*.json"), key=lambda p: p.as_posix()):

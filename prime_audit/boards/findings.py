@@ -181,7 +181,7 @@ def _leaky(method: str, baseline: str, task: str, sheet: Sheet, half: bool) -> I
     for (label, game, attack), own in figures.items():
         other = figures.get((baseline, game, attack))
         if label == method and other and own.value is not None and other.value is not None:
-            theirs, ours = (abs(f.value - 0.5) if half else f.value for f in (other, own))
+            ours, theirs = (abs(x - 0.5) if half else x for x in (own.value, other.value))
             gain, ci = theirs - ours, None
             if own.ci and other.ci:
                 apart = half and (own.value - 0.5) * (other.value - 0.5) < 0

@@ -105,13 +105,17 @@ _GAINS = (
 CHECKS: Mapping[str, Check | None] = {
     # Table 1: utility beside the baselines
     "outperforms-like-with-like": lambda p: p.compare(p.beside(PRIME, ("np", "rag", "pag:k=1", *PERPCS), "1", FORM)),
-    "outperforms-best-of-each": lambda p: p.compare(pairs(p.best("1", "prime"), p.best("1", ("np", "rag", "pag", "perpcs")))),
+    "outperforms-best-of-each": lambda p: p.compare(
+        pairs(p.best("1", "prime"), p.best("1", ("np", "rag", "pag", "perpcs")))
+    ),
     "outperforms-prompt-based": lambda p: p.compare(pairs(p.best("1", "prime"), p.best("1", ("rag", "pag")))),
     "outperforms-training-based": lambda p: p.compare(p.beside(PRIME, OPPU, "1", FORM)),
     "captures-preferences-better": lambda p: p.compare(p.beside("prime", "perpcs", "1")),
     "up-to-45-over-perpcs": lambda p: p.largest_gain(p.beside(PRIME, PERPCS, "1", FORM), "45"),
     "up-to-45-all-models": lambda p: p.largest_gain(p.beside(PRIME, PERPCS, ("1", "5a", "5b"), FORM), "45"),
-    "up-to-45-over-any": lambda p: p.largest_gain(p.beside(PRIME, ("np", "rag", "pag", "pag:k=1", *PERPCS, *OPPU), "1"), "45"),
+    "up-to-45-over-any": lambda p: p.largest_gain(
+        p.beside(PRIME, ("np", "rag", "pag", "pag:k=1", *PERPCS, *OPPU), "1"), "45"
+    ),
     **{
         i.format(m.lower()): _gain("prime", who, t, task, m, x)
         for i, who, t, task, own in _GAINS
@@ -119,12 +123,23 @@ CHECKS: Mapping[str, Check | None] = {
     },
     "perpcs-below-np-lamp-3": lambda p: p.compare(p.beside("perpcs", "np", "1", task="LaMP-3"), WORSE),
     "often-surpasses-oppu": lambda p: p.compare(p.beside(PRIME, OPPU, "1", FORM), share=MOST),
-    "slightly-outperforms-oppu": lambda p: p.compare(p.beside("prime", "oppu", "1", task=("LaMP-3", "LaMP-4", "LaMP-5"))),
+    "slightly-outperforms-oppu": lambda p: p.compare(
+        p.beside("prime", "oppu", "1", task=("LaMP-3", "LaMP-4", "LaMP-5"))
+    ),
     "lags-oppu-on-lamp-7": lambda p: p.compare(p.beside("prime", "oppu", "1", task="LaMP-7"), WORSE),
-    "more-substantial-over-oppu": lambda p: p.larger_gains(p.beside("prime", "oppu", "1", task=("LaMP-1", "LaMP-2")), p.beside("prime", "oppu", "1", task=("LaMP-3", "LaMP-4", "LaMP-5"))),
-    "pag-with-rag-performs-well": lambda p: p.compare(p.beside("pag:k=1", ("np", "rag", "pag"), "1", task=("LaMP-1", "LaMP-4"))),
-    "perpcs-depends-on-rag": lambda p: p.larger_gains(fronted(p, "perpcs", task="LaMP-2"), fronted(p, "prime", task="LaMP-2"), ("metric", "front")),
-    "perpcs-depends-on-rag-elsewhere": lambda p: p.larger_gains(fronted(p, "perpcs"), fronted(p, "prime"), ("task", "metric", "front")),
+    "more-substantial-over-oppu": lambda p: p.larger_gains(
+        p.beside("prime", "oppu", "1", task=("LaMP-1", "LaMP-2")),
+        p.beside("prime", "oppu", "1", task=("LaMP-3", "LaMP-4", "LaMP-5")),
+    ),
+    "pag-with-rag-performs-well": lambda p: p.compare(
+        p.beside("pag:k=1", ("np", "rag", "pag"), "1", task=("LaMP-1", "LaMP-4"))
+    ),
+    "perpcs-depends-on-rag": lambda p: p.larger_gains(
+        fronted(p, "perpcs", task="LaMP-2"), fronted(p, "prime", task="LaMP-2"), ("metric", "front")
+    ),
+    "perpcs-depends-on-rag-elsewhere": lambda p: p.larger_gains(
+        fronted(p, "perpcs"), fronted(p, "prime"), ("task", "metric", "front")
+    ),
     "best-perpcs-is-pag": lambda p: p.compare(p.beside("perpcs+pag", ("perpcs", "perpcs+rag"), "1", task="LaMP-2")),
     "marks-table-1": lambda p: marks(p, "1"),
     "marks-table-1-without-oppu": lambda p: marks(p, "1", without="oppu"),
@@ -141,7 +156,9 @@ CHECKS: Mapping[str, Check | None] = {
     "risk-falls-with-alpha": lambda p: p.compare(p.steps(ALPHAS, "2", metric="auc")),
     "strictly-better-at-1-and-2": lambda p: p.compare(p.beside(ALPHAS[3:], "perpcs", "2"), DOMINATES),
     "risk-reduction-lamp-4": _gain(ALPHAS[4], "perpcs", "2", "LaMP-4", "auc", "20.6"),
-    "comparable-utility-lamp-4": lambda p: p.compare(p.beside(ALPHAS[4], "perpcs", "2", task="LaMP-4", metric=UTILITY[2:]), NOT_WORSE),
+    "comparable-utility-lamp-4": lambda p: p.compare(
+        p.beside(ALPHAS[4], "perpcs", "2", task="LaMP-4", metric=UTILITY[2:]), NOT_WORSE
+    ),
     "outperforms-for-some-alpha": lambda p: p.compare(p.beside(ALPHAS, "perpcs", "2"), DOMINATES, 1, each=True),
     "consistently-lowers-risk": lambda p: p.compare(p.beside(ALPHAS, "perpcs", "2", metric="auc")),
     "lower-risk-and-superior-utility": lambda p: p.compare(p.beside(ALPHAS, "perpcs", "2"), DOMINATES),
@@ -156,27 +173,24 @@ CHECKS: Mapping[str, Check | None] = {
     "more-than-one-lora": lambda p: p.compare(p.beside(LORAS[1], LORAS[0], "4"), share=MOST),
     "single-lora": lambda p: p.compare(p.beside(LORAS[0], "perpcs", "4")),
     "llama-3-outperforms": lambda p: p.compare(p.beside(PRIME, PERPCS, ("5a", "5b"), FORM)),
-    "small-prime-beats-large-perpcs": lambda p: p.compare(pairs(p.cells("5b", task="LaMP-2", method=PRIME), p.cells("5a", task="LaMP-2", method=PERPCS), FORM[1:])),
+    "small-prime-beats-large-perpcs": lambda p: p.compare(
+        pairs(p.cells("5b", task="LaMP-2", method=PRIME), p.cells("5a", task="LaMP-2", method=PERPCS), FORM[1:])
+    ),
     "decoding-variance": decoding_variance,
-    "gpt-profiles-lamp-4": lambda p: p.compare([pair for pair in rephrased(p, task="LaMP-4") if pair.ours.column == "GPT k=1"], WORSE),
-    "gpt-profiles-lamp-2": lambda p: p.larger_gains(rephrased(p, task="LaMP-2"), rephrased(p, task="LaMP-4"), smaller=True),
+    "gpt-profiles-lamp-4": lambda p: p.compare(
+        [pair for pair in rephrased(p, task="LaMP-4") if pair.ours.column == "GPT k=1"], WORSE
+    ),
+    "gpt-profiles-lamp-2": lambda p: p.larger_gains(
+        rephrased(p, task="LaMP-2"), rephrased(p, task="LaMP-4"), smaller=True
+    ),
     "profiles-matter": lambda p: p.compare(rephrased(p), WORSE, 1),
     # What no printed number decides; the claim's note says why
-    **dict.fromkeys(
-        (
-            *("no-added-complexity", "more-distinct-predictions", "beats-original-perpcs"),
-            *(
-                "knowledge-conflicts",
-                "auc-near-half",
-                "responses-more-distinct",
-                "improves-with-k",
-                "plateau",
-            ),
-            *("without-rag-beats-k-4", "data-60-percent", "data-20-percent", "data-elsewhere"),
-            *("data-reduced-40-percent", "optimizers", "optimizers-elsewhere", "baselines-retuned"),
-            "perpcs-reproduced",
-        )
-    ),
+    **dict.fromkeys((
+        "no-added-complexity", "more-distinct-predictions", "beats-original-perpcs", "knowledge-conflicts",
+        "auc-near-half", "responses-more-distinct", "improves-with-k", "plateau", "without-rag-beats-k-4",
+        "data-60-percent", "data-20-percent", "data-elsewhere", "data-reduced-40-percent", "optimizers",
+        "optimizers-elsewhere", "baselines-retuned", "perpcs-reproduced",
+    )),
 }
 # fmt: on
 """A claim's id → its check; None if it cannot be checked."""

@@ -1,7 +1,7 @@
 """Every column that a run or a leaderboard shows, declared once: what it takes, and what it means.
 
-A row added to ``FIGURES`` or ``PANEL`` appears on the terminal, in Markdown, on the page and in a module's card; its
-``fields`` in CSV and JSON.
+A row added to ``FIGURES`` or ``PANEL`` appears on the terminal, in Markdown and on the page; its ``fields`` in CSV and
+JSON. A row of ``PANEL`` appears in a module's card too.
 """
 
 from __future__ import annotations

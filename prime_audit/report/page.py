@@ -30,10 +30,7 @@ def render(sheet: Sheet) -> str:
     All that the sheet says is escaped, and the page's own policy allows no script or style but its own. Addresses
     become links where they are https or relative to the page.
 
-    Raises
-    ------
-    ValueError
-        Where the sheet names what it does not have, holds a figure twice, or a figure is not finite.
+    Raises ValueError where the sheet names what it does not have, holds a figure twice, or a figure is not finite.
     """
     packer = Packer(sheet)
     shown = views(sheet)

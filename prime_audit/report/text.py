@@ -106,7 +106,7 @@ def csv(sheet: Sheet) -> str:
     """Return every figure as one CSV row, in full precision; an AUC with its control panel.
 
     An empty field is a figure that does not apply; ``reason`` says why. Of several records the panels' values are
-    joined by semicolons, in the order of ``records``.
+    joined by `` | ``, in the order of ``records``.
     """
     stream = io.StringIO()
     writer = csv_module.writer(stream, lineterminator="\n")
@@ -127,7 +127,7 @@ def _panel_fields() -> dict[str, Callable[[PanelRow], object]]:
 def _joined(values: Sequence[object]) -> object:
     if len(values) < 2:
         return next(iter(values), None)
-    return "; ".join("" if value is None else str(value) for value in values)
+    return " | ".join("" if value is None else str(value) for value in values)
 
 
 def as_json(sheet: Sheet) -> str:

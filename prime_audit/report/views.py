@@ -95,10 +95,8 @@ class TaskView:
 def views(sheet: Sheet) -> tuple[TaskView, ...]:
     """Lay a sheet out, one view a task that has figures.
 
-    Raises
-    ------
-    ValueError
-        Where a figure or panel names a task or method that the sheet does not, or a figure is there twice.
+    Raises ValueError where a figure or panel names a task or method that the sheet does not, or a figure is there
+    twice.
     """
     _check(sheet)
     by_task: dict[str, list[Shown]] = {task: [] for task in sheet.tasks}

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from prime_audit.folder import Run
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
-from prime_audit.record import Comparison, Intervals
+from prime_audit.record import Intervals
 from prime_audit.report.sheet import AUC
 from prime_audit.report.table import Cell, Table, ranked
 from prime_audit.studies import figures
@@ -109,16 +108,10 @@ def figure_of(found: Found, model: str, variant: Variant, task: str, metric: str
 
 def over_base(found: Found, model: str, variant: Variant, task: str, game: str) -> Cell:
     """Build the cell of a variant's AUC minus the unmerged base's on the same items."""
-    c = compared(found.of(model, variant)[0], task, variant.method, game, found.plan.attacks[0])
+    wanted = (task, variant.method, AUC, game, found.plan.attacks[0])
+    every = found.of(model, variant)[0].record.comparisons
+    c = next((c for c in every if (c.task, c.method, c.metric, c.game, c.attack) == wanted), None)
     return Cell(c.difference, c.ci, signed=True, reason=c.reason) if c else Cell(signed=True)
-
-
-def compared(run: Run, task: str, method: str, game: str, attack: str) -> Comparison | None:
-    """Find a run's AUC minus the unmerged base's; None where the game does not apply to the method."""
-    wanted = (task, method, AUC, game, attack)
-    return next(
-        (c for c in run.record.comparisons if (c.task, c.method, c.metric, c.game, c.attack) == wanted), None
-    )
 
 
 def notes(found: Found) -> tuple[str, ...]:
