@@ -287,8 +287,8 @@ def test_numbers() -> None:
         "−0.500",
         "+0.500",
     ]
-    assert table._short(Cell(1.0, (0.9, 1.25))) == "0.90–1.25"
-    assert table._short(Cell(0.1, (-0.021, 0.083), signed=True)) == "−.021 +.083"
+    assert table._short(Cell(1.0, (0.9, 1.25))) == "[0.90, 1.25]"
+    assert table._short(Cell(0.1, (-0.021, 0.083), signed=True)) == "[−.021, +.083]"
 
 
 def test_render_all_is_deterministic(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_every_game_shows_what_its_auc_has_over_the_base() -> None:
     expected = [f"+{x:.3f} [+{x - 0.03:.3f}, +{x + 0.03:.3f}]" for x in (0.1, 0.11, 0.12, 0.13)]
     assert [row["over base"] for row in rows_of(markdown(record))] == expected
     drawn = shown(record)
-    assert all(figure in drawn for figure in ("+0.100", "+.070 +.130", "+0.130", "+.100 +.160"))
+    assert all(figure in drawn for figure in ("+0.100", "[+.070, +.130]", "+0.130", "[+.100, +.160]"))
     assert LACKING not in drawn
 
 
@@ -172,7 +172,7 @@ def test_the_terminals_panel_fits_a_hundred_columns(attack: str) -> None:
     gaps = [gap(x, 0.124 if x.method == "prime" else 0.125) for x in leaks]
     below = shown(record_of(tuple(leaks), tuple(gaps))).split("control panel")[1]
     assert max(map(len, below.splitlines())) <= 100
-    for whole in (*games, attack, "+0.12", "+.09", "−.376 −.192", ".492–.642", "0.11", "2.55"):
+    for whole in (*games, attack, "+0.12", "+.09", "[−.376, −.192]", "[.492, .642]", "0.11", "2.55"):
         assert below.count(whole) >= 2, whole
     assert "…" not in below  # nothing is cut off
 
