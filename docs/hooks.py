@@ -16,13 +16,14 @@ from typing import Any
 import click
 
 import prime_audit
-from prime_audit.authoring.describe_settings import preset_rows
+from prime_audit.authoring.describe_settings import preset_rows, settings_rows
 from prime_audit.commands.cli import cli
 from prime_audit.engine.rules import RULES
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.options import OPTIONS, keywords_of
 from prime_audit.plugins.loading import available, load_attack, load_game, load_method
-from prime_audit.settings import SETTINGS, Settings, load_settings, presets
+from prime_audit.report.columns import PANEL
+from prime_audit.settings import load_settings, presets
 from prime_audit.studies.catalog import STUDIES
 
 FUNCTIONS = {"compare": "compare", "plan": "predict", "study": "study"}
@@ -37,8 +38,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Replace what a docstring gets only when it is imported, the keywords of ``compare()``; drop Sphinx's roles."""
-    html = html.replace("{options}", 'see <a href="#options">Options</a>.')
+    """Drop Sphinx's roles."""
     return re.sub(r":(?:func|class|meth|mod|data|attr):(?=<code|`)", "", html)
 
 
@@ -54,17 +54,26 @@ def options() -> str:
 
 
 def commands() -> str:
-    """Write every command: usage, help, examples, options."""
-    return "\n\n".join(_command(cli, click.Context(cli, info_name="prime-audit"), 2))
+    """Write a table of the commands, then each: usage, help, examples, options."""
+    context = click.Context(cli, info_name="prime-audit")
+    found = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    rows = [
+        (f"[`{name}`](#prime-audit-{name})", _escaped(one.get_short_help_str(80)))
+        for name, one in found.items()
+        if one
+    ]
+    return "\n\n".join([_table(("Command", "What it does"), rows), *_command(cli, context, 2)])
 
 
 def _command(command: click.Command, context: click.Context, level: int) -> Iterator[str]:
     yield f"{'#' * level} {context.command_path}"
-    yield from map(_paragraph, inspect.cleandoc(command.help or "").split("\n\n"))
+    about, *more = inspect.cleandoc(command.help or "").split("\n\n")
+    yield _paragraph(about)
     yield f"```text\n{command.get_usage(context)}\n```"
+    yield from map(_paragraph, more)
     yield from map(_paragraph, inspect.cleandoc(command.epilog or "").split("\n\n"))
     records = [p.get_help_record(context) for p in command.params]
-    rows = [(f"`{record[0]}`", record[1]) for record in records if record and record[1]]
+    rows = [(f"`{record[0]}`", _escaped(record[1])) for record in records if record and record[1]]
     if rows:
         yield _table(("Option", "Meaning"), rows)
     if isinstance(command, click.Group):
@@ -79,9 +88,14 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
 def _paragraph(text: str) -> str:
     """Write a paragraph of a help text. Click does not wrap one that begins with ``\\b``: its lines are commands."""
     if not text.startswith("\b"):
-        return re.sub(r"([*_])", r"\\\1", text).replace("<", "&lt;")
+        return _escaped(text)
     head, *lines = text.splitlines()[1:]
     return f"{head}\n\n```sh\n" + "\n".join(line.strip() for line in lines) + "\n```"
+
+
+def _escaped(text: str) -> str:
+    """Write plain text so that Markdown shows it as it is."""
+    return re.sub(r"([*_\[\]])", r"\\\1", text).replace("<", "&lt;")
 
 
 def methods() -> str:
@@ -150,36 +164,13 @@ def studies() -> str:
 
 
 def settings() -> str:
-    """Write the table of settings: meaning, and value of each preset."""
-    by_preset = {name: load_settings(name) for name in presets()}
-    rows = [
-        (
-            f"`{key}`",
-            row.means,
-            *(_values(_value(own, key, task) for task in TASKS) for own in by_preset.values()),
-        )
-        for key, row in SETTINGS.items()
-    ]
-    return _table(("Setting", "Meaning", *(f"`{name}`" for name in by_preset)), rows)
-
-
-def _value(own: Settings, key: str, task: str) -> Any:
-    try:
-        return own.get(key, task)
-    except KeyError:  # a recipe's own default
-        return None
-
-
-def _values(values: Iterable[Any]) -> str:
-    """Write a setting's value, or its range over tasks."""
-    found = {json.dumps(value): value for value in values if value is not None}
-    if len(found) > 1:
-        return f"`{min(found.values())}` to `{max(found.values())}`"
-    return "".join(f"`{_word(text, value)}`" for text, value in found.items()) or "–"
-
-
-def _word(text: str, value: Any) -> str:
-    return "+".join(value) if isinstance(value, list) else value or text if isinstance(value, str) else text
+    """Write the table of settings, as ``describe settings`` shows them, with a column for each preset."""
+    by_preset = {name: settings_rows(load_settings(name)) for name in presets()}
+    rows = []
+    for same in zip(*by_preset.values(), strict=True):
+        key, _, allowed, means = same[0]
+        rows.append((f"`{key}`", means, allowed, *(f"`{value}`" for _, value, _, _ in same)))
+    return _table(("Setting", "Meaning", "Allowed", *(f"`{name}`" for name in by_preset)), rows)
 
 
 def record() -> str:
@@ -217,6 +208,11 @@ def _type(field: Mapping[str, Any]) -> str:
     return str(field.get("type", "any"))
 
 
+def panel() -> str:
+    """Write the table of a control panel's columns."""
+    return _table(("Column", "Meaning"), [(f"`{c.name}`", c.help) for c in PANEL if c.help])
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
@@ -239,4 +235,5 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "studies": studies,
     "settings": settings,
     "record": record,
+    "panel": panel,
 }

@@ -14,7 +14,7 @@ from prime_audit.folder import Run, load_run
 from prime_audit.plan.config import read_config
 from prime_audit.plan.options import documented, keywords_of, require_known
 from prime_audit.plan.plan import make_plan
-from prime_audit.runs.compare import METHODS, cache_folder, compare
+from prime_audit.runs.compare import CACHE, METHODS, cache_folder, compare
 from prime_audit.studies.run import study
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = ["Run", "UserError", "compare", "load_run", "predict", "read_config", 
 def predict(
     methods: str | Sequence[str] = METHODS,
     *,
-    cache: str | Path | None = "default",
+    cache: str | Path | None = CACHE,
     start_up: float = 0.0,
     tell: Callable[[str], object] = lambda _: None,
     **options: Any,

@@ -164,6 +164,8 @@ def load_run(path: str | Path) -> Run:
     file = place / RECORD if place.is_dir() else place
     if place.is_dir() and not file.exists():
         raise UserError(f"{place} has no {RECORD}: pass the --out folder of a finished run")
+    if file.is_file() and file.suffix not in ("", ".json"):
+        raise UserError(f"{place} is not a record: pass the --out folder of a finished run, or its {RECORD}")
     return Run(file.parent, record_from_json(read_json(file), str(file)))
 
 

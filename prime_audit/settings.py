@@ -72,13 +72,18 @@ class Settings:
 
     def get(self, key: str, task: str = "") -> Any:
         """Read ``key`` (``clusters``, ``sharer.lr``): override, then the task's row, then the preset's own."""
-        if (given := self.override(key, task)) is not None:
-            return given
-        for branch in (self._tree["tasks"].get(task, {}), self._tree):
-            found = _dig(branch, key)
-            if found is not None:
-                return found
-        raise KeyError(key)
+        if (found := self.find(key, task)) is None:
+            raise KeyError(key)
+        return found
+
+    def find(self, key: str, task: str = "") -> Any:
+        """Read ``key`` as ``get`` does; None where the preset leaves it out."""
+        given = (
+            self.override(key, task),
+            _dig(self._tree["tasks"].get(task, {}), key),
+            _dig(self._tree, key),
+        )
+        return next((found for found in given if found is not None), None)
 
     def override(self, key: str, task: str) -> Any:
         """Return what ``--set`` gives a key: for this task, else for all tasks, else None."""
@@ -86,17 +91,13 @@ class Settings:
 
     def recipe(self, part: str, task: str) -> dict[str, Any]:
         """Gather a training recipe (``adaptation``, ``sharer``, ``gate``) for a task."""
-        found = {}
-        for key in RECIPE_KEYS:
-            try:
-                found[key] = self.get(f"{part}.{key}", task)
-            except KeyError:
-                continue
-        return found
+        found = {key: self.find(f"{part}.{key}", task) for key in RECIPE_KEYS}
+        return {key: value for key, value in found.items() if value is not None}
 
     def for_task(self, task: str) -> dict[str, Any]:
         """Return everything in force for a task, flat, as the record has it."""
-        return {key: self.get(key, task) for key in sorted(SETTINGS) if _has(self, key, task)}
+        found = {key: self.find(key, task) for key in sorted(SETTINGS)}
+        return {key: value for key, value in found.items() if value is not None}
 
 
 def load_settings(
@@ -117,6 +118,8 @@ def load_settings(
         task, _, rest = name.partition(".")
         task, key = (task, rest) if task in known["tasks"] else ("", name)
         if key not in SETTINGS.keys() | others.keys():
+            if name.partition(".")[2] in SETTINGS.keys() | others.keys():
+                raise unknown("task", name.partition(".")[0], known["tasks"])
             raise unknown("setting", key, SETTINGS.keys() | others.keys())
         read = others[key] if key not in SETTINGS else partial(_read, known, task, key)
         parsed[name] = read(value, f"--set {text}")
@@ -219,14 +222,6 @@ def _dig(tree: Mapping[str, Any], key: str) -> Any:
             return None
         tree = tree[part]
     return tree
-
-
-def _has(settings: Settings, key: str, task: str) -> bool:
-    try:
-        settings.get(key, task)
-    except KeyError:
-        return False
-    return True
 
 
 def _sample(tree: Mapping[str, Any], key: str) -> Any:

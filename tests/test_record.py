@@ -19,16 +19,14 @@ from prime_audit.errors import UserError
 from prime_audit.folder import RunFolder, load_run, write_atomic
 from prime_audit.record import (
     SCHEMA,
-    Comparison,
     Cost,
-    Data,
     Model,
     Record,
-    Result,
     StageSeconds,
     Times,
     record_from_json,
 )
+from tests import records
 
 SCHEMA_FILE = Path(record_module.__file__).with_name("record.schema.json")
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -95,17 +93,8 @@ def _field_docs(cls: type[Any]) -> dict[str, str]:
 @pytest.fixture
 def record() -> Record:
     """Make a small record with every kind of entry."""
-    data = Data(
-        task="LaMP-2",
-        source="world",
-        layout="world",
-        sha256="a" * 64,
-        split_sha256="b" * 64,
-        users={"targets": 2},
-        items=90,
-        queries=12,
-        defects=1,
-        first_defects=("f.json: 7: empty (skipped)",),
+    data = records.data(
+        users={"targets": 2}, items=90, queries=12, defects=1, first_defects=("f.json: 7: empty (skipped)",)
     )
     times = Times(
         started="2026-01-01T00:00:00Z",
@@ -123,40 +112,13 @@ def record() -> Record:
         model=Model("mini", "c" * 64, 350_000, "float32"),
         hardware={"device": "cpu", "cores": 2},
         results=(
-            Result(
-                task="LaMP-2",
-                method="np",
-                metric="accuracy",
-                value=0.5,
-                ci=(0.4, 0.6),
-                n=12,
-                higher_is_better=True,
-                targets=2,
-            ),
-            Result(
-                task="LaMP-2",
-                method="np",
-                metric="auc",
-                value=None,
-                ci=None,
-                n=0,
-                reason="merges nobody",
-                game="paper",
-                attack="loss",
+            records.result(higher_is_better=True, targets=2),
+            records.result(
+                metric="auc", value=None, ci=None, n=0, reason="merges nobody", game="paper", attack="loss"
             ),
         ),
         times=times,
-        comparisons=(
-            Comparison(
-                task="LaMP-2",
-                method="prime",
-                baseline="np",
-                metric="accuracy",
-                difference=0.1,
-                ci=(0.0, 0.2),
-                n=12,
-            ),
-        ),
+        comparisons=(records.comparison(),),
         community={"LaMP-2": {"sharers": [{"index": 0, "cluster": 4}]}},
         costs=(Cost(task="LaMP-2", method="prime", stage="fit", requests=10, candidates=30),),
         warnings=("2 inputs were cut",),

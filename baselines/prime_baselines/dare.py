@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from prime_audit.community.trim import DENSITY, SPACES, Trim, united
+from prime_audit.community.trim import SPACES, WAYS, Trim, united
 from prime_audit.engine.mixture import Mixture
 from prime_audit.plugins import Param, Personal, Scene, method
 
 PARAMS = (
     Param("k", "preset:prime.k", "most similar sharers merged; 0 means all", bounds=(0, math.inf)),
-    Param("density", DENSITY["dare"], "share of entries that remain, 1 − p", bounds=(1e-6, 1)),
+    Param("density", WAYS["dare"].density, "share of entries that remain, 1 − p", bounds=(1e-6, 1)),
     Param("scale", 1.0, "the merged update's weight, above 0", bounds=(1e-6, math.inf)),
     Param(
         "elect",

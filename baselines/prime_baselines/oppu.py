@@ -8,7 +8,7 @@ from prime_audit.engine.mixture import alone
 from prime_audit.plugins import Param, Personal, Scene, method
 
 if TYPE_CHECKING:
-    from prime_audit.engine.train import Recipe
+    from prime_audit.engine.recipe import Recipe
 
 RECIPE = Param(
     "recipe",
@@ -34,7 +34,7 @@ def personalise(scene: Scene, *, recipe: str) -> dict[str, Personal]:
 
 
 def _recipe(scene: Scene, recipe: str) -> tuple[Recipe, dict[str, Any]]:
-    from prime_audit.engine.train import Recipe
+    from prime_audit.engine.recipe import Recipe
 
     settings, task = scene.settings, scene.task.name
     lora = {key: settings.get(f"lora.{key}", task) for key in ("rank", "alpha", "dropout")}

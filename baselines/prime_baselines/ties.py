@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from prime_audit.community.trim import DENSITY, SPACES, Trim, united
+from prime_audit.community.trim import SPACES, WAYS, Trim, united
 from prime_audit.engine.mixture import Mixture
 from prime_audit.plugins import Param, Personal, Scene, method
 
@@ -14,7 +14,7 @@ PARAMS = (
     Param("k", "preset:prime.k", "most similar sharers merged; 0 means all", bounds=(0, math.inf)),
     Param(
         "density",
-        DENSITY["ties"],
+        WAYS["ties"].density,
         "share of each matrix's entries that remain, the largest",
         bounds=(1e-6, 1),
     ),

@@ -1,5 +1,4 @@
 """Statistics of membership inference: AUC, intervals, permutation tests, bounds on ε, and the verdict.
 
-The statistics (``auc``, ``epsilon``, ``bootstrap``, ``panels``; all of them in ``stats``) need only numpy and scipy.
-They work on any scores.
+They need only numpy and scipy, and work on any scores.
 """

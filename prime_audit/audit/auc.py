@@ -23,14 +23,9 @@ class Undefined(ValueError):  # noqa: N818 - it names a state of the data, not a
 
 
 def as_scores(scores: ArrayLike) -> FloatArray:
-    """Return ``scores`` as floats. NaN is refused: handle missing scores explicitly.
+    """Return one-dimensional ``scores`` as floats; ValueError for another shape or NaN: handle missing scores first.
 
     Infinite scores are allowed: an impossible token has log-probability minus infinity.
-
-    Raises
-    ------
-    ValueError
-        Where ``scores`` is not one-dimensional or contains NaN.
     """
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1:
@@ -94,18 +89,6 @@ def tpr_at_fpr(members: ArrayLike, others: ArrayLike, fpr: float, *, allow_finer
         return 1.0
     first_refused = np.sort(outside)[::-1][allowed]
     return float(np.mean(inside > first_refused))
-
-
-def null_auc_sd(n_members: int, n_others: int) -> float:
-    """Return the standard deviation of the AUC of independent scores without signal: √((P+N+1)/(12PN)).
-
-    Items of one sharer are not independent; for those it is far too small (see ``panels.mean_auc_ci``).
-    """
-    if n_members < 1 or n_others < 1:
-        raise Undefined(
-            f"an AUC needs both sides, but there are {n_members} members and {n_others} non-members"
-        )
-    return float(np.sqrt((n_members + n_others + 1) / (12 * n_members * n_others)))
 
 
 def wins(members: FloatArray, others: FloatArray) -> FloatArray:

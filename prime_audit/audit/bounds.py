@@ -23,10 +23,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from prime_audit.audit.auc import FloatArray, IntArray, Undefined
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.epsilon import one_run_epsilon
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.splitting import Bound, split_epsilon
 
 ALPHA = 0.05
@@ -46,19 +46,15 @@ def empirical_epsilon(
 ) -> Bound:
     """Bound ε from one attack's ``scores`` by target, by the rule above.
 
-    ``base`` is the same attack's scores from the unmerged base; ``attacks`` shares the error probability.
-
-    Raises
-    ------
-    Undefined
-        Where the game allows no bound, or the data are too few.
+    ``base`` is the same attack's scores from the unmerged base; ``attacks`` share the error probability. Undefined
+    where the game allows no bound, or the data are too few.
     """
     known, alpha = [d for d in dealt if d.target in scores], ALPHA / attacks
     if not design.randomised:
         raise Undefined("membership was selected, not drawn: success proves nothing about ε")
     if design.whole:
         return _one_run(known, scores, base, alpha)
-    panels = [Panel(d.target, scores[d.target], d.owners, d.members) for d in known]
+    panels = [TargetScores(d.target, scores[d.target], d.owners, d.members) for d in known]
     found = split_epsilon(panels, seed=seed, alpha=alpha)
     if not design.fixed:
         return found
@@ -80,15 +76,19 @@ def _one_run(
     with np.errstate(invalid="ignore"):
         gains = np.concatenate([scores[d.target] - base[d.target] for d in dealt])
     gains = np.nan_to_num(gains, nan=0.0)  # infinite under both models: no evidence
-    coins = np.concatenate([d.members for d in dealt])
+    return coin_bound(gains, np.concatenate([d.members for d in dealt]), alpha=alpha)
+
+
+def coin_bound(gains: FloatArray, coins: BoolArray, *, alpha: float = 0.05, delta: float = 0.0) -> Bound:
+    """Bound ε by one-run auditing of fair ``coins`` [m], guessed from ``gains`` [m]; Undefined below four coins."""
     low, high = guesses(gains)
     right = int((~coins[low]).sum() + coins[high].sum())
     made = low.size + high.size
     if not made:
         raise Undefined(f"{coins.size} coins are too few to guess any")
     return Bound(
-        value=one_run_epsilon(coins.size, made, right, alpha=alpha),
-        ceiling=one_run_epsilon(coins.size, made, made, alpha=alpha),
+        value=one_run_epsilon(coins.size, made, right, delta, alpha),
+        ceiling=one_run_epsilon(coins.size, made, made, delta, alpha),
     )
 
 

@@ -20,19 +20,9 @@ _EPSILON_LIMIT = 100.0
 
 
 def clopper_pearson(successes: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
-    """Exact interval of a binomial proportion, each side at ``alpha``/2.
+    """Exact interval (lower, upper) in [0, 1] of a proportion, from ``successes`` of ``n`` >= 1 independent trials.
 
-    Parameters
-    ----------
-    successes, n
-        Successes out of ``n`` >= 1 independent trials.
-    alpha
-        One minus the level of the two-sided interval, in (0, 1).
-
-    Returns
-    -------
-    tuple
-        Lower and upper limit, in [0, 1].
+    Each side is at ``alpha``/2, so the interval's level is 1 - ``alpha``.
     """
     _check_alpha(alpha)
     if n < 1:
@@ -129,11 +119,6 @@ def one_run_p_value(m: int, r: int, v: int, epsilon: float, delta: float = 0.0) 
     below = np.cumsum(binom.pmf(np.arange(v - 1, -1, -1), r, q))
     steepest = float(np.max(below / np.arange(1, v + 1)))
     return min(1.0, tail + 2 * m * delta * steepest)
-
-
-def one_run_ceiling(m: int, delta: float = 0.0, alpha: float = 0.05) -> float:
-    """Return the largest ``one_run_epsilon`` possible with ``m`` units: all guessed, all right."""
-    return one_run_epsilon(m, m, m, delta, alpha)
 
 
 def _check_alpha(alpha: float) -> None:

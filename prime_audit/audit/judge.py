@@ -6,8 +6,10 @@ rows dealt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,11 +17,12 @@ from prime_audit.audit.auc import FPRS, FloatArray, Undefined
 from prime_audit.audit.bounds import by_sharer, empirical_epsilon
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.intervals import Over, auc_difference, auc_interval, mean_tpr
-from prime_audit.audit.panels import AucEstimate, Panel
+from prime_audit.audit.mean_auc import AucEstimate, TargetScores
 from prime_audit.audit.permutation import Permutation, holm, permutation_test
 from prime_audit.audit.splitting import Bound
 from prime_audit.audit.verdict import Against, PValues, Verdict, best_control, verdict
 
+T = TypeVar("T")
 PERMUTATIONS = 999
 
 
@@ -56,7 +59,7 @@ class Judged:
     estimate: AucEstimate
     over: Over
     """What the interval takes as independent."""
-    panels: Sequence[Panel]
+    panels: Sequence[TargetScores]
     """What the figure was computed from: the targets with two sides."""
     controls: Mapping[str, AucEstimate]
     base_difference: AucEstimate | None
@@ -65,11 +68,11 @@ class Judged:
     """The control with the highest AUC, and the difference to it."""
     tpr: Mapping[str, float | None]
     """By FPR: the mean over targets; None where some target has too few non-members."""
-    p: float | None
-    """One-sided permutation p, before correction over attacks: where membership was drawn, of the AUC minus the
-    unmerged base's (where there is a base); else of the AUC."""
+    p_deciding: float | None
+    """The one-sided permutation p that the record calls ``p``, before correction over attacks: where membership was
+    drawn, of the AUC minus the unmerged base's (*p over base*, where there is a base); else of the AUC."""
     p_adjusted: float | None
-    """After Holm's correction over the attacks of this game and method."""
+    """``p_deciding`` after Holm's correction over the attacks of this game and method."""
     p_reversed: float | None
     """Of an AUC as low, before correction."""
     undefined: int
@@ -92,22 +95,26 @@ def judge(
 ) -> list[Judged]:
     """Judge the attacks of one game and method together; ``dealt`` holds the targets it can be played on.
 
-    Where whole sharers are the members, each is one row, with the mean of their items' scores.
-
-    Raises
-    ------
-    Undefined
-        Where no target's game has both sides.
+    Where whole sharers are the members, each is one row, with the mean of their items' scores. Undefined where no
+    target's game has both sides.
     """
     if design.whole:
         scored = [_whole(dealt, one) for one in scored]
         dealt = [by_sharer(d, np.zeros(len(d.owners)))[0] for d in dealt]
     tested = [_test(design, dealt, one, seed, permutations) for one in scored]
-    tests = _corrected(tested)
-    return [
-        _judge(design, dealt, one, raw, test, len(scored), seed, draws)
-        for one, raw, test in zip(scored, tested, tests, strict=True)
-    ]
+    tests, game = _corrected(tested), _Game(design, dealt, len(scored), seed, draws)
+    return [_judge(game, one, raw, test) for one, raw, test in zip(scored, tested, tests, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Game:
+    """What the attacks that are judged together share."""
+
+    design: Design
+    dealt: Sequence[Dealt]
+    attacks: int
+    seed: int
+    draws: int
 
 
 @dataclass(frozen=True)
@@ -115,8 +122,8 @@ class _Raw:
     """One attack's permutation tests, before correction; None where there was nothing to permute."""
 
     auc: Permutation | None
-    gain: Permutation | None
-    """The one that decides: of the AUC minus the base's, where membership was drawn; else of the AUC."""
+    deciding: Permutation | None
+    """Of the AUC minus the base's, where membership was drawn; else of the AUC."""
     reason: str | None
     """Why there is none."""
 
@@ -126,7 +133,7 @@ def _test(design: Design, dealt: Sequence[Dealt], scored: Scored, seed: int, n: 
     own, base = evenly(known, scored.scores), scored.controls.get("base")
     items = None if any(d.items is None for d in known) else [d.items for d in known]
 
-    def permuted(minus: Sequence[Panel] | None = None) -> Permutation:
+    def permuted(minus: Sequence[TargetScores] | None = None) -> Permutation:
         return permutation_test(own, unit=design.unit, n=n, seed=seed, items=items, minus=minus)  # type: ignore[arg-type]
 
     try:
@@ -136,7 +143,7 @@ def _test(design: Design, dealt: Sequence[Dealt], scored: Scored, seed: int, n: 
         return _Raw(None, None, str(reason))
 
 
-def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Panel]:
+def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[TargetScores]:
     """Panels of the items that may be exchanged: all of a member's against a sample of another's are no match.
 
     A figure of more items is steadier, whatever membership carries; with all of them the test rejects too seldom.
@@ -144,7 +151,9 @@ def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Pan
     return [
         panel
         if d.even is None
-        else Panel(d.target, panel.scores[d.even], np.asarray(d.owners)[d.even].tolist(), d.members[d.even])
+        else TargetScores(
+            d.target, panel.scores[d.even], np.asarray(d.owners)[d.even].tolist(), d.members[d.even]
+        )
         for d in dealt
         for panel in _panels([d], scores)
     ]
@@ -152,53 +161,45 @@ def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Pan
 
 def _corrected(tested: Sequence[_Raw]) -> list[PValues]:
     """Correct each kind of p over the attacks that have one."""
-    able = [(r.auc, r.gain) for r in tested if r.auc and r.gain]
+    able = [(r.auc, r.deciding) for r in tested if r.auc and r.deciding]
     columns = (
         holm([auc.p for auc, _ in able]),
         holm([auc.p_reversed for auc, _ in able]),
-        holm([gain.p for _, gain in able]),
+        holm([deciding.p for _, deciding in able]),
     )
     rows = iter(zip(*columns, strict=True))
     return [
         PValues(*next(rows), floor=r.auc.floor * len(tested))
-        if r.auc and r.gain
+        if r.auc and r.deciding
         else PValues(None, None, None)
         for r in tested
     ]
 
 
-def _judge(
-    design: Design,
-    dealt: Sequence[Dealt],
-    scored: Scored,
-    raw: _Raw,
-    tests: PValues,
-    attacks: int,
-    seed: int,
-    draws: int,
-) -> Judged:
-    own, reasons = _panels(dealt, scored.scores), dict[str, str]()
-    controls = {name: _panels(dealt, scores) for name, scores in scored.controls.items()}
-    figures = {name: auc_interval(panels, n=draws, seed=seed).estimate for name, panels in controls.items()}
-    best = best_control(figures, design.selector)
+def _judge(game: _Game, scored: Scored, raw: _Raw, tests: PValues) -> Judged:
+    own, reasons = _panels(game.dealt, scored.scores), dict[str, str]()
+    interval_of = partial(auc_interval, n=game.draws, seed=game.seed)
+    controls = {name: _panels(game.dealt, scores) for name, scores in scored.controls.items()}
+    figures = {name: interval_of(panels).estimate for name, panels in controls.items()}
+    best = best_control(figures, game.design.selector)
     gaps = {
-        name: auc_difference(own, panels, n=draws, seed=seed).estimate
+        name: auc_difference(own, panels, n=game.draws, seed=game.seed).estimate
         for name, panels in controls.items()
         if name in ("base", best)
     }
     against = Against(best, figures[best].value, gaps[best]) if best else None
-    interval = auc_interval(own, n=draws, seed=seed)
+    interval = interval_of(own)
     if interval.estimate.ci is None:
         reasons["interval"] = str(interval.estimate.reason)
     if raw.reason:
         reasons["p"] = raw.reason
-    tpr = {f"{fpr:g}": _tpr(own, fpr, reasons) for fpr in FPRS}
-    epsilon = _epsilon(design, dealt, scored, attacks, seed, reasons)
+    tpr = {f"{fpr:g}": _known(reasons, f"TPR@{100 * fpr:g}%", partial(mean_tpr, own, fpr)) for fpr in FPRS}
+    epsilon = _known(reasons, "ε", partial(_epsilon, game, scored))
     said = verdict(
         interval.estimate,
         tests,
         against,
-        randomised=design.randomised,
+        randomised=game.design.randomised,
         epsilon=epsilon.value if epsilon else None,
         undefined=scored.unknown,
     )
@@ -211,8 +212,8 @@ def _judge(
         base_difference=gaps.get("base"),
         best=against,
         tpr=tpr,
-        p=raw.gain.p if raw.gain else None,
-        p_adjusted=tests.p_gain,
+        p_deciding=raw.deciding.p if raw.deciding else None,
+        p_adjusted=tests.p_deciding,
         p_reversed=raw.auc.p_reversed if raw.auc else None,
         undefined=scored.undefined,
         undefined_base=scored.undefined_base,
@@ -232,35 +233,26 @@ def _whole(dealt: Sequence[Dealt], scored: Scored) -> Scored:
     return replace(scored, scores=averaged(scored.scores), controls=controls)
 
 
-def _panels(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[Panel]:
+def _panels(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[TargetScores]:
     """Games with both sides: a target whose coins all fell alike has no AUC."""
     return [
-        Panel(d.target, scores[d.target], d.owners, d.members)
+        TargetScores(d.target, scores[d.target], d.owners, d.members)
         for d in dealt
         if d.target in scores and d.playable
     ]
 
 
-def _tpr(panels: Sequence[Panel], fpr: float, reasons: dict[str, str]) -> float | None:
-    """Mean over targets; None where one of them has too few non-members for so fine a rate."""
-    try:
-        return mean_tpr(panels, fpr)
-    except Undefined as reason:
-        reasons[f"TPR@{100 * fpr:g}%"] = str(reason)
-        return None
-
-
-def _epsilon(
-    design: Design,
-    dealt: Sequence[Dealt],
-    scored: Scored,
-    attacks: int,
-    seed: int,
-    reasons: dict[str, str],
-) -> Bound | None:
+def _epsilon(game: _Game, scored: Scored) -> Bound:
     base = scored.controls.get("base")
+    return empirical_epsilon(
+        game.design, game.dealt, scored.scores, base, attacks=game.attacks, seed=game.seed
+    )
+
+
+def _known(reasons: dict[str, str], what: str, find: Callable[[], T]) -> T | None:
+    """Call ``find``; where its result is undefined, note why, and return None."""
     try:
-        return empirical_epsilon(design, dealt, scored.scores, base, attacks=attacks, seed=seed)
+        return find()
     except Undefined as reason:
-        reasons["ε"] = str(reason)
+        reasons[what] = str(reason)
         return None

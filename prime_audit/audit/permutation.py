@@ -27,7 +27,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, midranks
-from prime_audit.audit.panels import Panel, same_game
+from prime_audit.audit.mean_auc import TargetScores, playable, same_game
 
 Unit = Literal["item-within-sharer", "sharer", "item"]
 _TIE = 1e-12
@@ -53,20 +53,20 @@ class Permutation:
 
 
 def permutation_test(
-    panels: Sequence[Panel],
+    panels: Sequence[TargetScores],
     *,
     unit: Unit,
     n: int = 999,
     seed: int,
     items: Sequence[Sequence[Hashable]] | None = None,
-    minus: Sequence[Panel] | None = None,
+    minus: Sequence[TargetScores] | None = None,
 ) -> Permutation:
     """Test the mean AUC over targets against relabellings of the unit that was randomised.
 
     Parameters
     ----------
     panels
-        One game per target. Those without both sides do not count, as in ``mean_auc_ci``.
+        One game per target. Those without both sides do not count, as in ``auc_interval``.
     unit
         See the module's text.
     n
@@ -112,27 +112,19 @@ def permutation_test(
     )
 
 
-def permutation_p(panels: Sequence[Panel], unit: Unit, n: int = 999, *, seed: int) -> float:
-    """One-sided p-value of ``permutation_test``."""
-    return permutation_test(panels, unit=unit, n=n, seed=seed).p
-
-
-def unit_of(panels: Sequence[Panel]) -> Unit:
+def unit_of(panels: Sequence[TargetScores]) -> Unit:
     """Return the unit of a game from its shape: ``sharer`` where every sharer is on one side for every target."""
     whole = all(len(set(p.members[own].tolist())) == 1 for p in panels for own in _own(p).values())
     return "sharer" if whole else "item-within-sharer"
 
 
-def naive_item_p(panels: Sequence[Panel]) -> float:
+def naive_item_p(panels: Sequence[TargetScores]) -> float:
     """One-sided Mann-Whitney p-value as if all items, and all targets, were independent. For comparison only.
 
     Normal approximation with the tie correction. It rejects far too often where items of one sharer are similar.
     """
     excess = variance = 0.0
-    playable = [panel for panel in panels if panel.playable]
-    if not playable:
-        raise Undefined("no target has both members and non-members")
-    for panel in playable:
+    for panel in playable(panels):
         inside, total = int(panel.members.sum()), panel.members.size
         ranks = midranks(panel.scores)
         pairs = inside * (total - inside)
@@ -227,7 +219,7 @@ def _aucs(table: _Table, shuffle: Shuffle) -> FloatArray:
     return aucs
 
 
-def _by_item(panels: Sequence[Panel], names: Sequence[Sequence[Hashable]]) -> list[_Table]:
+def _by_item(panels: Sequence[TargetScores], names: Sequence[Sequence[Hashable]]) -> list[_Table]:
     tables = []
     for panel, ids in zip(panels, names, strict=True):
         blocks = []
@@ -241,7 +233,7 @@ def _by_item(panels: Sequence[Panel], names: Sequence[Sequence[Hashable]]) -> li
     return tables
 
 
-def _by_sharer(panels: Sequence[Panel], _names: Sequence[Sequence[Hashable]]) -> list[_Table]:
+def _by_sharer(panels: Sequence[TargetScores], _names: Sequence[Sequence[Hashable]]) -> list[_Table]:
     owns = [_own(panel) for panel in panels]
     coins: dict[str, set[bool]] = {}
     for panel, own in zip(panels, owns, strict=True):
@@ -269,7 +261,7 @@ def _by_sharer(panels: Sequence[Panel], _names: Sequence[Sequence[Hashable]]) ->
     return tables
 
 
-def _unowned(panels: Sequence[Panel]) -> list[Panel]:
+def _unowned(panels: Sequence[TargetScores]) -> list[TargetScores]:
     """Take all items of a target for one person's."""
     return [replace(p, sharers=[p.target] * p.scores.size) for p in panels]
 
@@ -287,7 +279,7 @@ def _log_relabellings(tables: Sequence[_Table]) -> float:
     return max(0.0, total) if total > 1e-9 else 0.0
 
 
-def _own(panel: Panel) -> dict[str, IntArray]:
+def _own(panel: TargetScores) -> dict[str, IntArray]:
     """Positions of each sharer's items, by sharer in order of appearance."""
     places: dict[str, list[int]] = {}
     for place, sharer in enumerate(panel.sharers):
@@ -295,7 +287,7 @@ def _own(panel: Panel) -> dict[str, IntArray]:
     return {sharer: np.array(own) for sharer, own in places.items()}
 
 
-def _places(panel: Panel) -> list[int]:
+def _places(panel: TargetScores) -> list[int]:
     """Position of each item among its sharer's."""
     seen: dict[str, int] = {}
     out = []

@@ -109,13 +109,7 @@ def lowest(values: FloatArray, share: float) -> np.ndarray:
 
 
 def returned(name: str, scores: ArrayLike, items: int) -> FloatArray:
-    """Check a plugin's result: one number per item; NaN is allowed and means undefined.
-
-    Raises
-    ------
-    PartError
-        Where it is anything else.
-    """
+    """Check an attack's result: one number per item, NaN = undefined -> [items]; PartError for anything else."""
     try:
         found = np.asarray(scores, dtype=np.float64)
     except (TypeError, ValueError):
@@ -128,26 +122,11 @@ def returned(name: str, scores: ArrayLike, items: int) -> FloatArray:
 
 
 def settle(scores: ArrayLike) -> tuple[FloatArray, int]:
-    """Replace undefined scores (NaN) by the median of the defined ones, and count them.
+    """Replace the undefined scores (NaN) of one target's game [items] by the defined ones' median -> scores, count.
 
     The median is neutral: as many items of the same game are above it as below. So an undefined item is no evidence
     either way, and no item is lost. If being undefined itself depends on membership, that is not used, because no
-    direction was fixed for it. The count belongs in the record.
-
-    Parameters
-    ----------
-    scores
-        Scores of one target's game, [items]; NaN where undefined.
-
-    Returns
-    -------
-    tuple
-        The scores without NaN, and how many were undefined.
-
-    Raises
-    ------
-    Undefined
-        Where no item has a score.
+    direction was fixed for it. The count belongs in the record. Raises Undefined where no item has a score.
     """
     found = np.array(scores, dtype=np.float64)
     undefined = np.isnan(found)
@@ -157,7 +136,6 @@ def settle(scores: ArrayLike) -> tuple[FloatArray, int]:
         known = np.sort(found[~undefined])
         with np.errstate(invalid="ignore"):
             middle = float(np.median(known))
-        found[undefined] = (
-            known[(known.size - 1) // 2] if np.isnan(middle) else middle
-        )  # between -inf and inf
+        # Between -inf and inf there is no middle: take the lower.
+        found[undefined] = known[(known.size - 1) // 2] if np.isnan(middle) else middle
     return found, int(undefined.sum())

@@ -1,4 +1,4 @@
-"""Simulated signals with a planted leak of known strength, to test an attack without any model."""
+"""Simulated signals with a planted leak, to examine an attack; ``games/exam/simulated.py`` simulates whole audits."""
 
 from __future__ import annotations
 

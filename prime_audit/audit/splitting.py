@@ -14,7 +14,7 @@ from scipy.special import betaincinv
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined
 from prime_audit.audit.epsilon import epsilon_bound, epsilon_ceiling
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.mean_auc import TargetScores, playable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +52,15 @@ class _Pool:
 
 
 def split_epsilon(
-    panels: Sequence[Panel], *, seed: int, alpha: float = 0.05, delta: float = 0.0
+    panels: Sequence[TargetScores], *, seed: int, alpha: float = 0.05, delta: float = 0.0
 ) -> EpsilonBound:
     """Lower bound on ε at a threshold chosen on a random half of the sharers and counted on the other.
 
     Halves are balanced over sharers that are members, non-members, or both; a sharer is never split. The threshold is
     midway between two scores of the choosing half, where that half's own (L - δ)/U is highest. Counted trials must be
     independent. So each sharer of the other half gives at most one trial per side: one of their rows, drawn by seed
-    over items and targets. If you pass no sharers, the rows must be independent.
-
-    Raises
-    ------
-    Undefined
-        Where a half has no members or no non-members.
+    over items and targets. If you pass no sharers, the rows must be independent. Undefined where a half has no members
+    or no non-members.
     """
     pool = _pooled(panels)
     rng = np.random.default_rng(seed)
@@ -86,14 +82,12 @@ def split_epsilon(
     )
 
 
-def _pooled(panels: Sequence[Panel]) -> _Pool:
-    playable = [panel for panel in panels if panel.playable]
-    if not playable:
-        raise Undefined("no target has both members and non-members")
-    _, owners = np.unique([sharer for panel in playable for sharer in panel.sharers], return_inverse=True)
+def _pooled(panels: Sequence[TargetScores]) -> _Pool:
+    known = playable(panels)
+    _, owners = np.unique([sharer for panel in known for sharer in panel.sharers], return_inverse=True)
     return _Pool(
-        np.concatenate([panel.scores for panel in playable]),
-        np.concatenate([panel.members for panel in playable]),
+        np.concatenate([panel.scores for panel in known]),
+        np.concatenate([panel.members for panel in known]),
         owners,
     )
 

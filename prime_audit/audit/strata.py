@@ -37,23 +37,10 @@ from prime_audit.seeds import rng_of
 def sampled(
     strata: Mapping[str, IntArray], targets: Iterable[str], each: int, *, seed: int, task: str
 ) -> dict[str, IntArray]:
-    """Draw every target's sample of every sharer.
+    """Draw every target's sample of ``each`` rows of every sharer -> target: its rows of the pool, ascending.
 
-    Parameters
-    ----------
-    strata
-        Sharer → their rows of the pool in the paper's game.
-    targets
-        Ids.
-    each
-        Rows drawn of each sharer, at least 0; all, where a sharer has no more. 0: nothing is sampled.
-    seed, task
-        The run's seed and the task's name.
-
-    Returns
-    -------
-    dict
-        Target → its rows of the pool, ascending; empty where every row is included and nothing is sampled.
+    ``strata``: sharer → their rows of the pool in the paper's game. A sharer with no more than ``each`` rows gives all.
+    Empty where that is so for everyone, or ``each`` is 0: nothing is sampled.
     """
     if not each or all(rows.size <= each for rows in strata.values()):
         return {}

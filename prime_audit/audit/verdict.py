@@ -43,7 +43,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prime_audit.audit.bootstrap import Estimate
-from prime_audit.audit.panels import AucEstimate
+from prime_audit.audit.mean_auc import AucEstimate
 
 Word = Literal["leaks", "no leak found", "confounded", "too few to say"]
 
@@ -85,12 +85,13 @@ def best_control(controls: Mapping[str, AucEstimate], selector: str | None = Non
 class PValues:
     """Results of the permutation tests; None where nothing could be permuted."""
 
-    p: float | None
+    p_auc: float | None
     """Of an AUC at least as high: *p AUC* in the tables."""
     p_reversed: float | None
     """Of an AUC at least as low."""
-    p_gain: float | None
-    """Of an AUC at least as far above the base's: *p over base* (above 0.5 without a base or without a draw)."""
+    p_deciding: float | None
+    """Of an AUC at least as far above the base's: *p over base*. Without a base or without a draw, the same as
+    ``p_auc``."""
     floor: float = 0.0
     """The smallest corrected p possible with the data: ``Permutation.floor`` times the number of attacks."""
 
@@ -128,13 +129,13 @@ def verdict(
     if thin:
         return Verdict("too few to say", thin)
     assert estimate.ci is not None
-    assert tests.p is not None
-    figure = f"AUC {estimate.value:.3f}, p AUC {tests.p:.3g}{_beside(against)}"
-    if randomised and tests.p_gain is not None and tests.p_gain <= alpha:
-        return Verdict("leaks", f"{figure}; p over base {tests.p_gain:.3g}")
+    assert tests.p_auc is not None
+    figure = f"AUC {estimate.value:.3f}, p AUC {tests.p_auc:.3g}{_beside(against)}"
+    if randomised and tests.p_deciding is not None and tests.p_deciding <= alpha:
+        return Verdict("leaks", f"{figure}; p over base {tests.p_deciding:.3g}")
     if randomised and epsilon:
         return Verdict("leaks", f"{figure}; ε is at least {epsilon:.3g}")
-    if tests.p <= alpha:
+    if tests.p_auc <= alpha:
         how = "not shown to be more than under the unmerged base" if randomised else "members were selected"
         return Verdict("confounded", f"{figure}: the sides differ, {how}")
     if tests.p_reversed is not None and tests.p_reversed <= alpha:
@@ -154,7 +155,7 @@ def _too_thin(estimate: AucEstimate, tests: PValues, undefined: float, alpha: fl
     """Rows 1 to 4: why the data are too few, or None."""
     if estimate.ci is None:
         return estimate.reason or "no interval"
-    if tests.p is None:
+    if tests.p_auc is None:
         return "membership cannot be exchanged between units: no test"
     fewest = min(estimate.member_sharers, estimate.other_sharers)
     if fewest < MIN_SHARERS:

@@ -13,30 +13,44 @@ from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.prompts import Example, adaptation_examples, history_examples, query_examples
 from prime_audit.lamp.tasks import TASKS, Task, find_task
+from prime_audit.plan.options import named
 from prime_audit.plugins import Attack, Game, Method
-from prime_audit.plugins.contracts import first_line
-from prime_audit.plugins.loading import Plugin, find, load_run_settings, read_params
+from prime_audit.plugins.contracts import Plugin, first_line
+from prime_audit.plugins.loading import KINDS, available, load, load_run_settings, read_params
 from prime_audit.settings import Settings, presets
+
+PRESET: str = named("preset").default
 
 
 def description(
-    name: str, plugins: Sequence[Path] = (), preset: str = "laptop", overrides: Sequence[str] = ()
+    name: str, plugins: Sequence[Path] = (), preset: str = PRESET, overrides: Sequence[str] = ()
 ) -> str:
-    """Describe a plugin, a task, a preset, or ``settings``; UserError with the nearest names otherwise."""
+    """Describe every plugin, task or preset of a name, or ``settings``; UserError with the nearest names otherwise."""
     settings = load_run_settings(preset, overrides, plugins)
-    if name == "settings":
-        return settings_text(settings)
+    found = [
+        _plugin(load(made, name, plugins), settings)
+        for kind, made in KINDS.items()
+        if name in available(kind, plugins)
+    ]
     if name in presets():
-        return preset_text(name)
-    try:
-        plugin = find(name, plugins, [*TASKS, *presets(), "settings"]).load(plugins)
-    except UserError as fault:
-        with suppress(UserError):
-            return _task(find_task(name))
-        raise fault from None
+        found.append(preset_text(name))
+    with suppress(UserError):
+        found.append(_task(find_task(name)))
+    if name == "settings":
+        found.append(settings_text(settings))
+    if not found:
+        listed = [other for kind in KINDS for other in available(kind, plugins)]
+        raise unknown("name", name, {*listed, *TASKS, *presets(), "settings"})
+    return "\n\n".join(found)
+
+
+def _plugin(plugin: Plugin, settings: Settings) -> str:
     if isinstance(plugin, Method):
         return _method(plugin, settings)
-    return _attack(plugin) if isinstance(plugin, Attack) else _game(plugin)
+    if isinstance(plugin, Attack):
+        return _attack(plugin)
+    assert isinstance(plugin, Game)
+    return _game(plugin)
 
 
 def _method(method: Method, settings: Settings) -> str:
@@ -113,6 +127,7 @@ def _origin(plugin: Plugin) -> list[str]:
 def _task(task: Task) -> str:
     lines = [
         f"{task.name} ({task.short}): {task.kind}, {' and '.join(task.metrics)}",
+        "kind: task",
         f"history items: {', '.join(task.item_fields)}",
     ]
     if task.labels:
@@ -137,7 +152,7 @@ def user_prompts(
     user: str,
     method: str,
     split: str = "query",
-    preset: str = "laptop",
+    preset: str = PRESET,
     overrides: Sequence[str] = (),
     seed: int = 0,
     plugins: Sequence[Path] = (),
@@ -165,7 +180,7 @@ def user_prompts(
     people = (*dataset.targets, *dataset.adapt, *(dataset.candidates if split == "history" else ()))
     found = next((u for u in people if u.id == user), None)
     if found is None:
-        raise unknown("user who asks" if split == "query" else "user", user, [u.id for u in people])
+        raise unknown("target or adapting user" if split == "query" else "user", user, [u.id for u in people])
     front, profile = specs[0].augment(settings, row.name), plain_profile(row, found)
     shown = shown_profile(row, found, {found.id: profile}, front.wording) if front.profile else None
     examples: list[Example]

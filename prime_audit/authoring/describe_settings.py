@@ -19,13 +19,17 @@ _HOW = (
 
 
 def settings_text(settings: Settings) -> str:
-    """Tabulate every setting: its value in force, what it may be, what it means."""
-    rows = [
+    """Tabulate every setting."""
+    head = f"settings of preset {settings.preset} (of {', '.join(presets())})\n{_HOW}\n\n"
+    return head + _table(settings_rows(settings), ["setting", "value", "allowed", "meaning"])
+
+
+def settings_rows(settings: Settings) -> list[list[str]]:
+    """List every setting: its key, its value in force, what it may be, what it means."""
+    return [
         [key, _in_force(settings, key), _allowed(row, settings, key), row.means]
         for key, row in SETTINGS.items()
     ]
-    head = f"settings of preset {settings.preset} (of {', '.join(presets())})\n{_HOW}\n\n"
-    return head + _table(rows, ["setting", "value", "allowed", "meaning"])
 
 
 def preset_text(name: str) -> str:
@@ -72,12 +76,11 @@ def _by_value(by_task: Mapping[str, str]) -> str:
 
 def _value(settings: Settings, key: str, task: str) -> Any:
     """Return the value in force; of a recipe's settings that the preset leaves out, the recipe's own default."""
-    try:
-        return settings.get(key, task)
-    except KeyError:
-        last = key.rpartition(".")[2]
-        default = next(field.default for field in fields(Recipe) if field.name == last)
-        return default or (0.0 if isinstance(default, float) else None)
+    if (found := settings.find(key, task)) is not None:
+        return found
+    last = key.rpartition(".")[2]
+    default = next(field.default for field in fields(Recipe) if field.name == last)
+    return default or (0.0 if isinstance(default, float) else None)
 
 
 def _word(value: Any) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from prime_audit.authoring.check import Check, in_line
 from prime_audit.authoring.doctor_attack import examine_attack
 from prime_audit.errors import UserError
-from prime_audit.plugins import Attack, Game
-from prime_audit.plugins.loading import find
+from prime_audit.plugins import Attack, Game, Method
+from prime_audit.plugins.loading import KINDS, find, load
 
 
 def examine(name: str, plugins: Sequence[Path] = ()) -> list[Check]:
@@ -22,7 +22,7 @@ def examine(name: str, plugins: Sequence[Path] = ()) -> list[Check]:
     """
     found = find(name, plugins)
     try:
-        plugin = found.load(plugins)
+        plugin = load(KINDS[found.kind], name, plugins)
     except UserError as fault:
         return [Check("loads", False, in_line(fault), "fix the file; see docs/how-to")]
     first = Check("loads", True, f"{found.kind} from {found.origin}")
@@ -34,4 +34,5 @@ def examine(name: str, plugins: Sequence[Path] = ()) -> list[Check]:
         return [first, *examine_game(plugin)]
     from prime_audit.authoring.doctor_method import examine_method
 
+    assert isinstance(plugin, Method)
     return [first, *examine_method(plugin, plugins)]

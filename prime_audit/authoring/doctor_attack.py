@@ -12,7 +12,7 @@ import numpy as np
 from prime_audit.audit import simulated
 from prime_audit.audit.auc import FloatArray, auc
 from prime_audit.audit.signals import Signals, returned, settle
-from prime_audit.authoring.check import Check, in_line
+from prime_audit.authoring.check import Check, described, in_line
 from prime_audit.errors import UserError
 from prime_audit.plugins import Attack
 from prime_audit.plugins.calling import scores_of
@@ -36,12 +36,7 @@ CONFUSED = 0.5
 
 def examine_attack(attack: Attack) -> list[Check]:
     """Check one attack; where it does not run at all, that is the only line."""
-    said = Check(
-        "described",
-        bool(attack.summary and attack.source),
-        attack.summary or "no summary",
-        "begin the file with a docstring of one line, and give source= in @attack",
-    )
+    said = described(attack)
     runs = _needs(attack)
     shape = _shape(attack) if runs.ok else None
     if shape is None or not shape.ok:

@@ -11,12 +11,13 @@ from prime_audit.audit.auc import Undefined
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.judge import Judged, judge
 from prime_audit.audit.pool import Pool
-from prime_audit.authoring.check import Check, in_line
+from prime_audit.authoring.check import Check, described, in_line
 from prime_audit.errors import UserError
-from prime_audit.games.exam.queries import queries_of
+from prime_audit.games.exam.examine import NO_ITEMS, grouped
 from prime_audit.games.exam.simulated import TARGETS, Trial, items, simulated
 from prime_audit.plugins import Audited, Game
 from prime_audit.plugins.calling import dealt_of
+from prime_audit.plugins.loading import available, load_game
 
 PLANTED = 1.5
 """Standard deviations by which a planted leak raises a member's score."""
@@ -33,14 +34,9 @@ EFFORT = {"draws": 100, "permutations": 199}
 
 def examine_game(game: Game) -> list[Check]:
     """Check one game; where it cannot be dealt at all, that is the last line."""
-    said = Check(
-        "described",
-        bool(game.summary and game.source and game.says),
-        game.summary or "no summary",
-        "begin the file with a docstring of one line, and give source= and says= in @game",
-    )
+    said = described(game)
     try:
-        queries_of(game)
+        grouped([*(load_game(name) for name in available("game") if name != game.name), game])
         dealt = _dealt(game)
     except UserError as fault:
         return [
@@ -89,7 +85,7 @@ def _reasons(game: Game) -> Check:
         "a target that merges every sharer": (replace(audited, merged=everybody), pool),
         "nothing held out": (audited, replace(pool, trained=np.ones(len(pool), dtype=np.bool_))),
         "nothing trained": (audited, replace(pool, trained=np.zeros(len(pool), dtype=np.bool_))),
-        "no items": (audited, _none(pool)),
+        "no items": (audited, NO_ITEMS),
     }
     for case, given in cases.items():
         try:
@@ -103,13 +99,6 @@ def _reasons(game: Game) -> Check:
                 "reasons", False, f"{case}: one side only", "return pool.deal(target, rows, members)"
             )
     return Check("reasons", True, f"copes with {', '.join(cases)}")
-
-
-def _none(pool: Pool) -> Pool:
-    none = np.zeros(0, dtype=np.bool_)
-    return replace(
-        pool, owners=(), ids=(), prompts=(), golds=(), twins=(), trained=none, last=none, drawn=none
-    )
 
 
 def _unit(game: Game, dealt: list[Dealt]) -> Check:

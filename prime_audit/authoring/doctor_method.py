@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit.authoring.check import Check
+from prime_audit.authoring.check import Check, described
+from prime_audit.community.sharers import sharer_of
 from prime_audit.errors import PartError, UserError
 from prime_audit.games.exam.queries import Queries, queries_of
 from prime_audit.lamp.tasks import TASKS
@@ -37,15 +38,7 @@ SETTINGS = (
 
 def examine_method(method: Method, plugins: Sequence[Path] = ()) -> list[Check]:
     """Check one method; parameters keep their defaults."""
-    checks = [
-        Check(
-            "described",
-            bool(method.summary and method.source),
-            method.summary or "no summary",
-            "begin the file with a docstring of one line, and give source= in @method",
-        ),
-        _parameters(method),
-    ]
+    checks = [described(method), _parameters(method)]
     if not checks[-1].ok:
         return checks
     if method.augment:
@@ -208,7 +201,7 @@ def _members(models: Sequence[dict[str, Any]]) -> Check:
         weights = np.atleast_2d(np.asarray(model["weights"], dtype=np.float64))
         inside = {n for n, w in zip(model["adapters"], weights.T, strict=True) if np.any(w)}
         inside |= {n for name in inside for n in model.get("made_of", {}).get(name, ())}
-        merged = {n.removeprefix("sharer:") for n in inside if n.startswith("sharer:")}
+        merged = {sharer for n in inside if (sharer := sharer_of(n)) is not None}
         if odd := sorted(set(model["sharers"]) ^ merged):
             which = "declared, with no weight" if odd[0] in model["sharers"] else "merged, not declared"
             found = f"target {model['target']}: sharer {odd[0]} is {which}"

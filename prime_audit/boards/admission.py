@@ -11,11 +11,29 @@ from prime_audit.boards.config import DIRECTIONS, Board
 from prime_audit.boards.filed import NOT_DECIDING, Filed, own_parts
 from prime_audit.errors import UserError
 from prime_audit.plan.kinds import value_text
+from prime_audit.plan.options import deciding, named
 from prime_audit.plugins.loading import KINDS, available
 from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.settings import load_settings
 
 _OURS = {"prime_audit", "prime_attacks", "prime_baselines"}
+_MAY_DIFFER = {
+    *("methods", "against", "seed", "plugins", "device"),
+    # Compared otherwise: by what the board requires, the data's hashes, the model's weights and number format.
+    *(
+        "tasks",
+        "games",
+        "attacks",
+        "preset",
+        "overrides",
+        "data",
+        "sharers",
+        "base_adapter",
+        "model",
+        "dtype",
+    ),
+}
+"""Keys of a record's ``spec`` that runs on one board need not share."""
 Fault = Iterator[str]
 """What is wrong with a record, one line each."""
 
@@ -85,7 +103,7 @@ def _limited(board: Board, record: Record) -> Fault:
     for key, value in asked.items():
         if record.spec.get(key) != value:
             yield f"a limited run: {key} is {_shown(record.spec.get(key))}, the board's is {_shown(value)}"
-    preset = asked.get("preset", record.spec.get("preset", "laptop"))
+    preset = asked.get("preset", record.spec.get("preset", named("preset").default))
     due = load_settings(preset, [f"{k}={value_text(v)}" for k, v in overrides.items()])
     for task, settings in record.spec.get("settings", {}).items():
         for key, value in due.for_task(task).items():
@@ -172,7 +190,7 @@ def _require_alike(board: Board, filed: Sequence[Filed]) -> None:
 
 
 def _require_same_models(board: Board, one: Filed, other: Filed) -> None:
-    """Check that all runs have the same weights, number format, encoder, profiler and strictness."""
+    """Check that all runs have the same weights, number format and options but ``_MAY_DIFFER``."""
     ours, theirs = _models(one.record), _models(other.record)
     for what, own in ours.items():
         if own != theirs[what]:
@@ -183,7 +201,7 @@ def _require_same_models(board: Board, one: Filed, other: Filed) -> None:
 
 
 def _models(record: Record) -> dict[str, Any]:
-    spec = {key: record.spec.get(key) for key in ("encoder", "profiler", "strict", "sharer_dp")}
+    spec = {row.word: record.spec.get(row.word) for row in deciding() if row.word not in _MAY_DIFFER}
     return {"model": record.model.sha256, "dtype": record.model.dtype, **spec}
 
 

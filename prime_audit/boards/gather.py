@@ -36,12 +36,8 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
     order = {m: i for i, m in enumerate(methods)}
     filed = sorted(filed, key=lambda f: (order[f.method], f.seed, f.id))
     figures = with_places(_figures(board, filed, methods))
-    return Sheet(
-        name=board.name,
-        title=board.title,
-        about=board.about,
-        command=f"prime-audit leaderboard build --board {board.name}",
-        model=board.model,
+    return sheet_with(
+        board,
         tasks=board.tasks,
         methods={m: _known_of(m, filed) for m in methods},
         figures=tuple(figures),
@@ -49,6 +45,14 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
         sources={f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
         notes=(*NOTES, *_sizes(filed), *_how(board, filed)),
         warnings=tuple(dict.fromkeys(w for f in filed for w in f.record.warnings)),
+    )
+
+
+def sheet_with(board: Board, **shown: Any) -> Sheet:
+    """Build a board's sheet; ``shown``: the fields that the board's own file does not give."""
+    command = f"prime-audit leaderboard build --board {board.name}"
+    return Sheet(
+        name=board.name, title=board.title, about=board.about, command=command, model=board.model, **shown
     )
 
 

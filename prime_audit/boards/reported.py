@@ -9,7 +9,7 @@ from typing import Any
 
 from prime_audit.boards.cells import AUC, DECIMALS, FILE, Cell, Reported, read_cells
 from prime_audit.boards.config import read_board
-from prime_audit.boards.gather import with_places
+from prime_audit.boards.gather import sheet_with, with_places
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.report.sheet import Figure, Sheet, Source
 
@@ -49,12 +49,8 @@ def sheet(folder: Path) -> Sheet:
     rows = _rows(reported)
     figures = [f for name, own in rows.items() for f in _figures(name, own, reported)]
     labels = dict.fromkeys(row.label for own in rows.values() for row in own)
-    return Sheet(
-        name=board.name,
-        title=board.title,
-        about=board.about,
-        command=f"prime-audit leaderboard build --board {board.name}",
-        model=board.model,
+    return sheet_with(
+        board,
         tasks=tuple(rows),
         methods={label: {"parameters": _parameters(label, rows)} for label in labels},
         figures=tuple(figures),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +23,23 @@ _SHORT = re.compile(r"[0-9a-f]{2}")
 class Listed:
     """An entry, as listed."""
 
-    key: str
-    """Content key."""
+    entry: Entry
     kind: str
     """adapters, gates, texts or arrays; ``?`` where its manifest cannot be read."""
-    task: str | None
-    """Task of the stage that computed it."""
-    method: str | None
-    """Its method."""
-    stage: str | None
-    """Its name."""
+    within: Mapping[str, str | None]
+    """Task, method and stage that computed it; empty where its manifest cannot be read."""
     bytes: int
     """Size of all its files."""
     made: float
     """When it was written, seconds since 1970."""
     used: float
     """When it was written or last read."""
-    entry: Entry = field(repr=False)
-    """Its path."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
-        names = ("key", "kind", "task", "method", "stage", "bytes", "made", "used")
-        return {name: getattr(self, name) for name in names}
+        within = {name: self.within.get(name) for name in ("task", "method", "stage")}
+        times = {"bytes": self.bytes, "made": self.made, "used": self.used}
+        return {"key": self.entry.key, "kind": self.kind, **within, **times}
 
 
 def listed(root: Path) -> list[Listed]:
@@ -151,15 +145,4 @@ def _listed(entry: Entry) -> Listed:
         kind, within = manifest.kind, dict(manifest.within)
     made = os.lstat(entry.place).st_mtime
     used = os.lstat(entry.place / MANIFEST).st_mtime if kind != "?" else made
-    task, method, stage = (within.get(name) for name in ("task", "method", "stage"))
-    return Listed(
-        key=entry.key,
-        kind=kind,
-        task=task,
-        method=method,
-        stage=stage,
-        bytes=size(entry.place),
-        made=made,
-        used=used,
-        entry=entry,
-    )
+    return Listed(entry=entry, kind=kind, within=within, bytes=size(entry.place), made=made, used=used)

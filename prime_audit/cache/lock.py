@@ -33,28 +33,16 @@ class BusyError(Exception):
 def locked(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator[bool]:
     """Hold the lock file ``path`` while the body runs, then delete it. Yields False where there are no locks.
 
-    Parameters
-    ----------
-    path
-        Its folder must exist.
-    waiting
-        Called once after some seconds of waiting, with the holder's name; None: do not wait.
-
-    Raises
-    ------
-    BusyError
-        Where it is locked and ``waiting`` is None.
-    OSError
-        Where the file cannot be created.
+    ``waiting`` is called once after some seconds of waiting, with the holder's name; None: do not wait. Raises
+    BusyError where it is locked and ``waiting`` is None, OSError where the file cannot be created (no such folder).
     """
     descriptor = _waited(path, waiting)
     try:
         yield descriptor is not None
     finally:
         if descriptor is not None:
-            with suppress(
-                OSError
-            ):  # deleted first: a process that opened it meanwhile sees that it is another file
+            # Deleted first: a process that opened it meanwhile sees that it is another file.
+            with suppress(OSError):
                 path.unlink()
             os.close(descriptor)
 

@@ -1,8 +1,8 @@
 """What decides numbers, in one table: source files and libraries behind each kind of cached result.
 
-A cache key holds the hash of its part. Docstrings and comments do not count, and files that only read, write or
-explain are not listed, so rewording them leaves every cache valid. After adding a module whose code changes a cached
-number, list it here.
+A cache key holds the hash of its part. Docstrings, comments, texts of errors and summaries of classes do not count, and
+files that only read, write or explain are not listed, so rewording them leaves every cache valid. After adding a module
+whose code changes a cached number, list it here.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 LIBRARIES = (
     *("torch", "transformers", "tokenizers", "peft", "opacus"),
     *("numpy", "scipy", "scikit-learn", "nevergrad", "cma", "rapidfuzz", "rouge-score"),
 )
 """Every library whose version can decide a number: recorded with each run, and equal on all nodes of a cluster."""
+_ERRORS = ("UserError", "PartError", "unknown")
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -42,7 +44,7 @@ PARTS: Mapping[str, Part] = {
     "engine": Part(
         (
             *_engine(
-                "attention bank base batches codec decode embed engine fused kvcache lastlayer lora memory"
+                "attention bank base batches codec decode embed engine fused kvcache lastlayer load lora memory"
             ),
             *_engine("memo mixture observe rules sampling tree assemble"),
             *_engine("branches divergence draws recipe stack train trainee"),
@@ -90,19 +92,39 @@ def _version(name: str) -> str:
 
 
 def _code(path: Path) -> str:
-    """Write a source file as a syntax tree without comments, docstrings and layout."""
-    tree = ast.parse(path.read_bytes())
-    _strip(tree)
-    return ast.dump(tree)
+    """Write a source file as a syntax tree without layout and texts that only people read."""
+    return ast.dump(_Numeric().visit(ast.parse(path.read_bytes())))
 
 
-def _strip(node: ast.AST) -> None:
-    """Take bare texts out of a block and of the blocks in it."""
-    if isinstance(body := getattr(node, "body", None), list):
-        body[:] = [line for line in body if not _is_text(line)]
-        for line in body:
-            _strip(line)
+class _Numeric(ast.NodeTransformer):
+    """Removes what cannot decide a number: bare texts, the texts of errors, and what a class is or comes from."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> Any:
+        return _Textless().visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        error = isinstance(node.func, ast.Name) and node.func.id in _ERRORS
+        return _Textless().visit(node) if error else self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.body = [line for line in node.body if not _describes(line)]
+        return self.generic_visit(node)
 
 
-def _is_text(line: ast.AST) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+class _Textless(ast.NodeTransformer):
+    """Removes the words of every text."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        return ast.Constant("")
+
+
+def _describes(line: ast.stmt) -> bool:
+    """Whether it is the summary or the source of a class, as of a merge rule."""
+    named = isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name) and line.targets[0].id
+    return named in ("summary", "source")

@@ -55,34 +55,18 @@ def prune(
     dry: bool = False,
     now: float | None = None,
 ) -> Pruned:
-    """Remove what killed runs left, and entries by age and size.
+    """Remove what killed runs left, and entries by age and size; with ``dry`` report what would be removed.
 
-    Parameters
-    ----------
-    root
-        The cache.
-    older
-        Remove entries that have not been read for this many seconds.
-    keep
-        Remove the least recently read entries until the rest takes at most this many bytes.
-    damaged
-        Also remove damaged entries that were set aside.
-    dry
-        Remove nothing; report what would be removed.
-    now
-        The time, seconds since 1970; by default the clock's.
-
-    Raises
-    ------
-    UserError
-        Where there is no such folder, or it cannot be written.
+    ``older`` removes entries that have not been read for this many seconds, ``keep`` the least recently read ones until
+    the rest takes at most this many bytes, and ``damaged`` the damaged ones that were set aside. ``now``: seconds since
+    1970, by default the clock's. Raises UserError where there is no such folder, or it cannot be written.
     """
     broom = _Broom(dry, time.time() if now is None else now)
     for home in homes(root):
         broom.rubbish(home)
         if damaged:
             broom.shelf(home)
-    every = sorted(listed(root), key=lambda one: (one.used, one.key))
+    every = sorted(listed(root), key=lambda one: (one.used, one.entry.key))
     room = sum(one.bytes for one in every)
     for one in every:
         aged = older is not None and broom.now - one.used > older
@@ -113,9 +97,8 @@ class _Broom:
             for name in names(short):
                 path = short / name
                 if draft := _DRAFT.fullmatch(name):
-                    with suppress(
-                        FileNotFoundError
-                    ):  # it became an entry meanwhile, or another process removed it
+                    # It may become an entry meanwhile, or another process may remove it.
+                    with suppress(FileNotFoundError):
                         self.done.rubbish += self._draft(path, draft[1])
                 elif name.startswith(LOCK) and KEY.fullmatch(name[len(LOCK) :]):
                     with ExitStack() as held:  # it is deleted when it is released
@@ -132,22 +115,16 @@ class _Broom:
 
     def entry(self, one: Listed) -> bool:
         """Remove an entry that no process is computing. Returns whether it is gone, or would be."""
-        try:
-            if self._entry(one.key, one.entry.place):
-                self.done.entries.append(one)
-                return True
-        except FileNotFoundError:  # another process removed it meanwhile
-            return True
-        return False
-
-    def _entry(self, key: str, place: Path) -> bool:
-        with ExitStack() as held:
+        key, place = one.entry.key, one.entry.place
+        # Another process may remove it meanwhile.
+        with suppress(FileNotFoundError), ExitStack() as held:
             if not self._free(place, place.with_name(LOCK + key), held) or not self._is_own(place):
                 return False
             aside = place.with_name(f"{MAKING}{key}-pruned")
             if not self.dry:  # renamed first: a process that reads meanwhile finds it absent, not damaged
                 _writing(place, lambda: place.rename(aside))
             self._remove(place if self.dry else aside)
+            self.done.entries.append(one)
         return True
 
     def _draft(self, path: Path, key: str | None) -> bool:

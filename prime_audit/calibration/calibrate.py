@@ -1,6 +1,6 @@
 """Calibration of the auditor: audits with a known answer, to count false alarms and power.
 
-1. Null audits, in which labels have no effect. They are simulated (``audit/trials.py``), or a real pass of a small
+1. Null audits, in which labels have no effect. They are simulated (``trials.py``), or a real pass of a small
    world with redrawn labels and attacks of different kinds. The clustered test at α = 0.05 should reject between 2 %
    and 8.6 % of 200, which a binomial at 5 % nearly always gives. Beside it are the test that treats items as
    independent, and how often any attack of an audit says ``leaks``.
@@ -49,6 +49,14 @@ NOTE = (
     "gives no score). Tests: share of audits and attacks with p <= 0.05, uncorrected. Verdicts: "
     "share of audits with any. The paper's game never says leaks."
 )
+AUDIT_COLUMNS = (
+    *("what", "source", "game", "audits"),
+    *("clustered test rejects", "item-level test rejects", "leaks", "confounded"),
+)
+BOUND_COLUMNS = (
+    *("mechanism", "estimator", "true ε", "bounds"),
+    *("mean bound", "highest", "of at most", "above the truth", "AUC"),
+)
 SHIFT = 0.5
 """Standard deviations of a selection shift, under every model."""
 EPSILONS = (0.5, 1.0, 2.0, 4.0)
@@ -86,6 +94,8 @@ class Examination:
     seed: int
     audits: tuple[Audits, ...]
     bounds: tuple[Bounds, ...]
+    left_out: tuple[str, ...]
+    """Installed games that are not examined: they have no ``redraw``."""
     command: str
 
     def to_json(self) -> str:
@@ -94,28 +104,8 @@ class Examination:
 
     def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         """Return (headers, rows) of both tables, as texts."""
-        one = (
-            "what",
-            "source",
-            "game",
-            "audits",
-            "clustered test rejects",
-            "item-level test rejects",
-            "leaks",
-            "confounded",
-        )
-        two = (
-            "mechanism",
-            "estimator",
-            "true ε",
-            "bounds",
-            "mean bound",
-            "highest",
-            "of at most",
-            "above the truth",
-            "AUC",
-        )
-        return [(one, [_audit_row(a) for a in self.audits]), (two, [_bound_row(b) for b in self.bounds])]
+        audits, bounds = [_audit_row(a) for a in self.audits], [_bound_row(b) for b in self.bounds]
+        return [(AUDIT_COLUMNS, audits), (BOUND_COLUMNS, bounds)]
 
     def markdown(self) -> str:
         """Return a page with both tables and the command that repeats it."""
@@ -124,7 +114,8 @@ class Examination:
         tables = [
             tabulate(rows, headers, tablefmt="pipe", disable_numparse=True) for headers, rows in self.tables()
         ]
-        return "\n\n".join(["# Calibration of the auditor", f"`{self.command}`", NOTE, *tables]) + "\n"
+        out = [f"Not examined, without `redraw`: {', '.join(self.left_out)}."] if self.left_out else []
+        return "\n\n".join(["# Calibration of the auditor", f"`{self.command}`", NOTE, *out, *tables]) + "\n"
 
 
 def calibrate(
@@ -136,31 +127,17 @@ def calibrate(
     out: Path | None = None,
     note: Callable[[str], None] = lambda line: None,
 ) -> Examination:
-    """Calibrate the auditor; write ``calibration.json`` and ``calibration.md`` to ``out``.
+    """Calibrate the auditor with ``nulls`` audits of each kind; write ``calibration.{json,md}`` to ``out``, if given.
 
-    Parameters
-    ----------
-    nulls
-        Audits of each kind.
-    seed
-        Decides everything; the same seed gives the same files on the same machine.
-    dp_modules
-        DP-trained modules at ε 1 and at ε 8 each, and as many without noise. 0: none, and then torch is not needed
-        for them.
-    run
-        A finished run whose stored signals are the real pass; by default a small world is run for it.
-    out
-        Folder of the files; None writes none.
-    note
-        Receives progress messages.
-
-    Raises
-    ------
-    UserError
-        Where ``nulls`` is too small, ``run`` has no merged modules, or ``out`` cannot be written.
+    ``dp_modules``: modules trained at ε 1, at ε 8 and without noise, each so many; 0 trains none. ``run``: a finished
+    run whose stored signals are the real pass, by default one of a small world. The same seed gives the same files on
+    the same machine. UserError where ``nulls`` is too small, ``run`` merges no sharers, or ``out`` cannot be written.
     """
     if nulls < 1 or dp_modules < 0:
         raise UserError(f"--nulls {nulls}, --dp-modules {dp_modules}: pass at least 1 null and 0 modules")
+    left_out = tuple(name for name in available("game") if load_game(name).redraw is None)
+    if left_out:
+        note(f"not examined, without redraw: {', '.join(left_out)}")
     note("real pass")
     exam = _exam(run, seed)
     note("audits")
@@ -172,7 +149,8 @@ def calibrate(
 
         bounds += dp_bounds(dp_modules, seed, note)
     command = f"prime-audit calibrate --nulls {nulls} --dp-modules {dp_modules} --seed {seed}"
-    found = Examination(seed, tuple(counted), tuple(bounds), command + (f" --run {run}" if run else ""))
+    command += f" --run {run}" if run else ""
+    found = Examination(seed, tuple(counted), tuple(bounds), left_out, command)
     if out is not None:
         _write(out, found)
     return found
@@ -314,12 +292,5 @@ def _bound_row(b: Bounds) -> tuple[str, ...]:
     epsilon = "none" if b.epsilon is None else f"{b.epsilon:.3g}"
     figures = (f"{b.mean:.3f}", f"{b.highest:.3f}", f"{b.ceiling:.2f}")
     over = f"{b.exceed}" if b.epsilon is not None else "–"
-    return (
-        b.mechanism,
-        b.estimator,
-        epsilon,
-        str(b.bounds),
-        *figures,
-        over,
-        "–" if b.auc is None else f"{b.auc:.3f}",
-    )
+    auc = "–" if b.auc is None else f"{b.auc:.3f}"
+    return (b.mechanism, b.estimator, epsilon, str(b.bounds), *figures, over, auc)

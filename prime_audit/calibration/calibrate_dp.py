@@ -15,16 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, auc
-from prime_audit.audit.bounds import guesses
-from prime_audit.audit.epsilon import one_run_epsilon
+from prime_audit.audit.bounds import coin_bound
+from prime_audit.audit.splitting import Bound
 from prime_audit.calibration.trials import DELTA, Bounds
-from prime_audit.engine.bank import AdapterBank, alone
+from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
-from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.engine import Engine
 from prime_audit.engine.load import load_base, quiet_libraries
-from prime_audit.engine.mixture import BASE, Mixture
+from prime_audit.engine.mixture import BASE, Mixture, Request, alone
 from prime_audit.engine.privacy import Privacy, account
-from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters
+from prime_audit.engine.recipe import Job, LoraShape, Recipe
+from prime_audit.engine.train import train_adapters
 from prime_audit.lamp.prompts import Example, history_examples
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world.world import world
@@ -86,16 +87,15 @@ def _regime(
     engine = Engine(base, AdapterBank(base))
     engine.bank.add(made)
     delta = DELTA if privacy else 0.0
-    bounds, aucs = list[float](), list[float]()
+    bounds, aucs = list[Bound](), list[float]()
     for owner in owners:
         gains = _gains(engine, owner)
-        bounds.append(_one_run(gains, owner.coins, delta))
+        bounds.append(coin_bound(gains, owner.coins, delta=delta))
         aucs.append(auc(gains[owner.coins], gains[~owner.coins]))
     truth = account(ITEMS, recipe, privacy).epsilon if privacy else None
     name = f"DP-SGD module, δ {DELTA:g}" if privacy else "module without privacy"
-    guessed = 2 * (ITEMS // 4)
-    ceiling = one_run_epsilon(ITEMS, guessed, guessed, delta)
-    return Bounds.of(name, "one run", truth, bounds, ceiling, float(np.mean(aucs)))
+    values, ceiling = [bound.value for bound in bounds], bounds[0].ceiling  # every owner has ITEMS coins
+    return Bounds.of(name, "one run", truth, values, ceiling, float(np.mean(aucs)))
 
 
 def _gains(engine: Engine, owner: _Owner) -> FloatArray:
@@ -106,9 +106,3 @@ def _gains(engine: Engine, owner: _Owner) -> FloatArray:
         return np.array([row.mean() for row in found], dtype=np.float64)
 
     return scored(alone(owner.name)) - scored(BASE)
-
-
-def _one_run(gains: FloatArray, coins: BoolArray, delta: float) -> float:
-    low, high = guesses(gains)
-    right = int((~coins[low]).sum() + coins[high].sum())
-    return one_run_epsilon(coins.size, low.size + high.size, right, delta)

@@ -7,32 +7,16 @@ from typing import Any
 
 import click
 
-from prime_audit.commands import completing
-from prime_audit.commands.options import examples, shared
-from prime_audit.commands.printing import cache_of, exit_if_failed, show_run
+from prime_audit.commands.options import shared, varied
+from prime_audit.commands.printing import PATH, about, cache_of, exit_if_failed, show_run
 
 
-@click.command(
-    short_help="Score more attacks on a finished run.",
-    epilog=examples("attack runs/first --attacks loss,minkpp,rmia"),
-)
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--attacks",
-    required=True,
-    metavar="A,…",
-    help="Attacks to score (see list attacks).",
-    shell_complete=completing.attacks,
-)
-@click.option(
-    "--games",
-    metavar="G,…",
-    help="Games of the run.  [default: all of them]",
-    shell_complete=completing.games,
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: RUN/attacks-HASH]"
-)
+@about("Score more attacks on a finished run.", "attack runs/first --attacks loss,minkpp,rmia")
+@click.command()
+@click.argument("run", type=PATH)
+@varied("attacks", required=True)
+@varied("games", default_text="all of the run's")
+@varied("out", default_text="RUN/attacks-HASH")
 @shared("sharers", "base-adapter", "plugin", "cache", "no-cache", "json")
 def command(run: Path, cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
     """Score attacks on the signals that a finished run stored; its record does not change.

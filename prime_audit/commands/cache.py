@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prime_audit.commands.options import examples, shared
-from prime_audit.commands.printing import cache_of
+from prime_audit.commands.options import shared
+from prime_audit.commands.printing import PATH, about, cache_of
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import print_table, say
 
@@ -45,20 +45,19 @@ def _amount(option: str, units: dict[str, int], example: str) -> Callable[..., f
 root_option = click.option(
     "--cache",
     "root",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of the cache.  [default: ~/.cache/prime-audit]",
 )
 
 
-@click.group(
-    short_help="List, verify or shrink the cache.",
-    epilog=examples("cache ls", "cache prune --older 30d --keep 10GB"),
-)
+@about("List, verify or shrink the cache.", "cache ls", "cache prune --older 30d --keep 10GB")
+@click.group()
 def command() -> None:
     """List, verify or shrink the cache: trained adapters, answers, signals."""
 
 
-@command.command(short_help="List what the cache holds.", epilog=examples("cache ls", "cache ls --json"))
+@about("List what the cache holds.", "cache ls", "cache ls --json")
+@command.command()
 @root_option
 @shared("json")
 def ls(root: Path | None, as_json: bool) -> None:
@@ -73,17 +72,17 @@ def ls(root: Path | None, as_json: bool) -> None:
         return
     groups: dict[tuple[str, str, str], list[Listed]] = {}
     for one in found:
-        groups.setdefault((one.task or "", one.stage or "", one.kind), []).append(one)
+        groups.setdefault((one.within.get("task") or "", one.within.get("stage") or "", one.kind), []).append(
+            one
+        )
     rows: list[list[Any]] = [[*group, *_summed(own)] for group, own in sorted(groups.items())]
     if rows:
         print_table(rows, ["task", "stage", "kind", "entries", "size", "made", "last read"])
     say(f"{root}: {_count(len(found), 'entry')}, {_size(sum(one.bytes for one in found))}")
 
 
-@command.command(
-    short_help="Read every entry and name the damaged ones.",
-    epilog=examples("cache verify", "cache verify --repair"),
-)
+@about("Read every entry and name the damaged ones.", "cache verify", "cache verify --repair")
+@command.command()
 @root_option
 @click.option("--repair", is_flag=True, help="Set damaged entries aside; the next run recomputes them.")
 def verify(root: Path | None, repair: bool) -> None:
@@ -100,10 +99,12 @@ def verify(root: Path | None, repair: bool) -> None:
     say(f"{root}: {_count(sum(1 for _ in entries(root)), 'entry')}, all whole")
 
 
-@command.command(
-    short_help="Remove old entries and leftovers of killed runs.",
-    epilog=examples("cache prune", "cache prune --older 30d --keep 10GB --dry-run"),
+@about(
+    "Remove old entries and leftovers of killed runs.",
+    "cache prune",
+    "cache prune --older 30d --keep 10GB --dry-run",
 )
+@command.command()
 @root_option
 @click.option(
     "--older",

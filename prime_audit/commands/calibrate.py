@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
-from prime_audit.commands.options import examples, shared
+from prime_audit.commands.options import shared
+from prime_audit.commands.printing import PATH, about
 from prime_audit.io.terminal import print_table, say
 
 
-@click.command(
-    short_help="Measure the auditor: false alarms, power, ε bounds.",
-    epilog=examples("calibrate --nulls 200 --dp-modules 20 --out calibration"),
+@about(
+    "Measure the auditor: false alarms, power, ε bounds.",
+    "calibrate --nulls 200 --dp-modules 20 --out calibration",
 )
+@click.command()
 @click.option("--nulls", default=200, show_default=True, help="Simulated audits of each kind.")
 @click.option(
     "--dp-modules", default=0, show_default=True, help="Modules to train with DP-SGD, at ε 1 and 8 each."
 )
 @click.option(
     "--run",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A finished run whose stored signals are audited too.  [default: a run on a small world]",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for calibration.json and calibration.md."
-)
+@click.option("--out", type=PATH, help="Folder for calibration.json and calibration.md.")
 @shared("seed", "json")
 def command(as_json: bool, **options: Any) -> None:
     """Measure the auditor itself: false alarms, power, and ε bounds against known ε."""

@@ -14,7 +14,7 @@ from prime_audit.errors import UserError, unknown
 from prime_audit.io.stopping import Stopped, stopping
 from prime_audit.io.terminal import error_line
 
-CUT_OFF = "the run's folder was not written; rerun the same command to resume from the cache"
+CUT_OFF = "no unfinished output is left; rerun the same command to resume from the cache"
 """Printed where a signal ended a command."""
 COMMANDS = (
     *("compare", "plan", "show", "attack", "study", "leaderboard"),
@@ -74,9 +74,8 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         sys.stderr.close()
         sys.exit(141)
-    except (
-        OSError
-    ) as fault:  # a disk may fill anywhere: below a library's own temporary files, on standard output
+    except OSError as fault:
+        # A disk may fill anywhere: below a library's own temporary files, on standard output.
         if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         where = f"{fault.filename}: " if fault.filename else ""

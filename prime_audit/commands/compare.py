@@ -7,22 +7,21 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import config_option, examples, run_options
-from prime_audit.commands.printing import cache_of, exit_if_failed, show_run
+from prime_audit.commands.options import config_option, run_options
+from prime_audit.commands.printing import about, cache_of, exit_if_failed, show_run
 
 
-@click.command(
-    short_help="Run methods: utility, leakage, controls, frontier.",
-    epilog=examples(
-        "compare --methods np,rag,prime --tasks LaMP-2 --out runs/first",
-        "compare --methods prime:alpha=0,prime:alpha=0.6 --games heldout --attacks loss,zlib",
-        "compare --methods np,prime --data my_items.jsonl --tasks LaMP-4 --model my_model",
-    ),
+@about(
+    "Run methods: utility, leakage, controls, frontier.",
+    "compare --methods np,rag,prime --tasks LaMP-2 --out runs/first",
+    "compare --methods prime:alpha=0,prime:alpha=0.6 --games heldout --attacks loss,zlib",
+    "compare --methods np,prime --data my_items.jsonl --tasks LaMP-4 --model my_model",
 )
+@click.command()
 @run_options("compare")
 @config_option
 def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
-    """Run methods and measure what they help and what they leak.
+    """Run methods and measure utility and leakage.
 
     Every method personalises the same base model for the same users; every model answers the same questions and faces
     the same attacks. The run's folder holds the record, tables, a page, a figure, and a config.toml that repeats it.

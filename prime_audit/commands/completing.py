@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -35,28 +36,15 @@ def _plugins(kind: Kind) -> Iterable[str]:
     return available(kind)
 
 
-def _tasks() -> Iterable[str]:
-    from prime_audit.lamp.tasks import TASKS
-
-    return TASKS
-
-
 def _presets() -> Iterable[str]:
     from prime_audit.settings import presets
 
     return presets()
 
 
-def _studies() -> Iterable[str]:
-    from prime_audit.studies.catalog import STUDIES
-
-    return STUDIES
-
-
-def _examples() -> Iterable[str]:
-    from prime_audit.examples import EXAMPLES
-
-    return EXAMPLES
+def _names(module: str, attribute: str) -> Iterable[str]:
+    names: Iterable[str] = getattr(import_module(f"prime_audit.{module}"), attribute)
+    return names
 
 
 def _any_plugin() -> list[str]:
@@ -69,10 +57,11 @@ methods = _completer(partial(_plugins, "method"), r"[,+]")
 method = _completer(partial(_plugins, "method"), r"\+")
 attacks = _completer(partial(_plugins, "attack"), ",")
 games = _completer(partial(_plugins, "game"), ",")
+_tasks = partial(_names, "lamp.tasks", "TASKS")
 tasks = _completer(_tasks, ",")
 task = _completer(_tasks)
 preset = _completer(_presets)
-study = _completer(_studies)
-example = _completer(_examples)
+study = _completer(partial(_names, "studies.catalog", "STUDIES"))
+example = _completer(partial(_names, "examples", "EXAMPLES"))
 plugin = _completer(_any_plugin)
 anything = _completer(lambda: [*_any_plugin(), *_tasks(), *_presets(), "settings"])

@@ -5,14 +5,12 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from prime_audit.commands.options import examples
+from prime_audit.commands.printing import about
 from prime_audit.io.terminal import say
 
 
-@click.command(
-    short_help="Print a script that completes names in a shell.",
-    epilog=examples("completion bash > ~/.prime-audit.sh"),
-)
+@about("Print a script that completes names in a shell.", "completion bash > ~/.prime-audit.sh")
+@click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:

@@ -7,21 +7,21 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import examples, shared, task_option
+from prime_audit.commands.options import shared, task_option
+from prime_audit.commands.printing import PATH, about
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import print_table, say
 
 
-@click.group(short_help="Check, import or write data.", epilog=examples("data check my_data --task LaMP-4"))
+@about("Check, import or write data.", "data check my_data --task LaMP-4")
+@click.group()
 def command() -> None:
     """Check data, import your own items, or write the built-in world."""
 
 
-@command.command(
-    short_help="Count users and items; report every defect.",
-    epilog=examples("data check my_data --task LaMP-4"),
-)
-@click.argument("path", type=click.Path(path_type=Path))
+@about("Count users and items; report every defect.", "data check my_data --task LaMP-4")
+@command.command()
+@click.argument("path", type=PATH)
 @task_option
 @click.option("--strict", is_flag=True, help="End with exit code 2 if there is any defect.")
 @shared("json")
@@ -40,14 +40,13 @@ def check(path: Path, task: str | None, strict: bool, as_json: bool) -> None:
         )
 
 
-@command.command(
-    name="import",
-    short_help="Turn plain items into a data folder with a split.",
-    epilog=examples("data import items.jsonl --task LaMP-4 --out my_data"),
+@about(
+    "Turn plain items into a data folder with a split.", "data import items.jsonl --task LaMP-4 --out my_data"
 )
-@click.argument("file", type=click.Path(path_type=Path))
+@command.command("import")
+@click.argument("file", type=PATH)
 @click.option("--task", required=True, metavar="T", help="The task of the items, for example LaMP-4.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--out", required=True, type=PATH, help="Folder to write.")
 @click.option(
     "--targets",
     type=click.IntRange(1),
@@ -76,12 +75,10 @@ def import_(file: Path, task: str, out: Path, targets: int, adapt_share: float, 
         say(f"  {defect}", err=True)
 
 
-@command.command(
-    short_help="Write the users of the built-in world.",
-    epilog=examples("data world --task LaMP-2 --out world"),
-)
+@about("Write the users of the built-in world.", "data world --task LaMP-2 --out world")
+@command.command()
 @click.option("--task", required=True, metavar="T", help="The task, for example LaMP-2.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Parent of the task's folder.")
+@click.option("--out", required=True, type=PATH, help="Parent of the task's folder.")
 @click.option(
     "--layout",
     type=click.Choice(["perpcs", "official"]),

@@ -7,14 +7,18 @@ from pathlib import Path
 import click
 
 from prime_audit.commands import completing
-from prime_audit.commands.options import examples, shared
+from prime_audit.commands.options import shared
+from prime_audit.commands.printing import about
 from prime_audit.io.terminal import say
 
 
-@click.command(
-    short_help="Describe a method, attack, game, task or setting.",
-    epilog=examples("describe prime", "describe heldout", "describe settings --preset paper"),
+@about(
+    "Describe a method, attack, game, task or setting.",
+    "describe prime",
+    "describe heldout",
+    "describe settings --preset paper",
 )
+@click.command()
 @click.argument("name", shell_complete=completing.anything)
 @shared("plugin", "preset", "set")
 def command(name: str, plugins: tuple[Path, ...], preset: str, overrides: tuple[str, ...]) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 import click
 
 from prime_audit.commands import completing
-from prime_audit.commands.options import examples, shared
+from prime_audit.commands.options import shared
+from prime_audit.commands.printing import about
 from prime_audit.io.terminal import say
 
 
-@click.command(
-    short_help="Check that a plugin keeps its contract.",
-    epilog=examples("doctor prime", "doctor my_attack --plugin my_attack.py"),
-)
+@about("Check that a plugin keeps its contract.", "doctor prime", "doctor my_attack --plugin my_attack.py")
+@click.command()
 @click.argument("name", shell_complete=completing.plugin)
 @shared("plugin")
 def command(name: str, plugins: tuple[Path, ...]) -> None:

@@ -7,18 +7,14 @@ from pathlib import Path
 import click
 
 from prime_audit.commands import completing
-from prime_audit.commands.options import examples
+from prime_audit.commands.printing import PATH, about
 from prime_audit.io.terminal import print_table, say
 
 
-@click.command(
-    short_help="List worked examples, or copy one out to change it.",
-    epilog=examples("examples", "examples own_attack --out plugins"),
-)
+@about("List worked examples, or copy one out to change it.", "examples", "examples own_attack --out plugins")
+@click.command()
 @click.argument("name", required=False, shell_complete=completing.example)
-@click.option(
-    "--out", default=".", type=click.Path(path_type=Path), show_default=True, help="Folder to copy it to."
-)
+@click.option("--out", default=".", type=PATH, show_default=True, help="Folder to copy it to.")
 def command(name: str | None, out: Path) -> None:
     """List the worked examples, or copy one out to change it."""
     from prime_audit.examples import EXAMPLES, copy_out

@@ -8,17 +8,18 @@ from typing import Any
 import click
 
 from prime_audit.commands import completing
-from prime_audit.commands.options import examples, shared, task_option
-from prime_audit.commands.printing import cache_of
+from prime_audit.commands.options import shared, task_option
+from prime_audit.commands.printing import PATH, about, cache_of
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import say
 
 
-@click.command(
-    short_help="Write a target's model as one PEFT adapter.",
-    epilog=examples("export runs/first --target u012 --method prime --out u012_prime"),
+@about(
+    "Write a target's model as one PEFT adapter.",
+    "export runs/first --target u012 --method prime --out u012_prime",
 )
-@click.argument("run", type=click.Path(path_type=Path))
+@click.command()
+@click.argument("run", type=PATH)
 @click.option("--target", required=True, metavar="ID", help="The user whose model is written.")
 @click.option(
     "--method",
@@ -27,7 +28,7 @@ from prime_audit.io.terminal import say
     shell_complete=completing.method,
 )
 @task_option
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--out", required=True, type=PATH, help="Folder to write.")
 @shared("sharers", "base-adapter", "cache", "no-cache")
 def command(
     run: Path, target: str, method: str | None, out: Path, cache: Path | None, no_cache: bool, **options: Any

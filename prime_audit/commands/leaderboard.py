@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import examples, shared
-from prime_audit.commands.printing import show_rows
+from prime_audit.commands.options import shared
+from prime_audit.commands.printing import PATH, about, show_rows
 from prime_audit.io.terminal import say
 
 home_option = click.option(
     "--home",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("leaderboards"),
     show_default=True,
     help="The folder that holds the boards.",
@@ -24,18 +24,22 @@ names_option = click.option(
 )
 
 
-@click.group(
-    short_help="Build, check, extend or compare leaderboards.",
-    epilog=examples("leaderboard build --check", "leaderboard add runs/first --board world"),
+@about(
+    "Build, check, extend or compare leaderboards.",
+    "leaderboard build --check",
+    "leaderboard add runs/first --board world",
 )
+@click.group()
 def command() -> None:
     """Leaderboards: tables and pages that anyone can rebuild from committed records."""
 
 
-@command.command(
-    short_help="Build tables, figures and pages from the records.",
-    epilog=examples("leaderboard build", "leaderboard build --check --board world"),
+@about(
+    "Build tables, figures and pages from the records.",
+    "leaderboard build",
+    "leaderboard build --check --board world",
 )
+@command.command()
 @home_option
 @names_option
 @click.option(
@@ -63,11 +67,11 @@ def build(home: Path, names: tuple[str, ...], check: bool) -> None:
         say(f"{board.name}: " + (", ".join(p.name for p in changed) + " written" if changed else "unchanged"))
 
 
-@command.command(
-    short_help="File a run on a board and rebuild the board.",
-    epilog=examples("leaderboard add runs/first --board world --method prime"),
+@about(
+    "File a run on a board and rebuild the board.", "leaderboard add runs/first --board world --method prime"
 )
-@click.argument("run", type=click.Path(path_type=Path))
+@command.command()
+@click.argument("run", type=PATH)
 @click.option("--board", required=True, metavar="B", help="The board.")
 @click.option(
     "--method",
@@ -91,12 +95,12 @@ def add(run: Path, board: str, methods: tuple[str, ...], home: Path) -> None:
     make(chosen)
 
 
-@command.command(
-    short_help="Show the results in which two boards or runs differ.",
-    epilog=examples("leaderboard diff leaderboards/world runs/first"),
+@about(
+    "Show the results in which two boards or runs differ.", "leaderboard diff leaderboards/world runs/first"
 )
-@click.argument("one", type=click.Path(path_type=Path))
-@click.argument("other", type=click.Path(path_type=Path))
+@command.command()
+@click.argument("one", type=PATH)
+@click.argument("other", type=PATH)
 @shared("json")
 def diff(one: Path, other: Path, as_json: bool) -> None:
     """Show every result in which two boards or runs differ; exit code 1 if there is one."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prime_audit.commands.options import examples, shared
-from prime_audit.commands.printing import show_rows
+from prime_audit.commands.options import shared
+from prime_audit.commands.printing import about, show_rows
 
 if TYPE_CHECKING:
     from prime_audit.plugins.loading import Kind
@@ -58,10 +58,12 @@ _ROWS: dict[str, Callable[[Sequence[Path]], Rows]] = {
 }
 
 
-@click.command(
-    short_help="List methods, attacks, games, tasks, presets, studies.",
-    epilog=examples("list methods", "list attacks --plugin my_attack.py"),
+@about(
+    "List methods, attacks, games, tasks, presets, studies.",
+    "list methods",
+    "list attacks --plugin my_attack.py",
 )
+@click.command()
 @click.argument("what", type=click.Choice([*_ROWS]))
 @shared("plugin", "json")
 def command(what: str, plugins: tuple[Path, ...], as_json: bool) -> None:

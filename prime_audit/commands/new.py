@@ -7,27 +7,21 @@ from typing import Literal
 
 import click
 
-from prime_audit.commands.options import examples
+from prime_audit.commands.printing import PATH, about
 from prime_audit.io.terminal import say
 
 
-@click.group(
-    short_help="Write a working plugin to start from.",
-    epilog=examples("new attack my_attack", "new game my_game"),
-)
+@about("Write a working plugin to start from.", "new attack my_attack", "new game my_game")
+@click.group()
 def command() -> None:
     """Write a working plugin and its test, to start from."""
 
 
-out_option = click.option(
-    "--out", default=".", type=click.Path(path_type=Path), show_default=True, help="Folder to write to."
-)
+out_option = click.option("--out", default=".", type=PATH, show_default=True, help="Folder to write to.")
 
 
-@command.command(
-    short_help="Write a working attack and its test.",
-    epilog=examples("new attack my_attack", "new attack my_attack --out plugins"),
-)
+@about("Write a working attack and its test.", "new attack my_attack", "new attack my_attack --out plugins")
+@command.command()
 @click.argument("name")
 @out_option
 def attack(name: str, out: Path) -> None:
@@ -35,10 +29,8 @@ def attack(name: str, out: Path) -> None:
     _write("attack", name, out)
 
 
-@command.command(
-    short_help="Write a working game and its test.",
-    epilog=examples("new game my_game", "new game my_game --out plugins"),
-)
+@about("Write a working game and its test.", "new game my_game", "new game my_game --out plugins")
+@command.command()
 @click.argument("name")
 @out_option
 def game(name: str, out: Path) -> None:

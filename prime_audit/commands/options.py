@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +31,11 @@ def shared(*names: str) -> Callable[[F], F]:
     return _adding([named(name) for name in names])
 
 
+def varied(name: str, *, default_text: str = "", required: bool = False) -> Callable[[F], F]:
+    """Add an option of a run by name to a command where its default is another, or where there is none."""
+    return _click_option(replace(named(name), default=None, default_text=default_text), required=required)
+
+
 def _adding(rows: Iterable[Option]) -> Callable[[F], F]:
     def add(command: F) -> F:
         for row in reversed([*rows]):
@@ -38,9 +45,8 @@ def _adding(rows: Iterable[Option]) -> Callable[[F], F]:
     return add
 
 
-def _click_option(row: Option) -> Callable[[F], F]:
+def _click_option(row: Option, **more: Any) -> Callable[[F], F]:
     """Make the click option of a row."""
-    more: dict[str, Any] = {}
     if isinstance(row.kind, Flag):
         more["is_flag"] = True
     else:
@@ -54,8 +60,8 @@ def _click_option(row: Option) -> Callable[[F], F]:
         more["shell_complete"] = getattr(completing, row.completes)
     if row.kind.repeated:
         more["callback"] = _after_file
-    if row.name == "no-cache":
-        more["callback"] = _unless_named
+    if row.unless:
+        more["callback"] = partial(_unless_named, row.unless)
     text = f"{row.help}  [default: {row.default_text}]" if row.default_text else row.help
     return click.option(f"--{row.name}", row.word, help=text, **more)
 
@@ -80,10 +86,10 @@ def _after_file(context: click.Context, option: click.Parameter, given: tuple[An
     return (*listed, *given)
 
 
-def _unless_named(context: click.Context, option: click.Parameter, given: bool) -> bool:
+def _unless_named(other: str, context: click.Context, option: click.Parameter, given: bool) -> bool:
     """Let ``--cache DIR`` on the command line override ``no-cache`` of a file."""
     by_file = context.get_parameter_source(str(option.name)) is ParameterSource.DEFAULT_MAP
-    named = context.get_parameter_source("cache") is ParameterSource.COMMANDLINE
+    named = context.get_parameter_source(other) is ParameterSource.COMMANDLINE
     return given and not (by_file and named)
 
 
@@ -101,9 +107,3 @@ task_option = click.option(
     help="The task, for example LaMP-2 (see list tasks).",
     shell_complete=completing.task,
 )
-
-
-def examples(*lines: str) -> str:
-    """Write the end of a command's help: commands to copy, one a line."""
-    head = "Example:" if len(lines) == 1 else "Examples:"
-    return "\b\n" + "\n".join([head, *(f"  prime-audit {line}" for line in lines)])

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from prime_audit.commands.options import config_option, examples, run_options
-from prime_audit.commands.printing import SOME_FAILED, cache_of
+from prime_audit.commands.options import config_option, run_options
+from prime_audit.commands.printing import SOME_FAILED, about, cache_of
 from prime_audit.io.terminal import print_table, say
 
 
-@click.command(
-    short_help="Predict a run: stages, cache hits, time, memory.",
-    epilog=examples("plan --methods np,rag,prime --tasks LaMP-2"),
-)
+@about("Predict a run: stages, cache hits, time, memory.", "plan --methods np,rag,prime --tasks LaMP-2")
+@click.command()
 @run_options("plan")
 @config_option
 def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
-    """Predict what compare would do with the same options: stages, cache hits, time and memory.
+    """Predict what compare would do: stages, cache hits, time and memory.
+
+    It takes the options of compare, except --out, --executor, --address and --workers.
 
     The run is rehearsed with an engine that counts what models would do. The first call measures this machine's speeds
     and stores them in the cache; nothing else is written.
@@ -31,13 +33,13 @@ def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -
     import psutil
 
     from prime_audit.api import predict
-    from prime_audit.forecast.forecast import dumped, headline, lines
+    from prime_audit.forecast.forecast import headline, lines
 
     begun = time.time() - psutil.Process().create_time()  # what any command takes to start, imports included
     tell = partial(say, err=True)
     found = predict(cache=None if no_cache else cache_of(cache), start_up=begun, tell=tell, **options)
     if as_json:
-        say(dumped(found))
+        say(json.dumps(asdict(found), ensure_ascii=False))
     else:
         print_table(
             list(lines(found)), ["task", "method", "stage", "requests", "tokens", "cached", "seconds"]

@@ -1,20 +1,37 @@
-"""What several commands print, and how a run with failures ends."""
+"""What several commands print: help, results, and how a run with failures ends."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from prime_audit.io.terminal import console, draw, print_table, say
 
 if TYPE_CHECKING:
     from prime_audit.folder import Run
 
+Command = TypeVar("Command", bound=click.Command)
+PATH = click.Path(path_type=Path)
+"""The type of an option or argument that is a file or folder."""
 SOME_FAILED = 3
 """Exit code: a part of the run failed; the other results are there (``failures`` of the record)."""
+
+
+def about(short: str, *lines: str) -> Callable[[Command], Command]:
+    """Give a command its line in lists of commands, and commands to copy at the end of its help."""
+
+    def describe(command: Command) -> Command:
+        head = "Example:" if len(lines) == 1 else "Examples:"
+        command.short_help = short
+        command.epilog = "\b\n" + "\n".join([head, *(f"  prime-audit {line}" for line in lines)])
+        return command
+
+    return describe
 
 
 def exit_if_failed(run: Run) -> None:

@@ -7,15 +7,17 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import examples, shared, task_option
+from prime_audit.commands.options import shared, task_option
+from prime_audit.commands.printing import about
 from prime_audit.io.markup import visible
 from prime_audit.io.terminal import say
 
 
-@click.command(
-    short_help="Show every prompt that a method sends for a user.",
-    epilog=examples("prompts --task LaMP-2 --user u012 --method prime+rag"),
+@about(
+    "Show every prompt that a method sends for a user.",
+    "prompts --task LaMP-2 --user u012 --method prime+rag",
 )
+@click.command()
 @shared("data")
 @task_option
 @click.option(

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import click
 
-from prime_audit.commands.options import examples, shared, task_option
+from prime_audit.commands.options import shared, task_option
+from prime_audit.commands.printing import PATH, about
 from prime_audit.io.terminal import print_table, say
 
 
-@click.command(
-    short_help="Score predictions with the official LaMP metrics.",
-    epilog=examples("score --task LaMP-2 --golds golds.json --preds preds.json"),
+@about(
+    "Score predictions with the official LaMP metrics.",
+    "score --task LaMP-2 --golds golds.json --preds preds.json",
 )
+@click.command()
 @task_option
-@click.option("--golds", required=True, type=click.Path(path_type=Path), help="The official outputs file.")
-@click.option(
-    "--preds", required=True, type=click.Path(path_type=Path), help="Predictions in the same format."
-)
+@click.option("--golds", required=True, type=PATH, help="The official outputs file.")
+@click.option("--preds", required=True, type=PATH, help="Predictions in the same format.")
 @shared("json")
 def command(task: str | None, golds: Path, preds: Path, as_json: bool) -> None:
     """Score predictions with the official LaMP metrics."""

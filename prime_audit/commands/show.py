@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from prime_audit.commands.options import examples, shared
-from prime_audit.commands.printing import show_run
+from prime_audit.commands.options import shared
+from prime_audit.commands.printing import PATH, about, show_run
 
 
-@click.command(short_help="Print the tables of a finished run.", epilog=examples("show runs/first"))
-@click.argument("run", type=click.Path(path_type=Path))
+@about("Print the tables of a finished run.", "show runs/first")
+@click.command()
+@click.argument("run", type=PATH)
 @shared("json")
 def command(run: Path, as_json: bool) -> None:
     """Print the tables of a finished run."""

@@ -6,21 +6,24 @@ from pathlib import Path
 
 import click
 
-from prime_audit.commands.options import examples, shared
+from prime_audit.commands.options import shared
+from prime_audit.commands.printing import PATH, about
 from prime_audit.io.terminal import print_table, say
 
 
-@click.command(
-    short_help="Audit membership scores from a CSV or JSONL file.",
-    epilog=examples("stats scores.csv", "stats runs/first/scores.jsonl --json"),
+@about(
+    "Audit membership scores from a CSV or JSONL file.",
+    "stats scores.csv",
+    "stats runs/first/scores.jsonl --json",
 )
-@click.argument("scores", type=click.Path(path_type=Path))
-@shared("seed", "json")
-def command(scores: Path, seed: int, as_json: bool) -> None:
+@click.command()
+@click.argument("scores", type=PATH)
+@shared("seed", "plugin", "json")
+def command(scores: Path, seed: int, plugins: tuple[Path, ...], as_json: bool) -> None:
     """Compute AUC, intervals, TPR, p-values and ε from membership scores of any tool (CSV or JSONL)."""
     from prime_audit.scores.report import describe_scores
 
-    report = describe_scores(scores, seed)
+    report = describe_scores(scores, seed, plugins=plugins)
     if as_json:
         say(report.to_json())
         return

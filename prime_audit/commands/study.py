@@ -10,8 +10,8 @@ import click
 
 from prime_audit.commands import completing
 from prime_audit.commands.list import studies
-from prime_audit.commands.options import examples, run_options
-from prime_audit.commands.printing import cache_of, show_rows
+from prime_audit.commands.options import run_options
+from prime_audit.commands.printing import about, cache_of, show_rows
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import console, draw, say
 
@@ -22,10 +22,8 @@ SHOWN = 30
 """The most tests that are printed; of more, those that are significant after Holm's correction."""
 
 
-@click.command(
-    short_help="Run a study: one table or figure of the paper.",
-    epilog=examples("study --list", "study tradeoff --tasks LaMP-2"),
-)
+@about("Run a study: one table or figure of the paper.", "study --list", "study tradeoff --tasks LaMP-2")
+@click.command()
 @click.argument("name", required=False, shell_complete=completing.study)
 @click.option("--list", "listing", is_flag=True, help="List the studies, each with what it answers.")
 @run_options("study")

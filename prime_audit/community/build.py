@@ -13,10 +13,9 @@ import numpy as np
 
 from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.given_adapters import GivenAdapters, chosen, fitting, load_given
-from prime_audit.community.origins import Origin
 from prime_audit.community.sharers import Sharer, bank_name, choose_sharers, cluster_users, cosines
 from prime_audit.community.store import Gates, Store
-from prime_audit.community.training import Stage, Trainer, privacy_key
+from prime_audit.community.training import Origin, Stage, Trainer, privacy_key
 from prime_audit.engine.divergence import Divergence
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prime_audit.community.origins import Origin
 from prime_audit.community.sharers import Sharer, bank_name
+from prime_audit.community.training import Origin
 from prime_audit.errors import PartError, UserError
 from prime_audit.io.adapter_files import WEIGHTS
 from prime_audit.lamp.data import Given
@@ -44,10 +44,8 @@ class GivenAdapters:
 def load_given(given: Given, base: Base, lora: Mapping[str, Any]) -> GivenAdapters:
     """Read every given adapter; ``lora``: the rank and alpha of adapters that a run trains itself.
 
-    Raises
-    ------
-    UserError
-        For an adapter that cannot be read, is no plain LoRA, is not finite, or is for other modules or another base.
+    Raises UserError for an adapter that cannot be read, is no plain LoRA, is not finite, or is for other modules or
+    another base.
     """
     raw = {bank_name(s.user.id): _checked(s.folder, base) for s in given.sharers}
     before = _checked(given.base, base) if given.base else None

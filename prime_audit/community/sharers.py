@@ -12,6 +12,8 @@ import numpy as np
 from prime_audit.lamp.data import User
 from prime_audit.seeds import rng_of
 
+_SHARER = "sharer:"
+
 
 @dataclass(frozen=True)
 class Sharer:
@@ -39,9 +41,8 @@ def cluster_users(embeddings: np.ndarray, clusters: int, seed: int) -> np.ndarra
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # fewer distinct users than clusters: some stay empty
+        # With fewer distinct users than clusters, some clusters stay empty.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         means = KMeans(min(clusters, len(embeddings)), n_init=10, max_iter=3000, random_state=seed % 2**32)
         return np.asarray(means.fit_predict(embeddings))
 
@@ -89,4 +90,9 @@ def cosines(one: np.ndarray, many: np.ndarray) -> np.ndarray:
 
 def bank_name(user: str) -> str:
     """Name of a sharer's adapter in the bank (a target's own is ``own:ID``)."""
-    return f"sharer:{user}"
+    return f"{_SHARER}{user}"
+
+
+def sharer_of(adapter: str) -> str | None:
+    """Return the id of the sharer whose adapter has this name in the bank; None for any other adapter."""
+    return adapter.removeprefix(_SHARER) if adapter.startswith(_SHARER) else None

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 Gates = dict[str, "tuple[Tensor, ...]"]
 T = TypeVar("T")
-_COST, _LOST = "cost.json", "diverged.json"
+_COST, _LOST, _TEXTS = "cost.json", "diverged.json", "texts.json"
+_ARRAYS, _GATES = "arrays.safetensors", "gates.safetensors"
 
 
 def default_cache() -> Path:
@@ -43,11 +44,7 @@ def content_key(what: Mapping[str, Any]) -> str:
 
 def place_of(key: str, number: int) -> str:
     """Return the place below a cache's root of the adapter of a training's ``number``-th owner, as a POSIX path."""
-    return f"{key[:2]}/{key}/{_folder(number)}"
-
-
-def _folder(number: int) -> str:
-    return f"{number:04d}"
+    return f"{key[:2]}/{key}/{number:04d}"
 
 
 class Store:
@@ -88,16 +85,16 @@ class Store:
 
         def save(made: Mapping[str, Adapter], folder: Path) -> None:
             if gone:
-                (folder / _LOST).write_text(json.dumps([asdict(d) for d in gone]), encoding="utf-8")
+                _dump(folder / _LOST, [asdict(d) for d in gone])
             for number, name in enumerate(names):
                 if name not in {d.owner for d in gone}:
-                    save_adapter(made[name], folder / _folder(number), base_model=base_model)
+                    save_adapter(made[name], folder / f"{number:04d}", base_model=base_model)
 
         def load(folder: Path) -> dict[str, Adapter]:
-            found = json.loads((folder / _LOST).read_text("utf-8")) if (folder / _LOST).exists() else []
+            found = _load(folder / _LOST) if (folder / _LOST).exists() else []
             gone[:] = [Divergence(**one) for one in found]
             left = {d.owner for d in gone}
-            return {n: load_adapter(folder / _folder(i)) for i, n in enumerate(names) if n not in left}
+            return {n: load_adapter(folder / f"{i:04d}") for i, n in enumerate(names) if n not in left}
 
         return self._keep(key, "adapters", train, save, load)
 
@@ -106,46 +103,34 @@ class Store:
         from safetensors.torch import load_file, save_file
 
         def save(made: Gates, folder: Path) -> None:
-            tensors = {
-                f"{n:04d}.{i:04d}": g.contiguous()
-                for n, name in enumerate(names)
-                for i, g in enumerate(made[name])
-            }
-            save_file(tensors, str(folder / "gates.safetensors"))
+            numbered = {(n, i): g for n, name in enumerate(names) for i, g in enumerate(made[name])}
+            save_file({f"{n:04d}.{i:04d}": g.contiguous() for (n, i), g in numbered.items()}, folder / _GATES)
 
         def load(folder: Path) -> Gates:
-            tensors = load_file(str(folder / "gates.safetensors"))
-            sites = len(tensors) // len(names)
-            return {
-                name: tuple(tensors[f"{n:04d}.{i:04d}"] for i in range(sites)) for n, name in enumerate(names)
-            }
+            found = load_file(folder / _GATES)
+            sites = range(len(found) // len(names))
+            return {name: tuple(found[f"{n:04d}.{i:04d}"] for i in sites) for n, name in enumerate(names)}
 
         return self._keep(key, "gates", train, save, load)
 
     def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
         """Return the texts under ``key``; stored as one JSON file."""
-
-        def save(made: list[str], folder: Path) -> None:
-            (folder / "texts.json").write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
-
-        def load(folder: Path) -> list[str]:
-            return [str(t) for t in json.loads((folder / "texts.json").read_text(encoding="utf-8"))]
-
-        return self._keep(key, "texts", make, save, load)
+        return self._keep(
+            key,
+            "texts",
+            make,
+            lambda made, folder: _dump(folder / _TEXTS, made),
+            lambda folder: [str(t) for t in _load(folder / _TEXTS)],
+        )
 
     def arrays(self, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Return the arrays under ``key``; stored as one safetensors file."""
         from safetensors.numpy import load_file, save_file
 
         def save(made: dict[str, np.ndarray], folder: Path) -> None:
-            save_file(
-                {k: np.ascontiguousarray(v) for k, v in made.items()}, str(folder / "arrays.safetensors")
-            )
+            save_file({k: np.ascontiguousarray(v) for k, v in made.items()}, folder / _ARRAYS)
 
-        def load(folder: Path) -> dict[str, np.ndarray]:
-            return dict(load_file(str(folder / "arrays.safetensors")))
-
-        return self._keep(key, "arrays", make, save, load)
+        return self._keep(key, "arrays", make, save, lambda folder: dict(load_file(folder / _ARRAYS)))
 
     def _keep(
         self,
@@ -214,18 +199,26 @@ class Store:
 
         def fill(folder: Path) -> None:
             save(made, folder)
-            (folder / _COST).write_text(json.dumps(account), encoding="utf-8")
+            _dump(folder / _COST, account)
 
         entry.write(kind, within, fill)
         self.tally.made += 1
         return made
 
 
+def _dump(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def _load(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _checked(entry: Entry, kind: str, load: Callable[[Path], T]) -> tuple[T, dict[str, Any]]:
     """Check an entry, then read it; raises DamagedError, also where a complete file cannot be understood."""
     entry.check(kind)
     try:
-        account = json.loads((entry.place / _COST).read_text(encoding="utf-8"))
+        account = _load(entry.place / _COST)
         Spent(**account["spent"]), sorted(account["cut"])
         return load(entry.place), account
     except MemoryError:

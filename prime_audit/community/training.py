@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prime_audit.cache.numeric import code_sha256
-from prime_audit.community.origins import Origin
 from prime_audit.community.store import Gates, Store, content_key, place_of
 from prime_audit.engine.divergence import Divergence
 from prime_audit.engine.lora import Adapter
@@ -18,12 +17,29 @@ from prime_audit.engine.recipe import Job, LoraShape, Recipe, count_steps
 from prime_audit.engine.train import train_adapters, train_gates
 
 if TYPE_CHECKING:
+    from prime_audit.engine.bank import AdapterBank
     from prime_audit.engine.batches import Tick
     from prime_audit.engine.engine import Engine
     from prime_audit.settings import Settings
 
 Stage = Callable[[str, int], AbstractContextManager["Tick"]]
 """(name, units of work) → a context that shows progress and takes a count of units."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where one adapter came from, so that a model can be exported long after its run."""
+
+    sha256: str
+    """Hash of its factors (trained in a run), or of its files (given)."""
+    place: str = ""
+    """Its folder below the cache, as a POSIX path; empty for a given one."""
+    folder: str = ""
+    """Name of its folder among the given ones; empty for a trained one."""
+
+    def to_json(self) -> dict[str, str]:
+        """Return what is known of it."""
+        return {"sha256": self.sha256} | ({"place": self.place} if self.place else {"folder": self.folder})
 
 
 @dataclass(eq=False, kw_only=True)
@@ -111,8 +127,7 @@ class Trainer:
 
     @property
     def _tokens(self) -> int:
-        tokens: int = self.settings.get("train_tokens", self.task)
-        return tokens
+        return int(self.settings.get("train_tokens", self.task))
 
     def _note(self, key: str, owners: Sequence[str], made: Mapping[str, Adapter]) -> None:
         """Remember where a training's adapters are in the cache."""
@@ -139,6 +154,23 @@ class Trainer:
                 **more,
             }
         )
+
+
+def adapters_of(
+    bank: AdapterBank, origins: Mapping[str, Origin], adaptation: Origin | None
+) -> dict[str, Any]:
+    """Describe a bank's adapters for the record.
+
+    modules: the adapted projections of a layer, in the order of models' weights; adaptation: what was merged into the
+    base, null where nothing was; adapters: by name in the bank, those whose origin is known (``origins``: by content).
+    """
+    modules = dict.fromkeys(site.name.rpartition(".")[2] for site in bank.base.sites)
+    found = {name: origins.get(bank.hashes[name]) for name in bank.names}
+    return {
+        "modules": list(modules),
+        "adaptation": adaptation.to_json() if adaptation else None,
+        "adapters": {name: origin.to_json() for name, origin in found.items() if origin},
+    }
 
 
 def privacy_key(privacy: Privacy | None) -> dict[str, Any]:

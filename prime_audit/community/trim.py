@@ -19,6 +19,7 @@ from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.sharers import bank_name
 from prime_audit.community.store import content_key
 from prime_audit.engine.lora import Adapter
+from prime_audit.engine.rules import RULES
 from prime_audit.seeds import rng_of
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
     from prime_audit.community.build import Community
     from prime_audit.community.training import Stage
-
-DENSITY = {"ties": 0.2, "dare": 0.5}
-"""Way of trimming → default share of entries that remain: 20 % for TIES, as in the paper; half for DARE, which leaves a
-quarter of the products b·a in ΔW (its authors drop 20 to 90 % of ΔW)."""
 
 
 @dataclass(frozen=True)
@@ -63,45 +60,41 @@ def drop(vector: Tensor, density: float, rng: np.random.Generator) -> Tensor:
     return vector * vector.new_tensor(kept) / density
 
 
+def dropped(vectors: Tensor, density: float, rngs: Sequence[np.random.Generator]) -> Tensor:
+    """Drop entries of vectors [k, …], each with random numbers of its own."""
+    import torch
+
+    return torch.stack([drop(v, density, rng) for v, rng in zip(vectors, rngs, strict=True)])
+
+
 def elect(vectors: Tensor) -> Tensor:
     """Average, entry by entry, those of the vectors [k, …] that have the sign of their sum (+ where that is 0)."""
     agreeing = vectors.sign() == 2 * (vectors.sum(0) >= 0) - 1
     return (vectors * agreeing).sum(0) / agreeing.sum(0).clamp(min=1)
 
 
-def low_rank(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return A [rank, d_in] and B [d_out, rank] (zeros beyond the full rank) with the product nearest to a matrix."""
-    import torch
-
-    if matrix.shape[0] > matrix.shape[1]:
-        b, a = low_rank(matrix.T, rank)
-        return a.T, b.T
-    # The leading left singular vectors, from the smaller Gram matrix; squared singular values want float64.
-    vectors = torch.linalg.eigh(matrix.double() @ matrix.double().T).eigenvectors[:, -rank:]
-    vectors = torch.nn.functional.pad(vectors.to(matrix.dtype), (0, rank - vectors.shape[1]))
-    return vectors.T @ matrix, vectors
-
-
-# -- spaces --------------------------------------------------------------------------------------------------
+# -- ways and spaces -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Space:
-    """Which matrices of an adapter are vectors of their own, to be trimmed and united."""
+class Way:
+    """One way to trim."""
 
-    split: Callable[[Tensor, Tensor], dict[str, Tensor]]
-    """A [k, r, d_in] and B [k, d_out, r] of a site → its matrices [k, …], by what their names add to the site's."""
-    join: Callable[[dict[str, Tensor], int], tuple[Tensor, Tensor]]
-    """The united matrices, and the rank to leave → A and B."""
-    widens: bool
-    """Whether a united update has more than the adapters' own rank."""
+    density: float
+    """Default share of entries that remain."""
+    space: str
+    """Where one sharer is trimmed alone, which vectors, by name in ``SPACES``; empty: what the merge rule sums."""
+    trim: Callable[[Tensor, float, Sequence[np.random.Generator]], Tensor]
+    """Vectors [k, …], the density and each one's random numbers → the vectors trimmed."""
 
 
-SPACES = {
-    "delta": Space(lambda a, b: {"": b @ a}, lambda united, rank: low_rank(united[""], rank), True),
-    "factor": Space(lambda a, b: {" A": a, " B": b}, lambda united, _: (united[" A"], united[" B"]), False),
+WAYS = {
+    "ties": Way(0.2, "", lambda vectors, density, _: largest(vectors, density)),
+    "dare": Way(0.5, "factor", dropped),
 }
-"""``delta``: the update ΔW, put back to low rank; ``factor``: A and B each."""
+"""``ties``: 20 % remain, as in the paper; ``dare``: half, which leaves a quarter of the products b·a in ΔW (its authors
+drop 20 to 90 % of ΔW)."""
+SPACES = {rule.space.name: rule.space for rule in RULES.values()}
 
 
 # -- in the bank ---------------------------------------------------------------------------------------------
@@ -112,23 +105,11 @@ def united(
 ) -> dict[frozenset[str], tuple[str, ...]]:
     """Trim sharers' adapters and unite each set of them by elected signs; a known set is not united again.
 
-    A sharer alone elects their own signs: a set of one gives that sharer's adapter, trimmed.
+    A sharer alone elects their own signs: a set of one gives that sharer's adapter, trimmed. The community has to be
+    ready (``Community.ready``); ``stage`` shows progress (``scene.stage`` in a method); ``sets`` hold sharers' ids.
+    ``rank`` is left in ``delta`` space, rounded up to a multiple of the adapters'; 0: that of the set's plain sum.
 
-    Parameters
-    ----------
-    community
-        It has to be ready (``Community.ready``).
-    stage
-        Shows progress: ``scene.stage`` in a method.
-    sets
-        Sets of sharers' ids, in any order.
-    rank
-        Rank left in ``delta`` space, rounded up to a multiple of the adapters'; 0: that of the set's plain sum.
-
-    Returns
-    -------
-    dict
-        Set → its adapters in the bank, whose sum is what was united: one, or as many as the rank takes.
+    Returns set → its adapters in the bank, whose sum is what was united: one, or as many as the rank takes.
     """
     bank = community.engine.bank
     found: dict[frozenset[str], tuple[str, ...]] = {}
@@ -191,9 +172,5 @@ def _trimmed(
     community: Community, vectors: Tensor, sharers: Sequence[str], trim: Trim, matrix: str
 ) -> Tensor:
     """Trim one matrix of each sharer [k, …]; random drops depend on the sharer, not on the rest of the set."""
-    if trim.how == "ties":
-        return largest(vectors, trim.density)
-    import torch
-
-    rngs = [rng_of(community.seed, "dare", community.task.name, s, matrix) for s in sharers]
-    return torch.stack([drop(v, trim.density, rng) for v, rng in zip(vectors, rngs, strict=True)])
+    rngs = [rng_of(community.seed, trim.how, community.task.name, s, matrix) for s in sharers]
+    return WAYS[trim.how].trim(vectors, trim.density, rngs)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from prime_audit.engine.lora import Adapter
+from prime_audit.engine.lora import NUMBER, Adapter
 from prime_audit.errors import UserError
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS, lacking
 
 _PREFIX = "base_model.model."
-_NUMBER = re.compile("[0-9]{1,9}")
-"""A layer's number in a module's path."""
 _LARGEST = 1 << 20
 """Rank and alpha of an adapter have to be smaller."""
 # Each of these changes the meaning of the stored factors; reading them as plain LoRA would be silently wrong.
@@ -136,13 +133,8 @@ def require_finite(adapter: Adapter, folder: Path) -> None:
             raise UserError(f"{folder / WEIGHTS}: {name} contains NaN or infinity; retrain the adapter")
 
 
-def layer_of(site: str) -> int:
-    """Return the number of the decoder layer in a module path; -1 where there is none."""
-    return int(next((part for part in site.split(".") if _NUMBER.fullmatch(part)), -1))
-
-
 def _forward_order(site: str) -> tuple[list[int], int, str]:
-    numbers = [int(part) for part in site.split(".") if _NUMBER.fullmatch(part)]
+    numbers = [int(part) for part in site.split(".") if NUMBER.fullmatch(part)]
     leaf = site.rpartition(".")[2]
     order = ("q_proj", "k_proj", "v_proj", "o_proj")
     return numbers, order.index(leaf) if leaf in order else len(order), leaf

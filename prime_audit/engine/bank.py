@@ -11,8 +11,7 @@ from torch import Tensor
 
 from prime_audit.engine.base import Base, Branch, Site
 from prime_audit.engine.lora import Adapter
-from prime_audit.engine.mixture import Mixture as Mixture
-from prime_audit.engine.mixture import alone as alone
+from prime_audit.engine.mixture import Mixture
 from prime_audit.engine.rules import DEFAULT, RULES, merge_adapters
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from prime_audit.engine import attention
 from prime_audit.engine.codec import Codec
 from prime_audit.engine.fused import fuse
 from prime_audit.engine.lastlayer import LastLayer, Places
-from prime_audit.engine.lora import Adapter
+from prime_audit.engine.lora import Adapter, layer_of
 from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Worker
@@ -89,7 +88,7 @@ class Base:
                 "pass a model with Linear attention projections (Llama, Mistral, Qwen)"
             )
         self.sites = [
-            Site(path, _layer(path), linear.in_features, linear.out_features)
+            Site(path, layer_of(path), linear.in_features, linear.out_features)
             for path, linear in self._linears.items()
         ]
         fuse(self.model)
@@ -254,10 +253,5 @@ def _stops(model: Any, eos: int) -> tuple[int, ...]:
 
 def _projections(model: nn.Module, targets: Sequence[str]) -> Iterator[tuple[str, nn.Linear]]:
     for path, module in model.named_modules():
-        if isinstance(module, nn.Linear) and path.rpartition(".")[2] in targets and _layer(path) >= 0:
+        if isinstance(module, nn.Linear) and path.rpartition(".")[2] in targets and layer_of(path) >= 0:
             yield path, module
-
-
-def _layer(path: str) -> int:
-    found = re.search(r"\.(\d+)\.", path)
-    return int(found.group(1)) if found else -1

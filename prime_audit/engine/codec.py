@@ -38,9 +38,8 @@ class Codec:
         self.tokenizer = tokenizer
         self.context = context
         self.eos = _end(tokenizer)
-        self.pad = (
-            self.eos
-        )  # padding is masked everywhere; a tokenizer's own token may be outside the vocabulary
+        # Padding is masked everywhere; a tokenizer's own token may be outside the vocabulary.
+        self.pad = self.eos
         begin = tokenizer.bos_token_id
         self._begin = int(begin) if begin is not None else self.eos
         self._seen: OrderedDict[tuple[str, str | None, int], tuple[Encoded, str]] = OrderedDict()

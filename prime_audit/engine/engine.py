@@ -16,12 +16,7 @@ from prime_audit.engine.batches import LIKE, Progress, Tick, batches, nothing, u
 from prime_audit.engine.codec import Codec, Encoded
 from prime_audit.engine.decode import Decoding
 from prime_audit.engine.memo import Keeper, key_of, pack, unpack
-from prime_audit.engine.mixture import BASE as BASE
-from prime_audit.engine.mixture import Continuation as Continuation
-from prime_audit.engine.mixture import Mixture
-from prime_audit.engine.mixture import Observation as Observation
-from prime_audit.engine.mixture import Probe as Probe
-from prime_audit.engine.mixture import Request as Request
+from prime_audit.engine.mixture import Continuation, Mixture, Observation, Probe, Request
 from prime_audit.engine.observe import Plan, read
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.sampling import Sampling, uniforms

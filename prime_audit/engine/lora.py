@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+NUMBER = re.compile("[0-9]{1,9}")
+"""A layer's number in a module's path."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Adapter:
     def content(self) -> str:
         """Its content as a text: a hash of the factors, and the scaling."""
         return f"{hash_of([*self.A, *self.B])} {self.scaling!r}"
+
+
+def layer_of(site: str) -> int:
+    """Return the number of the decoder layer in a module path; -1 where there is none."""
+    return int(next((part for part in site.split(".") if NUMBER.fullmatch(part)), -1))
 
 
 def hash_of(tensors: Iterable[Tensor]) -> str:

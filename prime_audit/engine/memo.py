@@ -28,11 +28,9 @@ class Keeper(Protocol):
 
     def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
         """Return the texts under ``key``, or make and store them."""
-        ...
 
     def arrays(self, key: str, make: Callable[[], Arrays]) -> Arrays:
         """Return the arrays under ``key``, or make and store them."""
-        ...
 
 
 def key_of(base: Base, kind: str, *asked: Any) -> str:

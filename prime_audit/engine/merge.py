@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from prime_audit.engine.adapters import base_model_of, layer_of, load_adapter, require_finite, save_adapter
-from prime_audit.engine.lora import Adapter
+from prime_audit.engine.adapters import base_model_of, load_adapter, require_finite, save_adapter
+from prime_audit.engine.lora import Adapter, layer_of
 from prime_audit.engine.rules import merge_adapters
 from prime_audit.errors import UserError
 from prime_audit.io import intake

@@ -40,11 +40,9 @@ class Privacy:
 
     def __post_init__(self) -> None:
         if not self.epsilon > 0 or not 0 < self.clip < math.inf:
-            raise UserError(
-                f"privacy: ε {self.epsilon:g} and clip {self.clip:g}; give an ε and a clip above 0"
-            )
+            raise UserError(f"ε {self.epsilon:g} and clip {self.clip:g}: give an ε and a clip above 0")
         if self.delta is not None and not 0 < self.delta < 1:
-            raise UserError(f"privacy: δ {self.delta:g}; give a δ between 0 and 1, for example {DELTA:g}")
+            raise UserError(f"δ {self.delta:g}: give a δ between 0 and 1, for example {DELTA:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +85,10 @@ def parse_privacy(text: str, where: str) -> Privacy:
         raise UserError(f"{where} {text}: gives no epsilon; write epsilon=8, for example")
     if not all(map(math.isfinite, values.values())):
         raise UserError(f"{where} {text}: give finite numbers")
-    return Privacy(**values)
+    try:
+        return Privacy(**values)
+    except UserError as fault:
+        raise UserError(f"{where} {text}: {fault}") from None
 
 
 def account(items: int, recipe: Recipe, privacy: Privacy) -> Guarantee:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prime_audit.engine.lora import Adapter
@@ -17,6 +18,38 @@ from prime_audit.errors import UserError, unknown
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+def low_rank(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return A [rank, d_in] and B [d_out, rank] (zeros beyond the full rank) with the product nearest to a matrix."""
+    import torch
+
+    if matrix.shape[0] > matrix.shape[1]:
+        b, a = low_rank(matrix.T, rank)
+        return a.T, b.T
+    # The leading left singular vectors, from the smaller Gram matrix; squared singular values want float64.
+    vectors = torch.linalg.eigh(matrix.double() @ matrix.double().T).eigenvectors[:, -rank:]
+    vectors = torch.nn.functional.pad(vectors.to(matrix.dtype), (0, rank - vectors.shape[1]))
+    return vectors.T @ matrix, vectors
+
+
+@dataclass(frozen=True)
+class Space:
+    """Which matrices of an adapter are vectors of their own, to be trimmed and united."""
+
+    name: str
+    split: Callable[[Tensor, Tensor], dict[str, Tensor]]
+    """A [k, r, d_in] and B [k, d_out, r] of a site → its matrices [k, …], by what their names add to the site's."""
+    join: Callable[[dict[str, Tensor], int], tuple[Tensor, Tensor]]
+    """The united matrices, and the rank to leave → A and B."""
+    widens: bool = False
+    """Whether a united update has more than the adapters' own rank."""
+
+
+DELTA = Space("delta", lambda a, b: {"": b @ a}, lambda made, rank: low_rank(made[""], rank), widens=True)
+"""The update ΔW, put back to low rank."""
+FACTOR = Space("factor", lambda a, b: {" A": a, " B": b}, lambda made, _: (made[" A"], made[" B"]))
+"""A and B each."""
 
 
 class Rule(ABC):
@@ -28,8 +61,8 @@ class Rule(ABC):
     """The rule in words and as a formula."""
     source: str
     """Where it comes from."""
-    space: str
-    """Which vectors of an adapter it sums, one of ``community.trim.SPACES``: trimming keeps entries of those."""
+    space: Space
+    """Which vectors of an adapter it sums: trimming keeps entries of those."""
 
     @abstractmethod
     def weights(self, table: Tensor, scaling: float, rank: int) -> Tensor:
@@ -53,7 +86,7 @@ class Delta(Rule):
     name = "delta"
     summary = "sum of updates, ΔW = Σ w B A"
     source = "Eq. 2"
-    space = "delta"
+    space = DELTA
 
     def weights(self, table: Tensor, scaling: float, rank: int) -> Tensor:
         """Return one weight per column of z, [..., S·r]."""
@@ -81,7 +114,7 @@ class Factor(Rule):
     name = "factor"
     summary = "sum of factors, ΔW = (Σ w B)(Σ w A)"
     source = "the paper's released code"
-    space = "factor"
+    space = FACTOR
 
     def weights(self, table: Tensor, scaling: float, rank: int) -> Tensor:
         """Return one weight per adapter, [..., S]; it applies twice, so the scaling enters by its root."""

@@ -51,9 +51,8 @@ def choose(logits: Tensor, sampling: Sampling | None, u: Tensor | None) -> Tenso
     if sampling is None or u is None:
         return logits.argmax(-1)
     ranked, order = (logits.double() / sampling.temperature).sort(dim=-1, descending=True, stable=True)
-    p = torch.softmax(
-        ranked[:, : sampling.top_k or None], -1
-    )  # as in transformers: top-p of what top-k keeps
+    # As in transformers: top-p of what top-k keeps.
+    p = torch.softmax(ranked[:, : sampling.top_k or None], -1)
     total = p.cumsum(-1)
     kept = ((total - p) < sampling.top_p).sum(-1, keepdim=True)  # never 0: the likeliest is always kept
     reach = total.gather(-1, kept - 1)

@@ -18,18 +18,14 @@ from prime_audit.engine.base import Base
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.branches import GateBranch, LoraBranch, TrainingBranch
 from prime_audit.engine.codec import Encoded, gold_places, pad_right
-from prime_audit.engine.divergence import TRAINING, Watch
-from prime_audit.engine.divergence import Divergence as Divergence
+from prime_audit.engine.divergence import TRAINING, Divergence, Watch
 from prime_audit.engine.draws import Draws, Visit
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memory import free_bytes
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.private import PrivateBranch, PrivateTrainee
-from prime_audit.engine.recipe import Job as Job
-from prime_audit.engine.recipe import LoraShape as LoraShape
-from prime_audit.engine.recipe import Recipe as Recipe
-from prime_audit.engine.recipe import count_steps as count_steps
+from prime_audit.engine.recipe import Job, LoraShape, Recipe
 from prime_audit.engine.stack import Stack, clip
 from prime_audit.engine.trainee import Trainee, fresh_lora
 from prime_audit.errors import PartError

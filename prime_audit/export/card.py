@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from prime_audit.community.sharers import bank_name
 from prime_audit.engine.hub import pinned
 from prime_audit.engine.rules import RULES
 from prime_audit.io.markup import interval, markdown_text, number, without_folders
@@ -134,7 +135,7 @@ def _merge_weights(record: Record, task: str, row: Mapping[str, Any]) -> Iterato
     yield f"### Merge weights ({_text(RULES[rule].summary if rule in RULES else rule)})"
     weights = np.atleast_2d(np.array(row["weights"], dtype=np.float64))
     per = f"mean over {len(weights)} layers or modules" if len(weights) > 1 else "weight"
-    numbers = {f"sharer:{s['user']}": s["index"] for s in record.community.get(task, {}).get("sharers", ())}
+    numbers = {bank_name(s["user"]): s["index"] for s in record.community.get(task, {}).get("sharers", ())}
     rows = [
         [
             f"sharer {numbers[name]}" if name in numbers else _kind(name, row["target"]),

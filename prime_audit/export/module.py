@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prime_audit.community.sharers import sharer_of
+from prime_audit.engine.lora import Adapter, layer_of
 from prime_audit.errors import UserError
 from prime_audit.folder import Run
 from prime_audit.io.adapter_files import CONFIG, adapter_sha256
@@ -16,8 +18,6 @@ from prime_audit.lamp.given import folder_of, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from prime_audit.engine.lora import Adapter
 
 _PLACE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}/[0-9]{4}")
 
@@ -106,7 +106,7 @@ class Kept:
     def _given(self, origin: Mapping[str, str], folder: Path | None, what: str) -> Adapter:
         from prime_audit.engine.adapters import load_adapter
 
-        base = "adaptation" in what and not what.startswith("sharer:")
+        base = "adaptation" in what and sharer_of(what) is None
         spec = self.model.run.record.spec
         option, key = ("--base-adapter", "base_adapter") if base else ("--sharers", "sharers")
         home = folder or Path(str(spec.get(key)))
@@ -162,7 +162,7 @@ def _ordered(adapter: Adapter, model: Model) -> Adapter:
 
     def place(i: int) -> tuple[int, int]:
         site = adapter.sites[i]
-        return _layer(site), kinds.get(site.rpartition(".")[2], len(kinds))
+        return layer_of(site), kinds.get(site.rpartition(".")[2], len(kinds))
 
     order = sorted(range(len(adapter.sites)), key=place)
     return replace(
@@ -177,8 +177,4 @@ def _per_site(weights: Tensor, sites: Sequence[str]) -> Tensor:
     """Expand weights to modules: [k] stays, [layers, k] and [modules, k] become [modules, k]."""
     if weights.ndim == 1 or len(weights) == len(sites):
         return weights
-    return weights[[_layer(site) for site in sites]]
-
-
-def _layer(site: str) -> int:
-    return int(next((part for part in site.split(".") if part.isdigit()), -1))
+    return weights[[layer_of(site) for site in sites]]

@@ -6,12 +6,11 @@ answers cached by earlier runs are used. Games run with a few resamples, and the
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,20 +22,20 @@ from prime_audit.community.store import Store, content_key
 from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.memory import kv_bytes, state_bytes, training_bytes
+from prime_audit.engine.mixture import Spent
 from prime_audit.engine.recipe import LoraShape
 from prime_audit.folder import RunFolder
 from prime_audit.forecast.rehearsal import Rehearsal
 from prime_audit.forecast.speed import speeds
 from prime_audit.games.exam.play import ALL, Effort, rounds
 from prime_audit.games.exam.stored import Exam
-from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.prompts import history_examples
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import Plan
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.models import Readers, loaded
 from prime_audit.runs.perform import open_all, perform, write
 from prime_audit.runs.task import TaskRun
+from prime_audit.runs.worker import Worker
 
 T = TypeVar("T")
 FEW, MORE = Effort(20, 20), Effort(80, 80)
@@ -80,10 +79,6 @@ class Forecast:
     failures: tuple[str, ...] = ()
     """What failed here and would fail in the run, one line each."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return asdict(self)
-
 
 def forecast(
     plan: Plan, cache: Path | None, start_up: float = 0.0, tell: Callable[[str], object] = lambda _: None
@@ -94,44 +89,37 @@ def forecast(
 
     Raises UserError as the run itself would, for data, names and models.
     """
-    ledger = _Clock()
-    datasets = open_all(plan)
-    base = loaded(plan, ledger)
-    readers = Readers(plan, base)
-    rehearsal = _ready(plan, datasets, base, readers, cache, tell)
-    ledger.rehearsal, ledger.store = rehearsal, _ReadOnly(cache, base.spent, base.codec.cuts)
+    ledger, datasets = _Clock(), open_all(plan)
+    ledger.store = _ReadOnly(cache, Spent())
+    worker = Worker.of(plan, datasets, ledger.store, ledger)
+    worker.kind = _Rehearsed
+    ledger.rehearsal = _ready(worker, cache, tell)
     start, shared = time.perf_counter(), ledger.spent
-    record, found = perform(plan, datasets, base, readers, ledger.store, ledger, "plan", _Rehearsed)
+    record, found = perform(worker, "plan")
     with tempfile.TemporaryDirectory() as folder:
         write(RunFolder.create(Path(folder) / "run", content_key(plan.spec())), record, found)
     between = time.perf_counter() - start - (ledger.spent - shared)
     ledger.work.append(Work(stage="start, metrics and report", seconds=round(start_up + between, 3)))
-    host, device = _memory(base, readers, rehearsal)
+    host, device = _memory(worker.base, ledger.rehearsal)
     total = sum(w.seconds for w in ledger.work)
     failures = tuple(failure.line().partition("; traceback in")[0] for failure in record.failures)
     return Forecast(tuple(ledger.work), round(total, 1), host, device, failures)
 
 
-def _ready(
-    plan: Plan,
-    datasets: dict[str, Dataset],
-    base: Base,
-    readers: Readers,
-    cache: Path | None,
-    tell: Callable[[str], object],
-) -> Rehearsal:
+def _ready(worker: Worker, cache: Path | None, tell: Callable[[str], object]) -> Rehearsal:
     """Measure this machine's speeds on prompts of the data, and let a counting worker replace the models'."""
+    settings, base, readers = worker.plan.settings, worker.base, worker.readers
     texts = [
         example.prompt
-        for task, data in datasets.items()
+        for task, data in worker.datasets.items()
         for user in data.targets
         for example in history_examples(TASKS[task], user)
     ]
-    lora = LoraShape(**{key: plan.settings.get(f"lora.{key}") for key in ("rank", "alpha", "dropout")})
+    lora = LoraShape(**{key: settings.get(f"lora.{key}") for key in ("rank", "alpha", "dropout")})
     spent, fits = base.spent, base.fits
     base.spent, base.fits = replace(spent), {name: replace(fit) for name, fit in fits.items()}
     prompts = texts[:: 1 + len(texts) // SAMPLE] or ["text"]
-    room = min(plan.settings.get(f"{kind}_tokens") for kind in ("read", "train"))
+    room = min(settings.get(f"{kind}_tokens") for kind in ("read", "train"))
     found = Rehearsal(speeds(base, readers.encoder, prompts, lora, room, cache, tell))
     base.spent, base.fits = spent, fits
     base.worker = readers.encoder.worker = found
@@ -241,7 +229,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _memory(base: Base, readers: Readers, rehearsal: Rehearsal) -> tuple[int, int | None]:
+def _memory(base: Base, rehearsal: Rehearsal) -> tuple[int, int | None]:
     """Bytes at the peak: what is in memory now, and the largest pass of any kind."""
     config, item = base.model.config, base.dtype.itemsize
     states, most = state_bytes(config, item), rehearsal.largest
@@ -273,11 +261,6 @@ def lines(found: Forecast) -> Sequence[list[str]]:
         for w in found.work
         if w.seconds >= 0.05 or w.requests
     ]
-
-
-def dumped(found: Forecast) -> str:
-    """Return a forecast as JSON."""
-    return json.dumps(found.to_json(), ensure_ascii=False)
 
 
 def headline(found: Forecast) -> str:

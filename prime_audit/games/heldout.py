@@ -26,8 +26,8 @@ def _trained_by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pa
 
 @game(
     source="ours",
-    says="A merged sharer's members were drawn from her own items: this game can say leaks, of what she trained on; "
-    "it does not ask whether she was merged.",
+    says="Members were drawn from a merged sharer's own items: this game can say leaks, of what the sharer trained on; "
+    "it does not ask whether they were merged.",
     unit="item-within-sharer",
     randomised=True,
     redraw=_trained_by_lot,
@@ -35,8 +35,9 @@ def _trained_by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pa
 def heldout(audited: Audited, pool: Pool) -> Dealt:
     """Members: trained items of the merged sharers, drawn at random; non-members: as many held-out items of theirs."""
     if not audited.merged:
-        return Dealt.nothing(audited.target, "merges nobody: no members")
+        return Dealt.nothing(audited.target, "merges nobody: no members")  # in published records
     rows = np.flatnonzero(pool.drawn & pool.of(audited.merged))
     if pool.trained[rows].all():
+        # In published records.
         return Dealt.nothing(audited.target, "no merged sharer has held-out items: no non-members")
     return pool.deal(audited.target, rows, pool.trained[rows])

@@ -1,9 +1,8 @@
 """Sharers that a coin put into a target's merge against those it left out, in a model remade for it.
 
-The candidates are fixed before any coin: the target's 2k most similar sharers (k of the preset's ``prime.k``; all,
-where the community has fewer). In the new run a target can merge exactly the included ones, whatever the method asks
-for; where none is included it merges no sharer. A candidate is a member by its coin, whether or not the method then
-gives it any weight.
+The candidates are fixed before any coin: the target's 2k most similar sharers (k is ``prime.k``; all sharers where the
+community has fewer). The remade model can merge exactly the included ones, whatever the method asks for; where none is
+included it merges no sharer. A candidate's coin decides membership, even if the method then gives it no weight.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Remade(Queries):
     def nothing(cls, made: Sequence[Models]) -> str | None:
         """Give the reason where no target merges any sharer."""
         some = any(p.sharers for own in made for p in own.values())
-        return None if some else "merges nobody: there is nobody to include"
+        return None if some else "merges nobody: there is nobody to include"  # in published records
 
     def ask(self, community: Community, spec: MethodSpec, models: Models) -> Pass:
         """Throw the coins, remake the models, and query them; a target without included sharers has the base."""
@@ -52,7 +51,9 @@ class Remade(Queries):
             else {}
         )
         if any(set(p.sharers) - set(included[target]) for target, p in made.items()):
-            return self.blank(spec, why="merges sharers that its coins did not include")
+            return self.blank(
+                spec, why="merges sharers that its coins did not include"
+            )  # in published records
         complete = {target: made.get(target, Personal(BASE)) for target in coins}
         return self.see(spec, complete, coins)
 
@@ -89,8 +90,8 @@ def _new_coins(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, P
 
 @game(
     source="ours; ε by one-run auditing (Steinke et al. 2023)",
-    says="Coins decided whom a target may merge: this game can say leaks, of who was merged, in a model made for it; "
-    "it does not ask the deployed one.",
+    says="Coins decided which sharers a target may merge: this game can say leaks, of who was merged, in a model made "
+    "for it; it does not query the deployed one.",
     unit="sharer",
     randomised=True,
     whole=True,
@@ -106,6 +107,6 @@ def inclusion(audited: Audited, pool: Pool) -> Dealt:
     own = audited.coins
     rows = np.flatnonzero(pool.last & pool.of(own))
     if not rows.size:
-        return Dealt.nothing(audited.target, "no candidates for the target's merge")
+        return Dealt.nothing(audited.target, "no candidates for the target's merge")  # in published records
     owners = [pool.owners[r] for r in rows]
     return Dealt(audited.target, rows, np.array([own[owner] for owner in owners], dtype=np.bool_), owners)

@@ -35,7 +35,7 @@ def paper(audited: Audited, pool: Pool) -> Dealt:
     """Members: last trained examples of the merged sharers; non-members: those of all other sharers, or a sample."""
     target, merged = audited.target, audited.merged
     if not merged:
-        return Dealt.nothing(target, "merges nobody: no members")
+        return Dealt.nothing(target, "merges nobody: no members")  # in published records, like the next
     if set(merged) >= set(pool.owners):
         return Dealt.nothing(target, "merges every sharer: no non-members")
     rows = np.flatnonzero(pool.last)

@@ -1,12 +1,11 @@
-"""The target's own history against items held out of it, asked of the target's whole deployed system.
+"""The target's own history against items held out of it, queried from the target's whole deployed system.
 
 The query is the training prompt of an item, behind whatever the method puts in front of a question: the profile text,
 and the records that BM25 finds in the target's store, which for a member includes the record itself. The unmerged
-control is the adapted base with nothing merged *and* nothing in front. It is played once a method's label, since fronts
-differ.
+control is the adapted base with nothing merged *and* nothing in front. It is played once per method's label, since
+fronts differ.
 
-A method that deploys nothing of the target's (``np``) is played all the same: whether its models tell of the history
-is a question with an answer, which ought to be no.
+A method that deploys nothing of the target's (``np``) is played too: its models should reveal nothing of the history.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 class Systems(Queries):
     """Targets' whole deployed systems, prompt and model, each queried with its target's own items."""
 
-    name = pool = "target"
+    name = "target"
     stage = "signals (target)"
     shadowed = False  # no other target's system is queried with these items
 
@@ -175,8 +174,8 @@ def _held_out(held: Mapping[str, Held]) -> Iterator[str]:
 
 @game(
     source="ours",
-    says="Members were drawn from the target's own items: this game can say leaks, of her history; it says nothing of "
-    "the sharers.",
+    says="Members were drawn from the target's own items: this game can say leaks, of the target's history; it does "
+    "not ask about the sharers.",
     unit="item-within-sharer",
     randomised=True,
     queries=Systems,
@@ -185,5 +184,6 @@ def target(audited: Audited, pool: Pool) -> Dealt:
     """Members: items of the target's history, as methods see it; non-members: as many items held out of it."""
     rows = np.flatnonzero(pool.of([audited.target]))
     if not rows.size:
+        # In published records.
         return Dealt.nothing(audited.target, "nothing of the target's history is held out: no non-members")
     return pool.deal(audited.target, rows, pool.trained[rows])

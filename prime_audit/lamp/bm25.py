@@ -10,10 +10,13 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from prime_audit.lamp._arrays import Floats, Ints
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
 
 K1 = 1.5
 """Saturation of a word's count in a document."""

@@ -108,10 +108,11 @@ def _parse_json(path: Path, text: str, where: str) -> object:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         at = where or f"line {error.lineno}"
-        raise UserError(f"{path}: {at}: damaged or truncated JSON ({error.msg}): {_RETRY}") from None
+        todo = f"fix {where}" if where else _RETRY
+        raise UserError(f"{path}: {at}: damaged or truncated JSON ({error.msg}): {todo}") from None
     except (ValueError, RecursionError) as error:  # a number with thousands of digits, or endless nesting
-        at = f"{where}: " if where else ""
-        raise UserError(f"{path}: {at}unreadable JSON ({str(error)[:60]}): {_RETRY}") from None
+        at, todo = (f"{where}: ", f"fix {where}") if where else ("", _RETRY)
+        raise UserError(f"{path}: {at}unreadable JSON ({str(error)[:60]}): {todo}") from None
 
 
 def _object(pairs: list[tuple[str, object]]) -> object:
@@ -144,9 +145,8 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             else:
                 yield where, dict(zip(header, cells, strict=True))
     except csv.Error as error:
-        raise UserError(
-            f"{path}: line {reader.line_num}: damaged or truncated CSV ({error}): {_RETRY}"
-        ) from None
+        at = f"line {reader.line_num}"
+        raise UserError(f"{path}: {at}: damaged or truncated CSV ({error}): fix {at}") from None
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:

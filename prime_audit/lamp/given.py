@@ -187,13 +187,10 @@ def _items(
     kept: dict[str, Item] = {}
     held: dict[str, bool] = {}
     for place, value in rows:
-        try:
+        with log.skipping(where, place):
             item, out = _item(task, name, place, as_object(value))
             if item.id in kept:
                 raise BadRecordError(f"its id {shown(item.id)!r} occurs twice")
-        except BadRecordError as problem:
-            log.skip(where, place, problem)
-        else:
             kept[item.id] = item
             held |= {item.id: True} if out else {}
     return list(kept.values()), held

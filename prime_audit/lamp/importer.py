@@ -20,19 +20,10 @@ def import_items(
     adapt_share: float = 0.25,
     queries: float = 0.2,
 ) -> Dataset:
-    """Read plain items, draw roles, and write them as a Per-Pcs folder, atomically.
+    """Read plain items, draw roles, and write them as a Per-Pcs folder, atomically; return what was read.
 
-    Reading ``out_dir`` gives the same users, in the same roles, with the same questions.
-
-    Returns
-    -------
-    Dataset
-        What was read, with its defects.
-
-    Raises
-    ------
-    UserError
-        Where :func:`read` raises, where the data are not plain items, and where ``out_dir`` is not empty.
+    Reading ``out_dir`` gives the same users, in the same roles, with the same questions. Raises UserError where
+    :func:`read` does, where the data are not plain items, and where ``out_dir`` is not empty.
     """
     out = Path(out_dir)
     require_new(out)

@@ -69,13 +69,10 @@ def _group(path: Path, task: Task, log: Log) -> dict[str, list[_Record]]:
     people: dict[str, list[_Record]] = {}
     seen: set[tuple[str, str]] = set()
     for row in load_rows(path):
-        try:
+        with log.skipping(path.name, row[0]):
             user, record = _parse_row(task, row)
             if (user, record.id) in seen:
                 raise BadRecordError(f"its id {record.id[:40]!r} occurs twice for this user")
-        except BadRecordError as problem:
-            log.skip(path.name, row[0], problem)
-        else:
             seen.add((user, record.id))
             people.setdefault(user, []).append(record)
     return people

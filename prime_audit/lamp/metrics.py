@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prime_audit.errors import UserError
-from prime_audit.lamp._arrays import Floats, Ints
+from prime_audit.lamp.bm25 import Floats, Ints
 from prime_audit.lamp.tasks import Kind, Task
 
 OUTSIDE = -1
@@ -62,18 +62,6 @@ def score(task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, f
     """Return the task's metrics, pooled over the examples."""
     table = metric_table(task, golds, preds)
     return {metric: table.value(metric) for metric in table.metrics}
-
-
-def item_scores(task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, Floats | Ints]:
-    """Return each example's scores by metric.
-
-    Accuracy is 0 or 1, MAE the absolute error, RMSE the squared error and ROUGE its F-measure; all ``[examples]``. A
-    single example has no ``f1``: there it returns the classes of gold and prediction, ``[examples, 2]``, -1 outside.
-    """
-    columns: dict[str, Floats | Ints] = dict(_columns(task.kind, task, golds, preds))
-    if "f1" in columns:
-        columns["f1"] = np.stack([_classes(task, golds), _classes(task, preds)], axis=1)
-    return columns
 
 
 def utility(task: Task, golds: Sequence[str], preds: Sequence[str], *, search: bool = False) -> float:

@@ -105,16 +105,13 @@ def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) 
     people: dict[str, _Person] = {}
     seen: set[str] = set()
     for number, value in enumerate(records, start=1):
-        try:
+        with log.skipping(questions.name, f"question {record_name(value, number)}"):
             record = as_object(value)
             user = as_id(record, "user_id" if record.get("user_id") is not None else "id")
             items = as_list(record, "profile")
-        except BadRecordError as problem:
-            log.skip(questions.name, f"question {record_name(value, number)}", problem)
-            continue
-        person = people.setdefault(user, _Person())
-        person.queries += parse_queries(task, [record], golds, seen, questions.name, user_name(user), log)
-        _add_items(person, items)
+            person = people.setdefault(user, _Person())
+            person.queries += parse_queries(task, [record], golds, seen, questions.name, user_name(user), log)
+            _add_items(person, items)
     found = [_user(task, name, person, questions.name, log) for name, person in people.items()]
     users = [user for user in found if user is not None]
     ids = {user.id for user in users}

@@ -65,10 +65,8 @@ class _Folder:
             require_same_ids(_query_ids(records), golds, str(self.path / labels))
         users = []
         for number, value in enumerate(records, start=1):
-            try:
+            with self.log.skipping(name, f"user {record_name(value, number, 'user_id')}"):
                 users.append(self._user(value, golds, name, ask))
-            except BadRecordError as problem:
-                self.log.skip(name, f"user {record_name(value, number, 'user_id')}", problem)
         return users
 
     def _user(self, value: object, golds: Mapping[str, str | None], file: str, ask: bool) -> User:
@@ -133,10 +131,8 @@ def _profile_texts(path: Path, name: str, log: Log) -> dict[str, str]:
         raise UserError(f"{path}: contains {type_name(content)}, not texts by user: is it the right file?")
     kept = {}
     for key in texts:
-        try:
+        with log.skipping(name, f"user {record_name({'id': key}, 0)}"):
             kept[key] = as_text({"profile text": texts[key]}, "profile text")
-        except BadRecordError as problem:
-            log.skip(name, f"user {record_name({'id': key}, 0)}", problem)
     return kept
 
 

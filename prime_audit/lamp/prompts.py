@@ -13,25 +13,10 @@ from typing import Literal
 from prime_audit.errors import UserError
 from prime_audit.lamp.bm25 import Index
 from prime_audit.lamp.data import Item, User
-from prime_audit.lamp.profiles import summary_profile
 from prime_audit.lamp.tasks import Task
 
-__all__ = [
-    "Example",
-    "adaptation_examples",
-    "cut",
-    "history_block",
-    "history_examples",
-    "item_examples",
-    "item_text",
-    "profile_block",
-    "profile_request",
-    "query_examples",
-    "question_prompt",
-    "retrieve",
-    "summary_profile",
-]
-
+PROFILE_HEADING = "### User Profile:\n"
+HISTORY_HEADING = "### User History:\n"
 QUESTION_WORDS = 768
 """Word limit of adaptation questions, and of a history item that is the question of its own training prompt."""
 HISTORY_WORDS = 368
@@ -73,21 +58,22 @@ def item_text(task: Task, item: Item) -> str:
     return task.history_item.format(**_cut_fields(item.fields, HISTORY_WORDS))
 
 
-def history_block(task: Task, items: Sequence[Item]) -> str:
-    """Write the history block, which ends with three line breaks; empty without items."""
-    return _history_block([item_text(task, item) for item in items])
+def history_block(lines: Sequence[str]) -> str:
+    """Write the history block of items (:func:`item_text`); ends with three line breaks; empty without items."""
+    return f"{HISTORY_HEADING}{''.join(lines)}\n\n" if lines else ""
 
 
 def profile_block(text: str) -> str:
     """Write the profile block."""
-    return f"### User Profile:\n{text}\n\n"
+    return f"{PROFILE_HEADING}{text}\n\n"
 
 
 def question_prompt(
     task: Task, fields: Mapping[str, str], *, history: Sequence[Item] = (), profile: str | None = None
 ) -> str:
     """Write the evaluation prompt of a question (uncut), with profile and history in front."""
-    return _front(profile, history_block(task, history)) + task.instruction.format(**fields)
+    front = _front(profile, history_block([item_text(task, item) for item in history]))
+    return front + task.instruction.format(**fields)
 
 
 def retrieve(task: Task, fields: Mapping[str, str], items: Sequence[Item], k: int) -> list[Item]:
@@ -142,7 +128,7 @@ def history_examples(
             examples.append(Example(f"{user.id}/{item.id}/plain", prompt, gold, item.id, "plain"))
             if augmented and task.augmented_training and shown:
                 best = index.top(task.retrieval_query.format(**fields), 1)
-                front = _front(profile, _history_block([shown[i] for i in best]))
+                front = _front(profile, history_block([shown[i] for i in best]))
                 examples.append(
                     Example(f"{user.id}/{item.id}/augmented", front + prompt, gold, item.id, "augmented")
                 )
@@ -180,7 +166,7 @@ def item_examples(
         if item.id in items:
             fields = _cut_fields(item.fields, QUESTION_WORDS)
             best = index.top(task.retrieval_query.format(**fields), k) if shown else []
-            front = _front(profile, _history_block([shown[i] for i in best]))
+            front = _front(profile, history_block([shown[i] for i in best]))
             kind: Kind = "augmented" if front else "plain"
             prompt, gold = front + task.training.format(**fields), _gold(task, user, item, fields)
             examples.append(Example(f"{user.id}/{item.id}/{kind}", prompt, gold, item.id, kind))
@@ -217,17 +203,13 @@ def _query_examples(
     for query in user.queries:
         fields = query.fields if words is None else _cut_fields(query.fields, words)
         best = index.top(task.retrieval_query.format(**fields), k) if shown else []
-        front = _front(profile, _history_block([shown[i] for i in best]))
+        front = _front(profile, history_block([shown[i] for i in best]))
         prompt = front + task.instruction.format(**fields)
         yield Example(query.id, prompt, query.gold, query.id, "augmented" if front else "plain")
 
 
 def _front(profile: str | None, history: str) -> str:
     return (profile_block(profile) if profile is not None else "") + history
-
-
-def _history_block(lines: Sequence[str]) -> str:
-    return f"### User History:\n{''.join(lines)}\n\n" if lines else ""
 
 
 def _cut_fields(fields: Mapping[str, str], words: int) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from prime_audit.errors import UserError
@@ -32,6 +33,14 @@ class Log:
                 f"{file}: more than {MOST_DEFECTS:,} defective records{self.first()}: is it the right file?"
             )
         self.defects.append(Defect(file, record, str(problem)))
+
+    @contextmanager
+    def skipping(self, file: str, record: str) -> Iterator[None]:
+        """Report the record that the body reads, and leave out the rest of the body, where it cannot be used."""
+        try:
+            yield
+        except BadRecordError as problem:
+            self.skip(file, record, problem)
 
     def first(self) -> str:
         """Return the first defect, their number and the most common problem, in brackets; empty without defects."""
@@ -136,13 +145,10 @@ def parse_history(task: Task, items: Sequence[object], file: str, user: str, log
     """Read a history. Items with a defect or a duplicate id are reported and left out."""
     kept: dict[str, Item] = {}
     for number, value in enumerate(items, start=1):
-        try:
+        with log.skipping(file, f"{user}, item {record_name(value, number)}"):
             item = parse_item(task, value)
             if item.id in kept:
                 raise BadRecordError("its id occurs twice in the profile")
-        except BadRecordError as problem:
-            log.skip(file, f"{user}, item {record_name(value, number)}", problem)
-        else:
             kept[item.id] = item
     return tuple(kept.values())
 
@@ -159,13 +165,10 @@ def parse_queries(
     """Read a user's questions. ``golds`` are the label file's, ``seen`` the ids of the data set so far."""
     kept = []
     for number, value in enumerate(queries, start=1):
-        try:
+        with log.skipping(file, f"{user}, query {record_name(value, number)}"):
             query = _parse_query(task, as_object(value), golds)
             if query.id in seen:
                 raise BadRecordError("its id occurs twice in the data set")
-        except BadRecordError as problem:
-            log.skip(file, f"{user}, query {record_name(value, number)}", problem)
-        else:
             seen.add(query.id)
             kept.append(query)
     return tuple(kept)
@@ -204,7 +207,7 @@ def parse_outputs(outputs: Sequence[object], file: str, log: Log) -> dict[str, s
     """Read ``[{"id", "output"}]`` as a dict from id to text. Empty text stays; a defect becomes None."""
     found: dict[str, str | None] = {}
     for number, value in enumerate(outputs, start=1):
-        try:
+        with log.skipping(file, record_name(value, number)):
             record = as_object(value)
             key, output = as_id(record), record.get("output")
             if not isinstance(output, str):
@@ -214,8 +217,6 @@ def parse_outputs(outputs: Sequence[object], file: str, log: Log) -> dict[str, s
             found[key] = output if isinstance(output, str) else None
             if found[key] is None:
                 raise BadRecordError(f"output is {type_name(output)}, not text")
-        except BadRecordError as problem:
-            log.skip(file, record_name(value, number), problem)
     return found
 
 

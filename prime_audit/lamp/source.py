@@ -25,34 +25,20 @@ def open_data(
 
     ``sharers`` is a folder of people whose adapters were trained elsewhere (``lamp/given.py``) on ``base_adapter``.
     """
-    found = _read(data, task, seed, settings, strict=strict)
+    adapt_share, targets = settings.get("adapt_share", task), settings.get("targets", task)
+    if data == "world":
+        from prime_audit.lamp.world.world import Sizes, world
+
+        # As with plain items: at most this number of targets.
+        sizes = {"adapt": round(adapt_share * Sizes.users), "targets": min(targets, Sizes.targets)}
+        found = world(task, seed=seed, **sizes)
+    else:
+        from prime_audit.lamp.readers import read
+
+        found = read(data, task, seed=seed, targets=targets, adapt_share=adapt_share, strict=strict)
+    found = found.capped(settings.get("max_items", task))
     if sharers is None:
         return found
     from prime_audit.lamp.given import with_sharers
 
     return with_sharers(found, sharers, base_adapter, strict=strict)
-
-
-def _read(data: str, task: str, seed: int, settings: Settings, *, strict: bool) -> Dataset:
-    if data == "world":
-        from prime_audit.lamp.world.world import Sizes, world
-
-        made = world(
-            task,
-            seed=seed,
-            adapt=round(settings.get("adapt_share", task) * Sizes.users),
-            # As with plain items: at most this number of targets.
-            targets=min(settings.get("targets", task), Sizes.targets),
-        )
-        return made.capped(settings.get("max_items", task))
-    from prime_audit.lamp.readers import read
-
-    found = read(
-        data,
-        task,
-        seed=seed,
-        targets=settings.get("targets", task),
-        adapt_share=settings.get("adapt_share", task),
-        strict=strict,
-    )
-    return found.capped(settings.get("max_items", task))

@@ -43,19 +43,8 @@ def draw_roles(
 
     Of the possible targets, the adapting share and a third are left for the other roles. Otherwise no long histories
     would be left to share where few users have one. Both shares are of the users who can fill the role, which in most
-    data is everyone.
-
-    Parameters
-    ----------
-    users
-        All users' ids, each once.
-    can_adapt, can_target
-        Users with enough data for the role; the others can only be candidates.
-
-    Returns
-    -------
-    adapt, targets
-        Disjoint sets of ids. ``targets`` is empty where too few qualify.
+    data is everyone. ``can_adapt`` and ``can_target`` are the users with enough data for the role; the others can only
+    be candidates. Returns disjoint sets of ids: who adapts, and the targets (empty where too few qualify).
     """
     order = sorted(users)
     random.Random(options.seed).shuffle(order)

@@ -43,15 +43,13 @@ class Task:
     """The name in records and on leaderboards, for example ``LaMP-2``."""
     short: str
     """The name of the task in Per-Pcs and OPPU, which is also the name of its folder."""
-    official: str
-    """The name in official output files."""
-    aliases: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
     """Further spellings accepted by :func:`find_task`."""
     kind: Kind
     """What is predicted; decides the metrics."""
     item_fields: tuple[str, ...]
     """The fields of a history item that every item must have."""
-    optional_fields: tuple[str, ...]
+    optional_fields: tuple[str, ...] = ()
     """Fields of a history item that a layout may lack (read where present)."""
     text_field: str
     """The item field used as the question."""
@@ -59,7 +57,7 @@ class Task:
     """The item field used as the gold in training."""
     query_fields: tuple[str, ...]
     """The fields of a question, in the order of its text."""
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     """All allowed golds, in the benchmark's order; empty for generation."""
     instruction: str
     """The evaluation prompt (Table 12), formatted with the query fields."""
@@ -81,6 +79,11 @@ class Task:
     """Whether a history item (except the first) also trains with an earlier item and the profile in front."""
     cut_questions: bool = True
     """Whether a question that adapts the base model is cut to 768 words (all tasks except LaMP-1)."""
+
+    @property
+    def official(self) -> str:
+        """The name in official output files, for example ``LaMP_2``."""
+        return self.name.replace("-", "_")
 
     @property
     def metrics(self) -> tuple[str, str]:
@@ -139,8 +142,6 @@ _TWEET_QUESTION = "Paraphrase the following tweet without any explanation before
 _LAMP_1 = Task(
     name="LaMP-1",
     short="citation",
-    official="LaMP_1",
-    aliases=("lamp1",),
     kind="classification",
     item_fields=("title",),
     # Official files have no citation, and the abstract is in no prompt.
@@ -176,11 +177,9 @@ _LAMP_1 = Task(
 _LAMP_2 = Task(
     name="LaMP-2",
     short="movie_tagging",
-    official="LaMP_2",
-    aliases=("lamp2", "LaMP_2M", "LaMP-2M", "lamp2m"),
+    aliases=("LaMP_2M", "LaMP-2M", "LaMP2M"),
     kind="classification",
     item_fields=("description", "tag"),
-    optional_fields=(),
     text_field="description",
     gold_field="tag",
     query_fields=("description",),
@@ -202,11 +201,8 @@ _LAMP_2 = Task(
 _LAMP_3 = Task(
     name="LaMP-3",
     short="product_rating",
-    official="LaMP_3",
-    aliases=("lamp3",),
     kind="rating",
     item_fields=("text", "score"),
-    optional_fields=(),
     text_field="text",
     gold_field="score",
     query_fields=("text",),
@@ -229,15 +225,11 @@ _LAMP_3 = Task(
 _LAMP_4 = Task(
     name="LaMP-4",
     short="news_headline",
-    official="LaMP_4",
-    aliases=("lamp4",),
     kind="generation",
     item_fields=("text", "title"),
-    optional_fields=(),
     text_field="text",
     gold_field="title",
     query_fields=("text",),
-    labels=(),
     instruction=f"{_USER}{_HEADLINE}.\nArticle: {{text}} Headline:",
     history_item="Article: {text} Headline: {title}\n",
     retrieval_query=f"{_HEADLINE}: {{text}}",
@@ -257,15 +249,11 @@ _LAMP_4 = Task(
 _LAMP_5 = Task(
     name="LaMP-5",
     short="scholarly_title",
-    official="LaMP_5",
-    aliases=("lamp5",),
     kind="generation",
     item_fields=("abstract", "title"),
-    optional_fields=(),
     text_field="abstract",
     gold_field="title",
     query_fields=("abstract",),
-    labels=(),
     instruction=f"{_USER}{_TITLE}.\nAbstract: {{abstract}} Title:",
     history_item="abstract: {abstract} title: {title}\n",
     retrieval_query=f"{_TITLE}: {{abstract}}",
@@ -284,15 +272,11 @@ _LAMP_5 = Task(
 _LAMP_7 = Task(
     name="LaMP-7",
     short="tweet_paraphrase",
-    official="LaMP_7",
-    aliases=("lamp7",),
     kind="generation",
     item_fields=("text",),
-    optional_fields=(),
     text_field="text",
     gold_field="text",
     query_fields=("text",),
-    labels=(),
     instruction=f"{_USER}{_TWEET}.\nText: {{text}} Tweet:",
     history_item="Tweet: {text}\n",
     retrieval_query=f"{_TWEET}: {{text}}",
@@ -315,7 +299,7 @@ TASKS: dict[str, Task] = {task.name: task for task in (_LAMP_1, _LAMP_2, _LAMP_3
 _SPELLINGS = {
     spelling.lower(): task
     for task in TASKS.values()
-    for spelling in (task.name, task.short, task.official, *task.aliases)
+    for spelling in (task.name, task.short, task.official, task.name.replace("-", ""), *task.aliases)
 }
 
 

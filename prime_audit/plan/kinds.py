@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Kind:
+class Value:
     """A text; the base of the other kinds."""
 
     type: type = str
@@ -50,10 +50,10 @@ class Kind:
         return self.given(self.plain(value))
 
 
-TEXT = Kind()
+TEXT = Value()
 
 
-class Whole(Kind):
+class Whole(Value):
     """A whole number."""
 
     type = int
@@ -61,7 +61,7 @@ class Whole(Kind):
     takes = "a whole number"
 
 
-class Flag(Kind):
+class Flag(Value):
     """A switch that is off by default."""
 
     type = bool
@@ -73,7 +73,7 @@ class Flag(Kind):
         return [option] if value else []
 
 
-class Names(Kind):
+class Names(Value):
     """Names joined by commas; a list does too."""
 
     annotation = "str or sequence of str"
@@ -92,7 +92,7 @@ class Names(Kind):
         return [str(name) for name in value]
 
 
-class Folder(Kind):
+class Folder(Value):
     """The path of a file or folder that the run reads; a record names it without this machine's own path."""
 
     type = Path
@@ -114,7 +114,7 @@ class Folder(Kind):
         return value and str(value)
 
 
-class Texts(Kind):
+class Texts(Value):
     """Texts, one each time the option is given."""
 
     annotation = "sequence of str"
@@ -167,7 +167,7 @@ class Assignments(Texts):
         return dict(value)
 
 
-class Terms(Kind):
+class Terms(Value):
     """``key=value`` terms joined by commas, which a plan holds as a dataclass: ``epsilon=8,delta=1e-5``."""
 
     def plain(self, value: Any) -> Any:

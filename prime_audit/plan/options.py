@@ -14,7 +14,7 @@ from inspect import Parameter, getdoc, signature
 from typing import Any, TypeVar
 
 from prime_audit.errors import UserError
-from prime_audit.plan.kinds import TEXT, Assignments, Files, Flag, Folder, Kind, Names, Terms, Texts, Whole
+from prime_audit.plan.kinds import TEXT, Assignments, Files, Flag, Folder, Names, Terms, Texts, Value, Whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 RUN = ("compare", "plan")
@@ -31,7 +31,7 @@ class Option:
     """One line, without the default."""
     word: str = ""
     """The keyword of ``compare()``; by default the name with underscores."""
-    kind: Kind = TEXT
+    kind: Value = TEXT
     default: Any = None
     default_text: str = ""
     """What the default means, where ``default`` does not show it."""
@@ -44,6 +44,8 @@ class Option:
     """Whether it decides what is run: part of a record's ``spec`` and of ``config.toml``."""
     python: bool = True
     """Whether ``compare()`` takes it; False: only the command line and config files."""
+    unless: str = ""
+    """The option that, on the command line, overrides this one in a config file."""
     commands: tuple[str, ...] = RUN
     """The commands that run something and take it."""
 
@@ -64,7 +66,10 @@ OPTIONS: list[Option] = [
     Option(name="methods", kind=Names(), default="prime,perpcs", metavar="M,…", completes="methods",
            decides=True, help="Methods, for example np,rag,prime:alpha=0.6+rag (see list methods)."),
     Option(name="tasks", kind=Names(), default_text="LaMP-2,LaMP-4 of the world, or the task of --data",
-           metavar="T,…", completes="tasks", decides=True, commands=STUDY,
+           metavar="T,…", completes="tasks", decides=True,
+           help="Tasks, for example LaMP-2,LaMP-4 (see list tasks)."),
+    Option(name="tasks", kind=Names(), default_text="the study's tasks on the world, or the task of --data",
+           metavar="T,…", completes="tasks", commands=("study",),
            help="Tasks, for example LaMP-2,LaMP-4 (see list tasks)."),
     Option(name="attacks", kind=Names(), default="loss", metavar="A,…", completes="attacks", decides=True,
            commands=STUDY, help="Membership-inference attacks (see list attacks)."),
@@ -110,7 +115,7 @@ OPTIONS: list[Option] = [
            help="Folder for the results."),
     Option(name="cache", kind=Folder(), default="default", default_text="~/.cache/prime-audit",
            commands=STUDY, help="Folder of the cache: trained adapters, answers, signals."),
-    Option(name="no-cache", kind=Flag(), default=False, python=False, commands=STUDY,
+    Option(name="no-cache", kind=Flag(), default=False, python=False, unless="cache", commands=STUDY,
            help="Compute everything; read and write no cache."),
     Option(name="executor", default="local", metavar="[local|ray]", commands=("compare",),
            help="What does the work: this process, or the workers of a Ray cluster."),
@@ -153,10 +158,7 @@ def named(name: str) -> Option:
 def filled(caller: str, given: Mapping[str, Any], rows: Sequence[Option]) -> dict[str, Any]:
     """Return the values of all ``rows`` by keyword: the given ones, else their defaults.
 
-    Raises
-    ------
-    UserError
-        For a keyword that no row has, or a value that is none of a row's choices.
+    Raises UserError for a keyword that no row has, or a value that is none of a row's choices.
     """
     require_known(caller, given, rows)
     values = {row.word: given.get(row.word, row.default) for row in rows}

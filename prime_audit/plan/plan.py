@@ -134,12 +134,8 @@ def make_plan(**options: Any) -> Plan:
     """Check every name and number and decide the run.
 
     ``options`` are the keywords of ``compare()`` that decide what is run (``plan/options.py``). What is named twice is
-    run once, and ``notes`` say so; of methods that do the same (``oppu,oppu:recipe=sharers``) the first is run.
-
-    Raises
-    ------
-    UserError
-        For anything unknown or that does not go together.
+    run once, and ``notes`` say so; of methods that do the same (``oppu,oppu:recipe=sharers``) the first is run. Raises
+    UserError for anything unknown or that does not go together.
     """
     given = filled("make_plan()", options, deciding())
     files = tuple(Path(p) for p in given["plugins"])
@@ -147,7 +143,9 @@ def make_plan(**options: Any) -> Plan:
     for key in ("preset", "overrides"):
         del given[key]
     tasks = default_tasks(given["data"]) if given["tasks"] is None else _tasks(given["tasks"])
-    typed = ",".join([REFERENCE, *words(given["methods"])])
+    if not (named := words(given["methods"])):
+        raise UserError("--methods: names no method; write for example --methods np,prime, or leave it out")
+    typed = ",".join([REFERENCE, *named])
     specs = _distinct(parse_methods(typed, files), settings, tasks)
     games = [load_game(game, files).name for game in words(given["games"])]
     attacks = [load_attack(a, files).name for a in words(given["attacks"])]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,25 +23,26 @@ _FILE = " [--plugin FILE]"
 """A plugin of one file is found by it alone."""
 
 
-def _failed(kind: str, name: str, fault: BaseException) -> PartError:
-    return PartError(f"{kind} {name} failed: {in_a_line(fault)}; see prime-audit doctor {name}{_FILE}")
+@contextmanager
+def _named(kind: str, name: str) -> Iterator[None]:
+    """Raise what a plugin raises as a PartError with its name, except a UserError of ours."""
+    try:
+        yield
+    except UserError:
+        raise
+    except FAULTS as fault:
+        said = f"{kind} {name} failed: {in_a_line(fault)}; see prime-audit doctor {name}{_FILE}"
+        raise PartError(said) from fault
 
 
 def models_of(method: Method, scene: Scene, values: Mapping[str, Any]) -> dict[str, Personal]:
     """Make every target's model with a method's parameters in force -> target id: model.
 
-    Raises
-    ------
-    PartError
-        Where the method fails, or returns anything else; a UserError of ours about what the user gave passes through.
+    PartError where the method fails, or returns anything else.
     """
     assert method.personalise is not None
-    try:
+    with _named("method", method.name):
         made = method.personalise(scene, **values)
-    except UserError:
-        raise
-    except FAULTS as fault:
-        raise _failed("method", method.name, fault) from fault
     if not isinstance(made, dict) or not all(isinstance(p, Personal) for p in made.values()):
         raise PartError(
             f"method {method.name} must return {{target id: Personal}}; see prime-audit doctor {method.name}{_FILE}"
@@ -51,47 +53,25 @@ def models_of(method: Method, scene: Scene, values: Mapping[str, Any]) -> dict[s
 def front_of(method: Method, values: Mapping[str, Any], *, alone: bool) -> Augment:
     """Decide what a method of the prompt puts in front; PartError where it fails."""
     assert method.augment is not None
-    try:
+    with _named("method", method.name):
         return method.augment(alone=alone, **values)
-    except UserError:
-        raise
-    except FAULTS as fault:
-        raise _failed("method", method.name, fault) from fault
 
 
 def scores_of(attack: Attack, signals: Signals) -> FloatArray:
     """Score a game's items with what the attack declares, and check what it returns -> [items], NaN = undefined.
 
-    Scores beyond ±1e300, the infinite ones too, become ±1e300: JSON and averages can hold them.
-
-    Raises
-    ------
-    PartError
-        Where the attack fails, or returns anything but one number an item.
+    Scores beyond ±1e300, the infinite ones too, become ±1e300: JSON and averages can hold them. PartError where the
+    attack fails, or returns anything but one number an item.
     """
-    try:
+    with _named("attack", attack.name):
         scores = attack.score(signals.only(attack.needs))
-    except UserError:
-        raise
-    except FAULTS as fault:
-        raise _failed("attack", attack.name, fault) from fault
     return np.clip(returned(attack.name, scores, signals.items), -1e300, 1e300)
 
 
 def dealt_of(game: Game, audited: Audited, pool: Pool) -> Dealt:
-    """Deal a game to one target's model, and check what it returns.
-
-    Raises
-    ------
-    PartError
-        Where the game fails, or returns anything but rows of the pool on two sides, or a reason.
-    """
-    try:
+    """Deal a game to one target's model; PartError where it fails, or gives neither two sides of rows nor a reason."""
+    with _named("game", game.name):
         dealt = game.deal(audited, pool)
-    except UserError:
-        raise
-    except FAULTS as fault:
-        raise _failed("game", game.name, fault) from fault
     if not isinstance(dealt, Dealt) or not _sound(dealt, pool):
         raise PartError(
             f"game {game.name} must return Dealt: rows of the pool, each with its side and owner, or "

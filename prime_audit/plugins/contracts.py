@@ -78,36 +78,38 @@ class Scene:
     """``with scene.stage("search", steps) as tick`` shows progress."""
 
 
-@dataclass(frozen=True)
-class Method:
-    """A method: a way to personalise the model, or something in front of the prompt."""
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """What methods, attacks and games have in common."""
 
     name: str
+    """The file's stem; set where it is loaded, as is ``summary``, the first line of the file's docstring."""
     summary: str
     source: str
+    version: int = 1
+    """Raised when its numbers change: leaderboards refuse records of an older version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Plugin):
+    """A method: a way to personalise the model, or something in front of the prompt."""
+
     params: tuple[Param, ...]
     personalise: Callable[..., dict[str, Personal]] | None
     """(scene, **params) → one Personal per target id; None for a method of the prompt alone."""
     augment: Callable[..., Augment] | None
     """(alone, **params) → what goes in front; None for a method of the model alone."""
-    version: int = 1
-    """Raised when its numbers change: leaderboards refuse records of an older version."""
 
 
-@dataclass(frozen=True)
-class Attack:
+@dataclass(frozen=True, kw_only=True)
+class Attack(Plugin):
     """A membership-inference attack: signals in, one score an item out, higher = member."""
 
-    name: str
-    summary: str
-    source: str
     needs: tuple[str, ...]
     """Fields of ``Signals`` it reads; only those are computed."""
     score: Callable[[Signals], np.ndarray]
     people: bool = False
     """Whether it scores people, each of whose items has the same score: undefined where items are members."""
-    version: int = 1
-    """Raised when its numbers change: leaderboards refuse records of an older version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +124,9 @@ class Audited:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Game:
+class Game(Plugin):
     """A membership game: who is a member, of what, decided before any score is seen."""
 
-    name: str
-    summary: str
-    source: str
     says: str
     """What its verdict can say, and what it cannot."""
     design: Design
@@ -138,11 +137,10 @@ class Game:
     """What is asked of which models: a class like ``prime_audit.games.exam.queries.Queries``. None: that class,
     which queries models as deployed with the sharers' items."""
     redraw: Callable[[Any, Pool, np.random.Generator], tuple[Any, Pool]] | None = None
-    """For ``calibrate``: (pass, items, generator) → the same with new members, so that membership carries nothing."""
+    """For ``calibrate``: (pass, items, generator) → the same with new members, so that membership carries nothing.
+    ``calibrate`` leaves a game without it out."""
     samples: bool = False
-    """Whether the setting nonmember_items samples its non-members (``Pool.sampled``)."""
-    version: int = 1
-    """Raised when its numbers change: leaderboards refuse records of an older version."""
+    """Whether ``deal`` reads ``Pool.sampled``, the rows that the setting nonmember_items drew; for reports only."""
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -159,8 +157,8 @@ def method(
             if augments
             else {"augment": None, "personalise": function}
         )
-        summary = first_line(function.__doc__)
-        function.plugin = Method("", summary, source, tuple(params), **roles, version=version)  # type: ignore[attr-defined]
+        made = Method(name="", summary="", source=source, params=tuple(params), **roles, version=version)
+        function.plugin = made  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -170,8 +168,15 @@ def attack(*, source: str, needs: Sequence[str], people: bool = False, version: 
     """Mark the file's function as an attack: ``score(signals) -> float array [items]``, higher = member."""
 
     def mark(function: F) -> F:
-        summary = first_line(function.__doc__)
-        function.plugin = Attack("", summary, source, tuple(needs), function, people, version)  # type: ignore[attr-defined]
+        function.plugin = Attack(  # type: ignore[attr-defined]
+            name="",
+            summary="",
+            source=source,
+            needs=tuple(needs),
+            score=function,
+            people=people,
+            version=version,
+        )
         return function
 
     return mark
@@ -201,7 +206,7 @@ def game(
 
         function.plugin = Game(  # type: ignore[attr-defined]
             name="",
-            summary=first_line(function.__doc__),
+            summary="",
             source=source,
             says=says,
             design=Design(unit=unit, randomised=randomised, whole=whole, fixed=fixed, selector=selector),

@@ -22,15 +22,14 @@ from typing import Any, Literal, TypeVar
 
 from prime_audit.errors import FAULTS, UserError, unknown
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plugins.contracts import Attack, Game, Method, Param, first_line
+from prime_audit.plugins.contracts import Attack, Game, Method, Param, Plugin, first_line
 from prime_audit.settings import SETTINGS, Reader, Settings, load_settings, parse_like, require_bounds
 
 Kind = Literal["method", "attack", "game"]
-Plugin = Method | Attack | Game
 KINDS: Mapping[Kind, type[Plugin]] = {"method": Method, "attack": Attack, "game": Game}
 """A kind's word, which is its mark and names its entry-point group, and what its mark makes."""
 _MARK = "|".join(KINDS)
-P = TypeVar("P", Method, Attack, Game)
+P = TypeVar("P", bound=Plugin)
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,6 @@ class Listed:
     version: int | None
     """As written in its mark; None where the file cannot be read, or it is not a plain number."""
 
-    def load(self, files: Iterable[Path] = ()) -> Plugin:
-        """Import it; UserError for a file that does not import."""
-        if self.kind == "method":
-            return load_method(self.name, files)
-        return load_attack(self.name, files) if self.kind == "attack" else load_game(self.name, files)
-
 
 def available(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Listed]:
     """List the plugins of a kind by name, without importing any; UserError where two share a name."""
@@ -68,14 +61,14 @@ def available(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Listed]:
     return dict(sorted(found.items()))
 
 
-def find(name: str, files: Iterable[Path] = (), others: Iterable[str] = ()) -> Listed:
-    """Find a plugin of any kind by name; UserError with the nearest names, of ``others`` too, where there is none."""
+def find(name: str, files: Iterable[Path] = ()) -> Listed:
+    """Find a plugin of any kind by name; UserError with the nearest names where there is none."""
     paths = tuple(files)
     listed = [available(kind, paths) for kind in KINDS]
     for known in listed:
         if name in known:
             return known[name]
-    raise unknown("name", name, [*(n for known in listed for n in known), *others])
+    raise unknown("name", name, [n for known in listed for n in known])
 
 
 def kind_of(plugin: Plugin) -> Kind:
@@ -83,31 +76,37 @@ def kind_of(plugin: Plugin) -> Kind:
     return next(kind for kind, made in KINDS.items() if isinstance(plugin, made))
 
 
-def load_method(name: str, files: Iterable[Path] = ()) -> Method:
-    """Import one method by name; UserError for an unknown name or a file that does not import."""
-    return _load("method", Method, name, files)
+def load(made: type[P], name: str, files: Iterable[Path] = ()) -> P:
+    """Import one plugin of this class by name; UserError for an unknown name or a file that does not import."""
+    kind = next(word for word, one in KINDS.items() if one is made)
+    listed = available(kind, files)
+    if name not in listed:
+        raise unknown(kind, name, listed)
+    module = _import(kind, listed[name])
+    marked = [v.plugin for v in vars(module).values() if isinstance(getattr(v, "plugin", None), made)]
+    if len(marked) != 1:
+        raise UserError(
+            f"{kind} {name}: {listed[name].module} marks {len(marked)} functions with @{kind}; mark one"
+        )
+    plugin: P = replace(marked[0], name=name, summary=listed[name].summary)
+    if isinstance(plugin, Attack):
+        from prime_audit.audit.signals import FIELDS  # numpy: completion lists plugins without it
 
-
-def load_attack(name: str, files: Iterable[Path] = ()) -> Attack:
-    """Import one attack by name; UserError for an unknown name or a file that does not import."""
-    from prime_audit.audit.signals import FIELDS  # numpy: completion lists plugins without it
-
-    plugin = _load("attack", Attack, name, files)
-    for need in plugin.needs:
-        if need not in FIELDS:
-            raise unknown(f"signal that attack {name} needs", need, FIELDS)
+        for need in plugin.needs:
+            if need not in FIELDS:
+                raise unknown(f"signal that attack {name} needs", need, FIELDS)
     return plugin
 
 
-def load_game(name: str, files: Iterable[Path] = ()) -> Game:
-    """Import one game by name; UserError for an unknown name or a file that does not import."""
-    return _load("game", Game, name, files)
+load_method = partial(load, Method)
+load_attack = partial(load, Attack)
+load_game = partial(load, Game)
 
 
 @cache
-def installed_game(name: str | None) -> Game | None:
-    """Import one game that is installed; None where there is none of that name."""
-    return load_game(name) if name in available("game") else None
+def known_game(name: str | None, files: tuple[Path, ...] = ()) -> Game | None:
+    """Import one game, installed or of ``files``; None where there is none of that name."""
+    return load_game(name, files) if name in available("game", files) else None
 
 
 def load_run_settings(preset: str, overrides: Sequence[str], files: Iterable[Path] = ()) -> Settings:
@@ -160,20 +159,6 @@ def _read_param(name: str, param: Param, settings: Settings, text: str, where: s
     return value
 
 
-def _load(kind: Kind, wanted: type[P], name: str, files: Iterable[Path]) -> P:
-    listed = available(kind, files)
-    if name not in listed:
-        raise unknown(kind, name, listed)
-    module = _import(kind, listed[name])
-    marked = [v.plugin for v in vars(module).values() if isinstance(getattr(v, "plugin", None), wanted)]
-    if len(marked) != 1:
-        raise UserError(
-            f"{kind} {name}: {listed[name].module} marks {len(marked)} functions with @{kind}; mark one"
-        )
-    plugin: P = marked[0]
-    return replace(plugin, name=name, summary=listed[name].summary)
-
-
 def _import(kind: Kind, listed: Listed) -> Any:
     try:
         if not listed.module.endswith(".py"):
@@ -223,6 +208,7 @@ def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
         text = path.read_text(encoding="utf-8", errors="replace")
         marks = re.findall(rf"^@(?:\w+\.)*({_MARK})\(", text, re.MULTILINE)
         if not marks:
+            _require_python(path, text)
             words = ", ".join(f"@{kind}(...)" for kind in KINDS)
             raise UserError(f"--plugin {path}: marks no function with any of {words}; mark one")
         if kind in marks:
@@ -230,20 +216,22 @@ def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
     return found
 
 
+def _require_python(path: Path, text: str) -> None:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(text, path.name)
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as fault:
+        raise UserError(f"--plugin {path}: does not import: {type(fault).__name__}: {fault}") from None
+
+
 def _said(path: Path) -> tuple[str, int | None]:
     """Read a file's summary and its mark's version, without running it."""
     try:
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # Python's remarks on its style are for whoever runs it
+        # Python's remarks on its style are for whoever runs it.
+        with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        MemoryError,
-        RecursionError,
-    ) as fault:  # the parser's, of deep nesting
+    # The parser raises the last two, of deep nesting.
+    except (OSError, SyntaxError, ValueError, MemoryError, RecursionError) as fault:
         return f"(cannot be read: {type(fault).__name__})", None
     return first_line(ast.get_docstring(tree)), _version(tree)
 

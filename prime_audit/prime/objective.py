@@ -32,9 +32,7 @@ class Hunt:
     """Optimizer, dimension, budget, seed."""
     layers: int
     rule: str
-    trace: list[dict[str, Any]] = field(default_factory=list)
-    """What it found (``Found``)."""
-    recommendation: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    found: Found = field(init=False)
 
     def mixture(self, weights: np.ndarray) -> Mixture:
         """Turn a candidate, float [k] or [layers·k], into a mixture over the bank."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from prime_audit.community.sharers import bank_name
-from prime_audit.community.trim import DENSITY, Trim, united
+from prime_audit.community.trim import WAYS, Trim, united
 from prime_audit.engine.mixture import BASE
 from prime_audit.engine.rules import DEFAULT, RULES, explained
 from prime_audit.lamp.data import User
@@ -19,37 +19,26 @@ from prime_audit.prime.objective import Hunt, Judge, search_all
 from prime_audit.prime.search import OPTIMIZERS, searched
 from prime_audit.seeds import rng_of, seed_of
 
+# fmt: off
 PARAMS = (
     Param("alpha", 0.0, "privacy coefficient of Eq. 8: how much resembling the merged sharers costs"),
     Param("optimizer", "cma", "nevergrad's CMA, NGOpt, NgIohTuned or TBPSA", tuple(OPTIMIZERS)),
     Param("budget", "preset:prime.budget", "candidates evaluated per target"),
     Param("k", "preset:prime.k", "most similar sharers merged (Eq. 5)"),
-    Param("share", "preset:prime.share", "share of the target's last examples that the search looks at"),
-    Param(
-        "granularity",
-        "module",
-        "one weight a sharer (module), or one a decoder layer and sharer",
-        ("module", "layer"),
-    ),
+    Param("share", "preset:prime.share", "share of the target's last examples that the search reads"),
+    Param("granularity", "module", "one weight a sharer (module), or one a decoder layer and sharer",
+          ("module", "layer")),
     Param("merge", DEFAULT, f"merge rule; {explained()}", tuple(RULES)),
-    Param(
-        "select",
-        "best",
-        "best: deploy the best point evaluated, the recommendation among them; recommended: as released, the "
-        "recommendation unevaluated, or the base where it is strictly better than the best point seen",
-        ("best", "recommended"),
-    ),
-    Param(
-        "trim",
-        "none",
-        "what is merged: the sharers' adapters, or these trimmed; ties: the largest entries of what merge sums "
-        "(updates or factors); dare: random entries of the factors, scaled up",
-        ("none", "ties", "dare"),
-    ),
-    Param(
-        "density", 0.0, "share of entries that trim keeps; 0 means 0.2 for ties, 0.5 for dare", bounds=(0, 1)
-    ),
+    Param("select", "best",
+          "best: deploy the best point evaluated, the recommendation among them; recommended: as released, the "
+          "recommendation unevaluated, or the base where it is strictly better than the best point seen",
+          ("best", "recommended")),
+    Param("trim", "none",
+          "what is merged: the sharers' adapters, or these trimmed; ties: the largest entries of what merge sums "
+          "(updates or factors); dare: random entries of the factors, scaled up", ("none", *WAYS)),
+    Param("density", 0.0, "share of entries that trim keeps; 0 means 0.2 for ties, 0.5 for dare", bounds=(0, 1)),
 )
+# fmt: on
 
 
 @method(source="Kim, Shin and Kim 2025, Algorithm 1 and Eq. 8", params=PARAMS)
@@ -94,7 +83,7 @@ def personalise(
     with scene.stage("search", total) as tick:
         found = searched(scene.engine, judge.asked(hunts), total, partial(search_all, judge, hunts), tick)
     for h, one in zip(hunts, found, strict=True):
-        h.trace, h.recommendation = one.trace, one.recommendation
+        h.found = one
     deploy = _best if select == "best" else _recommended
     return {h.target: p for h, p in zip(hunts, deploy(judge, hunts), strict=True)}
 
@@ -104,7 +93,8 @@ def _names(scene: Scene, sharers: Iterable[str], trim: str, density: float, merg
     if trim == "none":
         return {s: bank_name(s) for s in sharers}
     # The penalty (``Judge``) compares with the sharer's own answers, not with those of the trimmed adapter.
-    how = Trim(trim, density or DENSITY[trim], RULES[merge].space if trim == "ties" else "factor")
+    way = WAYS[trim]
+    how = Trim(trim, density or way.density, way.space or RULES[merge].space.name)
     made = united(scene.community, scene.stage, ({s} for s in sharers), how)
     return {s: made[frozenset({s})][0] for s in sharers}
 
@@ -119,33 +109,33 @@ def _drawn(scene: Scene, user: User, share: float) -> list[Example]:
 
 def _best(judge: Judge, hunts: Sequence[Hunt]) -> list[Personal]:
     """Evaluate the recommendation; deploy the best point evaluated, the earliest of equals."""
-    points = [h.recommendation for h in hunts]
+    points = [h.found.recommendation for h in hunts]
     # Often it is a point of the search, whose answers are known. Sampled answers are drawn again.
     known = [None if judge.draws else _seen(h, w) for h, w in zip(hunts, points, strict=True)]
     fresh = [(h, w, "recommended") for h, w, k in zip(hunts, points, known, strict=True) if k is None]
     found = iter(judge.evaluate(fresh) if fresh else [])
     chosen = []
     for hunt, entry in ((h, k or next(found)) for h, k in zip(hunts, known, strict=True)):
-        best = max([*hunt.trace, entry], key=lambda e: e["objective"])
+        best = max([*hunt.found.trace, entry], key=lambda e: e["objective"])
         chosen.append(_personal(hunt, np.array(best["weights"]), entry, best))
     return chosen
 
 
 def _seen(hunt: Hunt, weights: np.ndarray) -> dict[str, Any] | None:
     """Return the entry of a point that the search has evaluated; None where it has not."""
-    return next((e for e in hunt.trace if e["weights"] == weights.tolist()), None)
+    return next((e for e in hunt.found.trace if e["weights"] == weights.tolist()), None)
 
 
 def _recommended(judge: Judge, hunts: Sequence[Hunt]) -> list[Personal]:
     """Deploy the recommendation as it is, or the base where its objective is strictly above the best seen."""
     chosen = []
     for hunt, base in zip(hunts, judge.base(hunts), strict=True):
-        best = max(hunt.trace, key=lambda e: e["objective"])
-        recommended = {"weights": hunt.recommendation.tolist()}
+        found = hunt.found
+        best = max(found.trace, key=lambda e: e["objective"])
+        recommended = {"weights": found.recommendation.tolist()}
         if base > best["objective"]:
-            chosen.append(
-                Personal(BASE, (), {"sharers": list(hunt.sharers), "base": base, "trace": hunt.trace})
-            )
+            notes = {"sharers": list(hunt.sharers), "base": base, "trace": found.trace}
+            chosen.append(Personal(BASE, (), notes))
         else:
             chosen.append(_personal(hunt, np.array(recommended["weights"]), recommended, best))
     return chosen
@@ -157,7 +147,7 @@ def _personal(hunt: Hunt, weights: np.ndarray, recommended: dict[str, Any], best
         "weights": weights.tolist(),
         "best": best,
         "recommended": recommended,
-        "trace": hunt.trace,
+        "trace": hunt.found.trace,
     }
     # Weights of exactly zero (NGOpt starts there) merge no sharer.
     merged = tuple(

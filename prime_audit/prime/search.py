@@ -27,6 +27,11 @@ ENTRY = ("weights", "utility", "similarity", "objective")
 """Fields of a trace's entries."""
 
 
+def _quiet() -> warnings.catch_warnings[None]:
+    """Ignore warnings: nevergrad's are of its own defaults, not of the user's doing."""
+    return warnings.catch_warnings(action="ignore")
+
+
 class Search:
     """One target's search: ``ask`` a batch of weights, ``tell`` their objectives, until the budget is spent."""
 
@@ -35,10 +40,7 @@ class Search:
 
         space = ng.p.Array(init=np.zeros(dimension), lower=-BOX, upper=BOX)
         space.random_state = np.random.RandomState(seed % 2**32)
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # nevergrad warns of its own defaults; nothing here is the user's doing
+        with _quiet():
             self._optimizer = ng.optimizers.registry[OPTIMIZERS[optimizer]](
                 space, budget=budget, num_workers=1
             )
@@ -52,8 +54,7 @@ class Search:
 
     def ask(self) -> list[np.ndarray]:
         """Return the next candidates, float64 [d] each: all that do not depend on the next ``tell``."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             self._asked = [self._optimizer.ask()]
             for _ in range(min(self._queued(), self._budget - self.evaluated - 1)):
                 self._asked.append(self._optimizer.ask())
@@ -61,8 +62,7 @@ class Search:
 
     def tell(self, objectives: Sequence[float]) -> None:
         """Report the objectives (higher is better) of the last ``ask``, in its order."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             for candidate, value in zip(self._asked, objectives, strict=True):
                 self._optimizer.tell(candidate, -float(value))
         self.evaluated += len(self._asked)
@@ -70,8 +70,7 @@ class Search:
 
     def recommendation(self) -> np.ndarray:
         """Return the point the optimizer recommends, float64 [d]; it may never have been evaluated."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             return np.array(self._optimizer.provide_recommendation().value, dtype=np.float64)
 
     def _queued(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prime_audit.plugins.loading import installed_game
+from prime_audit.plugins.loading import known_game
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,13 @@ class GameNote:
 
 
 def note_of(name: str | None, plugins: Mapping[str, Mapping[str, Any]] | None = None) -> GameNote:
-    """Look a game up; ``plugins`` are the record's."""
-    if game := installed_game(name):
-        return GameNote(game.design.randomised, game.says, game.samples)
+    """Look a game up in the record's ``plugins``; where they say nothing of its design, among the installed games.
+
+    An older record does not have the design of its games.
+    """
     found = (plugins or {}).get(f"game {name}", {})
+    if "randomised" not in found and (game := known_game(name)):
+        return GameNote(game.design.randomised, game.says, game.samples)
     says = found.get("says")
     return GameNote(
         found.get("randomised") is True, str(says) if says else None, found.get("samples") is True

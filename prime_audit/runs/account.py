@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prime_audit.community.origins import adapters_of
 from prime_audit.community.sharers import bank_name
+from prime_audit.community.training import adapters_of
 from prime_audit.lamp.check import shared_questions
 from prime_audit.record import Data
 

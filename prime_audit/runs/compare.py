@@ -15,14 +15,14 @@ from prime_audit.plan.options import deciding_of, documented, filled, keywords_o
 from prime_audit.plan.plan import make_plan
 from prime_audit.runs.executors import chosen
 
-METHODS: str = named("methods").default
+METHODS, CACHE = named("methods").default, named("cache").default
 
 
 @documented("compare")
 def compare(
     methods: str | Sequence[str] = METHODS,
     *,
-    cache: str | Path | None = "default",
+    cache: str | Path | None = CACHE,
     quiet: bool = False,
     **options: Any,
 ) -> Run:
@@ -73,7 +73,7 @@ def compare(
 
 def cache_folder(cache: str | Path | None) -> Path | None:
     """Return the folder that ``cache`` names: ``"default"`` is the user's own."""
-    return default_cache() if cache == "default" else Path(cache) if cache else None
+    return default_cache() if cache == CACHE else Path(cache) if cache else None
 
 
 def command_line(given: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prime_audit.faults import Faults
-from prime_audit.games.exam.play import Played
+from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.stored import Exam
 from prime_audit.record import Comparison, Data, Leak, Result
 

@@ -12,22 +12,21 @@ from typing import Any
 from prime_audit import faults
 from prime_audit.cache.numeric import versions
 from prime_audit.community.store import Store
-from prime_audit.engine.base import Base
+from prime_audit.engine.mixture import Spent
 from prime_audit.folder import PREDICTIONS, SCORES, RunFolder
 from prime_audit.games.exam.stored import write_exam
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.readers import require_searchable
 from prime_audit.lamp.source import open_data
-from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE, Plan
 from prime_audit.plugins.loading import load_attack, load_game
 from prime_audit.record import Intervals, Model, Record
 from prime_audit.runs.cells import Cell, Lost
 from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.models import Readers, hardware, loaded
+from prime_audit.runs.models import hardware
 from prime_audit.runs.provenance import code, code_since, plugins_of
-from prime_audit.runs.task import TaskRun
+from prime_audit.runs.worker import Worker
 
 
 def open_all(plan: Plan) -> dict[str, Dataset]:
@@ -45,32 +44,18 @@ def perform_here(
     plan: Plan, datasets: Mapping[str, Dataset], cache: Path | None, ledger: Ledger, command: str
 ) -> tuple[Record, Findings]:
     """Run every task of a plan in this process and return the results."""
-    base = loaded(plan, ledger)
-    store = Store(cache, base.spent, base.codec.cuts, ledger.tally)
-    return perform(plan, datasets, base, Readers(plan, base), store, ledger, command)
+    store = Store(cache, Spent(), tally=ledger.tally)
+    return perform(Worker.of(plan, datasets, store, ledger), command)
 
 
-def perform(
-    plan: Plan,
-    datasets: Mapping[str, Dataset],
-    base: Base,
-    readers: Readers,
-    store: Store,
-    ledger: Ledger,
-    command: str,
-    kind: type[TaskRun] | None = None,
-    lost: Mapping[Cell, Lost] | None = None,
-) -> tuple[Record, Findings]:
-    """Run every task of a plan (with a ``kind`` of task run, where it is rehearsed) and return the results.
-
-    ``lost``: cells that are not tried again.
-    """
+def perform(worker: Worker, command: str, lost: Mapping[Cell, Lost] | None = None) -> tuple[Record, Findings]:
+    """Run every task of a worker's plan and return the results; ``lost``: cells that are not tried again."""
+    plan, base, ledger = worker.plan, worker.base, worker.ledger
     found, began, plugins = Findings(), code(), _plugins(plan)
-    for task, data in datasets.items():
-        one = (kind or TaskRun)(plan, TASKS[task], data, base, readers, store, ledger, found)
-        one.lost = {(c.core, c.chunk): why for c, why in (lost or {}).items() if c.task == task}
-        one.run()
-    halved = {fit.what: fit.halved for fit in (*base.fits.values(), *readers.fits()) if fit.halved}
+    for task in worker.datasets:
+        left = {(c.core, c.chunk): why for c, why in (lost or {}).items() if c.task == task}
+        worker.task(task, found, left).run()
+    halved = {fit.what: fit.halved for fit in (*base.fits.values(), *worker.readers.fits()) if fit.halved}
     for what, n in halved.items():
         ledger.note(f"memory ran out {n} times with batches of more than {what}; they were halved")
     record = Record(

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from prime_audit.plugins import Game
-from prime_audit.plugins.loading import Plugin, available, kind_of
+from prime_audit.plugins.contracts import Plugin
+from prime_audit.plugins.loading import available, kind_of
 
 _HOME = Path(__file__).parents[1]
 _OURS = ("prime_audit", "attacks", "baselines", "pyproject.toml")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,7 @@ from prime_audit.report.from_record import render_all
 from prime_audit.report.sheet import is_leakage
 from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
-
-
-@dataclass(frozen=True)
-class _Where:
-    """Paths of adapters."""
-
-    cache: Path | None
-    sharers: Path | None
-    base_adapter: Path | None
+from prime_audit.runs.provenance import plugins_of
 
 
 def attack(
@@ -84,7 +76,7 @@ def attack(
         raise UserError(
             f"{run} contains attacks on {origin.record.spec['attacked']}: pass the folder of that run"
         )
-    _require_spec(origin, files)
+    _require_spec(origin)
     chosen = [load_attack(name, files) for name in dict.fromkeys(words(attacks))]
     if not chosen:
         raise UserError("--attacks: pass at least one")
@@ -107,20 +99,12 @@ def attack(
         if folder_.is_symlink():  # in a folder from someone else it may lead to another place
             raise UserError(f"{folder_} is a link: delete it, or pass its target folder with --out")
     with RunFolder.claimed(place, key) as folder:
-        return _attack(
-            origin,
-            chosen,
-            played,
-            spec,
-            files,
-            folder,
-            _Where(cache, sharers, base_adapter),
-            Ledger(quiet=quiet),
-        )
+        given = {"cache": cache, "sharers": sharers, "base_adapter": base_adapter}
+        return _attack(origin, chosen, played, spec, files, folder, given, Ledger(quiet=quiet))
 
 
-def _require_spec(origin: Run, files: Sequence[Path]) -> None:
-    """Refuse an invalid specification: its tasks name files, its games are played."""
+def _require_spec(origin: Run) -> None:
+    """Refuse an invalid specification: its tasks name files."""
     spec, where = origin.record.spec, origin.path / RECORD
     for key in ("tasks", "games"):
         names = spec.get(key)
@@ -129,11 +113,6 @@ def _require_spec(origin: Run, files: Sequence[Path]) -> None:
     for name in spec["tasks"]:
         if name not in TASKS:
             raise UserError(f"{where}: {unknown('entry of spec.tasks', name, TASKS)}")
-    for name in spec["games"]:
-        if name not in (known := available("game", files)):
-            raise UserError(
-                f"{where}: {unknown('entry of spec.games', name, known)}; a plugin's file is given by --plugin FILE"
-            )
 
 
 def _attack(
@@ -143,13 +122,13 @@ def _attack(
     spec: Mapping[str, Any],
     files: Sequence[Path],
     folder: RunFolder,
-    where: _Where,
+    given: Mapping[str, Path | None],
     ledger: Ledger,
 ) -> Run:
     exams = {task: read_exam(origin.path, task) for task in spec["tasks"]}
     for task, exam in exams.items():
         _require_signals(origin, task, exam, games)
-    exams = _completed(origin, exams, attacks, games, files, where, ledger)
+    exams = _completed(origin, exams, attacks, games, files, given, ledger)
     found = Findings()
     with ledger.showing():
         for task, exam in exams.items():
@@ -164,7 +143,9 @@ def _attack(
                     f"{origin.path / FOLDER}: the signals of {task} do not fit together "
                     f"({fault}); rerun compare"
                 ) from fault
-    record = _record(origin.record, found, spec, _command(spec, files), ledger)
+    plugins = plugins_of([*attacks, *games], files)
+    found.warnings += _changed(games, origin.record.plugins, plugins)
+    record = _record(origin.record, found, spec, plugins, _command(spec, files), ledger)
     folder.write_jsonl(SCORES, found.scores)
     faults.write(folder, found.faults)
     render_all(record, folder.path)
@@ -188,7 +169,7 @@ def _completed(
     attacks: Sequence[Attack],
     games: Sequence[Game],
     files: Sequence[Path],
-    where: _Where,
+    given: Mapping[str, Path | None],
     ledger: Ledger,
 ) -> dict[str, Exam]:
     """Run the model for signals that are not stored, and store them beside the others."""
@@ -200,9 +181,12 @@ def _completed(
     ledger.note(f"not stored: {names}; rebuilding the run's models to observe them")
     from prime_audit.runs.rebuild import observe_again, plan_of
 
-    names_of = [a.name for a in attacks]
-    plan = plan_of(origin.record.spec, names_of, files, where.sharers, where.base_adapter)
-    later = observe_again(origin, {task: exams[task] for task in lacking}, plan, where.cache, ledger)
+    spec, known, folders = origin.record.spec, available("game", files), dict(given)
+    cache = folders.pop("cache")
+    # Games of the run whose plugin is gone are not asked for: `_games` refuses them.
+    left = [name for name in spec["games"] if name in known]
+    plan = plan_of({**spec, "games": left}, [a.name for a in attacks], files, **folders)
+    later = observe_again(origin, {task: exams[task] for task in lacking}, plan, cache, ledger)
     return {
         task: add_fields(origin.path, exam, later[task], lacking[task]) if task in lacking else exam
         for task, exam in exams.items()
@@ -210,19 +194,33 @@ def _completed(
 
 
 def _games(origin: Run, games: str | Sequence[str] | None, files: Sequence[Path]) -> list[Game]:
-    asked, known = origin.record.spec["games"], origin.record.command
-    found = [load_game(name, files) for name in dict.fromkeys(words(games or asked))]
-    for game in found:
-        if game.name not in asked:
+    """Load the games asked for (all of the run); the run's others may be gone."""
+    played, command, known = origin.record.spec["games"], origin.record.command, available("game", files)
+    found = []
+    for name in dict.fromkeys(words(games or played)):
+        if name in played and name not in known:
             raise UserError(
-                f"game {game.name} was not played in {origin.path}, which holds no signals for it: {known} --games "
-                f"{','.join([*asked, game.name])} --out ANOTHER computes them (instead of the --games given there)"
+                f"{origin.path / RECORD}: {unknown('entry of spec.games', name, known)}; a plugin's file is given by "
+                "--plugin FILE; --games leaves it out"
+            )
+        found.append(load_game(name, files))
+        if name not in played:
+            raise UserError(
+                f"game {name} was not played in {origin.path}, which holds no signals for it: {command} --games "
+                f"{','.join([*played, name])} --out ANOTHER computes them (instead of the --games given there)"
             )
     return found
 
 
-def _record(old: Record, found: Findings, spec: Mapping[str, Any], command: str, ledger: Ledger) -> Record:
-    """Keep the run's data and utility, and replace its leakage results."""
+def _record(
+    old: Record,
+    found: Findings,
+    spec: Mapping[str, Any],
+    plugins: Mapping[str, Mapping[str, Any]],
+    command: str,
+    ledger: Ledger,
+) -> Record:
+    """Keep the run's data and utility, and replace its leakage results and the ``plugins`` that they come from."""
     return replace(
         old,
         command=command,
@@ -233,7 +231,17 @@ def _record(old: Record, found: Findings, spec: Mapping[str, Any], command: str,
         # Their tracebacks are in the attacked run's folder; the same names here mean other errors.
         failures=(*(replace(f, file=None) for f in old.failures if f.attack is None), *found.faults.found),
         times=ledger.times(),
+        plugins={**old.plugins, **plugins},
+        warnings=(*old.warnings, *found.warnings),
     )
+
+
+def _changed(games: Sequence[Game], old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Say which games have another version or file than in the run."""
+    for name in (f"game {game.name}" for game in games):
+        was, now = old.get(name), new[name]
+        if was and any(was.get(key) != now.get(key) for key in ("version", "sha256")):
+            yield f"{name} differs from the run's (version or sha256): it is played and judged as it is now"
 
 
 def _command(spec: Mapping[str, Any], files: Sequence[Path]) -> str:

@@ -50,9 +50,8 @@ def run(
                 from prime_audit.runs.executors.on_ray import perform_on_ray
 
                 record, found = perform_on_ray(plan, datasets, cache, ledger, command, where)
-        if (
-            again
-        ):  # the sign that the folder is complete is deleted first: its other files are another attempt's
+        # The sign that the folder is complete is deleted first: its other files are another attempt's.
+        if again:
             (folder.path / RECORD).unlink(missing_ok=True)
         write_atomic(folder.path / CONFIG, [config_text(plan)])
         write(folder, record, found)

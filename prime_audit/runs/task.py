@@ -13,7 +13,8 @@ from prime_audit.community.profile_texts import plain_profile, shown_profile, wr
 from prime_audit.community.store import Store
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
-from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.engine import Engine
+from prime_audit.engine.mixture import Request
 from prime_audit.engine.sampling import Sampling
 from prime_audit.errors import PartError
 from prime_audit.faults import Failed, LostError, first, one_line
@@ -42,7 +43,7 @@ from prime_audit.seeds import seed_of
 T = TypeVar("T")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TaskRun:
     """One task of a run."""
 
@@ -54,7 +55,7 @@ class TaskRun:
     store: Store
     ledger: Ledger
     found: Findings
-    lost: Mapping[tuple[str, int], Lost] = field(default_factory=dict, kw_only=True)
+    lost: Mapping[tuple[str, int], Lost] = field(default_factory=dict)
     """(core, chunk) → why this cell is not tried again."""
 
     def run(self) -> None:
@@ -62,13 +63,13 @@ class TaskRun:
         self.prepare()
         personal = self._personal()
         self._score({spec.label: self._answer(spec, personal[spec.core.label]) for spec in self.plan.methods})
-        self._play(self._examine(personal))
+        self._play(self._examiner(self.chunks, self.plan.methods).examine(personal))
         self._note()
 
     def examine(self) -> Exam:
         """Do no more than what attacks are scored from: build, personalise, query every model."""
         self.prepare()
-        return self._examine(self._personal())
+        return self._examiner(self.chunks, self.plan.methods).examine(self._personal())
 
     def carry_out(self, cell: Cell) -> list[Failure]:
         """Compute one cell, once prepared, and store its results; returns its failures."""
@@ -146,7 +147,7 @@ class TaskRun:
         return [spec for spec in self.plan.methods if spec.core.label == core]
 
     def _attempt(
-        self, stage: str, method: str, chunk: Chunk, work: Callable[[], T], attack: str | None = None
+        self, stage: str, method: str | None, chunk: Chunk, work: Callable[[], T], attack: str | None = None
     ) -> T | Failed:
         """Do a part's work; if it fails, log the error."""
         many = len(chunk.community.targets)
@@ -224,9 +225,6 @@ class TaskRun:
             attempt=self._attempt,
         )
 
-    def _examine(self, personal: Mapping[str, Made]) -> Exam:
-        return self._examiner(self.chunks, self.plan.methods).examine(personal)
-
     # -- results -----------------------------------------------------------------------------------------
 
     def _score(self, answers: Mapping[str, Answers | Failed]) -> None:
@@ -245,13 +243,7 @@ class TaskRun:
         self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
 
     def _compared(
-        self,
-        label: str,
-        own: Answers | Failed,
-        other: str,
-        theirs: Answers | Failed,
-        seed: int,
-        draws: int,
+        self, label: str, own: Answers | Failed, other: str, theirs: Answers | Failed, seed: int, draws: int
     ) -> list[Comparison]:
         if isinstance(own, Failed):
             return utility.failed_comparisons(self.task, label, other, own)
@@ -276,10 +268,7 @@ class TaskRun:
         ]
         self.found.data.append(data_of(name, self.data))
         self.found.community[name] = describe(community)
-        lines = [
-            *cautions(community),
-            *data_cautions(self.data, self.base.codec.cut, self.plan.settings),
-        ]
+        lines = [*cautions(community), *data_cautions(self.data, self.base.codec.cut, self.plan.settings)]
         self.found.warnings += [f"{name}: {line}" for line in lines]
 
 

@@ -50,37 +50,14 @@ def results(task: Task, answers: Answers, seed: int, draws: int) -> list[Result]
 
 def failed(task: Task, method: str, why: Failed) -> list[Result]:
     """Results of a method whose answers failed."""
-    better = task.higher_is_better
-    return [
-        Result(
-            task=task.name,
-            method=method,
-            metric=m,
-            value=None,
-            ci=None,
-            n=0,
-            higher_is_better=better,
-            reason=why.reason,
-        )
-        for m in task.metrics
-    ]
+    empty = partial(Result, task=task.name, method=method, value=None, ci=None, n=0, reason=why.reason)
+    return [empty(metric=m, higher_is_better=task.higher_is_better) for m in task.metrics]
 
 
 def failed_comparisons(task: Task, method: str, reference: str, why: Failed) -> list[Comparison]:
     """Differences of two methods of which one failed."""
-    return [
-        Comparison(
-            task=task.name,
-            method=method,
-            baseline=reference,
-            metric=m,
-            difference=None,
-            ci=None,
-            n=0,
-            reason=why.reason,
-        )
-        for m in task.metrics
-    ]
+    empty = partial(Comparison, task=task.name, method=method, baseline=reference, difference=None, ci=None)
+    return [empty(metric=m, n=0, reason=why.reason) for m in task.metrics]
 
 
 def joined(parts: Sequence[Answers]) -> Answers:

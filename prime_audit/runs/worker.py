@@ -10,7 +10,7 @@ from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import Plan
 from prime_audit.record import Failure
-from prime_audit.runs.cells import Cell
+from prime_audit.runs.cells import Cell, Lost
 from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, loaded
@@ -34,6 +34,8 @@ class Worker:
     readers: Readers
     store: Store
     ledger: Ledger
+    kind: type[TaskRun] = TaskRun
+    """How a task is run; a forecast only rehearses it."""
     _now: TaskRun | None = field(default=None, init=False)
 
     @classmethod
@@ -45,13 +47,25 @@ class Worker:
             plan=plan, datasets=datasets, base=base, readers=Readers(plan, base), store=store, ledger=ledger
         )
 
+    def task(self, name: str, found: Findings, lost: Mapping[tuple[str, int], Lost]) -> TaskRun:
+        """Return a task's run, which adds its results to ``found``; ``lost`` as in :class:`TaskRun`."""
+        return self.kind(
+            plan=self.plan,
+            task=TASKS[name],
+            data=self.datasets[name],
+            base=self.base,
+            readers=self.readers,
+            store=self.store,
+            ledger=self.ledger,
+            found=found,
+            lost=lost,
+        )
+
     def prepare(self, task: str) -> None:
         """Adapt the base to a task and build its community; adapters are cached for all its cells."""
         if self._now is None or self._now.task.name != task:
-            self._now, data, found = None, self.datasets[task], Findings()
-            begun = TaskRun(
-                self.plan, TASKS[task], data, self.base, self.readers, self.store, self.ledger, found
-            )
+            self._now = None
+            begun = self.task(task, Findings(), {})
             begun.prepare()
             self._now = begun  # not before: a task that failed half-way is prepared again
 

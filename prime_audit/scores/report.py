@@ -18,12 +18,12 @@ from prime_audit.audit.auc import FPRS, Undefined
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.intervals import Over
 from prime_audit.audit.judge import Scored, judge
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import Unit, holm, naive_item_p, unit_of
 from prime_audit.audit.splitting import Bound
 from prime_audit.errors import UserError
 from prime_audit.plugins import Game
-from prime_audit.plugins.loading import installed_game
+from prime_audit.plugins.loading import known_game
 from prime_audit.scores.rows import Row, read_scores
 
 _UNNAMED = {
@@ -57,7 +57,7 @@ class Figures:
     tpr: Mapping[str, float | None]
     """False-positive rate to true-positive rate, mean over targets."""
     p: float | None
-    """One-sided permutation p-value."""
+    """One-sided permutation p-value, of the AUC: a file has no base to compare with."""
     p_holm: float | None
     """The same, corrected over the attacks of its family."""
     p_reversed: float | None
@@ -71,7 +71,7 @@ class Figures:
     epsilon: Bound | None
     """Lower bound on ε by sample splitting, with its ceiling."""
     game: str | None
-    """The installed game whose design was followed; None where the file names none of them."""
+    """The game whose design was followed; None where the file names none that is known."""
     both_classes: int | None
     """Items listed as member and as non-member for one target; None where the file names no items."""
     reasons: Mapping[str, str]
@@ -139,29 +139,25 @@ class ScoresReport:
         return json.dumps(_plain(asdict(self)), indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def describe_scores(path: str | Path, seed: int = 0, draws: int = 1000) -> ScoresReport:
+def describe_scores(
+    path: str | Path, seed: int = 0, draws: int = 1000, plugins: Sequence[Path] = ()
+) -> ScoresReport:
     """Read scores and compute all figures they carry.
 
-    Parameters
-    ----------
-    path
-        CSV with a head, or JSONL (``.jsonl``, as a run's scores.jsonl). Columns ``score`` (higher = member) and
-        ``member`` (0/1, true/false); optional ``attack``, ``target``, ``sharer``, ``item``, ``task``, ``method``,
-        ``game``. Without sharers a target's items count as one person's; without either, as independent.
-    seed
-        The same file and seed give the same report.
-    draws
-        Bootstrap draws and relabellings.
-
-    Raises
-    ------
-    UserError
-        On a missing column, a score or membership that is none, and an attack with one class only.
+    ``path`` is CSV with a head, or JSONL (``.jsonl``, as a run's scores.jsonl). Columns ``score`` (higher = member) and
+    ``member`` (0/1, true/false); optional ``attack``, ``target``, ``sharer``, ``item``, ``task``, ``method``, ``game``.
+    Without sharers a target's items count as one person's; without either, as independent. ``draws``: bootstrap draws
+    and relabellings. ``plugins``: files with games; a game that is neither installed nor among them has no
+    design, and its ε a note. UserError for a missing column, a score or membership that is none, an attack with one
+    class only.
     """
     groups: dict[tuple[tuple[str, ...], str], list[Row]] = {}
     for row in read_scores(Path(path)):
         groups.setdefault((row.family, row.attack), []).append(row)
-    found = {key: _figures(Path(path), key, rows, seed, draws) for key, rows in groups.items()}
+    found = {
+        key: _figures(Path(path), key, rows, known_game(rows[0].game, tuple(plugins)), seed, draws)
+        for key, rows in groups.items()
+    }
     for family in dict.fromkeys(family for family, _ in found):
         tested = [key for key, f in found.items() if key[0] == family and f.p is not None]
         adjusted = holm([p for key in tested if (p := found[key].p) is not None])
@@ -171,7 +167,12 @@ def describe_scores(path: str | Path, seed: int = 0, draws: int = 1000) -> Score
 
 
 def _figures(
-    path: Path, key: tuple[tuple[str, ...], str], rows: Sequence[Row], seed: int, draws: int
+    path: Path,
+    key: tuple[tuple[str, ...], str],
+    rows: Sequence[Row],
+    game: Game | None,
+    seed: int,
+    draws: int,
 ) -> Figures:
     name = "/".join([*key[0], key[1]])
     members = sum(row.member for row in rows)
@@ -183,8 +184,8 @@ def _figures(
         by_target.setdefault(row.target, []).append(row)
     dealt = [_dealt(target, own) for target, own in by_target.items()]
     scores = {target: np.array([row.score for row in own]) for target, own in by_target.items()}
-    game, named = installed_game(rows[0].game), rows[0].sharer is not None
-    panels = [Panel(d.target, scores[d.target], d.owners, d.members) for d in dealt]
+    named = rows[0].sharer is not None
+    panels = [TargetScores(d.target, scores[d.target], d.owners, d.members) for d in dealt]
     design = _design(game, panels, named)
     one = Scored(attack=key[1], scores=scores, undefined=0, controls={})
     try:
@@ -207,7 +208,7 @@ def _figures(
         ci=found.estimate.ci,
         over=found.over,
         tpr=found.tpr,
-        p=found.p,
+        p=found.p_deciding,
         p_holm=None,
         p_reversed=found.p_reversed,
         unit=design.unit,
@@ -231,7 +232,7 @@ def _dealt(target: str, rows: Sequence[Row]) -> Dealt:
     )
 
 
-def _design(game: Game | None, panels: Sequence[Panel], named: bool) -> Design:
+def _design(game: Game | None, panels: Sequence[TargetScores], named: bool) -> Design:
     """Take the named game's design; otherwise, as if membership was drawn. The unit is what the rows allow."""
     known = game.design if game else Design(unit="item", randomised=True, fixed=False)
     if not named:

@@ -20,7 +20,7 @@ import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, Undefined
 from prime_audit.audit.bootstrap import Estimate
-from prime_audit.audit.panels import Panel, mean_auc_difference, same_game, target_auc
+from prime_audit.audit.mean_auc import TargetScores, mean_auc_difference, same_game, target_auc
 from prime_audit.audit.permutation import holm
 from prime_audit.lamp.metrics import MetricTable
 from prime_audit.record import Intervals
@@ -130,7 +130,7 @@ def pooled(side: Side, metric: str, *, seed: int) -> Estimate:
     )
 
 
-def auc_test(first: Sequence[Panel], second: Sequence[Panel], *, seed: int) -> Test:
+def auc_test(first: Sequence[TargetScores], second: Sequence[TargetScores], *, seed: int) -> Test:
     """Compare the mean AUC over the targets whose game exists for both variants; the caller fills in the names.
 
     There is an interval where both have the same members, on the same draws of sharers and targets.
@@ -165,7 +165,7 @@ def auc_test(first: Sequence[Panel], second: Sequence[Panel], *, seed: int) -> T
     )
 
 
-def panels_of(rows: Iterable[Mapping[str, Any]], *, whole: bool) -> list[Panel]:
+def panels_of(rows: Iterable[Mapping[str, Any]], *, whole: bool) -> list[TargetScores]:
     """Rows of ``scores.jsonl`` of one method, game and attack -> one game per target, in their order.
 
     ``whole``: a sharer is one row, with the mean of their items' scores (games whose members are whole sharers).
@@ -209,7 +209,7 @@ def _all_swaps(users: int) -> BoolArray:
     return swaps
 
 
-def _auc(panel: Panel) -> float:
+def _auc(panel: TargetScores) -> float:
     return target_auc(panel.scores, panel.members)
 
 
@@ -220,6 +220,6 @@ def _by_sharer(items: Sequence[tuple[str, bool, float]]) -> list[tuple[str, bool
     return [(sharer, member, float(np.mean(scores))) for (sharer, member), scores in own.items()]
 
 
-def _panel(target: str, items: Sequence[tuple[str, bool, float]]) -> Panel:
+def _panel(target: str, items: Sequence[tuple[str, bool, float]]) -> TargetScores:
     sharers, members, scores = zip(*items, strict=True)
-    return Panel(target, np.array(scores), sharers, np.array(members))
+    return TargetScores(target, np.array(scores), sharers, np.array(members))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from prime_audit.audit.auc import Undefined
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.folder import Run
 from prime_audit.lamp.metrics import metric_table
 from prime_audit.lamp.tasks import TASKS
@@ -70,7 +70,7 @@ def auc_tests(
             yield replace(test, model=model, task=task, first=first.key, second=second.key, game=game)
 
 
-def played(run: Run, task: str, game: str, attack: str) -> Mapping[str, Sequence[Panel]]:
+def played(run: Run, task: str, game: str, attack: str) -> Mapping[str, Sequence[TargetScores]]:
     """Return a game as played on each method: label → one panel per target."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in run.scores():

@@ -17,15 +17,16 @@ from prime_audit.community.store import content_key
 from prime_audit.errors import UserError
 from prime_audit.folder import Run, RunFolder, write_atomic
 from prime_audit.io.markup import markdown_text, plain
-from prime_audit.plan.options import keywords_of, option_words, require_known
+from prime_audit.plan.options import keywords_of, named, option_words, require_known
 from prime_audit.plan.plan import Plan, default_tasks, make_plan
 from prime_audit.report import table as forms
-from prime_audit.runs.compare import compare
+from prime_audit.runs.compare import CACHE, compare
 from prime_audit.studies.catalog import find_study
 from prime_audit.studies.paired import Test
 from prime_audit.studies.spec import Found, Report, Study
 from prime_audit.studies.usual import report as usual_report
 
+DATA, PRESET = named("data").default, named("preset").default
 SCHEMA = "prime-audit/study/1"
 
 
@@ -48,11 +49,11 @@ def study(
     *,
     models: Sequence[str] = (),
     tasks: str | Sequence[str] | None = None,
-    data: str = "world",
-    preset: str = "laptop",
+    data: str = DATA,
+    preset: str = PRESET,
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
-    cache: str | Path | None = "default",
+    cache: str | Path | None = CACHE,
     quiet: bool = False,
     **options: Any,
 ) -> Finished:
@@ -60,18 +61,31 @@ def study(
 
     Parameters
     ----------
-    name
-        One of ``catalog.STUDIES``.
-    models
+    name : str
+        A study's name (``prime-audit list studies``).
+    models : sequence of str
         Base models, one table each; by default the study's for this preset, else the preset's.
-    tasks
-        By default the paper's of this study on the built-in world, else the task of the data.
-    out
+    tasks : str or sequence of str, optional
+        By default the study's own tasks on the built-in world, else the task of the data.
+    data : str, default "world"
+        As of :func:`compare`.
+    preset : str, default "laptop"
+        As of :func:`compare`.
+    overrides : sequence of str
+        As of :func:`compare`: ``["clusters=10"]``.
+    out : str or Path, optional
         The study's folder; by default ``studies/NAME-TIME``.
-    cache
-        As of ``compare``; with None the runs share one that is deleted at the end.
-    data, preset, overrides, quiet, options
-        As of ``compare``; methods and games are the study's.
+    cache : str, Path or None, default "default"
+        As of :func:`compare`; with None the runs share one that is deleted at the end.
+    quiet : bool, default False
+        Whether to print no progress.
+    **options
+        The other options of ``prime-audit study``, by keyword. Methods and games are the study's.
+
+    Returns
+    -------
+    Finished
+        The study's ``path``, its ``report``, and ``content``: its ``study.json``.
 
     Raises
     ------

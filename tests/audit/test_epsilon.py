@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from prime_audit.audit.stats import (
-    Undefined,
+from prime_audit.audit.auc import Undefined
+from prime_audit.audit.epsilon import (
     clopper_pearson,
     epsilon_bound,
     epsilon_ceiling,
-    one_run_ceiling,
     one_run_epsilon,
     one_run_p_value,
 )
@@ -25,7 +24,7 @@ def test_vectors_worked_by_hand() -> None:
     assert epsilon_bound(90, 100, 10, 100) == pytest.approx(1.542152, abs=5e-7)
     assert epsilon_bound(6, 10, 5, 10) == 0.0
     assert one_run_epsilon(1000, 100, 80, 0.0) == pytest.approx(0.958392, abs=5e-7)
-    assert one_run_ceiling(50) == pytest.approx(2.785, abs=5e-4)
+    assert one_run_epsilon(50, 50, 50) == pytest.approx(2.785, abs=5e-4)
 
 
 @given(st.integers(1, 200), st.data(), st.sampled_from([0.01, 0.05, 0.2]))

@@ -9,13 +9,16 @@ from scipy.stats import beta
 from prime_audit.audit.auc import Undefined
 from prime_audit.audit.epsilon import epsilon_bound, epsilon_ceiling
 from prime_audit.audit.intervals import auc_difference, auc_interval, mean_tpr
-from prime_audit.audit.panels import Panel, mean_auc_ci, target_auc
+from prime_audit.audit.mean_auc import TargetScores, target_auc, two_way
 from prime_audit.audit.splitting import split_epsilon
+from tests.audit.whole import whole_sharers
 
 
-def items(rng: np.random.Generator, size: int, shift: float, target: str = "t") -> Panel:
+def items(rng: np.random.Generator, size: int, shift: float, target: str = "t") -> TargetScores:
     members = rng.random(size) < 0.5
-    return Panel(target, rng.normal(size=size) + shift * members, [f"r{i}" for i in range(size)], members)
+    return TargetScores(
+        target, rng.normal(size=size) + shift * members, [f"r{i}" for i in range(size)], members
+    )
 
 
 def test_items_are_independent_where_each_is_somebody_elses() -> None:
@@ -31,7 +34,7 @@ def test_items_are_independent_where_each_is_somebody_elses() -> None:
 
 def test_one_item_on_a_side_has_no_interval() -> None:
     found = auc_interval(
-        [Panel("t", np.arange(3.0), ["a", "b", "c"], np.array([True, False, False]))], seed=0
+        [TargetScores("t", np.arange(3.0), ["a", "b", "c"], np.array([True, False, False]))], seed=0
     )
     assert found.estimate.ci is None
     assert found.estimate.reason == "an interval needs two items on each side"
@@ -45,7 +48,9 @@ def test_targets_are_the_unit_where_the_items_are_their_own() -> None:
         panels = []
         for t, taste in enumerate(tastes):
             members = np.arange(20) % 2 == 0
-            panels.append(Panel(f"t{t}", rng.normal(size=20) + taste * members, [f"t{t}"] * 20, members))
+            panels.append(
+                TargetScores(f"t{t}", rng.normal(size=20) + taste * members, [f"t{t}"] * 20, members)
+            )
         found = auc_interval(panels, n=300, seed=run)
         assert found.over == "targets"
         assert found.estimate.ci is not None
@@ -56,17 +61,17 @@ def test_targets_are_the_unit_where_the_items_are_their_own() -> None:
 def test_otherwise_the_two_way_bootstrap() -> None:
     rng = np.random.default_rng(2)
     owner = [f"s{i}" for i in range(6) for _ in range(4)]
-    panels = [Panel(f"t{t}", rng.normal(size=24), owner, np.arange(24) % 2 == 0) for t in range(2)]
+    panels = [TargetScores(f"t{t}", rng.normal(size=24), owner, np.arange(24) % 2 == 0) for t in range(2)]
     found = auc_interval(panels, n=100, seed=3)
     assert found.over == "sharers and targets"
-    assert found.estimate == mean_auc_ci(panels, n=100, seed=3)
+    assert found.estimate == two_way([panels], n=100, seed=3)
     assert auc_interval([panels[0]], n=50, seed=0).over == "sharers and targets"
 
 
 def test_values_and_counts() -> None:
     rng = np.random.default_rng(3)
     panel = items(rng, 30, 0.5)
-    one_sided = Panel("u", np.zeros(2), ["x", "y"], np.array([True, True]))
+    one_sided = TargetScores("u", np.zeros(2), ["x", "y"], np.array([True, True]))
     found = auc_interval([panel, one_sided], seed=0).estimate
     assert found.value == target_auc(panel.scores, panel.members)
     assert (found.n, found.left_out) == (30, ("u",))
@@ -78,7 +83,9 @@ def test_values_and_counts() -> None:
 def test_tpr_is_refused_where_one_target_cannot_carry_it() -> None:
     rng = np.random.default_rng(4)
     wide, narrow = items(rng, 60, 1.0, "wide"), items(rng, 8, 1.0, "narrow")
-    assert mean_tpr([wide], 0.1) == mean_tpr([wide, Panel("x", np.zeros(1), ["x"], np.array([True]))], 0.1)
+    assert mean_tpr([wide], 0.1) == mean_tpr(
+        [wide, TargetScores("x", np.zeros(1), ["x"], np.array([True]))], 0.1
+    )
     with pytest.raises(Undefined, match="finer than 1 of"):
         mean_tpr([wide, narrow], 0.1)
 
@@ -86,7 +93,7 @@ def test_tpr_is_refused_where_one_target_cannot_carry_it() -> None:
 def test_the_split_counts_what_the_other_half_did_not_choose() -> None:
     rng = np.random.default_rng(5)
     members = np.arange(400) % 2 == 0
-    panel = Panel("t", members * 10.0 + rng.random(400), [f"s{i}" for i in range(400)], members)
+    panel = TargetScores("t", members * 10.0 + rng.random(400), [f"s{i}" for i in range(400)], members)
     found = split_epsilon([panel], seed=0)
     assert (found.tp, found.n_members, found.fp, found.n_others) == (100, 100, 0, 100)
     assert found.value == found.ceiling == epsilon_ceiling(100, 100) == epsilon_bound(100, 100, 0, 100)
@@ -97,16 +104,16 @@ def test_the_split_counts_what_the_other_half_did_not_choose() -> None:
 def test_a_sharer_is_one_trial_a_side_and_never_in_both_halves() -> None:
     owner = [f"s{i}" for i in range(12) for _ in range(5)]
     coins = np.repeat(np.arange(12) < 6, 5)
-    panels = [Panel(f"t{t}", np.random.default_rng(t).normal(size=60), owner, coins) for t in range(3)]
+    panels = [TargetScores(f"t{t}", np.random.default_rng(t).normal(size=60), owner, coins) for t in range(3)]
     found = split_epsilon(panels, seed=1)
     assert (found.n_members, found.n_others) == (3, 3)
-    mixed = [Panel("t", np.arange(60.0), owner, np.arange(60) % 5 < 2)]
+    mixed = [TargetScores("t", np.arange(60.0), owner, np.arange(60) % 5 < 2)]
     both = split_epsilon(mixed, seed=1)
     assert (both.n_members, both.n_others) == (6, 6)
 
 
 def test_too_few_sharers_for_two_halves() -> None:
-    panel = Panel.of_sharers("t", [1.0, 2.0, 3.0], ["a", "b", "c"], {"a": True, "b": False, "c": False})
+    panel = whole_sharers("t", [1.0, 2.0, 3.0], ["a", "b", "c"], {"a": True, "b": False, "c": False})
     with pytest.raises(Undefined, match="two sharers each"):
         split_epsilon([panel], seed=0)
 
@@ -119,7 +126,9 @@ def test_null_audits_hardly_ever_find_an_epsilon_where_the_best_threshold_does(a
     owner, split, greedy = np.repeat(np.arange(40), 10), 0, 0
     for run in range(runs):
         scores = np.sqrt(alike) * rng.normal(size=40)[owner] + np.sqrt(1 - alike) * rng.normal(size=400)
-        panel = Panel("t", scores, [f"s{i}" for i in owner], rng.permutation(np.arange(40) < 20)[owner])
+        panel = TargetScores(
+            "t", scores, [f"s{i}" for i in owner], rng.permutation(np.arange(40) < 20)[owner]
+        )
         split += split_epsilon([panel], seed=run).value > 0
         inside, outside = np.sort(scores[panel.members]), np.sort(scores[~panel.members])
         tp = inside.size - np.searchsorted(inside, inside)  # a best threshold is a member's score
@@ -141,8 +150,8 @@ def test_a_difference_is_clustered_as_its_figure() -> None:
     games, second = [], []
     for t in range(9):
         members = np.arange(12) < 6
-        games.append(Panel(f"t{t}", members + rng.normal(size=12), [f"t{t}"] * 12, members))
-        second.append(Panel(f"t{t}", rng.normal(size=12), [f"t{t}"] * 12, members))
+        games.append(TargetScores(f"t{t}", members + rng.normal(size=12), [f"t{t}"] * 12, members))
+        second.append(TargetScores(f"t{t}", rng.normal(size=12), [f"t{t}"] * 12, members))
     found = auc_difference(games, second, seed=3)
     assert found.over == "targets"
     each = [
@@ -165,7 +174,7 @@ def test_one_persons_difference_is_delongs() -> None:
     pairs = [(s[members][:, None] > s[~members][None]).astype(float) for s in (one, other)]
     gap = pairs[0] - pairs[1]
     variance = gap.mean(1).var(ddof=1) / 25 + gap.mean(0).var(ddof=1) / 35
-    panels = [Panel("t", s, ["t"] * 60, members) for s in (one, other)]
+    panels = [TargetScores("t", s, ["t"] * 60, members) for s in (one, other)]
     found = auc_difference([panels[0]], [panels[1]], seed=0)
     assert found.over == "items"
     assert found.estimate.value == pytest.approx(gap.mean())

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
 from prime_audit.audit.auc import FloatArray, Undefined
-from prime_audit.audit.panels import Panel, target_auc
+from prime_audit.audit.mean_auc import TargetScores, target_auc
 from prime_audit.audit.permutation import (
     Permutation,
     holm,
     naive_item_p,
-    permutation_p,
     permutation_test,
     unit_of,
 )
+from tests.audit.whole import whole_sharers
 
 
-def mean_auc(panels: list[Panel], labels: list[np.ndarray]) -> float:
+def mean_auc(panels: list[TargetScores], labels: list[np.ndarray]) -> float:
     values = [
         target_auc(p.scores, row)
         for p, row in zip(panels, labels, strict=True)
@@ -31,7 +31,7 @@ def mean_auc(panels: list[Panel], labels: list[np.ndarray]) -> float:
     return float(np.mean(values))
 
 
-def share(panels: list[Panel], relabelled: list[list[np.ndarray]]) -> tuple[float, float]:
+def share(panels: list[TargetScores], relabelled: list[list[np.ndarray]]) -> tuple[float, float]:
     """Share of relabellings with a mean AUC as high, and as low, as the data's."""
     observed = mean_auc(panels, [p.members for p in panels])
     figures = np.array([mean_auc(panels, labels) for labels in relabelled])
@@ -47,8 +47,10 @@ def test_items_within_sharers_equals_enumeration_joint_over_targets() -> None:
     rng = np.random.default_rng(0)
     owner = ["a"] * 3 + ["b"] * 4
     coins = np.array([1, 0, 0, 1, 1, 0, 0], dtype=bool)
-    panels = [Panel(f"t{t}", rng.normal(size=7) + 0.8 * coins, owner, coins) for t in range(2)]
-    panels.append(Panel("only a", rng.normal(size=3), ["a"] * 3, coins[:3]))  # her items, the same coins
+    panels = [TargetScores(f"t{t}", rng.normal(size=7) + 0.8 * coins, owner, coins) for t in range(2)]
+    panels.append(
+        TargetScores("only a", rng.normal(size=3), ["a"] * 3, coins[:3])
+    )  # her items, the same coins
     ways = []
     for a, b in product(permutations(range(3)), permutations(range(4))):
         labels = np.concatenate([coins[:3][list(a)], coins[3:][list(b)]])
@@ -61,8 +63,8 @@ def test_items_within_sharers_equals_enumeration_joint_over_targets() -> None:
 def test_items_are_known_by_id_where_ids_are_given() -> None:
     rng = np.random.default_rng(1)
     coins = np.array([True, False, True, False])
-    first = Panel("t0", rng.normal(size=4), ["a"] * 4, coins)
-    turned = Panel("t1", first.scores[::-1], ["a"] * 4, coins[::-1])  # the same items in another order
+    first = TargetScores("t0", rng.normal(size=4), ["a"] * 4, coins)
+    turned = TargetScores("t1", first.scores[::-1], ["a"] * 4, coins[::-1])  # the same items in another order
     ids = [["w", "x", "y", "z"], ["z", "y", "x", "w"]]
     test = permutation_test([first, turned], unit="item-within-sharer", n=499, seed=0, items=ids)
     alone = permutation_test([first], unit="item-within-sharer", n=499, seed=0, items=ids[:1])
@@ -74,7 +76,7 @@ def test_sharers_equal_enumeration_where_targets_select_differently() -> None:
     owner = [f"s{i}" for i in range(5) for _ in range(2 + i % 2)]
     coins = np.array([[1, 1, 0, 0, 0], [1, 0, 1, 0, 0]], dtype=bool)
     places = np.array([int(o[1]) for o in owner])
-    panels = [Panel(f"t{t}", rng.normal(size=len(owner)), owner, coins[t][places]) for t in range(2)]
+    panels = [TargetScores(f"t{t}", rng.normal(size=len(owner)), owner, coins[t][places]) for t in range(2)]
     ways = [[coins[t][list(order)][places] for t in range(2)] for order in permutations(range(5))]
     test = permutation_test(panels, unit="sharer", n=4999, seed=0)
     close(test, share(panels, ways))
@@ -86,7 +88,7 @@ def test_one_coin_a_sharer_is_exchanged_over_targets_that_list_others() -> None:
     coins = {"a": True, "b": False, "c": True, "d": False}
     lists = [["a", "b", "c"], ["b", "c", "d"]]
     panels = [
-        Panel.of_sharers(f"t{t}", rng.normal(size=3), who, {s: coins[s] for s in who})
+        whole_sharers(f"t{t}", rng.normal(size=3), who, {s: coins[s] for s in who})
         for t, who in enumerate(lists)
     ]
     ways = []
@@ -103,10 +105,12 @@ def test_one_coin_a_sharer_is_exchanged_over_targets_that_list_others() -> None:
 def test_monotone_maps_and_negation(seed: int) -> None:
     rng = np.random.default_rng(seed)
     owner = [f"s{i}" for i in range(5) for _ in range(4)]
-    panels = [Panel(f"t{t}", rng.integers(0, 6, size=20), owner, np.arange(20) % 2 == 0) for t in range(2)]
+    panels = [
+        TargetScores(f"t{t}", rng.integers(0, 6, size=20), owner, np.arange(20) % 2 == 0) for t in range(2)
+    ]
 
     def mapped(sign: float) -> Permutation:
-        moved = [Panel(p.target, np.exp(sign * p.scores), p.sharers, p.members) for p in panels]
+        moved = [TargetScores(p.target, np.exp(sign * p.scores), p.sharers, p.members) for p in panels]
         return permutation_test(moved, unit="item-within-sharer", n=99, seed=0)
 
     plain, turned = mapped(1.0), mapped(-1.0)
@@ -118,13 +122,13 @@ def test_monotone_maps_and_negation(seed: int) -> None:
 
 def test_what_cannot_be_permuted() -> None:
     flags = {"a": True, "b": False}
-    whole = Panel.of_sharers("t", [1.0, 2.0, 3.0], ["a", "a", "b"], flags)
+    whole = whole_sharers("t", [1.0, 2.0, 3.0], ["a", "a", "b"], flags)
     with pytest.raises(Undefined, match="no relabelling by item-within-sharer"):
         permutation_test([whole], unit="item-within-sharer", seed=0)
-    mixed = Panel("t", np.arange(3.0), ["a", "a", "b"], np.array([True, False, False]))
+    mixed = TargetScores("t", np.arange(3.0), ["a", "a", "b"], np.array([True, False, False]))
     with pytest.raises(ValueError, match="'a' is on both sides of 't'"):
         permutation_test([mixed], unit="sharer", seed=0)
-    nobody = Panel("t", np.arange(2.0), ["a", "b"], np.zeros(2, dtype=bool))
+    nobody = TargetScores("t", np.arange(2.0), ["a", "b"], np.zeros(2, dtype=bool))
     for test in (permutation_test, lambda p, **_: naive_item_p(p)):
         with pytest.raises(Undefined, match="no target has both"):
             test([nobody], unit="sharer", seed=0)  # type: ignore[operator]
@@ -134,11 +138,11 @@ def test_what_cannot_be_permuted() -> None:
 
 def test_naive_p_is_mann_whitney() -> None:
     rng = np.random.default_rng(0)
-    panel = Panel("t", rng.integers(0, 9, size=60), ["s"] * 60, rng.random(60) < 0.4)
+    panel = TargetScores("t", rng.integers(0, 9, size=60), ["s"] * 60, rng.random(60) < 0.4)
     sides = panel.scores[panel.members], panel.scores[~panel.members]
     expected = mannwhitneyu(*sides, alternative="greater", method="asymptotic", use_continuity=False).pvalue
     assert naive_item_p([panel]) == pytest.approx(expected)
-    assert naive_item_p([Panel("t", np.zeros(4), ["s"] * 4, np.arange(4) < 2)]) == 1.0
+    assert naive_item_p([TargetScores("t", np.zeros(4), ["s"] * 4, np.arange(4) < 2)]) == 1.0
 
 
 def test_holm() -> None:
@@ -172,27 +176,27 @@ def rejections(make: object) -> tuple[float, float]:
     clustered = naive = 0
     for run in range(RUNS):
         panels, unit = make(rng)  # type: ignore[operator]
-        clustered += permutation_p(panels, unit, 199, seed=run) <= ALPHA
+        clustered += permutation_test(panels, unit=unit, n=199, seed=run).p <= ALPHA
         naive += naive_item_p(panels) <= ALPHA
     return clustered / RUNS, naive / RUNS
 
 
-def paper_game(rng: np.random.Generator) -> tuple[list[Panel], str]:
+def paper_game(rng: np.random.Generator) -> tuple[list[TargetScores], str]:
     """Twenty sharers of ten items; eight targets in two groups that merge the same five."""
     owner = np.repeat(np.arange(20), 10)
     scores = null_scores(rng, owner, 8)
     groups = [rng.permutation(np.arange(20) < 5) for _ in range(2)]
     names = [f"s{i}" for i in owner]
-    return [Panel(f"t{t}", scores[t], names, groups[t % 2][owner]) for t in range(8)], "sharer"
+    return [TargetScores(f"t{t}", scores[t], names, groups[t % 2][owner]) for t in range(8)], "sharer"
 
 
-def heldout_game(rng: np.random.Generator) -> tuple[list[Panel], str]:
+def heldout_game(rng: np.random.Generator) -> tuple[list[TargetScores], str]:
     """Half of each sharer's items are members, the same ones for all eight targets."""
     owner = np.repeat(np.arange(20), 10)
     scores = null_scores(rng, owner, 8)
     coins = np.concatenate([rng.permutation(np.arange(10) < 5) for _ in range(20)])
     return [
-        Panel(f"t{t}", scores[t], [f"s{i}" for i in owner], coins) for t in range(8)
+        TargetScores(f"t{t}", scores[t], [f"s{i}" for i in owner], coins) for t in range(8)
     ], "item-within-sharer"
 
 
@@ -211,7 +215,8 @@ def test_relabelling_each_target_alone_would_reject_too_often() -> None:
     for run in range(runs):
         panels, _ = paper_game(rng)
         renamed = [
-            Panel(p.target, p.scores, [f"{p.target} {s}" for s in p.sharers], p.members) for p in panels
+            TargetScores(p.target, p.scores, [f"{p.target} {s}" for s in p.sharers], p.members)
+            for p in panels
         ]
         groups = [renamed[i : i + 1] for i in range(8)]
         draws = [_null_draws(group, run * 8 + i) for i, group in enumerate(groups)]
@@ -220,7 +225,7 @@ def test_relabelling_each_target_alone_would_reject_too_often() -> None:
     assert alone / runs > 0.15
 
 
-def _null_draws(panels: list[Panel], seed: int) -> FloatArray:
+def _null_draws(panels: list[TargetScores], seed: int) -> FloatArray:
     from prime_audit.audit.permutation import _by_sharer, _mean_auc, _Shuffles
 
     return _mean_auc(_by_sharer(panels, [[]]), _Shuffles(99, np.random.default_rng(seed)))
@@ -230,5 +235,5 @@ def test_a_leak_in_half_the_items_variance_is_found_in_either_game() -> None:
     rng = np.random.default_rng(0)
     for game in (paper_game, heldout_game):
         panels, unit = game(rng)
-        leaking = [Panel(p.target, p.scores + 1.5 * p.members, p.sharers, p.members) for p in panels]
-        assert permutation_p(leaking, unit, 999, seed=0) == 1 / 1000  # type: ignore[arg-type]
+        leaking = [TargetScores(p.target, p.scores + 1.5 * p.members, p.sharers, p.members) for p in panels]
+        assert permutation_test(leaking, unit=unit, seed=0).p == 1 / 1000  # type: ignore[arg-type]

@@ -262,6 +262,13 @@ def test_parameters_are_documented_and_taken(tmp_path: Path, old: str, new: str,
 # -- new attack --------------------------------------------------------------------------------------------
 
 
+def test_a_new_plugin_is_described_without_its_name_twice(tmp_path: Path, say: Callable[..., Any]) -> None:
+    for kind, summary in (("attack", "The typical token"), ("game", "Merged sharers' earlier trained items")):
+        say("new", kind, "early", "--out", tmp_path / kind)
+        told = say("describe", "early", "--plugin", tmp_path / kind / "early.py").out
+        assert told.startswith(f"early: {summary}")
+
+
 def test_a_new_attack_passes_its_own_test(tmp_path: Path, say: Callable[..., Any]) -> None:
     said = say("new", "attack", "typical", "--out", tmp_path / "mine")
     assert said.code == 0, said.err

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from prime_audit.engine.engine import Engine, Request
-from prime_audit.engine.mixture import Mixture
+from prime_audit.engine.engine import Engine
+from prime_audit.engine.mixture import Mixture, Request
 from prime_audit.engine.train import train_adapters
 
 from . import hunt, rivals

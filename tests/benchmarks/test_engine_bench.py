@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from prime_audit.engine.bank import AdapterBank, Mixture
+from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
-from prime_audit.engine.engine import Continuation, Engine, Probe, Request
+from prime_audit.engine.engine import Engine
 from prime_audit.engine.load import load_base
 from prime_audit.engine.lora import Adapter
+from prime_audit.engine.mixture import Continuation, Mixture, Probe, Request
 from prime_audit.engine.privacy import Privacy
-from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters
+from prime_audit.engine.recipe import Job, LoraShape, Recipe
+from prime_audit.engine.train import train_adapters
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 NAMES = ("ann", "bob", "cem")

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prime_audit.calibration.trials import Sampling, sampling, trials
+from prime_audit.calibration.trials import trials
+from tests.games.sampling import Sampling, sampling
 
 SIZES = (0, 20, 10, 5, 3)
 REPETITIONS, TARGETS = 60, 20

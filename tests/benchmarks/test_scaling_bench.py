@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from prime_audit.engine.engine import Engine, Request
-from prime_audit.engine.mixture import Mixture
+from prime_audit.engine.engine import Engine
+from prime_audit.engine.mixture import Mixture, Request
 
 from . import hunt
 from .shapes import Room, candidates

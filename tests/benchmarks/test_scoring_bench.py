@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prime_audit.engine.engine import Request
-from prime_audit.engine.mixture import Mixture
+from prime_audit.engine.mixture import Mixture, Request
 
 from . import rivals
 from .shapes import Room, candidates, save_all, sharers

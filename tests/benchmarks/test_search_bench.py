@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prime_audit.engine.engine import Request
-from prime_audit.engine.mixture import Mixture
+from prime_audit.engine.mixture import Mixture, Request
 
 from . import rivals
 from .shapes import WORDY, Room, population, same, save_all, sharers

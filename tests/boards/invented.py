@@ -18,6 +18,7 @@ from prime_audit.plan.plan import make_plan
 from prime_audit.plugins.loading import load_attack
 from prime_audit.record import Comparison, Data, Leak, Model, Record, Result, Times
 from prime_audit.runs import provenance
+from tests import records
 
 METHODS = ("np", "perpcs", "prime", "prime:alpha=0.6+rag")
 BOARD = """
@@ -103,16 +104,7 @@ def run_record(
 
 def _data(task: str, seed: int) -> Data:
     split = hashlib.sha256(f"{task} {seed}".encode()).hexdigest()
-    return Data(
-        task=task,
-        source="world",
-        layout="world",
-        sha256=split[::-1],
-        split_sha256=split,
-        users={"targets": 4},
-        items=99,
-        queries=36,
-    )
+    return records.data(task=task, sha256=split[::-1], split_sha256=split)
 
 
 def _utility(task: str, method: str, rng: np.random.Generator) -> list[Result]:
@@ -122,7 +114,7 @@ def _utility(task: str, method: str, rng: np.random.Generator) -> list[Result]:
         ci = (value - 0.05, value + 0.05)
         higher = TASKS[task].higher_is_better
         found.append(
-            Result(
+            records.result(
                 task=task,
                 method=method,
                 metric=metric,
@@ -141,9 +133,7 @@ def _gaps(task: str, method: str, rng: np.random.Generator) -> list[Comparison]:
         return []
     gaps = [(metric, float(rng.uniform(-0.1, 0.1))) for metric in TASKS[task].metrics]
     return [
-        Comparison(
-            task=task, method=method, baseline="np", metric=metric, difference=g, ci=(g - 0.1, g + 0.1), n=36
-        )
+        records.comparison(task=task, method=method, metric=metric, difference=g, ci=(g - 0.1, g + 0.1), n=36)
         for metric, g in gaps
     ]
 
@@ -152,14 +142,14 @@ def _leakage(task: str, method: str, rng: np.random.Generator) -> list[Result]:
     where = {"game": "paper", "attack": "loss"}
     if method == "np":
         return [
-            Result(
+            records.result(
                 task=task, method=method, metric=m, value=None, ci=None, n=0, reason="merges nobody", **where
             )
             for m in ("auc", "auc_base")
         ]
     values = [("auc", float(rng.uniform(0.4, 0.6))), ("auc_base", 0.48)]
     return [
-        Result(
+        records.result(
             task=task,
             method=method,
             metric=m,
@@ -178,29 +168,7 @@ def _panel(task: str, method: str, results: Sequence[Result]) -> list[Leak]:
     auc = [r for r in results if (r.task, r.method, r.metric) == (task, method, "auc")][-1]
     if auc.value is None:
         return []
-    return [
-        Leak(
-            task=task,
-            method=method,
-            game="paper",
-            attack="loss",
-            auc=auc.value,
-            ci=auc.ci,
-            verdict="confounded",
-            why="because",
-            p=0.03,
-            p_adjusted=0.03,
-            best_control="bag_of_words",
-            over_control=-0.2,
-            over_control_ci=(-0.3, -0.1),
-            tpr={"0.1": 0.2, "0.01": None},
-            members=40,
-            others=360,
-            undefined=0,
-            undefined_base=0,
-            both_sides=0,
-        )
-    ]
+    return [records.leak(task=task, method=method, auc=auc.value, ci=auc.ci, verdict="confounded")]
 
 
 def run_at(folder: Path, record: Record) -> Path:

@@ -223,7 +223,7 @@ def test_two_that_prune_at_once_both_end_well(tmp_path: Path, monkeypatch: pytes
     def late(root: Path) -> list[listing.Listed]:
         found = look(root)
         monkeypatch.setattr(prune_module, "listed", look)
-        assert [one.key for one in prune(root, keep=0).entries] == [KEY, "0b" * 32]
+        assert [one.entry.key for one in prune(root, keep=0).entries] == [KEY, "0b" * 32]
         return found
 
     monkeypatch.setattr(prune_module, "listed", late)

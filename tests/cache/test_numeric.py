@@ -50,16 +50,50 @@ def test_code_of_a_listed_file_changes_the_key_and_prose_does_not(
 def test_every_module_of_the_engine_is_listed_or_decides_no_cached_number() -> None:
     listed = {Path(file).stem for _, file in EVERY if file.startswith("engine/")}
     # Files, names and objects that only carry work: what they load or save is in the key by content.
-    others = {"__init__", "adapters", "hub", "load", "merge", "passes"}
+    others = {"__init__", "adapters", "hub", "merge", "passes"}
     assert listed | others == {path.stem for path in (PACKAGE / "engine").glob("*.py")}
     assert not listed & others
 
 
-def test_every_number_in_the_code_counts(sources: Path) -> None:
-    before, path = code_sha256("engine"), sources / "engine/batches.py"
-    assert "LIKE = 0.8" in path.read_text()
-    path.write_text(path.read_text().replace("LIKE = 0.8", "LIKE = 0.9"))
+def replaced(path: Path, old: str, new: str) -> None:
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("batches", "LIKE = 0.8", "LIKE = 0.9"),
+        ("memory", "size = len(part) * max(", "size = len(part) * min("),
+        ("memory", '"read": config', '"reads": config'),
+        ("memory", "if len(part) == 1:", "if len(part) == 2:"),  # whether an error is raised
+        ("rules", 'name = "factor"', 'name = "factors"'),
+        ("rules", "math.sqrt(scaling)", "scaling"),
+        ("load", '"bfloat16": torch.bfloat16', '"bfloat16": torch.float16'),
+    ],
+)
+def test_every_number_and_key_in_the_code_counts(sources: Path, file: str, old: str, new: str) -> None:
+    before = code_sha256("engine")
+    replaced(sources / f"engine/{file}.py", old, new)
     assert code_sha256("engine") != before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("memory", 'f"out of memory: {self.what} does not', 'f"no memory is left: {self.what!r} does not'),
+        ("base", "do not fit the base's Linear layer", "is of another shape"),
+        ("rules", "sum of updates, ΔW = Σ w B A", "the weighted updates' sum"),
+        ("rules", "the paper's released code", "its code"),
+        ("mixture", "has no continuation to score", "names no continuation"),
+    ],
+)
+def test_rewording_an_error_or_a_rules_summary_changes_no_key(
+    sources: Path, file: str, old: str, new: str
+) -> None:
+    before = keys()
+    replaced(sources / f"engine/{file}.py", old, new)
+    assert keys() == before
 
 
 def test_files_that_are_not_listed_change_no_key(sources: Path) -> None:

@@ -45,7 +45,7 @@ def test_a_signal_ends_a_run_cleanly(
     assert run.wait() == code, run.said
     (line,) = run.lines
     assert line == (
-        f"prime-audit: {says}; the run's folder was not written; rerun the same command to resume from the cache"
+        f"prime-audit: {says}; no unfinished output is left; rerun the same command to resume from the cache"
     )
     assert "Traceback" not in run.said
     assert not out.exists()

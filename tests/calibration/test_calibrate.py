@@ -46,6 +46,9 @@ def test_the_same_seed_gives_the_same_files(merged: Path, tmp_path: Path) -> Non
     assert {("null", "simulated", g) for g in ("paper", "heldout")} < kinds
     assert {("null", real, g) for g in ("paper", "heldout", "inclusion")} < kinds
     assert content["command"].startswith("prime-audit calibrate --nulls 3")
+    assert content["left_out"] == ["target"]
+    page = (tmp_path / "one" / "calibration.md").read_text(encoding="utf-8")
+    assert "Not examined, without `redraw`: target." in page
 
 
 @pytest.mark.parametrize("game", ["paper", "heldout"])

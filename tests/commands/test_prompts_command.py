@@ -125,7 +125,7 @@ def test_prompts_of_a_user_who_adapts_the_base(say: Say) -> None:
         assert row["prompt"].startswith("### User Profile:\nmost popular tag: ")
         assert row["prompt"].count("Description: ") == 2  # the best item, and the question
     refused = say("prompts", "--task", "LaMP-2", "--user", "u040", "--method", "np")
-    assert (refused.code, "unknown user who asks 'u040'" in refused.err) == (
+    assert (refused.code, "unknown target or adapting user 'u040'" in refused.err) == (
         2,
         True,
     )  # she may share, and asks nothing

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import permutation_test
 from prime_audit.community.held import hold_back
 from prime_audit.community.sharers import choose_sharers, cluster_users, cosines, hold_out, singles
@@ -100,6 +100,6 @@ def test_with_copies_the_test_of_nothing_holds_its_level() -> None:
             asked = [*held.members, *held.others]
             scores = np.array([law[texts[int(i[1:])]] for i in asked])
             members = np.array([i in held.members for i in asked])
-            panels.append(Panel(one.id, scores, [one.id] * len(asked), members))
+            panels.append(TargetScores(one.id, scores, [one.id] * len(asked), members))
         rejected.append(permutation_test(panels, unit="item-within-sharer", n=199, seed=trial).p <= 0.05)
     assert 0.01 <= np.mean(rejected) <= 0.09

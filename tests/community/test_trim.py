@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from prime_audit.community.trim import drop, elect, largest, low_rank
+from prime_audit.community.trim import drop, elect, largest
+from prime_audit.engine.rules import low_rank
 
 NUMBERS = st.floats(-8, 8, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)
 STACKS = arrays(np.float32, array_shapes(min_dims=3, max_dims=3, max_side=6), elements=NUMBERS)

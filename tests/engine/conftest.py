@@ -80,12 +80,11 @@ class Plain:
 
         def delta(i: int) -> Tensor:
             pairs = [(float(w), self.adapters[n]) for w, n in zip(weights[i], names, strict=True)]
-            if rule == "delta":
-                total = sum(w * (o.B[i].double() @ o.A[i].double()) for w, o in pairs)
-            else:
-                total = sum(w * o.B[i].double() for w, o in pairs) @ sum(
-                    w * o.A[i].double() for w, o in pairs
-                )
+            total = {
+                "delta": sum(w * (o.B[i].double() @ o.A[i].double()) for w, o in pairs),
+                "factor": sum(w * o.B[i].double() for w, o in pairs)
+                @ sum(w * o.A[i].double() for w, o in pairs),
+            }[rule]
             return (total * ALPHA / RANK).float()
 
         return self.merged(delta)

@@ -11,9 +11,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from prime_audit.engine.adapters import load_adapter, save_adapter
-from prime_audit.engine.bank import Mixture, alone
-from prime_audit.engine.engine import Request
 from prime_audit.engine.lora import Adapter
+from prime_audit.engine.mixture import Mixture, Request, alone
 from prime_audit.engine.rules import merge_adapters
 from prime_audit.errors import UserError
 

@@ -11,9 +11,10 @@ import torch
 
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.embed import base_encoder, load_encoder
-from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.engine import Engine
 from prime_audit.engine.load import DTYPES, load_base, pick_device
 from prime_audit.engine.lora import Adapter
+from prime_audit.engine.mixture import Request
 from prime_audit.errors import UserError
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from prime_audit.engine.bank import Mixture
-from prime_audit.engine.engine import Request
-from prime_audit.engine.train import Job, Recipe, count_steps, train_gates
+from prime_audit.engine.mixture import Mixture, Request
+from prime_audit.engine.recipe import Job, Recipe, count_steps
+from prime_audit.engine.train import train_gates
 
 SHARED = {"seed": 5, "tokens": 4096}
 

@@ -10,10 +10,10 @@ import torch
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from prime_audit.engine import kvcache
-from prime_audit.engine.bank import Mixture, alone
-from prime_audit.engine.engine import Engine, Request
+from prime_audit.engine.engine import Engine
 from prime_audit.engine.kvcache import GrowingLayer
 from prime_audit.engine.load import load_base
+from prime_audit.engine.mixture import Mixture, Request, alone
 from prime_audit.engine.sampling import Sampling, choose, uniforms
 
 KINDS = ["llama", "mistral", "qwen2"]

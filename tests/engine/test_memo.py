@@ -7,11 +7,9 @@ import pytest
 import torch
 
 from prime_audit.community.store import Store
-from prime_audit.engine.bank import Mixture, alone
-from prime_audit.engine.engine import Continuation, Probe, Request
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import pack, unpack
-from prime_audit.engine.mixture import Observation
+from prime_audit.engine.mixture import Continuation, Mixture, Observation, Probe, Request, alone
 from prime_audit.engine.sampling import Sampling
 
 

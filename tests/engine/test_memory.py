@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from prime_audit.engine.assemble import Unit, assemble
-from prime_audit.engine.bank import alone
 from prime_audit.engine.embed import base_encoder
-from prime_audit.engine.engine import Request
 from prime_audit.engine.memory import Fit, kv_bytes, out_of_memory, tokens_that_fit
-from prime_audit.engine.train import Job, LoraShape, Recipe, train_adapters
+from prime_audit.engine.mixture import Request, alone
+from prime_audit.engine.recipe import Job, LoraShape, Recipe
+from prime_audit.engine.train import train_adapters
 from prime_audit.errors import UserError
 
 FAULTS = [

@@ -12,8 +12,8 @@ from peft.utils import merge_utils
 
 from prime_audit.community.sharers import bank_name
 from prime_audit.community.trim import Trim, united
-from prime_audit.engine.engine import Request
 from prime_audit.engine.lora import Adapter
+from prime_audit.engine.mixture import Request
 from prime_audit.plugins.loading import load_method, read_params
 from prime_audit.seeds import rng_of
 from prime_audit.settings import load_settings

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from prime_audit.engine.bank import AdapterBank, Mixture, MixtureBranch, alone, per_site
-from prime_audit.engine.engine import Request
+from prime_audit.engine.bank import AdapterBank, MixtureBranch, per_site
 from prime_audit.engine.lora import Adapter
+from prime_audit.engine.mixture import Mixture, Request, alone
 from prime_audit.engine.rules import RULES, Delta
 
 NAMES = ("ann", "bob", "cem")
@@ -44,7 +44,7 @@ def test_scalar_weights_equal_pefts_cat_merge(bench, pairs, worst):
         assert worst(rows, b.plain.score(peft, pairs)) < 1e-4
 
 
-@pytest.mark.parametrize("rule", ["delta", "factor"])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("weights", [SCALAR, LAYERED, BY_SITE], ids=["scalar", "layer", "site"])
 def test_weights_equal_a_merge_by_hand(bench, pairs, worst, weights, rule):
     b = bench()
@@ -54,7 +54,7 @@ def test_weights_equal_a_merge_by_hand(bench, pairs, worst, weights, rule):
 
 
 @pytest.mark.parametrize("kind", ["mistral", "qwen2"])
-@pytest.mark.parametrize("rule", ["delta", "factor"])
+@pytest.mark.parametrize("rule", RULES)
 def test_other_architectures_mix_alike(bench, pairs, worst, kind, rule):
     b = bench(kind)
     (ours,) = score_all(b.engine, [Mixture(NAMES, LAYERED[0], rule)], pairs)
@@ -87,7 +87,7 @@ def test_one_call_may_hold_bare_rows_rules_and_different_adapters(bench, pairs, 
         assert worst(rows, b.plain.score(model, pairs)) < 1e-4
 
 
-@pytest.mark.parametrize("rule", ["delta", "factor"])
+@pytest.mark.parametrize("rule", RULES)
 def test_the_same_adapters_in_another_order_share_a_batch(bench, pairs, worst, monkeypatch, rule):
     b = bench()
     orders = [NAMES, NAMES[::-1], ("bob", "ann", "cem")]
@@ -123,7 +123,7 @@ def test_factor_rule_is_even_and_quadratic(bench, pairs, worst):
     assert worst(plus, delta) > 0.1  # the two rules are different models
 
 
-@pytest.mark.parametrize("rule", ["delta", "factor"])
+@pytest.mark.parametrize("rule", RULES)
 def test_a_mixture_written_out_as_an_adapter_is_the_same_model(bench, pairs, worst, rule):
     b = bench()
     mixture = Mixture(NAMES, LAYERED[1], rule)

@@ -8,8 +8,7 @@ import torch
 
 from prime_audit.engine import engine as room
 from prime_audit.engine.attention import NAME
-from prime_audit.engine.bank import Mixture, alone
-from prime_audit.engine.engine import Continuation, Probe, Request
+from prime_audit.engine.mixture import Continuation, Mixture, Probe, Request, alone
 from prime_audit.engine.tree import reach
 
 KINDS = ["llama", "mistral", "qwen2"]

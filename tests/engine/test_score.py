@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prime_audit.engine.bank import Mixture, alone
-from prime_audit.engine.engine import Request
+from prime_audit.engine.mixture import Mixture, Request, alone
 from prime_audit.errors import UserError
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from prime_audit.engine import train as train_module
-from prime_audit.engine.train import Job, LoraShape, Recipe, count_steps, train_adapters
+from prime_audit.engine.recipe import Job, LoraShape, Recipe, count_steps
+from prime_audit.engine.train import train_adapters
 from prime_audit.errors import PartError
 from prime_audit.seeds import rng_of
 
@@ -84,8 +85,10 @@ def test_an_owner_gets_what_a_plain_peft_loop_gives(bench, pairs, worst, kind, r
     assert (adapter.sites, adapter.scaling) == (b.plain.sites, 2.0)
     ours, theirs = factors(adapter), plain_loop(b, job, recipe)
     gaps = np.concatenate([np.abs(x - y).ravel() for x, y in zip(ours, theirs, strict=True)])
+    # AdamW divides by √v. Where a gradient nearly vanishes, the rounding of a sum in another order is a visible part
+    # of a step (one of 2688 entries was 7.8e-5 off). A wrong optimizer, schedule or site changes far more than 1 %.
     assert np.quantile(gaps, 0.99) < 1e-6
-    assert gaps.max() < 5e-4  # AdamW divides by the gradient's size: where it vanishes, the last bits decide
+    assert gaps.max() < 5e-4
     assert worst(ours, factors(start(b, job))) > 5e-3  # and training did move them
 
 

@@ -28,8 +28,7 @@ def items(seed: int, shift: float, size: int = 80) -> tuple[Signals, np.ndarray]
 
 def area(name: str, signals: Signals) -> float:
     members = signals.members
-    control = CONTROLS[name]
-    scores = control.score(signals.only(control.needs))
+    scores = CONTROLS[name](signals.only(("prompts", "texts", "members")))
     return auc(scores[members], scores[~members])
 
 
@@ -46,7 +45,7 @@ def test_bag_of_words_scores_items_it_was_not_trained_on() -> None:
 
 def test_bag_of_words_is_the_same_every_time() -> None:
     signals, _ = items(1, 0.5)
-    score = CONTROLS["bag_of_words"].score
+    score = CONTROLS["bag_of_words"]
     assert score(signals).tolist() == score(signals).tolist()
 
 
@@ -57,7 +56,7 @@ def test_bag_of_words_is_the_same_every_time() -> None:
 )
 def test_bag_of_words_is_undefined_without_material(texts: list[str], members: list[bool]) -> None:
     signals = Signals(prompts=[""] * len(texts), texts=texts, members=np.array(members))
-    assert np.isnan(CONTROLS["bag_of_words"].score(signals)).all()
+    assert np.isnan(CONTROLS["bag_of_words"](signals)).all()
 
 
 @pytest.mark.parametrize("between", [False, True])
@@ -104,8 +103,8 @@ def test_kept_scores_that_are_damaged_are_fitted_again(tmp_path: Path) -> None:
 
 def test_length_and_similarity() -> None:
     signals = Signals(logprobs=[np.zeros(3), np.zeros(1)], similarity=np.array([0.2, 0.9]))
-    assert CONTROLS["length_only"].score(signals).tolist() == [-3.0, -1.0]
-    assert CONTROLS["similarity_only"].score(signals).tolist() == [0.2, 0.9]
+    assert CONTROLS["length_only"](signals).tolist() == [-3.0, -1.0]
+    assert CONTROLS["similarity_only"](signals).tolist() == [0.2, 0.9]
 
 
 def test_length_confounds_sums_but_not_means() -> None:
@@ -115,7 +114,7 @@ def test_length_confounds_sums_but_not_means() -> None:
     long = [rng.normal(-2, 1, size=rng.poisson(14) + 3) for _ in range(400)]
     sums = auc([r.sum() for r in short], [r.sum() for r in long])
     means = auc([r.mean() for r in short], [r.mean() for r in long])
-    lengths = CONTROLS["length_only"].score(Signals(logprobs=[*short, *long]))
+    lengths = CONTROLS["length_only"](Signals(logprobs=[*short, *long]))
     assert 0.69 < sums < 0.80
     assert means == pytest.approx(0.5, abs=0.04)
     assert auc(lengths[:400], lengths[400:]) >= sums - 0.02

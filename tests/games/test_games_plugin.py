@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -16,8 +17,10 @@ from sklearn.metrics import roc_auc_score
 from prime_audit import Run, compare, load_run
 from prime_audit.authoring.doctor import examine
 from prime_audit.errors import UserError
+from prime_audit.games.exam.examine import grouped
 from prime_audit.games.exam.stored import read_exam
 from prime_audit.plugins.loading import load_game
+from prime_audit.report.games import GameNote, note_of
 from prime_audit.runs.rescore import attack
 
 HALVES = '''"""Merged sharers' trained items, one half against the other by a fair draw: nothing to find."""
@@ -273,3 +276,146 @@ def test_games_are_found_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+OWN = '''"""A game with items of its own, under names that it inherits."""
+from prime_audit.audit.design import Dealt
+from prime_audit.games.exam.queries import Queries
+from prime_audit.plugins import game
+
+
+class Own(Queries):
+    """The sharers' items, one of them only."""
+
+    @classmethod
+    def items(cls, community, data):
+        raise RuntimeError("these items cannot be gathered")
+
+
+@game(source="a test", says="Nothing.", unit="item", randomised=True, queries=Own)
+def own(audited, pool):
+    """Members: none."""
+    return Dealt.nothing(audited.target, f"{len(pool)} items")
+'''
+BOOM = HALVES.replace("def halves", "def boom").replace("rows = np", "raise KeyError('x')\n    rows = np")
+MINE = HALVES.replace("def halves", "def mine").replace(
+    "@game(",
+    """
+class Mine(__import__("prime_audit.games.exam.queries", fromlist=["x"]).Queries):
+    \"\"\"As usual, with a caution of its own.\"\"\"
+
+    @classmethod
+    def cautions(cls, community, data, passes):
+        return [f"{len(passes)} methods were queried"]
+
+
+@game(queries=Mine, """,
+)
+
+
+@pytest.fixture(scope="module")
+def mixed(
+    tmp_path_factory: pytest.TempPathFactory, small_data: Callable[[str], Path], small: Sequence[str]
+) -> Run:
+    """Play games that fail beside those that do not."""
+    folder = tmp_path_factory.mktemp("mixed")
+    files = [write(folder, name, text) for name, text in {"own": OWN, "boom": BOOM, "mine": MINE}.items()]
+    return compare(
+        "prime",
+        tasks="LaMP-4",
+        games="boom,heldout,own,mine",
+        attacks="loss",
+        data=str(small_data("LaMP-4")),
+        overrides=[*small, "heldout=0.4"],
+        plugins=files,
+        out=folder / "run",
+        cache=None,
+        quiet=True,
+    )
+
+
+def test_in_compare_too_a_game_that_fails_costs_its_own_figures(mixed: Run, played: tuple[Run, Any]) -> None:
+    leaks = {x.game: x for x in mixed.record.leaks if x.method == "prime"}
+    assert set(leaks) == {"heldout", "mine"}
+    assert leaks["heldout"] == next(x for x in played[0].record.leaks if x.game == "heldout")
+    failed = {f.stage: f.error for f in mixed.record.failures}
+    assert set(failed) == {"game boom", "game own"}
+    assert "KeyError" in failed["game boom"]
+    assert "these items cannot be gathered" in failed["game own"]
+    (why,) = {r.reason for r in mixed.record.results if (r.game, r.method) == ("own", "prime")}
+    assert why is not None
+    assert "these items cannot be gathered" in why
+
+
+def test_a_class_without_a_name_has_one_of_its_own(mixed: Run, played: tuple[Run, Any]) -> None:
+    passes = [p for p in read_exam(mixed.path, "LaMP-4").passes if p.method == "prime"]
+    assert [(p.kind, p.pool) for p in passes] == [
+        ("modules", "sharers"),
+        ("prime_audit_plugin_own.Own", "prime_audit_plugin_own.Own items"),
+        ("prime_audit_plugin_mine.Mine", "sharers"),
+    ]
+    assert "LaMP-4: 2 methods were queried" in mixed.record.warnings
+    mine, halves = (
+        [(s["target"], s["item"], s["member"], s["score"]) for s in run.scores() if s["game"] == game]
+        for run, game in ((mixed, "mine"), (played[0], "halves"))
+    )
+    assert mine == halves != []
+
+
+def test_two_classes_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = ALONE.replace('name = "adapters"', 'name = "target"')
+    file = write(tmp_path, "alone", text)
+    with pytest.raises(UserError, match=r"games alone and target have.*'target'.*or none") as fault:
+        grouped([load_game("heldout"), load_game("alone", [file]), load_game("target")])
+    assert "\n" not in str(fault.value)
+    assert "the name 'target'" in " ".join(check.line() for check in examine("alone", [file]))
+
+
+def test_a_rescoring_records_the_game_that_judged(played: tuple[Run, list[Path]], tmp_path: Path) -> None:
+    run, files = played
+    assert not [w for w in run.record.warnings if "halves" in w]
+    text = HALVES.replace("randomised=True", "randomised=False").replace("a finding is false", "as edited")
+    edited = write(tmp_path, "halves", text)
+    found = attack(run.path, "loss,zlib", plugins=[edited, files[1]], out=tmp_path / "again", quiet=True)
+    now, was = (r.plugins["game halves"] for r in (found.record, run.record))
+    assert (now["randomised"], now["says"]) == (False, "Halves were drawn: as edited.")
+    assert now["sha256"] != was["sha256"]
+    assert found.record.plugins == {**run.record.plugins, **found.record.plugins}
+    assert "attack zlib" in found.record.plugins
+    (warning,) = set(found.record.warnings) - set(run.record.warnings)
+    assert warning.startswith("game halves differs from the run's")
+    assert "Halves were drawn: as edited." in (found.path / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_other_games_of_a_run_may_be_gone(played: tuple[Run, list[Path]], tmp_path: Path) -> None:
+    """Signals that are not stored are observed again without them, too."""
+    run = tmp_path / "run"
+    shutil.copytree(played[0].path, run)
+    found = attack(run, "loss,minkpp", games="heldout", out=tmp_path / "again", quiet=True)
+    assert {(x.game, x.attack) for x in found.record.leaks} == {("heldout", "loss"), ("heldout", "minkpp")}
+    ours = {x.method: x.auc for x in found.record.leaks if x.attack == "loss"}
+    assert ours == {x.method: x.auc for x in played[0].record.leaks if x.game == "heldout"}
+    fields = {p.kind: set(p.fields) for p in read_exam(run, "LaMP-4").passes if p.seen}
+    assert "mu" in fields["modules"]
+    assert "mu" not in fields["adapters"]
+
+
+def test_a_report_shows_what_the_record_has_of_a_game() -> None:
+    plugins = {"game heldout": {"version": 1, "randomised": False, "says": "as judged", "samples": True}}
+    assert note_of("heldout", plugins) == GameNote(False, "as judged", True)
+    installed = load_game("heldout")
+    for old in ({}, {"game heldout": {"version": 1}}):
+        assert note_of("heldout", old) == GameNote(True, installed.says, False)
+    assert note_of("gone", plugins) == GameNote()
+
+
+def test_every_listed_name_is_described_under_its_kinds(say: Callable[..., Any]) -> None:
+    for listed in ("methods", "attacks", "games", "tasks", "presets"):
+        kind = listed.removesuffix("s")
+        for row in json.loads(say("list", listed, "--json").out):
+            told = say("describe", row[kind])
+            assert told.code == 0, told.err
+            kinds = [line for line in told.out.splitlines() if line.startswith("kind: ")]
+            assert any(kind in line for line in kinds), row
+    told = say("describe", "paper").out
+    assert ("kind: membership game" in told, "kind: preset" in told) == (True, True)

@@ -115,7 +115,12 @@ def test_a_score_unknown_under_the_base_is_counted_and_decides_nothing() -> None
         known = signals.logprobs[0][0] != base.logprobs[0][0]
         return means if known else np.where(np.arange(means.size) < 9, np.nan, means)
 
-    player = Player(pool(trained), [Attack("some", "", "", ("logprobs",), score)], NEAR, base)
+    player = Player(
+        pool(trained),
+        [Attack(name="some", summary="", source="", needs=("logprobs",), score=score)],
+        NEAR,
+        base,
+    )
     one = passed({"t": ("a", "b", "c", "d")}, {"t": own})
     played = player.play(load_game("heldout"), one, effort=Effort(20), seed=0)
     (leak,) = played.leaks("T", "m")
@@ -157,7 +162,10 @@ def test_what_says_nothing_of_one_target_is_left_out_with_her_alone() -> None:
         found = np.array([row.mean() for row in signals.logprobs])
         return np.where(signals.logprobs[0][0] == secret, np.nan, found)
 
-    attacks = [Attack("some", "", "", ("logprobs",), score), load_attack("loss")]
+    attacks = [
+        Attack(name="some", summary="", source="", needs=("logprobs",), score=score),
+        load_attack("loss"),
+    ]
     near = {name: dict.fromkeys("abcd", 0.5) for name in names}
     player = Player(whole, attacks, near, passes["base"])
     merged = {"t": tuple("abc"), "u": tuple("abd")}

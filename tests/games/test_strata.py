@@ -13,17 +13,18 @@ from sklearn.metrics import roc_auc_score
 
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.judge import PERMUTATIONS
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import permutation_test
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.strata import sampled, strata_of
-from prime_audit.calibration.trials import sampling, trials
+from prime_audit.calibration.trials import trials
 from prime_audit.games.exam.observed import Observed, Shadow, signals_of
 from prime_audit.games.exam.play import Effort, Player
 from prime_audit.games.exam.queries import Queries
 from prime_audit.games.exam.stored import Pass
 from prime_audit.plugins import Audited
 from prime_audit.plugins.loading import load_attack, load_game
+from tests.games.sampling import sampling
 
 COUNTS = st.dictionaries(st.text(max_size=3), st.integers(1, 9), min_size=1, max_size=5)
 
@@ -170,7 +171,7 @@ def test_membership_is_exchanged_among_items_drawn_alike() -> None:
         rows = some.sampled[target]
         scores = np.array([observed(number).logprobs[r].sum() for r in rows])
         owners = [OWNERS[r] for r in rows]
-        panels.append(Panel(target, scores, owners, np.array([o in merged for o in owners])))
+        panels.append(TargetScores(target, scores, owners, np.array([o in merged for o in owners])))
     assert judged(some)[2] == permutation_test(panels, unit="sharer", n=PERMUTATIONS, seed=0).p
 
 

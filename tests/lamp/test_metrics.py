@@ -62,7 +62,7 @@ def test_rouge_is_rouge_scores_to_the_last_bit(pairs: list[tuple[str, str]]) -> 
     scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
     expected = [scorer.score(gold.strip(), pred.strip()) for gold, pred in pairs]
     golds, preds = zip(*pairs, strict=True)
-    items = metrics.item_scores(HEADLINES, golds, preds)
+    items = metrics.metric_table(HEADLINES, golds, preds).columns
     np.testing.assert_array_equal(items["rouge-1"], [one["rouge1"].fmeasure for one in expected])
     np.testing.assert_array_equal(items["rouge-L"], [one["rougeL"].fmeasure for one in expected])
     assert metrics.score(HEADLINES, golds, preds)["rouge-L"] == np.mean(items["rouge-L"])
@@ -104,11 +104,12 @@ def test_resampling_is_scoring_the_drawn_examples(task, golds: list[str], preds:
         assert table.value(metric) == pytest.approx(got[0], abs=1e-12)
 
 
-def test_item_scores() -> None:
-    tagging = metrics.item_scores(TAGGING, ["comedy", "x"], ["action", "sci-fi"])
+def test_scores_of_single_examples() -> None:
+    tagging = metrics.metric_table(TAGGING, ["comedy", "x"], ["action", "sci-fi"]).columns
     np.testing.assert_array_equal(tagging["accuracy"], [0, 0])
-    np.testing.assert_array_equal(tagging["f1"], [[2, 3], [-1, 0]])
-    rating = metrics.item_scores(RATING, ["1", "5"], ["3", "5"])
+    assert tagging["f1"].shape == (2, 3, 15)
+    np.testing.assert_array_equal(np.argwhere(tagging["f1"]), [[0, 1, 2], [0, 2, 3], [1, 2, 0]])
+    rating = metrics.metric_table(RATING, ["1", "5"], ["3", "5"]).columns
     np.testing.assert_array_equal(rating["MAE"], [2, 0])
     np.testing.assert_array_equal(rating["RMSE"], [4, 0])
 

@@ -15,7 +15,8 @@ from prime_audit.assets import MINI
 from prime_audit.lamp.prompts import query_examples, question_prompt
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world.text import STYLES
-from prime_audit.lamp.world.world import tastes, world
+from prime_audit.lamp.world.world import world
+from tests.lamp.hidden import tastes
 
 
 @cache

@@ -7,6 +7,7 @@ import pytest
 from prime_audit.errors import UserError
 from prime_audit.lamp import prompts
 from prime_audit.lamp.data import Item, Query, User
+from prime_audit.lamp.profiles import summary_profile
 from prime_audit.lamp.tasks import TASKS
 
 TAG_LINE = (
@@ -158,7 +159,7 @@ def test_profile_request_without_citation() -> None:
 def test_history_items_are_cut_to_368_words_and_spaces_collapse() -> None:
     long = headline("1", "w " * 400, "one  two\nthree")
     assert prompts.item_text(HEADLINES, long) == f"Article: {' '.join(['w'] * 368)} Headline: one two three\n"
-    assert prompts.history_block(HEADLINES, []) == ""
+    assert prompts.history_block([]) == ""
 
 
 def test_training_texts_are_cut_to_768_words_but_368_in_front() -> None:
@@ -274,7 +275,7 @@ def test_training_on_citations_that_are_not_there_is_refused_in_one_line() -> No
 def test_summaries() -> None:
     def summary(name: str, *fields: dict[str, str]) -> str:
         history = [Item(str(n), item) for n, item in enumerate(fields)]
-        return prompts.summary_profile(TASKS[name], history)
+        return summary_profile(TASKS[name], history)
 
     tags = [{"description": "D", "tag": tag} for tag in ("comedy", "classic", "classic")]
     assert summary("LaMP-2", *tags) == "most popular tag: classic"

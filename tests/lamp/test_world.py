@@ -13,7 +13,8 @@ from prime_audit.lamp.prompts import history_examples, query_examples
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world import world as box
 from prime_audit.lamp.world.text import STYLES, SUBJECTS, Taste
-from prime_audit.lamp.world.world import tastes, world, write_world
+from prime_audit.lamp.world.world import world, write_world
+from tests.lamp.hidden import tastes
 
 SMALL = {"users": 12, "adapt": 3, "targets": 4, "history": (6, 8), "queries": 3, "clusters": 3}
 DECIDED = ("LaMP-1", "LaMP-2", "LaMP-3")
@@ -162,7 +163,8 @@ def test_profile_texts_are_written_where_there_are_any(tmp_path: Path) -> None:
         targets=told,
         candidates=data.candidates,
     )
-    folder = box.write_dataset(told_data, tmp_path / "told")
+    folder = tmp_path / "told"
+    box.write_files(told_data, folder)
     profiles = json.loads((folder / "profile-id2text.json").read_text(encoding="utf-8"))
     assert profiles == {user.id: "most popular tag: action" for user in told}
 

@@ -142,7 +142,7 @@ def test_tasks_in_any_spelling_each_once() -> None:
         ({"overrides": ["clusters=some"]}, "--set clusters=some: 'some' is not a whole number"),
         ({"overrides": ["clusters=0"]}, "--set clusters=0: give a finite number, at least 1"),
         ({"overrides": ["LaMP-2.clusters=0"]}, "at least 1"),
-        ({"overrides": ["LaMP-9.clusters=2"]}, "unknown setting 'LaMP-9.clusters'"),
+        ({"overrides": ["LaMP-9.clusters=2"]}, "unknown task 'LaMP-9'"),
         ({"overrides": ["sharer.lr=NaN"]}, "give a finite number, at least 0"),
         ({"overrides": ["heldout=1"]}, "at most 0.99"),
         ({"overrides": ["sampling=maybe"]}, "is not true or false"),

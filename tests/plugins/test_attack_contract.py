@@ -49,12 +49,14 @@ def _fail(signals: Signals) -> Any:
 def test_what_an_attack_returns_is_checked(score: Any, message: str) -> None:
     signals = Signals(logprobs=[np.zeros(1), np.zeros(2)], mu=[np.zeros(1), np.zeros(2)])
     with pytest.raises(UserError, match=message):
-        scores_of(Attack("mine", "", "", ("logprobs",), score), signals)
+        scores_of(Attack(name="mine", summary="", source="", needs=("logprobs",), score=score), signals)
 
 
 def test_infinite_scores_keep_their_place() -> None:
     signals = Signals(texts=["a", "b", "c"])
-    attack = Attack("mine", "", "", (), lambda s: np.array([np.inf, np.nan, -np.inf]))
+    attack = Attack(
+        name="mine", summary="", source="", needs=(), score=lambda s: np.array([np.inf, np.nan, -np.inf])
+    )
     np.testing.assert_array_equal(scores_of(attack, signals), [1e300, np.nan, -1e300])
 
 

@@ -13,18 +13,19 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
-from prime_audit.audit.panels import AucEstimate
+from prime_audit.audit.mean_auc import AucEstimate
 from prime_audit.audit.verdict import BLIND, PValues, Word, verdict
 from prime_audit.io.markup import markdown_text
 from prime_audit.plan.plan import parse_methods
 from prime_audit.plugins.loading import available, load_game
-from prime_audit.record import Comparison, Failure, Leak, Record, Result
+from prime_audit.record import Comparison, Failure, Leak, Record
 from prime_audit.report import columns, page, page_data, text, views
 from prime_audit.report.columns import LEGEND, MEANINGS, PANEL, VERDICTS, Column
 from prime_audit.report.from_record import sheet_of
 from prime_audit.report.sheet import PanelRow
 from prime_audit.report.table import Cell
 from prime_audit.report.views import panel
+from tests import records
 from tests.boards.invented import METHODS, run_record
 
 LONG = next(spec.label for spec in parse_methods("prime:alpha=0.6,k=3+rag"))
@@ -35,26 +36,18 @@ GAMES = {name: load_game(name) for name in available("game")}
 
 def leak(method: str, game: str, attack: str = "loss", verdict: str = "no leak found") -> Leak:
     """Return a figure whose AUC is 0.572."""
-    return Leak(
-        task="LaMP-2",
+    return records.leak(
         method=method,
         game=game,
         attack=attack,
         auc=0.572,
         ci=(0.492, 0.642),
         verdict=verdict,
-        why="because",
         p=0.0035,
         p_adjusted=0.007,
-        best_control="bag_of_words",
         over_control=-0.271,
         over_control_ci=(-0.376, -0.192),
         tpr=TPR,
-        members=40,
-        others=360,
-        undefined=0,
-        undefined_base=0,
-        both_sides=0,
         epsilon=0.11,
         epsilon_ceiling=2.55,
     )
@@ -63,7 +56,7 @@ def leak(method: str, game: str, attack: str = "loss", verdict: str = "no leak f
 def gap(of: Leak, difference: float | None = 0.124, reason: str | None = None) -> Comparison:
     """Return what a figure has over the base."""
     ci = None if difference is None else (difference - 0.03, difference + 0.03)
-    return Comparison(
+    return records.comparison(
         task=of.task,
         method=of.method,
         baseline="base",
@@ -82,7 +75,7 @@ def record_of(leaks: tuple[Leak, ...], gaps: tuple[Comparison, ...]) -> Record:
     made = run_record(methods=(*METHODS, LONG), tasks=("LaMP-2",))
     known = {(r.method, r.game, r.attack) for r in made.results}
     more = [
-        Result(
+        records.result(
             task=x.task,
             method=x.method,
             metric="auc",

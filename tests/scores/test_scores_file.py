@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prime_audit.audit.panels import Panel, mean_auc_ci
+from prime_audit.audit.mean_auc import TargetScores, two_way
 from prime_audit.audit.permutation import holm
 from prime_audit.errors import UserError
 from prime_audit.scores.report import describe_scores
@@ -29,17 +29,17 @@ def plain(tmp_path: Path, size: int = 120, shift: float = 2.0) -> Path:
     )
 
 
-def panels(targets: int = 3, sharers: int = 8, each: int = 5) -> list[Panel]:
+def panels(targets: int = 3, sharers: int = 8, each: int = 5) -> list[TargetScores]:
     rng = np.random.default_rng(1)
     owner = [f"s{i}" for i in range(sharers) for _ in range(each)]
     coins = [rng.permutation(np.arange(sharers) < sharers // 2) for _ in range(targets)]
     return [
-        Panel(f"t{t}", rng.normal(size=len(owner)) + 2 * np.repeat(c, each), owner, np.repeat(c, each))
+        TargetScores(f"t{t}", rng.normal(size=len(owner)) + 2 * np.repeat(c, each), owner, np.repeat(c, each))
         for t, c in enumerate(coins)
     ]
 
 
-def our_rows(games: list[Panel], attack: str, gain: float = 1.0) -> list[str]:
+def our_rows(games: list[TargetScores], attack: str, gain: float = 1.0) -> list[str]:
     return [
         json.dumps(
             {
@@ -88,7 +88,7 @@ def test_a_runs_own_scores_give_the_runs_own_figure(tmp_path: Path) -> None:
     path = write(tmp_path / "scores.jsonl", *our_rows(games, "loss"), *our_rows(games, "upside_down", -1.0))
     report = describe_scores(path, seed=7, draws=200)
     loss, turned = report.attacks
-    expected = mean_auc_ci(games, n=200, seed=7)
+    expected = two_way([games], n=200, seed=7)
     assert loss.attack == "LaMP-2/prime/paper/loss"
     assert (loss.auc, loss.ci, loss.over) == (expected.value, expected.ci, "sharers and targets")
     assert (loss.unit, loss.trials, loss.sharers, loss.targets) == ("sharer", "sharer", 8, 3)
@@ -98,6 +98,20 @@ def test_a_runs_own_scores_give_the_runs_own_figure(tmp_path: Path) -> None:
     assert [loss.p_holm, turned.p_holm] == holm([1 / 200, 1.0])
     assert loss.both_classes == 0
     assert describe_scores(path, seed=7, draws=200) == report
+
+
+def test_only_a_known_game_says_whether_members_were_drawn(tmp_path: Path) -> None:
+    rows = [json.loads(row) | {"game": "picked"} for row in our_rows(panels(), "loss")]
+    path = write(tmp_path / "scores.jsonl", *map(json.dumps, rows))
+    unknown = describe_scores(path, draws=200)
+    assert unknown.attacks[0].game is None
+    assert any("ε holds only where membership was drawn" in note for note in unknown.notes())
+    text = (
+        '"""Picked."""\nfrom prime_audit.plugins import game\n'
+        '@game(source="a test", says="x", unit="sharer", randomised=False)\ndef picked(audited, pool): ...'
+    )
+    known = describe_scores(path, draws=200, plugins=[write(tmp_path / "picked.py", text)])
+    assert (known.attacks[0].game, known.attacks[0].epsilon) == ("picked", None)
 
 
 def test_targets_without_sharers_are_one_person_each(tmp_path: Path) -> None:

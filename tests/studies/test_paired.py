@@ -14,7 +14,7 @@ from scipy.stats import permutation_test
 from sklearn.metrics import f1_score, roc_auc_score, root_mean_squared_error
 
 from prime_audit.audit.auc import Undefined
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.lamp.metrics import metric_table
 from prime_audit.lamp.tasks import TAGS, TASKS
 from prime_audit.record import Comparison
@@ -202,12 +202,12 @@ def test_other_questions_are_refused() -> None:
 # -- membership --------------------------------------------------------------------------------------------
 
 
-def games(rng: np.random.Generator, lift: float, targets: int = 6, members: int = 2) -> list[Panel]:
+def games(rng: np.random.Generator, lift: float, targets: int = 6, members: int = 2) -> list[TargetScores]:
     sharers = np.repeat([f"s{i}" for i in range(6)], 4)
     found = []
     for t in range(targets):
         inside = np.isin(sharers, [f"s{(t + i) % 6}" for i in range(members)])
-        found.append(Panel(f"t{t}", rng.normal(size=24) + lift * inside, sharers.tolist(), inside))
+        found.append(TargetScores(f"t{t}", rng.normal(size=24) + lift * inside, sharers.tolist(), inside))
     return found
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -31,18 +30,6 @@ FOLDS = 5
 """Cross-validation folds of the bag-of-words classifier; fewer where a side has fewer items."""
 FOLD_SEED = 0
 """Fixed: the control is the same in every run on the same items."""
-
-
-@dataclass(frozen=True)
-class Control:
-    """A control, described as an attack is."""
-
-    name: str
-    summary: str
-    needs: tuple[str, ...]
-    """Fields of ``Signals`` it reads."""
-    score: Callable[[Signals], FloatArray]
-    """Signals to scores [items], higher = member; NaN where undefined."""
 
 
 def bag_of_words(signals: Signals, keeper: Keeper | None = None) -> FloatArray:
@@ -164,24 +151,12 @@ def _classifier() -> Any:
     )
 
 
-CONTROLS: Mapping[str, Control] = {
-    "bag_of_words": Control(
-        "bag_of_words",
-        "Words alone: TF-IDF and logistic regression, cross-validated on the game's labels.",
-        ("prompts", "texts", "members"),
-        bag_of_words,
-    ),
-    "length_only": Control(
-        "length_only", "Length alone: minus the number of gold tokens.", ("logprobs",), length_only
-    ),
-    "similarity_only": Control(
-        "similarity_only",
-        "Similarity alone: the sharer's cosine to the target.",
-        ("similarity",),
-        similarity_only,
-    ),
+CONTROLS: Mapping[str, Callable[[Signals], FloatArray]] = {
+    "bag_of_words": bag_of_words,
+    "length_only": length_only,
+    "similarity_only": similarity_only,
 }
-"""The controls beside every figure, but for ``base``."""
+"""The controls beside every figure, but for ``base``: signals to scores [items], higher = member, NaN = undefined."""
 
 
 def both_sides(texts: Sequence[str], members: ArrayLike) -> tuple[BoolArray, BoolArray]:

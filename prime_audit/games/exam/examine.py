@@ -11,6 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import numpy as np
+
+from prime_audit.audit.pool import Pool
+from prime_audit.errors import FAULTS, UserError, in_a_line
 from prime_audit.faults import Failed, first
 from prime_audit.games.exam.queries import Models, Queries, Reader, Remake, queries_of
 from prime_audit.games.exam.stored import UNMERGED, Exam, Pass
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Made = Sequence[Models | Failed]
 """A method's models, chunk by chunk."""
+_NONE = np.zeros(0, dtype=np.bool_)
+NO_ITEMS = Pool(owners=(), ids=(), prompts=(), golds=(), twins=(), trained=_NONE, last=_NONE, drawn=_NONE)
+"""What a game that fails to gather its items has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +46,8 @@ class Chunk:
 class Attempt(Protocol):
     """Does a part's work, or notes that it failed."""
 
-    def __call__(self, stage: str, method: str, chunk: Chunk, work: Callable[[], T]) -> T | Failed:
-        """Return what ``work`` returns, or its failure."""
+    def __call__(self, stage: str, method: str | None, chunk: Chunk, work: Callable[[], T]) -> T | Failed:
+        """Return what ``work`` returns, or its failure; ``method`` None: all methods are concerned."""
         ...
 
 
@@ -64,28 +71,42 @@ class Examiner:
         """Query every model once with all that the games and attacks need; ``personal``: core's label → its models."""
         community = self.community
         readers, passes = dict[str, Reader](), list[Pass]()
-        for kind, games in grouped(self.games).items():
-            if kind.pool not in readers:
-                items = kind.items(community, self.data)
-                readers[kind.pool] = Reader(community, items, self.attacks)
-            queries = kind(readers[kind.pool], games, self.data, self.remake)
-            labels = {kind.label(spec): spec for spec in reversed(self.methods)}
-            for label in dict.fromkeys(kind.label(spec) for spec in self.methods):
-                passes.append(self._asked(queries, labels[label], personal[labels[label].core.label]))
+        for way, games in grouped(self.games).items():
+            found = self.attempt(
+                f"game {games[0].name}",
+                None,
+                Chunk(None, community),
+                partial(self._queries, way, games, readers),
+            )
+            specs = {way.label(spec): spec for spec in reversed(self.methods)}
+            for label in dict.fromkeys(way.label(spec) for spec in self.methods):
+                spec, labels = specs[label], [m.label for m in self.methods if way.label(m) == label]
+                blank = Pass(kind=way.name, pool=way.pool, method=label, labels=labels)
+                if isinstance(found, Failed):
+                    passes.append(replace(blank, why=found.reason, failed=True))
+                else:
+                    passes.append(self._asked(found, blank, spec, personal[spec.core.label]))
         ids = [s.user.id for s in community.sharers]
         similarity = {
             u.id: dict(zip(ids, community.similarity(u.id).tolist(), strict=True))
             for u in community.data.targets
             if ids
         }
+        for one in passes:  # of games whose items could not be gathered
+            readers.setdefault(one.pool, Reader(community, NO_ITEMS, self.attacks))
         pools = {name: reader.pool for name, reader in readers.items()}
         bases = [_base(name, reader) for name, reader in readers.items()]
         return Exam(community.task.name, community.seed, pools, similarity, [*bases, *passes])
 
-    def _asked(self, queries: Queries, spec: MethodSpec, made: Made) -> Pass:
+    def _queries(self, way: type[Queries], games: list[Game], readers: dict[str, Reader]) -> Queries:
+        """Gather the items where no other game did, and make ready to query models with them."""
+        if way.pool not in readers:
+            items = way.items(self.community, self.data)
+            readers[way.pool] = Reader(self.community, items, self.attacks)
+        return way(readers[way.pool], games, self.data, self.remake)
+
+    def _asked(self, queries: Queries, blank: Pass, spec: MethodSpec, made: Made) -> Pass:
         """Query one method's models, chunk after chunk; the reason instead where a chunk failed."""
-        labels = [m.label for m in self.methods if queries.label(m) == queries.label(spec)]
-        blank = queries.blank(spec, labels=labels)
         if why := queries.nothing([own for own in made if not isinstance(own, Failed)]):
             failed = first(made)
             return replace(blank, why=failed.reason if failed else why, failed=failed is not None)
@@ -101,20 +122,29 @@ class Examiner:
 
 
 def grouped(games: Sequence[Game]) -> dict[type[Queries], list[Game]]:
-    """Sort games by how they query models, the usual way first."""
-    found: dict[type[Queries], list[Game]] = {}
+    """Sort games by how they query models, the usual way first; UserError where two ways have one name."""
+    found, names = dict[type[Queries], list[Game]](), dict[str, Game]()
     for game in sorted(games, key=lambda game: queries_of(game) is not Queries):
-        found.setdefault(queries_of(game), []).append(game)
+        way = queries_of(game)
+        other = names.setdefault(way.name, game)
+        if queries_of(other) is not way:
+            raise UserError(
+                f"games {other.name} and {game.name} have two query classes with the name {way.name!r}: give "
+                f"{way.__qualname__} another name, or none"
+            )
+        found.setdefault(way, []).append(game)
     return found
 
 
 def cautions(exam: Exam, games: Sequence[Game], community: Community, data: Dataset) -> list[str]:
     """Say what a reader must know of the games before believing their figures."""
-    return [
-        line
-        for kind in grouped(games)
-        for line in kind.cautions(community, data, [p for p in exam.passes if p.kind == kind.name])
-    ]
+    found = list[str]()
+    for way, own in grouped(games).items():
+        try:
+            found += way.cautions(community, data, [p for p in exam.passes if p.kind == way.name])
+        except FAULTS as fault:  # of a plugin: the figures are there, and what it had to say is lost
+            found.append(f"game {own[0].name}: its cautions failed: {in_a_line(fault)}")
+    return found
 
 
 def _joined(blank: Pass, found: Sequence[Pass | Failed], fields: Sequence[str]) -> Pass:

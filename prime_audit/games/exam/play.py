@@ -7,25 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.design import Dealt
-from prime_audit.audit.judge import PERMUTATIONS, Judged, Scored, judge
+from prime_audit.audit.judge import PERMUTATIONS, Scored, judge
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals, settle
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
-from prime_audit.games.exam.controls import CONTROLS, both_sides
+from prime_audit.games.exam.controls import CONTROLS
 from prime_audit.games.exam.observed import Observed, Shadow, signals_of
+from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.plugins import Attack, Game
 from prime_audit.plugins.calling import dealt_of, scores_of
-from prime_audit.record import FAILED, Comparison, Failure, Intervals, Leak, Result
+from prime_audit.record import FAILED, Intervals
 from prime_audit.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def rounds(
             if one.method is not None and queries_of(game).name == one.kind:
                 seed = seed_of(exam.seed, "bootstrap", exam.task, game.name)
                 if one.why is not None:
-                    yield Played.nothing(game, one, players[one.pool], one.why)
+                    yield players[one.pool].nothing(game, one, one.why)
                     continue
                 with stage(one.method, f"game {game.name}"):
                     yield players[one.pool].play(game, one, effort, seed)
@@ -95,11 +96,10 @@ class Player:
             dealt = [dealt_of(game, one.audited(target), self.pool) for target in one.merged]
         except PartError as fault:
             failed = {attack.name: fault for attack in self.attacks}
-            return replace(Played.nothing(game, one, self, FAILED + one_line(fault)), failed=failed)
+            return replace(self.nothing(game, one, FAILED + one_line(fault)), failed=failed)
         able = [d for d in dealt if d.reason is None]
         if not able:
-            why = "; ".join(dict.fromkeys(d.reason or "" for d in dealt))
-            return Played.nothing(game, one, self, why)
+            return self.nothing(game, one, "; ".join(dict.fromkeys(d.reason or "" for d in dealt)))
         shadows = queries_of(game).shadows(one, able, self.pool)
         signals = {d.target: self.signals(one, d, shadows, base=False) for d in able}
         plain = {d.target: self.signals(one, d, shadows, base=True) for d in able}
@@ -115,7 +115,7 @@ class Player:
         try:
             judged = judge(game.design, able, scored, seed=seed, **asdict(effort)) if scored else []
         except Undefined as why:  # every target's coins fell alike
-            none = Played.nothing(game, one, self, str(why))
+            none = self.nothing(game, one, str(why))
             return replace(none, silent={**none.silent, **silent}, failed=failed)
         return Played(
             game=game,
@@ -127,6 +127,10 @@ class Player:
             judged=judged,
             failed=failed,
         )
+
+    def nothing(self, game: Game, one: Pass, why: str) -> Played:
+        """Return a game that does not apply to a pass, with its reason."""
+        return Played(game=game, one=one, pool=self.pool, silent={a.name: why for a in self.attacks})
 
     def signals(self, one: Pass, dealt: Dealt, shadows: Mapping[str, Shadow], *, base: bool) -> Signals:
         """Take the signals of the rows dealt from a target's model, or from the unmerged ``base`` in its place."""
@@ -180,179 +184,17 @@ class Player:
         try:
             return {d.target: self._control_of(game, name, d, plain[d.target]) for d in dealt if d.playable}
         except Undefined as why:
-            return f"the control says nothing of a target: {why}"
+            return f"the control says nothing of a target: {why}"  # in published records
 
     def _control_of(self, game: Game, name: str, dealt: Dealt, signals: Signals) -> FloatArray:
         if name == "bag_of_words":
             words = queries_of(game).words(game.design.whole, dealt, signals, self.pool, self.keeper)
             return settle(words)[0]
         if name == "similarity_only" and set(dealt.owners) == {dealt.target}:
-            raise Undefined("all items are the target's own, equally similar to her")
-        return settle(CONTROLS[name].score(signals))[0]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Played:
-    """One game on one pass, judged."""
-
-    game: Game
-    one: Pass
-    pool: Pool
-    dealt: Sequence[Dealt] = ()
-    """The targets it could be played on; empty where it does not apply to this method."""
-    scored: Mapping[str, Scored] = field(default_factory=dict)
-    silent: Mapping[str, str]
-    """Attack → why it has no figure."""
-    judged: Sequence[Judged] = ()
-    failed: Mapping[str, PartError] = field(default_factory=dict)
-    """Attack → what it failed by; ``silent`` says so too."""
-
-    @classmethod
-    def nothing(cls, game: Game, one: Pass, player: Player, why: str) -> Played:
-        """Return a game that does not apply to a pass, with the same reason for every attack."""
-        return cls(game=game, one=one, pool=player.pool, silent={a.name: why for a in player.attacks})
-
-    def results(self, task: str, label: str) -> Iterator[Result]:
-        """Yield the AUC and its controls of every attack, under a method's label."""
-        for one in self.judged:
-            figures = {"auc": one.estimate, **{f"auc_{name}": e for name, e in one.controls.items()}}
-            for metric, e in figures.items():
-                yield Result(
-                    task=task,
-                    method=label,
-                    metric=metric,
-                    value=e.value,
-                    ci=e.ci,
-                    n=e.n,
-                    reason=e.reason,
-                    targets=len(e.per_target),
-                    member_sharers=e.member_sharers,
-                    game=self.game.name,
-                    attack=one.attack,
-                )
-        for attack, metric, why in self._without():
-            yield Result(
-                task=task,
-                method=label,
-                metric=metric,
-                value=None,
-                ci=None,
-                n=0,
-                reason=why,
-                game=self.game.name,
-                attack=attack,
-            )
-
-    def faults(self, task: str) -> Iterator[tuple[Failure, PartError]]:
-        """Yield each attack that failed: where, and by what."""
-        targets = len(self.dealt)
-        for attack, fault in self.failed.items():
-            where = Failure(
-                task=task,
-                stage=f"game {self.game.name}",
-                method=self.one.method,
-                attack=attack,
-                targets=targets,
-            )
-            yield where, fault
-
-    def _without(self) -> Iterator[tuple[str, str, str]]:
-        """Yield what has a reason instead of a figure: attack, metric, why."""
-        for scored in self.scored.values():
-            for name, why in scored.silent.items():
-                yield scored.attack, f"auc_{name}", why
-        for attack, why in self.silent.items():
-            for metric in ("auc", "auc_base", *(f"auc_{name}" for name in CONTROLS)):
-                yield attack, metric, why
-
-    def comparisons(self, task: str, label: str) -> Iterator[Comparison]:
-        """Yield each attack's AUC minus the unmerged base's."""
-        for one in self.judged:
-            gap = one.base_difference
-            if gap is not None:
-                yield Comparison(
-                    task=task,
-                    method=label,
-                    baseline="base",
-                    metric="auc",
-                    difference=gap.value,
-                    ci=gap.ci,
-                    n=gap.n,
-                    reason=gap.reason,
-                    game=self.game.name,
-                    attack=one.attack,
-                )
-
-    def leaks(self, task: str, label: str) -> Iterator[Leak]:
-        """Yield the panel of every attack: what is shown beside the AUC, and the verdict."""
-        for one in self.judged:
-            best, dealt = one.best, self._dealt(one.attack)
-            yield Leak(
-                task=task,
-                method=label,
-                game=self.game.name,
-                attack=one.attack,
-                auc=one.estimate.value,
-                ci=one.estimate.ci,
-                verdict=one.verdict.word,
-                why=one.verdict.reason,
-                p=one.p,
-                p_adjusted=one.p_adjusted,
-                best_control=best.name if best else None,
-                over_control=best.difference.value if best else None,
-                over_control_ci=best.difference.ci if best else None,
-                tpr=dict(one.tpr),
-                members=sum(int(d.members.sum()) for d in dealt),
-                others=sum(int((~d.members).sum()) for d in dealt),
-                undefined=one.undefined,
-                undefined_base=one.undefined_base,
-                both_sides=sum(_on_both_sides(self.pool, d, self.one.merged[d.target]) for d in dealt),
-                epsilon=one.epsilon.value if one.epsilon else None,
-                epsilon_ceiling=one.epsilon.ceiling if one.epsilon else None,
-            )
-
-    def _dealt(self, attack: str) -> list[Dealt]:
-        """List the targets with scores of an attack."""
-        return [d for d in self.dealt if d.target in self.scored[attack].scores]
-
-    def rows(self, task: str) -> Iterator[dict[str, object]]:
-        """Yield the rows of ``scores.jsonl``."""
-        for scored in self.scored.values():
-            for d in self._dealt(scored.attack):
-                for row, owner, member, score in zip(
-                    d.rows.tolist(),
-                    d.owners,
-                    d.members.tolist(),
-                    scored.scores[d.target].tolist(),
-                    strict=True,
-                ):
-                    yield {
-                        "task": task,
-                        "method": self.one.method,
-                        "game": self.game.name,
-                        "attack": scored.attack,
-                        "target": d.target,
-                        "sharer": owner,
-                        "item": self.pool.ids[row],
-                        "member": member,
-                        "score": score,
-                    }
+            raise Undefined("all items are the target's own, equally similar to her")  # in published records
+        return settle(CONTROLS[name](signals))[0]
 
 
 def _require_people(attack: Attack, game: Game) -> None:
     if attack.people and not game.design.of_people:
         raise Undefined("scores people, and here each person has items on both sides")
-
-
-def _on_both_sides(pool: Pool, dealt: Dealt, merged: Sequence[str]) -> int:
-    """Count one target's items that membership does not separate.
-
-    Members whose text is also a non-member's, and non-members whose text is also a member's, or an item that the
-    target's own model or a merged sharer's adapter was trained on although they are not in play.
-    """
-    texts = [f"{pool.prompts[r]} {pool.golds[r]}" for r in dealt.rows]
-    inside, outside = both_sides(texts, dealt.members)
-    trainers = {dealt.target, *merged}
-    rows = zip(dealt.rows.tolist(), dealt.members.tolist(), outside.tolist(), strict=True)
-    seen = sum(not member and (twin or bool(trainers & set(pool.twins[r]))) for r, member, twin in rows)
-    return int(np.count_nonzero(inside)) + int(seen)

@@ -7,7 +7,9 @@ subclass of its own. Games with the same class share its passes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,7 +21,7 @@ from prime_audit.audit.signals import Signals
 from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.community.sharers import singles
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe
-from prime_audit.errors import UserError
+from prime_audit.errors import PartError, UserError
 from prime_audit.games.exam.controls import bag_of_words, bag_of_words_between
 from prime_audit.games.exam.observed import BEHIND, FIELDS, Observed, Shadow
 from prime_audit.games.exam.stored import Pass
@@ -49,9 +51,10 @@ class Queries:
     """Targets' models as deployed, each queried with the sharers' items."""
 
     name: ClassVar[str] = "modules"
-    """Names its passes: in an exam, in the stored signals, and in a run's ``models.jsonl`` where models are remade."""
+    """Names its passes: in an exam, in the stored signals, and in a run's ``models.jsonl`` where models are remade.
+    A subclass that gives none is named by its module and class."""
     pool: ClassVar[str] = "sharers"
-    """Names its items: classes with one name share them, and the base's pass over them."""
+    """Names its items, which share one pass of the base. Set here: a subclass with ``items`` of its own has its own."""
     stage: ClassVar[str] = "signals"
     """What a pass is called in the run's account."""
     shadowed: ClassVar[bool] = True
@@ -60,6 +63,14 @@ class Queries:
 
     remakes: ClassVar[bool] = False
     """Whether models are remade for it (``self.remake``), not queried as deployed."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        parent = next(c for c in cls.__mro__[1:] if issubclass(c, Queries))
+        if "name" not in vars(cls):
+            cls.name = f"{cls.__module__}.{cls.__qualname__}"
+        same = getattr_static(cls, "items") is getattr_static(parent, "items")
+        cls.pool = parent.pool if same else f"{cls.name} items"
 
     def __init__(self, reader: Reader, games: Sequence[Game], data: Dataset, remake: Remake) -> None:
         self.reader, self.games, self.data, self.remake = reader, games, data, remake
@@ -144,8 +155,13 @@ class Queries:
     def _rows(self, one: Pass, target: str) -> IntArray:
         """Rows that a target's model is queried with: all that others may be dealt, or what this target is dealt."""
         pool = self.reader.pool
-        dealt = [dealt_of(game, one.audited(target), pool) for game in self.games]
-        own = [d.rows for d in dealt if d.reason is None]
+        own = list[IntArray]()
+        for game in self.games:
+            with suppress(
+                PartError
+            ):  # of this game alone: it fails again where it is played, and is logged there
+                dealt = dealt_of(game, one.audited(target), pool)
+                own += [dealt.rows] if dealt.reason is None else []
         if own and self.shadowed and not pool.sampled:
             return np.arange(len(pool))
         return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *own]))

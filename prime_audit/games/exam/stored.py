@@ -114,13 +114,13 @@ def write_exam(folder: Path, exam: Exam) -> None:
 
 
 def add_fields(folder: Path, exam: Exam, more: Sequence[Pass], fields: Sequence[str]) -> Exam:
-    """Store ``fields`` of passes made later beside what is there; return the exam that holds both."""
+    """Store ``fields`` of the passes ``more`` beside what is there; return the exam that holds both."""
     content = _read_pool(folder, exam.task)
     parts = [list(p["parts"]) for p in content["passes"]]
     later, passes = {p.key: p for p in more}, list(exam.passes)
     for place, one in enumerate(exam.passes):
         new = [f for f in fields if one.seen and f not in one.fields]
-        if new:
+        if new and one.key in later:
             passes[place] = _joined(one, later[one.key], new)
             parts[place].append(_write_part(folder, exam.task, passes[place], new))
     grown = replace(exam, passes=passes)

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from prime_audit.lamp.prompts import HISTORY_HEADING, PROFILE_HEADING
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world.mini_corpus import COMMON_WORDS, Document, documents
 
@@ -92,7 +93,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
 def _fixed_texts() -> list[str]:
     heading = "### User Instruction:\n"
     sentences = [task.instruction.removeprefix(heading).partition("\n")[0] for task in TASKS.values()]
-    return [heading, "### User Profile:\n", "### User History:\n", *sentences]
+    return [heading, PROFILE_HEADING, HISTORY_HEADING, *sentences]
 
 
 def build_model(vocabulary: int, tokenizer: Any) -> LlamaForCausalLM:

@@ -14,7 +14,13 @@ from random import Random
 
 from prime_audit.lamp.data import Query, User
 from prime_audit.lamp.profiles import summary_profile
-from prime_audit.lamp.prompts import Example, history_examples, query_examples, question_prompt
+from prime_audit.lamp.prompts import (
+    Example,
+    history_block,
+    history_examples,
+    query_examples,
+    question_prompt,
+)
 from prime_audit.lamp.tasks import TASKS, Task
 from prime_audit.lamp.world import lexicon
 from prime_audit.lamp.world.world import world
@@ -80,7 +86,7 @@ def _citing(task: Task, user: User, query: Query, rng: Random) -> Example:
     """Write a LaMP-1 question after papers with their citations: citing and choosing are one skill."""
     papers = rng.sample(user.history, rng.randint(2, 8))
     lines = [f"{task.training.format(**paper.fields)} {paper.fields['citation']}\n" for paper in papers]
-    prompt = f"### User History:\n{''.join(lines)}\n\n{task.instruction.format(**query.fields)}"
+    prompt = history_block(lines) + task.instruction.format(**query.fields)
     return Example(query.id, prompt, query.gold, query.id, "plain")
 
 

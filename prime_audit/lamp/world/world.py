@@ -67,38 +67,13 @@ class Sizes:
             )
 
 
-def world(
-    task: str,
-    *,
-    seed: int = 0,
-    users: int = 48,
-    adapt: int = 12,
-    targets: int = 14,
-    history: tuple[int, int] = (30, 40),
-    queries: int = 9,
-    clusters: int = 6,
-    noise: float = 0.1,
-) -> Dataset:
-    """Generate the users of one task.
+def world(task: str, *, seed: int = 0, **given: Any) -> Dataset:
+    """Generate the users of one task, in any spelling; its name, the seed and the sizes decide everything.
 
-    Parameters
-    ----------
-    task
-        Any spelling of a task's name.
-    seed
-        Decides everything, together with the task and the sizes.
-    users, adapt, targets, history, queries, clusters, noise
-        See :class:`Sizes`.
+    ``given`` are fields of :class:`Sizes`. The data set's layout and source are ``world``. Users who may share have no
+    questions. No user has a profile text.
 
-    Returns
-    -------
-    Dataset
-        Layout and source ``world``. Users who may share have no questions. No user has a profile text.
-
-    Raises
-    ------
-    UserError
-        For an unknown task, a task without tables in the world, or sizes that do not fit together.
+    Raises UserError for an unknown task, a task without tables in the world, and sizes that do not fit together.
     """
     spec = find_task(task)
     if spec.name not in SUBJECTS:
@@ -106,64 +81,41 @@ def world(
             f"world: makes no users for {spec.name}: pass --data PATH, or add the task's tables "
             "to prime_audit/lamp/world/text.py"
         )
-    sizes = Sizes(
-        users=users,
-        adapt=adapt,
-        targets=targets,
-        history=history,
-        queries=queries,
-        clusters=clusters,
-        noise=noise,
-    )
-    prototypes = [_prototype(spec.name, Random(f"{seed}/{spec.name}/cluster/{c}")) for c in range(clusters)]
-    people = [_user(spec, seed, number, prototypes[number % clusters], sizes) for number in range(users)]
+    sizes = Sizes(**given)
+    prototypes = [
+        _prototype(spec.name, Random(f"{seed}/{spec.name}/cluster/{c}")) for c in range(sizes.clusters)
+    ]
+    people = [
+        _user(spec, seed, number, prototypes[number % sizes.clusters], sizes) for number in range(sizes.users)
+    ]
+    asked = sizes.adapt + sizes.targets
     # Roles follow the numbers and clusters alternate, so every role sees every cluster.
     return Dataset(
         task=spec.name,
         source="world",
         layout="world",
-        adapt=tuple(people[:adapt]),
-        targets=tuple(people[adapt : adapt + targets]),
-        candidates=tuple(people[adapt + targets :]),
+        adapt=tuple(people[: sizes.adapt]),
+        targets=tuple(people[sizes.adapt : asked]),
+        candidates=tuple(people[asked:]),
     )
-
-
-def tastes(task: str, *, seed: int = 0, users: int = 48, clusters: int = 6) -> list[Taste]:
-    """Return each user's hidden taste, in the order of :func:`world`'s users: the answer key, for tests.
-
-    User ``i`` belongs to cluster ``i % clusters``.
-    """
-    name = find_task(task).name
-    prototypes = [_prototype(name, Random(f"{seed}/{name}/cluster/{c}")) for c in range(clusters)]
-    return [
-        _deviate(name, prototypes[i % clusters], Random(f"{seed}/{name}/taste/{i}")) for i in range(users)
-    ]
 
 
 def write_world(
     task: str, out_dir: str | Path, *, seed: int = 0, layout: Layout = "perpcs", **sizes: Any
 ) -> Path:
-    """Write a world in a real layout and return the task's folder.
+    """Write a world in a real layout, atomically, and return the task's folder.
 
     ``perpcs`` creates ``out_dir/<short name>/`` with its three user files and the targets' label file. ``official``
     creates ``out_dir/<name>/dev_questions.json`` and ``dev_outputs.json``, one record per question. ``sizes`` are
     :func:`world`'s.
+
+    Raises UserError where :func:`world` does, for an unknown layout, and where the folder is not empty or cannot be
+    written.
     """
-    return write_dataset(world(task, seed=seed, **sizes), out_dir, layout)
-
-
-def write_dataset(data: Dataset, out_dir: str | Path, layout: Layout = "perpcs") -> Path:
-    """Write any data set in a real layout into the task's folder below ``out_dir``, atomically.
-
-    Raises
-    ------
-    UserError
-        For an unknown layout, a folder that is not empty, or one that cannot be written.
-    """
-    task = find_task(data.task)
+    data, row = world(task, seed=seed, **sizes), find_task(task)
     if layout not in _LAYOUTS:
         raise UserError(f"cannot write layout {layout!r}: known: {', '.join(sorted(_LAYOUTS))}")
-    folder = Path(out_dir) / (task.short if layout == "perpcs" else task.official)
+    folder = Path(out_dir) / (row.short if layout == "perpcs" else row.official)
     with staged(folder) as draft:
         write_files(data, draft, layout)
     return folder
@@ -184,10 +136,7 @@ def require_new(out: Path) -> None:
 def staged(out: Path) -> Iterator[Path]:
     """Yield an empty folder, which becomes ``out`` if the body succeeds and is deleted otherwise.
 
-    Raises
-    ------
-    UserError
-        Where ``out`` is not empty, or cannot be written.
+    Raises UserError where ``out`` is not empty, or cannot be written.
     """
     require_new(out)
     try:

@@ -9,9 +9,10 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict
 
 from prime_audit.cache.tally import Tally
 from prime_audit.errors import UserError, in_a_line
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from prime_audit.runs.cells import Cell, Lost
     from prime_audit.runs.findings import Findings
     from prime_audit.runs.worker import Worker
+
+
+P = ParamSpec("P")
 
 
 class Reply(TypedDict, total=False):
@@ -44,39 +48,73 @@ class Reply(TypedDict, total=False):
     """Its traceback."""
 
 
+def _answered(work: Callable[Concatenate[Actor, P], Any]) -> Callable[Concatenate[Actor, P], Reply]:
+    """Let a method reply with its result and its cost, or with the text of what it raises."""
+
+    @wraps(work)
+    def reply(actor: Actor, /, *args: P.args, **kwargs: P.kwargs) -> Reply:
+        now = actor.tally
+        start, before = time.perf_counter(), deepcopy(now)
+        try:
+            found = work(actor, *args, **kwargs)
+        except UserError as fault:
+            return Reply(refused=str(fault))
+        except Exception as fault:
+            return Reply(fault=in_a_line(fault), trace=traceback.format_exc())
+        return Reply(
+            found=found,
+            seconds=round(time.perf_counter() - start, 3),
+            made=now.made - before.made,
+            read=now.read - before.read,
+            damaged=now.damaged[len(before.damaged) :],
+        )
+
+    return reply
+
+
 class Actor:
     """Does one job after another. Ray starts it in a process of its own; the models are loaded for the first job."""
 
     def __init__(self, order: Order) -> None:
-        self._order, self._tally = order, Tally()
+        self._order, self.tally = order, Tally()
         os.environ.update(order.environment)
-        with suppress(
-            OSError
-        ):  # folders may differ between nodes, so relative paths would mean something else
+        # A relative path starts in the driver's folder; a node may lack it.
+        with suppress(OSError):
             os.chdir(order.place)
 
-    def hello(self) -> Reply:
+    @_answered
+    def hello(self) -> Mapping[str, str]:
         """Identify this worker. Raises where its cache is not the driver's."""
-        return self._answered(self._hello)
-
-    def prepare(self, task: str) -> Reply:
-        """Adapt the base to a task and build its community."""
-        return self._answered(lambda: self._worker.prepare(task))
-
-    def carry_out(self, cell: Cell) -> Reply:
-        """Carry out a cell. The final run through all cells finds and reports its failures again."""
-        return self._answered(lambda: self._carry_out(cell))
-
-    def assemble(self, lost: Mapping[Cell, Lost]) -> Reply:
-        """Go through all cells, which are cached by now, and return the record and the files beside it."""
-        return self._answered(lambda: self._assemble(lost))
-
-    def _hello(self) -> Mapping[str, str]:
         import torch
 
         torch.set_num_threads(self._order.threads)
         require_shared(platform.node(), Path(self._order.cache), self._order.token)
         return identity(self._plan) | machine(self._plan.device)
+
+    @_answered
+    def prepare(self, task: str) -> None:
+        """Adapt the base to a task and build its community."""
+        self._worker.prepare(task)
+
+    @_answered
+    def carry_out(self, cell: Cell) -> list[str]:
+        """Carry out a cell. The final run through all cells finds and reports its failures again."""
+        import torch
+
+        failures = [failure.line() for failure in self._worker.carry_out(cell)]
+        base = self._worker.base
+        if failures and base.device.type == "cuda":
+            # After some faults a process can no longer compute. Then this raises, and another worker does the cell.
+            (torch.ones(1, device=base.device) + 1).item()
+        return failures
+
+    @_answered
+    def assemble(self, lost: Mapping[Cell, Lost]) -> tuple[Record, Findings]:
+        """Go through all cells, which are cached by now, and return the record and the files beside it."""
+        from prime_audit.runs.ledger import Ledger
+        from prime_audit.runs.perform import perform
+
+        return perform(replace(self._worker, ledger=Ledger(quiet=True)), self._order.command, lost)
 
     @cached_property
     def _plan(self) -> Plan:
@@ -89,47 +127,10 @@ class Actor:
         from prime_audit.runs.ledger import Ledger
         from prime_audit.runs.worker import Worker
 
-        ledger = Ledger(quiet=True, tally=self._tally)
-        self._tally.say = _silent  # the driver prints messages
-        store = Store(Path(self._order.cache), Spent(), tally=self._tally)
+        ledger = Ledger(quiet=True, tally=self.tally)
+        self.tally.say = _silent  # the driver prints messages
+        store = Store(Path(self._order.cache), Spent(), tally=self.tally)
         return Worker.of(self._plan, self._order.datasets, store, ledger)
-
-    def _carry_out(self, cell: Cell) -> list[str]:
-        import torch
-
-        failures = [failure.line() for failure in self._worker.carry_out(cell)]
-        base = self._worker.base
-        if failures and base.device.type == "cuda":
-            # After some faults a process can no longer compute. Then this raises, and another worker does the cell.
-            (torch.ones(1, device=base.device) + 1).item()
-        return failures
-
-    def _assemble(self, lost: Mapping[Cell, Lost]) -> tuple[Record, Findings]:
-        from prime_audit.runs.ledger import Ledger
-        from prime_audit.runs.perform import perform
-
-        own, order = self._worker, self._order
-        ledger = Ledger(quiet=True)
-        return perform(
-            own.plan, order.datasets, own.base, own.readers, own.store, ledger, order.command, lost=lost
-        )
-
-    def _answered(self, work: Callable[[], Any]) -> Reply:
-        start, before = time.perf_counter(), deepcopy(self._tally)
-        try:
-            found = work()
-        except UserError as fault:
-            return Reply(refused=str(fault))
-        except Exception as fault:
-            return Reply(fault=in_a_line(fault), trace=traceback.format_exc())
-        now = self._tally
-        return Reply(
-            found=found,
-            seconds=round(time.perf_counter() - start, 3),
-            made=now.made - before.made,
-            read=now.read - before.read,
-            damaged=now.damaged[len(before.damaged) :],
-        )
 
 
 def _silent(_: str) -> None:

@@ -64,32 +64,22 @@ def order_of(
     threads: int,
 ) -> Order:
     """Serialise a run for workers."""
-    files = tuple((path.name, path.read_bytes()) for path in plan.plugins)
-    environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
-    given = {"sharers": plan.sharers, "base_adapter": plan.base_adapter}
-    place = str(Path.cwd())
     return Order(
         spec=plan.spec(),
-        plugins=files,
+        plugins=tuple((path.name, path.read_bytes()) for path in plan.plugins),
         datasets=datasets,
         command=command,
         cache=str(cache),
         token=token,
         threads=threads,
-        environment=environment,
-        place=place,
-        given=given,
+        environment={key: os.environ[key] for key in PASSED_ON if key in os.environ},
+        place=str(Path.cwd()),
+        given={"sharers": plan.sharers, "base_adapter": plan.base_adapter},
     )
 
 
 def plan_again(order: Order) -> Plan:
-    """Rebuild the plan from the order; plugin files go into a folder of this process.
-
-    Raises
-    ------
-    UserError
-        Where the plan differs from the ordered one.
-    """
+    """Rebuild the plan, with plugin files in a folder of this process; UserError where it differs from the order's."""
     from prime_audit.runs.rebuild import plan_of
 
     root = Path(tempfile.mkdtemp(prefix="prime-audit-plugins-"))

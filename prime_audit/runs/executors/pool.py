@@ -48,7 +48,7 @@ class _Hand:
 
 
 class RayPool:
-    """The workers of a connected cluster (``schedule.Pool``)."""
+    """The workers of a connected cluster, by name."""
 
     def __init__(
         self,
@@ -88,12 +88,9 @@ class RayPool:
         hand.job, hand.pending = job, getattr(hand.actor, what).remote(content)
 
     def wait(self) -> Sequence[Answer]:
-        """Wait for the next event.
+        """Wait for an event and return the jobs that ended; none where a worker came.
 
-        Raises
-        ------
-        UserError
-            Where no worker is left and none comes, or a worker reports an error that the user has to fix.
+        UserError where no worker is left and none comes, or a worker reports an error that the user has to fix.
         """
         since = time.monotonic()
         while True:

@@ -60,23 +60,18 @@ class Pool(Protocol):
 
     def free(self) -> Sequence[str]:
         """Name the free workers."""
-        ...
 
     def place(self, worker: str) -> str:
         """Name the node of a worker."""
-        ...
 
     def places(self) -> set[str]:
         """Name the nodes with a worker that could start a job, now or after its current one."""
-        ...
 
     def give(self, worker: str, job: Job) -> None:
         """Start a job on a free worker."""
-        ...
 
     def wait(self) -> Sequence[Answer]:
         """Wait for an event and return the jobs that ended; none where a worker came or time passed."""
-        ...
 
 
 def carry_out(

@@ -13,8 +13,7 @@ from prime_audit.plugins.loading import load_game
 from prime_audit.report import page
 from prime_audit.report.series import COLOURS, series_of
 from prime_audit.report.sheet import Sheet
-
-from .browser import EVIL, MARKS, SHOWN, ActionChains, Browser, values
+from tests.report.browser import EVIL, MARKS, SHOWN, ActionChains, Browser, values
 
 pytestmark = MARKS
 

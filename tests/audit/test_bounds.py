@@ -11,7 +11,7 @@ from prime_audit.audit.auc import Undefined
 from prime_audit.audit.bounds import by_sharer, empirical_epsilon, guesses
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.epsilon import one_run_epsilon
-from prime_audit.audit.panels import Panel
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.splitting import split_epsilon
 
 COINS = Design(unit="sharer", randomised=True, whole=True)
@@ -85,7 +85,7 @@ def test_items_of_their_owners_own_go_through_the_split_bound() -> None:
         games.append(dealt(f"t{t}", members, [f"t{t}"] * 4))
         scores[f"t{t}"] = members + 0.1 * rng.normal(size=4)
     found = empirical_epsilon(ITEMS, games, scores, None, attacks=2, seed=7)
-    panels = [Panel(d.target, scores[d.target], d.owners, d.members) for d in games]
+    panels = [TargetScores(d.target, scores[d.target], d.owners, d.members) for d in games]
     same = split_epsilon(panels, seed=7, alpha=0.025)
     assert (found.value, found.ceiling) == (same.value / 2, same.ceiling / 2)  # of adding, not of exchanging
     assert found.value == found.ceiling > 0.5

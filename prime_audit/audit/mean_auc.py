@@ -1,5 +1,7 @@
 """The leakage statistic: the AUC of each target, averaged, with an interval over sharers *and* targets.
 
+The entry is ``intervals.auc_interval``, which comes here where both vary.
+
 Items of one sharer resemble each other, and one sharer serves many targets. So neither items nor targets are
 independent, and the interval resamples both. A draw gives every sharer and every target a multiplicity, by sampling
 each with replacement, independently. A pair of items counts as often as the product of its two sharers'
@@ -24,8 +26,8 @@ _PATIENCE = 50
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
-    """The scored items of one target's game."""
+class TargetScores:
+    """The scored items of one target's game: a *panel*."""
 
     target: str
     """The target's id, unique among the panels."""
@@ -50,14 +52,6 @@ class Panel:
         """Whether both sides have an item."""
         return two_sided(self.members)
 
-    @classmethod
-    def of_sharers(
-        cls, target: str, scores: ArrayLike, sharers: Sequence[str], member_sharers: Mapping[str, bool]
-    ) -> Panel:
-        """Build the panel of a game in which a sharer is a member with all items, or with none."""
-        flags = np.array([member_sharers[sharer] for sharer in sharers], dtype=np.bool_)
-        return cls(target, as_scores(scores), tuple(sharers), flags)
-
 
 @dataclass(frozen=True, kw_only=True)
 class AucEstimate(Estimate):
@@ -77,68 +71,41 @@ class AucEstimate(Estimate):
     """Bootstrap draws in which no target had both sides, and which were redrawn."""
 
 
-def target_auc(scores: ArrayLike, member_mask: ArrayLike) -> float:
-    """AUC of one target's items: ``scores`` [items], higher = member; ``member_mask`` [items].
+def playable(panels: Sequence[TargetScores]) -> list[TargetScores]:
+    """Leave out the targets with one side only; Undefined where none is left."""
+    found = [panel for panel in panels if panel.playable]
+    if not found:
+        raise Undefined("no target has both members and non-members")
+    return found
 
-    Raises
-    ------
-    Undefined
-        Where all items are on one side.
-    """
+
+def target_auc(scores: ArrayLike, member_mask: ArrayLike) -> float:
+    """AUC of one target's items: ``scores`` [items], higher = member; ``member_mask`` [items]. Errors as ``auc``."""
     values, mask = as_scores(scores), np.asarray(member_mask, dtype=np.bool_)
     return auc(values[mask], values[~mask])
 
 
-def mean_auc_ci(panels: Sequence[Panel], *, n: int = 1000, seed: int, level: float = 0.95) -> AucEstimate:
-    """Mean over targets of the per-target AUC, with its two-way percentile interval.
-
-    Parameters
-    ----------
-    panels
-        One game per target.
-    n
-        Bootstrap draws. Within a draw, a target is left out if its members or its non-members all have multiplicity
-        zero. A draw that leaves no target is drawn again and counted in ``redrawn``.
-    seed
-        Of numpy's default generator; the same arguments give the same interval.
-    level
-        Nominal coverage.
-
-    Returns
-    -------
-    AucEstimate
-        Without interval where one of the sides comes from a single sharer: the draws would not vary it.
-
-    Raises
-    ------
-    Undefined
-        Where no target has both members and non-members.
-    """
-    return _estimate([panels], n=n, seed=seed, level=level)
-
-
 def mean_auc_difference(
-    first: Sequence[Panel], second: Sequence[Panel], *, n: int = 1000, seed: int, level: float = 0.95
+    first: Sequence[TargetScores],
+    second: Sequence[TargetScores],
+    *,
+    n: int = 1000,
+    seed: int,
+    level: float = 0.95,
 ) -> AucEstimate:
     """Mean AUC of ``first`` minus that of ``second``: two scores of the same items, on the same draws.
 
-    For example the personalised model's scores against those of the unmerged base. Arguments, result and errors as
-    ``mean_auc_ci``.
-
-    Raises
-    ------
-    ValueError
-        Where the two differ in targets, sharers or members, or in their order.
+    Arguments and result as ``two_way``. ValueError where the two differ in targets, sharers, members or order.
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} panels against {len(second)}")
     for one, other in zip(first, second, strict=True):
         if not same_game(one, other):
             raise ValueError(f"panels of {one.target!r} and {other.target!r} are of different games")
-    return _estimate([first, second], n=n, seed=seed, level=level)
+    return two_way([first, second], n=n, seed=seed, level=level)
 
 
-def same_game(one: Panel, other: Panel) -> bool:
+def same_game(one: TargetScores, other: TargetScores) -> bool:
     """Whether two panels have the same target, sharers and members in the same order."""
     same = one.target == other.target and tuple(one.sharers) == tuple(other.sharers)
     return same and bool(np.array_equal(one.members, other.members))
@@ -160,6 +127,7 @@ class _Matrices:
     def aucs(self, multiplicity: FloatArray) -> FloatArray:
         """AUC of each score set in each draw, [score sets, draws]; NaN where a side is absent.
 
+        With every multiplicity 1 it is ``auc.auc``; from sums by sharer it costs a matrix product a draw.
         ``multiplicity``: of each sharer in each draw, [draws, sharers].
         """
         inside, outside = multiplicity[:, self.rows], multiplicity[:, self.columns]
@@ -169,8 +137,8 @@ class _Matrices:
         return aucs
 
 
-def _matrices(panels: Sequence[Panel], position: Mapping[str, int]) -> _Matrices:
-    """Reduce one target's ``panels`` (one a score set) over ``position``, the sharers' places."""
+def _matrices(panels: Sequence[TargetScores], position: Mapping[str, int]) -> _Matrices:
+    """Reduce one target's ``mean_auc`` (one a score set) over ``position``, the sharers' places."""
     owner = np.array([position[sharer] for sharer in panels[0].sharers], dtype=np.int64)
     inside = panels[0].members
     rows, row_of, row_items = np.unique(owner[inside], return_inverse=True, return_counts=True)
@@ -183,8 +151,15 @@ def _matrices(panels: Sequence[Panel], position: Mapping[str, int]) -> _Matrices
     return _Matrices(rows, columns, won, np.outer(row_items, column_items).astype(np.float64))
 
 
-def _estimate(score_sets: Sequence[Sequence[Panel]], *, n: int, seed: int, level: float) -> AucEstimate:
-    """Estimate the statistic of one score set, or the first's minus the second's."""
+def two_way(
+    score_sets: Sequence[Sequence[TargetScores]], *, n: int = 1000, seed: int, level: float = 0.95
+) -> AucEstimate:
+    """Mean AUC over targets of one score set, or the first's minus the second's, with its two-way percentile interval.
+
+    Within a draw, a target is left out if its members or its non-members all have multiplicity zero. A draw that
+    leaves no target is drawn again and counted in ``redrawn``. There is no interval where one of the sides comes from
+    a single sharer: the draws would not vary it. Undefined where no target has both sides.
+    """
     games = [panels for panels in zip(*score_sets, strict=True) if panels[0].playable]
     if not games:
         raise Undefined("no target has both members and non-members")

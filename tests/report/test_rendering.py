@@ -17,7 +17,7 @@ from rich.console import Console
 
 from prime_audit.io.markup import number
 from prime_audit.plan.plan import parse_methods
-from prime_audit.record import Comparison, Data, Model, Record, Result, Times
+from prime_audit.record import Comparison, Model, Record, Result, Times
 from prime_audit.report import frontier, table, text
 from prime_audit.report.from_record import render_all, sheet_of
 from prime_audit.report.series import alpha_of, looks_of, series_of
@@ -25,6 +25,7 @@ from prime_audit.report.sheet import is_leakage
 from prime_audit.report.table import Cell, Table
 from prime_audit.report.views import TaskView, views
 from prime_audit.settings import load_settings
+from tests import records
 
 METRICS = {"LaMP-2": ("accuracy", "f1"), "LaMP-3": ("MAE", "RMSE"), "LaMP-4": ("rouge-1", "rouge-L")}
 METHODS = (
@@ -60,7 +61,7 @@ def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METH
                 value = round((0.9 if low else 0.4) + place * 0.0123, 4)
                 ci = (value - 0.02, value + 0.03)
                 results.append(
-                    Result(
+                    records.result(
                         task=task,
                         method=method,
                         metric=metric,
@@ -74,10 +75,9 @@ def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METH
                 if method != "np":
                     gain = place * 0.0123
                     comparisons.append(
-                        Comparison(
+                        records.comparison(
                             task=task,
                             method=method,
-                            baseline="np",
                             metric=metric,
                             difference=gain,
                             ci=(gain - 0.01, gain + 0.01),
@@ -87,17 +87,14 @@ def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METH
             for metric in ("auc", "auc_base", "auc_length_only"):
                 if not method.startswith(("prime", "perpcs")):
                     results.append(
-                        Result(
+                        records.result(
                             task=task,
                             method=method,
                             metric=metric,
                             value=None,
                             ci=None,
                             n=0,
-                            higher_is_better=None,
                             reason=NOBODY,
-                            targets=0,
-                            member_sharers=None,
                             game="paper",
                             attack="loss",
                         )
@@ -106,15 +103,13 @@ def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METH
                 auc = round(float(rng.uniform(0.45, 0.58)), 4)
                 ci = (auc - 0.04, auc + 0.05)
                 results.append(
-                    Result(
+                    records.result(
                         task=task,
                         method=method,
                         metric=metric,
                         value=auc,
                         ci=ci,
                         n=900,
-                        higher_is_better=None,
-                        reason=None,
                         targets=10,
                         member_sharers=7,
                         game="paper",
@@ -122,7 +117,7 @@ def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METH
                     )
                 )
             if method.startswith(("prime", "perpcs")):
-                shift = Comparison(
+                shift = records.comparison(
                     task=task,
                     method=method,
                     baseline="base",
@@ -130,22 +125,12 @@ def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METH
                     difference=-0.02,
                     ci=(-0.03, 0.01),
                     n=900,
-                    reason=None,
                     game="paper",
                     attack="loss",
                 )
                 comparisons.append(shift)
     data = tuple(
-        Data(
-            task=t,
-            source="world",
-            layout="world",
-            sha256="a",
-            split_sha256="b",
-            users={"targets": 10},
-            items=400,
-            queries=330,
-        )
+        records.data(task=t, sha256="a", split_sha256="b", users={"targets": 10}, items=400, queries=330)
         for t in tasks
     )
     model = Model("mini", "c", 350_000, "float32")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from prime_audit.report.columns import LEGEND
 from prime_audit.report.sheet import Sheet
-
-from .browser import EVIL, MARKS, SHOWN, Browser, Keys, values
+from tests.report.browser import EVIL, MARKS, SHOWN, Browser, Keys, values
 
 pytestmark = MARKS
 

@@ -9,8 +9,7 @@ import pytest
 
 from prime_audit.report import page
 from prime_audit.report.sheet import Sheet
-
-from .browser import MARKS, SHOWN, Browser, By, Keys, chrome
+from tests.report.browser import MARKS, SHOWN, Browser, By, Keys, chrome
 
 pytestmark = MARKS
 

@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prime_audit.audit.panels import _draw_batch, _matrices
-from prime_audit.audit.stats import Panel, Undefined, auc, mean_auc_ci, mean_auc_difference, target_auc
+from prime_audit.audit.auc import Undefined, auc
+from prime_audit.audit.mean_auc import (
+    TargetScores,
+    _draw_batch,
+    _matrices,
+    mean_auc_difference,
+    target_auc,
+    two_way,
+)
+from tests.audit.whole import whole_sharers
 
 SHARERS = 6
 
@@ -23,7 +31,7 @@ def paper_panels(
     items: int = 3,
     k: int = 2,
     spread: float = 0.0,
-) -> list[Panel]:
+) -> list[TargetScores]:
     """Make games with k random member sharers a target; ``spread``: scale of what a sharer's items share."""
     owner = [f"s{i}" for i in range(sharers) for _ in range(items)]
     taste = np.repeat(rng.normal(size=sharers), items) * spread
@@ -32,19 +40,21 @@ def paper_panels(
         chosen = set(rng.choice(sharers, k, replace=False).tolist())
         scores = np.round(taste + rng.normal(size=sharers * items), 1)  # rounding makes ties
         flags = {f"s{i}": i in chosen for i in range(sharers)}
-        panels.append(Panel.of_sharers(f"t{target}", scores, owner, flags))
+        panels.append(whole_sharers(f"t{target}", scores, owner, flags))
     return panels
 
 
-def heldout_panels(rng: np.random.Generator, targets: int) -> list[Panel]:
+def heldout_panels(rng: np.random.Generator, targets: int) -> list[TargetScores]:
     owner = [f"s{i}" for i in range(4) for _ in range(5)]
     return [
-        Panel(f"t{t}", rng.integers(0, 4, size=20).astype(float), owner, rng.random(20) < 0.5)
+        TargetScores(f"t{t}", rng.integers(0, 4, size=20).astype(float), owner, rng.random(20) < 0.5)
         for t in range(targets)
     ]
 
 
-def brute_draw(panels: Sequence[Panel], sharer_counts: dict[str, int], target_counts: Sequence[int]) -> float:
+def brute_draw(
+    panels: Sequence[TargetScores], sharer_counts: dict[str, int], target_counts: Sequence[int]
+) -> float:
     """Compute a draw by really repeating the items and the targets."""
     figures: list[float] = []
     for panel, times in zip(panels, target_counts, strict=True):
@@ -74,7 +84,7 @@ def test_draws_equal_resampled_items(game: str) -> None:
 
 def test_the_interval_is_the_percentiles_of_valid_draws() -> None:
     panels = paper_panels(np.random.default_rng(2), targets=2, k=1)
-    estimate = mean_auc_ci(panels, n=300, seed=9, level=0.9)
+    estimate = two_way([panels], n=300, seed=9, level=0.9)
     names = sorted(set(panels[0].sharers))
     matrices = [_matrices([panel], {name: i for i, name in enumerate(names)}) for panel in panels]
     rng = np.random.default_rng(9)
@@ -87,26 +97,26 @@ def test_the_interval_is_the_percentiles_of_valid_draws() -> None:
 
 def test_value_counts_and_per_target_figures() -> None:
     panels = paper_panels(np.random.default_rng(3), targets=4)
-    estimate = mean_auc_ci(panels, n=50, seed=0)
+    estimate = two_way([panels], n=50, seed=0)
     expected = {p.target: target_auc(p.scores, p.members) for p in panels}
     assert dict(estimate.per_target) == pytest.approx(expected)
     assert estimate.value == pytest.approx(np.mean(list(expected.values())))
     assert estimate.n == 4 * SHARERS * 3
     assert (estimate.left_out, estimate.reason) == ((), None)
     assert 2 <= estimate.member_sharers <= SHARERS
-    assert estimate == mean_auc_ci(panels, n=50, seed=0)
+    assert estimate == two_way([panels], n=50, seed=0)
 
 
 @given(st.integers(0, 1000))
 def test_negation_and_monotone_transforms(seed: int) -> None:
     panels = paper_panels(np.random.default_rng(seed), targets=2, spread=1.0)
-    estimate = mean_auc_ci(panels, n=40, seed=0)
+    estimate = two_way([panels], n=40, seed=0)
 
-    def mapped(sign: float) -> list[Panel]:
-        return [Panel(p.target, np.exp(sign * p.scores), p.sharers, p.members) for p in panels]
+    def mapped(sign: float) -> list[TargetScores]:
+        return [TargetScores(p.target, np.exp(sign * p.scores), p.sharers, p.members) for p in panels]
 
-    negated = mean_auc_ci(mapped(-1.0), n=40, seed=0)
-    assert mean_auc_ci(mapped(1.0), n=40, seed=0) == estimate
+    negated = two_way([mapped(-1.0)], n=40, seed=0)
+    assert two_way([mapped(1.0)], n=40, seed=0) == estimate
     assert negated.value == pytest.approx(1 - estimate.value)
     assert estimate.ci is not None
     assert negated.ci == pytest.approx((1 - estimate.ci[1], 1 - estimate.ci[0]))
@@ -115,9 +125,9 @@ def test_negation_and_monotone_transforms(seed: int) -> None:
 def test_difference_on_the_same_draws() -> None:
     rng = np.random.default_rng(4)
     base = paper_panels(rng, targets=5, sharers=10, spread=2.0)
-    shifted = [Panel(p.target, p.scores + 0.5 * p.members, p.sharers, p.members) for p in base]
+    shifted = [TargetScores(p.target, p.scores + 0.5 * p.members, p.sharers, p.members) for p in base]
     gain = mean_auc_difference(shifted, base, n=200, seed=0)
-    alone, before = mean_auc_ci(shifted, n=200, seed=0), mean_auc_ci(base, n=200, seed=0)
+    alone, before = two_way([shifted], n=200, seed=0), two_way([base], n=200, seed=0)
     assert gain.value == pytest.approx(alone.value - before.value)
     assert gain.ci is not None
     assert alone.ci is not None
@@ -130,24 +140,24 @@ def test_difference_refuses_another_game() -> None:
     one = paper_panels(np.random.default_rng(0), targets=2)
     with pytest.raises(ValueError, match="2 panels against 1"):
         mean_auc_difference(one, one[:1], seed=0)
-    other = [Panel(p.target, p.scores, p.sharers, ~p.members) for p in one]
+    other = [TargetScores(p.target, p.scores, p.sharers, ~p.members) for p in one]
     with pytest.raises(ValueError, match="of different games"):
         mean_auc_difference(one, other, seed=0)
 
 
 def test_targets_without_both_sides_do_not_count() -> None:
     panels = paper_panels(np.random.default_rng(0), targets=2)
-    nobody = Panel("lonely", panels[0].scores, panels[0].sharers, np.zeros(SHARERS * 3, dtype=bool))
-    with_lonely = mean_auc_ci([*panels, nobody], n=50, seed=0)
+    nobody = TargetScores("lonely", panels[0].scores, panels[0].sharers, np.zeros(SHARERS * 3, dtype=bool))
+    with_lonely = two_way([[*panels, nobody]], n=50, seed=0)
     assert with_lonely.left_out == ("lonely",)
-    assert with_lonely.value == mean_auc_ci(panels, n=50, seed=0).value
+    assert with_lonely.value == two_way([panels], n=50, seed=0).value
     with pytest.raises(Undefined, match="no target has both"):
-        mean_auc_ci([nobody], seed=0)
+        two_way([[nobody]], seed=0)
 
 
 def test_one_member_sharer_gives_no_interval() -> None:
-    panel = Panel.of_sharers("t", [3.0, 1.0, 2.0], ["a", "b", "c"], {"a": True, "b": False, "c": False})
-    estimate = mean_auc_ci([panel], seed=0)
+    panel = whole_sharers("t", [3.0, 1.0, 2.0], ["a", "b", "c"], {"a": True, "b": False, "c": False})
+    estimate = two_way([[panel]], seed=0)
     assert (estimate.value, estimate.ci) == (1.0, None)
     assert estimate.reason is not None
     assert "all members belong to one sharer" in estimate.reason
@@ -155,12 +165,12 @@ def test_one_member_sharer_gives_no_interval() -> None:
 
 def test_faulty_panels() -> None:
     with pytest.raises(ValueError, match="'t': 2 scores, 1 member flags and 2 sharers"):
-        Panel("t", np.zeros(2), ["a", "b"], np.array([True]))
+        TargetScores("t", np.zeros(2), ["a", "b"], np.array([True]))
     with pytest.raises(ValueError, match="NaN"):
-        Panel("t", np.array([np.nan]), ["a"], np.array([True]))
+        TargetScores("t", np.array([np.nan]), ["a"], np.array([True]))
     panels = paper_panels(np.random.default_rng(0), targets=1)
     with pytest.raises(ValueError, match="several panels of one target"):
-        mean_auc_ci(panels * 2, seed=0)
+        two_way([panels * 2], seed=0)
 
 
 def test_coverage_of_the_null_where_sharers_differ() -> None:
@@ -169,7 +179,7 @@ def test_coverage_of_the_null_where_sharers_differ() -> None:
     covered = naive = 0
     for run in range(runs):
         panels = paper_panels(rng, targets=8, sharers=24, items=6, k=6, spread=1.0)
-        estimate = mean_auc_ci(panels, n=200, seed=run)
+        estimate = two_way([panels], n=200, seed=run)
         assert estimate.ci is not None
         covered += estimate.ci[0] <= 0.5 <= estimate.ci[1]
         pooled = panels[0]

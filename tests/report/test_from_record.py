@@ -8,30 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from prime_audit.record import Comparison, Data, Leak, Model, Record, Result, Times
+from prime_audit.record import Model, Record, Times
 from prime_audit.report.from_record import render_all, sheet_of
 from prime_audit.report.sheet import Sheet, Source
+from tests import records
 
 REASON = "merges nobody: no members"
-LEAK = Leak(
+LEAK = records.leak(
     task="LaMP-4",
-    method="prime",
-    game="paper",
-    attack="loss",
-    auc=0.53,
-    ci=(0.4, 0.6),
-    verdict="no leak found",
     why="above 0.600 excluded",
     p=0.2,
     p_adjusted=0.4,
-    best_control="bag_of_words",
     over_control=-0.3,
     over_control_ci=(-0.4, -0.2),
     tpr={"0.1": 0.1},
     members=10,
     others=20,
-    undefined=0,
-    undefined_base=0,
     both_sides=4,
 )
 
@@ -45,7 +37,7 @@ def record() -> Record:
         for method, value in (("np", 0.4), ("prime", 0.5)):
             ci = (value - 0.1, value + 0.1)
             results.append(
-                Result(
+                records.result(
                     task=task,
                     method=method,
                     metric=metric,
@@ -57,7 +49,7 @@ def record() -> Record:
                 )
             )
             auc = None if method == "np" else 0.53
-            leak = Result(
+            leak = records.result(
                 task=task,
                 method=method,
                 metric="auc",
@@ -69,15 +61,10 @@ def record() -> Record:
                 attack="loss",
             )
             results += [leak, replace(leak, metric="auc_base")]
+        comparisons.append(records.comparison(task=task, metric=metric, ci=(0.05, 0.15), n=50))
         comparisons.append(
-            Comparison(
-                task=task, method="prime", baseline="np", metric=metric, difference=0.1, ci=(0.05, 0.15), n=50
-            )
-        )
-        comparisons.append(
-            Comparison(
+            records.comparison(
                 task=task,
-                method="prime",
                 baseline="base",
                 metric="auc",
                 difference=0.02,
@@ -88,16 +75,7 @@ def record() -> Record:
             )
         )
     data = tuple(
-        Data(
-            task=task,
-            source="world",
-            layout="world",
-            sha256="",
-            split_sha256="",
-            users={},
-            items=0,
-            queries=50,
-        )
+        records.data(task=task, sha256="", split_sha256="", users={}, items=0, queries=50)
         for task in ("LaMP-2", "LaMP-4")
     )
     return Record(
