@@ -22,6 +22,7 @@ from prime_audit.engine.rules import RULES
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.options import OPTIONS, keywords_of
 from prime_audit.plugins.loading import available, load_attack, load_game, load_method
+from prime_audit.report.columns import PANEL
 from prime_audit.settings import load_settings, presets
 from prime_audit.studies.catalog import STUDIES
 
@@ -207,6 +208,11 @@ def _type(field: Mapping[str, Any]) -> str:
     return str(field.get("type", "any"))
 
 
+def panel() -> str:
+    """Write the table of a control panel's columns."""
+    return _table(("Column", "Meaning"), [(f"`{c.name}`", c.help) for c in PANEL if c.help])
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
@@ -229,4 +235,5 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "studies": studies,
     "settings": settings,
     "record": record,
+    "panel": panel,
 }

@@ -12,11 +12,11 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin
 
-from prime_audit.errors import UserError
+from prime_audit.errors import UserError, unknown
 
 SCHEMA = "prime-audit/record/1"
 FAILED = "failed: "
@@ -27,7 +27,10 @@ _LARGEST = 10**18
 
 
 def failed(reason: str | None) -> bool:
-    """Whether a figure's reason says that computing it failed, not that it does not apply."""
+    """Whether a figure's reason says that computing it failed, not that it does not apply.
+
+    The format has no field for this: the prefix of the reason is the format, and old records have it.
+    """
     return reason is not None and reason.startswith(FAILED)
 
 
@@ -344,27 +347,36 @@ def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> 
             f"{where} has format {theirs}, but this prime-audit reads {version}: install a newer version"
         )
     try:
-        record = _build(Record, content, where)
+        record = built(Record, content, where)
         _require_coherent(record, where)
     except ValueError as fault:
         raise UserError(f"{fault}; the record is damaged: rerun the command") from None
     return record
 
 
-def _build(cls: type[_T], content: Any, where: str) -> _T:
-    """Build dataclass ``cls`` from its JSON form. Raises ValueError naming the wrong entry."""
+def built(
+    cls: type[_T], content: Any, where: str, *, strict: bool = False, given: Mapping[str, Any] | None = None
+) -> _T:
+    """Build dataclass ``cls``, and those in it, from plain data (JSON or TOML); ``where`` names its place in messages.
+
+    ``strict``: an entry that is no field is an error, else it is ignored. ``given``: values of fields that are not in
+    ``content``. Raises ValueError naming an entry that is missing, unknown or of another type.
+    """
     if not isinstance(content, Mapping):
         raise ValueError(f"{where}: expected an object")
-    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable, whatever its objects are
+    hints, given = _hints(cls), given or {}  # type: ignore[arg-type]  # a class is hashable, whatever its objects are
+    names = [name for name in hints if name not in given]
+    if strict and (others := [key for key in content if key not in names]):
+        raise ValueError(f"{where}: {unknown('entry', others[0], names)}")
     values = {
-        f.name: _convert(hints[f.name], content[f.name], f"{where}: {f.name}")
-        for f in fields(cls)  # type: ignore[arg-type]
-        if f.name in content
+        name: _convert(hints[name], content[name], f"{where}: {name}", strict)
+        for name in names
+        if name in content
     }
     try:
-        return cls(**values)
+        return cls(**values, **given)
     except TypeError:
-        lacking = [f.name for f in fields(cls) if f.name not in content]  # type: ignore[arg-type]
+        lacking = [name for name in names if name not in content]
         raise ValueError(f"{where}: missing {', '.join(lacking)}") from None
 
 
@@ -374,7 +386,7 @@ def _hints(cls: type[Any]) -> Mapping[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _convert(hint: Any, content: Any, where: str) -> Any:
+def _convert(hint: Any, content: Any, where: str, strict: bool) -> Any:
     """Convert JSON ``content`` to a field's type ``hint``."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
@@ -382,17 +394,20 @@ def _convert(hint: Any, content: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         if content is None and type(None) in arguments:
             return None
-        return _convert(next(a for a in arguments if a is not type(None)), content, where)
+        return _convert(next(a for a in arguments if a is not type(None)), content, where, strict)
     if is_dataclass(hint):
-        return _build(typing.cast("type[Any]", hint), content, where)
+        return built(typing.cast("type[Any]", hint), content, where, strict=strict)
     if origin is tuple and isinstance(content, list):
         inner = arguments[:1] * len(content) if arguments[-1] is Ellipsis else arguments
         if len(inner) == len(content):
             return tuple(
-                _convert(a, c, f"{where}[{i}]") for i, (a, c) in enumerate(zip(inner, content, strict=True))
+                _convert(a, c, f"{where}[{i}]", strict)
+                for i, (a, c) in enumerate(zip(inner, content, strict=True))
             )
     elif origin is not None and origin is not tuple and isinstance(content, Mapping):
-        return {key: _convert(arguments[1], value, f"{where}.{key}") for key, value in content.items()}
+        return {
+            key: _convert(arguments[1], value, f"{where}.{key}", strict) for key, value in content.items()
+        }
     elif hint is float and isinstance(content, int | float) and not isinstance(content, bool):
         if abs(content) <= sys.float_info.max:
             return float(content)
@@ -406,7 +421,7 @@ def _convert(hint: Any, content: Any, where: str) -> Any:
 def _start(content: Any) -> str:
     """Show the start of a value, however deep it is."""
     try:
-        return json.dumps(content)[:40]
+        return json.dumps(content, default=str)[:40]
     except RecursionError:
         return f"a deeply nested {type(content).__name__}"
 

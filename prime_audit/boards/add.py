@@ -19,10 +19,7 @@ from prime_audit.report.sheet import Sheet
 def add(run: Path, board: Board, methods: tuple[str, ...] = ()) -> list[Path]:
     """File a run's methods (all, or those named) on a board; return the records that are new.
 
-    Raises
-    ------
-    UserError
-        If the board refuses one of them; then nothing is filed.
+    Raises UserError if the board refuses one of them; then nothing is filed.
     """
     if board.kind != "measured":
         raise UserError(f"leaderboard {board.name} has reported figures: file runs on a measured board")

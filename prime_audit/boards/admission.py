@@ -16,7 +16,7 @@ from prime_audit.plugins.loading import KINDS, available
 from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.settings import load_settings
 
-_OURS = ("prime_audit.", "prime_attacks.", "prime_baselines.")
+_OURS = {"prime_audit", "prime_attacks", "prime_baselines"}
 _MAY_DIFFER = {
     *("methods", "against", "seed", "plugins", "device"),
     # Compared otherwise: by what the board requires, the data's hashes, the model's weights and number format.
@@ -41,12 +41,9 @@ Fault = Iterator[str]
 def require_admissible(board: Board, filed: Sequence[Filed]) -> None:
     """Refuse the first record that this board cannot take, by itself or beside the others.
 
-    Raises
-    ------
-    UserError
-        For a dirty or limited run, a run with failures, an older version of a plugin, a figure that is not a number, a
-        TPR finer than the data allow, a direction that differs from the column's, or questions or splits that differ
-        within a column.
+    Raises UserError for a dirty or limited run, a run with failures, an older version of a plugin, a figure that is
+    not a number, a TPR finer than the data allow, a direction that differs from the column's, or questions or
+    splits that differ within a column.
     """
     for one in filed:
         for fault in _faults(board, one.record):
@@ -134,7 +131,7 @@ def _stale(record: Record) -> Fault:
     for name, told in record.plugins.items():
         kind, _, plugin = name.partition(" ")
         listed = next((available(known).get(plugin) for known in KINDS if known == kind), None)
-        if listed is None or not str(told.get("origin")).startswith(_OURS):
+        if listed is None or str(told.get("origin")).partition(".")[0] not in _OURS:
             continue  # a third party's: what is installed here must not decide whether a board is valid
         if told.get("version") != (now := listed.version):
             yield f"{name} has version {told.get('version')}, now it is {now}: a stale run; run it again"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from prime_audit.boards.entries import flat, object_in, read_object
+from prime_audit.boards.entries import entry, read_object
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE, MethodSpec, parse_methods
@@ -22,7 +22,6 @@ MARKS = ("bold", "underline")
 DECIMALS = 3
 """Decimals of every printed cell; a cell covers all numbers that round to it."""
 _TEXTS = ("table", "row", "column", "task", "metric", "method")
-_KEYS = (*_TEXTS, "variant", "value", "stderr", "mark", "reading")
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Cell:
     """One of the task's metrics, or auc."""
     method: str
     """prime-audit's label."""
-    value: float | None
+    value: float | None = None
     """As printed; None if it could not be read, and then ``reading`` says why."""
     variant: str | None = None
     """What distinguishes it from the label's own cell: other profiles, a mean of runs."""
@@ -167,51 +166,44 @@ def _in_force(label: str, task: str) -> tuple[tuple[str, tuple[tuple[str, Any], 
 def read_cells(path: Path) -> Reported:
     """Read ``path`` (a ``cells.json``).
 
-    Raises
-    ------
-    UserError
-        If the file is missing or broken, or a row cannot be a cell; it names the row, counted from 1.
+    Raises UserError if the file is missing or broken, or a row cannot be a cell; it names the row, counted from 1.
     """
     content = read_object(path, SCHEMA)
-    publication = flat(Publication, content.get("publication"), f"{path}: publication")
-    tables = {
-        name: flat(Table, entry, f"{path}: table {name}")
-        for name, entry in object_in(content.get("tables"), f"{path}: tables").items()
-    }
-    rows = content.get("cells")
+    publication = entry(Publication, content.get("publication"), f"{path}: publication")
+    tables, rows = content.get("tables"), content.get("cells")
+    if not isinstance(tables, dict):
+        raise UserError(f"{path}: tables is not a JSON object; fix it")
+    known = {name: entry(Table, own, f"{path}: table {name}") for name, own in tables.items()}
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{path}: has no cells; add a list of rows")
     cells: list[Cell] = []
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
-        cell = _cell(row, tables, f"{path}: row {number}")
+        cell = _cell(row, known, f"{path}: row {number}")
         if (first := seen.setdefault(cell.source, number)) != number:
             raise UserError(f"{path}: row {number}: {cell.source} is in row {first} already; drop one")
         cells.append(cell)
-    return Reported(path, publication, tables, tuple(cells))
+    return Reported(path, publication, known, tuple(cells))
 
 
 def _cell(row: Any, tables: Mapping[str, Table], where: str) -> Cell:
-    for key in object_in(row, where):
-        if key not in _KEYS:
-            raise UserError(f"{where}: {unknown('entry', key, _KEYS)}")
-    for key in (*_TEXTS, "variant", "mark", "reading"):
-        required = key in _TEXTS
-        if not (isinstance(row.get(key), str) and row[key]) and (required or row.get(key) is not None):
-            raise UserError(f"{where}: {key} is not a text; fix it")
-    if row["table"] not in tables:
-        raise UserError(f"{where}: {unknown('table', row['table'], tables)}")
-    if row["task"] not in TASKS:
-        raise UserError(f"{where}: {unknown('task', row['task'], TASKS)}")
-    metrics = (*TASKS[row["task"]].metrics, AUC)
-    if row["metric"] not in metrics:
-        raise UserError(f"{where}: {unknown('metric', row['metric'], metrics)}")
-    if row.get("mark") not in (None, *MARKS):
-        raise UserError(f"{where}: {unknown('mark', row['mark'], MARKS)}")
-    value, stderr = (_number(row.get(key), row["metric"], f"{where}: {key}") for key in ("value", "stderr"))
-    if value is None and not row.get("reading"):
+    cell = entry(Cell, row, where, model="")  # its table names it
+    if empty := next((key for key in _TEXTS if not getattr(cell, key)), None):
+        raise UserError(f"{where}: {empty} is empty; fill it in")
+    if cell.table not in tables:
+        raise UserError(f"{where}: {unknown('table', cell.table, tables)}")
+    if cell.task not in TASKS:
+        raise UserError(f"{where}: {unknown('task', cell.task, TASKS)}")
+    metrics = (*TASKS[cell.task].metrics, AUC)
+    if cell.metric not in metrics:
+        raise UserError(f"{where}: {unknown('metric', cell.metric, metrics)}")
+    if cell.mark not in (None, *MARKS):
+        raise UserError(f"{where}: {unknown('mark', cell.mark, MARKS)}")
+    _require_printed(cell.value, cell.metric, f"{where}: value")
+    _require_printed(cell.stderr, cell.metric, f"{where}: stderr")
+    if cell.value is None and not cell.reading:
         raise UserError(f"{where}: has no value; say in reading why it could not be read")
-    cell = Cell(**{**row, "model": tables[row["table"]].model, "value": value, "stderr": stderr})
+    cell = replace(cell, model=tables[cell.table].model)
     _require_method(cell, where)
     return cell
 
@@ -228,14 +220,10 @@ def _require_method(cell: Cell, where: str) -> None:
         raise UserError(f"{where}: {REFERENCE} merges no adapters and has no AUC; correct the method")
 
 
-def _number(value: Any, metric: str, where: str) -> float | None:
-    if value is None:
-        return None
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise UserError(f"{where} is not a number; fix it")
+def _require_printed(value: float | None, metric: str, where: str) -> None:
+    """Refuse a number that the metric cannot have, or with more decimals than are printed."""
     # Ratings are from 1 to 5, so an error is at most 4.
-    if not 0 <= value <= (4 if metric in ("MAE", "RMSE") else 1):
+    if value is not None and not 0 <= value <= (4 if metric in ("MAE", "RMSE") else 1):
         raise UserError(f"{where} {value:g} is outside the range of {metric}; correct it")
-    if round(value, DECIMALS) != value:
+    if value is not None and round(value, DECIMALS) != value:
         raise UserError(f"{where} {value!r} has more than {DECIMALS} decimals; write it as printed")
-    return float(value)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from prime_audit.boards.cells import AUC, Cell
 from prime_audit.boards.rounding import (
+    Holds,
     Span,
-    Verdict,
     agrees,
     better,
     distance_from_half,
@@ -25,7 +25,7 @@ LIKE = ("table", "task", "metric")
 """What two cells share when they are compared, unless a claim says otherwise."""
 Choice = str | tuple[str, ...]
 """One value of a field, or several."""
-_ORDER = (Verdict.FAILS, Verdict.UNKNOWN, Verdict.ROUNDING, Verdict.HOLDS)
+_ORDER = (Holds.NO, Holds.UNKNOWN, Holds.ROUNDING, Holds.YES)
 """Verdicts, the worst first."""
 
 
@@ -69,7 +69,7 @@ class Pair(NamedTuple):
 class Unit(NamedTuple):
     """One comparison, or row of them, that a claim counts within its group."""
 
-    verdict: Verdict
+    verdict: Holds
     text: str
     pairs: Sequence[Pair] = ()
     group: str = ""
@@ -79,7 +79,7 @@ class Unit(NamedTuple):
 class Finding:
     """What the cells say about a claim."""
 
-    verdict: Verdict
+    verdict: Holds
     stated: str = "–"
     """What is claimed."""
     computed: str = "–"
@@ -130,7 +130,7 @@ class Printed:
         best: dict[Any, Cell] = {}
         for cell in self.cells(table, core=core):
             other = best.setdefault(key(cell, LIKE), cell)
-            if cell.value is None or self.better(Pair(cell, other)) is Verdict.HOLDS:
+            if cell.value is None or self.better(Pair(cell, other)) is Holds.YES:
                 best[key(cell, LIKE)] = cell
         return list(best.values())
 
@@ -145,10 +145,10 @@ class Printed:
         found = [self.beside(after, before, table, **where) for before, after in pairwise(methods)]
         return sorted(chain.from_iterable(found), key=lambda pair: key(pair.ours, LIKE))
 
-    def better(self, pair: Pair) -> Verdict:
+    def better(self, pair: Pair) -> Holds:
         """Decide whether ours is better than theirs."""
         spans = self._spans(pair)
-        return better(*spans, bool(pair.ours.higher_is_better)) if spans else Verdict.UNKNOWN
+        return better(*spans, bool(pair.ours.higher_is_better)) if spans else Holds.UNKNOWN
 
     def gain(self, pair: Pair) -> Span | None:
         """Return the relative improvement of ours over theirs in percent; None if it is not known."""
@@ -181,11 +181,11 @@ class Printed:
         verdicts, against = [], []
         for pair in row:
             verdict = self.better(Pair(*reversed(pair)) if relation is Relation.WORSE else pair)
-            if relation is Relation.NOT_WORSE and verdict is Verdict.ROUNDING:
-                verdict = Verdict.HOLDS
+            if relation is Relation.NOT_WORSE and verdict is Holds.ROUNDING:
+                verdict = Holds.YES
             verdicts.append(verdict)
-            if verdict is not Verdict.HOLDS:
-                against.append(f"{pair}{' (equal as printed)' if verdict is Verdict.ROUNDING else ''}")
+            if verdict is not Holds.YES:
+                against.append(f"{pair}{' (equal as printed)' if verdict is Holds.ROUNDING else ''}")
         group = f"Table {row[0].ours.table} {row[0].ours.task}" if each else ""
         return Unit(_at_least(len(row), verdicts), "; ".join(against), row, group)
 
@@ -195,7 +195,7 @@ class Printed:
         cells, stated = tuple(chain.from_iterable(found)), f"{percent} %"
         if not known:
             against = tuple(map(str, found))
-            return Finding(verdict=Verdict.UNKNOWN, stated=stated, counterexamples=against, cells=cells)
+            return Finding(verdict=Holds.UNKNOWN, stated=stated, counterexamples=against, cells=cells)
         span, pair = max(known, key=lambda one: one[0].mid)
         verdict = agrees(percent, span)
         return Finding(
@@ -203,7 +203,7 @@ class Printed:
             stated=stated,
             computed=f"{float(span.mid):.2f} % ({pair})",
             rounding=f"{float(span.low):.2f} to {float(span.high):.2f} % from numbers that round to these",
-            counterexamples=(str(pair),) if verdict is Verdict.FAILS else (),
+            counterexamples=(str(pair),) if verdict is Holds.NO else (),
             cells=cells,
         )
 
@@ -216,7 +216,7 @@ class Printed:
             if key(both[0].ours, like) == key(both[1].ours, like):
                 first, second = (self.gain(pair) for pair in both)
                 if first is None or second is None:
-                    units.append(Unit(Verdict.UNKNOWN, "; ".join(map(str, both)), both))
+                    units.append(Unit(Holds.UNKNOWN, "; ".join(map(str, both)), both))
                     continue
                 verdict = larger(second, first) if smaller else larger(first, second)
                 spans = zip((first, second), both, strict=True)
@@ -235,12 +235,12 @@ def counted(units: Sequence[Unit], what: str, share: Share | int = Share.ALL) ->
     verdicts, counts, against = [], [], []
     for group, own in groups.items():
         need = share if isinstance(share, int) else len(own) if share is Share.ALL else len(own) // 2 + 1
-        exact = sum(unit.verdict is Verdict.HOLDS for unit in own)
+        exact = sum(unit.verdict is Holds.YES for unit in own)
         verdicts.append(_at_least(need, [unit.verdict for unit in own]))
         counts.append(f"{group}: {exact} of {len(own)}" if group else f"{exact} of {len(own)}")
         if isinstance(share, Share) or exact < need:  # beyond "at least n", a failure contradicts nothing
-            against += [unit.text for unit in own if unit.verdict is not Verdict.HOLDS]
-    ties = sum(unit.verdict is Verdict.ROUNDING for unit in units)
+            against += [unit.text for unit in own if unit.verdict is not Holds.YES]
+    ties = sum(unit.verdict is Holds.ROUNDING for unit in units)
     word = share.value if isinstance(share, Share) else f"at least {share}"
     of = f"in each of {len(groups)} groups" if len(groups) > 1 else f"of {len(units)}"
     return Finding(
@@ -253,11 +253,11 @@ def counted(units: Sequence[Unit], what: str, share: Share | int = Share.ALL) ->
     )
 
 
-def _at_least(need: int, verdicts: Sequence[Verdict]) -> Verdict:
+def _at_least(need: int, verdicts: Sequence[Holds]) -> Holds:
     """Decide whether ``need`` hold: as printed, else within rounding, else if the unreadable ones did."""
     count = 0
     for verdict in _ORDER[:0:-1]:
         count += verdicts.count(verdict)
         if count >= need:
             return verdict
-    return Verdict.FAILS
+    return Holds.NO

@@ -11,9 +11,9 @@ from typing import Any
 from prime_audit.boards.cells import AUC, Cell, read_cells
 from prime_audit.boards.cells import FILE as CELLS
 from prime_audit.boards.checks import Finding, Printed, Reading
-from prime_audit.boards.entries import flat, read_object
+from prime_audit.boards.entries import entry, read_object
 from prime_audit.boards.paper_claims import CHECKS, Check
-from prime_audit.boards.rounding import Verdict
+from prime_audit.boards.rounding import Holds
 from prime_audit.errors import UserError
 from prime_audit.io.markup import markdown_text
 
@@ -50,7 +50,7 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
     rows = read_object(path, SCHEMA).get("claims")
     if not isinstance(rows, list):
         raise UserError(f"{path}: has no claims; add a list of rows")
-    claims = [flat(Claim, row, f"{path}: row {number}") for number, row in enumerate(rows, start=1)]
+    claims = [entry(Claim, row, f"{path}: row {number}") for number, row in enumerate(rows, start=1)]
     ids = [claim.id for claim in claims]
     for number, own in enumerate(ids, start=1):
         if own not in CHECKS or own in ids[: number - 1]:
@@ -63,17 +63,14 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
 def evaluate(claims: Iterable[Claim], cells: tuple[Cell, ...]) -> tuple[ClaimResult, ...]:
     """Recompute every claim, in order; a claim with an AUC in it once for each reading of an AUC.
 
-    Raises
-    ------
-    UserError
-        If cells that a claim needs are missing; the message names the claim.
+    Raises UserError if cells that a claim needs are missing; the message names the claim.
     """
     return tuple(result for claim in claims for result in _evaluated(claim, CHECKS[claim.id], cells))
 
 
 def _evaluated(claim: Claim, check: Check | None, cells: tuple[Cell, ...]) -> list[ClaimResult]:
     if check is None:
-        return [ClaimResult(claim, Finding(verdict=Verdict.UNKNOWN), None)]
+        return [ClaimResult(claim, Finding(verdict=Holds.UNKNOWN), None)]
     try:
         found = check(Printed(cells))
         if not any(cell.metric == AUC for cell in found.cells):
@@ -106,7 +103,7 @@ def claims_json(results: Sequence[ClaimResult]) -> dict[str, Any]:
 
 
 def _counts(results: Sequence[ClaimResult]) -> Mapping[str, int]:
-    return {verdict.value: sum(r.finding.verdict is verdict for r in results) for verdict in Verdict}
+    return {verdict.value: sum(r.finding.verdict is verdict for r in results) for verdict in Holds}
 
 
 def claims_markdown(results: Sequence[ClaimResult]) -> str:
@@ -133,7 +130,7 @@ def _row(r: ClaimResult) -> list[str]:
     found = r.finding
     quote = f"“{markdown_text(r.claim.quote)}” (`{r.claim.id}`)"
     where = markdown_text(r.claim.place) + (f"; {r.reading.value}" if r.reading else "")
-    verdict = f"**{found.verdict.value}**" if found.verdict is Verdict.FAILS else found.verdict.value
+    verdict = f"**{found.verdict.value}**" if found.verdict is Holds.NO else found.verdict.value
     computed = markdown_text(f"{found.computed}; {found.rounding}" if found.rounding else found.computed)
     against = str(len(found.counterexamples) or _NONE)
     return [quote, where, verdict, markdown_text(found.stated), computed, against]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prime_audit.boards.entries import entry
 from prime_audit.errors import UserError, unknown
 from prime_audit.io import intake
 from prime_audit.lamp.tasks import TASKS
@@ -85,63 +85,9 @@ def read_board(folder: Path) -> Board:
         raise UserError(f"{path}: {error.strerror}; a leaderboard is a folder with a {FILE}") from None
     except ValueError as error:
         raise UserError(f"{path} is not TOML ({error}); fix it") from None
-    board = _built(folder, content)
+    board = entry(Board, content, str(path), folder=folder)
     _require_sound(board)
     return board
-
-
-def _built(folder: Path, content: Mapping[str, Any]) -> Board:
-    known = {f.name for f in fields(Board)} - {"folder"}
-    path = folder / FILE
-    for key in content:
-        if key not in known:
-            raise UserError(f"{path}: {unknown('entry', key, known)}")
-    for key in ("name", "title"):
-        if not isinstance(content.get(key), str):
-            raise UserError(f"{path}: has no {key}; write {key} = '…'")
-    lists = ("about", "tasks", "methods", "games", "attacks", "findings", "seeds")
-    for key, kind in {**dict.fromkeys(lists, list), "columns": dict, "run": dict}.items():
-        if key in content and not isinstance(content[key], kind):
-            raise UserError(f"{path}: {key} is not a {kind.__name__}; fix it")
-    _require_elements(path, content)
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-    values["findings"] = tuple(_expected(path, claim) for claim in content.get("findings", ()))
-    return Board(folder=folder, **values)
-
-
-def _require_elements(path: Path, content: Mapping[str, Any]) -> None:
-    """Refuse elements of the wrong type."""
-    for key in ("name", "title", "kind", "command", "model"):
-        if not isinstance(content.get(key, ""), str):
-            raise UserError(f"{path}: {key} is not a text; fix it")
-    for key in ("about", "tasks", "methods", "games", "attacks"):
-        if not all(isinstance(value, str) for value in content.get(key, ())):
-            raise UserError(f"{path}: {key} has an element that is not a text; fix it")
-    for key in ("tasks", "methods", "games", "attacks", "seeds"):
-        if twice := next((v for v, n in Counter(map(str, content.get(key, ()))).items() if n > 1), None):
-            raise UserError(f"{path}: {key} names {twice!r} more than once; name it once")
-    if not all(isinstance(d, str) for d in content.get("columns", {}).values()):
-        raise UserError(f"{path}: a column's direction is not a text; use one of {', '.join(DIRECTIONS)}")
-    seeds = content.get("seeds", [0])
-    if not seeds or not all(type(seed) is int for seed in seeds):
-        raise UserError(f"{path}: seeds is not a list of whole numbers; write for example seeds = [0, 1, 2]")
-    if not isinstance(content.get("run", {}).get("set", {}), dict):
-        raise UserError(f"{path}: run.set is not a table; write [run.set] with KEY = VALUE below it")
-    if (preset := content.get("run", {}).get("preset", "laptop")) not in presets():
-        raise UserError(f"{path}: {unknown('preset', str(preset), presets())}")
-
-
-def _expected(path: Path, claim: Any) -> Expected:
-    try:
-        found = Expected(claim["quote"], tuple((a, b) for a, b in claim["pairs"]), claim.get("of", "utility"))
-        found = replace(found, says=claim.get("says", "always"))
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: a finding is quote = '…', pairs = [[method, against], …]; fix it") from None
-    if found.of not in ("utility", "auc"):
-        raise UserError(f"{path}: {unknown('figure of a finding', found.of, ('utility', 'auc'))}")
-    if found.says not in SAYINGS:
-        raise UserError(f"{path}: {unknown('quantifier of a finding', str(found.says), SAYINGS)}")
-    return found
 
 
 def _require_sound(board: Board) -> None:
@@ -151,9 +97,35 @@ def _require_sound(board: Board) -> None:
         )
     if board.kind not in KINDS:
         raise UserError(f"{board.path}: {unknown('kind', board.kind, KINDS)}")
+    _require_once(board)
+    if not board.seeds:
+        raise UserError(f"{board.path}: seeds is empty; write for example seeds = [0, 1, 2]")
+    for claim in board.findings:
+        if claim.of not in ("utility", "auc"):
+            raise UserError(f"{board.path}: {unknown('figure of a finding', claim.of, ('utility', 'auc'))}")
+        if claim.says not in SAYINGS:
+            raise UserError(f"{board.path}: {unknown('quantifier of a finding', claim.says, SAYINGS)}")
+    _require_run(board)
     for task in board.tasks if board.kind == "measured" else ():
         if task not in TASKS:
             raise UserError(f"{board.path}: {unknown('task', task, TASKS)}")
     for metric, direction in (board.columns or {}).items():
         if direction not in DIRECTIONS:
             raise UserError(f"{board.path}: columns.{metric}: {unknown('direction', direction, DIRECTIONS)}")
+
+
+def _require_once(board: Board) -> None:
+    """Refuse a list that names something twice."""
+    for key in ("tasks", "methods", "games", "attacks", "seeds"):
+        names = getattr(board, key)
+        if twice := next((str(name) for name in names if names.count(name) > 1), None):
+            raise UserError(f"{board.path}: {key} names {twice!r} more than once; name it once")
+
+
+def _require_run(board: Board) -> None:
+    """Refuse settings that are no table, and a preset that does not exist."""
+    run = board.run or {}
+    if not isinstance(run.get("set", {}), dict):
+        raise UserError(f"{board.path}: run.set is not a table; write [run.set] with KEY = VALUE below it")
+    if (preset := str(run.get("preset", "laptop"))) not in presets():
+        raise UserError(f"{board.path}: {unknown('preset', preset, presets())}")

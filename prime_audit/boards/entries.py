@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from prime_audit.errors import UserError, unknown
+from prime_audit.errors import UserError
 from prime_audit.io import intake
+from prime_audit.record import built
+
+_T = TypeVar("_T")
 
 
 def read_object(path: Path, schema: str) -> dict[str, Any]:
@@ -22,21 +25,9 @@ def read_object(path: Path, schema: str) -> dict[str, Any]:
     return content
 
 
-def flat(cls: type[Any], content: Any, where: str) -> Any:
-    """Build a dataclass of texts and whole numbers from a JSON object with exactly its fields."""
-    names: dict[str, str] = cls.__annotations__
-    entry = object_in(content, where)
-    for key in entry:
-        if key not in names:
-            raise UserError(f"{where}: {unknown('entry', key, names)}")
-    for key, kind in names.items():
-        if type(entry.get(key)).__name__ != kind:
-            raise UserError(f"{where}: {key} is not of type {kind}; fix it")
-    return cls(**entry)
-
-
-def object_in(content: Any, where: str) -> dict[str, Any]:
-    """Return ``content`` if it is a JSON object; UserError if not."""
-    if not isinstance(content, dict):
-        raise UserError(f"{where}: is not a JSON object; fix it")
-    return content
+def entry(cls: type[_T], content: Any, where: str, **given: Any) -> _T:
+    """Build a dataclass from an object that has only its fields, without those that are ``given``; else UserError."""
+    try:
+        return built(cls, content, where, strict=True, given=given)
+    except ValueError as error:
+        raise UserError(f"{error}; fix it") from None

@@ -12,7 +12,7 @@ from typing import Any
 
 from prime_audit.errors import UserError
 from prime_audit.folder import read_json
-from prime_audit.plan.plan import REFERENCE
+from prime_audit.plan.plan import REFERENCE, label_parts
 from prime_audit.record import Failure, Record, record_from_json
 
 RECORDS = "records"
@@ -67,8 +67,8 @@ def _affects(failure: Failure, label: str) -> bool:
     """Whether a failure affects a method's figures: its own, its core's, np's (they are compared), or a sharer's."""
     if failure.method in (None, REFERENCE):
         return True
-    parts_of_it = _split(failure.method)
-    return _split(label)[: len(parts_of_it)] == parts_of_it
+    parts_of_it = label_parts(failure.method)
+    return label_parts(label)[: len(parts_of_it)] == parts_of_it
 
 
 def run_id(part: Record) -> str:
@@ -97,12 +97,7 @@ def _concerns(plugin: str, part: Record) -> bool:
 
 def own_parts(label: str) -> list[str]:
     """``prime:alpha=0.6+rag`` -> ``["prime", "rag"]``."""
-    return [part.partition(":")[0] for part in _split(label)]
-
-
-def _split(label: str) -> list[str]:
-    """``prime:alpha=0.6+rag`` -> ``["prime:alpha=0.6", "rag"]``."""
-    return re.split(r"\+(?=[A-Za-z_])", label)
+    return [part.partition(":")[0] for part in label_parts(label)]
 
 
 def folder_of(label: str) -> str:
@@ -139,10 +134,8 @@ def _line(value: Any) -> str:
 def read_filed(folder: Path) -> list[Filed]:
     """Read all records of a board, in the order of their paths.
 
-    Raises
-    ------
-    UserError
-        If one is broken, has more or less than one method, or has another name than its content gives it.
+    Raises UserError if one is broken, has more or less than one method, or has another name than its content gives
+    it.
     """
     found = []
     for path in sorted((folder / RECORDS).glob("*/*.json"), key=lambda p: p.as_posix()):

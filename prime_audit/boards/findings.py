@@ -12,7 +12,7 @@ from prime_audit.boards.filed import Filed
 from prime_audit.boards.pooling import Seen, pooled
 from prime_audit.io.markup import markdown_text
 from prime_audit.record import Comparison
-from prime_audit.report.sheet import AUC, Figure, Sheet
+from prime_audit.report.sheet import AUC, Sheet
 from prime_audit.report.table import Cell, Table
 from prime_audit.report.table import markdown as table
 
@@ -136,7 +136,7 @@ def _compared(
         for task in board.tasks:
             if claim.of == "utility":
                 found = _useful(method, baseline, task, filed) or _useful(baseline, method, task, filed, -1)
-                yield from _with_all_seeds(found, board)
+                yield from (c for c, seeds in found if seeds >= {*board.seeds})  # as in its tables
             else:
                 yield from _leaky(method, baseline, task, sheet, reading == HALF)
 
@@ -163,11 +163,6 @@ def _useful(method: str, baseline: str, task: str, filed: Sequence[Filed], sign:
     return found
 
 
-def _with_all_seeds(found: Pooled, board: Board) -> Iterator[Compared]:
-    """Leave out what lacks one of the board's seeds, as its tables do."""
-    return (c for c, seeds in found if seeds >= {*board.seeds})
-
-
 def _turned(c: Comparison, split: str, turned: bool) -> Seen:
     assert c.difference is not None
     if not turned:
@@ -186,20 +181,12 @@ def _leaky(method: str, baseline: str, task: str, sheet: Sheet, half: bool) -> I
     for (label, game, attack), own in figures.items():
         other = figures.get((baseline, game, attack))
         if label == method and other and own.value is not None and other.value is not None:
-            gain = _risk(other.value, half) - _risk(own.value, half)
-            ci = None
+            ours, theirs = (abs(x - 0.5) if half else x for x in (own.value, other.value))
+            gain, ci = theirs - ours, None
             if own.ci and other.ci:
                 apart = half and (own.value - 0.5) * (other.value - 0.5) < 0
-                width = _half(own) + _half(other) if apart else math.hypot(_half(own), _half(other))
+                halves = [(high - low) / 2 for low, high in (own.ci, other.ci)]
+                width = sum(halves) if apart else math.hypot(*halves)
                 ci = (gain - width, gain + width)
             what = f"AUC, game {game}, attack {attack}"
             yield Compared(task=task, method=method, baseline=baseline, what=what, gain=gain, ci=ci)
-
-
-def _risk(auc: float, half: bool) -> float:
-    return abs(auc - 0.5) if half else auc
-
-
-def _half(f: Figure) -> float:
-    assert f.ci is not None
-    return (f.ci[1] - f.ci[0]) / 2

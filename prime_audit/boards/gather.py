@@ -35,13 +35,9 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
     methods = list(dict.fromkeys([*board.methods, *(f.method for f in filed)]))
     order = {m: i for i, m in enumerate(methods)}
     filed = sorted(filed, key=lambda f: (order[f.method], f.seed, f.id))
-    figures = _ranked(_figures(board, filed, methods))
-    return Sheet(
-        name=board.name,
-        title=board.title,
-        about=board.about,
-        command=f"prime-audit leaderboard build --board {board.name}",
-        model=board.model,
+    figures = with_places(_figures(board, filed, methods))
+    return sheet_with(
+        board,
         tasks=board.tasks,
         methods={m: _known_of(m, filed) for m in methods},
         figures=tuple(figures),
@@ -49,6 +45,14 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
         sources={f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
         notes=(*NOTES, *_sizes(filed), *_how(board, filed)),
         warnings=tuple(dict.fromkeys(w for f in filed for w in f.record.warnings)),
+    )
+
+
+def sheet_with(board: Board, **shown: Any) -> Sheet:
+    """Build a board's sheet; ``shown``: the fields that the board's own file does not give."""
+    command = f"prime-audit leaderboard build --board {board.name}"
+    return Sheet(
+        name=board.name, title=board.title, about=board.about, command=command, model=board.model, **shown
     )
 
 
@@ -193,18 +197,17 @@ def _comparison(comparisons: Iterable[Comparison], r: Result) -> Comparison | No
     return next((c for c in comparisons if (c.metric, c.task, c.game, c.attack, c.baseline) == key), None)
 
 
-def _ranked(figures: Sequence[Figure]) -> list[Figure]:
+def with_places(figures: Sequence[Figure]) -> list[Figure]:
+    """Return figures with their places in their column; one without a value or a direction has none."""
     columns: dict[Any, list[Figure]] = {}
     for f in figures:
         columns.setdefault((f.task, f.metric, f.game, f.attack), []).append(f)
-    return [ranked(f, columns[f.task, f.metric, f.game, f.attack]) for f in figures]
-
-
-def ranked(figure: Figure, column: Sequence[Figure]) -> Figure:
-    """Return a figure with its places; one without a value or a direction has none."""
-    if figure.value is None or figure.higher_is_better is None:
-        return figure
-    return replace(figure, rank=places(figure, column))
+    return [
+        f
+        if f.value is None or f.higher_is_better is None
+        else replace(f, rank=places(f, columns[f.task, f.metric, f.game, f.attack]))
+        for f in figures
+    ]
 
 
 def places(figure: Figure, column: Sequence[Figure]) -> tuple[int, int]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
-from prime_audit.report.sheet import AUC, BASE, Figure, Sheet
+from prime_audit.report.frontier import points
+from prime_audit.report.sheet import AUC, Figure, Sheet
 
 
 def data(sheet: Sheet) -> str:
@@ -32,11 +32,8 @@ def _leakages(sheet: Sheet, task: str) -> list[tuple[str, str]]:
 
 
 def _pairs(sheet: Sheet, task: str, metric: str, game: str, attack: str) -> list[dict[str, Any]]:
-    here = [f for f in sheet.figures if f.task == task and f.value is not None]
-    utility = {f.method: f for f in here if f.metric == metric and f.game is None}
-    leak = {f.method: f for f in here if (f.metric, f.game, f.attack) == (AUC, game, attack)}
-    base = {f.method: f.value for f in here if (f.metric, f.game, f.attack) == (BASE, game, attack)}
-    pairs = [(utility[m], leak[m]) for m in utility if m in leak]
+    found = [(p.utility, p.auc, p.base) for p in points(sheet, task, metric, game, attack) if p.auc]
+    places = [(_goodness(u), -_distance(a)) for u, a, _ in found]
     return [
         {
             "method": u.method,
@@ -44,19 +41,13 @@ def _pairs(sheet: Sheet, task: str, metric: str, game: str, attack: str) -> list
             "utility_ci": u.ci,
             "auc": a.value,
             "auc_ci": a.ci,
-            "auc_base": base.get(u.method),
-            "dominated": dominated(u, a, pairs),
+            "auc_base": base.value if base else None,
+            # another is as useful and as close to ½, and better in one of both
+            "dominated": any(other != own and other[0] >= own[0] and other[1] >= own[1] for other in places),
             "records": list(dict.fromkeys([*u.sources, *a.sources])),
         }
-        for u, a in pairs
+        for (u, a, base), own in zip(found, places, strict=True)
     ]
-
-
-def dominated(utility: Figure, auc: Figure, pairs: Sequence[tuple[Figure, Figure]]) -> bool:
-    """Whether another method is as useful and as close to ½, and better in one of both."""
-    own = _goodness(utility), -_distance(auc)
-    others = [(_goodness(u), -_distance(a)) for u, a in pairs if u is not utility]
-    return any(g >= own[0] and d >= own[1] and (g, d) != own for g, d in others)
 
 
 def _goodness(f: Figure) -> float:

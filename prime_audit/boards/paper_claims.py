@@ -18,7 +18,7 @@ from prime_audit.boards.checks import (
     key,
     pairs,
 )
-from prime_audit.boards.rounding import Verdict
+from prime_audit.boards.rounding import Holds
 from prime_audit.errors import UserError
 
 Check = Callable[[Printed], Finding]
@@ -52,13 +52,13 @@ def marks(p: Printed, tables: Choice, without: str = "") -> Finding:
     units, bare = [], 0
     for cell in cells:
         column = [c for c in cells if key(c, LIKE) == key(cell, LIKE)]
-        above = [c for c in column if p.better(Pair(c, cell)) is Verdict.HOLDS]
+        above = [c for c in column if p.better(Pair(c, cell)) is Holds.YES]
         bare += not above and cell.value is not None and cell.mark != "bold"
         if cell.mark:
             right = len({c.value for c in above}) == (0 if cell.mark == "bold" else 1)
             higher = ", ".join(f"{c.place} {c.shown}" for c in above) or "nothing"
             text = f"{cell.source} {cell.shown} is {cell.mark}; better: {higher}"
-            units.append(Unit(Verdict.HOLDS if right else Verdict.FAILS, text))
+            units.append(Unit(Holds.YES if right else Holds.NO, text))
     found = counted(units, "rightly marked")
     computed = f"{found.computed}; best values without a bold that could be read: {bare}"
     return replace(found, computed=computed, cells=cells)
@@ -80,7 +80,7 @@ def decoding_variance(p: Printed) -> Finding:
         lines.append(
             f"{task}: the single runs of Table 1 are {min(x):+.2f} to {max(x):+.2f} of them away from it"
         )
-    return Finding(verdict=Verdict.UNKNOWN, stated="no number", computed="; ".join(lines))
+    return Finding(verdict=Holds.UNKNOWN, stated="no number", computed="; ".join(lines))
 
 
 def _gain(ours: str, theirs: str, table: str, task: str, metric: str, percent: str) -> Check:
@@ -101,11 +101,10 @@ _GAINS = (
     ("gain-3b-lamp-4-{}", "perpcs", "5b", "LaMP-4", {"rouge-1": "2.2", "rouge-L": "1.9"}),
 )
 """The percentages that Sections 4.2 and 4.3 state for PriME Base: id, rival, table, task, metric and percent."""
+# fmt: off
 CHECKS: Mapping[str, Check | None] = {
     # Table 1: utility beside the baselines
-    "outperforms-like-with-like": lambda p: p.compare(
-        p.beside(PRIME, ("np", "rag", "pag:k=1", *PERPCS), "1", FORM)
-    ),
+    "outperforms-like-with-like": lambda p: p.compare(p.beside(PRIME, ("np", "rag", "pag:k=1", *PERPCS), "1", FORM)),
     "outperforms-best-of-each": lambda p: p.compare(
         pairs(p.best("1", "prime"), p.best("1", ("np", "rag", "pag", "perpcs")))
     ),
@@ -141,25 +140,17 @@ CHECKS: Mapping[str, Check | None] = {
     "perpcs-depends-on-rag-elsewhere": lambda p: p.larger_gains(
         fronted(p, "perpcs"), fronted(p, "prime"), ("task", "metric", "front")
     ),
-    "best-perpcs-is-pag": lambda p: p.compare(
-        p.beside("perpcs+pag", ("perpcs", "perpcs+rag"), "1", task="LaMP-2")
-    ),
+    "best-perpcs-is-pag": lambda p: p.compare(p.beside("perpcs+pag", ("perpcs", "perpcs+rag"), "1", task="LaMP-2")),
     "marks-table-1": lambda p: marks(p, "1"),
     "marks-table-1-without-oppu": lambda p: marks(p, "1", without="oppu"),
     "marks-other-tables": lambda p: marks(p, ("2", "4", "5a", "5b", "6a")),
     # Tables 2, 6a and 6b: utility and AUC at every α
-    "superior-tradeoff-somewhere": lambda p: p.compare(
-        p.beside(ALPHAS, "perpcs", AUCS), DOMINATES, 1, each=True
-    ),
-    "robust-to-mia-somewhere": lambda p: p.compare(
-        p.beside(ALPHAS, "perpcs", AUCS, metric="auc"), share=1, each=True
-    ),
+    "superior-tradeoff-somewhere": lambda p: p.compare(p.beside(ALPHAS, "perpcs", AUCS), DOMINATES, 1, each=True),
+    "robust-to-mia-somewhere": lambda p: p.compare(p.beside(ALPHAS, "perpcs", AUCS, metric="auc"), share=1, each=True),
     "robust-to-mia-everywhere": lambda p: p.compare(p.beside(ALPHAS, "perpcs", AUCS, metric="auc")),
     "alpha-mitigates": lambda p: p.compare(p.beside(ALPHAS[1:], ALPHAS[0], AUCS, metric="auc")),
     "utility-at-every-alpha": lambda p: p.compare(p.beside(ALPHAS, "perpcs", "2", metric=UTILITY)),
-    "comparable-at-every-alpha": lambda p: p.compare(
-        p.beside(ALPHAS, "perpcs", "2", metric=UTILITY), NOT_WORSE
-    ),
+    "comparable-at-every-alpha": lambda p: p.compare(p.beside(ALPHAS, "perpcs", "2", metric=UTILITY), NOT_WORSE),
     "utility-declines": lambda p: p.compare(p.steps(ALPHAS, "2", metric=UTILITY), WORSE, MOST),
     "utility-declines-everywhere": lambda p: p.compare(p.steps(ALPHAS, "2", metric=UTILITY), WORSE),
     "risk-falls-with-alpha": lambda p: p.compare(p.steps(ALPHAS, "2", metric="auc")),
@@ -168,20 +159,14 @@ CHECKS: Mapping[str, Check | None] = {
     "comparable-utility-lamp-4": lambda p: p.compare(
         p.beside(ALPHAS[4], "perpcs", "2", task="LaMP-4", metric=UTILITY[2:]), NOT_WORSE
     ),
-    "outperforms-for-some-alpha": lambda p: p.compare(
-        p.beside(ALPHAS, "perpcs", "2"), DOMINATES, 1, each=True
-    ),
+    "outperforms-for-some-alpha": lambda p: p.compare(p.beside(ALPHAS, "perpcs", "2"), DOMINATES, 1, each=True),
     "consistently-lowers-risk": lambda p: p.compare(p.beside(ALPHAS, "perpcs", "2", metric="auc")),
     "lower-risk-and-superior-utility": lambda p: p.compare(p.beside(ALPHAS, "perpcs", "2"), DOMINATES),
-    "llama-3-lamp-2-all-alpha": lambda p: p.compare(
-        p.beside(ALPHAS, "perpcs", LLAMA_3, task="LaMP-2"), DOMINATES
-    ),
+    "llama-3-lamp-2-all-alpha": lambda p: p.compare(p.beside(ALPHAS, "perpcs", LLAMA_3, task="LaMP-2"), DOMINATES),
     "llama-3-lamp-2-auc-improves": lambda p: p.compare(p.steps(ALPHAS, LLAMA_3, task="LaMP-2", metric="auc")),
     "llama-3-8b-lamp-4": lambda p: p.compare(p.beside(ALPHAS[:2], "perpcs", "6a", task="LaMP-4"), DOMINATES),
     "llama-3-3b-lamp-4": lambda p: p.compare(p.beside(ALPHAS[0], "perpcs", "6b", task="LaMP-4"), DOMINATES),
-    "llama-3-multiple-alpha": lambda p: p.compare(
-        p.beside(ALPHAS, "perpcs", LLAMA_3), DOMINATES, 2, each=True
-    ),
+    "llama-3-multiple-alpha": lambda p: p.compare(p.beside(ALPHAS, "perpcs", LLAMA_3), DOMINATES, 2, each=True),
     # Tables 4, 5, 9 and 10: number of LoRAs, other models, seeds, profiles
     "few-loras-suffice": lambda p: p.compare(p.beside(LORAS[1], LORAS[2], "4"), NOT_WORSE, MOST),
     "more-loras": lambda p: p.compare(p.steps(LORAS, "4"), share=MOST),
@@ -189,9 +174,7 @@ CHECKS: Mapping[str, Check | None] = {
     "single-lora": lambda p: p.compare(p.beside(LORAS[0], "perpcs", "4")),
     "llama-3-outperforms": lambda p: p.compare(p.beside(PRIME, PERPCS, ("5a", "5b"), FORM)),
     "small-prime-beats-large-perpcs": lambda p: p.compare(
-        pairs(
-            p.cells("5b", task="LaMP-2", method=PRIME), p.cells("5a", task="LaMP-2", method=PERPCS), FORM[1:]
-        )
+        pairs(p.cells("5b", task="LaMP-2", method=PRIME), p.cells("5a", task="LaMP-2", method=PERPCS), FORM[1:])
     ),
     "decoding-variance": decoding_variance,
     "gpt-profiles-lamp-4": lambda p: p.compare(
@@ -202,20 +185,12 @@ CHECKS: Mapping[str, Check | None] = {
     ),
     "profiles-matter": lambda p: p.compare(rephrased(p), WORSE, 1),
     # What no printed number decides; the claim's note says why
-    **dict.fromkeys(
-        (
-            *("no-added-complexity", "more-distinct-predictions", "beats-original-perpcs"),
-            *(
-                "knowledge-conflicts",
-                "auc-near-half",
-                "responses-more-distinct",
-                "improves-with-k",
-                "plateau",
-            ),
-            *("without-rag-beats-k-4", "data-60-percent", "data-20-percent", "data-elsewhere"),
-            *("data-reduced-40-percent", "optimizers", "optimizers-elsewhere", "baselines-retuned"),
-            "perpcs-reproduced",
-        )
-    ),
+    **dict.fromkeys((
+        "no-added-complexity", "more-distinct-predictions", "beats-original-perpcs", "knowledge-conflicts",
+        "auc-near-half", "responses-more-distinct", "improves-with-k", "plateau", "without-rag-beats-k-4",
+        "data-60-percent", "data-20-percent", "data-elsewhere", "data-reduced-40-percent", "optimizers",
+        "optimizers-elsewhere", "baselines-retuned", "perpcs-reproduced",
+    )),
 }
+# fmt: on
 """A claim's id → its check; None if it cannot be checked."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from prime_audit.boards.cells import AUC, DECIMALS, FILE, Cell, Reported, read_cells
 from prime_audit.boards.config import read_board
-from prime_audit.boards.gather import ranked
+from prime_audit.boards.gather import sheet_with, with_places
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.report.sheet import Figure, Sheet, Source
 
@@ -49,12 +49,8 @@ def sheet(folder: Path) -> Sheet:
     rows = _rows(reported)
     figures = [f for name, own in rows.items() for f in _figures(name, own, reported)]
     labels = dict.fromkeys(row.label for own in rows.values() for row in own)
-    return Sheet(
-        name=board.name,
-        title=board.title,
-        about=board.about,
-        command=f"prime-audit leaderboard build --board {board.name}",
-        model=board.model,
+    return sheet_with(
+        board,
         tasks=tuple(rows),
         methods={label: {"parameters": _parameters(label, rows)} for label in labels},
         figures=tuple(figures),
@@ -125,8 +121,7 @@ def _figures(name: str, rows: Sequence[_Row], reported: Reported) -> list[Figure
     """Return a tab's figures: a row's metrics in the task's order, then the AUC if any row has one."""
     task = next(iter(rows[0].cells.values()))[0].task
     metrics = [*TASKS[task].metrics, *([AUC] if any(AUC in row.cells for row in rows) else [])]
-    figures = [_figure(name, task, row, metric, reported) for row in rows for metric in metrics]
-    return [ranked(f, [g for g in figures if g.metric == f.metric]) for f in figures]
+    return with_places([_figure(name, task, row, metric, reported) for row in rows for metric in metrics])
 
 
 def _figure(name: str, task: str, row: _Row, metric: str, reported: Reported) -> Figure:

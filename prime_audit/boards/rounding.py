@@ -12,20 +12,20 @@ from prime_audit.boards.cells import DECIMALS
 _HALF = Fraction(1, 2 * 10**DECIMALS)
 
 
-class Verdict(Enum):
-    """The result of checking a claim."""
+class Holds(Enum):
+    """Whether a claim holds."""
 
-    HOLDS = "holds"
+    YES = "holds"
     """The cells as printed show it."""
     ROUNDING = "holds within rounding"
     """The cells as printed do not show it, but some numbers that round to them do."""
-    FAILS = "does not hold"
+    NO = "does not hold"
     UNKNOWN = "cannot be checked"
 
     @property
     def holds(self) -> bool | None:
         """True, False, or None if it cannot be checked."""
-        return {Verdict.FAILS: False, Verdict.UNKNOWN: None}.get(self, True)
+        return {Holds.NO: False, Holds.UNKNOWN: None}.get(self, True)
 
 
 @dataclass(frozen=True)
@@ -64,30 +64,30 @@ def gain(ours: Span, theirs: Span, higher_is_better: bool) -> Span | None:
     return Span(ends[0], sign * (ours.mid / theirs.mid - 1) * 100, ends[1])
 
 
-def agrees(stated: str, computed: Span | None) -> Verdict:
+def agrees(stated: str, computed: Span | None) -> Holds:
     """Compare a stated percentage, with as many decimals as it states, with a computed one."""
     if computed is None:
-        return Verdict.UNKNOWN
+        return Holds.UNKNOWN
     exponent = Decimal(stated).as_tuple().exponent
     assert isinstance(exponent, int)
     unit = Fraction(1, 2) * Fraction(10) ** exponent
     low, high = Fraction(stated) - unit, Fraction(stated) + unit
     if low <= computed.mid <= high:
-        return Verdict.HOLDS
-    return Verdict.ROUNDING if computed.low <= high and low <= computed.high else Verdict.FAILS
+        return Holds.YES
+    return Holds.ROUNDING if computed.low <= high and low <= computed.high else Holds.NO
 
 
-def better(ours: Span, theirs: Span, higher_is_better: bool) -> Verdict:
+def better(ours: Span, theirs: Span, higher_is_better: bool) -> Holds:
     """Decide whether ours is better; equal prints may hide a difference either way.
 
     Prints that differ decide, because rounding keeps order.
     """
     margin = (ours.mid - theirs.mid) * (1 if higher_is_better else -1)
-    return Verdict.HOLDS if margin > 0 else Verdict.ROUNDING if margin == 0 else Verdict.FAILS
+    return Holds.YES if margin > 0 else Holds.ROUNDING if margin == 0 else Holds.NO
 
 
-def larger(ours: Span, theirs: Span) -> Verdict:
+def larger(ours: Span, theirs: Span) -> Holds:
     """Decide whether a computed number is larger; its range may reach beyond the other's."""
     if ours.mid > theirs.mid:
-        return Verdict.HOLDS
-    return Verdict.ROUNDING if ours.high > theirs.low else Verdict.FAILS
+        return Holds.YES
+    return Holds.ROUNDING if ours.high > theirs.low else Holds.NO

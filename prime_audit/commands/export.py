@@ -35,10 +35,12 @@ def command(
 ) -> None:
     """Write a target's model as one adapter that plain PEFT loads on the original base, with a model card."""
     from prime_audit.export.export import export
+    from prime_audit.lamp.given import shown
 
     if no_cache:
         raise UserError("--no-cache: the adapters come from the cache; leave it out, or pass --cache DIR")
     made = export(run, target, method, out, cache=cache_of(cache), **options)
+    model, target = made.model, shown(made.model.row["target"])
     say(
-        f"{out}: {made.label} of {made.shown} on {made.task}, rank {made.rank}; its README.md says how to load it"
+        f"{out}: {model.label} of {target} on {model.task}, rank {made.rank}; its README.md says how to load it"
     )

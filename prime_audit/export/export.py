@@ -16,7 +16,6 @@ from prime_audit.errors import UserError, unknown
 from prime_audit.export.card import model_card
 from prime_audit.export.module import Kept, Model, module_of
 from prime_audit.folder import Run, load_run
-from prime_audit.lamp.given import shown
 from prime_audit.lamp.tasks import find_task
 from prime_audit.lamp.world.world import staged
 
@@ -30,21 +29,6 @@ class Exported:
     path: Path
     model: Model
     rank: int
-
-    @property
-    def task(self) -> str:
-        """The task's name."""
-        return self.model.task
-
-    @property
-    def label(self) -> str:
-        """The method's label."""
-        return self.model.label
-
-    @property
-    def shown(self) -> str:
-        """The target's id, for a message."""
-        return shown(str(self.model.row["target"]))
 
 
 def export(

@@ -264,6 +264,11 @@ def parse_methods(text: str, files: Iterable[Path] = ()) -> tuple[MethodSpec, ..
     return tuple(specs)
 
 
+def label_parts(label: str) -> list[str]:
+    """Split a label: ``prime:alpha=0.6+rag`` -> ``["prime:alpha=0.6", "rag"]``."""
+    return re.split(r"\+(?=[A-Za-z_])", label)
+
+
 def _split_methods(text: str) -> list[str]:
     words: list[str] = []
     for piece in (p.strip() for p in text.split(",")):
@@ -275,7 +280,7 @@ def _split_methods(text: str) -> list[str]:
 
 
 def _parse_method(word: str, files: tuple[Path, ...]) -> MethodSpec:
-    parts = [_parse_part(p, files) for p in re.split(r"\+(?=[A-Za-z_])", word)]
+    parts = [_parse_part(p, files) for p in label_parts(word)]
     cores = [p for p in parts if p.plugin.personalise]
     if len(cores) > 1:
         raise UserError(

@@ -1,7 +1,7 @@
 """Every column that a run or a leaderboard shows, declared once: what it takes, and what it means.
 
-A row added to ``FIGURES`` or ``PANEL`` appears on the terminal, in Markdown, on the page and in a module's card; its
-``fields`` in CSV and JSON.
+A row added to ``FIGURES`` or ``PANEL`` appears on the terminal, in Markdown and on the page; its ``fields`` in CSV and
+JSON. A row of ``PANEL`` appears in a module's card too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from prime_audit.audit.auc import FPRS
 from prime_audit.audit.verdict import BLIND
-from prime_audit.report.sheet import Figure, Judged
+from prime_audit.report.sheet import Figure, PanelRow
 from prime_audit.report.table import Cell
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Shown(NamedTuple):
     """A figure with the control panels of its records: one for each that judged it."""
 
     figure: Figure
-    panels: tuple[Judged, ...] = ()
+    panels: tuple[PanelRow, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,38 +139,38 @@ SHOWN: Mapping[str, Column[Shown]] = {c.name: c for c in FIGURES if c.cell}
 """Those that a task's table shows, by name."""
 
 
-def no_base(x: Judged) -> str | None:
+def no_base(x: PanelRow) -> str | None:
     """Say why a verdict has no difference to the base's AUC; None where it has one."""
     if x.gap is None:
         return "the record holds no difference to the unmerged base's AUC"
     return None if x.gap.difference is not None else x.gap.reason or "the record does not say why"
 
 
-def _over_base(x: Judged) -> Cell:
+def _over_base(x: PanelRow) -> Cell:
     difference, ci = (x.gap.difference, x.gap.ci) if x.gap else (None, None)
     return Cell(difference, ci, signed=True, reason=no_base(x))
 
 
-def _p(of_drawn: bool) -> Callable[[Judged], Cell]:
+def _p(of_drawn: bool) -> Callable[[PanelRow], Cell]:
     """Show the p-value under the name of what it tests: the AUC, or what that has over the base's."""
     return lambda x: Cell(x.leak.p_adjusted if x.game.drawn is of_drawn else None)
 
 
-def _bound(x: Judged) -> Cell:
+def _bound(x: PanelRow) -> Cell:
     known = x.leak.epsilon is not None and x.leak.epsilon_ceiling is not None
     return Cell(text=f"{x.leak.epsilon:.2f} of {x.leak.epsilon_ceiling:.2f}" if known else "–")
 
 
-def _rate(limit: str) -> Callable[[Judged], object]:
+def _rate(limit: str) -> Callable[[PanelRow], object]:
     return lambda x: x.leak.tpr.get(limit)
 
 
-def _rates(x: Judged) -> Cell:
+def _rates(x: PanelRow) -> Cell:
     rates = ("–" if rate is None else f"{rate:.2f}".lstrip("0") for rate in x.leak.tpr.values())
     return Cell(text=" ".join(rates))
 
 
-PANEL: tuple[Column[Judged], ...] = (
+PANEL: tuple[Column[PanelRow], ...] = (
     Column(name="game", cell=lambda x: Cell(text=x.leak.game)),
     Column(name="attack", cell=lambda x: Cell(text=x.leak.attack)),
     Column(
@@ -241,7 +241,7 @@ LEGEND = tuple(
 """The legend of a control panel."""
 
 
-def cautions(x: Judged) -> list[tuple[str, str]]:
+def cautions(x: PanelRow) -> list[tuple[str, str]]:
     """Name the items that an attack does not score, or that are on both sides of its game: (of what, how many)."""
     attack = f"{x.leak.attack}, game {x.leak.game}"
     counted = (
@@ -257,7 +257,7 @@ def cautions(x: Judged) -> list[tuple[str, str]]:
     return [(of, f"{count} of {total:,} items {what}") for of, count, what in counted if count]
 
 
-def remark(x: Judged) -> str:
+def remark(x: PanelRow) -> str:
     """Say in one line what a verdict rests on: items, cautions, and the p before correction."""
     sizes = f"{x.leak.members:,} member and {x.leak.others:,} other items"
     alone = [] if x.leak.p is None else [f"p before correction {x.leak.p:.3f}"]

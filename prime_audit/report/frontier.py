@@ -1,14 +1,14 @@
-"""The frontier: utility against leakage, one panel a task, as SVG and PNG."""
+"""The frontier: utility against leakage, one subplot a task, as SVG and PNG."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prime_audit.io.markup import plain
-from prime_audit.report.series import COLOURS, MARKERS, alpha_of, series_of
+from prime_audit.report.series import alpha_of, looks_of, series_of
 from prime_audit.report.sheet import AUC, BASE, Sheet
 from prime_audit.report.sheet import Figure as Number
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_GREY = "#767676"
+GREY = "#767676"
 _STYLE: Mapping[Any, Any] = {
     "font.size": 8.0,
     "axes.spines.top": False,
@@ -29,7 +29,7 @@ _STYLE: Mapping[Any, Any] = {
     "svg.hashsalt": "prime-audit",
     "text.parse_math": False,
 }
-_PANEL_WIDTH, _PANEL_HEIGHT, _LEGEND_LINE, _LEGEND_CHARACTER = 3.7, 3.3, 0.17, 0.06
+_WIDTH, _HEIGHT, _LEGEND_LINE, _LEGEND_CHARACTER = 3.7, 3.3, 0.17, 0.06
 """Inches."""
 _LABEL_POINTS = 6.5
 """Size of the numbers along a sweep, in points."""
@@ -57,39 +57,32 @@ class Point:
     """The same items scored by the unmerged base; None where there is none."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One task."""
-
-    task: str
-    """The task's name."""
-    points: tuple[Point, ...]
-    """In the order of the sheet."""
-
-
 def draw(sheet: Sheet, level: float, forms: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
     """Draw a sheet whose intervals cover ``level``, in each of ``forms``.
 
     Equal sheets give equal bytes (for one matplotlib).
     """
-    import matplotlib
-
-    with matplotlib.rc_context(dict(_STYLE)):
-        figure = _figure(panels(sheet), level)
-        unsaid = {"svg": {"Date": None}, "png": {"Software": None}}
-        return {form: _save(figure, form, unsaid[form]) for form in forms}
+    return saved(lambda: _figure(subplots(sheet), level), forms)
 
 
-def panels(sheet: Sheet) -> tuple[Panel, ...]:
-    """Pair each method's utility with its leakage, task by task: the first game and attack that has a figure."""
-    return tuple(Panel(task, tuple(_points(sheet, task))) for task in sheet.tasks)
+def subplots(sheet: Sheet) -> dict[str, list[Point]]:
+    """Return each task's points: of its first metric, and of the first game and attack that have a figure."""
+    return {task: _first_points(sheet, task) for task in sheet.tasks}
 
 
-def _points(sheet: Sheet, task: str) -> list[Point]:
+def _first_points(sheet: Sheet, task: str) -> list[Point]:
+    own = [f for f in sheet.figures if f.task == task]
+    metric = next((f.metric for f in own if not f.of_a_game), None)
+    game, attack = next(
+        ((f.game, f.attack) for f in own if f.metric == AUC and f.value is not None), (None, None)
+    )
+    return points(sheet, task, metric, game, attack)
+
+
+def points(sheet: Sheet, task: str, metric: str | None, game: str | None, attack: str | None) -> list[Point]:
+    """Pair each method's utility in one metric with its leakage in one game by one attack."""
     figures = [f for f in sheet.figures if f.task == task and f.value is not None]
-    shown = next(((f.game, f.attack) for f in figures if f.metric == AUC), None)
-    metric = next((f.metric for f in sheet.figures if f.task == task and not f.of_a_game), None)
-    attacked = {(f.method, f.metric): f for f in figures if (f.game, f.attack) == shown}
+    attacked = {(f.method, f.metric): f for f in figures if (f.game, f.attack) == (game, attack)}
     return [
         Point(
             method=f.method,
@@ -104,30 +97,42 @@ def _points(sheet: Sheet, task: str) -> list[Point]:
     ]
 
 
-def _save(figure: Figure, form: str, metadata: dict[str, None]) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format=form, dpi=200, metadata=metadata)
-    return stream.getvalue()
+def saved(make: Callable[[], Figure], forms: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
+    """Draw a figure in the house style and return it in each of ``forms``."""
+    import matplotlib
+
+    metadata = {"svg": {"Date": None}, "png": {"Software": None}}
+    found = {}
+    with matplotlib.rc_context(dict(_STYLE)):
+        figure = make()
+        for form in forms:
+            stream = io.BytesIO()
+            figure.savefig(stream, format=form, dpi=200, metadata=metadata[form])
+            found[form] = stream.getvalue()
+    return found
 
 
-def _figure(all_panels: Sequence[Panel], level: float) -> Figure:
+def _figure(tasks: Mapping[str, Sequence[Point]], level: float) -> Figure:
     from matplotlib.figure import Figure
 
-    looks = _looks(all_panels)
-    across = min(3, len(all_panels)) or 1
-    down = -(-len(all_panels) // across) or 1
-    handles, labels = _legend(looks, _names(all_panels), level)
-    width = max(across * _PANEL_WIDTH, 4.8)
+    series = looks_of(point.method for own in tasks.values() for point in own)
+    looks: dict[str, Look] = {
+        name: {"color": look["colour"], "marker": look["marker"]} for name, look in series.items()
+    }
+    across = min(3, len(tasks)) or 1
+    down = -(-len(tasks) // across) or 1
+    handles, labels = _legend(looks, [plain(look["name"]) for look in series.values()], level)
+    width = max(across * _WIDTH, 4.8)
     longest = 0.45 + _LEGEND_CHARACTER * max(map(len, labels))
     columns = max(1, min(2 * across, int(width / longest)))
     legend_height = _LEGEND_LINE * -(-len(labels) // columns) + 0.15
-    height = down * _PANEL_HEIGHT + legend_height
+    height = down * _HEIGHT + legend_height
     figure = Figure(figsize=(width, height))
-    limits = _auc_limits(all_panels)
-    for place, panel in enumerate(all_panels):
-        left, top = (place % across) * width / across, height - (place // across) * _PANEL_HEIGHT
-        axes = _draw_panel(panel, _frames(figure, left, top, width / across), looks, limits)
-        _label_alphas(axes, panel, looks)
+    limits = _auc_limits(tasks)
+    for place, (task, own) in enumerate(tasks.items()):
+        left, top = (place % across) * width / across, height - (place // across) * _HEIGHT
+        axes = _draw_task(task, own, _frames(figure, left, top, width / across), looks, limits)
+        _label_alphas(axes, own, looks)
     middle = (0.5, legend_height / 2 / height)
     figure.legend(
         handles, labels, loc="center", bbox_to_anchor=middle, ncols=columns, frameon=False, fontsize=7.5
@@ -136,7 +141,7 @@ def _figure(all_panels: Sequence[Panel], level: float) -> Figure:
 
 
 def _frames(figure: Figure, left: float, top: float, width: float) -> tuple[Axes, Axes, Axes]:
-    """Make a panel's axes (no members; frontier; unmerged base) from its corner and width, in inches.
+    """Make a subplot's axes (no members; frontier; unmerged base) from its corner and width, in inches.
 
     Places are fixed: matplotlib's layout solver differs in the last digit from one run to the next.
     """
@@ -152,28 +157,10 @@ def _frames(figure: Figure, left: float, top: float, width: float) -> tuple[Axes
     return strip, axes, frame(1.26, 2.5, wide, 0.34, sharex=axes)
 
 
-def _looks(all_panels: Sequence[Panel]) -> dict[str, Look]:
-    """One colour and marker a series, the same in every panel."""
-    series = dict.fromkeys(point.series for panel in all_panels for point in panel.points)
-    return {
-        name: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-        for i, name in enumerate(series)
-    }
-
-
-def _names(all_panels: Sequence[Panel]) -> list[str]:
-    """Name each series for the legend: its method where it has only one, else the label without alpha."""
-    methods: dict[str, set[str]] = {}
-    for point in (point for panel in all_panels for point in panel.points):
-        methods.setdefault(point.series, set()).add(point.method)
-    names = [next(iter(labels)) if len(labels) == 1 else series for series, labels in methods.items()]
-    return [plain(name) for name in names]
-
-
-def _auc_limits(all_panels: Sequence[Panel]) -> tuple[float, float]:
-    """One AUC axis for all panels, so that they compare; it always shows chance."""
+def _auc_limits(tasks: Mapping[str, Sequence[Point]]) -> tuple[float, float]:
+    """One AUC axis for all subplots, so that they compare; it always shows chance."""
     values = [0.45, 0.55]
-    for point in (point for panel in all_panels for point in panel.points):
+    for point in (point for own in tasks.values() for point in own):
         values += [*_span(point.base), *_span(point.auc)]
     margin = 0.06 * (max(values) - min(values))
     return min(values) - margin, max(values) + margin
@@ -185,13 +172,17 @@ def _span(result: Number | None) -> tuple[float, ...]:
     return (result.value, *(result.ci or ()))
 
 
-def _draw_panel(
-    panel: Panel, frames: tuple[Axes, Axes, Axes], looks: Mapping[str, Look], limits: tuple[float, float]
+def _draw_task(
+    task: str,
+    points: Sequence[Point],
+    frames: tuple[Axes, Axes, Axes],
+    looks: Mapping[str, Look],
+    limits: tuple[float, float],
 ) -> Axes:
     """Draw one task: the methods without members at the left, the frontier, the unmerged base below it."""
     strip, axes, below = frames
-    merged = [p for p in panel.points if p.auc is not None]
-    alone = [p for p in panel.points if p.auc is None]
+    merged = [p for p in points if p.auc is not None]
+    alone = [p for p in points if p.auc is None]
     for place, point in enumerate(alone):
         _mark(strip, float(place), _value(point.utility), looks[point.series], None, point.utility.ci)
     for point in merged:
@@ -201,7 +192,7 @@ def _draw_panel(
         xs, ys = [_value(p.auc) for p in sweep], [_value(p.utility) for p in sweep]
         axes.plot(xs, ys, color=looks[sweep[0].series]["color"], linewidth=1.0, zorder=2)
     _draw_bases(below, merged, looks)
-    _dress(panel, strip, axes, below, len(alone))
+    _dress(task, points, strip, axes, below, len(alone))
     axes.set_xlim(*limits)
     if not merged:
         axes.text(
@@ -210,7 +201,7 @@ def _draw_panel(
             "no method has members",
             transform=axes.transAxes,
             ha="center",
-            color=_GREY,
+            color=GREY,
             backgroundcolor="white",
         )
     return axes
@@ -230,23 +221,24 @@ def _value(result: Number | None) -> float:
     return result.value
 
 
-def _dress(panel: Panel, strip: Axes, axes: Axes, below: Axes, alone: int) -> None:
+def _dress(task: str, points: Sequence[Point], strip: Axes, axes: Axes, below: Axes, alone: int) -> None:
+    """Set titles, labels, chance and colours."""
     for part in (axes, below):
-        part.axvline(0.5, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+        part.axvline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         part.tick_params(axis="y", left=False, labelleft=False)
         part.spines["left"].set_visible(False)
     axes.tick_params(axis="x", labelbottom=False)
-    axes.set_title(plain(panel.task), loc="left", fontweight="bold", fontsize=9)
+    axes.set_title(plain(task), loc="left", fontweight="bold", fontsize=9)
     below.set_facecolor("#F4F4F4")
     below.set_xlabel("membership AUC")
     below.locator_params(axis="x", nbins=5)
-    below.text(-0.03, 0.5, "unmerged\nbase", transform=below.transAxes, ha="right", va="center", color=_GREY)
+    below.text(-0.03, 0.5, "unmerged\nbase", transform=below.transAxes, ha="right", va="center", color=GREY)
     strip.set_facecolor("#F4F4F4")
-    strip.set_title("no members", fontsize=7, color=_GREY)
+    strip.set_title("no members", fontsize=7, color=GREY)
     strip.set_xlim(-0.7, max(alone, 1) - 0.3)
     strip.set_xticks([])
-    if panel.points:
-        utility = panel.points[0].utility
+    if points:
+        utility = points[0].utility
         falling = utility.higher_is_better is False
         metric = plain(utility.metric)
         strip.set_ylabel(f"{metric} (axis inverted)" if falling else metric)
@@ -274,9 +266,9 @@ def _mark(
     axes.plot([x], [y], **look, **face, linestyle="none", markersize=size, markeredgewidth=edge, zorder=4)
 
 
-def _label_alphas(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
+def _label_alphas(axes: Axes, points: Sequence[Point], looks: Mapping[str, Look]) -> None:
     """Write each alpha beside its point of a sweep, where it covers least."""
-    merged = [p for p in panel.points if p.auc is not None]
+    merged = [p for p in points if p.auc is not None]
     axes.get_ylim()  # settles the scale
     pixel = axes.figure.dpi / 72.0
     places = axes.transData.transform([(_value(p.auc), _value(p.utility)) for p in merged] or [(0.0, 0.0)])
@@ -347,8 +339,8 @@ def _legend(looks: Mapping[str, Look], names: Sequence[str], level: float) -> tu
     handles: list[Artist] = [
         Line2D([], [], linestyle="none", markersize=5.5, **look) for look in looks.values()
     ]
-    ring = Line2D([], [], linestyle="none", marker="o", markersize=3.8, color=_GREY, markerfacecolor="white")
-    bar = Line2D([], [], color=_GREY, linewidth=0.8)
+    ring = Line2D([], [], linestyle="none", marker="o", markersize=3.8, color=GREY, markerfacecolor="white")
+    bar = Line2D([], [], color=GREY, linewidth=0.8)
     names = [f"\u200b{name}" if name.startswith("_") else name for name in names]  # matplotlib hides "_…"
     return [*handles, ring, bar], [
         *names,

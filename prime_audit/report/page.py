@@ -12,9 +12,8 @@ from importlib.resources import files
 from string import Template
 
 from prime_audit.report.columns import LEGEND
-from prime_audit.report.page_data import Packer
+from prime_audit.report.page_data import Packer, dump, link
 from prime_audit.report.page_table import section
-from prime_audit.report.page_text import dump, link
 from prime_audit.report.sheet import Sheet
 from prime_audit.report.views import views
 
@@ -31,10 +30,7 @@ def render(sheet: Sheet) -> str:
     All that the sheet says is escaped, and the page's own policy allows no script or style but its own. Addresses
     become links where they are https or relative to the page.
 
-    Raises
-    ------
-    ValueError
-        Where the sheet names what it does not have, holds a figure twice, or a figure is not finite.
+    Raises ValueError where the sheet names what it does not have, holds a figure twice, or a figure is not finite.
     """
     packer = Packer(sheet)
     shown = views(sheet)

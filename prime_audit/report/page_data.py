@@ -1,17 +1,21 @@
-"""A sheet as the compact JSON that the page's script reads: what is said often is stored once."""
+"""A sheet as the compact JSON that the page's script reads: what is said often is stored once.
+
+Also what else a page may hold: addresses that may become links, numbers as displayed, JSON inside HTML.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from prime_audit.record import failed
 from prime_audit.report.columns import LEGEND, PANEL, SHOWN, VERDICTS, remark
-from prime_audit.report.page_text import link, thousandths
-from prime_audit.report.series import COLOURS, MARKERS, alpha_of, series_of
-from prime_audit.report.sheet import Figure, Judged, Sheet
+from prime_audit.report.series import alpha_of, looks_of, series_of
+from prime_audit.report.sheet import Figure, PanelRow, Sheet
 from prime_audit.report.table import Cell, shown
 from prime_audit.report.views import Group, Placed, TaskView
 
@@ -22,6 +26,7 @@ CELL = (
 """Fields of a figure in their order: numbers in thousandths, texts and sets of records by their place."""
 ENTRY = ("text", "value", "lo", "hi", "signed", "reason")
 """Fields of a cell of any declared column."""
+_ADDRESS = re.compile(r"https://[^\s<>\"'`\\\x00-\x20]+")
 
 
 class Places:
@@ -53,13 +58,13 @@ class Packer:
         """Return the page's data as JSON types."""
         tasks = [self._task(view) for view in views]
         methods = list(self.sheet.methods)
-        series = list(dict.fromkeys(map(series_of, methods)))
+        looks = looks_of(methods)
         return {
             "cell_fields": CELL,
             "entry_fields": ENTRY,
             "methods": methods,
-            "series_of": [series.index(series_of(m)) for m in methods],
-            "series": [_look(name, place, methods) for place, name in enumerate(series)],
+            "series_of": [list(looks).index(series_of(m)) for m in methods],
+            "series": list(looks.values()),
             "tasks": tasks,
             "cells": [_trimmed(cell) for cell in self.cells.all()],
             "entries": [_trimmed(entry) for entry in self.entries.all()],
@@ -131,7 +136,7 @@ class Packer:
             1 if f.value is None and failed(f.reason) else None,
         )
 
-    def _judged(self, one: Judged) -> tuple[int, int]:
+    def _judged(self, one: PanelRow) -> tuple[int, int]:
         cells = tuple(self._entry(c.cell(one)) for c in PANEL if c.cell)
         return self.leaks.of((*cells, self._text(remark(one)))), self.records.of(one.source)
 
@@ -175,17 +180,36 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _look(name: str, place: int, methods: Sequence[str]) -> dict[str, Any]:
-    """Name a series: by its method where it has only one, else by the label without alpha."""
-    labels = [m for m in methods if series_of(m) == name]
-    return {
-        "name": labels[0] if len(labels) == 1 else name,
-        "colour": COLOURS[place % len(COLOURS)],
-        "marker": MARKERS[place % len(MARKERS)],
-    }
-
-
 def _trimmed(cell: Sequence[Any]) -> list[Any]:
     """Leave out the Nones at the end."""
     known = [place for place, value in enumerate(cell) if value is not None]
     return list(cell[: known[-1] + 1]) if known else []
+
+
+def link(href: str) -> str | None:
+    """Return an address a page may link to: https, or a path relative to the page; else None.
+
+    The characters of a path that an address reserves are quoted.
+    """
+    if _ADDRESS.fullmatch(href):
+        return href
+    first = href.split("/", 1)[0]
+    if not first or ":" in first or "\\" in href or any(ord(c) < 32 for c in href):
+        return None
+    return quote(href, safe="/:=+,@~!'()*;&", errors="replace")
+
+
+def thousandths(value: float | None) -> int | None:
+    """Round to three decimals, as displayed, in thousandths: two programs cannot display one number in two ways.
+
+    ValueError where ``value`` is not finite.
+    """
+    return None if value is None else int(f"{value:.3f}".replace(".", ""))
+
+
+def dump(data: Mapping[str, Any]) -> str:
+    """Write JSON for a script element: no text in it ends the element or starts another."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04X}")
+    return text

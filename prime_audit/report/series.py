@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 COLOURS = ("#000000", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#56B4E9", "#8A8A8A")
@@ -28,3 +28,21 @@ def series_of(label: str) -> str:
     params, plus, suffix = rest.partition("+")
     kept = [p for p in params.split(",") if p and not p.startswith("alpha=")]
     return name + (colon + ",".join(kept) if kept else "") + plus + suffix
+
+
+def looks_of(methods: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the name, colour and marker of each series, in the order of the methods.
+
+    A series is named by its method where it has only one, else by the label without alpha.
+    """
+    labels: dict[str, list[str]] = {}
+    for method in dict.fromkeys(methods):
+        labels.setdefault(series_of(method), []).append(method)
+    return {
+        series: {
+            "name": own[0] if len(own) == 1 else series,
+            "colour": COLOURS[place % len(COLOURS)],
+            "marker": MARKERS[place % len(MARKERS)],
+        }
+        for place, (series, own) in enumerate(labels.items())
+    }

@@ -75,7 +75,7 @@ class Figure:
         return self.game is not None or is_leakage(self.metric)
 
 
-class Judged(NamedTuple):
+class PanelRow(NamedTuple):
     """A row of a control panel."""
 
     leak: Leak
@@ -113,7 +113,7 @@ class Sheet:
     """Label → what is known of it, in their order: ``parameters`` by task; by other names what holds for all."""
     figures: tuple[Figure, ...]
     """Every figure."""
-    leaks: tuple[Judged, ...] = ()
+    leaks: tuple[PanelRow, ...] = ()
     """Control panels of all records."""
     sources: Mapping[str, Source] = field(default_factory=dict)
     """Records by id."""
@@ -129,7 +129,7 @@ class Sheet:
         return dict(self.methods[method].get("parameters", {}).get(task, {}))
 
 
-def judged(record: Record, source: str) -> tuple[Judged, ...]:
+def judged(record: Record, source: str) -> tuple[PanelRow, ...]:
     """Pair every verdict of a record with its AUC minus the unmerged base's; ``source``: the record's id."""
     gaps = {
         (c.task, c.method, c.game, c.attack): c
@@ -137,7 +137,7 @@ def judged(record: Record, source: str) -> tuple[Judged, ...]:
         if (c.metric, c.baseline) == (AUC, "base")
     }
     return tuple(
-        Judged(
+        PanelRow(
             leak,
             source,
             gaps.get((leak.task, leak.method, leak.game, leak.attack)),

@@ -373,11 +373,11 @@ def _blocks(found: Sequence[Sequence[int]], least: Sequence[int], room: int) -> 
 
 
 def _short(cell: Cell) -> str:
-    """``.541–.622`` below a figure, ``−.021 +.083`` below a difference; two decimals from 1 on."""
+    """``[.541, .622]`` below a figure, ``[−.021, +.083]`` below a difference; two decimals from 1 on."""
     if cell.ci is None:
         return ""
     if max(map(abs, cell.ci)) < 1:
         low, high = (number(x, cell.signed).replace("0.", ".", 1) for x in cell.ci)
     else:
         low, high = (f"{x:{'+' if cell.signed else ''}.2f}".replace("-", "−") for x in cell.ci)
-    return f"{low} {high}" if cell.signed else f"{low}–{high}"
+    return f"[{low}, {high}]"

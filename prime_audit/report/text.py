@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
 from prime_audit.report import table as forms
 from prime_audit.report.columns import FIGURES, LEGEND, PANEL
-from prime_audit.report.sheet import Judged, Sheet
+from prime_audit.report.sheet import PanelRow, Sheet
 from prime_audit.report.table import Table
 from prime_audit.report.views import TaskView, glance, panel, shown, views, with_records
 
@@ -106,7 +106,7 @@ def csv(sheet: Sheet) -> str:
     """Return every figure as one CSV row, in full precision; an AUC with its control panel.
 
     An empty field is a figure that does not apply; ``reason`` says why. Of several records the panels' values are
-    joined by semicolons, in the order of ``records``.
+    joined by `` | ``, in the order of ``records``.
     """
     stream = io.StringIO()
     writer = csv_module.writer(stream, lineterminator="\n")
@@ -120,14 +120,14 @@ def csv(sheet: Sheet) -> str:
     return stream.getvalue()
 
 
-def _panel_fields() -> dict[str, Callable[[Judged], object]]:
+def _panel_fields() -> dict[str, Callable[[PanelRow], object]]:
     return {name: take for column in PANEL for name, take in column.fields.items()}
 
 
 def _joined(values: Sequence[object]) -> object:
     if len(values) < 2:
         return next(iter(values), None)
-    return "; ".join("" if value is None else str(value) for value in values)
+    return " | ".join("" if value is None else str(value) for value in values)
 
 
 def as_json(sheet: Sheet) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 from prime_audit.record import failed
 from prime_audit.report.columns import PANEL, SHOWN, Column, Shown
 from prime_audit.report.games import GameNote, note_of
-from prime_audit.report.sheet import AUC, BASE, Figure, Judged, Sheet
+from prime_audit.report.sheet import AUC, BASE, Figure, PanelRow, Sheet
 from prime_audit.report.table import Cell, Linked, Table, ranked
 
 
@@ -61,7 +61,7 @@ class Group:
     """AUC, AUC base, AUC − base, verdict: those that are there."""
     controls: tuple[Placed, ...]
     """What the other controls reached: words, length, similarity alone."""
-    panels: tuple[tuple[Judged, ...], ...]
+    panels: tuple[tuple[PanelRow, ...], ...]
     """[methods]: control panels, one a record."""
 
     @property
@@ -95,10 +95,8 @@ class TaskView:
 def views(sheet: Sheet) -> tuple[TaskView, ...]:
     """Lay a sheet out, one view a task that has figures.
 
-    Raises
-    ------
-    ValueError
-        Where a figure or panel names a task or method that the sheet does not, or a figure is there twice.
+    Raises ValueError where a figure or panel names a task or method that the sheet does not, or a figure is there
+    twice.
     """
     _check(sheet)
     by_task: dict[str, list[Shown]] = {task: [] for task in sheet.tasks}
@@ -115,8 +113,8 @@ def shown(sheet: Sheet) -> Iterator[Shown]:
         yield Shown(f, tuple(own))
 
 
-def _panels(sheet: Sheet) -> Mapping[tuple[str | None, ...], Sequence[Judged]]:
-    found: dict[tuple[str | None, ...], list[Judged]] = {}
+def _panels(sheet: Sheet) -> Mapping[tuple[str | None, ...], Sequence[PanelRow]]:
+    found: dict[tuple[str | None, ...], list[PanelRow]] = {}
     for one in sheet.leaks:
         leak = one.leak
         found.setdefault((leak.task, leak.method, leak.game, leak.attack), []).append(one)
@@ -180,7 +178,7 @@ def _group(
     attack: str | None,
     found: Sequence[Shown],
     methods: Sequence[str],
-    panels: tuple[tuple[Judged, ...], ...],
+    panels: tuple[tuple[PanelRow, ...], ...],
 ) -> Group:
     auc = [*_placed(AUC, found, methods)]
     base = [*_placed(BASE, found, methods, ("value",))]
@@ -216,7 +214,7 @@ def panel(sheet: Sheet, task: str) -> Table:
     return Table("", stub, heads, tuple(labels), tuple(cells for _, cells in rows))
 
 
-def _seed(sheet: Sheet, one: Judged) -> str:
+def _seed(sheet: Sheet, one: PanelRow) -> str:
     source = sheet.sources.get(one.source)
     return "" if source is None or source.seed is None else str(source.seed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prime_audit.plugins.loading import load_game
 from prime_audit.report.columns import LEGEND, PANEL
-from prime_audit.report.sheet import AUC, BASE, Judged, judged
+from prime_audit.report.sheet import AUC, BASE, PanelRow, judged
 from prime_audit.report.table import Cell, Table
 from prime_audit.studies import figures, usual
 from prime_audit.studies.paired import corrected
@@ -21,8 +21,8 @@ def report(found: Found) -> Report:
     tests = [t for m in found.models for task in found.plan.tasks for t in auc_tests(found, m, task, pairs)]
     drawn = ", ".join(g for g in found.study.games if load_game(g).design.randomised)
     lines = (*usual.notes(found)[1:], *LEGEND, f"Games that drew their members at random: {drawn}.")
-    panels = [_panel(found, m, task) for m in found.models for task in found.plan.tasks]
-    drawing = figures.dots(panels, len(found.plan.tasks), second="same items, unmerged base")
+    subplots = [_subplot(found, m, task) for m in found.models for task in found.plan.tasks]
+    drawing = figures.dots(subplots, len(found.plan.tasks), second="same items, unmerged base")
     return Report(tuple(_table(found, m) for m in found.models), corrected(tests), drawing, lines)
 
 
@@ -46,7 +46,7 @@ def _row(found: Found, model: str, task: str, game: str, variant: Variant) -> tu
     return tuple(c.cell(one) for c in _SHOWN if c.cell)
 
 
-def _judged(found: Found, model: str, task: str, game: str, variant: Variant) -> Judged | None:
+def _judged(found: Found, model: str, task: str, game: str, variant: Variant) -> PanelRow | None:
     wanted = (task, variant.method, game, found.plan.attacks[0])
     panels = judged(found.of(model, variant)[0].record, "run")
     return next(
@@ -54,7 +54,7 @@ def _judged(found: Found, model: str, task: str, game: str, variant: Variant) ->
     )
 
 
-def _panel(found: Found, model: str, task: str) -> figures.Panel:
+def _subplot(found: Found, model: str, task: str) -> figures.Subplot:
     marks = []
     for game in found.study.games:
         for v in found.study.variants:
@@ -64,7 +64,7 @@ def _panel(found: Found, model: str, task: str) -> figures.Panel:
                 label = f"{game}: {v.key}"
                 marks.append(figures.Mark(label, game, None, auc.value, auc.ci, base.value))
     name = usual.heading(found, task, model)
-    return figures.Panel(name, "membership AUC", tuple(marks), {"chance": 0.5})
+    return figures.Subplot(name, "membership AUC", tuple(marks), {"chance": 0.5})
 
 
 STUDY = Study(

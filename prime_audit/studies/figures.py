@@ -5,15 +5,15 @@ Equal figures give equal bytes (for one matplotlib version): positions are fixed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from prime_audit.record import Intervals, Record
-from prime_audit.report import frontier as _frontier
+from prime_audit.report import frontier as utility_against_leakage
 from prime_audit.report.from_record import sheet_of
-from prime_audit.report.frontier import _GREY, _STYLE, _save
+from prime_audit.report.frontier import GREY, saved
 from prime_audit.report.series import COLOURS, MARKERS
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 INTERVAL = f"{Intervals().level:.0%} interval"
 """Meaning of the bars of a figure."""
 ACROSS = 3
-"""Most panels side by side."""
+"""Most subplots side by side."""
 _LETTER, _LINE = 0.062, 0.185
 """Inches per letter and per line of text."""
 _WIDE, _HIGH = 2.35, 1.9
-"""Inches of a panel's axes; a single panel in a row may be wider."""
+"""Inches of a subplot's axes; a single subplot in a row may be wider."""
 _ABOVE, _BELOW = 0.32, 0.5
-"""Inches above and below a panel's axes."""
-_DOTTED: Mapping[str, Any] = {"color": _GREY, "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
-"""Style of lines through a whole panel."""
+"""Inches above and below a subplot's axes."""
+_DOTTED: Mapping[str, Any] = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
+"""Style of lines through a whole subplot."""
 _TICK: Mapping[str, Any] = {"color": "#404040", "marker": "|", "markersize": 10.0, "markeredgewidth": 1.3}
 """Style of a mark's second value."""
 Look = Mapping[str, Any]
@@ -59,7 +59,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Subplot:
     """One axes."""
 
     title: str
@@ -68,13 +68,13 @@ class Panel:
     marks: tuple[Mark, ...]
     """In the order shown."""
     lines: Mapping[str, float] = field(default_factory=dict)
-    """Lines through the whole panel: name → value."""
+    """Lines through the whole subplot: name → value."""
     axis: str = ""
     """Title of the other axis, in a figure of lines."""
 
 
 def frontier(records: Sequence[tuple[Record, Mapping[str, str]]]) -> dict[str, bytes]:
-    """Draw utility against leakage, one panel per task of each record, each with its tasks' headings."""
+    """Draw utility against leakage, one subplot per task of each record, each with its tasks' headings."""
     sheets = [(sheet_of(record, "run"), headings) for record, headings in records]
     first = sheets[0][0]
     figures = [replace(f, task=headings[f.task]) for sheet, headings in sheets for f in sheet.figures]
@@ -84,42 +84,36 @@ def frontier(records: Sequence[tuple[Record, Mapping[str, str]]]) -> dict[str, b
     }
     tasks = tuple(dict.fromkeys(f.task for f in figures))
     drawn = replace(first, figures=tuple(figures), methods=methods, tasks=tasks, leaks=())
-    return _frontier.draw(drawn, Intervals().level)
+    return utility_against_leakage.draw(drawn, Intervals().level)
 
 
-def dots(panels: Sequence[Panel], across: int, bars: str = INTERVAL, second: str = "") -> dict[str, bytes]:
+def dots(
+    subplots: Sequence[Subplot], across: int, bars: str = INTERVAL, second: str = ""
+) -> dict[str, bytes]:
     """Draw one row per mark, values to the right; ``bars`` and ``second`` name the bars and strokes."""
-    return _drawn(lambda: _dots(panels, min(across, ACROSS), bars, second))
+    return saved(lambda: _dots(subplots, min(across, ACROSS), bars, second))
 
 
-def lines(panels: Sequence[Panel], across: int, bars: str = INTERVAL) -> dict[str, bytes]:
+def lines(subplots: Sequence[Subplot], across: int, bars: str = INTERVAL) -> dict[str, bytes]:
     """Draw values over a number, one line per group."""
-    return _drawn(lambda: _lines(panels, min(across, ACROSS), bars))
-
-
-def _drawn(make: Callable[[], Figure]) -> dict[str, bytes]:
-    import matplotlib
-
-    with matplotlib.rc_context(dict(_STYLE)):
-        figure = make()
-        return {"svg": _save(figure, "svg", {"Date": None}), "png": _save(figure, "png", {"Software": None})}
+    return saved(lambda: _lines(subplots, min(across, ACROSS), bars))
 
 
 # -- dots --------------------------------------------------------------------------------------------------
 
 
-def _dots(panels: Sequence[Panel], across: int, bars: str, second: str) -> Figure:
-    groups = {m.label: m.group for p in panels for m in p.marks}
+def _dots(subplots: Sequence[Subplot], across: int, bars: str, second: str) -> Figure:
+    groups = {m.label: m.group for p in subplots for m in p.marks}
     rows = _rows(groups)
     left = 0.25 + _LETTER * max(map(len, rows))
     high = _LINE * (1 - min(rows.values())) + 0.1
-    figure, places = _sheet(len(panels), across, (left, 0.36, high), _handles(panels, bars, second))
-    looks = _looks(panels)
-    for place, (panel, spot) in enumerate(zip(panels, places, strict=True)):
+    figure, places = _sheet(len(subplots), across, (left, 0.36, high), _handles(subplots, bars, second))
+    looks = _looks(subplots)
+    for place, (subplot, spot) in enumerate(zip(subplots, places, strict=True)):
         axes = figure.add_axes(spot)
-        for mark in panel.marks:
+        for mark in subplot.marks:
             _dot(axes, mark, rows[mark.label], looks[mark.group])
-        for value in panel.lines.values():
+        for value in subplot.lines.values():
             axes.axvline(value, zorder=0, **_DOTTED)
         axes.set_yticks(list(rows.values()), list(rows) if place % across == 0 else [""] * len(rows))
         axes.tick_params(axis="y", length=0)
@@ -128,7 +122,7 @@ def _dots(panels: Sequence[Panel], across: int, bars: str, second: str) -> Figur
         axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="y", color="#EEEEEE", linewidth=0.6)
         axes.set_axisbelow(True)
-        _dress(axes, panel.title, panel.measured, "")
+        _dress(axes, subplot.title, subplot.measured, "")
     return figure
 
 
@@ -152,30 +146,30 @@ def _dot(axes: Axes, mark: Mark, row: float, look: Look) -> None:
 # -- lines -------------------------------------------------------------------------------------------------
 
 
-def _lines(panels: Sequence[Panel], across: int, bars: str) -> Figure:
+def _lines(subplots: Sequence[Subplot], across: int, bars: str) -> Figure:
     from matplotlib.lines import Line2D
 
-    looks = _looks(panels)
+    looks = _looks(subplots)
     handles: dict[str, Artist] = {
         group: Line2D([], [], linewidth=1.1, markersize=5.0, **look) for group, look in looks.items()
     }
     figure, places = _sheet(
-        len(panels), across, (0.65, 0.6, _HIGH), {**handles, **_handles(panels, bars, "")}
+        len(subplots), across, (0.65, 0.6, _HIGH), {**handles, **_handles(subplots, bars, "")}
     )
-    for panel, spot in zip(panels, places, strict=True):
+    for subplot, spot in zip(subplots, places, strict=True):
         axes = figure.add_axes(spot)
-        ticks = sorted({m.x for m in panel.marks if m.x is not None})
+        ticks = sorted({m.x for m in subplot.marks if m.x is not None})
         step = min((b - a for a, b in pairwise(ticks)), default=1.0)
         for number, (group, look) in enumerate(looks.items()):
             # Side by side, so that intervals do not cover each other.
             shift = 0.07 * step * (number - (len(looks) - 1) / 2)
-            _line(axes, [m for m in panel.marks if m.group == group], shift, look)
-        for value in panel.lines.values():
+            _line(axes, [m for m in subplot.marks if m.group == group], shift, look)
+        for value in subplot.lines.values():
             axes.axhline(value, zorder=0, **_DOTTED)
         axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
         axes.set_xlim(ticks[0] - 0.35 * step, ticks[-1] + 0.35 * step)
         axes.locator_params(axis="y", nbins=5)
-        _dress(axes, panel.title, panel.axis, panel.measured)
+        _dress(axes, subplot.title, subplot.axis, subplot.measured)
     return figure
 
 
@@ -190,9 +184,9 @@ def _line(axes: Axes, marks: Sequence[Mark], shift: float, look: Look) -> None:
 # -- what both share ---------------------------------------------------------------------------------------
 
 
-def _looks(panels: Sequence[Panel]) -> dict[str, Look]:
+def _looks(subplots: Sequence[Subplot]) -> dict[str, Look]:
     """One style per group: colour and marker by the text before its comma; with text after it, hollow and dashed."""
-    groups = list(dict.fromkeys(m.group for p in panels for m in p.marks))
+    groups = list(dict.fromkeys(m.group for p in subplots for m in p.marks))
     stems = list(dict.fromkeys(_stem(group) for group in groups))
     looks: dict[str, Look] = {}
     for group in groups:
@@ -213,24 +207,24 @@ def _stem(group: str) -> str:
     return group.partition(",")[0]
 
 
-def _handles(panels: Sequence[Panel], bars: str, second: str) -> dict[str, Artist]:
-    """Build the legend's entries for lines through panels, second values and bars, where there are any."""
+def _handles(subplots: Sequence[Subplot], bars: str, second: str) -> dict[str, Artist]:
+    """Build the legend's entries for lines through subplots, second values and bars, where there are any."""
     from matplotlib.lines import Line2D
 
-    handles: dict[str, Artist] = {name: Line2D([], [], **_DOTTED) for p in panels for name in p.lines}
-    if any(m.base is not None for p in panels for m in p.marks):
+    handles: dict[str, Artist] = {name: Line2D([], [], **_DOTTED) for p in subplots for name in p.lines}
+    if any(m.base is not None for p in subplots for m in p.marks):
         handles[second] = Line2D([], [], linestyle="none", **_TICK)
-    if any(m.bar for p in panels for m in p.marks):
-        handles[bars] = Line2D([], [], color=_GREY, linewidth=1.0)
+    if any(m.bar for p in subplots for m in p.marks):
+        handles[bars] = Line2D([], [], color=GREY, linewidth=1.0)
     return handles
 
 
 def _sheet(
     count: int, across: int, sizes: tuple[float, float, float], handles: Mapping[str, Artist]
 ) -> tuple[Figure, list[Place]]:
-    """Build a figure with its legend, and the places of its panels.
+    """Build a figure with its legend, and the places of its subplots.
 
-    ``sizes``: inches before a row's first panel, between panels, and of a panel's height.
+    ``sizes``: inches before a row's first subplot, between subplots, and of a subplot's height.
     """
     from matplotlib.figure import Figure
 

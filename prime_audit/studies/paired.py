@@ -135,10 +135,7 @@ def auc_test(first: Sequence[TargetScores], second: Sequence[TargetScores], *, s
 
     There is an interval where both have the same members, on the same draws of sharers and targets.
 
-    Raises
-    ------
-    Undefined
-        Where there is no such target.
+    Raises Undefined where there is no such target.
     """
     others = {p.target: p for p in second if p.playable}
     games = [(p, others[p.target]) for p in first if p.playable and p.target in others]

@@ -27,14 +27,14 @@ LIKE = "{} with Top sim."
 
 def report(found: Found) -> Report:
     """Build a table of similarity and one of answers for each model, and test the pairs on the similarity."""
-    tables, tests, panels = list[Table](), list[Test](), list[figures.Panel]()
+    tables, tests, subplots = list[Table](), list[Test](), list[figures.Subplot]()
     for model in found.models:
         tasks = [_Answered(found, model, TASKS[name]) for name in found.plan.tasks]
         tables += [_likeness(tasks), _answers(tasks)]
         tests += [test for task in tasks for test in task.tests()]
-        panels += [_panel(task) for task in tasks]
+        subplots += [_subplot(task) for task in tasks]
     more = "The questions shown are drawn by the seed, one per target, not chosen."
-    drawing = figures.dots(panels, len(found.plan.tasks))
+    drawing = figures.dots(subplots, len(found.plan.tasks))
     return Report(tuple(tables), corrected(tests), drawing, (*usual.notes(found), more))
 
 
@@ -135,7 +135,7 @@ def _alike(task: Task, theirs: str, text: str) -> float:
     return metric_table(task, [theirs], [text]).value(task.metrics[0])
 
 
-def _panel(own: _Answered) -> figures.Panel:
+def _subplot(own: _Answered) -> figures.Subplot:
     metric = own.task.metrics[0]
     marks = []
     for v in own.variants:
@@ -143,7 +143,7 @@ def _panel(own: _Answered) -> figures.Panel:
         assert like.value is not None
         marks.append(figures.Mark(v.key, v.method.partition(":")[0], None, like.value, like.ci))
     name = usual.heading(own.found, own.task.name, own.model)
-    return figures.Panel(name, f"{usual.SHORT.get(metric, metric)} with Top sim.", tuple(marks))
+    return figures.Subplot(name, f"{usual.SHORT.get(metric, metric)} with Top sim.", tuple(marks))
 
 
 STUDY = Study(

@@ -96,24 +96,25 @@ def study(
     study = find_study(name)
     chosen = tasks if tasks is not None else study.tasks if data == "world" else default_tasks(data)
     words = {"tasks": chosen, "data": data, "preset": preset, **options}
+    shared = {"methods": [v.method for v in study.variants], "games": list(study.games), **words}
     plans = {
         (plan.model, run): plan
         for model in models or study.models.get(preset) or (None,)
         for run, own in study.runs.items()
-        for plan in [_plan(study, model, [*overrides, *own], words)]
+        for plan in [_plan(study, {**shared, "model": model, "overrides": [*overrides, *own]})]
     }
     command = _command(name, models, {**words, "tasks": tasks, "overrides": overrides})
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     place = Path(out) if out else Path("studies") / f"{name}-{now}"
     key = content_key({"study": name, "plans": [plan.spec() for plan in plans.values()]})
     with RunFolder.claimed(place, key) as folder, _shared(cache) as kept:
-        found = Found(study, plans, _runs(study, plans, words, overrides, folder.path, kept, quiet))
+        found = Found(study, plans, _runs(study, plans, shared, overrides, folder.path, kept, quiet))
         return _written(found, command, folder)
 
 
-def _plan(study: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]) -> Plan:
+def _plan(study: Study, spec: Mapping[str, Any]) -> Plan:
     """Plan one run, so that an error in a later one is reported before the first starts."""
-    plan = make_plan(**_run_words(study, model, overrides, words))
+    plan = make_plan(**spec)
     labels = {m.label for m in plan.methods}
     for variant in study.variants:
         if variant.method not in labels:
@@ -122,14 +123,6 @@ def _plan(study: Study, model: str | None, overrides: Sequence[str], words: Mapp
                 "under these settings; remove the --set that causes it"
             )
     return plan
-
-
-def _run_words(
-    study: Study, model: str | None, overrides: Sequence[str], words: Mapping[str, Any]
-) -> dict[str, Any]:
-    methods = [v.method for v in study.variants]
-    games = list(study.games)
-    return {"methods": methods, "games": games, "model": model, "overrides": list(overrides), **words}
 
 
 @contextmanager
@@ -145,7 +138,7 @@ def _shared(cache: str | Path | None) -> Iterator[str | Path]:
 def _runs(
     study: Study,
     plans: Mapping[tuple[str, str], Plan],
-    words: Mapping[str, Any],
+    shared: Mapping[str, Any],
     overrides: Sequence[str],
     folder: Path,
     cache: str | Path,
@@ -155,8 +148,8 @@ def _runs(
     for (model, name), place in _folders(plans).items():
         if len(plans) > 1 and not quiet:
             print(f"run {len(done) + 1} of {len(plans)}: {name}, model {model}", file=sys.stderr, flush=True)
-        own = _run_words(study, model, [*overrides, *study.runs[name]], words)
-        done[model, name] = run = compare(**own, out=folder / place, cache=cache, quiet=quiet)
+        spec = {**shared, "model": model, "overrides": [*overrides, *study.runs[name]]}
+        done[model, name] = run = compare(**spec, out=folder / place, cache=cache, quiet=quiet)
         for failure in (f for f in run.record.failures if f.sharer is None):  # a table of holes is no study
             raise UserError(f"study {study.name}, run {name}: {failure.error}; fix it and rerun the study")
     return done

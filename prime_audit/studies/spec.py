@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from prime_audit.folder import Run
+from prime_audit.plan.plan import label_parts
 
 if TYPE_CHECKING:
     from prime_audit.plan.plan import Plan
@@ -43,7 +43,7 @@ class Variant:
     @property
     def core(self) -> str:
         """The label of its module, which most games attack."""
-        return re.split(r"\+(?=[A-Za-z_])", self.method)[0]
+        return label_parts(self.method)[0]
 
 
 @dataclass(frozen=True, kw_only=True)

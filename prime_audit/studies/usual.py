@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from prime_audit.folder import Run
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
-from prime_audit.record import Comparison, Intervals
+from prime_audit.record import Intervals
 from prime_audit.report.sheet import AUC
 from prime_audit.report.table import Cell, Table, ranked
 from prime_audit.studies import figures
@@ -44,7 +43,7 @@ def title(found: Found, model: str) -> str:
 
 
 def heading(found: Found, task: str, model: str) -> str:
-    """Title a figure's panel: the task, and with several models the letter and the last part of the name."""
+    """Title a figure's subplot: the task, and with several models the letter and the last part of the name."""
     short = model.rstrip("/").rpartition("/")[2]
     return task if len(found.models) == 1 else f"{task} {letter(found, model)} {short}"
 
@@ -109,16 +108,10 @@ def figure_of(found: Found, model: str, variant: Variant, task: str, metric: str
 
 def over_base(found: Found, model: str, variant: Variant, task: str, game: str) -> Cell:
     """Build the cell of a variant's AUC minus the unmerged base's on the same items."""
-    c = compared(found.of(model, variant)[0], task, variant.method, game, found.plan.attacks[0])
+    wanted = (task, variant.method, AUC, game, found.plan.attacks[0])
+    every = found.of(model, variant)[0].record.comparisons
+    c = next((c for c in every if (c.task, c.method, c.metric, c.game, c.attack) == wanted), None)
     return Cell(c.difference, c.ci, signed=True, reason=c.reason) if c else Cell(signed=True)
-
-
-def compared(run: Run, task: str, method: str, game: str, attack: str) -> Comparison | None:
-    """Find a run's AUC minus the unmerged base's; None where the game does not apply to the method."""
-    wanted = (task, method, AUC, game, attack)
-    return next(
-        (c for c in run.record.comparisons if (c.task, c.method, c.metric, c.game, c.attack) == wanted), None
-    )
 
 
 def notes(found: Found) -> tuple[str, ...]:
@@ -153,18 +146,18 @@ def figure(found: Found) -> dict[str, bytes]:
             ]
         )
     rows = 2 if found.study.figure == "lines" else 1
-    panels = [
-        panel(found, model, task, TASKS[task].metrics[row])
+    subplots = [
+        subplot(found, model, task, TASKS[task].metrics[row])
         for model in found.models
         for row in range(rows)
         for task in found.plan.tasks
     ]
     make = figures.lines if found.study.figure == "lines" else figures.dots
     repeated = any(len(v.runs) > 1 for v in found.study.variants)
-    return make(panels, len(found.plan.tasks), "± standard error" if repeated else figures.INTERVAL)
+    return make(subplots, len(found.plan.tasks), "± standard error" if repeated else figures.INTERVAL)
 
 
-def panel(found: Found, model: str, task: str, metric: str) -> figures.Panel:
+def subplot(found: Found, model: str, task: str, metric: str) -> figures.Subplot:
     """Collect the values of one metric of one task."""
     marks = {v.key: _mark(v, figure_of(found, model, v, task, metric)) for v in found.study.variants}
     references = {key: marks.pop(key).value for key in found.study.reference}
@@ -176,7 +169,7 @@ def panel(found: Found, model: str, task: str, metric: str) -> figures.Panel:
         plain = Variant("", REFERENCE, runs=found.study.variants[0].runs)
         lines = {"non-personalised": _mark(plain, figure_of(found, model, plain, task, metric)).value}
     measured = SHORT.get(metric, metric) + ARROWS[TASKS[task].higher_is_better]
-    return figures.Panel(
+    return figures.Subplot(
         heading(found, task, model), measured, tuple(marks.values()), lines, found.study.axis
     )
 

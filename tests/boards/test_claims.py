@@ -17,11 +17,11 @@ from prime_audit.boards.claims import (
     ClaimResult,
     evaluate,
 )
-from prime_audit.boards.rounding import Verdict
+from prime_audit.boards.rounding import Holds
 
 PAPER = Path(__file__).parents[2] / "leaderboards" / "paper"
 ROWS: list[dict[str, Any]] = json.loads((PAPER / "cells.json").read_text(encoding="utf-8"))["cells"]
-HOLDS, ROUNDING, FAILS, UNKNOWN = Verdict.HOLDS, Verdict.ROUNDING, Verdict.FAILS, Verdict.UNKNOWN
+HOLDS, ROUNDING, FAILS, UNKNOWN = Holds.YES, Holds.ROUNDING, Holds.NO, Holds.UNKNOWN
 LOWER, NEARER = Reading.LOWER, Reading.NEARER
 Cells = tuple[Cell, ...]
 
@@ -31,7 +31,7 @@ def find(results: tuple[ClaimResult, ...], id_: str, reading: Reading | None = N
     return one
 
 
-def verdict(results: tuple[ClaimResult, ...], id_: str, reading: Reading | None = None) -> Verdict:
+def verdict(results: tuple[ClaimResult, ...], id_: str, reading: Reading | None = None) -> Holds:
     return find(results, id_, reading).finding.verdict
 
 
@@ -251,8 +251,8 @@ def test_one_changed_cell_turns_a_verdict(
     reading: Reading | None,
     source: str,
     to: float,
-    before: Verdict,
-    after: Verdict,
+    before: Holds,
+    after: Holds,
 ) -> None:
     one = [c for c in claims if c.id == id_]
     assert verdict(evaluate(one, paper), id_, reading) is before
@@ -283,7 +283,7 @@ def test_no_verdict_depends_on_an_uncertain_reading(
 
 @pytest.mark.parametrize(("r1", "rl", "expected"), [(0.181, 0.163, HOLDS), (0.179, 0.163, FAILS)])
 def test_a_claim_over_an_unreadable_cell_waits_for_it(
-    paper: Cells, claims: tuple[Claim, ...], r1: float, rl: float, expected: Verdict
+    paper: Cells, claims: tuple[Claim, ...], r1: float, rl: float, expected: Holds
 ) -> None:
     one = [c for c in claims if c.id == "llama-3-multiple-alpha"]
     before = find(evaluate(one, paper), "llama-3-multiple-alpha", LOWER).finding

@@ -24,13 +24,13 @@ from prime_audit.boards.claims import (
     rendered,
 )
 from prime_audit.boards.paper_claims import CHECKS
-from prime_audit.boards.rounding import Verdict
+from prime_audit.boards.rounding import Holds
 from prime_audit.errors import UserError
 
 from .invented import refusal
 
 PAPER = Path(__file__).parents[2] / "leaderboards" / "paper"
-FAILS, UNKNOWN = Verdict.FAILS, Verdict.UNKNOWN
+FAILS, UNKNOWN = Holds.NO, Holds.UNKNOWN
 LOWER, NEARER = Reading.LOWER, Reading.NEARER
 Cells = tuple[Cell, ...]
 
@@ -152,12 +152,12 @@ Change = Callable[[list[dict[str, Any]]], Any]
     ("change", "message"),
     [
         (lambda rows: rows[3].update(says={}), "row 4: unknown entry 'says'"),
-        (lambda rows: rows[3].update(quote=None), "row 4: quote is not of type str"),
-        (lambda rows: rows[3].pop("note"), "row 4: note is not of type str"),
+        (lambda rows: rows[3].update(quote=None), "row 4: quote: unexpected null"),
+        (lambda rows: rows[3].pop("note"), "row 4: missing note"),
         (lambda rows: rows[3].update(id="mine"), "row 4: id 'mine' has no check"),
         (lambda rows: rows.append(rows[0]), "is there twice"),
         (lambda rows: rows.pop(), "has no row for claim 'profiles-matter'"),
-        (lambda rows: rows.insert(3, 7), "row 4: is not a JSON object"),
+        (lambda rows: rows.insert(3, 7), "row 4: expected an object"),
     ],
 )
 def test_a_broken_claim_is_refused_in_one_line_naming_file_and_row(

@@ -168,8 +168,8 @@ def _row(**changes: Any) -> Change:
     [
         (_row(value=1.2), "row 7: value 1.2 is outside the range of accuracy; correct it"),
         (_row(value=0.1234), "row 7: value 0.1234 has more than 3 decimals"),
-        (_row(value="0.5"), "row 7: value is not a number"),
-        (_row(value=True), "row 7: value is not a number"),
+        (_row(value="0.5"), 'row 7: value: unexpected "0.5"'),
+        (_row(value=True), "row 7: value: unexpected true"),
         (_row(value=None), "row 7: has no value; say in reading why"),
         (_row(task="LaMP-9"), "row 7: unknown task 'LaMP-9'"),
         (_row(metric="MAE"), "row 7: unknown metric 'MAE'"),
@@ -179,14 +179,14 @@ def _row(**changes: Any) -> Change:
         (_row(method="np,rag"), "row 7: method 'np,rag' is not a single label"),
         (_row(mark="blue"), "row 7: unknown mark 'blue'"),
         (_row(table="3"), "row 7: unknown table '3'"),
-        (_row(row=5), "row 7: row is not a text"),
+        (_row(row=5), "row 7: row: unexpected 5"),
         (_row(colour="red"), "row 7: unknown entry 'colour'"),
         (lambda c: c["cells"].append(dict(c["cells"][0])), "is in row 1 already; drop one"),
         (lambda c: c.update(cells=[]), "has no cells"),
-        (lambda c: c["cells"].insert(3, 7), "row 4: is not a JSON object"),
+        (lambda c: c["cells"].insert(3, 7), "row 4: expected an object"),
         (lambda c: c.update(schema="other"), "schema is not 'prime-audit/reported/1'"),
-        (lambda c: c["tables"]["1"].pop("model"), "table 1: model is not of type str"),
-        (lambda c: c["publication"].update(targets="many"), "publication: targets is not of type int"),
+        (lambda c: c["tables"]["1"].pop("model"), "table 1: missing model"),
+        (lambda c: c["publication"].update(targets="many"), 'publication: targets: unexpected "many"'),
     ],
 )
 def test_a_broken_cell_is_refused_in_one_line_naming_file_and_row(
@@ -205,10 +205,10 @@ def test_what_is_not_a_cells_file_is_refused_in_one_line(tmp_path: Path, text: s
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name = 'paper'", "has no title"),
+        ("name = 'paper'", "missing title"),
         ("name = ", "is not TOML"),
         (None, "No such file"),
-        ("about = 5", "has no name"),
+        ("about = 5", "about: unexpected 5"),
     ],
 )
 def test_a_broken_board_file_is_refused(tmp_path: Path, text: str | None, message: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from prime_audit.record import Comparison, Leak
 from prime_audit.report import page
-from prime_audit.report.sheet import Figure, Judged, Sheet, Source
+from prime_audit.report.sheet import Figure, PanelRow, Sheet, Source
 from tests import records
 
 EVIL = "<script>alert(1)</script>"
@@ -154,7 +154,7 @@ def sheet() -> Sheet:
             for m in METHODS
         },
         figures=found,
-        leaks=tuple(Judged(leak(f), f.sources[0], gap(f)) for f in panels),
+        leaks=tuple(PanelRow(leak(f), f.sources[0], gap(f)) for f in panels),
         sources=sources,
         notes=("Intervals: 95 %.",),
         warnings=(f"user {EVIL}: left out",),

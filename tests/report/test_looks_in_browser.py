@@ -27,7 +27,7 @@ def test_both_schemes_have_contrast(browser: Browser, scheme: str) -> None:
         browser.js("return getComputedStyle(document.getElementById('frontier')).backgroundColor")
     )
     assert (ground > 0.5) == (scheme == "light")
-    for selector in ("h1", ".ci", ".leaks", ".confounded", ".none-found", "caption", "summary", "label"):
+    for selector in ("h1", ".ci", ".leaks", ".confounded", ".no-leak-found", "caption", "summary", "label"):
         ink = luminance(browser.js(f"return getComputedStyle(document.querySelector('{selector}')).color"))
         assert (max(ink, ground) + 0.05) / (min(ink, ground) + 0.05) >= 4.5, selector
     text = browser.one("#chart text").get_attribute("fill")

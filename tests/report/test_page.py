@@ -24,8 +24,8 @@ from prime_audit.plugins import Game
 from prime_audit.plugins.loading import available, load_game
 from prime_audit.report import page
 from prime_audit.report.columns import PANEL, remark
-from prime_audit.report.page_text import dump, link, thousandths
-from prime_audit.report.sheet import Figure, Judged, Sheet, Source
+from prime_audit.report.page_data import dump, link, thousandths
+from prime_audit.report.sheet import Figure, PanelRow, Sheet, Source
 
 GAMES = {name: load_game(name) for name in available("game")}
 EVIL = "<script>alert(1)</script>"
@@ -377,7 +377,7 @@ def test_a_figure_of_a_game_stands_with_it_whatever_its_metric(sheet: Sheet) -> 
 
 def test_verdicts_of_several_records_are_counted(sheet: Sheet) -> None:
     first, source, gap, _ = sheet.leaks[0]
-    more = [Judged(replace(first, verdict=word), source, gap) for word in ("leaks", "leaks", "confounded")]
+    more = [PanelRow(replace(first, verdict=word), source, gap) for word in ("leaks", "leaks", "confounded")]
     read = Reader(page.render(replace(sheet, leaks=tuple(more))))
     row = next(row for row in read.rows if row[0] == first.method)
     assert row[-1] == "leaks 2/3, confounded 1/3"

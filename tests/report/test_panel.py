@@ -22,7 +22,7 @@ from prime_audit.record import Comparison, Failure, Leak, Record
 from prime_audit.report import columns, page, page_data, text, views
 from prime_audit.report.columns import LEGEND, MEANINGS, PANEL, VERDICTS, Column
 from prime_audit.report.from_record import sheet_of
-from prime_audit.report.sheet import Judged
+from prime_audit.report.sheet import PanelRow
 from prime_audit.report.table import Cell
 from prime_audit.report.views import panel
 from tests import records
@@ -117,7 +117,7 @@ def test_every_game_shows_what_its_auc_has_over_the_base() -> None:
     expected = [f"+{x:.3f} [+{x - 0.03:.3f}, +{x + 0.03:.3f}]" for x in (0.1, 0.11, 0.12, 0.13)]
     assert [row["over base"] for row in rows_of(markdown(record))] == expected
     drawn = shown(record)
-    assert all(figure in drawn for figure in ("+0.100", "+.070 +.130", "+0.130", "+.100 +.160"))
+    assert all(figure in drawn for figure in ("+0.100", "[+.070, +.130]", "+0.130", "[+.100, +.160]"))
     assert LACKING not in drawn
 
 
@@ -165,7 +165,7 @@ def test_the_terminals_panel_fits_a_hundred_columns(attack: str) -> None:
     gaps = [gap(x, 0.124 if x.method == "prime" else 0.125) for x in leaks]
     below = shown(record_of(tuple(leaks), tuple(gaps))).split("control panel")[1]
     assert max(map(len, below.splitlines())) <= 100
-    for whole in (*games, attack, "+0.12", "+.09", "−.376 −.192", ".492–.642", "0.11", "2.55"):
+    for whole in (*games, attack, "+0.12", "+.09", "[−.376, −.192]", "[.492, .642]", "0.11", "2.55"):
         assert below.count(whole) >= 2, whole
     assert "…" not in below  # nothing is cut off
 
@@ -262,7 +262,7 @@ def test_every_verdict_and_column_is_in_the_legend() -> None:
 
 def test_a_column_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is declared once is on the terminal, in table.md, table.csv and table.json, and on the page."""
-    column = Column[Judged](
+    column = Column[PanelRow](
         name="members",
         cell=lambda x: Cell(text=f"{x.leak.members} of them"),
         fields={"members": lambda x: x.leak.members},

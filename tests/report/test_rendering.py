@@ -20,7 +20,7 @@ from prime_audit.plan.plan import parse_methods
 from prime_audit.record import Comparison, Model, Record, Result, Times
 from prime_audit.report import frontier, table, text
 from prime_audit.report.from_record import render_all, sheet_of
-from prime_audit.report.series import alpha_of, series_of
+from prime_audit.report.series import alpha_of, looks_of, series_of
 from prime_audit.report.sheet import is_leakage
 from prime_audit.report.table import Cell, Table
 from prime_audit.report.views import TaskView, views
@@ -272,8 +272,8 @@ def test_numbers() -> None:
         "−0.500",
         "+0.500",
     ]
-    assert table._short(Cell(1.0, (0.9, 1.25))) == "0.90–1.25"
-    assert table._short(Cell(0.1, (-0.021, 0.083), signed=True)) == "−.021 +.083"
+    assert table._short(Cell(1.0, (0.9, 1.25))) == "[0.90, 1.25]"
+    assert table._short(Cell(0.1, (-0.021, 0.083), signed=True)) == "[−.021, +.083]"
 
 
 def test_render_all_is_deterministic(tmp_path: Path) -> None:
@@ -312,22 +312,21 @@ def test_series_and_alphas() -> None:
 
 
 def test_a_sweep_is_joined_in_the_order_of_alpha() -> None:
-    (panel,) = frontier.panels(sheet_of(invent(), "run"))
-    merged = [point for point in panel.points if point.auc]
+    (points,) = frontier.subplots(sheet_of(invent(), "run")).values()
+    merged = [point for point in points if point.auc]
     (sweep,) = frontier._sweeps(merged)
     assert [point.alpha for point in sweep] == [0.2, 0.6]
-    names = frontier._names([panel])
+    names = [look["name"] for look in looks_of(point.method for point in points).values()]
     assert "prime:k=3" in names  # the sweep
     assert "prime:alpha=0.6+rag" in names  # alone: its whole label
-    assert [p.method for p in panel.points if p.auc is None] == ["np", "rag", "oppu"]
+    assert [p.method for p in points if p.auc is None] == ["np", "rag", "oppu"]
 
 
 def test_a_sweep_has_its_default_point() -> None:
     """``prime`` ran at alpha 0, which its label does not say."""
-    (panel,) = frontier.panels(
-        sheet_of(invent(methods=("np", "prime", "prime:alpha=0.6", "prime:alpha=0.2")), "run")
-    )
-    (sweep,) = frontier._sweeps([point for point in panel.points if point.auc])
+    sheet = sheet_of(invent(methods=("np", "prime", "prime:alpha=0.6", "prime:alpha=0.2")), "run")
+    (points,) = frontier.subplots(sheet).values()
+    (sweep,) = frontier._sweeps([point for point in points if point.auc])
     assert [(point.method, point.alpha) for point in sweep] == [
         ("prime", 0.0), ("prime:alpha=0.2", 0.2), ("prime:alpha=0.6", 0.6),
     ]  # fmt: skip

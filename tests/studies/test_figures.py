@@ -10,14 +10,14 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from prime_audit.studies.figures import Mark, Panel, dots, lines
+from prime_audit.studies.figures import Mark, Subplot, dots, lines
 
 NAME = "<script>alert(1)</script> $x_1$ & 50 %"
 DRAW = """
 import hashlib
-from prime_audit.studies.figures import Mark, Panel, dots, lines
+from prime_audit.studies.figures import Mark, Subplot, dots, lines
 marks = tuple(Mark(f"m{i}", f"g, {i % 2}", float(i // 2), i / 7, (i / 7 - 0.1, i / 7 + 0.1), 0.4) for i in range(6))
-panels = [Panel(f"p{i}", "Acc", marks, {"plain": 0.3}, "k") for i in range(4)]
+panels = [Subplot(f"p{i}", "Acc", marks, {"plain": 0.3}, "k") for i in range(4)]
 for drawn in (dots(panels, 2, second="base"), lines(panels, 2)):
     print(*(hashlib.sha256(drawn[form]).hexdigest() for form in ("svg", "png")))
 """
@@ -41,7 +41,7 @@ def test_equal_figures_give_equal_bytes() -> None:
 @pytest.mark.parametrize("make", [dots, lines])
 def test_names_are_text(make: object) -> None:
     marks = (Mark(NAME, NAME, 0.0, 0.5), Mark("_b", "_b", 1.0, 0.25, (0.1, 0.4)))
-    drawn = make([Panel(NAME, NAME, marks, {NAME: 0.3}, NAME)], 1)  # type: ignore[operator]
+    drawn = make([Subplot(NAME, NAME, marks, {NAME: 0.3}, NAME)], 1)  # type: ignore[operator]
     root = ET.fromstring(drawn["svg"])
     texts = ["".join(e.itertext()).strip() for e in root.iter() if e.tag.endswith("text")]
     assert texts.count(NAME) >= 4
@@ -52,6 +52,6 @@ def test_names_are_text(make: object) -> None:
 
 def test_every_mark_and_interval_is_drawn() -> None:
     marks = tuple(Mark(f"row {i}", "g", float(i), i / 10, (i / 10 - 0.05, i / 10 + 0.05)) for i in range(5))
-    svg = dots([Panel("a", "Acc", marks)], 1)["svg"].decode()
+    svg = dots([Subplot("a", "Acc", marks)], 1)["svg"].decode()
     assert all(f"row {i}" in svg for i in range(5))
     assert svg.count("stroke-opacity: 0.45") == 5
