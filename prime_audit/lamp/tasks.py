@@ -1,4 +1,4 @@
-"""The six LaMP tasks as one table: fields, labels, metrics and every template that decides a token.
+"""The six LaMP tasks as one table, ``tasks.toml``: fields, labels, metrics and every template that decides a token.
 
 Templates are those of the paper's Tables 11 and 12. Line breaks, item templates, retrieval queries and training
 templates are those of the released Per-Pcs code, whose results the paper compares with.
@@ -7,32 +7,15 @@ templates are those of the released Per-Pcs code, whose results the paper compar
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 from prime_audit.errors import unknown
 
 Kind: TypeAlias = Literal["classification", "rating", "generation"]
-
-TAGS = (
-    "sci-fi",
-    "based on a book",
-    "comedy",
-    "action",
-    "twist ending",
-    "dystopia",
-    "dark comedy",
-    "classic",
-    "psychology",
-    "fantasy",
-    "romance",
-    "thought-provoking",
-    "social commentary",
-    "violence",
-    "true story",
-)
-"""LaMP-2's labels, in the order of Table 12."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,179 +104,21 @@ _METRICS: dict[Kind, tuple[str, str]] = {
     "generation": ("rouge-1", "rouge-L"),
 }
 
-_USER = "### User Instruction:\n"
-_CITE = (
-    "Identify the most relevant reference for the listed publication by the researcher. Select the reference "
-    "paper that is most closely related to the researcher's work. Please respond with only the number that "
-    "corresponds to the reference."
-)
-_TAG_ASK = (
-    "Which tag does this movie relate to among the following tags? Just answer with the tag name without "
-    "further explanation."
-)
-_TAG = f"{_TAG_ASK} tags: [{', '.join(TAGS)}]"
-_RATE_ASK = "What is the score of the following review on a scale of 1 to 5?"
-_RATE = f"{_RATE_ASK} just answer with 1, 2, 3, 4, or 5 without further explanation."
-_HEADLINE = "Generate a headline for the following article"
-_TITLE = "Generate a title for the following abstract of a paper"
-_TWEET = "Paraphrase the following text into tweet without any explanation before or after it"
-_TWEET_QUESTION = "Paraphrase the following tweet without any explanation before or after it: "
 
-_LAMP_1 = Task(
-    name="LaMP-1",
-    short="citation",
-    kind="classification",
-    item_fields=("title",),
-    # Official files have no citation, and the abstract is in no prompt.
-    optional_fields=("abstract", "citation"),
-    text_field="title",
-    gold_field="citation",
-    query_fields=("title", "option1", "option2"),
-    labels=("[1]", "[2]"),
-    instruction=(
-        f"{_USER}{_CITE}\nPaper Title: {{title}}\nReference: [1] - {{option1}} [2] - {{option2}}\nAnswer:"
-    ),
-    history_item="Paper Title: {title}\n",
-    retrieval_query=f"{_CITE}\npaper title: {{title}}",
-    training="Paper Title: {title} Reference:",
-    profile_prompt=(
-        "Write a summary, in English, of the research interests and topics of a researcher who has published "
-        "the following papers. Only generate the summary, no other text. User History: {history} Answer:"
-    ),
-    profile_item="paper title: {title} reference: {citation}",
-    question=(
-        'For an author who has written the paper with the title "{title}", which reference is related? Just '
-        'answer with [1] or [2] without explanation. [1]: "{option1}" [2]: "{option2}"'
-    ),
-    question_pattern=(
-        r'For an author who has written the paper with the title "(?P<title>.*)", which reference is related'
-        r"\? Just answer with \[1\] or \[2\] without explanation\. "
-        r'\[1\]: "(?P<option1>.*)" \[2\]: "(?P<option2>.*)"\s*'
-    ),
-    augmented_training=False,
-    cut_questions=False,
-)
+def read_tables(path: Path) -> dict[str, Any]:
+    """Read a TOML file of this package; its lists become tuples."""
+    tables: dict[str, Any] = _frozen(tomllib.loads(path.read_text(encoding="utf-8")))
+    return tables
 
-_LAMP_2 = Task(
-    name="LaMP-2",
-    short="movie_tagging",
-    aliases=("LaMP_2M", "LaMP-2M", "LaMP2M"),
-    kind="classification",
-    item_fields=("description", "tag"),
-    text_field="description",
-    gold_field="tag",
-    query_fields=("description",),
-    labels=TAGS,
-    instruction=f"{_USER}{_TAG}\nDescription: {{description}} Tag:",
-    history_item="Description: {description} Tag: {tag}\n",
-    retrieval_query=f"{_TAG_ASK}\n Description: {{description}}",
-    training=f"{_USER}{_TAG}\nDescription: {{description}} Tag:",
-    profile_prompt=(
-        "Look at the following past movies this user has watched and determine the most popular tag they "
-        "labeled. Answer in the following form: most popular tag: <tag>. User History: {history} Answer:"
-    ),
-    profile_item="description: {description} tag: {tag}",
-    question=f"{_TAG} description: {{description}}",
-    question_pattern=r".*?\] description: (?P<description>.*)",
-    augmented_training=True,
-)
 
-_LAMP_3 = Task(
-    name="LaMP-3",
-    short="product_rating",
-    kind="rating",
-    item_fields=("text", "score"),
-    text_field="text",
-    gold_field="score",
-    query_fields=("text",),
-    labels=("1", "2", "3", "4", "5"),
-    instruction=f"{_USER}{_RATE}\nReview: {{text}} Score:",
-    history_item="Review: {text} Score: {score}\n",
-    retrieval_query=f"{_RATE_ASK} review: {{text}}",
-    training=f"{_USER}{_RATE}\nReview: {{text}} Score:",
-    profile_prompt=(
-        "Based on this user's past reviews, what are the most common scores they give for positive and "
-        "negative reviews? Answer in the following form: most common positive score: <most common positive "
-        "score>, most common negative score: <most common negative score>. User History: {history} Answer:"
-    ),
-    profile_item="review: {text} score: {score}",
-    question=f"{_RATE} review: {{text}}",
-    question_pattern=r".*?further explanation\. review: (?P<text>.*)",
-    augmented_training=True,
-)
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    return {key: _frozen(own) for key, own in value.items()} if isinstance(value, dict) else value
 
-_LAMP_4 = Task(
-    name="LaMP-4",
-    short="news_headline",
-    kind="generation",
-    item_fields=("text", "title"),
-    text_field="text",
-    gold_field="title",
-    query_fields=("text",),
-    instruction=f"{_USER}{_HEADLINE}.\nArticle: {{text}} Headline:",
-    history_item="Article: {text} Headline: {title}\n",
-    retrieval_query=f"{_HEADLINE}: {{text}}",
-    training=f"{_USER}{_HEADLINE}.\nArticle: {{text}} Headline:",
-    # The released file has the typo "gives one of their articles"; this follows the paper's table.
-    profile_prompt=(
-        "Given this author's previous articles, try to describe a template for their headlines. I want to be "
-        "able to accurately predict the headline given one of their articles. Be specific about their style "
-        "and wording, don't tell me anything generic. User History: {history} Answer:"
-    ),
-    profile_item="article: {text} headline: {title}",
-    question=f"{_HEADLINE}: {{text}}",
-    question_pattern=rf".*?{_HEADLINE}: (?P<text>.*)",
-    augmented_training=True,
-)
 
-_LAMP_5 = Task(
-    name="LaMP-5",
-    short="scholarly_title",
-    kind="generation",
-    item_fields=("abstract", "title"),
-    text_field="abstract",
-    gold_field="title",
-    query_fields=("abstract",),
-    instruction=f"{_USER}{_TITLE}.\nAbstract: {{abstract}} Title:",
-    history_item="abstract: {abstract} title: {title}\n",
-    retrieval_query=f"{_TITLE}: {{abstract}}",
-    training=f"{_TITLE}.\n abstract: {{abstract}} title:",
-    profile_prompt=(
-        "Given this author's previous publications, try to describe a template for their titles. I want to "
-        "be able to accurately predict the title of one of the papers from the abstract. Only generate the "
-        "template description, nothing else. User History: {history} Answer:"
-    ),
-    profile_item="abstract: {abstract} title: {title}",
-    question=f"{_TITLE}: {{abstract}}",
-    question_pattern=rf".*?{_TITLE}: (?P<abstract>.*)",
-    augmented_training=True,
-)
-
-_LAMP_7 = Task(
-    name="LaMP-7",
-    short="tweet_paraphrase",
-    kind="generation",
-    item_fields=("text",),
-    text_field="text",
-    gold_field="text",
-    query_fields=("text",),
-    instruction=f"{_USER}{_TWEET}.\nText: {{text}} Tweet:",
-    history_item="Tweet: {text}\n",
-    retrieval_query=f"{_TWEET}: {{text}}",
-    training="Tweet:",
-    profile_prompt=(
-        "Given this person's previous tweets, try to describe a template for their tweets. I want to take a "
-        "generic sentence and rephrase it to sound like one of their tweets, with the same style/punctuation/"
-        "capitalization/wording/tone/etc. as them. Only give me the template description, nothing else. "
-        "User History: {history} Answer:"
-    ),
-    profile_item="tweet: {text}",
-    question=f"{_TWEET_QUESTION}{{text}}",
-    question_pattern=rf".*?{_TWEET_QUESTION}(?P<text>.*)",
-    augmented_training=False,
-)
-
-TASKS: dict[str, Task] = {task.name: task for task in (_LAMP_1, _LAMP_2, _LAMP_3, _LAMP_4, _LAMP_5, _LAMP_7)}
+_ROWS = read_tables(Path(__file__).with_name("tasks.toml"))
+TASKS = {name: Task(name=name, **row) for name, row in _ROWS.items()}
 """Every task by its name, in the benchmark's order (LaMP-6's data is not public)."""
 
 _SPELLINGS = {

@@ -183,7 +183,7 @@ def themes(text: str, vocabulary: dict[str, tuple[str, ...]]) -> list[str]:
 
 def test_who_the_user_is_decides_the_tag() -> None:
     """An oracle that counts a history beats the population's counts, and the hidden taste beats both."""
-    from prime_audit.lamp.world.lexicon import TAG_CUES
+    from prime_audit.lamp.world.lexicon import LEXICON
 
     data, hidden = world("LaMP-2", users=60, adapt=0, targets=60, queries=20), tastes("LaMP-2", users=60)
     everyone = _won([item.fields for user in data.targets for item in user.history])
@@ -191,7 +191,7 @@ def test_who_the_user_is_decides_the_tag() -> None:
     for user, taste in zip(data.targets, hidden, strict=True):
         own = _won([item.fields for item in user.history])
         for query in user.queries:
-            shown = themes(query.fields["description"], dict(TAG_CUES))
+            shown = themes(query.fields["description"], dict(LEXICON.TAG_CUES))
             assert len(shown) == 3
             right["population"] += max(shown, key=everyone.__getitem__) == query.gold
             right["history"] += max(shown, key=own.__getitem__) == query.gold
@@ -203,14 +203,14 @@ def test_who_the_user_is_decides_the_tag() -> None:
 
 def _won(items: Sequence[object]) -> Counter[str]:
     """Share of the plots with a theme in which it was the tag (a count with a mild prior, times 1000)."""
-    from prime_audit.lamp.world.lexicon import TAG_CUES
+    from prime_audit.lamp.world.lexicon import LEXICON
 
     won, shown = Counter[str](), Counter[str]()
     for fields in items:
         assert isinstance(fields, dict)
         won[fields["tag"]] += 1
-        shown.update(themes(fields["description"], dict(TAG_CUES)))
-    return Counter({tag: round(1000 * (won[tag] + 1) / (shown[tag] + 3)) for tag in TAG_CUES})
+        shown.update(themes(fields["description"], dict(LEXICON.TAG_CUES)))
+    return Counter({tag: round(1000 * (won[tag] + 1) / (shown[tag] + 3)) for tag in LEXICON.TAG_CUES})
 
 
 @pytest.mark.parametrize("task", DECIDED)

@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score, roc_auc_score, root_mean_squared_error
 from prime_audit.audit.auc import Undefined
 from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.lamp.metrics import metric_table
-from prime_audit.lamp.tasks import TAGS, TASKS
+from prime_audit.lamp.tasks import TASKS
 from prime_audit.record import Comparison
 from prime_audit.runs.utility import Answers, comparisons
 from prime_audit.studies.paired import Side, Test, auc_test, corrected, panels_of, utility_test
@@ -30,7 +30,7 @@ def side(task: str, users: Sequence[str], golds: Texts, *repeats: Texts) -> Side
 
 def tags(rng: np.random.Generator, n: int, golds: Texts | None = None, share: float = 0.0) -> Texts:
     """Draw tags; with golds, that share of them right."""
-    drawn = [TAGS[i] for i in rng.integers(5, size=n)]
+    drawn = [TASKS["LaMP-2"].labels[i] for i in rng.integers(5, size=n)]
     return (
         drawn
         if golds is None
@@ -107,7 +107,9 @@ def test_f1_is_swapped_whole_not_averaged_over_users() -> None:
     found = compared(users, golds, a, b, "f1", seed=0)
 
     def f1(texts: Texts) -> float:
-        return float(f1_score(golds, texts, labels=list(TAGS), average="macro", zero_division=0))
+        return float(
+            f1_score(golds, texts, labels=list(TASKS["LaMP-2"].labels), average="macro", zero_division=0)
+        )
 
     assert (found.difference, found.p) == pytest.approx(enumerated(users, a, b, f1), abs=1e-12)
 

@@ -22,7 +22,7 @@ from prime_audit.lamp.prompts import (
     question_prompt,
 )
 from prime_audit.lamp.tasks import TASKS, Task
-from prime_audit.lamp.world import lexicon
+from prime_audit.lamp.world.lexicon import LEXICON
 from prime_audit.lamp.world.world import world
 
 FIRST_SEED = 10_000
@@ -98,10 +98,10 @@ _TEMPLATE_WORDS = {
 
 
 def _content_words() -> frozenset[str]:
-    pools = [pool for table in (lexicon.SECTION_ACTORS, lexicon.TOPIC_TERMS) for pool in table.values()]
-    pools += [lexicon.PLACES, lexicon.CAUSES, lexicon.FIELDS, lexicon.SOURCES]
-    pools += [tuple(deed[2] for deed in lexicon.DEEDS)]
-    pools += [tuple(text for pair in pairs for text in pair) for pairs in lexicon.PLANS.values()]
+    pools = [pool for table in (LEXICON.SECTION_ACTORS, LEXICON.TOPIC_TERMS) for pool in table.values()]
+    pools += [LEXICON.PLACES, LEXICON.CAUSES, LEXICON.FIELDS, LEXICON.SOURCES]
+    pools += [tuple(deed[2] for deed in LEXICON.DEEDS)]
+    pools += [tuple(text for pair in pairs for text in pair) for pairs in LEXICON.PLANS.values()]
     words = {word.lower() for pool in pools for text in pool for word in re.findall(r"[A-Za-z]{4,}", text)}
     return frozenset(words - _TEMPLATE_WORDS)
 

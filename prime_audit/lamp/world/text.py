@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from prime_audit.lamp.world import lexicon as lex
+from prime_audit.lamp.world.lexicon import LEXICON
 
 Words = tuple[str, ...]
 
@@ -51,47 +51,16 @@ class Event:
 
 
 SUBJECTS: Mapping[str, Words] = {
-    "LaMP-1": tuple(lex.TOPIC_TERMS),
-    "LaMP-2": tuple(lex.TAG_CUES),
-    "LaMP-3": tuple(lex.ASPECTS),
-    "LaMP-4": tuple(lex.SECTION_ACTORS),
-    "LaMP-5": tuple(lex.TOPIC_TERMS),
-    "LaMP-7": tuple(lex.PLANS),
+    "LaMP-1": tuple(LEXICON.TOPIC_TERMS),
+    "LaMP-2": tuple(LEXICON.TAG_CUES),
+    "LaMP-3": tuple(LEXICON.ASPECTS),
+    "LaMP-4": tuple(LEXICON.SECTION_ACTORS),
+    "LaMP-5": tuple(LEXICON.TOPIC_TERMS),
+    "LaMP-7": tuple(LEXICON.PLANS),
 }
 """What each task's texts can be about."""
 
-STYLES: Mapping[str, Mapping[str, Words]] = {
-    "LaMP-1": {},
-    "LaMP-2": {},
-    "LaMP-3": {},
-    "LaMP-4": {
-        "order": (
-            "{actor} to {verb} {object}",
-            "{object} {participle} by {actor}",
-            "Why {actor} will {verb} {object}",
-        ),
-        "detail": ("", " in {place}", " after {cause}", " on {day}"),
-        "kicker": ("", "Breaking: ", "Local news: ", "Exclusive: ", "Opinion: "),
-        "ending": ("", " (PHOTOS)", " (VIDEO)", ", report says", ": what we know"),
-        "case": ("sentence", "title"),
-    },
-    "LaMP-5": {
-        "order": ("{method} for {problem}", "{problem} via {method}", "{method} as a key to {problem}"),
-        "opening": ("", "Towards ", "On ", "Rethinking ", "A note on "),
-        "detail": ("", " in {field}", " with {source}"),
-        "ending": ("", ": a case study", ": theory and practice", ": lessons learned"),
-        "case": ("sentence", "title"),
-    },
-    "LaMP-7": {
-        "opening": ("", "omg ", "ugh ", "ok so ", "guess what "),
-        "plan": ("I am going to ", "gonna ", "about to ", "time to "),
-        "degree": ("very", "super", "so so", "kinda"),
-        "you": ("you should {advice}", "u should {advice}", "y'all {advice}"),
-        "ending": ("", " lol", " haha", " smh", " no regrets"),
-        "tag": ("", " #{subject}", " #{thing}", " #{time}"),
-        "point": (". ", "! ", "!!! ", "... "),
-    },
-}
+STYLES: Mapping[str, Mapping[str, Words]] = LEXICON.STYLES
 """The style features of each generation task and their options: templates of the text's own words."""
 
 
@@ -102,16 +71,16 @@ def write_event(task: str, taste: Taste, rng: Random, noise: float) -> Event:
 
 def _citation(taste: Taste, rng: Random, noise: float) -> Event:
     topics = _subjects(taste, rng, 2)
-    terms = [rng.choice(lex.TOPIC_TERMS[topic]) for topic in topics]
+    terms = [rng.choice(LEXICON.TOPIC_TERMS[topic]) for topic in topics]
     references = [
-        _capital(rng.choice(lex.REFERENCE_TITLES).format(t=rng.choice(lex.TOPIC_TERMS[topic])))
+        _capital(rng.choice(LEXICON.REFERENCE_TITLES).format(t=rng.choice(LEXICON.TOPIC_TERMS[topic])))
         for topic in topics
     ]
     chosen = topics.index(_favourite(topics, taste, rng, noise))
-    title = _capital(rng.choice(lex.TITLE_BLENDS).format(a=terms[0], b=terms[1]))
+    title = _capital(rng.choice(LEXICON.TITLE_BLENDS).format(a=terms[0], b=terms[1]))
     abstract = (
-        f"We join {terms[0]} with {terms[1]} and test both on {rng.choice(lex.SOURCES)}. "
-        f"Earlier work was {rng.choice(lex.FLAWS)}."
+        f"We join {terms[0]} with {terms[1]} and test both on {rng.choice(LEXICON.SOURCES)}. "
+        f"Earlier work was {rng.choice(LEXICON.FLAWS)}."
     )
     first = rng.randrange(2)
     question = {"title": title, "option1": references[first], "option2": references[1 - first]}
@@ -122,9 +91,9 @@ def _citation(taste: Taste, rng: Random, noise: float) -> Event:
 def _film(taste: Taste, rng: Random, noise: float) -> Event:
     tags = _subjects(taste, rng, THEMES)
     tag = _favourite(tags, taste, rng, noise)
-    lead = f"{_capital(rng.choice(lex.FILM_LEADS))} {rng.choice(lex.FILM_STARTS)}."
-    links = rng.sample(lex.LINKS, THEMES)
-    scenes = [f"{link} {rng.choice(lex.TAG_CUES[t])}." for link, t in zip(links, tags, strict=True)]
+    lead = f"{_capital(rng.choice(LEXICON.FILM_LEADS))} {rng.choice(LEXICON.FILM_STARTS)}."
+    links = rng.sample(LEXICON.LINKS, THEMES)
+    scenes = [f"{link} {rng.choice(LEXICON.TAG_CUES[t])}." for link, t in zip(links, tags, strict=True)]
     plot = " ".join([lead, *scenes])
     return Event({"description": plot, "tag": tag}, {"description": plot}, tag)
 
@@ -139,29 +108,29 @@ def _review(taste: Taste, rng: Random, noise: float) -> Event:
     if rng.random() < noise:
         stars = rng.randint(1, 5)
     clauses = [
-        rng.choice(lex.ASPECTS[aspect][0 if good else 1])
+        rng.choice(LEXICON.ASPECTS[aspect][0 if good else 1])
         for aspect, good in zip(aspects, praised, strict=True)
     ]
-    start = f"I bought this {rng.choice(lex.PRODUCTS)} {rng.choice(lex.OCCASIONS)}."
+    start = f"I bought this {rng.choice(LEXICON.PRODUCTS)} {rng.choice(LEXICON.OCCASIONS)}."
     text = f"{start} {_capital(clauses[0])}. {_capital(clauses[1])} and {clauses[2]}."
     return Event({"text": text, "score": str(stars)}, {"text": text}, str(stars))
 
 
 def _headline(taste: Taste, rng: Random, noise: float) -> Event:
     section = _subjects(taste, rng, 1)[0]
-    verb, participle, thing = rng.choice(lex.DEEDS)
+    verb, participle, thing = rng.choice(LEXICON.DEEDS)
     parts = {
-        "actor": rng.choice(lex.SECTION_ACTORS[section]),
+        "actor": rng.choice(LEXICON.SECTION_ACTORS[section]),
         "verb": verb,
         "participle": participle,
         "object": thing,
-        "cause": rng.choice(lex.CAUSES),
-        "place": rng.choice(lex.PLACES),
-        "day": rng.choice(lex.DAYS),
+        "cause": rng.choice(LEXICON.CAUSES),
+        "place": rng.choice(LEXICON.PLACES),
+        "day": rng.choice(LEXICON.DAYS),
     }
     text = "{place} learned on {day} that {actor} will {verb} {object}. The step follows {cause}. ".format(
         **parts
-    ) + rng.choice(lex.REACTIONS)
+    ) + rng.choice(LEXICON.REACTIONS)
     style = _style("LaMP-4", taste, rng, noise)
     body = _capital(style["order"].format(**parts))
     title = style["kicker"] + body + style["detail"].format(**parts) + style["ending"]
@@ -172,13 +141,13 @@ def _headline(taste: Taste, rng: Random, noise: float) -> Event:
 def _paper(taste: Taste, rng: Random, noise: float) -> Event:
     topics = _subjects(taste, rng, 2)
     parts = {
-        "problem": rng.choice(lex.TOPIC_TERMS[topics[0]]),
-        "method": rng.choice(lex.TOPIC_TERMS[topics[1]]),
-        "field": rng.choice(lex.FIELDS),
-        "source": rng.choice(lex.SOURCES),
+        "problem": rng.choice(LEXICON.TOPIC_TERMS[topics[0]]),
+        "method": rng.choice(LEXICON.TOPIC_TERMS[topics[1]]),
+        "field": rng.choice(LEXICON.FIELDS),
+        "source": rng.choice(LEXICON.SOURCES),
     }
     abstract = (
-        f"Progress in {{problem}} is {rng.choice(lex.FLAWS)}, above all in {{field}}. "
+        f"Progress in {{problem}} is {rng.choice(LEXICON.FLAWS)}, above all in {{field}}. "
         "We approach it with {method}. "
         f"Tests with {{source}} improve the best known result by {rng.randint(2, 19)} percent."
     ).format(**parts)
@@ -191,9 +160,9 @@ def _paper(taste: Taste, rng: Random, noise: float) -> Event:
 
 def _tweet(taste: Taste, rng: Random, noise: float) -> Event:
     subject = _subjects(taste, rng, 1)[0]
-    plan, thing = rng.choice(lex.PLANS[subject])
-    mood, time, advice = rng.choice(lex.MOODS), rng.choice(lex.TIMES), rng.choice(lex.ADVICE)
-    plan = f"{plan} {rng.choice(lex.COMPANY)}"
+    plan, thing = rng.choice(LEXICON.PLANS[subject])
+    mood, time, advice = rng.choice(LEXICON.MOODS), rng.choice(LEXICON.TIMES), rng.choice(LEXICON.ADVICE)
+    plan = f"{plan} {rng.choice(LEXICON.COMPANY)}"
     text = f"I am going to {plan} {time}. The {thing} is very {mood}. You should {advice}."
     style = _style("LaMP-7", taste, rng, noise)
     parts = {"advice": advice, "subject": subject, "thing": thing, "time": time.split()[-1]}
