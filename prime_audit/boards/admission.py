@@ -152,17 +152,14 @@ def _not_finite(value: Any, where: str) -> Fault:
 def _too_fine(record: Record) -> Fault:
     targets = {(r.task, r.method, r.game, r.attack): r.targets for r in record.results if r.metric == "auc"}
     for leak in record.leaks:
+        # The mean number of non-members of a target, which is never below the smallest.
+        most = leak.others / max(1, targets.get((leak.task, leak.method, leak.game, leak.attack), 1))
         for limit, rate in leak.tpr.items():
-            if rate is not None and (most := _per_target(leak, targets)) * float(limit) < 1:
+            if rate is not None and most * float(limit) < 1:
                 yield (
                     f"{leak.task} {leak.game} {leak.attack}: TPR at FPR {limit} is finer than {most:g} "
                     "non-members for each target allow; leave it null"
                 )
-
-
-def _per_target(leak: Leak, targets: Mapping[tuple[str, str, str | None, str | None], int]) -> float:
-    """Mean number of non-members of a target, which is never below the smallest."""
-    return leak.others / max(1, targets.get((leak.task, leak.method, leak.game, leak.attack), 1))
 
 
 def _backwards(board: Board, record: Record) -> Fault:
@@ -178,7 +175,8 @@ def _require_alike(board: Board, filed: Sequence[Filed]) -> None:
     for one in filed:
         _require_same_models(board, one, filed[0])
         for data in one.record.data:
-            ours = (data.split_sha256, data.sha256, _questions(one.record, data.task))
+            own_results = [r for r in one.record.results if r.task == data.task and r.game is None]
+            ours = (data.split_sha256, data.sha256, tuple(sorted({r.n for r in own_results})))
             other, theirs = first.setdefault((data.task, one.seed), (one, ours))
             for what, own, their in zip(("split hash", "data hash", "questions"), ours, theirs, strict=True):
                 if own != their:
@@ -203,10 +201,6 @@ def _require_same_models(board: Board, one: Filed, other: Filed) -> None:
 def _models(record: Record) -> dict[str, Any]:
     spec = {row.word: record.spec.get(row.word) for row in deciding() if row.word not in _MAY_DIFFER}
     return {"model": record.model.sha256, "dtype": record.model.dtype, **spec}
-
-
-def _questions(record: Record, task: str) -> tuple[int, ...]:
-    return tuple(sorted({r.n for r in record.results if r.task == task and r.game is None}))
 
 
 def _require_once(board: Board, filed: Iterable[Filed]) -> None:

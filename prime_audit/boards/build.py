@@ -63,7 +63,7 @@ def rendered(board: Board) -> dict[str, str]:
         "frontier.json": outlook.data(shown),
         "frontier.svg": frontier.draw(shown, Intervals().level, ("svg",))["svg"].decode(),
         "index.html": page.render(shown),
-        SOURCES: _sources(board),
+        SOURCES: json.dumps(_hashes(board), indent=1, sort_keys=True) + "\n",
     }
     if (board.folder / "claims.json").is_file():
         from prime_audit.boards import claims
@@ -125,20 +125,12 @@ def _where(old: bytes, new: bytes) -> str:
     return f" (line {first})" if first else ""
 
 
-def _inputs(board: Board) -> list[Path]:
-    own = [board.folder / name for name in INPUTS if (board.folder / name).is_file()]
-    return own + sorted((board.folder / RECORDS).glob("*/*.json"), key=lambda p: p.as_posix())
-
-
 def _hashes(board: Board) -> dict[str, str]:
+    inputs = [board.folder / name for name in INPUTS if (board.folder / name).is_file()]
     return {
         path.relative_to(board.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in _inputs(board)
+        for path in (*inputs, *(board.folder / RECORDS).glob("*/*.json"))
     }
-
-
-def _sources(board: Board) -> str:
-    return json.dumps(_hashes(board), indent=1, sort_keys=True) + "\n"
 
 
 def _changed_sources(board: Board) -> Iterator[str]:

@@ -12,7 +12,7 @@ from prime_audit.boards.filed import Filed
 from prime_audit.boards.pooling import Seen, pooled
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
-from prime_audit.record import Comparison, Result
+from prime_audit.record import Result
 from prime_audit.report.sheet import Figure, Sheet, Source, judged
 
 Key = tuple[str, str, str, str | None, str | None]
@@ -183,18 +183,14 @@ def _difference(
 ) -> tuple[float | None, tuple[float, float] | None, str | None]:
     """Pool the differences to np, or of an AUC to the unmerged base."""
     found = []
-    for one, result in seen:
-        c = _comparison(one.record.comparisons, result)
+    for one, r in seen:
+        wanted = (r.metric, r.task, r.game, r.attack, "base" if r.game else REFERENCE)
+        every = ((x, (x.metric, x.task, x.game, x.attack, x.baseline)) for x in one.record.comparisons)
+        c = next((x for x, key in every if key == wanted), None)
         if c is None or c.difference is None:
             return None, None, None
-        found.append((c, Seen(c.difference, c.ci, _split(one, result.task))))
+        found.append((c, Seen(c.difference, c.ci, _split(one, r.task))))
     return *pooled([s for _, s in found]), found[0][0].baseline
-
-
-def _comparison(comparisons: Iterable[Comparison], r: Result) -> Comparison | None:
-    wanted = "base" if r.game else REFERENCE
-    key = (r.metric, r.task, r.game, r.attack, wanted)
-    return next((c for c in comparisons if (c.metric, c.task, c.game, c.attack, c.baseline) == key), None)
 
 
 def with_places(figures: Sequence[Figure]) -> list[Figure]:

@@ -15,25 +15,6 @@ from prime_audit.report.sheet import Figure, Sheet, Source
 
 
 @dataclass(frozen=True)
-class Disagreement:
-    """One figure that tables print with different values."""
-
-    cells: tuple[Cell, ...]
-    """All cells that print it, in the order of the file."""
-
-    def __str__(self) -> str:
-        """``perpcs, LaMP-2 · Llama-2-7b, accuracy: 0.363 (Tables 1, 4), 0.369 (Table 2)``."""
-        first, by_value = self.cells[0], dict[float | None, list[str]]()
-        for cell in self.cells:
-            by_value.setdefault(cell.value, []).append(cell.table)
-        values = ", ".join(
-            f"{value:.3f} (Table{'s' if len(tables) > 1 else ''} {', '.join(tables)})"
-            for value, tables in by_value.items()
-        )
-        return f"{first.method}, {tab(first)}, {first.metric}: {values}"
-
-
-@dataclass(frozen=True)
 class _Row:
     """One method of one tab, from one table or several that agree."""
 
@@ -65,13 +46,23 @@ def tab(cell: Cell) -> str:
     return f"{cell.task} · {cell.model}"
 
 
-def disagreements(reported: Reported) -> tuple[Disagreement, ...]:
-    """List the figures that two tables print with different values."""
-    groups: dict[Any, list[Cell]] = {}
+def disagreements(reported: Reported) -> Iterable[str]:
+    """Name the figures that tables print with different values.
+
+    ``perpcs, LaMP-2 · Llama-2-7b, accuracy: 0.363 (Tables 1, 4), 0.369 (Table 2)``.
+    """
+    groups: dict[Any, dict[float, list[Cell]]] = {}
     for cell in reported.cells:
         if cell.value is not None:
-            groups.setdefault((cell.same, cell.metric), []).append(cell)
-    return tuple(Disagreement(tuple(own)) for own in groups.values() if len({c.value for c in own}) > 1)
+            groups.setdefault((cell.same, cell.metric), {}).setdefault(cell.value, []).append(cell)
+    for by_value in groups.values():
+        if len(by_value) > 1:
+            first = next(iter(by_value.values()))[0]
+            values = ", ".join(
+                f"{value:.3f} (Table{'s' if len(own) > 1 else ''} {', '.join(c.table for c in own)})"
+                for value, own in by_value.items()
+            )
+            yield f"{first.method}, {tab(first)}, {first.metric}: {values}"
 
 
 def _rows(reported: Reported) -> dict[str, list[_Row]]:
@@ -84,16 +75,12 @@ def _rows(reported: Reported) -> dict[str, list[_Row]]:
         first = next(iter(line.values()))
         known = rows.setdefault(tab(first), {}).setdefault(same, [])
         for place, row in enumerate(known):
-            if all(_agree(line[m], row.cells.get(m, ())) for m in line):
+            if all(cell.value == other.value for m, cell in line.items() for other in row.cells.get(m, ())):
                 known[place] = _joined(row, line)
                 break
         else:
             known.append(_joined(_Row(_label(first, bool(known)), {}), line))
     return {name: [row for own in found.values() for row in own] for name, found in rows.items()}
-
-
-def _agree(cell: Cell, others: Sequence[Cell]) -> bool:
-    return all(cell.value == other.value for other in others)
 
 
 def _joined(row: _Row, line: Mapping[str, Cell]) -> _Row:

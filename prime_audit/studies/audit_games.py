@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prime_audit.plugins.loading import load_game
 from prime_audit.report.columns import LEGEND, PANEL
-from prime_audit.report.sheet import AUC, BASE, PanelRow, judged
+from prime_audit.report.sheet import AUC, BASE, judged
 from prime_audit.report.table import Cell, Table
 from prime_audit.studies import figures, usual
 from prime_audit.studies.paired import corrected
@@ -39,19 +39,13 @@ def _table(found: Found, model: str) -> Table:
 
 def _row(found: Found, model: str, task: str, game: str, variant: Variant) -> tuple[Cell, ...]:
     """Return the verdict's columns; where there is none, why the game does not apply to the method."""
-    one = _judged(found, model, task, game, variant)
-    if one is None:
+    wanted = (task, variant.method, game, found.plan.attacks[0])
+    panels = judged(found.of(model, variant)[0].record, "run")
+    own = (x for x in panels if (x.leak.task, x.leak.method, x.leak.game, x.leak.attack) == wanted)
+    if (one := next(own, None)) is None:
         auc = usual.figure_of(found, model, variant, task, AUC, game)
         return tuple(Cell(reason=auc.reason) if c.name == "verdict" else Cell() for c in _SHOWN)
     return tuple(c.cell(one) for c in _SHOWN if c.cell)
-
-
-def _judged(found: Found, model: str, task: str, game: str, variant: Variant) -> PanelRow | None:
-    wanted = (task, variant.method, game, found.plan.attacks[0])
-    panels = judged(found.of(model, variant)[0].record, "run")
-    return next(
-        (x for x in panels if (x.leak.task, x.leak.method, x.leak.game, x.leak.attack) == wanted), None
-    )
 
 
 def _subplot(found: Found, model: str, task: str) -> figures.Subplot:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from prime_audit.record import Intervals, Record
 from prime_audit.report import frontier as utility_against_leakage
 from prime_audit.report.from_record import sheet_of
-from prime_audit.report.frontier import GREY, saved
+from prime_audit.report.frontier import GREY, Look, saved
 from prime_audit.report.series import COLOURS, MARKERS
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ _DOTTED: Mapping[str, Any] = {"color": GREY, "linewidth": 0.9, "linestyle": (0, 
 """Style of lines through a whole subplot."""
 _TICK: Mapping[str, Any] = {"color": "#404040", "marker": "|", "markersize": 10.0, "markeredgewidth": 1.3}
 """Style of a mark's second value."""
-Look = Mapping[str, Any]
-"""Keywords of matplotlib: colours, marker and line of a group."""
 Place = tuple[float, float, float, float]
 """Left, bottom, width and height, as parts of a figure's."""
 

@@ -141,7 +141,8 @@ def auc_test(first: Sequence[TargetScores], second: Sequence[TargetScores], *, s
     games = [(p, others[p.target]) for p in first if p.playable and p.target in others]
     if not games:
         raise Undefined("no target has both members and non-members under both")
-    gains = np.array([_auc(one) - _auc(other) for one, other in games])
+    aucs = [[target_auc(p.scores, p.members) for p in pair] for pair in games]
+    gains = np.array([one - other for one, other in aucs])
 
     def gaps(swapped: BoolArray) -> FloatArray:
         found: FloatArray = np.where(swapped, -gains, gains).mean(axis=1)
@@ -207,10 +208,6 @@ def _all_swaps(users: int) -> BoolArray:
     numbers = np.arange(2 ** max(users - 1, 0))
     swaps: BoolArray = (numbers[:, None] >> np.arange(users)[::-1] & 1).astype(np.bool_)
     return swaps
-
-
-def _auc(panel: TargetScores) -> float:
-    return target_auc(panel.scores, panel.members)
 
 
 def _by_sharer(items: Sequence[tuple[str, bool, float]]) -> list[tuple[str, bool, float]]:

@@ -120,19 +120,14 @@ def _answers(tasks: Sequence[_Answered]) -> Table:
             for source, text in texts.items():
                 labels.append((f"{own.task.name} {theirs[n]['id']}", source))
                 plain = source in ("Prompt", NEAREST.key)
-                like = Cell() if plain else Cell(_alike(own.task, theirs[n]["prediction"], text))
-                rows.append((Cell(text=text), like))
+                scored = metric_table(own.task, [theirs[n]["prediction"]], [text])
+                rows.append((Cell(text=text), Cell(None if plain else scored.value(own.task.metrics[0]))))
     heads = (("", "Output"), ("", "Likeness"))
     return Table(_title(tasks[0], "answers"), ("Question", "Source"), heads, tuple(labels), tuple(rows))
 
 
 def _title(own: _Answered, what: str) -> str:
     return f"{usual.title(own.found, own.model)}: {what}"
-
-
-def _alike(task: Task, theirs: str, text: str) -> float:
-    """Score one answer with another as gold, by the task's first metric."""
-    return metric_table(task, [theirs], [text]).value(task.metrics[0])
 
 
 def _subplot(own: _Answered) -> figures.Subplot:
