@@ -42,36 +42,23 @@ def export(
     sharers: Path | None = None,
     base_adapter: Path | None = None,
 ) -> Exported:
-    """Write a target's module and its model card into a new folder, atomically.
+    """Write a target's module of a finished run and its model card into the new folder ``out``, atomically.
 
-    Parameters
-    ----------
-    run
-        The folder of a finished run.
-    target
-        Id of the target.
-    method
-        A method's label in the run, fronts and parameters included; None: its only one beside ``np``.
-    out
-        The new folder.
-    task
-        Needed where the run has several.
-    cache
-        The cache of the run.
-    sharers, base_adapter
-        Current folders of the run's given adapters, if it had any.
+    ``method`` is a label of the run, fronts and parameters included; None: its only one beside ``np``. ``task`` is needed
+    where the run has several. ``cache`` is the run's; ``sharers`` and ``base_adapter`` are the current folders of its
+    given adapters, if it had any.
 
-    Raises
-    ------
-    UserError
-        For unknown names, for adapters that are missing or changed, and for a folder that exists.
+    Raises UserError for unknown names, for adapters that are missing or changed, and for a folder that exists.
     """
     from safetensors import SafetensorError
 
     from prime_audit.engine.adapters import save_adapter
 
     model = _model(load_run(run), target, method, task)
-    base, revision = pinned(_base_name(model.run.record.model.name))
+    name = model.run.record.model.name
+    base, revision = pinned(
+        "" if name == "mini" else name
+    )  # no one else could load the packaged one by its name
     folder = Path(out)
     try:
         made = module_of(model, Kept(model, cache, sharers, base_adapter))
@@ -141,8 +128,3 @@ def _method(run: Run, asked: str | None) -> str:
     if asked not in known:
         raise unknown(f"method of {run.path}", asked, known)
     return asked
-
-
-def _base_name(model: str) -> str:
-    """Name the base for PEFT; the packaged model has no name that others could load."""
-    return "" if model == "mini" else model

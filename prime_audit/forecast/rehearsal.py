@@ -111,18 +111,17 @@ class Rehearsal(Worker):
     @_counted.register
     def _(self, one: Embed) -> np.ndarray:
         self.count("embed", one.tokens)
-        return np.stack([made_up_embedding(text, one.hidden) for text in one.texts])
+        rngs = [np.random.default_rng(_seed(text)) for text in one.texts]
+        return np.stack([rng.normal(size=one.hidden) for rng in rngs])
 
 
 def made_up(texts: Sequence[Sequence[int]], moments: bool) -> Observation:
     """Return log-probabilities for continuations of these gold tokens, the same for the same tokens."""
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(repr(texts).encode()).digest()[:8], "big"))
+    rng = np.random.default_rng(_seed(repr(texts)))
     logprobs = tuple(-rng.exponential(size=len(t)) for t in texts)
     both = (-np.ones(len(texts[0])), np.ones(len(texts[0]))) if moments else (None, None)
     return Observation(logprobs, *both)
 
 
-def made_up_embedding(text: str, width: int) -> np.ndarray:
-    """Return a vector, float64 [width], that belongs to a text."""
-    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-    return np.random.default_rng(seed).normal(size=width)
+def _seed(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -52,7 +52,9 @@ def speeds(
     """
     text = sorted(texts, key=len)[len(texts) // 2]
     size = len(base.codec.example(text, "gold").ids)
-    key = key_of(base, "speeds", _machine(base), repr(lora), encoder.content(), size, room)
+    cuda = base.device.type == "cuda"
+    machine = platform.node(), torch.cuda.get_device_name(base.device) if cuda else platform.processor()
+    key = key_of(base, "speeds", machine, repr(lora), encoder.content(), size, room)
 
     kept = "; they are cached for the next time" if cache else ""
 
@@ -69,11 +71,6 @@ def speeds(
         kept = ""
         found = measured()
     return {kind: Line(*own.tolist()) for kind, own in found.items()}
-
-
-def _machine(base: Base) -> tuple[str, ...]:
-    name = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else platform.processor()
-    return platform.node(), name
 
 
 def _a_pass(line: Line) -> Line:
@@ -109,7 +106,9 @@ class _Probe:
             "gates": gates,
             "step": self._steps(),
             "assemble": self._line(self._assemble, t),
-            "embed": self._line(self._embed, min(t, self._encoder.limit)),
+            "embed": self._line(
+                lambda rows: self._encoder.embed([self._text] * rows), min(t, self._encoder.limit)
+            ),
         }
 
     def _writing(self, read: Line) -> Line:
@@ -125,7 +124,7 @@ class _Probe:
         )
         return Line.through(first, last)
 
-    def _line(self, work: Callable[[int], None], units: float) -> Line:
+    def _line(self, work: Callable[[int], object], units: float) -> Line:
         small, large = (_seconds(lambda rows=rows: work(rows)) for rows in (SMALL, self._large))  # type: ignore[misc]
         return Line.through((SMALL * units, small), (self._large * units, large))
 
@@ -160,14 +159,11 @@ class _Probe:
         gates = {n: tuple(torch.zeros(s.d_in) for s in self._base.sites) for n in NAMES}
         assemble(self._engine, [Unit("u", NAMES, ((self._text, "gold"),) * rows)], gates, 1)
 
-    def _embed(self, rows: int) -> None:
-        self._encoder.embed([self._text] * rows)
-
     def _job(self, name: str, rows: int) -> Job:
         return Job(name, ((self._text, "gold"),) * rows)
 
 
-def _seconds(work: Callable[[], None]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     """Median of a few rounds, after one that warms up."""
     taken = []
     for _ in range(ROUNDS + 1):

@@ -38,7 +38,8 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
     input is a neutral wording, which only questions show. If an item is both a question and in the history, the
     question stays. A user with no history left is dropped and reported.
     """
-    refuse_citations(path, task)
+    if task.name == "LaMP-1":  # its questions choose between two references
+        raise UserError(f"{path}: plain items cannot contain LaMP-1's two references: use the Per-Pcs layout")
     people = _group(path, task, log)
     fit = {user for user, rows in people.items() if len(rows) >= TARGET_ITEMS}
     can_adapt = {user for user, rows in people.items() if len(rows) >= ADAPT_ITEMS}
@@ -57,12 +58,6 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
     ]
     users = [user for user in (_fit(task, user, path.name, log) for user in found) if user is not None]
     return by_role(users, adapt, targets)
-
-
-def refuse_citations(path: Path, task: Task) -> None:
-    """Raise for LaMP-1, whose questions choose between two references that a plain row cannot contain."""
-    if task.name == "LaMP-1":
-        raise UserError(f"{path}: plain items cannot contain LaMP-1's two references: use the Per-Pcs layout")
 
 
 def _group(path: Path, task: Task, log: Log) -> dict[str, list[_Record]]:

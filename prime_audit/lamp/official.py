@@ -88,7 +88,6 @@ def require_same_ids(query_ids: Collection[str], answered: Collection[str], wher
 class _Person:
     """The records of one user, as parsed."""
 
-    records: int = 0
     items: list[object] = field(default_factory=list)
     queries: list[Query] = field(default_factory=list)
 
@@ -111,7 +110,8 @@ def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) 
             items = as_list(record, "profile")
             person = people.setdefault(user, _Person())
             person.queries += parse_queries(task, [record], golds, seen, questions.name, user_name(user), log)
-            _add_items(person, items)
+            known = {repr(item) for item in person.items}  # from an earlier record of the user
+            person.items += [item for item in items if repr(item) not in known]
     found = [_user(task, name, person, questions.name, log) for name, person in people.items()]
     users = [user for user in found if user is not None]
     ids = {user.id for user in users}
@@ -128,13 +128,6 @@ def _require_outputs(
         except BadRecordError:  # reported when the record is read
             continue
     require_same_ids(query_ids, golds, f"{outputs} for {questions.name}")
-
-
-def _add_items(person: _Person, items: Sequence[object]) -> None:
-    """Unite profiles: items from an earlier record of the user are not added again."""
-    known = {repr(item) for item in person.items} if person.records else set()
-    person.items += [item for item in items if repr(item) not in known]
-    person.records += 1
 
 
 def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User | None:

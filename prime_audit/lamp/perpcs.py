@@ -36,8 +36,6 @@ OPPU_LABELS = "user_top_100_history_label.json"
 OPPU_OTHERS = "user_others.json"
 OPPU_PROFILES = ("profile_user_100.json", "profile_user_others.json")
 
-_NO_GOLDS: Mapping[str, str | None] = {}
-
 
 @dataclass(kw_only=True)
 class _Folder:
@@ -59,7 +57,7 @@ class _Folder:
     def read_users(self, name: str, *, labels: str = "", ask: bool = False) -> list[User]:
         """Read a file of users; ``labels`` has their golds, ``ask`` means that users have questions only."""
         records = load_list(self.path / name)
-        golds = _NO_GOLDS
+        golds: Mapping[str, str | None] = {}
         if labels and (self.path / labels).is_file():
             golds = load_outputs(self.path / labels, self.log)
             require_same_ids(_query_ids(records), golds, str(self.path / labels))

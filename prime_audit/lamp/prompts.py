@@ -6,7 +6,7 @@ Where neither decides, the released Per-Pcs code does: the text of the retrieval
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,11 +63,6 @@ def history_block(lines: Sequence[str]) -> str:
     return f"{HISTORY_HEADING}{''.join(lines)}\n\n" if lines else ""
 
 
-def profile_block(text: str) -> str:
-    """Write the profile block."""
-    return f"{PROFILE_HEADING}{text}\n\n"
-
-
 def question_prompt(
     task: Task, fields: Mapping[str, str], *, history: Sequence[Item] = (), profile: str | None = None
 ) -> str:
@@ -76,17 +71,22 @@ def question_prompt(
     return front + task.instruction.format(**fields)
 
 
-def retrieve(task: Task, fields: Mapping[str, str], items: Sequence[Item], k: int) -> list[Item]:
-    """Return the ``k`` items that BM25 finds for a question, best first."""
-    if k <= 0:
-        return []
-    index = Index([item_text(task, item) for item in items])
-    return [items[i] for i in index.top(task.retrieval_query.format(**fields), k)]
+def query_examples(
+    task: Task, user: User, *, k: int = 0, profile: str | None = None, words: int | None = None
+) -> list[Example]:
+    """Write the evaluation prompts of a user's questions, ``k`` retrieved items and the profile in front.
 
-
-def query_examples(task: Task, user: User, *, k: int = 0, profile: str | None = None) -> list[Example]:
-    """Write the evaluation prompts of a user's questions, ``k`` retrieved items and the profile in front."""
-    return list(_query_examples(task, user, k=k, profile=profile, words=None))
+    ``words``: the most words of each field of a question; by default all.
+    """
+    shown = [item_text(task, item) for item in user.history] if k > 0 else []
+    index, examples = Index(shown), []
+    for query in user.queries:
+        fields = query.fields if words is None else _cut_fields(query.fields, words)
+        best = index.top(task.retrieval_query.format(**fields), k) if shown else []
+        front = _front(profile, history_block([shown[i] for i in best]))
+        prompt, kind = front + task.instruction.format(**fields), _kind(front)
+        examples.append(Example(query.id, prompt, query.gold, query.id, kind))
+    return examples
 
 
 def adaptation_examples(task: Task, user: User, profile: str | None) -> list[Example]:
@@ -95,7 +95,7 @@ def adaptation_examples(task: Task, user: User, profile: str | None) -> list[Exa
     Questions are cut to 768 words, except in LaMP-1. A user without profile or history gets only the block they have.
     """
     words = QUESTION_WORDS if task.cut_questions else None
-    return list(_query_examples(task, user, k=1, profile=profile, words=words))
+    return query_examples(task, user, k=1, profile=profile, words=words)
 
 
 def history_examples(
@@ -111,14 +111,8 @@ def history_examples(
 
     Each item gives one plain example. Where the task has it and ``augmented`` is set, it also gives one with the
     profile and the best *earlier* item in front. An item without an earlier one in the pool gives the plain example
-    only.
-
-    Parameters
-    ----------
-    items
-        Ids of the items that give examples; by default all.
-    pool
-        Ids of the items that may be put in front (leave held-out items out of it); by default all.
+    only. ``items``: ids of the items that give examples; ``pool``: of those that may be put in front (leave held-out
+    items out of it); by default all.
     """
     index, shown, examples = Index(), list[str](), list[Example]()
     for item in user.history:
@@ -149,16 +143,8 @@ def item_examples(
 ) -> list[Example]:
     """Write a deployed system's prompts for a user's items: training prompts with its own retrieval in front.
 
-    Parameters
-    ----------
-    items
-        Ids of the queried items; they may or may not be in the store.
-    store
-        The records that the system retrieves from, the same for every item: it does not know which item is queried.
-    k
-        Records it puts in front, best first.
-    profile
-        The profile text it puts in front; None for none.
+    ``items`` are the ids of the queried items. ``store`` holds the records that the system retrieves from, the same for
+    every item: it does not know which item is queried. It puts ``k`` of them in front, best first, and ``profile``.
     """
     shown = [item_text(task, item) for item in store] if k > 0 else []
     index, examples = Index(shown), []
@@ -167,7 +153,7 @@ def item_examples(
             fields = _cut_fields(item.fields, QUESTION_WORDS)
             best = index.top(task.retrieval_query.format(**fields), k) if shown else []
             front = _front(profile, history_block([shown[i] for i in best]))
-            kind: Kind = "augmented" if front else "plain"
+            kind = _kind(front)
             prompt, gold = front + task.training.format(**fields), _gold(task, user, item, fields)
             examples.append(Example(f"{user.id}/{item.id}/{kind}", prompt, gold, item.id, kind))
     return examples
@@ -195,21 +181,12 @@ def _profile_item(task: Task, item: Item) -> str:
     return task.profile_item.format(**fields)
 
 
-def _query_examples(
-    task: Task, user: User, *, k: int, profile: str | None, words: int | None
-) -> Iterator[Example]:
-    shown = [item_text(task, item) for item in user.history] if k > 0 else []
-    index = Index(shown)
-    for query in user.queries:
-        fields = query.fields if words is None else _cut_fields(query.fields, words)
-        best = index.top(task.retrieval_query.format(**fields), k) if shown else []
-        front = _front(profile, history_block([shown[i] for i in best]))
-        prompt = front + task.instruction.format(**fields)
-        yield Example(query.id, prompt, query.gold, query.id, "augmented" if front else "plain")
+def _kind(front: str) -> Kind:
+    return "augmented" if front else "plain"
 
 
 def _front(profile: str | None, history: str) -> str:
-    return (profile_block(profile) if profile is not None else "") + history
+    return (f"{PROFILE_HEADING}{profile}\n\n" if profile is not None else "") + history
 
 
 def _cut_fields(fields: Mapping[str, str], words: int) -> dict[str, str]:

@@ -46,22 +46,13 @@ def read(
 ) -> Dataset:
     """Read a data set in any layout: official LaMP, Per-Pcs, OPPU or plain items.
 
-    Parameters
-    ----------
-    path
-        A task's folder, a folder with one subfolder per task, an official questions file, or a file of plain items.
-        Of several official splits in a folder, dev is read, else train; pass a file to read another.
-    task
-        Any spelling of the task. Optional where the data or the file's name has it.
-    seed, targets, adapt_share, queries
-        How to draw roles and take questions where the layout has none (:class:`SplitOptions`).
-    strict
-        Raise at any defect instead of reporting it in ``Dataset.defects``.
+    ``path`` is a task's folder, a folder with one subfolder per task, an official questions file, or a file of plain
+    items. Of several official splits in a folder, dev is read, else train; pass a file to read another. ``task``, in any
+    spelling, is optional where the data or the file's name has it. ``strict`` raises at any defect instead of reporting
+    it in ``Dataset.defects``. The other options are those of :class:`SplitOptions`, for layouts without roles.
 
-    Raises
-    ------
-    UserError
-        For a fault of a whole file, an unknown layout or task, and a data set without targets or candidates.
+    Raises UserError for a fault of a whole file, an unknown layout or task, and a data set without targets or
+    candidates.
     """
     options = SplitOptions(seed, targets, adapt_share, queries)
     wanted = find_task(task) if task is not None else None
@@ -109,13 +100,9 @@ def require_searchable(dataset: Dataset) -> None:
         )
 
 
-def _read_perpcs(path: Path, task: Task, _options: SplitOptions, log: Log) -> Roles:
-    return perpcs.read_perpcs(path, task, log)
-
-
 _READERS: dict[Layout, Callable[[Path, Task, SplitOptions, Log], Roles]] = {
     "official": official.read_official,
-    "perpcs": _read_perpcs,
+    "perpcs": lambda path, task, _, log: perpcs.read_perpcs(path, task, log),
     "oppu": perpcs.read_oppu,
     "items": items.read_items,
 }

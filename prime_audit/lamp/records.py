@@ -131,16 +131,6 @@ def parse_item(task: Task, value: object) -> Item:
     return Item(as_id(record), fields)
 
 
-def parse_question(task: Task, record: Mapping[str, object]) -> dict[str, str]:
-    """Read the fields out of an official question."""
-    fields = task.parse_question(as_text(record, "input"))
-    if fields is None:
-        raise BadRecordError(
-            f"the question does not have {task.name}'s form (its marker is missing or ambiguous)"
-        )
-    return {name: as_text(fields, name) for name in task.query_fields}
-
-
 def parse_history(task: Task, items: Sequence[object], file: str, user: str, log: Log) -> tuple[Item, ...]:
     """Read a history. Items with a defect or a duplicate id are reported and left out."""
     kept: dict[str, Item] = {}
@@ -235,7 +225,12 @@ def user_name(id: str) -> str:
 
 def _parse_query(task: Task, record: Mapping[str, object], golds: Mapping[str, str | None]) -> Query:
     key = as_id(record)
-    fields = parse_question(task, record)
+    asked = task.parse_question(as_text(record, "input"))
+    if asked is None:
+        raise BadRecordError(
+            f"the question does not have {task.name}'s form (its marker is missing or ambiguous)"
+        )
+    fields = {name: as_text(asked, name) for name in task.query_fields}
     own, labelled = record.get("gold"), golds.get(key)
     if own is None:
         own = labelled

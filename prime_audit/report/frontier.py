@@ -67,16 +67,13 @@ def draw(sheet: Sheet, level: float, forms: Sequence[str] = ("svg", "png")) -> d
 
 def subplots(sheet: Sheet) -> dict[str, list[Point]]:
     """Return each task's points: of its first metric, and of the first game and attack that have a figure."""
-    return {task: _first_points(sheet, task) for task in sheet.tasks}
-
-
-def _first_points(sheet: Sheet, task: str) -> list[Point]:
-    own = [f for f in sheet.figures if f.task == task]
-    metric = next((f.metric for f in own if not f.of_a_game), None)
-    game, attack = next(
-        ((f.game, f.attack) for f in own if f.metric == AUC and f.value is not None), (None, None)
-    )
-    return points(sheet, task, metric, game, attack)
+    found = {}
+    for task in sheet.tasks:
+        own = [f for f in sheet.figures if f.task == task]
+        metric = next((f.metric for f in own if not f.of_a_game), None)
+        played = ((f.game, f.attack) for f in own if f.metric == AUC and f.value is not None)
+        found[task] = points(sheet, task, metric, *next(played, (None, None)))
+    return found
 
 
 def points(sheet: Sheet, task: str, metric: str | None, game: str | None, attack: str | None) -> list[Point]:

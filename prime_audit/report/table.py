@@ -216,15 +216,16 @@ def _extras(cells: Sequence[Cell]) -> list[str]:
 
 def latex(table: Table) -> str:
     """Return a ``tabular`` (package booktabs); intervals stand small below their figures."""
-    figures = numeric(table)
-    align = "l" * len(table.stub) + "".join("r" if f else "p{0.55\\linewidth}" for f in figures)
+    styles = {0: "{}", 1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"}
+    align = "l" * len(table.stub) + "".join("r" if f else "p{0.55\\linewidth}" for f in numeric(table))
     lines = [f"\\begin{{tabular}}{{{align}}}", "\\toprule", *_latex_head(table), "\\midrule"]
     before: str | None = None
     for labels, own, cells in zip(table.labels, spared(table.labels), table.cells, strict=True):
         if before is not None and len(labels) > 1 and labels[0] != before:
             lines.append("\\addlinespace")
         before = labels[0]
-        lines.append(_latex_row([*map(latex_text, own), *map(_latex_cell, cells)]))
+        figures = [styles[cell.rank].format(latex_text(shown(cell))) for cell in cells]
+        lines.append(_latex_row([*map(latex_text, own), *figures]))
         if any(cell.ci for cell in cells):
             small = [f"{{\\tiny {latex_text(interval(c.ci, c.signed))}}}" if c.ci else "" for c in cells]
             lines.append(_latex_row([*[""] * len(table.stub), *small]))
@@ -242,11 +243,6 @@ def _latex_head(table: Table) -> list[str]:
         rules += [f"\\cmidrule(lr){{{at}-{at + wide - 1}}}"] if group else []
         at += wide
     return [_latex_row(top), "".join(rules), names]
-
-
-def _latex_cell(cell: Cell) -> str:
-    styles = {0: "{}", 1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"}
-    return styles[cell.rank].format(latex_text(shown(cell)))
 
 
 def _latex_row(fields: Sequence[str]) -> str:
