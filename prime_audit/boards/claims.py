@@ -19,7 +19,6 @@ from prime_audit.io.markup import markdown_text
 
 FILE = "claims.json"
 SCHEMA = "prime-audit/claims/2"
-_NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _row(r: ClaimResult) -> list[str]:
     where = markdown_text(r.claim.place) + (f"; {r.reading.value}" if r.reading else "")
     verdict = f"**{found.verdict.value}**" if found.verdict is Holds.NO else found.verdict.value
     computed = markdown_text(f"{found.computed}; {found.rounding}" if found.rounding else found.computed)
-    against = str(len(found.counterexamples) or _NONE)
+    against = str(len(found.counterexamples) or "–")
     return [quote, where, verdict, markdown_text(found.stated), computed, against]
 
 

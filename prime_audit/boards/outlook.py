@@ -15,16 +15,13 @@ def data(sheet: Sheet) -> str:
         {"task": task, "metric": metric, "game": game, "attack": attack, "points": points}
         for task in sheet.tasks
         for metric in dict.fromkeys(f.metric for f in sheet.figures if f.task == task and f.game is None)
-        for game, attack in _leakages(sheet, task)
-        if (points := _pairs(sheet, task, metric, game, attack))
+        for game, attack in dict.fromkeys(
+            (f.game, f.attack) for f in sheet.figures if f.task == task and f.metric == AUC
+        )
+        if game is not None and attack is not None and (points := _pairs(sheet, task, metric, game, attack))
     ]
     lines = [json.dumps(f, ensure_ascii=False, allow_nan=False) for f in found]
     return '{"schema": "prime-audit/frontier/1", "frontiers": [\n' + ",\n".join(lines) + "\n]}\n"
-
-
-def _leakages(sheet: Sheet, task: str) -> list[tuple[str, str]]:
-    seen = ((f.game, f.attack) for f in sheet.figures if f.task == task and f.metric == AUC)
-    return list(dict.fromkeys((g, a) for g, a in seen if g is not None and a is not None))
 
 
 def _pairs(sheet: Sheet, task: str, metric: str, game: str, attack: str) -> list[dict[str, Any]]:

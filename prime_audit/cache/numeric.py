@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -60,7 +61,7 @@ PARTS: Mapping[str, Part] = {
     "trim": Part(("community/trim.py", "seeds.py"), ("torch", "numpy")),
     # PriME's searches: candidates, and the objective that scores answers.
     "search": Part(
-        ("prime/objective.py", "prime/search.py", "lamp/metrics.py", "lamp/tasks.py"),
+        ("prime/objective.py", "prime/search.py", "lamp/metrics.py", "lamp/tasks.py", "lamp/tasks.toml"),
         ("nevergrad", "cma", "numpy", "scipy", "scikit-learn", "rapidfuzz", "rouge-score"),
     ),
     # The bag-of-words control of membership games.
@@ -92,7 +93,9 @@ def _version(name: str) -> str:
 
 
 def _code(path: Path) -> str:
-    """Write a source file as a syntax tree without layout and texts that only people read."""
+    """Write a file as a syntax tree, or a table as its values: without layout and texts that only people read."""
+    if path.suffix == ".toml":
+        return repr(tomllib.loads(path.read_text(encoding="utf-8")))
     return ast.dump(_Numeric().visit(ast.parse(path.read_bytes())))
 
 

@@ -50,7 +50,7 @@ def show(finished: Finished, as_json: bool) -> None:
     from rich.text import Text
 
     from prime_audit.report.table import terminal
-    from prime_audit.studies.run import test_table
+    from prime_audit.studies.run import tabulated
 
     if as_json:
         say(json.dumps(finished.content, ensure_ascii=False))
@@ -62,7 +62,7 @@ def show(finished: Finished, as_json: bool) -> None:
         draw(Group(*terminal(table, width, intervals=False), Text()))
     few = report.tests if len(report.tests) <= SHOWN else [t for t in report.tests if t.p_adjusted <= 0.05]
     if few:
-        draw(Group(*terminal(test_table(few), width), Text()))
+        draw(Group(*terminal(tabulated(few), width), Text()))
     if left := len(report.tests) - len(few):
         say(f"{left} more tests in table.md, none significant at .05 after Holm's correction")
     say(f"Everything in {finished.path}: study.json, table.md, table.tex, figure.svg")

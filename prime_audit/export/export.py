@@ -44,9 +44,9 @@ def export(
 ) -> Exported:
     """Write a target's module of a finished run and its model card into the new folder ``out``, atomically.
 
-    ``method`` is a label of the run, fronts and parameters included; None: its only one beside ``np``. ``task`` is needed
-    where the run has several. ``cache`` is the run's; ``sharers`` and ``base_adapter`` are the current folders of its
-    given adapters, if it had any.
+    ``method`` is a label of the run, fronts and parameters included; None: its only one beside ``np``. ``task`` is
+    needed where the run has several. ``cache`` is the run's; ``sharers`` and ``base_adapter`` are the current folders
+    of its given adapters, if it had any.
 
     Raises UserError for unknown names, for adapters that are missing or changed, and for a folder that exists.
     """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) 
     """
     outputs = outputs_file(questions)
     golds, records = load_outputs(outputs, log), load_list(questions)
-    _require_outputs(records, golds, questions, outputs)
+    require_same_ids(ids_of(records), golds, f"{outputs} for {questions.name}")
     people: dict[str, _Person] = {}
     seen: set[str] = set()
     for number, value in enumerate(records, start=1):
@@ -118,16 +119,13 @@ def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) 
     return by_role(users, *draw_roles(ids, ids, ids, options))
 
 
-def _require_outputs(
-    records: Sequence[object], golds: Collection[str], questions: Path, outputs: Path
-) -> None:
-    query_ids = set()
-    for value in records:
-        try:
-            query_ids.add(as_id(as_object(value)))
-        except BadRecordError:  # reported when the record is read
-            continue
-    require_same_ids(query_ids, golds, f"{outputs} for {questions.name}")
+def ids_of(queries: Iterable[object]) -> set[str]:
+    """Return the ids of questions, including those that will be found defective."""
+    found = set()
+    for query in queries:
+        with suppress(BadRecordError):  # reported when the question is read
+            found.add(as_id(as_object(query)))
+    return found
 
 
 def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User | None:

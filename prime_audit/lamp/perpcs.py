@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import User
 from prime_audit.lamp.files import BadRecordError, load_json, load_list, type_name
-from prime_audit.lamp.official import load_outputs, require_same_ids
+from prime_audit.lamp.official import ids_of, load_outputs, require_same_ids
 from prime_audit.lamp.records import (
     Log,
     as_id,
@@ -60,7 +61,9 @@ class _Folder:
         golds: Mapping[str, str | None] = {}
         if labels and (self.path / labels).is_file():
             golds = load_outputs(self.path / labels, self.log)
-            require_same_ids(_query_ids(records), golds, str(self.path / labels))
+            asked = (record.get("query") for record in records if isinstance(record, dict))
+            queries = chain.from_iterable(own for own in asked if isinstance(own, list))
+            require_same_ids(ids_of(queries), golds, str(self.path / labels))
         users = []
         for number, value in enumerate(records, start=1):
             with self.log.skipping(name, f"user {record_name(value, number, 'user_id')}"):
@@ -132,16 +135,3 @@ def _profile_texts(path: Path, name: str, log: Log) -> dict[str, str]:
         with log.skipping(name, f"user {record_name({'id': key}, 0)}"):
             kept[key] = as_text({"profile text": texts[key]}, "profile text")
     return kept
-
-
-def _query_ids(records: list[object]) -> set[str]:
-    """Return the ids of all questions, including those that will be found defective."""
-    found = set()
-    for record in records:
-        queries = record.get("query") if isinstance(record, dict) else None
-        for query in queries if isinstance(queries, list) else []:
-            try:
-                found.add(as_id(as_object(query)))
-            except BadRecordError:  # reported when the question is read
-                continue
-    return found

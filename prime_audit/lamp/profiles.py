@@ -7,9 +7,10 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from prime_audit.lamp.data import Item
-from prime_audit.lamp.tasks import Task
+from prime_audit.lamp.tasks import Task, read_tables
 
 FREQUENT_WORDS = 8
 """Words of a user that a summary names."""
@@ -48,30 +49,8 @@ class Wording:
     """Follows the others: ``{words}``."""
 
 
-PLAIN = Wording(
-    none="no history",
-    tag="most popular tag: {tag}",
-    side="most common {side} score: {score}",
-    score="most common score: {score}",
-    topics="research interests and topics: {words}",
-    length="{noun} of about {typical} words ({low} to {high})",
-    case=("in title case", "in sentence case"),
-    habit="{share} with {mark}",
-    words="; frequent words: {words}",
-)
-"""The form that Table 11 demands of LaMP-2 and LaMP-3."""
-REWORDED = Wording(
-    none="nothing is known of this user",
-    tag="The tag that this user gives more often than any other is {tag}.",
-    side="a {side} review usually comes with the score {score}",
-    score="a review usually comes with the score {score}",
-    topics="This author keeps writing about {words}.",
-    length="The {noun} are between {low} and {high} words long, typically {typical}",
-    case=("their main words are capitalised", "only their first word is capitalised"),
-    habit="{mark} stands in {share} of them",
-    words=". Some words come again and again: {words}.",
-)
-"""What ``PLAIN`` states, in other words, with nothing added or left out."""
+_WORDINGS = read_tables(Path(__file__).with_name("profiles.toml"))
+PLAIN, REWORDED = (Wording(**_WORDINGS[name]) for name in ("PLAIN", "REWORDED"))
 
 
 def summary_profile(task: Task, history: Sequence[Item], wording: Wording = PLAIN) -> str:

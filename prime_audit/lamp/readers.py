@@ -47,9 +47,10 @@ def read(
     """Read a data set in any layout: official LaMP, Per-Pcs, OPPU or plain items.
 
     ``path`` is a task's folder, a folder with one subfolder per task, an official questions file, or a file of plain
-    items. Of several official splits in a folder, dev is read, else train; pass a file to read another. ``task``, in any
-    spelling, is optional where the data or the file's name has it. ``strict`` raises at any defect instead of reporting
-    it in ``Dataset.defects``. The other options are those of :class:`SplitOptions`, for layouts without roles.
+    items. Of several official splits in a folder, dev is read, else train; pass a file to read another. ``task``, in
+    any spelling, is optional where the data or the file's name has it. ``strict`` raises at any defect instead of
+    reporting it in ``Dataset.defects``. The other options are those of :class:`SplitOptions`, for layouts without
+    roles.
 
     Raises UserError for a fault of a whole file, an unknown layout or task, and a data set without targets or
     candidates.

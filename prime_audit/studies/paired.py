@@ -174,7 +174,11 @@ def panels_of(rows: Iterable[Mapping[str, Any]], *, whole: bool) -> list[TargetS
     games: dict[str, list[tuple[str, bool, float]]] = {}
     for row in rows:
         games.setdefault(row["target"], []).append((row["sharer"], row["member"], row["score"]))
-    return [_panel(target, _by_sharer(own) if whole else own) for target, own in games.items()]
+    found = []
+    for target, own in games.items():
+        sharers, members, scores = zip(*(_by_sharer(own) if whole else own), strict=True)
+        found.append(TargetScores(target, np.array(scores), sharers, np.array(members)))
+    return found
 
 
 def corrected(tests: Iterable[Test]) -> tuple[Test, ...]:
@@ -215,8 +219,3 @@ def _by_sharer(items: Sequence[tuple[str, bool, float]]) -> list[tuple[str, bool
     for sharer, member, score in items:
         own.setdefault((sharer, member), []).append(score)
     return [(sharer, member, float(np.mean(scores))) for (sharer, member), scores in own.items()]
-
-
-def _panel(target: str, items: Sequence[tuple[str, bool, float]]) -> TargetScores:
-    sharers, members, scores = zip(*items, strict=True)
-    return TargetScores(target, np.array(scores), sharers, np.array(members))

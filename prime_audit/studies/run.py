@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from prime_audit.community.store import content_key
@@ -103,11 +103,17 @@ def study(
         for run, own in study.runs.items()
         for plan in [_plan(study, {**shared, "model": model, "overrides": [*overrides, *own]})]
     }
-    command = _command(name, models, {**words, "tasks": tasks, "overrides": overrides})
+    # The command that repeats the study, without its output folder.
+    chosen_models = [word for model in models for word in ("--model", model)]
+    typed = option_words("study", {**words, "tasks": tasks, "overrides": overrides})
+    command = shlex.join(["prime-audit", "study", name, *chosen_models, *typed])
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     place = Path(out) if out else Path("studies") / f"{name}-{now}"
     key = content_key({"study": name, "plans": [plan.spec() for plan in plans.values()]})
-    with RunFolder.claimed(place, key) as folder, _shared(cache) as kept:
+    one_cache: AbstractContextManager[str | Path] = (
+        TemporaryDirectory(prefix="prime-audit-") if cache is None else nullcontext(cache)
+    )
+    with RunFolder.claimed(place, key) as folder, one_cache as kept:
         found = Found(study, plans, _runs(study, plans, shared, overrides, folder.path, kept, quiet))
         return _written(found, command, folder)
 
@@ -123,16 +129,6 @@ def _plan(study: Study, spec: Mapping[str, Any]) -> Plan:
                 "under these settings; remove the --set that causes it"
             )
     return plan
-
-
-@contextmanager
-def _shared(cache: str | Path | None) -> Iterator[str | Path]:
-    """Yield the cache of all runs: a temporary one where none is used."""
-    if cache is not None:
-        yield cache
-        return
-    with tempfile.TemporaryDirectory(prefix="prime-audit-") as folder:
-        yield folder
 
 
 def _runs(
@@ -160,12 +156,6 @@ def _folders(plans: Mapping[tuple[str, str], Plan]) -> dict[tuple[str, str], str
     models = list(dict.fromkeys(model for model, _ in plans))
     numbers = {model: f"model-{n}/" if len(models) > 1 else "" for n, model in enumerate(models, start=1)}
     return {(model, name): f"runs/{numbers[model]}{name}" for model, name in plans}
-
-
-def _command(name: str, models: Sequence[str], options: Mapping[str, Any]) -> str:
-    """Write the command that repeats the study, without its output folder."""
-    named = [word for model in models for word in ("--model", model)]
-    return shlex.join(["prime-audit", "study", name, *named, *option_words("study", options)])
 
 
 def _written(found: Found, command: str, folder: RunFolder) -> Finished:
@@ -254,10 +244,10 @@ def _tested(tests: Sequence[Test]) -> list[str]:
         "swapping them target by target (targets share sharers, so read the interval too). p (Holm): corrected over "
         f"the study's {len(tests)} tests. Intervals: bootstrap over users; of an AUC over sharers and targets."
     )
-    return ["## Paired tests over users", forms.markdown(test_table(tests)), about]
+    return ["## Paired tests over users", forms.markdown(tabulated(tests)), about]
 
 
-def test_table(tests: Sequence[Test]) -> forms.Table:
+def tabulated(tests: Sequence[Test]) -> forms.Table:
     """Arrange tests as a table."""
     many = len({t.model for t in tests}) > 1
     cell = forms.Cell
@@ -278,9 +268,6 @@ def test_table(tests: Sequence[Test]) -> forms.Table:
     heads = tuple(("", h) for h in ("method", "minus", "difference", "p", "p (Holm)", "users"))
     stub = ("model",) * many + ("task", "metric")
     return forms.Table("", stub, heads, tuple(labels), tuple(rows))
-
-
-test_table.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it for its name
 
 
 def _latex(found: Found, report: Report, command: str) -> str:

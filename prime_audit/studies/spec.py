@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from prime_audit.report.table import Table
     from prime_audit.studies.paired import Test
 
-ONCE: Mapping[str, tuple[str, ...]] = {"run": ()}
-"""The runs of a study with a single ``compare``."""
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -74,8 +71,8 @@ class Study:
     """Keys whose best value is a dotted line in a figure of lines."""
     games: tuple[str, ...] = ()
     """Membership games played; empty where only utility matters."""
-    runs: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: ONCE)
-    """Name of each run → its own settings (``KEY=VALUE``)."""
+    runs: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"run": ()})
+    """Name of each run → its own settings (``KEY=VALUE``); by default a single ``compare``."""
     models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Preset → its models in this study; by default the preset's one."""
     report: Callable[[Found], Report] | None = None

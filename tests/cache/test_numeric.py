@@ -21,7 +21,7 @@ EVERY = [(part, file) for part, own in PARTS.items() for file in own.files]
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of the package's source files, which keys are computed from."""
-    for path in PACKAGE.rglob("*.py"):
+    for path in (*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.toml")):
         copy = tmp_path / path.relative_to(PACKAGE)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
@@ -33,7 +33,7 @@ def keys() -> dict[str, str]:
     return {part: code_sha256(part) for part in PARTS}
 
 
-@pytest.mark.parametrize(("part", "file"), EVERY)
+@pytest.mark.parametrize(("part", "file"), [(part, file) for part, file in EVERY if file.endswith(".py")])
 def test_code_of_a_listed_file_changes_the_key_and_prose_does_not(
     sources: Path, part: str, file: str
 ) -> None:
@@ -45,6 +45,14 @@ def test_code_of_a_listed_file_changes_the_key_and_prose_does_not(
     assert reworded != text
     path.write_text(f"{reworded}\n\n# a comment\n")
     assert code_sha256(part) == before != added
+
+
+def test_a_value_of_a_listed_table_changes_the_key_and_a_comment_does_not(sources: Path) -> None:
+    before, path = code_sha256("search"), sources / "lamp/tasks.toml"
+    path.write_text(f"# a comment\n{path.read_text()}")
+    assert code_sha256("search") == before
+    replaced(path, 'labels = ["[1]", "[2]"]', 'labels = ["[1]", "[3]"]')
+    assert code_sha256("search") != before
 
 
 def test_every_module_of_the_engine_is_listed_or_decides_no_cached_number() -> None:

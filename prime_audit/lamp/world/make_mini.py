@@ -65,7 +65,9 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
-    fixed = _fixed_texts()
+    heading = "### User Instruction:\n"
+    sentences = [task.instruction.removeprefix(heading).partition("\n")[0] for task in TASKS.values()]
+    fixed = [heading, PROFILE_HEADING, HISTORY_HEADING, *sentences]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary - len(fixed),
         special_tokens=[BOS, EOS, PAD],
@@ -88,12 +90,6 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
         split_special_tokens=True,
         padding_side="left",
     )
-
-
-def _fixed_texts() -> list[str]:
-    heading = "### User Instruction:\n"
-    sentences = [task.instruction.removeprefix(heading).partition("\n")[0] for task in TASKS.values()]
-    return [heading, PROFILE_HEADING, HISTORY_HEADING, *sentences]
 
 
 def build_model(vocabulary: int, tokenizer: Any) -> LlamaForCausalLM:
