@@ -139,8 +139,6 @@ class Cell:
 class Reported:
     """A publication's tables."""
 
-    path: Path
-    """The file they were read from."""
     publication: Publication
     tables: Mapping[str, Table]
     """By number, in their order."""
@@ -183,7 +181,7 @@ def read_cells(path: Path) -> Reported:
         if (first := seen.setdefault(cell.source, number)) != number:
             raise UserError(f"{path}: row {number}: {cell.source} is in row {first} already; drop one")
         cells.append(cell)
-    return Reported(path, publication, known, tuple(cells))
+    return Reported(publication, known, tuple(cells))
 
 
 def _cell(row: Any, tables: Mapping[str, Table], where: str) -> Cell:

@@ -135,22 +135,18 @@ def _merge_weights(record: Record, task: str, row: Mapping[str, Any]) -> Iterato
     yield f"### Merge weights ({_text(RULES[rule].summary if rule in RULES else rule)})"
     weights = np.atleast_2d(np.array(row["weights"], dtype=np.float64))
     per = f"mean over {len(weights)} layers or modules" if len(weights) > 1 else "weight"
-    numbers = {bank_name(s["user"]): s["index"] for s in record.community.get(task, {}).get("sharers", ())}
+    sharers = record.community.get(task, {}).get("sharers", ())
+    known = {f"own:{row['target']}": "the target's own"}
+    known |= {bank_name(s["user"]): f"sharer {s['index']}" for s in sharers}
     rows = [
         [
-            f"sharer {numbers[name]}" if name in numbers else _kind(name, row["target"]),
+            known.get(name, "computed by the method from sharers' adapters"),
             number(float(column.mean()), signed=True),
             interval((float(column.min()), float(column.max())), signed=True) if len(weights) > 1 else "",
         ]
         for name, column in zip(row["adapters"], weights.T, strict=True)
     ]
     yield _table(["adapter", per, "from, to"], rows)
-
-
-def _kind(adapter: str, target: str) -> str:
-    return (
-        "the target's own" if adapter == f"own:{target}" else "computed by the method from sharers' adapters"
-    )
 
 
 def _utility(record: Record, task: str, label: str) -> Iterator[str]:

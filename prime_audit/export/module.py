@@ -80,9 +80,7 @@ class Kept:
         return self._read(origin, self.base_adapter, "the base's adaptation") if origin else None
 
     def _read(self, origin: Mapping[str, str], folder: Path | None, what: str) -> Adapter:
-        if "place" in origin:
-            return self._trained(origin, what)
-        return self._given(origin, folder, what)
+        return self._trained(origin, what) if "place" in origin else self._given(origin, folder, what)
 
     def _trained(self, origin: Mapping[str, str], what: str) -> Adapter:
         from prime_audit.cache.entry import holds

@@ -73,11 +73,6 @@ def speeds(
     return {kind: Line(*own.tolist()) for kind, own in found.items()}
 
 
-def _a_pass(line: Line) -> Line:
-    """One of the passes that were timed together."""
-    return Line(line.start / PASSES, line.each / PASSES)
-
-
 class _Probe:
     """Times the engine's own calls on random adapters."""
 
@@ -98,7 +93,8 @@ class _Probe:
         t = self._tokens
         read = self._line(self._read, t)
         # Training is timed with its optimizer steps, and an optimizer step is timed alone, too.
-        train, gates = (_a_pass(self._line(w, n * t)) for w, n in ((self._train, 1), (self._gates, 0.75)))
+        timed = (self._line(work, share * t) for work, share in ((self._train, 1), (self._gates, 0.75)))
+        train, gates = (Line(line.start / PASSES, line.each / PASSES) for line in timed)
         return {
             "read": read,
             "write": self._writing(read),

@@ -174,7 +174,8 @@ def _parquet(path: Path) -> Iterator[object]:
     if nested := [name for name in wanted if pa.types.is_nested(schema.field(name).type)]:
         raise UserError(f"{path}: column {nested[0]} contains lists or structures: convert it to text")
     # Dictionary-encoded columns are counted before they are expanded: a million rows may share one text.
-    texts = [name for name in wanted if _is_bytes(schema.field(name).type)]
+    text = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view")
+    texts = [name for name in wanted if str(schema.field(name).type) in text]
     file = pq.ParquetFile(path, read_dictionary=texts)
     left = intake.allowance(path.stat().st_size)
     for batch in file.iter_batches(_ROWS_AT_ONCE, columns=wanted):
@@ -185,21 +186,6 @@ def _parquet(path: Path) -> Iterator[object]:
                 f"far more than its size: {_RETRY}"
             )
         yield from batch.to_pylist()
-
-
-def _is_bytes(kind: Any) -> bool:
-    """Return whether a column's values vary in length: text or bytes, in each of Arrow's layouts."""
-    from pyarrow import types as t
-
-    tests = (
-        t.is_string,
-        t.is_large_string,
-        t.is_string_view,
-        t.is_binary,
-        t.is_large_binary,
-        t.is_binary_view,
-    )
-    return any(test(kind) for test in tests)
 
 
 def _size(column: Any) -> int:

@@ -50,12 +50,10 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
             f"{TARGET_ITEMS} items, and some of these adapt and a third may share{log.first()}: "
             "add more users"
         )
-    with_questions = adapt | targets
-    seen: set[str] = set()
-    found = [
-        _user(task, name, rows, _cut_off(len(rows), options) if name in with_questions else 0, seen)
-        for name, rows in people.items()
-    ]
+    found, seen = list[User](), set[str]()
+    for name, rows in people.items():
+        asked = max(1, min(MOST_QUERIES, int(options.queries * len(rows)))) if name in adapt | targets else 0
+        found.append(_user(task, name, rows, asked, seen))
     users = [user for user in (_fit(task, user, path.name, log) for user in found) if user is not None]
     return by_role(users, adapt, targets)
 
@@ -80,10 +78,6 @@ def _parse_row(task: Task, row: Row) -> tuple[str, _Record]:
     # A row without an id gets its position in the file.
     key = as_id(record) if record.get("id") not in (None, "") else where.rpartition(" ")[2]
     return user, _Record(key, text, output)
-
-
-def _cut_off(items: int, options: SplitOptions) -> int:
-    return max(1, min(MOST_QUERIES, int(options.queries * items)))
 
 
 def _user(task: Task, name: str, rows: Sequence[_Record], n_questions: int, seen: set[str]) -> User:

@@ -15,15 +15,6 @@ from prime_audit.lamp.tasks import Task, read_tables
 FREQUENT_WORDS = 8
 """Words of a user that a summary names."""
 
-# Words of three letters and more: shorter ones are never counted.
-_FUNCTION_WORDS = """
-about after all also and any are because been but can could did does for from had has have her him his how
-into its just like more most new not one only our out over she should some such than that the their them
-then there these they this those through use using via was were what when where which while who why will
-with would you your
-"""
-_STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
-
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
@@ -49,8 +40,9 @@ class Wording:
     """Follows the others: ``{words}``."""
 
 
-_WORDINGS = read_tables(Path(__file__).with_name("profiles.toml"))
-PLAIN, REWORDED = (Wording(**_WORDINGS[name]) for name in ("PLAIN", "REWORDED"))
+_TABLES = read_tables(Path(__file__).with_name("profiles.toml"))
+_STOP_WORDS = frozenset(_TABLES["function_words"].split())
+PLAIN, REWORDED = (Wording(**_TABLES[name]) for name in ("PLAIN", "REWORDED"))
 
 
 def summary_profile(task: Task, history: Sequence[Item], wording: Wording = PLAIN) -> str:

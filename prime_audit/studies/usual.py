@@ -24,17 +24,12 @@ ARROWS = {True: " ↑", False: " ↓"}
 
 def report(found: Found) -> Report:
     """Build the usual report."""
-    tests = corrected(tests_of(found))
-    return Report(tables(found), tests, figure(found), notes(found))
+    make = _across if found.study.form == "across" else _down
+    tables = tuple(make(found, model, title(found, model)) for model in found.models)
+    return Report(tables, corrected(tests_of(found)), figure(found), notes(found))
 
 
 # -- tables ------------------------------------------------------------------------------------------------
-
-
-def tables(found: Found) -> tuple[Table, ...]:
-    """Arrange the variants' results in the study's form, one table per model."""
-    make = _across if found.study.form == "across" else _down
-    return tuple(make(found, model, title(found, model)) for model in found.models)
 
 
 def title(found: Found, model: str) -> str:
