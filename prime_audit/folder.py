@@ -49,21 +49,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, out: Path, record_hash: str, *, again: bool = False) -> RunFolder:
-        """Create the folder of a run, or reopen it where it exists.
+        """Create the folder of a run and its parents, or reopen it where it exists.
 
-        Parameters
-        ----------
-        out
-            The folder; parents are created.
-        record_hash
-            Identifies the run: a hash of everything that decides its numbers.
-        again
-            Whether ``out`` is known to contain an earlier attempt at this run, whatever its hash.
-
-        Raises
-        ------
-        UserError
-            Where ``out`` contains another run, or cannot be written.
+        ``record_hash`` hashes everything that decides the run's numbers. ``again``: ``out`` is known to contain an
+        earlier attempt at this run, whatever its hash. UserError where it contains another run, or cannot be written.
         """
         _make(out)
         marker = out / _MARKER
@@ -226,10 +215,7 @@ def _take_away(out: Path, names: Iterable[str]) -> None:
 def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> None:
     """Write a file atomically: to a temporary name beside it, through to the disk, then into place.
 
-    Raises
-    ------
-    UserError
-        Where it cannot be saved; an older version of the file stays unchanged.
+    UserError where it cannot be saved; an older version of the file stays unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -333,10 +333,7 @@ class Record:
 def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> Record:
     """Build a record from its JSON and check names and types. Unknown fields are ignored.
 
-    Raises
-    ------
-    UserError
-        Where ``content`` is no record of this version; ``where`` names the file in the message.
+    UserError where ``content`` is no record of this version; ``where`` names the file in the message.
     """
     family, _, version = SCHEMA.rpartition("/")
     found, _, theirs = str(content.get("schema")).rpartition("/")
@@ -348,7 +345,9 @@ def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> 
         )
     try:
         record = built(Record, content, where)
-        _require_coherent(record, where)
+        _require_spec(record.spec, where)
+        _require_flat(record, where)
+        _require_results(record, where)
     except ValueError as fault:
         raise UserError(f"{fault}; the record is damaged: rerun the command") from None
     return record
@@ -428,13 +427,6 @@ def _start(content: Any) -> str:
 
 _RATE = re.compile(r"[01](\.[0-9]{1,9})?")
 """A false-positive rate, as a key of ``tpr``."""
-
-
-def _require_coherent(record: Record, where: str) -> None:
-    """Raise ValueError where a record is inconsistent; ``where`` names its file."""
-    _require_spec(record.spec, where)
-    _require_flat(record, where)
-    _require_results(record, where)
 
 
 def _require_spec(spec: Mapping[str, Any], where: str) -> None:

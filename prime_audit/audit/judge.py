@@ -235,11 +235,7 @@ def _whole(dealt: Sequence[Dealt], scored: Scored) -> Scored:
 
 def _panels(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[TargetScores]:
     """Games with both sides: a target whose coins all fell alike has no AUC."""
-    return [
-        TargetScores(d.target, scores[d.target], d.owners, d.members)
-        for d in dealt
-        if d.target in scores and d.playable
-    ]
+    return [d.panel(scores[d.target]) for d in dealt if d.target in scores and d.playable]
 
 
 def _epsilon(game: _Game, scored: Scored) -> Bound:

@@ -234,11 +234,11 @@ def _count(
 
 def _mechanisms(count: int, seed: int) -> list[Bounds]:
     rng, found = rng_of(seed, "calibrate", "mechanisms"), list[Bounds]()
-    for epsilon in EPSILONS:
-        plain = [randomised_response(epsilon, UNITS, rng) for _ in range(count)]
-        found.append(Bounds.of("randomised response", "threshold", epsilon, plain, _most(0.0)))
-        shifted = [gaussian_shift(epsilon, DELTA, UNITS, rng) for _ in range(count)]
-        found.append(Bounds.of("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, _most(DELTA)))
+    plain = {"mechanism": "randomised response", "estimator": "threshold", "ceiling": _most(0.0)}
+    shift = {"mechanism": "Gaussian shift, δ 1e-5", "estimator": "threshold", "ceiling": _most(DELTA)}
+    for e in EPSILONS:
+        found.append(Bounds.of([randomised_response(e, UNITS, rng) for _ in range(count)], e, **plain))
+        found.append(Bounds.of([gaussian_shift(e, DELTA, UNITS, rng) for _ in range(count)], e, **shift))
     return found
 
 

@@ -44,27 +44,10 @@ def export(
 ) -> Exported:
     """Write a target's module and its model card into a new folder, atomically.
 
-    Parameters
-    ----------
-    run
-        The folder of a finished run.
-    target
-        Id of the target.
-    method
-        A method's label in the run, fronts and parameters included; None: its only one beside ``np``.
-    out
-        The new folder.
-    task
-        Needed where the run has several.
-    cache
-        The cache of the run.
-    sharers, base_adapter
-        Current folders of the run's given adapters, if it had any.
-
-    Raises
-    ------
-    UserError
-        For unknown names, for adapters that are missing or changed, and for a folder that exists.
+    ``run`` is the folder of a finished run, ``cache`` its cache, and ``target`` an id. ``method``: a label in the run,
+    fronts and parameters included; None: its only one beside ``np``. ``task`` is needed where the run has several.
+    ``sharers`` and ``base_adapter``: current folders of the run's given adapters, if it had any. UserError for unknown
+    names, for adapters that are missing or changed, and for a folder that exists.
     """
     from safetensors import SafetensorError
 

@@ -51,10 +51,7 @@ def with_sharers(data: Dataset, folder: Path, base: Path | None, *, strict: bool
 
     The candidates stay, as known non-members. A given sharer is removed from the other roles.
 
-    Raises
-    ------
-    UserError
-        Where a folder, its items or a base adapter (``base``: what the adapters were trained on) cannot be used.
+    UserError where a folder, its items or a base adapter (``base``: what the adapters were trained on) cannot be used.
     """
     log = Log()
     given = tuple(_sharers(folder_of(folder, data.task), TASKS[data.task], log))

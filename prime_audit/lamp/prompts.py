@@ -111,14 +111,8 @@ def history_examples(
 
     Each item gives one plain example. Where the task has it and ``augmented`` is set, it also gives one with the
     profile and the best *earlier* item in front. An item without an earlier one in the pool gives the plain example
-    only.
-
-    Parameters
-    ----------
-    items
-        Ids of the items that give examples; by default all.
-    pool
-        Ids of the items that may be put in front (leave held-out items out of it); by default all.
+    only. ``items``: ids of the items that give examples; ``pool``: ids of the items that may be put in front (leave
+    held-out items out of it). Both are all by default.
     """
     index, shown, examples = Index(), list[str](), list[Example]()
     for item in user.history:
@@ -149,16 +143,9 @@ def item_examples(
 ) -> list[Example]:
     """Write a deployed system's prompts for a user's items: training prompts with its own retrieval in front.
 
-    Parameters
-    ----------
-    items
-        Ids of the queried items; they may or may not be in the store.
-    store
-        The records that the system retrieves from, the same for every item: it does not know which item is queried.
-    k
-        Records it puts in front, best first.
-    profile
-        The profile text it puts in front; None for none.
+    ``store`` has the records that the system retrieves from, the same for every item: it does not know which item is
+    queried. ``items``, the ids of the queried items, may or may not be in it. In front it puts ``k`` records, best
+    first, and the text ``profile``.
     """
     shown = [item_text(task, item) for item in store] if k > 0 else []
     index, examples = Index(shown), []

@@ -46,22 +46,12 @@ def read(
 ) -> Dataset:
     """Read a data set in any layout: official LaMP, Per-Pcs, OPPU or plain items.
 
-    Parameters
-    ----------
-    path
-        A task's folder, a folder with one subfolder per task, an official questions file, or a file of plain items.
-        Of several official splits in a folder, dev is read, else train; pass a file to read another.
-    task
-        Any spelling of the task. Optional where the data or the file's name has it.
-    seed, targets, adapt_share, queries
-        How to draw roles and take questions where the layout has none (:class:`SplitOptions`).
-    strict
-        Raise at any defect instead of reporting it in ``Dataset.defects``.
-
-    Raises
-    ------
-    UserError
-        For a fault of a whole file, an unknown layout or task, and a data set without targets or candidates.
+    ``path`` is a task's folder, a folder with one subfolder per task, an official questions file, or a file of plain
+    items. Of several official splits in a folder, dev is read, else train; pass a file to read another. ``task``, in
+    any spelling, is optional where the data or the file's name has it. ``seed`` to ``queries`` say how to draw roles
+    and take questions where the layout has none (:class:`SplitOptions`). ``strict``: raise at any defect instead of
+    reporting it in ``Dataset.defects``. UserError for a fault of a whole file, an unknown layout or task, and a data
+    set without targets or candidates.
     """
     options = SplitOptions(seed, targets, adapt_share, queries)
     wanted = find_task(task) if task is not None else None

@@ -14,10 +14,7 @@ from prime_audit.lamp.tasks import find_task
 def score_files(task: str | None, golds_path: str | Path, preds_path: str | Path) -> dict[str, float]:
     """Score a predictions file against a golds file: metric name to value, pooled over the examples.
 
-    Raises
-    ------
-    UserError
-        Where a file is of another task, a record is defective, or the ids differ.
+    UserError where a file is of another task, a record is defective, or the ids differ.
     """
     paths = Path(golds_path), Path(preds_path)
     wanted = find_task(task) if task is not None else None

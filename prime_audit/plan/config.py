@@ -46,10 +46,7 @@ def config_text(plan: Plan) -> str:
 def read_config(path: str | Path) -> dict[str, Any]:
     """Read a config file as keywords of :func:`prime_audit.compare` (and ``as_json``, ``no_cache`` of the command).
 
-    Raises
-    ------
-    UserError
-        For a file that is no TOML, an unknown key, or a value of another type; with the file and the line.
+    UserError for a file that is no TOML, an unknown key, or a value of another type; with the file and the line.
     """
     file = Path(path)
     try:

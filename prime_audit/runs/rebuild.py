@@ -6,7 +6,7 @@ The community is built as in the run (adapters from the cache, else retrained). 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,7 @@ def observe_again(
 ) -> dict[str, Sequence[Pass]]:
     """Compute the signals that ``plan``'s attacks need from a run's models, by task.
 
-    Raises
-    ------
-    UserError
-        Where data, base or models are no longer those of the run.
+    UserError where data, base or models are no longer those of the run.
     """
     quiet_libraries()
     record, found = run.record, dict[str, Sequence[Pass]]()
@@ -95,7 +92,10 @@ def observe_again(
                 rows=[row for row in rows if row["task"] == task],
             )
             found[task] = again.examine().passes
-            _require_no_new_failure(again, {p.method for p in exam.passes if p.failed})
+            known_failures = {p.method for p in exam.passes if p.failed}
+            for failure in again.found.faults.found:
+                if failure.method not in known_failures:
+                    raise UserError(f"rebuilding the run's models: {failure.error}")
             _require_same(exam, found[task], TOLERANCE.get(record.model.dtype, LOOSE))
     return found
 
@@ -144,9 +144,3 @@ def _require_same(exam: Exam, passes: Sequence[Pass], tolerance: float) -> None:
                     f"from the run's (by up to {gap:.3g} nats for one token): other machine or "
                     "libraries? rerun compare"
                 )
-
-
-def _require_no_new_failure(again: TaskRun, known: Collection[str | None]) -> None:
-    for failure in again.found.faults.found:
-        if failure.method not in known:
-            raise UserError(f"rebuilding the run's models: {failure.error}")

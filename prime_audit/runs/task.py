@@ -146,14 +146,10 @@ class TaskRun:
     def _of(self, core: str) -> list[MethodSpec]:
         return [spec for spec in self.plan.methods if spec.core.label == core]
 
-    def _attempt(
-        self, stage: str, method: str | None, chunk: Chunk, work: Callable[[], T], attack: str | None = None
-    ) -> T | Failed:
+    def _attempt(self, stage: str, method: str | None, chunk: Chunk, work: Callable[[], T]) -> T | Failed:
         """Do a part's work; if it fails, log the error."""
         many = len(chunk.community.targets)
-        where = Failure(
-            task=self.task.name, stage=stage, method=method, attack=attack, chunk=chunk.number, targets=many
-        )
+        where = Failure(task=self.task.name, stage=stage, method=method, chunk=chunk.number, targets=many)
         return self.found.faults.attempt(work, where)
 
     def _personal(self) -> dict[str, Made]:

@@ -112,11 +112,7 @@ def signals_of(
 
     A module that contains an item's owner is an IN model for it, any other an OUT model, the base included (a community
     LiRA); one that was not queried with the item is neither. Membership in the audited model decides nothing here.
-
-    Raises
-    ------
-    ValueError
-        Where the model or the base was not queried with a row: no score means "not asked".
+    ValueError where the model or the base was not queried with a row: no score means "not asked".
     """
     rows = dealt.rows
     if not all(len(seen.logprobs[r]) for seen in (own, base) for r in rows):

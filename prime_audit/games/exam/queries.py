@@ -22,7 +22,7 @@ from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.community.sharers import singles
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe
 from prime_audit.errors import PartError, UserError
-from prime_audit.games.exam.controls import bag_of_words, bag_of_words_between
+from prime_audit.games.exam.controls import bag_of_words
 from prime_audit.games.exam.observed import BEHIND, FIELDS, Observed, Shadow
 from prime_audit.games.exam.stored import Pass
 from prime_audit.lamp.prompts import Example, history_examples
@@ -126,7 +126,7 @@ class Queries:
     @classmethod
     def words(cls, whole: bool, dealt: Dealt, signals: Signals, pool: Pool, keeper: Any) -> FloatArray:
         """Score the items dealt by their words alone; ``whole`` sharers are held apart, for one coin is all theirs."""
-        return bag_of_words_between(signals, dealt.owners, keeper) if whole else bag_of_words(signals, keeper)
+        return bag_of_words(signals, keeper, dealt.owners if whole else None)
 
     # -- for subclasses --------------------------------------------------------------------------------------
 

@@ -47,11 +47,8 @@ def perform_on_ray(
 ) -> tuple[Record, Findings]:
     """Run every task of a plan on a cluster and return the results, as ``run.perform`` does.
 
-    Raises
-    ------
-    UserError
-        Without Ray, without a cluster, without a cache that all its nodes share, or where workers differ. Also where
-        a task's community or the record itself failed, and as the run itself would.
+    UserError without Ray, without a cluster, without a cache that all its nodes share, or where workers differ. Also
+    where a task's community or the record itself failed, and as the run itself would.
     """
     if cache is None:
         raise UserError(

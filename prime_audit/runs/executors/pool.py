@@ -99,7 +99,7 @@ class RayPool:
             answers = [a for name in self._ended() if (a := self._take(name)) is not None]
             if answers or set(self.free()) - before:
                 return answers
-            if not self._ready() and time.monotonic() - since > START:
+            if not self.places() and time.monotonic() - since > START:
                 raise UserError(
                     f"no worker was ready within {START:.0f} s: other jobs use the cluster's "
                     f"{self._kind}s, or its nodes are gone; free or start some, then rerun the "
@@ -171,9 +171,6 @@ class RayPool:
         self._hands[f"{seat.name} #{self._made}"] = _Hand(seat, actor, actor.hello.remote())
 
     # -- answers ---------------------------------------------------------------------------------------------
-
-    def _ready(self) -> bool:
-        return bool(self.places())
 
     def _ended(self) -> list[str]:
         """Name the workers with an answer, after a short wait."""
