@@ -20,7 +20,7 @@ import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, Undefined
 from prime_audit.audit.bootstrap import Estimate
-from prime_audit.audit.mean_auc import TargetScores, mean_auc_difference, same_game, target_auc
+from prime_audit.audit.mean_auc import TargetScores, same_game, target_auc, two_way
 from prime_audit.audit.permutation import holm
 from prime_audit.lamp.metrics import MetricTable
 from prime_audit.record import Intervals
@@ -151,7 +151,7 @@ def auc_test(first: Sequence[TargetScores], second: Sequence[TargetScores], *, s
     ci: tuple[float, float] | None = None
     reason: str | None = "the two merge different sharers: their games have no draws in common"
     if all(same_game(*pair) for pair in games):
-        estimate = mean_auc_difference(*zip(*games, strict=True), n=Intervals().draws, seed=seed)
+        estimate = two_way(list(zip(*games, strict=True)), n=Intervals().draws, seed=seed)
         ci, reason = estimate.ci, estimate.reason
     return Test(
         metric="auc",
