@@ -48,4 +48,5 @@ def resample_counts(groups: Sequence[str], *, n: int, seed: int) -> FloatArray:
     _, codes = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
     count, rng = int(codes.max()) + 1, np.random.default_rng(seed)
     drawn = [np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(n)]
-    return np.stack(drawn)[:, codes].astype(float)
+    # In rows: the memory's order decides in which order a product adds up, and so the last bits of intervals.
+    return np.stack(drawn)[:, codes].astype(float, order="C")

@@ -113,9 +113,8 @@ def asked_of() -> Callable[..., list[Asked]]:
 
     def find(run: Run, core: str, target: str, kind: str = "modules") -> list[Asked]:
         exam = read_exam(run.path, TASK)
-        (one,) = (
-            p for p in exam.passes if p.key == (kind, "sharers", core)
-        )  # the base has a pass for each pool
+        found = {p.pool: p for p in exam.passes if (p.kind, p.method) == (kind, core)}
+        one = found.get("sharers") or next(iter(found.values()))  # the base has a pass for each pool
         seen, pool = one.seen[target], exam.pools[one.pool]
         rows = [Asked(pool.prompts[i], pool.golds[i], row) for i, row in enumerate(seen.logprobs) if row.size]
         return sorted(rows, key=lambda a: len(a.prompt))
