@@ -56,10 +56,10 @@ class RunFolder:
         """
         _make(out)
         marker = out / _MARKER
-        if _exists(marker):
+        if os.path.lexists(marker):
             same = read_json(marker).get("hash") == record_hash
         else:
-            same = not any(_exists(out / name) for name in (RECORD, PREDICTIONS, SCORES))
+            same = not any(os.path.lexists(out / name) for name in (RECORD, PREDICTIONS, SCORES))
         if not same and not again:
             raise UserError(
                 f"output folder {out} holds another run: choose another --out, or delete it first"
@@ -76,7 +76,7 @@ class RunFolder:
         Older files stay, except the drafts of a killed run. Raises as :meth:`create`, and where another process has
         locked it.
         """
-        created = [folder for folder in (out, *out.parents) if not _exists(folder)]
+        created = [folder for folder in (out, *out.parents) if not os.path.lexists(folder)]
         try:
             _make(out)
             with _alone(out):
@@ -165,11 +165,6 @@ def _make(out: Path) -> None:
         raise UserError(
             f"cannot create output folder {out}: {error.strerror}; choose another --out"
         ) from None
-
-
-def _exists(path: Path) -> bool:
-    """Return whether anything exists at a path, as far as can be seen."""
-    return os.path.lexists(path)
 
 
 def _names(out: Path) -> set[str]:

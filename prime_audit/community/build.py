@@ -88,7 +88,7 @@ class Community:
     @property
     def gated(self) -> bool:
         """Whether gates were trained; they read the sharers' items without noise, whatever ``privacy`` is."""
-        return self._trainer.trained_gates
+        return bool(self._trainer.trained_gates)
 
     def of(self, targets: Sequence[str]) -> Community:
         """Return a view for some of the targets; all views share what is trained."""

@@ -23,11 +23,9 @@ class Cell:
     """One core method on one chunk of one task's targets."""
 
     task: str
-    """The task's name."""
     core: str
     """Label of the core method: ``prime`` serves ``prime+rag`` too."""
     chunk: int
-    """Number of the chunk, from 0."""
     targets: tuple[str, ...]
     """Ids of the chunk's targets, in the data's order."""
     weight: float

@@ -15,7 +15,6 @@ import numpy as np
 
 from prime_audit.community.build import Community
 from prime_audit.community.store import Store
-from prime_audit.engine.load import quiet_libraries
 from prime_audit.engine.mixture import Mixture
 from prime_audit.errors import UserError
 from prime_audit.folder import Run
@@ -27,7 +26,7 @@ from prime_audit.plan.plan import Plan, make_plan
 from prime_audit.plugins import Personal
 from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.models import Readers, base_of
+from prime_audit.runs.models import Readers, loaded
 from prime_audit.runs.task import TaskRun
 
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
@@ -62,12 +61,10 @@ def observe_again(
 
     UserError where data, base or models are no longer those of the run.
     """
-    quiet_libraries()
     record, found = run.record, dict[str, Sequence[Pass]]()
     rows = list(run.models())
     with ledger.showing():
-        with ledger.stage(None, None, "load model", 0):
-            base = base_of(plan)
+        base = loaded(plan, ledger)
         if base.loaded_sha256 != record.model.sha256:
             raise UserError(
                 f"model {plan.model} is not the run's: its weights have another sha256; restore "

@@ -83,7 +83,6 @@ class ScoresReport:
     """Everything ``describe_scores`` found."""
 
     source: str
-    """The file."""
     seed: int
     """Of resampling, relabelling and splitting."""
     draws: int

@@ -45,7 +45,6 @@ class Reply(TypedDict, total=False):
     fault: str
     """Any other error, in one line."""
     trace: str
-    """Its traceback."""
 
 
 def _answered(work: Callable[Concatenate[Actor, P], Any]) -> Callable[Concatenate[Actor, P], Reply]:
