@@ -379,10 +379,8 @@ def built(
         raise ValueError(f"{where}: missing {', '.join(lacking)}") from None
 
 
-@cache
-def _hints(cls: type[Any]) -> Mapping[str, Any]:
-    """Resolve a class's annotations once: a board reads a hundred thousand entries."""
-    return typing.get_type_hints(cls)
+_hints = cache(typing.get_type_hints)
+"""Resolve a class's annotations once: a board reads a hundred thousand entries."""
 
 
 def _convert(hint: Any, content: Any, where: str, strict: bool) -> Any:

@@ -152,17 +152,14 @@ def _not_finite(value: Any, where: str) -> Fault:
 def _too_fine(record: Record) -> Fault:
     targets = {(r.task, r.method, r.game, r.attack): r.targets for r in record.results if r.metric == "auc"}
     for leak in record.leaks:
+        # Mean number of non-members of a target, which is never below the smallest.
+        most = leak.others / max(1, targets.get((leak.task, leak.method, leak.game, leak.attack), 1))
         for limit, rate in leak.tpr.items():
-            if rate is not None and (most := _per_target(leak, targets)) * float(limit) < 1:
+            if rate is not None and most * float(limit) < 1:
                 yield (
                     f"{leak.task} {leak.game} {leak.attack}: TPR at FPR {limit} is finer than {most:g} "
                     "non-members for each target allow; leave it null"
                 )
-
-
-def _per_target(leak: Leak, targets: Mapping[tuple[str, str, str | None, str | None], int]) -> float:
-    """Mean number of non-members of a target, which is never below the smallest."""
-    return leak.others / max(1, targets.get((leak.task, leak.method, leak.game, leak.attack), 1))
 
 
 def _backwards(board: Board, record: Record) -> Fault:

@@ -84,16 +84,12 @@ def _rows(reported: Reported) -> dict[str, list[_Row]]:
         first = next(iter(line.values()))
         known = rows.setdefault(tab(first), {}).setdefault(same, [])
         for place, row in enumerate(known):
-            if all(_agree(line[m], row.cells.get(m, ())) for m in line):
+            if all(line[m].value == other.value for m in line for other in row.cells.get(m, ())):
                 known[place] = _joined(row, line)
                 break
         else:
             known.append(_joined(_Row(_label(first, bool(known)), {}), line))
     return {name: [row for own in found.values() for row in own] for name, found in rows.items()}
-
-
-def _agree(cell: Cell, others: Sequence[Cell]) -> bool:
-    return all(cell.value == other.value for other in others)
 
 
 def _joined(row: _Row, line: Mapping[str, Cell]) -> _Row:

@@ -7,7 +7,6 @@ run's record. Nothing is trained, and neither base nor data are read.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +53,10 @@ def export(
     from prime_audit.engine.adapters import save_adapter
 
     model = _model(load_run(run), target, method, task)
-    base, revision = pinned(_base_name(model.run.record.model.name))
+    name = model.run.record.model.name
+    base, revision = pinned(
+        "" if name == "mini" else name
+    )  # the packaged model has no name that others could load
     folder = Path(out)
     try:
         made = module_of(model, Kept(model, cache, sharers, base_adapter))
@@ -89,18 +91,14 @@ def _model(run: Run, target: str, method: str | None, task: str | None) -> Model
     label = _method(run, method)
     rows = [row for row in run.models() if row["task"] == chosen and "game" not in row]
     failed = {str(f.method): f for f in record.failures if f.task == chosen and f.stage == "personalise"}
-    core = _core(label, {row["method"] for row in rows} | failed.keys())
+    cores = [c for c in {row["method"] for row in rows} | failed.keys() if f"{label}+".startswith(f"{c}+")]
+    core = max(cores, key=len, default="np")  # a front alone (rag) belongs to np
     own = {row["target"]: row for row in rows if row["method"] == core}
     if target not in own and core in failed:
         raise UserError(f"{run.path}: this model failed: {failed[core].line()}; fix it and rerun compare")
     if target not in own:
         raise unknown(f"target of {label} on {chosen}", target, map(str, own))
     return Model(run, chosen, label, core, own[target])
-
-
-def _core(label: str, cores: Collection[str]) -> str:
-    """Find the method that built a label's module; a front alone (rag) belongs to np."""
-    return max((c for c in cores if label == c or label.startswith(f"{c}+")), key=len, default="np")
 
 
 def _task(run: Run, asked: str | None) -> str:
@@ -124,8 +122,3 @@ def _method(run: Run, asked: str | None) -> str:
     if asked not in known:
         raise unknown(f"method of {run.path}", asked, known)
     return asked
-
-
-def _base_name(model: str) -> str:
-    """Name the base for PEFT; the packaged model has no name that others could load."""
-    return "" if model == "mini" else model

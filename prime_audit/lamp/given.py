@@ -81,7 +81,8 @@ def folder_of(folder: Path, task: str) -> Path:
     """Find the folder of a task's sharers: the one named after the task, or the whole where none names a task."""
     homes: dict[str, Path] = {}
     for entry in _folders(folder):
-        name = None if _is_sharer(entry) else _task_named(entry.name)
+        is_sharer = any((entry / name).exists() for name in (CONFIG, WEIGHTS, *ITEMS))
+        name = None if is_sharer else _task_named(entry.name)
         if name in homes:
             raise UserError(
                 f"--sharers {folder}: {shown(homes[name].name)} and {shown(entry.name)} are both "
@@ -106,10 +107,6 @@ def _folders(folder: Path) -> list[Path]:
         raise UserError(
             f"--sharers {folder}: {error.strerror}; pass a folder with one folder per sharer"
         ) from None
-
-
-def _is_sharer(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (CONFIG, WEIGHTS, *ITEMS))
 
 
 def _task_named(name: str) -> str | None:

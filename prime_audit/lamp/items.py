@@ -38,7 +38,8 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
     input is a neutral wording, which only questions show. If an item is both a question and in the history, the
     question stays. A user with no history left is dropped and reported.
     """
-    refuse_citations(path, task)
+    if task.name == "LaMP-1":
+        raise UserError(f"{path}: plain items cannot contain LaMP-1's two references: use the Per-Pcs layout")
     people = _group(path, task, log)
     fit = {user for user, rows in people.items() if len(rows) >= TARGET_ITEMS}
     can_adapt = {user for user, rows in people.items() if len(rows) >= ADAPT_ITEMS}
@@ -51,18 +52,12 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
         )
     with_questions = adapt | targets
     seen: set[str] = set()
-    found = [
-        _user(task, name, rows, _cut_off(len(rows), options) if name in with_questions else 0, seen)
-        for name, rows in people.items()
-    ]
+    found = []
+    for name, rows in people.items():
+        asked = max(1, min(MOST_QUERIES, int(options.queries * len(rows)))) if name in with_questions else 0
+        found.append(_user(task, name, rows, asked, seen))
     users = [user for user in (_fit(task, user, path.name, log) for user in found) if user is not None]
     return by_role(users, adapt, targets)
-
-
-def refuse_citations(path: Path, task: Task) -> None:
-    """Raise for LaMP-1, whose questions choose between two references that a plain row cannot contain."""
-    if task.name == "LaMP-1":
-        raise UserError(f"{path}: plain items cannot contain LaMP-1's two references: use the Per-Pcs layout")
 
 
 def _group(path: Path, task: Task, log: Log) -> dict[str, list[_Record]]:
@@ -85,10 +80,6 @@ def _parse_row(task: Task, row: Row) -> tuple[str, _Record]:
     # A row without an id gets its position in the file.
     key = as_id(record) if record.get("id") not in (None, "") else where.rpartition(" ")[2]
     return user, _Record(key, text, output)
-
-
-def _cut_off(items: int, options: SplitOptions) -> int:
-    return max(1, min(MOST_QUERIES, int(options.queries * items)))
 
 
 def _user(task: Task, name: str, rows: Sequence[_Record], n_questions: int, seen: set[str]) -> User:

@@ -63,25 +63,12 @@ def history_block(lines: Sequence[str]) -> str:
     return f"{HISTORY_HEADING}{''.join(lines)}\n\n" if lines else ""
 
 
-def profile_block(text: str) -> str:
-    """Write the profile block."""
-    return f"{PROFILE_HEADING}{text}\n\n"
-
-
 def question_prompt(
     task: Task, fields: Mapping[str, str], *, history: Sequence[Item] = (), profile: str | None = None
 ) -> str:
     """Write the evaluation prompt of a question (uncut), with profile and history in front."""
     front = _front(profile, history_block([item_text(task, item) for item in history]))
     return front + task.instruction.format(**fields)
-
-
-def retrieve(task: Task, fields: Mapping[str, str], items: Sequence[Item], k: int) -> list[Item]:
-    """Return the ``k`` items that BM25 finds for a question, best first."""
-    if k <= 0:
-        return []
-    index = Index([item_text(task, item) for item in items])
-    return [items[i] for i in index.top(task.retrieval_query.format(**fields), k)]
 
 
 def query_examples(task: Task, user: User, *, k: int = 0, profile: str | None = None) -> list[Example]:
@@ -196,7 +183,7 @@ def _query_examples(
 
 
 def _front(profile: str | None, history: str) -> str:
-    return (profile_block(profile) if profile is not None else "") + history
+    return history if profile is None else f"{PROFILE_HEADING}{profile}\n\n{history}"
 
 
 def _cut_fields(fields: Mapping[str, str], words: int) -> dict[str, str]:

@@ -65,7 +65,9 @@ def read(
         raise
     if strict:
         log.require_none(path)
-    _require_people(path, roles, log)
+    for name, users in (("target", roles[1]), ("candidate for sharing", roles[2])):
+        if not users:
+            raise UserError(f"{path}: no {name} is left{log.first()}: add more users")
     return Dataset(
         task=found.name,
         source=str(path),
@@ -99,13 +101,9 @@ def require_searchable(dataset: Dataset) -> None:
         )
 
 
-def _read_perpcs(path: Path, task: Task, _options: SplitOptions, log: Log) -> Roles:
-    return perpcs.read_perpcs(path, task, log)
-
-
 _READERS: dict[Layout, Callable[[Path, Task, SplitOptions, Log], Roles]] = {
     "official": official.read_official,
-    "perpcs": _read_perpcs,
+    "perpcs": lambda path, task, _, log: perpcs.read_perpcs(path, task, log),
     "oppu": perpcs.read_oppu,
     "items": items.read_items,
 }
@@ -207,9 +205,3 @@ def _task_in_name(path: Path) -> Task | None:
         except UserError:
             continue
     return None
-
-
-def _require_people(path: str | Path, roles: Roles, log: Log) -> None:
-    for name, users in (("target", roles[1]), ("candidate for sharing", roles[2])):
-        if not users:
-            raise UserError(f"{path}: no {name} is left{log.first()}: add more users")

@@ -79,7 +79,8 @@ class Packer:
 
     def _task(self, view: TaskView) -> dict[str, Any]:
         params = [self.sheet.parameters(m, view.task) for m in view.methods]
-        notes = [notes_of(self.sheet.methods[m]) for m in view.methods]
+        known = [self.sheet.methods[m] for m in view.methods]
+        notes = [{name: value for name, value in own.items() if name != "parameters"} for own in known]
         return {
             "name": view.task,
             "methods": [list(self.sheet.methods).index(m) for m in view.methods],
@@ -169,11 +170,6 @@ class Packer:
 def on_page(columns: Sequence[Placed]) -> list[Placed]:
     """Leave out the place: the page shows it beside the value."""
     return [c for c in columns if c.column is not SHOWN["place"]]
-
-
-def notes_of(known: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what holds for a method on all tasks: versions, for instance."""
-    return {name: value for name, value in known.items() if name != "parameters"}
 
 
 def _plain(value: Any) -> str:

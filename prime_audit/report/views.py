@@ -75,7 +75,6 @@ class TaskView:
     """One task."""
 
     task: str
-    """Its name."""
     methods: tuple[str, ...]
     """Labels of the methods that have a figure on it, in the sheet's order."""
     utility: tuple[Placed, ...]

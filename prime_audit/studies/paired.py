@@ -43,9 +43,7 @@ class Test:
     __test__ = False  # pytest would collect it because of its name
 
     model: str = ""
-    """The base model."""
     task: str = ""
-    """The task's name."""
     metric: str
     """What is compared: a metric of the task, auc, or a metric that a study defines."""
     first: str = ""

@@ -207,15 +207,18 @@ def test_retrieval_prefers_shared_words_then_the_later_item() -> None:
         "### User Profile:\nP\n\n### User History:\nArticle: red lamp Headline: H\n"
         "Article: blue chair Headline: H\n\n\n### User Instruction:\n"
     )
-    found = prompts.retrieve(HEADLINES, {"text": "red lamp"}, user.history, 4)
-    assert [item.id for item in found][:1] == ["i0"]
-    assert prompts.retrieve(HEADLINES, {"text": "red lamp"}, user.history, 0) == []
+    (plain,) = prompts.query_examples(HEADLINES, user, k=0)
+    assert "### User History" not in plain.prompt
 
 
 def test_retrieval_ties_go_to_the_later_item() -> None:
-    user = reader("blue chair", "blue chair", "blue chair")
-    found = prompts.retrieve(HEADLINES, {"text": "nothing shared"}, user.history, 3)
-    assert [item.id for item in found] == ["i2", "i1", "i0"]
+    query = Query("q", {"text": "nothing shared"}, "g")
+    user = reader("blue chair", "green sofa", "red lamp", queries=(query,))
+    (example,) = prompts.query_examples(HEADLINES, user, k=3)
+    assert example.prompt.startswith(
+        "### User History:\nArticle: red lamp Headline: H\nArticle: green sofa Headline: H\n"
+        "Article: blue chair Headline: H\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -129,14 +129,10 @@ def _other_word(rng: Random) -> str:
     return "".join(rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") for _ in range(rng.randint(2, 4)))
 
 
-def _marker(task: Task) -> str:
-    """Return the text before the gold in an item of the history block, for example `` Tag:``."""
-    return task.history_item.rpartition("{")[0].rpartition("}")[2].rstrip()
-
-
 def _document(task: Task, example: Example) -> Document:
     front = example.prompt.rfind("\n\n\n") + 1
-    marker = _marker(task)
+    # The text before the gold in an item of the history block, for example `` Tag:``.
+    marker = task.history_item.rpartition("{")[0].rpartition("}")[2].rstrip()
     spans, at = list[tuple[int, int]](), 0
     for line in example.prompt[:front].split("\n"):
         cites = line.find(" Reference:")
