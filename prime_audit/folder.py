@@ -83,7 +83,9 @@ class RunFolder:
                 before = _names(out)
                 try:
                     folder = cls.create(out, record_hash, again=again)
-                    _sweep(out)
+                    for draft in (*out.glob(".*.tmp"), *out.glob("*/.*.tmp")):  # of a killed run
+                        if _DRAFT.fullmatch(draft.name):
+                            draft.unlink(missing_ok=True)
                     yield folder
                 except BaseException:  # Ctrl-C too
                     _take_away(out, _names(out) - before)
@@ -190,13 +192,6 @@ def _alone(out: Path) -> Iterator[None]:
                 "choose another --out"
             ) from None
         yield
-
-
-def _sweep(out: Path) -> None:
-    """Delete the drafts that a killed run left in a folder we have locked."""
-    for draft in (*out.glob(".*.tmp"), *out.glob("*/.*.tmp")):
-        if _DRAFT.fullmatch(draft.name):
-            draft.unlink(missing_ok=True)
 
 
 def _take_away(out: Path, names: Iterable[str]) -> None:

@@ -196,7 +196,11 @@ class RayPool:
                 return None
             return Answer(hand.seat.name, job, fault=why, trace=reply.get("trace"))
         if job is None:
-            self._welcome(name, reply["found"])
+            try:
+                self._alike(hand.seat.name, reply["found"])
+                hand.said, self._strikes[hand.seat.node] = True, 0
+            except UserError as fault:
+                self._refuse(name, str(fault), late=self._began)
             return None
         return Answer(hand.seat.name, job, reply)
 
@@ -208,14 +212,6 @@ class RayPool:
         except RayError as fault:
             return Reply(fault=_died(fault))
         return reply
-
-    def _welcome(self, name: str, said: Mapping[str, str]) -> None:
-        hand = self._hands[name]
-        try:
-            self._alike(hand.seat.name, said)
-            hand.said, self._strikes[hand.seat.node] = True, 0
-        except UserError as fault:
-            self._refuse(name, str(fault), late=self._began)
 
     def _refuse(self, name: str, why: str, *, late: bool) -> None:
         """End the run for an error that the user has to fix; a late worker with an error is left out."""
