@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.store import Gates, Store, content_key, place_of
+from prime_audit.engine.bank import AdapterBank
+from prime_audit.engine.batches import Tick
 from prime_audit.engine.divergence import Divergence
+from prime_audit.engine.engine import Engine
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of
 from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.recipe import Job, LoraShape, Recipe, count_steps
 from prime_audit.engine.train import train_adapters, train_gates
-
-if TYPE_CHECKING:
-    from prime_audit.engine.bank import AdapterBank
-    from prime_audit.engine.batches import Tick
-    from prime_audit.engine.engine import Engine
-    from prime_audit.settings import Settings
+from prime_audit.settings import Settings
 
 Stage = Callable[[str, int], AbstractContextManager["Tick"]]
 """(name, units of work) → a context that shows progress and takes a count of units."""

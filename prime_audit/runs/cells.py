@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from prime_audit.lamp.data import Dataset, User
-
-if TYPE_CHECKING:
-    from prime_audit.plan.plan import MethodSpec, Plan
+from prime_audit.plan.plan import MethodSpec, Plan
 
 
 @dataclass(frozen=True)

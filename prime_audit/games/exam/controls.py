@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,10 +21,8 @@ from prime_audit.audit.auc import BoolArray, FloatArray
 from prime_audit.audit.signals import Signals
 from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.store import content_key
+from prime_audit.engine.memo import Keeper
 from prime_audit.lamp.data import words_of
-
-if TYPE_CHECKING:
-    from prime_audit.engine.memo import Keeper
 
 FOLDS = 5
 """Cross-validation folds of the bag-of-words classifier; fewer where a side has fewer items."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from prime_audit.audit.design import Dealt
 from prime_audit.audit.judge import PERMUTATIONS, Scored, judge
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals, settle
+from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS
@@ -28,9 +28,6 @@ from prime_audit.plugins import Attack, Game
 from prime_audit.plugins.calling import dealt_of, scores_of
 from prime_audit.record import FAILED, Intervals
 from prime_audit.seeds import seed_of
-
-if TYPE_CHECKING:
-    from prime_audit.engine.memo import Keeper
 
 
 @dataclass(frozen=True)
