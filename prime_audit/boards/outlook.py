@@ -14,16 +14,12 @@ def data(sheet: Sheet) -> str:
     found = [
         {"task": task, "metric": metric, "game": game, "attack": attack, "points": points}
         for task in sheet.tasks
-        for metric in _metrics(sheet, task)
+        for metric in dict.fromkeys(f.metric for f in sheet.figures if f.task == task and f.game is None)
         for game, attack in _leakages(sheet, task)
         if (points := _pairs(sheet, task, metric, game, attack))
     ]
     lines = [json.dumps(f, ensure_ascii=False, allow_nan=False) for f in found]
     return '{"schema": "prime-audit/frontier/1", "frontiers": [\n' + ",\n".join(lines) + "\n]}\n"
-
-
-def _metrics(sheet: Sheet, task: str) -> list[str]:
-    return list(dict.fromkeys(f.metric for f in sheet.figures if f.task == task and f.game is None))
 
 
 def _leakages(sheet: Sheet, task: str) -> list[tuple[str, str]]:

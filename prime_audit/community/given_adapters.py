@@ -36,7 +36,6 @@ class GivenAdapters:
     rank: int
     scaling: float
     notes: tuple[str, ...]
-    """Warnings for the record."""
 
 
 def load_given(given: Given, base: Base, lora: Mapping[str, Any]) -> GivenAdapters:

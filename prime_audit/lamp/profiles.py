@@ -115,7 +115,8 @@ def _style(name: str, golds: Sequence[str], wording: Wording) -> str:
     lengths = [len(gold.split()) for gold in golds]
     noun, typical = "tweets" if name == "text" else "titles", round(statistics.median(lengths))
     parts = [wording.length.format(noun=noun, typical=typical, low=min(lengths), high=max(lengths))]
-    titled = sum(_share(word[:1].isupper() for word in _long_words(gold)) > 0.8 for gold in golds)
+    long = ([word for word in re.findall(r"[^\W\d_]+", gold) if len(word) > 3] for gold in golds)
+    titled = sum(_share(word[:1].isupper() for word in words) > 0.8 for words in long)
     parts.append(wording.case[0 if 2 * titled > len(golds) else 1])
     for mark, habit in (("?", "a question"), ("!", "an exclamation"), (":", "a colon"), ("#", "a hashtag")):
         share = _share(mark in gold for gold in golds)
@@ -128,10 +129,6 @@ def _style(name: str, golds: Sequence[str], wording: Wording) -> str:
 def _share(marks: Iterable[bool]) -> float:
     found = list(marks)
     return sum(found) / len(found) if found else 0.0
-
-
-def _long_words(text: str) -> list[str]:
-    return [word for word in re.findall(r"[^\W\d_]+", text) if len(word) > 3]
 
 
 def _frequent_words(texts: Iterable[str]) -> list[str]:

@@ -59,7 +59,6 @@ class Test:
     p_adjusted: float
     """After Holm's correction over all tests of the study."""
     users: int
-    """Users that count."""
     exact: bool
     """Whether every swap was enumerated."""
     reason: str | None = None

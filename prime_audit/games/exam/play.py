@@ -35,7 +35,6 @@ class Effort:
     """How many resamples and permutations a game's figures get."""
 
     draws: int = Intervals().draws
-    """Bootstrap resamples."""
     permutations: int = PERMUTATIONS
 
 
