@@ -206,7 +206,7 @@ def test_methods_in_the_box_are_well(name: str) -> None:
             "max((s.user.id for s in scene.community.sharers), "
             "key=lambda s: s not in scene.community.nearest(u.id, 1))",
             "inclusion",
-            "merges sharers that its coins did not include; merge those only whom",
+            "merges sharers that its coins did not include; merge only sharers that",
         ),
     ],
 )

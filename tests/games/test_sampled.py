@@ -99,7 +99,7 @@ def check_what_was_asked(run: Run, full: Run) -> None:
         played = in_play(made, one, ("inclusion",))
         assert some
         assert some == {key: played[key] for key in some}
-        base = one.base("modules")
+        base = one.base("sharers")
         assert base is not None
         assert all(len(row) for row in base.logprobs)
     assert requests(run, " · signals") < requests(full, " · signals")
