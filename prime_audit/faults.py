@@ -13,13 +13,11 @@ import re
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from prime_audit.errors import PartError, UserError
+from prime_audit.folder import RunFolder, write_atomic
 from prime_audit.record import FAILED, Failure
-
-if TYPE_CHECKING:
-    from prime_audit.folder import RunFolder
 
 T = TypeVar("T")
 FOLDER = "failures"
@@ -107,8 +105,6 @@ def first(found: Iterable[object]) -> Failed | None:
 
 def write(folder: RunFolder, faults: Faults) -> None:
     """Write the tracebacks into a run's folder, and delete those of an earlier attempt."""
-    from prime_audit.folder import write_atomic
-
     place = folder.path / FOLDER
     for old in place.glob("[0-9][0-9][0-9].txt"):
         old.unlink()

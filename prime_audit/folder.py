@@ -49,28 +49,17 @@ class RunFolder:
 
     @classmethod
     def create(cls, out: Path, record_hash: str, *, again: bool = False) -> RunFolder:
-        """Create the folder of a run, or reopen it where it exists.
+        """Create the folder of a run and its parents, or reopen it where it exists.
 
-        Parameters
-        ----------
-        out
-            The folder; parents are created.
-        record_hash
-            Identifies the run: a hash of everything that decides its numbers.
-        again
-            Whether ``out`` is known to contain an earlier attempt at this run, whatever its hash.
-
-        Raises
-        ------
-        UserError
-            Where ``out`` contains another run, or cannot be written.
+        ``record_hash`` hashes everything that decides the run's numbers. ``again``: ``out`` is known to contain an
+        earlier attempt at this run, whatever its hash. UserError where it contains another run, or cannot be written.
         """
         _make(out)
         marker = out / _MARKER
-        if _exists(marker):
+        if os.path.lexists(marker):
             same = read_json(marker).get("hash") == record_hash
         else:
-            same = not any(_exists(out / name) for name in (RECORD, PREDICTIONS, SCORES))
+            same = not any(os.path.lexists(out / name) for name in (RECORD, PREDICTIONS, SCORES))
         if not same and not again:
             raise UserError(
                 f"output folder {out} holds another run: choose another --out, or delete it first"
@@ -87,14 +76,16 @@ class RunFolder:
         Older files stay, except the drafts of a killed run. Raises as :meth:`create`, and where another process has
         locked it.
         """
-        created = [folder for folder in (out, *out.parents) if not _exists(folder)]
+        created = [folder for folder in (out, *out.parents) if not os.path.lexists(folder)]
         try:
             _make(out)
             with _alone(out):
                 before = _names(out)
                 try:
                     folder = cls.create(out, record_hash, again=again)
-                    _sweep(out)
+                    for draft in (*out.glob(".*.tmp"), *out.glob("*/.*.tmp")):  # of a killed run
+                        if _DRAFT.fullmatch(draft.name):
+                            draft.unlink(missing_ok=True)
                     yield folder
                 except BaseException:  # Ctrl-C too
                     _take_away(out, _names(out) - before)
@@ -178,11 +169,6 @@ def _make(out: Path) -> None:
         ) from None
 
 
-def _exists(path: Path) -> bool:
-    """Return whether anything exists at a path, as far as can be seen."""
-    return os.path.lexists(path)
-
-
 def _names(out: Path) -> set[str]:
     try:
         return {path.name for path in out.iterdir()}
@@ -208,13 +194,6 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
-def _sweep(out: Path) -> None:
-    """Delete the drafts that a killed run left in a folder we have locked."""
-    for draft in (*out.glob(".*.tmp"), *out.glob("*/.*.tmp")):
-        if _DRAFT.fullmatch(draft.name):
-            draft.unlink(missing_ok=True)
-
-
 def _take_away(out: Path, names: Iterable[str]) -> None:
     for path in (out / name for name in names if name != _LOCK):
         if path.is_dir() and not path.is_symlink():
@@ -226,10 +205,7 @@ def _take_away(out: Path, names: Iterable[str]) -> None:
 def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> None:
     """Write a file atomically: to a temporary name beside it, through to the disk, then into place.
 
-    Raises
-    ------
-    UserError
-        Where it cannot be saved; an older version of the file stays unchanged.
+    UserError where it cannot be saved; an older version of the file stays unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

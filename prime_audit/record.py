@@ -333,10 +333,7 @@ class Record:
 def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> Record:
     """Build a record from its JSON and check names and types. Unknown fields are ignored.
 
-    Raises
-    ------
-    UserError
-        Where ``content`` is no record of this version; ``where`` names the file in the message.
+    UserError where ``content`` is no record of this version; ``where`` names the file in the message.
     """
     family, _, version = SCHEMA.rpartition("/")
     found, _, theirs = str(content.get("schema")).rpartition("/")
@@ -348,7 +345,9 @@ def record_from_json(content: Mapping[str, Any], where: str = "record.json") -> 
         )
     try:
         record = built(Record, content, where)
-        _require_coherent(record, where)
+        _require_spec(record.spec, where)
+        _require_flat(record, where)
+        _require_results(record, where)
     except ValueError as fault:
         raise UserError(f"{fault}; the record is damaged: rerun the command") from None
     return record
@@ -380,10 +379,8 @@ def built(
         raise ValueError(f"{where}: missing {', '.join(lacking)}") from None
 
 
-@cache
-def _hints(cls: type[Any]) -> Mapping[str, Any]:
-    """Resolve a class's annotations once: a board reads a hundred thousand entries."""
-    return typing.get_type_hints(cls)
+_hints = cache(typing.get_type_hints)
+"""Resolve a class's annotations once: a board reads a hundred thousand entries."""
 
 
 def _convert(hint: Any, content: Any, where: str, strict: bool) -> Any:
@@ -428,13 +425,6 @@ def _start(content: Any) -> str:
 
 _RATE = re.compile(r"[01](\.[0-9]{1,9})?")
 """A false-positive rate, as a key of ``tpr``."""
-
-
-def _require_coherent(record: Record, where: str) -> None:
-    """Raise ValueError where a record is inconsistent; ``where`` names its file."""
-    _require_spec(record.spec, where)
-    _require_flat(record, where)
-    _require_results(record, where)
 
 
 def _require_spec(spec: Mapping[str, Any], where: str) -> None:

@@ -26,7 +26,6 @@ import numpy as np
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.epsilon import one_run_epsilon
-from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.splitting import Bound, split_epsilon
 
 ALPHA = 0.05
@@ -54,7 +53,7 @@ def empirical_epsilon(
         raise Undefined("membership was selected, not drawn: success proves nothing about ε")
     if design.whole:
         return _one_run(known, scores, base, alpha)
-    panels = [TargetScores(d.target, scores[d.target], d.owners, d.members) for d in known]
+    panels = [d.panel(scores[d.target]) for d in known]
     found = split_epsilon(panels, seed=seed, alpha=alpha)
     if not design.fixed:
         return found

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prime_audit.audit.auc import BoolArray, IntArray, two_sided
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, two_sided
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import Unit
 
 
@@ -54,6 +55,10 @@ class Dealt:
     def playable(self) -> bool:
         """Whether both sides have an item."""
         return two_sided(self.members)
+
+    def panel(self, scores: FloatArray) -> TargetScores:
+        """Return the game with scores of its items, [items]."""
+        return TargetScores(self.target, scores, self.owners, self.members)
 
     @classmethod
     def nothing(cls, target: str, reason: str) -> Dealt:

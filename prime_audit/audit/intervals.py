@@ -22,9 +22,7 @@ class Interval:
     """A mean AUC over targets, and the unit of its interval."""
 
     estimate: AucEstimate
-    """The estimate."""
     over: Over
-    """The independent unit."""
 
 
 def auc_interval(

@@ -119,13 +119,12 @@ class _Game:
 
 @dataclass(frozen=True)
 class _Raw:
-    """One attack's permutation tests, before correction; None where there was nothing to permute."""
+    """One attack's permutation tests, before correction; None where there was nothing to permute, for a reason."""
 
     auc: Permutation | None
     deciding: Permutation | None
     """Of the AUC minus the base's, where membership was drawn; else of the AUC."""
     reason: str | None
-    """Why there is none."""
 
 
 def _test(design: Design, dealt: Sequence[Dealt], scored: Scored, seed: int, n: int) -> _Raw:
@@ -194,7 +193,8 @@ def _judge(game: _Game, scored: Scored, raw: _Raw, tests: PValues) -> Judged:
     if raw.reason:
         reasons["p"] = raw.reason
     tpr = {f"{fpr:g}": _known(reasons, f"TPR@{100 * fpr:g}%", partial(mean_tpr, own, fpr)) for fpr in FPRS}
-    epsilon = _known(reasons, "ε", partial(_epsilon, game, scored))
+    bound = partial(empirical_epsilon, game.design, game.dealt, scored.scores, scored.controls.get("base"))
+    epsilon = _known(reasons, "ε", partial(bound, attacks=game.attacks, seed=game.seed))
     said = verdict(
         interval.estimate,
         tests,
@@ -235,18 +235,7 @@ def _whole(dealt: Sequence[Dealt], scored: Scored) -> Scored:
 
 def _panels(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[TargetScores]:
     """Games with both sides: a target whose coins all fell alike has no AUC."""
-    return [
-        TargetScores(d.target, scores[d.target], d.owners, d.members)
-        for d in dealt
-        if d.target in scores and d.playable
-    ]
-
-
-def _epsilon(game: _Game, scored: Scored) -> Bound:
-    base = scored.controls.get("base")
-    return empirical_epsilon(
-        game.design, game.dealt, scored.scores, base, attacks=game.attacks, seed=game.seed
-    )
+    return [d.panel(scores[d.target]) for d in dealt if d.target in scores and d.playable]
 
 
 def _known(reasons: dict[str, str], what: str, find: Callable[[], T]) -> T | None:

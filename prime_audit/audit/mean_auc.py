@@ -85,26 +85,6 @@ def target_auc(scores: ArrayLike, member_mask: ArrayLike) -> float:
     return auc(values[mask], values[~mask])
 
 
-def mean_auc_difference(
-    first: Sequence[TargetScores],
-    second: Sequence[TargetScores],
-    *,
-    n: int = 1000,
-    seed: int,
-    level: float = 0.95,
-) -> AucEstimate:
-    """Mean AUC of ``first`` minus that of ``second``: two scores of the same items, on the same draws.
-
-    Arguments and result as ``two_way``. ValueError where the two differ in targets, sharers, members or order.
-    """
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} panels against {len(second)}")
-    for one, other in zip(first, second, strict=True):
-        if not same_game(one, other):
-            raise ValueError(f"panels of {one.target!r} and {other.target!r} are of different games")
-    return two_way([first, second], n=n, seed=seed, level=level)
-
-
 def same_game(one: TargetScores, other: TargetScores) -> bool:
     """Whether two panels have the same target, sharers and members in the same order."""
     same = one.target == other.target and tuple(one.sharers) == tuple(other.sharers)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -102,7 +103,7 @@ def permutation_test(
     if distinct == 0.0:
         raise Undefined(f"membership cannot be exchanged: no relabelling by {unit} differs from the data")
     observed = float(_figures(tables, taken, lambda _key, size: np.arange(size)[None, :])[0])
-    drawn = _figures(tables, taken, _Shuffles(n, np.random.default_rng(seed)))
+    drawn = _figures(tables, taken, _shuffles(n, np.random.default_rng(seed)))
     missing = int(np.isnan(drawn).sum())  # no target had both sides: no evidence, so a hit on either side
     high = missing + int((drawn >= observed - _TIE).sum())
     low = missing + int((drawn <= observed + _TIE).sum())
@@ -176,18 +177,9 @@ Shuffle = Callable[[Hashable, int], IntArray]
 """(key, size of the pool) to permutations of it, [draws, size]."""
 
 
-class _Shuffles:
-    """``n`` permutations for each key, drawn once."""
-
-    def __init__(self, n: int, rng: np.random.Generator) -> None:
-        self._n, self._rng = n, rng
-        self._drawn: dict[Hashable, IntArray] = {}
-
-    def __call__(self, key: Hashable, size: int) -> IntArray:
-        if key not in self._drawn:
-            ordered = np.broadcast_to(np.arange(size), (self._n, size))
-            self._drawn[key] = self._rng.permuted(ordered, axis=1)
-        return self._drawn[key]
+def _shuffles(n: int, rng: np.random.Generator) -> Shuffle:
+    """Draw ``n`` permutations for each key, once."""
+    return cache(lambda _key, size: rng.permuted(np.broadcast_to(np.arange(size), (n, size)), axis=1))
 
 
 def _figures(tables: Sequence[_Table], taken: Sequence[_Table], shuffle: Shuffle) -> FloatArray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -46,7 +45,6 @@ def game(seed: int, leak: float) -> Simulated:
     item, crowd = _Tokens.draw(rng, owner.size), _Tokens.draw(rng, POPULATION)
     own, out = leak * members, np.zeros(owner.size)
     logprobs, mu, sigma = item.observe(own)
-    nll, crowd_nll = _columns(item), _columns(crowd)
     signals = Signals(
         logprobs=logprobs,
         mu=mu,
@@ -57,10 +55,10 @@ def game(seed: int, leak: float) -> Simulated:
         texts=["A" + _letters(rng) for _ in owner],
         prompts=["Headline of: " + _letters(rng) for _ in owner],
         owners=[f"s{number}" for number in owner],
-        in_nll=nll(leak),
-        out_nll=nll(0.0),
+        in_nll=_nll(item, leak),
+        out_nll=_nll(item, 0.0),
         population_logprobs=crowd.observe(np.zeros(POPULATION))[0],
-        population_out_nll=crowd_nll(0.0),
+        population_out_nll=_nll(crowd, 0.0),
         members=members,
         similarity=rng.random(OWNERS)[owner],
     )
@@ -121,15 +119,11 @@ class _Tokens:
         return np.split(flat, np.cumsum(self.lengths)[:-1])
 
 
-def _columns(tokens: _Tokens) -> Callable[[float], Rows]:
+def _nll(tokens: _Tokens, gain: float) -> Rows:
     """Mean NLL under MODULES further modules that raise every gold by the same gain -> [items] of [MODULES]."""
-
-    def nll(gain: float) -> Rows:
-        gains = np.full(tokens.lengths.size, gain)
-        seen = [[-row.mean() for row in tokens.observe(gains)[0]] for _ in range(MODULES)]
-        return [np.array(column) for column in zip(*seen, strict=True)]
-
-    return nll
+    gains = np.full(tokens.lengths.size, gain)
+    seen = [[-row.mean() for row in tokens.observe(gains)[0]] for _ in range(MODULES)]
+    return [np.array(column) for column in zip(*seen, strict=True)]
 
 
 def _letters(rng: np.random.Generator) -> str:

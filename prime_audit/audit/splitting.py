@@ -62,7 +62,10 @@ def split_epsilon(
     over items and targets. If you pass no sharers, the rows must be independent. Undefined where a half has no members
     or no non-members.
     """
-    pool = _pooled(panels)
+    known = playable(panels)
+    _, owners = np.unique([sharer for panel in known for sharer in panel.sharers], return_inverse=True)
+    scores, members = (np.concatenate([getattr(p, name) for p in known]) for name in ("scores", "members"))
+    pool = _Pool(scores, members, owners)
     rng = np.random.default_rng(seed)
     choosing = _half(pool, rng)[pool.owners]
     threshold = _choose(pool.scores[choosing], pool.members[choosing], alpha, delta)
@@ -79,16 +82,6 @@ def split_epsilon(
         n_members=inside.size,
         fp=fp,
         n_others=outside.size,
-    )
-
-
-def _pooled(panels: Sequence[TargetScores]) -> _Pool:
-    known = playable(panels)
-    _, owners = np.unique([sharer for panel in known for sharer in panel.sharers], return_inverse=True)
-    return _Pool(
-        np.concatenate([panel.scores for panel in known]),
-        np.concatenate([panel.members for panel in known]),
-        owners,
     )
 
 

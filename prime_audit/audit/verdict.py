@@ -58,7 +58,6 @@ class Verdict:
     """A verdict and its reason."""
 
     word: Word
-    """The verdict."""
     reason: str
     """One line: the deciding numbers, in the rule's terms."""
 
@@ -68,7 +67,6 @@ class Against:
     """The best control, and the attack's AUC minus its AUC."""
 
     name: str
-    """The control's name."""
     auc: float
     """Its mean AUC over targets."""
     difference: Estimate

@@ -36,13 +36,13 @@ CONFUSED = 0.5
 
 def examine_attack(attack: Attack) -> list[Check]:
     """Check one attack; where it does not run at all, that is the only line."""
-    said = described(attack)
-    runs = _needs(attack)
-    shape = _shape(attack) if runs.ok else None
-    if shape is None or not shape.ok:
-        return [said, runs, *([shape] if shape else [])]
+    checks = [described(attack)]
+    for look in (_needs, _shape):
+        checks.append(look(attack))
+        if not checks[-1].ok:
+            return checks
     looks = (_finite, _odd, _untouched, _repeats, _order, _direction, _null, _cost)
-    return [said, runs, shape, *(_guarded(look, attack) for look in looks)]
+    return [*checks, *(_guarded(look, attack) for look in looks)]
 
 
 def _guarded(look: Callable[[Attack], Check], attack: Attack) -> Check:
@@ -83,12 +83,10 @@ def _needs(attack: Attack) -> Check:
 
 
 def _shape(attack: Attack) -> Check:
-    given = _given(attack, 0)
-    remedy = "return a float array [items], in the items' order"
     try:
-        returned(attack.name, attack.score(given), OWN_ITEMS)
+        returned(attack.name, attack.score(_given(attack, 0)), OWN_ITEMS)
     except UserError as fault:
-        return Check("shape", False, in_line(fault), remedy)
+        return Check("shape", False, in_line(fault), "return a float array [items], in the items' order")
     return Check("shape", True, f"one number an item, {OWN_ITEMS} items")
 
 

@@ -14,7 +14,7 @@ from prime_audit.audit.pool import Pool
 from prime_audit.authoring.check import Check, described, in_line
 from prime_audit.errors import UserError
 from prime_audit.games.exam.examine import NO_ITEMS, grouped
-from prime_audit.games.exam.simulated import TARGETS, Trial, items, simulated
+from prime_audit.games.exam.simulated import TARGETS, items, simulated
 from prime_audit.plugins import Audited, Game
 from prime_audit.plugins.calling import dealt_of
 from prime_audit.plugins.loading import available, load_game
@@ -114,7 +114,7 @@ def _unit(game: Game, dealt: list[Dealt]) -> Check:
 
 
 def _judged(game: Game, seed: int, strength: float = 0.0) -> Judged:
-    trial: Trial = simulated(game, np.random.default_rng(seed), strength, everything=True)
+    trial = simulated(game, np.random.default_rng(seed), strength, everything=True)
     (found,) = judge(game.design, trial.dealt, [trial.scored], seed=seed, **EFFORT)
     return found
 

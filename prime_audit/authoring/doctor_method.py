@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit.authoring.check import Check, described
+from prime_audit.authoring.check import Check, described, in_line
 from prime_audit.community.sharers import sharer_of
 from prime_audit.errors import PartError, UserError
 from prime_audit.games.exam.queries import Queries, queries_of
@@ -70,7 +70,7 @@ def _fault(method: Method, param: Param) -> str:
         settings = load_settings("laptop", ())
         values = [read_params(method, {}, settings, task)[param.name] for task in TASKS]
     except (UserError, KeyError) as fault:
-        return f"{param.name}: default {param.default!r} cannot be read ({' '.join(str(fault).split())})"
+        return f"{param.name}: default {param.default!r} cannot be read ({in_line(fault)})"
     wrong = [v for v in values if param.choices and v not in param.choices]
     return f"{param.name}: default {wrong[0]!r} is none of its choices" if wrong else ""
 

@@ -43,7 +43,6 @@ class Publication:
     cite: str
     """The reference, one line."""
     href: str
-    """Its address."""
     targets: int
     """Targets behind every figure."""
     game: str
@@ -63,9 +62,7 @@ class Cell:
     column: str
     """Its column, in the publication's words."""
     model: str
-    """The base model."""
     task: str
-    """A task's name."""
     metric: str
     """One of the task's metrics, or auc."""
     method: str

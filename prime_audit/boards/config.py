@@ -40,7 +40,6 @@ class Board:
     """One leaderboard's rules."""
 
     folder: Path
-    """Its folder."""
     name: str
     """Its folder's name."""
     title: str
@@ -52,7 +51,6 @@ class Board:
     command: str = ""
     """The command of one of its runs, with ``{seed}`` in place of the seed."""
     model: str = ""
-    """The base model."""
     tasks: tuple[str, ...] = ()
     """Its tasks, in order."""
     methods: tuple[str, ...] = ()

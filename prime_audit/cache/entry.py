@@ -59,7 +59,6 @@ class Entry:
     """The place of one entry, whether or not it exists."""
 
     root: Path
-    """The cache's folder."""
     key: str
     """Content key, at least two letters."""
 

@@ -29,7 +29,6 @@ class Listed:
     within: Mapping[str, str | None]
     """Task, method and stage that computed it; empty where its manifest cannot be read."""
     bytes: int
-    """Size of all its files."""
     made: float
     """When it was written, seconds since 1970."""
     used: float
@@ -73,20 +72,12 @@ def damage(root: Path, repair: bool = False) -> Iterator[str]:
 def _repaired(entry: Entry) -> str:
     try:
         with entry.locked(None):
-            return (
-                f"; set aside in {entry.set_aside()}" if _still_damaged(entry) else "; recomputed meanwhile"
-            )
+            with suppress(DamagedError):
+                entry.check()
+                return "; recomputed meanwhile"
+            return f"; set aside in {entry.set_aside()}" if entry.there() else "; recomputed meanwhile"
     except BusyError as holder:
         return f"; left to {holder}, which computes it"
-
-
-def _still_damaged(entry: Entry) -> bool:
-    """Whether it is still damaged under its lock: a run may have recomputed it meanwhile."""
-    try:
-        entry.check()
-    except DamagedError:
-        return entry.there()
-    return False
 
 
 def entries(root: Path) -> Iterator[Entry]:

@@ -141,7 +141,7 @@ def calibrate(
     note("real pass")
     exam = _exam(run, seed)
     note("audits")
-    counted = [*_nulls(exam, nulls, seed), *_leaks(nulls, seed)]
+    counted = [*_audits(exam, nulls, seed)]
     note("bounds of simulated mechanisms")
     bounds = _mechanisms(nulls, seed)
     if dp_modules:
@@ -165,9 +165,12 @@ def _write(out: Path, found: Examination) -> None:
     write_atomic(out / "calibration.md", [found.markdown()])
 
 
-def _nulls(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
-    games = _games()
-    for game in _deployed(games):
+def _audits(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
+    """Audit without a leak, then with planted ones."""
+    games = [game for name in available("game") if (game := load_game(name)).redraw is not None]
+    # On models as deployed: no coins, no items of the targets' own.
+    deployed = [game for game in games if queries_of(game) is Queries]
+    for game in deployed:
         yield _simulated("null", game, count, seed)
     attacks = [load_attack(name) for name in ATTACKS]
     attacks = [a for a in attacks if not exam.lacking(a.needs, [Queries.name])]
@@ -181,21 +184,7 @@ def _nulls(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
     for game in games:
         if not game.design.randomised:
             yield _simulated("selection shift", game, count, seed, shift=SHIFT)
-
-
-def _games() -> list[Game]:
-    """List the installed games whose members can be drawn again: those that are examined."""
-    found = [load_game(name) for name in available("game")]
-    return [game for game in found if game.redraw is not None]
-
-
-def _deployed(games: Iterable[Game]) -> list[Game]:
-    """List the games on models as deployed: no coins, no items of the targets' own."""
-    return [game for game in games if queries_of(game) is Queries]
-
-
-def _leaks(count: int, seed: int) -> Iterable[Audits]:
-    for game in _deployed(_games()):
+    for game in deployed:
         for strength in STRENGTHS:
             yield _simulated(f"leak {strength:g}", game, count, seed, strength=strength)
 
@@ -234,11 +223,11 @@ def _count(
 
 def _mechanisms(count: int, seed: int) -> list[Bounds]:
     rng, found = rng_of(seed, "calibrate", "mechanisms"), list[Bounds]()
-    for epsilon in EPSILONS:
-        plain = [randomised_response(epsilon, UNITS, rng) for _ in range(count)]
-        found.append(Bounds.of("randomised response", "threshold", epsilon, plain, _most(0.0)))
-        shifted = [gaussian_shift(epsilon, DELTA, UNITS, rng) for _ in range(count)]
-        found.append(Bounds.of("Gaussian shift, δ 1e-5", "threshold", epsilon, shifted, _most(DELTA)))
+    plain = {"mechanism": "randomised response", "estimator": "threshold", "ceiling": _most(0.0)}
+    shift = {"mechanism": "Gaussian shift, δ 1e-5", "estimator": "threshold", "ceiling": _most(DELTA)}
+    for e in EPSILONS:
+        found.append(Bounds.of([randomised_response(e, UNITS, rng) for _ in range(count)], e, **plain))
+        found.append(Bounds.of([gaussian_shift(e, DELTA, UNITS, rng) for _ in range(count)], e, **shift))
     return found
 
 

@@ -95,7 +95,8 @@ def _regime(
     truth = account(ITEMS, recipe, privacy).epsilon if privacy else None
     name = f"DP-SGD module, δ {DELTA:g}" if privacy else "module without privacy"
     values, ceiling = [bound.value for bound in bounds], bounds[0].ceiling  # every owner has ITEMS coins
-    return Bounds.of(name, "one run", truth, values, ceiling, float(np.mean(aucs)))
+    said = {"mechanism": name, "estimator": "one run", "ceiling": ceiling, "auc": float(np.mean(aucs))}
+    return Bounds.of(values, truth, **said)
 
 
 def _gains(engine: Engine, owner: _Owner) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -14,7 +15,6 @@ from prime_audit.audit.auc import BoolArray, FloatArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.epsilon import epsilon_bound
 from prime_audit.audit.judge import Judged, judge
-from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import naive_item_p
 from prime_audit.games.exam.play import Effort, Player
 from prime_audit.games.exam.queries import Queries
@@ -46,12 +46,9 @@ def outcome(trial: Trial, seed: int) -> Outcome:
 
 
 def _outcome(found: Judged, dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> Outcome:
-    panels = [
-        TargetScores(d.target, scores[d.target], d.owners, d.members) for d in dealt if d.target in scores
-    ]
-    return Outcome(
-        1.0 if found.p_deciding is None else found.p_deciding, naive_item_p(panels), found.verdict.word
-    )
+    p = 1.0 if found.p_deciding is None else found.p_deciding
+    panels = [d.panel(scores[d.target]) for d in dealt if d.target in scores]
+    return Outcome(p, naive_item_p(panels), found.verdict.word)
 
 
 def redrawn(
@@ -94,27 +91,11 @@ class Bounds:
     """Mean AUC of the score, where it comes from a module."""
 
     @classmethod
-    def of(
-        cls,
-        mechanism: str,
-        estimator: str,
-        epsilon: float | None,
-        bounds: Sequence[float],
-        ceiling: float,
-        auc: float | None = None,
-    ) -> Bounds:
-        """Count the bounds that exceed the truth."""
-        return cls(
-            mechanism=mechanism,
-            estimator=estimator,
-            epsilon=epsilon,
-            bounds=len(bounds),
-            mean=float(np.mean(bounds)),
-            highest=max(bounds),
-            ceiling=ceiling,
-            exceed=0 if epsilon is None else sum(b > epsilon for b in bounds),
-            auc=auc,
-        )
+    def of(cls, bounds: Sequence[float], epsilon: float | None, **others: Any) -> Bounds:
+        """Count the bounds that exceed the truth; ``others`` are the fields that do not follow from these."""
+        exceed = 0 if epsilon is None else sum(b > epsilon for b in bounds)
+        mean, highest = float(np.mean(bounds)), max(bounds)
+        return cls(epsilon=epsilon, bounds=len(bounds), mean=mean, highest=highest, exceed=exceed, **others)
 
 
 def randomised_response(epsilon: float, units: int, rng: np.random.Generator) -> float:

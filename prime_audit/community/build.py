@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from prime_audit.community.sharers import Sharer, bank_name, choose_sharers, clu
 from prime_audit.community.store import Gates, Store
 from prime_audit.community.training import Origin, Stage, Trainer, privacy_key
 from prime_audit.engine.divergence import Divergence
+from prime_audit.engine.embed import Encoder
+from prime_audit.engine.engine import Engine
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of
 from prime_audit.engine.privacy import Guarantee, Privacy, account
@@ -25,11 +27,7 @@ from prime_audit.errors import PartError, UserError
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import Example, adaptation_examples, history_examples, item_text
 from prime_audit.lamp.tasks import Task
-
-if TYPE_CHECKING:
-    from prime_audit.engine.embed import Encoder
-    from prime_audit.engine.engine import Engine
-    from prime_audit.settings import Settings
+from prime_audit.settings import Settings
 
 
 @dataclass(eq=False, kw_only=True)
@@ -88,7 +86,7 @@ class Community:
     @property
     def gated(self) -> bool:
         """Whether gates were trained; they read the sharers' items without noise, whatever ``privacy`` is."""
-        return self._trainer.trained_gates
+        return bool(self._trainer.trained_gates)
 
     def of(self, targets: Sequence[str]) -> Community:
         """Return a view for some of the targets; all views share what is trained."""

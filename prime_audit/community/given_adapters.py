@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from prime_audit.community.sharers import Sharer, bank_name
 from prime_audit.community.training import Origin
+from prime_audit.engine.base import Base
+from prime_audit.engine.lora import Adapter
 from prime_audit.errors import PartError, UserError
 from prime_audit.io.adapter_files import WEIGHTS
 from prime_audit.lamp.data import Given
-
-if TYPE_CHECKING:
-    from prime_audit.engine.base import Base
-    from prime_audit.engine.lora import Adapter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,6 @@ class GivenAdapters:
     rank: int
     scaling: float
     notes: tuple[str, ...]
-    """Warnings for the record."""
 
 
 def load_given(given: Given, base: Base, lora: Mapping[str, Any]) -> GivenAdapters:

@@ -21,7 +21,6 @@ class Sharer:
 
     user: User
     cluster: int
-    """Their k-means cluster."""
     trained: tuple[str, ...]
     """Ids of the items that the adapter is trained on, oldest first."""
     heldout: tuple[str, ...]

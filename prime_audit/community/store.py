@@ -170,18 +170,16 @@ class Store:
             kept, account = _checked(entry, kind, load)
         except DamagedError as fault:
             if replace_damaged and entry.there():
-                self._set_aside(entry, kind, str(fault))
+                line = f"{self._named(entry, kind)} is damaged: {fault}"
+                where = entry.set_aside()
+                self.tally.damaged.append(line)  # without the path: a record may be published
+                self.tally.say(f"cache: {line}; moved to {where}, and recomputed")
             return None
         self.spent.add(Spent(**account["spent"]))
         self.cuts.texts.update(map(str, account["cut"]))
         entry.used()
         self.tally.read += 1
         return (kept,)
-
-    def _set_aside(self, entry: Entry, kind: str, why: str) -> None:
-        where, line = entry.set_aside(), f"{self._named(entry, kind)} is damaged: {why}"
-        self.tally.damaged.append(line)  # without the path: a record may be published
-        self.tally.say(f"cache: {line}; moved to {where}, and recomputed")
 
     def _named(self, entry: Entry, kind: str) -> str:
         asked = " · ".join(filter(None, self.tally.within.values()))

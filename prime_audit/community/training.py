@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.store import Gates, Store, content_key, place_of
+from prime_audit.engine.bank import AdapterBank
+from prime_audit.engine.batches import Tick
 from prime_audit.engine.divergence import Divergence
+from prime_audit.engine.engine import Engine
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of
 from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.recipe import Job, LoraShape, Recipe, count_steps
 from prime_audit.engine.train import train_adapters, train_gates
-
-if TYPE_CHECKING:
-    from prime_audit.engine.bank import AdapterBank
-    from prime_audit.engine.batches import Tick
-    from prime_audit.engine.engine import Engine
-    from prime_audit.settings import Settings
+from prime_audit.settings import Settings
 
 Stage = Callable[[str, int], AbstractContextManager["Tick"]]
 """(name, units of work) → a context that shows progress and takes a count of units."""
@@ -54,7 +52,7 @@ class Trainer:
     stage: Stage
     origins: dict[str, Origin] = field(default_factory=dict)
     """Content of an adapter, as the bank holds it → where it came from."""
-    _gates: dict[str, Gates] = field(default_factory=dict)
+    trained_gates: dict[str, Gates] = field(default_factory=dict)
     """Training's key → gates: chunks and methods share them."""
 
     def recipe(self, part: str) -> Recipe:
@@ -64,11 +62,6 @@ class Trainer:
     def lora(self) -> dict[str, Any]:
         """Return the settings' form of an adapter."""
         return {key: self.settings.get(f"lora.{key}", self.task) for key in ("rank", "alpha", "dropout")}
-
-    @property
-    def trained_gates(self) -> bool:
-        """Whether gates were trained in this run."""
-        return bool(self._gates)
 
     def adapters(
         self,
@@ -104,16 +97,16 @@ class Trainer:
     def gates(self, jobs: Sequence[Job], recipe: Recipe, adapters: dict[str, Any]) -> Gates:
         """Train one set of gates per job, or read them; ``adapters``: what decided the jobs' adapters."""
         key = self._key("gates", jobs, recipe, adapters)
-        if key in self._gates:
-            return self._gates[key]
+        if key in self.trained_gates:
+            return self.trained_gates[key]
         base, bank = self.engine.base, self.engine.bank
         with self.stage("gates", count_steps(jobs, recipe)) as tick:
 
             def train() -> Gates:
                 return train_gates(base, bank, jobs, recipe, seed=self.seed, tokens=self._tokens, tick=tick)
 
-            self._gates[key] = self.store.gates(key, [j.owner for j in jobs], train)
-        return self._gates[key]
+            self.trained_gates[key] = self.store.gates(key, [j.owner for j in jobs], train)
+        return self.trained_gates[key]
 
     def derived(
         self, kind: str, what: dict[str, Any], names: Sequence[str], make: Callable[[], dict[str, Adapter]]

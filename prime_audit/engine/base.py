@@ -34,7 +34,6 @@ class Site:
     name: str
     """Its path in the model, as in PEFT's keys: ``model.layers.0.self_attn.q_proj``."""
     layer: int
-    """Index of its decoder layer."""
     d_in: int
     d_out: int
 

@@ -14,7 +14,6 @@ class Pass(Generic[T]):
     """One piece of a model's work; subclasses add what its size depends on."""
 
     work: Callable[[], T]
-    """Computes the result."""
 
 
 class Worker:

@@ -60,7 +60,6 @@ class Rule(ABC):
     summary: str
     """The rule in words and as a formula."""
     source: str
-    """Where it comes from."""
     space: Space
     """Which vectors of an adapter it sums: trimming keeps entries of those."""
 

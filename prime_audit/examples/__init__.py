@@ -18,10 +18,7 @@ EXAMPLES = {
 def copy_out(name: str, folder: Path) -> Path:
     """Copy an example into a folder; nothing is overwritten.
 
-    Raises
-    ------
-    UserError
-        For an unknown name, a file that exists already, and a folder that cannot be written.
+    UserError for an unknown name, a file that exists already, and a folder that cannot be written.
     """
     if name not in EXAMPLES:
         raise unknown("example", name, EXAMPLES)

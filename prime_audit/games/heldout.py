@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prime_audit.audit.design import Dealt
+from prime_audit.audit.pool import Pool
+from prime_audit.games.exam.stored import Pass
 from prime_audit.plugins import Audited, game
-
-if TYPE_CHECKING:
-    from prime_audit.audit.pool import Pool
-    from prime_audit.games.exam.stored import Pass
 
 
 def _trained_by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, Pool]:

@@ -10,7 +10,7 @@ A method that deploys nothing of the target's (``np``) is played too: its models
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +107,25 @@ class Systems(Queries):
     @classmethod
     def cautions(cls, community: Community, data: Dataset, passes: Sequence[Pass]) -> list[str]:
         """Say what was held out of the targets."""
-        return list(_held_out(_held_back(community, data)))
+        held = _held_back(community, data)
+        out, items = (
+            sum(len(h.others) for h in held.values()),
+            sum(len(h.user.history) for h in held.values()),
+        )
+        if not out:
+            return []
+        found = [
+            f"the target game holds out {out} of the targets' {items} history items: no method sees them, so utility "
+            "is measured without them too",
+            "in the target game members are drawn from the whole history that methods see; a method that reads only "
+            "part of it (PriME's search: a share of the last_items) can leak only that part",
+        ]
+        if texts := sum(h.user.profile is not None for h in held.values()):
+            found.append(
+                f"the data's profile texts of {texts} targets are not used in the target game, because they may reveal "
+                "held-out items; summaries or profiler texts of the other items replace them"
+            )
+        return found
 
     @classmethod
     def words(cls, whole: bool, dealt: Dealt, signals: Signals, pool: Pool, keeper: Any) -> FloatArray:
@@ -151,25 +169,6 @@ def _behind(
     if front.profile:
         profile = shown_profile(community.task, held.shown, community.profiles, front.wording)
     return item_examples(community.task, user, items, store=held.shown.history, k=front.k, profile=profile)
-
-
-def _held_out(held: Mapping[str, Held]) -> Iterator[str]:
-    out, items = sum(len(h.others) for h in held.values()), sum(len(h.user.history) for h in held.values())
-    if not out:
-        return
-    yield (
-        f"the target game holds out {out} of the targets' {items} history items: no method sees them, so utility is "
-        "measured without them too"
-    )
-    yield (
-        "in the target game members are drawn from the whole history that methods see; a method that reads only part "
-        "of it (PriME's search: a share of the last_items) can leak only that part"
-    )
-    if texts := sum(h.user.profile is not None for h in held.values()):
-        yield (
-            f"the data's profile texts of {texts} targets are not used in the target game, because they may reveal "
-            "held-out items; summaries or profiler texts of the other items replace them"
-        )
 
 
 @game(

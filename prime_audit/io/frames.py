@@ -54,21 +54,8 @@ Rows = Iterable[dict[str, Any]]
 def frame(path: Path, record: Record, files: Mapping[str, Callable[[], Rows]], name: str) -> pd.DataFrame:
     """Return one of a run's tables (``NAMES``) as a frame.
 
-    Parameters
-    ----------
-    path
-        The run's folder, for messages.
-    record
-        Its record.
-    files
-        Reads the rows of the files beside the record: predictions, scores, models.
-    name
-        The table.
-
-    Raises
-    ------
-    UserError
-        For another name, without pandas, or where the rows are not what a run writes.
+    ``path`` is the run's folder, for messages; ``files`` read the rows of the files beside the record: predictions,
+    scores, models. UserError for another name, without pandas, or where the rows are not what a run writes.
     """
     if name not in NAMES:
         raise unknown("frame", name, NAMES)

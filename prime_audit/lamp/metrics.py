@@ -31,7 +31,6 @@ class MetricTable:
     """Per-example scores of one pool of examples, from which a pooled metric is quickly recomputed."""
 
     metrics: tuple[str, ...]
-    """The task's metrics."""
     columns: Mapping[str, Floats]
     """What each metric averages, ``[examples]``; ``f1``: hit, gold, prediction ``[examples, 3, labels]``."""
 

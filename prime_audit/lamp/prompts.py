@@ -36,7 +36,6 @@ class Example:
     prompt: str
     """The text that the model sees."""
     gold: str
-    """The expected answer."""
     item: str
     """The id of its history item or query."""
     kind: Kind

@@ -67,7 +67,9 @@ def read(
         raise
     if strict:
         log.require_none(path)
-    _require_people(path, roles, log)
+    for name, users in (("target", roles[1]), ("candidate for sharing", roles[2])):
+        if not users:
+            raise UserError(f"{path}: no {name} is left{log.first()}: add more users")
     return Dataset(
         task=found.name,
         source=str(path),
@@ -205,9 +207,3 @@ def _task_in_name(path: Path) -> Task | None:
         except UserError:
             continue
     return None
-
-
-def _require_people(path: str | Path, roles: Roles, log: Log) -> None:
-    for name, users in (("target", roles[1]), ("candidate for sharing", roles[2])):
-        if not users:
-            raise UserError(f"{path}: no {name} is left{log.first()}: add more users")

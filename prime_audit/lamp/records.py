@@ -24,7 +24,6 @@ class Log:
     """The defects found so far, in the order of reading."""
 
     defects: list[Defect] = field(default_factory=list)
-    """All of them."""
 
     def skip(self, file: str, record: str, problem: object) -> None:
         """Report a record that is left out. Raises UserError above ``MOST_DEFECTS``."""

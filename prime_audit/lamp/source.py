@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prime_audit.lamp.data import Dataset
-
-if TYPE_CHECKING:
-    from prime_audit.settings import Settings
+from prime_audit.settings import Settings
 
 
 def open_data(

@@ -82,9 +82,9 @@ class Scene:
 class Plugin:
     """What methods, attacks and games have in common."""
 
-    name: str
+    name: str = ""
     """The file's stem; set where it is loaded, as is ``summary``, the first line of the file's docstring."""
-    summary: str
+    summary: str = ""
     source: str
     version: int = 1
     """Raised when its numbers change: leaderboards refuse records of an older version."""
@@ -95,9 +95,9 @@ class Method(Plugin):
     """A method: a way to personalise the model, or something in front of the prompt."""
 
     params: tuple[Param, ...]
-    personalise: Callable[..., dict[str, Personal]] | None
+    personalise: Callable[..., dict[str, Personal]] | None = None
     """(scene, **params) → one Personal per target id; None for a method of the prompt alone."""
-    augment: Callable[..., Augment] | None
+    augment: Callable[..., Augment] | None = None
     """(alone, **params) → what goes in front; None for a method of the model alone."""
 
 
@@ -151,35 +151,20 @@ def method(
 ) -> Callable[[F], F]:
     """Mark the file's function as a method: ``personalise(scene, **params)``, or ``augment(alone, **params)``."""
 
-    def mark(function: F) -> F:
-        roles = (
-            {"augment": function, "personalise": None}
-            if augments
-            else {"augment": None, "personalise": function}
-        )
-        made = Method(name="", summary="", source=source, params=tuple(params), **roles, version=version)
-        function.plugin = made  # type: ignore[attr-defined]
-        return function
+    def made(function: F) -> Method:
+        role: dict[str, Any] = {"augment" if augments else "personalise": function}
+        return Method(source=source, params=tuple(params), version=version, **role)
 
-    return mark
+    return _marking(made)
 
 
 def attack(*, source: str, needs: Sequence[str], people: bool = False, version: int = 1) -> Callable[[F], F]:
     """Mark the file's function as an attack: ``score(signals) -> float array [items]``, higher = member."""
 
-    def mark(function: F) -> F:
-        function.plugin = Attack(  # type: ignore[attr-defined]
-            name="",
-            summary="",
-            source=source,
-            needs=tuple(needs),
-            score=function,
-            people=people,
-            version=version,
-        )
-        return function
+    def made(function: F) -> Attack:
+        return Attack(source=source, needs=tuple(needs), score=function, people=people, version=version)
 
-    return mark
+    return _marking(made)
 
 
 def game(
@@ -201,12 +186,10 @@ def game(
     ``unit`` to ``selector`` are those of ``prime_audit.audit.design.Design``, the rest those of :class:`Game`.
     """
 
-    def mark(function: F) -> F:
+    def made(function: F) -> Game:
         from prime_audit.audit.design import Design
 
-        function.plugin = Game(  # type: ignore[attr-defined]
-            name="",
-            summary="",
+        return Game(
             source=source,
             says=says,
             design=Design(unit=unit, randomised=randomised, whole=whole, fixed=fixed, selector=selector),
@@ -216,6 +199,15 @@ def game(
             samples=samples,
             version=version,
         )
+
+    return _marking(made)
+
+
+def _marking(made: Callable[[F], Plugin]) -> Callable[[F], F]:
+    """Return the decorator that attaches to a function the plugin made of it."""
+
+    def mark(function: F) -> F:
+        function.plugin = made(function)  # type: ignore[attr-defined]
         return function
 
     return mark

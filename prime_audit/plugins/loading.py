@@ -112,10 +112,7 @@ def known_game(name: str | None, files: tuple[Path, ...] = ()) -> Game | None:
 def load_run_settings(preset: str, overrides: Sequence[str], files: Iterable[Path] = ()) -> Settings:
     """Read a preset and ``--set`` overrides, of methods' parameters too (``prime.alpha=0.6``, ``LaMP-2.rag.k=3``).
 
-    Raises
-    ------
-    UserError
-        As ``load_settings``, and for a value that its method refuses.
+    UserError as ``load_settings``, and for a value that its method refuses.
     """
     plain, methods, params = load_settings(preset), available("method", files), dict[str, Reader]()
     for text in overrides:

@@ -139,16 +139,11 @@ SHOWN: Mapping[str, Column[Shown]] = {c.name: c for c in FIGURES if c.cell}
 """Those that a task's table shows, by name."""
 
 
-def no_base(x: PanelRow) -> str | None:
-    """Say why a verdict has no difference to the base's AUC; None where it has one."""
-    if x.gap is None:
-        return "the record holds no difference to the unmerged base's AUC"
-    return None if x.gap.difference is not None else x.gap.reason or "the record does not say why"
-
-
 def _over_base(x: PanelRow) -> Cell:
-    difference, ci = (x.gap.difference, x.gap.ci) if x.gap else (None, None)
-    return Cell(difference, ci, signed=True, reason=no_base(x))
+    if x.gap is None:
+        return Cell(signed=True, reason="the record holds no difference to the unmerged base's AUC")
+    why = None if x.gap.difference is not None else x.gap.reason or "the record does not say why"
+    return Cell(x.gap.difference, x.gap.ci, signed=True, reason=why)
 
 
 def _p(of_drawn: bool) -> Callable[[PanelRow], Cell]:

@@ -44,7 +44,6 @@ class Point:
     """One method on one task."""
 
     method: str
-    """Its label."""
     series: str
     """Its label without alpha: points of a series are one method, and joined."""
     alpha: float | None

@@ -35,7 +35,6 @@ class Figure:
     """One figure of one method on one task, over all the runs behind it."""
 
     task: str
-    """The task's name."""
     method: str
     """The method's label, parameters included, for instance prime:alpha=0.6+rag."""
     metric: str
@@ -106,13 +105,10 @@ class Sheet:
     command: str
     """What builds it again."""
     model: str
-    """The base model."""
     tasks: tuple[str, ...]
-    """Tasks in their order."""
     methods: Mapping[str, Mapping[str, Any]]
     """Label → what is known of it, in their order: ``parameters`` by task; by other names what holds for all."""
     figures: tuple[Figure, ...]
-    """Every figure."""
     leaks: tuple[PanelRow, ...] = ()
     """Control panels of all records."""
     sources: Mapping[str, Source] = field(default_factory=dict)

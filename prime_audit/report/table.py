@@ -33,7 +33,6 @@ class Cell:
     value: float | None = None
     """The figure; None where there is none, or where the entry is a text."""
     ci: tuple[float, float] | None = None
-    """Its interval."""
     _: KW_ONLY
     error: float | None = None
     """Its standard error over repetitions, where it is a mean of several."""

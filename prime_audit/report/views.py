@@ -20,7 +20,6 @@ class Placed:
     column: Column[Shown]
     """What is shown of each figure."""
     metric: str
-    """The figures' metric."""
     figures: tuple[Shown | None, ...]
     """One a method of the task; None where nothing was reported."""
 
@@ -54,9 +53,7 @@ class Group:
     """The leakage of one game and attack on one task."""
 
     game: str | None
-    """Who is a member."""
     attack: str | None
-    """The score used."""
     columns: tuple[Placed, ...]
     """AUC, AUC base, AUC − base, verdict: those that are there."""
     controls: tuple[Placed, ...]
@@ -75,7 +72,6 @@ class TaskView:
     """One task."""
 
     task: str
-    """Its name."""
     methods: tuple[str, ...]
     """Labels of the methods that have a figure on it, in the sheet's order."""
     utility: tuple[Placed, ...]

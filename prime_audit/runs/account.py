@@ -5,21 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from prime_audit.community.build import Community
 from prime_audit.community.sharers import bank_name
 from prime_audit.community.training import adapters_of
+from prime_audit.engine.bank import AdapterBank
 from prime_audit.lamp.check import shared_questions
+from prime_audit.lamp.data import Dataset
+from prime_audit.plugins import Personal
 from prime_audit.record import Data
-
-if TYPE_CHECKING:
-    from prime_audit.community.build import Community
-    from prime_audit.engine.bank import AdapterBank
-    from prime_audit.lamp.data import Dataset
-    from prime_audit.plugins import Personal
-    from prime_audit.settings import Settings
+from prime_audit.settings import Settings
 
 
 def data_of(task: str, data: Dataset) -> Data:

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from prime_audit.lamp.data import Dataset, User
-
-if TYPE_CHECKING:
-    from prime_audit.plan.plan import MethodSpec, Plan
+from prime_audit.plan.plan import MethodSpec, Plan
 
 
 @dataclass(frozen=True)
@@ -23,11 +20,9 @@ class Cell:
     """One core method on one chunk of one task's targets."""
 
     task: str
-    """The task's name."""
     core: str
     """Label of the core method: ``prime`` serves ``prime+rag`` too."""
     chunk: int
-    """Number of the chunk, from 0."""
     targets: tuple[str, ...]
     """Ids of the chunk's targets, in the data's order."""
     weight: float

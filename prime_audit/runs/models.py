@@ -18,19 +18,12 @@ from prime_audit.plan.plan import Plan
 from prime_audit.runs.ledger import Ledger
 
 
-def base_of(plan: Plan) -> Base:
-    """Load the base model of a plan."""
-    get = plan.settings.get
-    return load_base(
-        plan.model, targets=get("lora.modules"), device=plan.device, dtype=plan.dtype, context=get("context")
-    )
-
-
 def loaded(plan: Plan, ledger: Ledger) -> Base:
     """Load a plan's base model, as a separate stage."""
     quiet_libraries()
+    modules, context = plan.settings.get("lora.modules"), plan.settings.get("context")
     with ledger.stage(None, None, "load model", 0):
-        base = base_of(plan)
+        base = load_base(plan.model, targets=modules, device=plan.device, dtype=plan.dtype, context=context)
         _ = base.loaded_sha256
     return base
 

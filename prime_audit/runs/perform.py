@@ -6,13 +6,10 @@ import platform
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from prime_audit import faults
 from prime_audit.cache.numeric import versions
-from prime_audit.community.store import Store
-from prime_audit.engine.mixture import Spent
 from prime_audit.folder import PREDICTIONS, SCORES, RunFolder
 from prime_audit.games.exam.stored import write_exam
 from prime_audit.lamp.data import Dataset
@@ -23,7 +20,6 @@ from prime_audit.plugins.loading import load_attack, load_game
 from prime_audit.record import Intervals, Model, Record
 from prime_audit.runs.cells import Cell, Lost
 from prime_audit.runs.findings import Findings
-from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import hardware
 from prime_audit.runs.provenance import code, code_since, plugins_of
 from prime_audit.runs.worker import Worker
@@ -38,14 +34,6 @@ def open_all(plan: Plan) -> dict[str, Dataset]:
         for data in datasets.values():
             require_searchable(data)
     return datasets
-
-
-def perform_here(
-    plan: Plan, datasets: Mapping[str, Dataset], cache: Path | None, ledger: Ledger, command: str
-) -> tuple[Record, Findings]:
-    """Run every task of a plan in this process and return the results."""
-    store = Store(cache, Spent(), tally=ledger.tally)
-    return perform(Worker.of(plan, datasets, store, ledger), command)
 
 
 def perform(worker: Worker, command: str, lost: Mapping[Cell, Lost] | None = None) -> tuple[Record, Findings]:

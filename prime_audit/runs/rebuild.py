@@ -6,7 +6,7 @@ The community is built as in the run (adapters from the cache, else retrained). 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import numpy as np
 
 from prime_audit.community.build import Community
 from prime_audit.community.store import Store
-from prime_audit.engine.load import quiet_libraries
 from prime_audit.engine.mixture import Mixture
 from prime_audit.errors import UserError
 from prime_audit.folder import Run
@@ -27,7 +26,7 @@ from prime_audit.plan.plan import Plan, make_plan
 from prime_audit.plugins import Personal
 from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.models import Readers, base_of
+from prime_audit.runs.models import Readers, loaded
 from prime_audit.runs.task import TaskRun
 
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
@@ -60,17 +59,12 @@ def observe_again(
 ) -> dict[str, Sequence[Pass]]:
     """Compute the signals that ``plan``'s attacks need from a run's models, by task.
 
-    Raises
-    ------
-    UserError
-        Where data, base or models are no longer those of the run.
+    UserError where data, base or models are no longer those of the run.
     """
-    quiet_libraries()
     record, found = run.record, dict[str, Sequence[Pass]]()
     rows = list(run.models())
     with ledger.showing():
-        with ledger.stage(None, None, "load model", 0):
-            base = base_of(plan)
+        base = loaded(plan, ledger)
         if base.loaded_sha256 != record.model.sha256:
             raise UserError(
                 f"model {plan.model} is not the run's: its weights have another sha256; restore "
@@ -95,7 +89,10 @@ def observe_again(
                 rows=[row for row in rows if row["task"] == task],
             )
             found[task] = again.examine().passes
-            _require_no_new_failure(again, {p.method for p in exam.passes if p.failed})
+            known_failures = {p.method for p in exam.passes if p.failed}
+            for failure in again.found.faults.found:
+                if failure.method not in known_failures:
+                    raise UserError(f"rebuilding the run's models: {failure.error}")
             _require_same(exam, found[task], TOLERANCE.get(record.model.dtype, LOOSE))
     return found
 
@@ -144,9 +141,3 @@ def _require_same(exam: Exam, passes: Sequence[Pass], tolerance: float) -> None:
                     f"from the run's (by up to {gap:.3g} nats for one token): other machine or "
                     "libraries? rerun compare"
                 )
-
-
-def _require_no_new_failure(again: TaskRun, known: Collection[str | None]) -> None:
-    for failure in again.found.faults.found:
-        if failure.method not in known:
-            raise UserError(f"rebuilding the run's models: {failure.error}")

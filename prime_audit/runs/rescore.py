@@ -47,29 +47,13 @@ def attack(
     base_adapter: Path | None = None,
     quiet: bool = False,
 ) -> Run:
-    """Score ``attacks`` on a finished run, write what was found to a folder of its own, and return it.
+    """Score ``attacks`` on the finished run in a folder, write what was found to a folder of its own, and return it.
 
-    Parameters
-    ----------
-    run
-        The folder of a finished run.
-    attacks, games
-        Names; by default the games of the run. A game that the run did not play needs another ``compare``.
-    plugins
-        Python files with attacks and games; where models must be remade, the run's own methods too.
-    out
-        By default ``attacks-<hash>`` in the run's folder.
-    cache
-        Where trained adapters are cached; used only where signals are missing.
-    sharers, base_adapter
-        Where the run's given adapters lie now, if not where its record says.
-    quiet
-        No progress.
-
-    Raises
-    ------
-    UserError
-        For anything the caller can fix, in one line.
+    ``games`` are by default the run's; one that it did not play needs another ``compare``. ``plugins``: Python files
+    with attacks and games, and with the run's own methods where models must be remade. ``out`` is by default
+    ``attacks-<hash>`` in the run's folder. ``cache`` has trained adapters and is used only where signals are missing.
+    ``sharers`` and ``base_adapter``: current folders of the run's given adapters, if not where its record says.
+    UserError for anything the caller can fix, in one line.
     """
     origin, files = load_run(run), tuple(Path(p) for p in plugins)
     if "attacked" in origin.record.spec:
@@ -127,7 +111,11 @@ def _attack(
 ) -> Run:
     exams = {task: read_exam(origin.path, task) for task in spec["tasks"]}
     for task, exam in exams.items():
-        _require_signals(origin, task, exam, games)
+        kinds = {p.kind for p in exam.passes if p.method is not None}
+        if lacking := [game.name for game in games if queries_of(game).name not in kinds]:
+            raise UserError(
+                f"{origin.path / FOLDER / task}.pool.json: holds no signals of game {lacking[0]}; rerun compare"
+            )
     exams = _completed(origin, exams, attacks, games, files, given, ledger)
     found = Findings()
     with ledger.showing():
@@ -151,16 +139,6 @@ def _attack(
     render_all(record, folder.path)
     folder.write_record(record)
     return Run(folder.path, record)
-
-
-def _require_signals(origin: Run, task: str, exam: Exam, games: Sequence[Game]) -> None:
-    """Refuse an exam without a pass for one of the games."""
-    kinds = {p.kind for p in exam.passes if p.method is not None}
-    for game in games:
-        if queries_of(game).name not in kinds:
-            raise UserError(
-                f"{origin.path / FOLDER / task}.pool.json: holds no signals of game {game.name}; rerun compare"
-            )
 
 
 def _completed(

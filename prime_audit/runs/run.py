@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from prime_audit.community.store import content_key
+from prime_audit.community.store import Store, content_key
+from prime_audit.engine.mixture import Spent
 from prime_audit.errors import UserError
 from prime_audit.folder import RECORD, Run, RunFolder, load_run, write_atomic
 from prime_audit.lamp.data import Dataset
@@ -15,7 +16,8 @@ from prime_audit.plan.config import CONFIG, config_text
 from prime_audit.plan.plan import Plan
 from prime_audit.runs.executors import Where
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.perform import open_all, perform_here, write
+from prime_audit.runs.perform import open_all, perform, write
+from prime_audit.runs.worker import Worker
 
 
 def run(
@@ -45,7 +47,8 @@ def run(
         ledger = Ledger(quiet=quiet)
         with ledger.showing():
             if where is None or where.executor == "local":
-                record, found = perform_here(plan, datasets, cache, ledger, command)
+                store = Store(cache, Spent(), tally=ledger.tally)
+                record, found = perform(Worker.of(plan, datasets, store, ledger), command)
             else:
                 from prime_audit.runs.executors.on_ray import perform_on_ray
 

@@ -98,11 +98,10 @@ class TaskRun:
 
     def _engine(self) -> Engine:
         get = partial(self.plan.settings.get, task=self.task.name)
-        sampling = (
-            Sampling(get("temperature"), get("top_p"), seed=_decode_seed(self.plan.seed, get("decode_seed")))
-            if get("sampling")
-            else None
-        )
+        # ``decode_seed`` numbers repetitions of sampled decoding, with all else the same.
+        again, seed = get("decode_seed"), self.plan.seed
+        seed = seed_of(seed, "decode", str(again)) if again else seed
+        sampling = Sampling(get("temperature"), get("top_p"), seed=seed) if get("sampling") else None
         return Engine(
             self.base,
             AdapterBank(self.base),
@@ -146,14 +145,10 @@ class TaskRun:
     def _of(self, core: str) -> list[MethodSpec]:
         return [spec for spec in self.plan.methods if spec.core.label == core]
 
-    def _attempt(
-        self, stage: str, method: str | None, chunk: Chunk, work: Callable[[], T], attack: str | None = None
-    ) -> T | Failed:
+    def _attempt(self, stage: str, method: str | None, chunk: Chunk, work: Callable[[], T]) -> T | Failed:
         """Do a part's work; if it fails, log the error."""
         many = len(chunk.community.targets)
-        where = Failure(
-            task=self.task.name, stage=stage, method=method, attack=attack, chunk=chunk.number, targets=many
-        )
+        where = Failure(task=self.task.name, stage=stage, method=method, chunk=chunk.number, targets=many)
         return self.found.faults.attempt(work, where)
 
     def _personal(self) -> dict[str, Made]:
@@ -270,8 +265,3 @@ class TaskRun:
         self.found.community[name] = describe(community)
         lines = [*cautions(community), *data_cautions(self.data, self.base.codec.cut, self.plan.settings)]
         self.found.warnings += [f"{name}: {line}" for line in lines]
-
-
-def _decode_seed(seed: int, again: int) -> int:
-    """Seed of sampled decoding; ``again`` numbers its repetitions, with all else the same."""
-    return seed_of(seed, "decode", str(again)) if again else seed

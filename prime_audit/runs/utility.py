@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from prime_audit.audit.auc import FloatArray
 from prime_audit.audit.bootstrap import percentile_interval, resample_counts
 from prime_audit.faults import Failed
-from prime_audit.lamp.metrics import MetricTable, metric_table
+from prime_audit.lamp.metrics import metric_table
 from prime_audit.lamp.tasks import Task
 from prime_audit.record import Comparison, Intervals, Result
 
@@ -28,24 +28,24 @@ class Answers:
 
 def results(task: Task, answers: Answers, seed: int, draws: int) -> list[Result]:
     """Score the answers, pooled over targets; the interval resamples targets."""
-    table = _table(task, answers)
-    found = []
-    for metric in task.metrics:
-        ci, reason = over_users(answers.targets, partial(table.resampled, metric), draws=draws, seed=seed)
-        found.append(
-            Result(
-                task=task.name,
-                method=answers.method,
-                metric=metric,
-                value=table.value(metric),
-                ci=ci,
-                n=len(answers.golds),
-                higher_is_better=task.higher_is_better,
-                reason=reason,
-                targets=len(set(answers.targets)),
-            )
+    table = metric_table(task, answers.golds, answers.predictions)
+    return [
+        Result(
+            task=task.name,
+            method=answers.method,
+            metric=metric,
+            value=table.value(metric),
+            ci=ci,
+            n=len(answers.golds),
+            higher_is_better=task.higher_is_better,
+            reason=reason,
+            targets=len(set(answers.targets)),
         )
-    return found
+        for metric in task.metrics
+        for ci, reason in [
+            over_users(answers.targets, partial(table.resampled, metric), draws=draws, seed=seed)
+        ]
+    ]
 
 
 def failed(task: Task, method: str, why: Failed) -> list[Result]:
@@ -68,7 +68,7 @@ def joined(parts: Sequence[Answers]) -> Answers:
 
 def comparisons(task: Task, answers: Answers, reference: Answers, seed: int, draws: int) -> list[Comparison]:
     """Subtract the reference, on the same questions and the same resamples."""
-    own, other = _table(task, answers), _table(task, reference)
+    own, other = (metric_table(task, a.golds, a.predictions) for a in (answers, reference))
 
     def gap(metric: str) -> Callable[[FloatArray], FloatArray]:
         return lambda weights: own.resampled(metric, weights) - other.resampled(metric, weights)
@@ -95,10 +95,6 @@ def rows(task: Task, answers: Answers) -> list[Mapping[str, object]]:
         {"task": task.name, "method": answers.method, "target": t, "id": i, "prediction": p, "gold": g}
         for t, i, p, g in zip(answers.targets, answers.ids, answers.predictions, answers.golds, strict=True)
     ]
-
-
-def _table(task: Task, answers: Answers) -> MetricTable:
-    return metric_table(task, answers.golds, answers.predictions)
 
 
 Limits = tuple[tuple[float, float] | None, str | None]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from prime_audit.community.store import Store
+from prime_audit.engine.base import Base
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import Plan
@@ -15,10 +16,6 @@ from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, loaded
 from prime_audit.runs.task import TaskRun
-
-if TYPE_CHECKING:
-    from prime_audit.community.store import Store
-    from prime_audit.engine.base import Base
 
 
 @dataclass(kw_only=True)

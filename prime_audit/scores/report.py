@@ -83,7 +83,6 @@ class ScoresReport:
     """Everything ``describe_scores`` found."""
 
     source: str
-    """The file."""
     seed: int
     """Of resampling, relabelling and splitting."""
     draws: int
@@ -185,7 +184,7 @@ def _figures(
     dealt = [_dealt(target, own) for target, own in by_target.items()]
     scores = {target: np.array([row.score for row in own]) for target, own in by_target.items()}
     named = rows[0].sharer is not None
-    panels = [TargetScores(d.target, scores[d.target], d.owners, d.members) for d in dealt]
+    panels = [d.panel(scores[d.target]) for d in dealt]
     design = _design(game, panels, named)
     one = Scored(attack=key[1], scores=scores, undefined=0, controls={})
     try:

@@ -39,7 +39,6 @@ class Row:
     game: str | None
     """Who is a member, in the suite's names; None where the file names none."""
     member: bool
-    """Whether it was a member."""
     score: float
     """Higher = member."""
 

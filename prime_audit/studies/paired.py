@@ -20,7 +20,7 @@ import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, Undefined
 from prime_audit.audit.bootstrap import Estimate
-from prime_audit.audit.mean_auc import TargetScores, mean_auc_difference, same_game, target_auc
+from prime_audit.audit.mean_auc import TargetScores, same_game, target_auc, two_way
 from prime_audit.audit.permutation import holm
 from prime_audit.lamp.metrics import MetricTable
 from prime_audit.record import Intervals
@@ -43,9 +43,7 @@ class Test:
     __test__ = False  # pytest would collect it because of its name
 
     model: str = ""
-    """The base model."""
     task: str = ""
-    """The task's name."""
     metric: str
     """What is compared: a metric of the task, auc, or a metric that a study defines."""
     first: str = ""
@@ -61,7 +59,6 @@ class Test:
     p_adjusted: float
     """After Holm's correction over all tests of the study."""
     users: int
-    """Users that count."""
     exact: bool
     """Whether every swap was enumerated."""
     reason: str | None = None
@@ -152,7 +149,7 @@ def auc_test(first: Sequence[TargetScores], second: Sequence[TargetScores], *, s
     ci: tuple[float, float] | None = None
     reason: str | None = "the two merge different sharers: their games have no draws in common"
     if all(same_game(*pair) for pair in games):
-        estimate = mean_auc_difference(*zip(*games, strict=True), n=Intervals().draws, seed=seed)
+        estimate = two_way(list(zip(*games, strict=True)), n=Intervals().draws, seed=seed)
         ci, reason = estimate.ci, estimate.reason
     return Test(
         metric="auc",

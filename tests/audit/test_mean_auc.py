@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prime_audit.audit.auc import Undefined, auc
+from prime_audit.audit.intervals import auc_difference
 from prime_audit.audit.mean_auc import (
     TargetScores,
     _draw_batch,
     _matrices,
-    mean_auc_difference,
     target_auc,
     two_way,
 )
@@ -126,23 +126,23 @@ def test_difference_on_the_same_draws() -> None:
     rng = np.random.default_rng(4)
     base = paper_panels(rng, targets=5, sharers=10, spread=2.0)
     shifted = [TargetScores(p.target, p.scores + 0.5 * p.members, p.sharers, p.members) for p in base]
-    gain = mean_auc_difference(shifted, base, n=200, seed=0)
+    gain = two_way([shifted, base], n=200, seed=0)
     alone, before = two_way([shifted], n=200, seed=0), two_way([base], n=200, seed=0)
     assert gain.value == pytest.approx(alone.value - before.value)
     assert gain.ci is not None
     assert alone.ci is not None
     assert gain.ci[1] - gain.ci[0] < alone.ci[1] - alone.ci[0]
-    same = mean_auc_difference(base, base, n=50, seed=0)
+    same = two_way([base, base], n=50, seed=0)
     assert (same.value, same.ci) == (0.0, (0.0, 0.0))
 
 
 def test_difference_refuses_another_game() -> None:
     one = paper_panels(np.random.default_rng(0), targets=2)
-    with pytest.raises(ValueError, match="2 panels against 1"):
-        mean_auc_difference(one, one[:1], seed=0)
+    with pytest.raises(ValueError, match="shorter"):
+        auc_difference(one, one[:1], seed=0)
     other = [TargetScores(p.target, p.scores, p.sharers, ~p.members) for p in one]
     with pytest.raises(ValueError, match="of different games"):
-        mean_auc_difference(one, other, seed=0)
+        auc_difference(one, other, seed=0)
 
 
 def test_targets_without_both_sides_do_not_count() -> None:

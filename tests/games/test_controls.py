@@ -12,7 +12,7 @@ from prime_audit.audit.signals import Signals
 from prime_audit.community.store import Store
 from prime_audit.engine.mixture import Spent
 from prime_audit.games.exam import controls
-from prime_audit.games.exam.controls import CONTROLS, bag_of_words, bag_of_words_between, both_sides
+from prime_audit.games.exam.controls import CONTROLS, bag_of_words, both_sides
 
 WORDS = ["rain", "sun", "snow", "wind", "fog", "hail", "storm", "mist"]
 
@@ -67,7 +67,7 @@ def test_scores_that_are_kept_are_the_scores(
     owners = [f"u{n % 4}" for n in range(24)]
 
     def score(store: Store | None, own: Signals = signals, who: list[str] = owners) -> np.ndarray:
-        return bag_of_words_between(own, who, store) if between else bag_of_words(own, store)
+        return bag_of_words(own, store, who if between else None)
 
     def fresh() -> Store:  # remembered within a process by store
         return Store(tmp_path, Spent())

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,10 +21,8 @@ from prime_audit.audit.auc import BoolArray, FloatArray
 from prime_audit.audit.signals import Signals
 from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.store import content_key
+from prime_audit.engine.memo import Keeper
 from prime_audit.lamp.data import words_of
-
-if TYPE_CHECKING:
-    from prime_audit.engine.memo import Keeper
 
 FOLDS = 5
 """Cross-validation folds of the bag-of-words classifier; fewer where a side has fewer items."""
@@ -32,40 +30,25 @@ FOLD_SEED = 0
 """Fixed: the control is the same in every run on the same items."""
 
 
-def bag_of_words(signals: Signals, keeper: Keeper | None = None) -> FloatArray:
-    """Out-of-fold log-odds of membership from the words alone: TF-IDF and logistic regression.
+def bag_of_words(
+    signals: Signals, keeper: Keeper | None = None, owners: Sequence[str] | None = None
+) -> FloatArray:
+    """Out-of-fold log-odds of membership from the words alone, [items]: TF-IDF and logistic regression.
 
     It reads what the attacker's model reads, prompt and gold, but never queries the model. Folds are stratified by
     membership and drawn over items, not sharers: another item of the same sharer may be in training. So where whole
     sharers are members it also measures how well their words identify a sharer. That is intended: it is the shift that
-    an attack could exploit. The vocabulary and its weights come from the training folds only. A ``keeper`` caches the
-    scores between runs.
+    an attack could exploit. The vocabulary and its weights come from the training folds only. All NaN where a side has
+    fewer than two items, or a training fold holds no word. A ``keeper`` caches the scores between runs.
 
-    Returns
-    -------
-    FloatArray
-        [items]; all NaN where a side has fewer than two items, or a training fold holds no word.
+    With ``owners`` of the items, whole owners are left out of training in turn: for games whose members are sharers by
+    coin. There all items of a sharer share one coin, so a fold that splits a sharer would reveal the answer. With few
+    owners the AUC is below ½ where the words carry nothing: leaving an owner out makes the owner's side the rarer one.
+    NaN for owners whose absence leaves a side empty.
     """
-    return _scored(signals, None, keeper)
-
-
-def bag_of_words_between(signals: Signals, owners: Sequence[str], keeper: Keeper | None = None) -> FloatArray:
-    """``bag_of_words`` with whole owners left out of training in turn: for games whose members are sharers by coin.
-
-    There all items of a sharer share one coin, so a fold that splits a sharer would reveal the answer. With few owners
-    the AUC is below ½ where the words carry nothing: leaving an owner out makes the owner's side the rarer one.
-
-    Returns
-    -------
-    FloatArray
-        [items]; NaN for owners whose absence leaves a side empty.
-    """
-    return _scored(signals, tuple(owners), keeper)
-
-
-def _scored(signals: Signals, owners: tuple[str, ...] | None, keeper: Any) -> FloatArray:
     texts = tuple(f"{front}\n{gold}" for front, gold in zip(signals.prompts, signals.texts, strict=True))
-    return _kept(texts, np.asarray(signals.members, dtype=np.bool_).tobytes(), owners, keeper).copy()
+    sides = np.asarray(signals.members, dtype=np.bool_).tobytes()
+    return _kept(texts, sides, None if owners is None else tuple(owners), keeper).copy()  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1024)  # targets that merge the same sharers, and methods, play on the same items
@@ -163,19 +146,8 @@ def both_sides(texts: Sequence[str], members: ArrayLike) -> tuple[BoolArray, Boo
     """Find near-duplicates across the sides of a game: same words in the same order, case and punctuation aside.
 
     Give the whole item, prompt and gold: golds that are labels repeat without being duplicates. Such items pull
-    every AUC towards ½; they are reported, not removed.
-
-    Parameters
-    ----------
-    texts
-        Of each item, [items]. Texts without a word count as equal to each other.
-    members
-        Whether the item is a member, [items].
-
-    Returns
-    -------
-    tuple
-        Members whose text is also a non-member's, and non-members whose text is also a member's, each [items].
+    every AUC towards ½; they are reported, not removed. Returns the members [items] whose text is also a non-member's,
+    and the non-members [items] whose text is also a member's. Texts without a word count as equal to each other.
     """
     inside = np.asarray(members, dtype=np.bool_)
     words = [words_of(text) for text in texts]

@@ -93,7 +93,8 @@ class Examiner:
             if ids
         }
         for one in passes:  # of games whose items could not be gathered
-            readers.setdefault(one.pool, Reader(community, NO_ITEMS, self.attacks))
+            if one.pool not in readers:
+                readers[one.pool] = Reader(community, NO_ITEMS, self.attacks)
         pools = {name: reader.pool for name, reader in readers.items()}
         bases = [_base(name, reader) for name, reader in readers.items()]
         return Exam(community.task.name, community.seed, pools, similarity, [*bases, *passes])

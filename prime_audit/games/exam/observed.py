@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +11,7 @@ from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT, Rows, Signals, mean_nll
-
-if TYPE_CHECKING:
-    from prime_audit.engine.mixture import Observation
+from prime_audit.engine.mixture import Observation
 
 FIELDS = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "population")
 """Fields of ``Observed``."""
@@ -112,11 +109,7 @@ def signals_of(
 
     A module that contains an item's owner is an IN model for it, any other an OUT model, the base included (a community
     LiRA); one that was not queried with the item is neither. Membership in the audited model decides nothing here.
-
-    Raises
-    ------
-    ValueError
-        Where the model or the base was not queried with a row: no score means "not asked".
+    ValueError where the model or the base was not queried with a row: no score means "not asked".
     """
     rows = dealt.rows
     if not all(len(seen.logprobs[r]) for seen in (own, base) for r in rows):

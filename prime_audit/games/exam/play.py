@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from prime_audit.audit.design import Dealt
 from prime_audit.audit.judge import PERMUTATIONS, Scored, judge
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals, settle
+from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS
@@ -29,16 +29,12 @@ from prime_audit.plugins.calling import dealt_of, scores_of
 from prime_audit.record import FAILED, Intervals
 from prime_audit.seeds import seed_of
 
-if TYPE_CHECKING:
-    from prime_audit.engine.memo import Keeper
-
 
 @dataclass(frozen=True)
 class Effort:
     """How many resamples and permutations a game's figures get."""
 
     draws: int = Intervals().draws
-    """Bootstrap resamples."""
     permutations: int = PERMUTATIONS
 
 
@@ -75,20 +71,16 @@ def rounds(
                     yield players[one.pool].play(game, one, effort, seed)
 
 
+@dataclass(frozen=True, eq=False)
 class Player:
     """Plays games with attacks on what models said of one pool."""
 
-    def __init__(
-        self,
-        pool: Pool,
-        attacks: Sequence[Attack],
-        similarity: Mapping[str, Mapping[str, float]],
-        base: Observed | None,
-        controls: Sequence[str] = tuple(CONTROLS),
-        keeper: Keeper | None = None,
-    ) -> None:
-        self.pool, self.attacks, self.similarity, self.base = pool, attacks, similarity, base
-        self.controls, self.keeper = controls, keeper
+    pool: Pool
+    attacks: Sequence[Attack]
+    similarity: Mapping[str, Mapping[str, float]]
+    base: Observed | None
+    controls: Sequence[str] = tuple(CONTROLS)
+    keeper: Keeper | None = None
 
     def play(self, game: Game, one: Pass, effort: Effort, seed: int) -> Played:
         """Play one game on one method's models with every attack."""
@@ -106,7 +98,8 @@ class Player:
         scored, silent, failed = [], dict[str, str](), dict[str, PartError]()
         for attack in self.attacks:
             try:
-                _require_people(attack, game)
+                if attack.people and not game.design.of_people:
+                    raise Undefined("scores people, and here each person has items on both sides")
                 scored.append(self._score(game, attack, able, signals, plain))
             except Undefined as why:
                 silent[attack.name] = str(why)
@@ -164,37 +157,28 @@ class Player:
             raise Undefined(
                 f"the score is undefined for all {items} items, or for all under the unmerged base"
             )
-        found = {name: self._control(game, name, known, plain) for name in self.controls}
-        settled = {d.target: settle(base[d.target])[0] for d in known}
-        controls = {name: scores for name, scores in found.items() if not isinstance(scores, str)}
+        controls, none = {"base": {d.target: settle(base[d.target])[0] for d in known}}, dict[str, str]()
+        for name in self.controls:
+            try:
+                controls[name] = {
+                    d.target: self._control(game, name, d, plain[d.target]) for d in known if d.playable
+                }
+            except Undefined as why:
+                none[name] = f"the control says nothing of a target: {why}"  # in published records
         return Scored(
             attack=attack.name,
             scores={d.target: settle(raw[d.target])[0] for d in known},
             undefined=sum(int(np.isnan(r).sum()) for r in raw.values()),
-            controls={"base": settled, **controls},
-            silent={name: why for name, why in found.items() if isinstance(why, str)},
+            controls=controls,
+            silent=none,
             undefined_base=sum(int(np.isnan(r).sum()) for r in base.values()),
             items=items,
         )
 
-    def _control(
-        self, game: Game, name: str, dealt: Sequence[Dealt], plain: Mapping[str, Signals]
-    ) -> dict[str, FloatArray] | str:
-        """Score one control for every target with two sides; where it is undefined for one, the reason instead."""
-        try:
-            return {d.target: self._control_of(game, name, d, plain[d.target]) for d in dealt if d.playable}
-        except Undefined as why:
-            return f"the control says nothing of a target: {why}"  # in published records
-
-    def _control_of(self, game: Game, name: str, dealt: Dealt, signals: Signals) -> FloatArray:
+    def _control(self, game: Game, name: str, dealt: Dealt, signals: Signals) -> FloatArray:
         if name == "bag_of_words":
             words = queries_of(game).words(game.design.whole, dealt, signals, self.pool, self.keeper)
             return settle(words)[0]
         if name == "similarity_only" and set(dealt.owners) == {dealt.target}:
             raise Undefined("all items are the target's own, equally similar to her")  # in published records
         return settle(CONTROLS[name](signals))[0]
-
-
-def _require_people(attack: Attack, game: Game) -> None:
-    if attack.people and not game.design.of_people:
-        raise Undefined("scores people, and here each person has items on both sides")

@@ -22,7 +22,7 @@ from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.community.sharers import singles
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe
 from prime_audit.errors import PartError, UserError
-from prime_audit.games.exam.controls import bag_of_words, bag_of_words_between
+from prime_audit.games.exam.controls import bag_of_words
 from prime_audit.games.exam.observed import BEHIND, FIELDS, Observed, Shadow
 from prime_audit.games.exam.stored import Pass
 from prime_audit.lamp.prompts import Example, history_examples
@@ -126,7 +126,7 @@ class Queries:
     @classmethod
     def words(cls, whole: bool, dealt: Dealt, signals: Signals, pool: Pool, keeper: Any) -> FloatArray:
         """Score the items dealt by their words alone; ``whole`` sharers are held apart, for one coin is all theirs."""
-        return bag_of_words_between(signals, dealt.owners, keeper) if whole else bag_of_words(signals, keeper)
+        return bag_of_words(signals, keeper, dealt.owners if whole else None)
 
     # -- for subclasses --------------------------------------------------------------------------------------
 
@@ -254,7 +254,12 @@ class Reader:
 def sharers_items(community: Community) -> Pool:
     """Gather a task's items: the sharers' last trained examples, their held-out items, and known non-members."""
     rows: dict[str, tuple[str, str, str, list[str], bool, bool, bool]] = {}
-    trainers = _trainers(community)
+    trainers: dict[
+        str, set[str]
+    ] = {}  # words of an item → the sharers whose adapters were trained on such an item
+    for sharer in community.sharers:
+        for item in sharer.shown.history:
+            trainers.setdefault(item.words, set()).add(sharer.user.id)
     able = searchable(community.data)  # official LaMP-1 has no golds in its histories: nothing to play on
     for sharer in community.sharers if able else ():
         owner, trained = sharer.user.id, set(sharer.trained)
@@ -292,15 +297,6 @@ def sharers_items(community: Community) -> Pool:
             task=community.task.name,
         ),
     )
-
-
-def _trainers(community: Community) -> dict[str, set[str]]:
-    """Words of an item → the sharers whose adapters were trained on an item with these words."""
-    found: dict[str, set[str]] = {}
-    for sharer in community.sharers:
-        for item in sharer.shown.history:
-            found.setdefault(item.words, set()).add(sharer.user.id)
-    return found
 
 
 def population(community: Community) -> list[tuple[User, Example]]:

@@ -46,19 +46,10 @@ def simulated(
 ) -> Trial:
     """Simulate one audit: each target merges the MERGED most similar sharers, trained on half of their items.
 
-    Parameters
-    ----------
-    game
-        Deals the items; targets that it does not apply to are left out.
-    rng
-        Decides everything.
-    strength
-        Standard deviations by which a member's score is raised.
-    shift
-        The same for items of merged sharers under every model, the base too: selection, no leak.
-    everything
-        Whether there are also items of the targets' own, half of them held out, and a coin for each of a target's
-        candidates: all that an installed game may need.
+    Targets that ``game`` does not apply to are left out. ``strength``: standard deviations by which a member's score is
+    raised; ``shift``: the same for items of merged sharers under every model, the base too (selection, no leak).
+    ``everything``: also simulate items of the targets' own, half of them held out, and a coin for each of a target's
+    candidates, which is all that an installed game may need.
     """
     owner = _owners(everything)
     people = int(owner[-1]) + 1

@@ -209,10 +209,7 @@ def _pass_json(one: Pass, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def read_exam(folder: Path, task: str) -> Exam:
     """Read a task's signals of a run, checking every hash.
 
-    Raises
-    ------
-    UserError
-        Where there are none, or a file is missing, broken or not the one that was written.
+    UserError where there are none, or a file is missing, broken or not the one that was written.
     """
     if task not in TASKS:  # it becomes part of a path, and a record may say anything
         raise unknown("task of stored signals", str(task), TASKS)

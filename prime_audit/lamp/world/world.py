@@ -37,7 +37,6 @@ class Sizes:
     """Size of a world; the defaults suit a laptop."""
 
     users: int = 48
-    """All users."""
     adapt: int = 12
     """Users whose questions adapt the base model."""
     targets: int = 14

@@ -45,7 +45,6 @@ class Reply(TypedDict, total=False):
     fault: str
     """Any other error, in one line."""
     trace: str
-    """Its traceback."""
 
 
 def _answered(work: Callable[Concatenate[Actor, P], Any]) -> Callable[Concatenate[Actor, P], Reply]:
@@ -128,10 +127,6 @@ class Actor:
         from prime_audit.runs.worker import Worker
 
         ledger = Ledger(quiet=True, tally=self.tally)
-        self.tally.say = _silent  # the driver prints messages
+        self.tally.say = lambda _: None  # the driver prints messages
         store = Store(Path(self._order.cache), Spent(), tally=self.tally)
         return Worker.of(self._plan, self._order.datasets, store, ledger)
-
-
-def _silent(_: str) -> None:
-    pass

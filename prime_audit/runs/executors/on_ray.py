@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset
@@ -27,10 +27,8 @@ from prime_audit.runs.executors import Where
 from prime_audit.runs.executors.order import Likeness, Order, identity, marked, order_of
 from prime_audit.runs.executors.pool import RayPool
 from prime_audit.runs.executors.schedule import Job, Outcome, carry_out
-
-if TYPE_CHECKING:
-    from prime_audit.runs.findings import Findings
-    from prime_audit.runs.ledger import Ledger
+from prime_audit.runs.findings import Findings
+from prime_audit.runs.ledger import Ledger
 
 COMMUNITY, RECORD = "community", "record"
 REACH = 15.0
@@ -47,11 +45,8 @@ def perform_on_ray(
 ) -> tuple[Record, Findings]:
     """Run every task of a plan on a cluster and return the results, as ``run.perform`` does.
 
-    Raises
-    ------
-    UserError
-        Without Ray, without a cluster, without a cache that all its nodes share, or where workers differ. Also where
-        a task's community or the record itself failed, and as the run itself would.
+    UserError without Ray, without a cluster, without a cache that all its nodes share, or where workers differ. Also
+    where a task's community or the record itself failed, and as the run itself would.
     """
     if cache is None:
         raise UserError(

@@ -40,7 +40,6 @@ class Order:
     datasets: Mapping[str, Dataset]
     """Task → its data, as the driver has read them."""
     command: str
-    """Of the record."""
     cache: str
     """A folder that every node can read."""
     token: tuple[str, str]

@@ -99,7 +99,7 @@ class RayPool:
             answers = [a for name in self._ended() if (a := self._take(name)) is not None]
             if answers or set(self.free()) - before:
                 return answers
-            if not self._ready() and time.monotonic() - since > START:
+            if not self.places() and time.monotonic() - since > START:
                 raise UserError(
                     f"no worker was ready within {START:.0f} s: other jobs use the cluster's "
                     f"{self._kind}s, or its nodes are gone; free or start some, then rerun the "
@@ -172,9 +172,6 @@ class RayPool:
 
     # -- answers ---------------------------------------------------------------------------------------------
 
-    def _ready(self) -> bool:
-        return bool(self.places())
-
     def _ended(self) -> list[str]:
         """Name the workers with an answer, after a short wait."""
         pending = {hand.pending: name for name, hand in self._hands.items() if hand.pending is not None}
@@ -199,7 +196,11 @@ class RayPool:
                 return None
             return Answer(hand.seat.name, job, fault=why, trace=reply.get("trace"))
         if job is None:
-            self._welcome(name, reply["found"])
+            try:
+                self._alike(hand.seat.name, reply["found"])
+                hand.said, self._strikes[hand.seat.node] = True, 0
+            except UserError as fault:
+                self._refuse(name, str(fault), late=self._began)
             return None
         return Answer(hand.seat.name, job, reply)
 
@@ -211,14 +212,6 @@ class RayPool:
         except RayError as fault:
             return Reply(fault=_died(fault))
         return reply
-
-    def _welcome(self, name: str, said: Mapping[str, str]) -> None:
-        hand = self._hands[name]
-        try:
-            self._alike(hand.seat.name, said)
-            hand.said, self._strikes[hand.seat.node] = True, 0
-        except UserError as fault:
-            self._refuse(name, str(fault), late=self._began)
 
     def _refuse(self, name: str, why: str, *, late: bool) -> None:
         """End the run for an error that the user has to fix; a late worker with an error is left out."""

@@ -39,7 +39,6 @@ class Answer:
     """The node of the worker."""
     job: Job
     found: Any = None
-    """What the worker returned."""
     fault: str | None = None
     """Why there is no result (the worker died or raised), in one line."""
     trace: str | None = None
