@@ -12,7 +12,7 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -375,7 +375,8 @@ def built(
     try:
         return cls(**values, **given)
     except TypeError:
-        lacking = [name for name in names if name not in content]
+        due = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+        lacking = [name for name in names if name in due and name not in content]
         raise ValueError(f"{where}: missing {', '.join(lacking)}") from None
 
 

@@ -118,7 +118,7 @@ class _Matrices:
 
 
 def _matrices(panels: Sequence[TargetScores], position: Mapping[str, int]) -> _Matrices:
-    """Reduce one target's ``mean_auc`` (one a score set) over ``position``, the sharers' places."""
+    """Reduce one target's panels (one a score set) over ``position``, the sharers' places."""
     owner = np.array([position[sharer] for sharer in panels[0].sharers], dtype=np.int64)
     inside = panels[0].members
     rows, row_of, row_items = np.unique(owner[inside], return_inverse=True, return_counts=True)

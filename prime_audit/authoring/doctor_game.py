@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +38,7 @@ def examine_game(game: Game) -> list[Check]:
     """Check one game; where it cannot be dealt at all, that is the last line."""
     said = described(game)
     try:
-        grouped([*(load_game(name) for name in available("game") if name != game.name), game])
+        grouped([*_others(game), game])
         dealt = _dealt(game)
     except UserError as fault:
         return [
@@ -50,6 +52,14 @@ def examine_game(game: Game) -> list[Check]:
         return [*checks, _null(game), _planted(game)]
     except Undefined as why:
         return [*checks, Check("audits", False, str(why), "deal both sides to more targets")]
+
+
+def _others(game: Game) -> Iterator[Game]:
+    """Load the installed games beside this one, but for those that are broken themselves."""
+    for name in available("game"):
+        if name != game.name:
+            with suppress(UserError):
+                yield load_game(name)
 
 
 def _dealt(game: Game) -> list[Dealt]:

@@ -12,7 +12,7 @@ from prime_audit.boards.filed import NOT_DECIDING, Filed, own_parts
 from prime_audit.errors import UserError
 from prime_audit.plan.kinds import value_text
 from prime_audit.plan.options import deciding, named
-from prime_audit.plugins.loading import KINDS, available
+from prime_audit.plugins.loading import KINDS, available, load_game
 from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.settings import load_settings
 
@@ -135,6 +135,11 @@ def _stale(record: Record) -> Fault:
             continue  # a third party's: what is installed here must not decide whether a board is valid
         if told.get("version") != (now := listed.version):
             yield f"{name} has version {told.get('version')}, now it is {now}: a stale run; run it again"
+        elif kind == "game" and told.get("randomised") not in (
+            None,
+            drawn := load_game(plugin).design.randomised,
+        ):
+            yield f"{name} is recorded as randomised={told['randomised']}, but it is {drawn}: not a run's record"
 
 
 def _not_finite(value: Any, where: str) -> Fault:

@@ -183,7 +183,7 @@ def read_cells(path: Path) -> Reported:
 
 def _cell(row: Any, tables: Mapping[str, Table], where: str) -> Cell:
     cell = entry(Cell, row, where, model="")  # its table names it
-    if empty := next((key for key in _TEXTS if not getattr(cell, key)), None):
+    if empty := next((key for key in (*_TEXTS, "variant", "reading") if getattr(cell, key) == ""), None):
         raise UserError(f"{where}: {empty} is empty; fill it in")
     if cell.table not in tables:
         raise UserError(f"{where}: {unknown('table', cell.table, tables)}")

@@ -249,7 +249,9 @@ def _exam(run: Path | None, seed: int) -> Exam:
                         "pass a run with nonmember_items=0"
                     )
                 return exam
-        raise UserError(f"--run {run}: none of its methods merges sharers; pass a run with prime or perpcs")
+        raise UserError(
+            f"--run {run}: none of its methods merges sharers, or their games failed; pass a run with prime or perpcs"
+        )
     from prime_audit.lamp.world.world import write_world
     from prime_audit.runs.compare import compare
 

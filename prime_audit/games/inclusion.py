@@ -51,9 +51,8 @@ class Remade(Queries):
             else {}
         )
         if any(set(p.sharers) - set(included[target]) for target, p in made.items()):
-            return self.blank(
-                spec, why="merges sharers that its coins did not include"
-            )  # in published records
+            why = "merges sharers that its coins did not include"  # in published records
+            return self.blank(spec, why=why)
         complete = {target: made.get(target, Personal(BASE)) for target in coins}
         return self.see(spec, complete, coins)
 

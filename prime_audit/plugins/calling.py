@@ -24,11 +24,11 @@ _FILE = " [--plugin FILE]"
 
 
 @contextmanager
-def _named(kind: str, name: str) -> Iterator[None]:
-    """Raise what a plugin raises as a PartError with its name, except a UserError of ours."""
+def naming(kind: str, name: str, *passes: type[Exception]) -> Iterator[None]:
+    """Raise what a plugin raises as a PartError with its name, except a UserError of ours and what ``passes``."""
     try:
         yield
-    except UserError:
+    except (UserError, *passes):
         raise
     except FAULTS as fault:
         said = f"{kind} {name} failed: {in_a_line(fault)}; see prime-audit doctor {name}{_FILE}"
@@ -41,7 +41,7 @@ def models_of(method: Method, scene: Scene, values: Mapping[str, Any]) -> dict[s
     PartError where the method fails, or returns anything else.
     """
     assert method.personalise is not None
-    with _named("method", method.name):
+    with naming("method", method.name):
         made = method.personalise(scene, **values)
     if not isinstance(made, dict) or not all(isinstance(p, Personal) for p in made.values()):
         raise PartError(
@@ -53,7 +53,7 @@ def models_of(method: Method, scene: Scene, values: Mapping[str, Any]) -> dict[s
 def front_of(method: Method, values: Mapping[str, Any], *, alone: bool) -> Augment:
     """Decide what a method of the prompt puts in front; PartError where it fails."""
     assert method.augment is not None
-    with _named("method", method.name):
+    with naming("method", method.name):
         return method.augment(alone=alone, **values)
 
 
@@ -63,14 +63,14 @@ def scores_of(attack: Attack, signals: Signals) -> FloatArray:
     Scores beyond ±1e300, the infinite ones too, become ±1e300: JSON and averages can hold them. PartError where the
     attack fails, or returns anything but one number an item.
     """
-    with _named("attack", attack.name):
+    with naming("attack", attack.name):
         scores = attack.score(signals.only(attack.needs))
     return np.clip(returned(attack.name, scores, signals.items), -1e300, 1e300)
 
 
 def dealt_of(game: Game, audited: Audited, pool: Pool) -> Dealt:
     """Deal a game to one target's model; PartError where it fails, or gives neither two sides of rows nor a reason."""
-    with _named("game", game.name):
+    with naming("game", game.name):
         dealt = game.deal(audited, pool)
     if not isinstance(dealt, Dealt) or not _sound(dealt, pool):
         raise PartError(

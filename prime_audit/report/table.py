@@ -287,7 +287,7 @@ def terminal(
     for places in _blocks(groups(table), [least for least, _ in needs], width - sum(n + 1 for n, _ in stubs)):
         widths, gap = _fitted([*stubs, *(needs[i] for i in places)], width)
         grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap - 1, 0, 0), pad_edge=False)
-        if table.title:
+        if table.title and not drawn:
             grid.title, grid.title_justify, grid.title_style = Text(plain(table.title)), "left", "bold"
         heads = [("", name) for name in table.stub] + [table.head[i] for i in places]
         align = [False] * len(stubs) + [figures[i] for i in places]

@@ -19,6 +19,7 @@ from prime_audit.faults import Failed, first
 from prime_audit.games.exam.queries import Models, Queries, Reader, Remake, queries_of
 from prime_audit.games.exam.stored import UNMERGED, Exam, Pass
 from prime_audit.plugins import Attack, Game
+from prime_audit.plugins.calling import naming
 
 if TYPE_CHECKING:
     from prime_audit.community.build import Community
@@ -73,14 +74,16 @@ class Examiner:
         readers, passes = dict[str, Reader](), list[Pass]()
         for way, games in grouped(self.games).items():
             found = self.attempt(
-                f"game {games[0].name}",
+                f"game {', '.join(game.name for game in games)}",
                 None,
                 Chunk(None, community),
                 partial(self._queries, way, games, readers),
             )
-            specs = {way.label(spec): spec for spec in reversed(self.methods)}
-            for label in dict.fromkeys(way.label(spec) for spec in self.methods):
-                spec, labels = specs[label], [m.label for m in self.methods if way.label(m) == label]
+            with naming("game", games[0].name):
+                named = [(way.label(spec), spec) for spec in self.methods]
+            for label in dict.fromkeys(label for label, _ in named):
+                own = [spec for name, spec in named if name == label]
+                spec, labels = own[0], [m.label for m in own]
                 blank = Pass(kind=way.name, pool=way.pool, method=label, labels=labels)
                 if isinstance(found, Failed):
                     passes.append(replace(blank, why=found.reason, failed=True))

@@ -25,7 +25,7 @@ from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.plugins import Attack, Game
-from prime_audit.plugins.calling import dealt_of, scores_of
+from prime_audit.plugins.calling import dealt_of, naming, scores_of
 from prime_audit.record import FAILED, Intervals
 from prime_audit.seeds import seed_of
 
@@ -86,13 +86,14 @@ class Player:
         """Play one game on one method's models with every attack."""
         try:
             dealt = [dealt_of(game, one.audited(target), self.pool) for target in one.merged]
+            able = [d for d in dealt if d.reason is None]
+            with naming("game", game.name):
+                shadows = queries_of(game).shadows(one, able, self.pool)
         except PartError as fault:
             failed = {attack.name: fault for attack in self.attacks}
             return replace(self.nothing(game, one, FAILED + one_line(fault)), failed=failed)
-        able = [d for d in dealt if d.reason is None]
         if not able:
             return self.nothing(game, one, "; ".join(dict.fromkeys(d.reason or "" for d in dealt)))
-        shadows = queries_of(game).shadows(one, able, self.pool)
         signals = {d.target: self.signals(one, d, shadows, base=False) for d in able}
         plain = {d.target: self.signals(one, d, shadows, base=True) for d in able}
         scored, silent, failed = [], dict[str, str](), dict[str, PartError]()
@@ -177,7 +178,8 @@ class Player:
 
     def _control(self, game: Game, name: str, dealt: Dealt, signals: Signals) -> FloatArray:
         if name == "bag_of_words":
-            words = queries_of(game).words(game.design.whole, dealt, signals, self.pool, self.keeper)
+            with naming("game", game.name, Undefined):
+                words = queries_of(game).words(game.design.whole, dealt, signals, self.pool, self.keeper)
             return settle(words)[0]
         if name == "similarity_only" and set(dealt.owners) == {dealt.target}:
             raise Undefined("all items are the target's own, equally similar to her")  # in published records

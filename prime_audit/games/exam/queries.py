@@ -157,9 +157,8 @@ class Queries:
         pool = self.reader.pool
         own = list[IntArray]()
         for game in self.games:
-            with suppress(
-                PartError
-            ):  # of this game alone: it fails again where it is played, and is logged there
+            # A game that fails here fails again where it is played, and is logged there.
+            with suppress(PartError):
                 dealt = dealt_of(game, one.audited(target), pool)
                 own += [dealt.rows] if dealt.reason is None else []
         if own and self.shadowed and not pool.sampled:
