@@ -375,7 +375,11 @@ def built(
     try:
         return cls(**values, **given)
     except TypeError:
-        due = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+        due = {
+            f.name
+            for f in fields(typing.cast("Any", cls))
+            if f.default is MISSING and f.default_factory is MISSING
+        }
         lacking = [name for name in names if name in due and name not in content]
         raise ValueError(f"{where}: missing {', '.join(lacking)}") from None
 

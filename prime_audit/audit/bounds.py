@@ -108,4 +108,6 @@ def by_sharer(dealt: Dealt, scores: FloatArray) -> tuple[Dealt, FloatArray]:
     with np.errstate(invalid="ignore"):
         means = np.array([scores[place == n].mean() for n in range(owners.size)])
     means = np.where(np.isnan(means), np.median(scores), means)  # items at both infinities
-    return Dealt(dealt.target, dealt.rows[first], dealt.members[first], owners.tolist()), means
+    return Dealt(
+        target=dealt.target, rows=dealt.rows[first], members=dealt.members[first], owners=owners.tolist()
+    ), means

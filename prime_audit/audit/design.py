@@ -33,7 +33,7 @@ class Design:
         return self.unit == "sharer"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Dealt:
     """One target's game: rows of the pool on two sides."""
 
@@ -63,4 +63,5 @@ class Dealt:
     @classmethod
     def nothing(cls, target: str, reason: str) -> Dealt:
         """Return a game that does not apply, with its reason instead of an AUC of 0.5."""
-        return cls(target, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_), (), reason)
+        rows, members = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+        return cls(target=target, rows=rows, members=members, owners=(), reason=reason)

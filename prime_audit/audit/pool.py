@@ -57,4 +57,4 @@ class Pool:
                 else "no item is a member's: no members"
             )
             return Dealt.nothing(target, side)
-        return Dealt(target, rows, members, [self.owners[r] for r in rows])
+        return Dealt(target=target, rows=rows, members=members, owners=[self.owners[r] for r in rows])

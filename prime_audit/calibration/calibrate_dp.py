@@ -84,7 +84,7 @@ def _regime(
 ) -> Bounds:
     jobs = [owner.job() for owner in owners]
     made = train_adapters(base, jobs, LoraShape(), recipe, seed=seed, tokens=tokens, privacy=privacy)
-    engine = Engine(base, AdapterBank(base))
+    engine = Engine(base=base, bank=AdapterBank(base))
     engine.bank.add(made)
     delta = DELTA if privacy else 0.0
     bounds, aucs = list[Bound](), list[float]()

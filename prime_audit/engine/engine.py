@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -26,13 +26,12 @@ UNITED = 0.25
 """Cost that small sets of adapters may add to each other by sharing a batch, relative to the base's own."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Engine:
     """A base, its bank, and how much fits into a batch."""
 
     base: Base
     bank: AdapterBank
-    _: KW_ONLY
     batch_tokens: int = 16384
     """Padded tokens, answers included, in a batch of generation."""
     sampling: Sampling | None = None

@@ -84,7 +84,7 @@ class _Probe:
         still = Recipe(batch=1, lr=0.0, steps=1)
         self._adapters = train_adapters(base, jobs, lora, still, seed=0, tokens=room)
         self._engine = Engine(
-            base, AdapterBank(base), batch_tokens=1 << 20, read_tokens=self._large * self._tokens
+            base=base, bank=AdapterBank(base), batch_tokens=1 << 20, read_tokens=self._large * self._tokens
         )
         self._engine.bank.add(self._adapters)
 

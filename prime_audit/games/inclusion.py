@@ -108,4 +108,9 @@ def inclusion(audited: Audited, pool: Pool) -> Dealt:
     if not rows.size:
         return Dealt.nothing(audited.target, "no candidates for the target's merge")  # in published records
     owners = [pool.owners[r] for r in rows]
-    return Dealt(audited.target, rows, np.array([own[owner] for owner in owners], dtype=np.bool_), owners)
+    return Dealt(
+        target=audited.target,
+        rows=rows,
+        members=np.array([own[owner] for owner in owners], dtype=np.bool_),
+        owners=owners,
+    )

@@ -26,9 +26,10 @@ _FILE = " [--plugin FILE]"
 @contextmanager
 def naming(kind: str, name: str, *passes: type[Exception]) -> Iterator[None]:
     """Raise what a plugin raises as a PartError with its name, except a UserError of ours and what ``passes``."""
+    ours: tuple[type[Exception], ...] = (UserError, *passes)
     try:
         yield
-    except (UserError, *passes):
+    except ours:
         raise
     except FAULTS as fault:
         said = f"{kind} {name} failed: {in_a_line(fault)}; see prime-audit doctor {name}{_FILE}"

@@ -65,7 +65,7 @@ class Personal:
     """What the record keeps: weights, search trace; plain JSON."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scene:
     """Everything a method may use to personalise the targets of one task."""
 

@@ -32,7 +32,7 @@ _MARK = "|".join(KINDS)
 P = TypeVar("P", bound=Plugin)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Listed:
     """A plugin as found, not yet imported."""
 
@@ -178,7 +178,9 @@ def _from_entry_points(kind: Kind) -> tuple[Listed, ...]:
     for entry in importlib.metadata.entry_points(group=f"prime_audit.{kind}s"):
         origin = entry.dist.name if entry.dist else entry.value
         for module, path in _modules(entry.value):
-            found.append(Listed(kind, module.rpartition(".")[2], module, origin, *_said(path)))
+            found.append(
+                Listed(kind=kind, name=module.rpartition(".")[2], module=module, origin=origin, **_said(path))
+            )
     return tuple(found)
 
 
@@ -209,7 +211,7 @@ def _from_files(kind: Kind, files: Iterable[Path]) -> list[Listed]:
             words = ", ".join(f"@{kind}(...)" for kind in KINDS)
             raise UserError(f"--plugin {path}: marks no function with any of {words}; mark one")
         if kind in marks:
-            found.append(Listed(kind, path.stem, str(path), str(path), *_said(path)))
+            found.append(Listed(kind=kind, name=path.stem, module=str(path), origin=str(path), **_said(path)))
     return found
 
 
@@ -221,16 +223,16 @@ def _require_python(path: Path, text: str) -> None:
         raise UserError(f"--plugin {path}: does not import: {type(fault).__name__}: {fault}") from None
 
 
-def _said(path: Path) -> tuple[str, int | None]:
-    """Read a file's summary and its mark's version, without running it."""
+def _said(path: Path) -> dict[str, Any]:
+    """Read a file's ``summary`` and its mark's ``version``, without running it."""
     try:
         # Python's remarks on its style are for whoever runs it.
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(path.read_text(encoding="utf-8"))
     # The parser raises the last two, of deep nesting.
     except (OSError, SyntaxError, ValueError, MemoryError, RecursionError) as fault:
-        return f"(cannot be read: {type(fault).__name__})", None
-    return first_line(ast.get_docstring(tree)), _version(tree)
+        return {"summary": f"(cannot be read: {type(fault).__name__})", "version": None}
+    return {"summary": first_line(ast.get_docstring(tree)), "version": _version(tree)}
 
 
 def _version(tree: ast.Module) -> int | None:

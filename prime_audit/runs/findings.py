@@ -12,7 +12,7 @@ from prime_audit.games.exam.stored import Exam
 from prime_audit.record import Comparison, Data, Leak, Result
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Findings:
     """What a run has found so far, task by task."""
 

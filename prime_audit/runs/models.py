@@ -45,7 +45,9 @@ class Readers:
             writer = load_base(plan.profiler, targets=(), device=plan.device, dtype=plan.dtype)
             writer.spent = base.spent
             room = plan.settings.get("batch_tokens")
-            self.profiler = Engine(writer, AdapterBank(writer), batch_tokens=room, read_tokens=tokens)
+            self.profiler = Engine(
+                base=writer, bank=AdapterBank(writer), batch_tokens=room, read_tokens=tokens
+            )
 
     def fits(self) -> list[Fit]:
         """List what was fitted into memory for them."""

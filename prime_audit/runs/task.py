@@ -103,8 +103,8 @@ class TaskRun:
         seed = seed_of(seed, "decode", str(again)) if again else seed
         sampling = Sampling(get("temperature"), get("top_p"), seed=seed) if get("sampling") else None
         return Engine(
-            self.base,
-            AdapterBank(self.base),
+            base=self.base,
+            bank=AdapterBank(self.base),
             batch_tokens=get("batch_tokens"),
             sampling=sampling,
             keeper=self.store,
@@ -168,7 +168,14 @@ class TaskRun:
         """Make a core's models; ``game`` names the queries (``Queries.name``) that they are remade for."""
         part = self._of(core)[0].core
         stage = partial(self.ledger.stage, self.task.name, core, engine=self.engine)
-        scene = Scene(self.task, self.engine, community, self.plan.settings, self.plan.seed, stage)
+        scene = Scene(
+            task=self.task,
+            engine=self.engine,
+            community=community,
+            settings=self.plan.settings,
+            seed=self.plan.seed,
+            stage=stage,
+        )
         made = models_of(part.plugin, scene, part.values(self.plan.settings, self.task.name))
         require_sound(core, made, community)
         kept = {u.id for u in community.targets}

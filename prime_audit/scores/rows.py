@@ -22,7 +22,7 @@ _LARGEST_CELL = 1 << 20
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One scored item."""
 

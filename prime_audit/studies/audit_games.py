@@ -56,7 +56,11 @@ def _subplot(found: Found, model: str, task: str) -> figures.Subplot:
             base = usual.figure_of(found, model, v, task, BASE, game)
             if auc.value is not None:
                 label = f"{game}: {v.key}"
-                marks.append(figures.Mark(label, game, None, auc.value, auc.ci, base.value))
+                marks.append(
+                    figures.Mark(
+                        label=label, group=game, x=None, value=auc.value, bar=auc.ci, base=base.value
+                    )
+                )
     name = usual.heading(found, task, model)
     return figures.Subplot(name, "membership AUC", tuple(marks), {"chance": 0.5})
 

@@ -39,7 +39,7 @@ Place = tuple[float, float, float, float]
 """Left, bottom, width and height, as parts of a figure's."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mark:
     """One figure to draw."""
 

@@ -136,7 +136,9 @@ def _subplot(own: _Answered) -> figures.Subplot:
     for v in own.variants:
         like = own.like(v, metric)
         assert like.value is not None
-        marks.append(figures.Mark(v.key, v.method.partition(":")[0], None, like.value, like.ci))
+        marks.append(
+            figures.Mark(label=v.key, group=v.method.partition(":")[0], x=None, value=like.value, bar=like.ci)
+        )
     name = usual.heading(own.found, own.task.name, own.model)
     return figures.Subplot(name, f"{usual.SHORT.get(metric, metric)} with Top sim.", tuple(marks))
 

@@ -172,4 +172,6 @@ def subplot(found: Found, model: str, task: str, metric: str) -> figures.Subplot
 def _mark(variant: Variant, cell: Cell) -> figures.Mark:
     assert cell.value is not None, f"{variant.key} has no figure"
     around = None if cell.error is None else (cell.value - cell.error, cell.value + cell.error)
-    return figures.Mark(variant.key, variant.group, variant.x, cell.value, cell.ci or around)
+    return figures.Mark(
+        label=variant.key, group=variant.group, x=variant.x, value=cell.value, bar=cell.ci or around
+    )

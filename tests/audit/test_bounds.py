@@ -21,7 +21,7 @@ ITEMS = Design(unit="item-within-sharer", randomised=True)
 
 def dealt(target: str, members: np.ndarray, owners: list[str] | None = None) -> Dealt:
     names = owners or [f"s{i}" for i in range(members.size)]
-    return Dealt(target, np.arange(members.size), members.astype(bool), names)
+    return Dealt(target=target, rows=np.arange(members.size), members=members.astype(bool), owners=names)
 
 
 def test_the_extremes_are_guessed_and_the_rest_abstained_from() -> None:
@@ -97,7 +97,12 @@ def test_items_of_their_owners_own_go_through_the_split_bound() -> None:
 
 def test_a_sharers_items_are_averaged() -> None:
     owners = ["b", "a", "b", "a", "c"]
-    game = Dealt("t", np.array([10, 11, 12, 13, 14]), np.array([True, False, True, False, True]), owners)
+    game = Dealt(
+        target="t",
+        rows=np.array([10, 11, 12, 13, 14]),
+        members=np.array([True, False, True, False, True]),
+        owners=owners,
+    )
     whole, scores = by_sharer(game, np.array([1.0, 2.0, 3.0, 6.0, -np.inf]))
     assert list(whole.owners) == ["a", "b", "c"]
     assert whole.members.tolist() == [False, True, True]

@@ -77,7 +77,9 @@ def search(engine: Engine, history: dict[str, list[Example]], budget: int) -> di
         last_examples=lambda user: history[user.id],
     )
     settings = load_settings("laptop", [f"max_new={NEW}"])
-    scene = Scene(TASKS[TASK], engine, community, settings, 0, stage)
+    scene = Scene(
+        task=TASKS[TASK], engine=engine, community=community, settings=settings, seed=0, stage=stage
+    )
     words = {"alpha": 0.0, "optimizer": "cma", "granularity": "module", "merge": "delta", "select": "best"}
     words |= {"trim": "none", "density": 0.0}
     return personalise(scene, budget=budget, k=K, share=1.0, **words)  # type: ignore[arg-type]

@@ -117,7 +117,7 @@ class Room:
 
     def engine(self, adapters: dict[str, Adapter] | None = None) -> Engine:
         """Return a fresh engine with these adapters in its bank."""
-        engine = Engine(self.base, AdapterBank(self.base), batch_tokens=self.tokens[0])
+        engine = Engine(base=self.base, bank=AdapterBank(self.base), batch_tokens=self.tokens[0])
         engine.bank.add(adapters or {})
         return engine
 

@@ -53,7 +53,7 @@ def adapted(base: Base) -> Engine:
         )
         for name in NAMES
     }
-    engine = Engine(base, AdapterBank(base))
+    engine = Engine(base=base, bank=AdapterBank(base))
     engine.bank.add(adapters)
     return engine
 

@@ -135,7 +135,7 @@ def bench(device: str, model_folder: Callable[[str], Path]) -> Callable[..., Ben
             )
             for name in NAMES
         }
-        engine = Engine(base, AdapterBank(base))
+        engine = Engine(base=base, bank=AdapterBank(base))
         engine.bank.add(adapters)
         return Bench(engine, Plain(folder, device, adapters))
 

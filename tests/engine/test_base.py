@@ -87,7 +87,7 @@ def test_models_without_linear_attention_are_refused(model_folder):
 
 def test_a_model_that_only_generates_needs_no_such_layers(model_folder):
     base = load_base(str(model_folder("gpt2")), targets=(), device="cpu", dtype="float32")
-    answers = Engine(base, AdapterBank(base)).generate([Request("the council"), Request("Tag:")], 5)
+    answers = Engine(base=base, bank=AdapterBank(base)).generate([Request("the council"), Request("Tag:")], 5)
     assert len(answers) == 2
 
 

@@ -128,7 +128,7 @@ def test_every_end_that_the_model_names_stops_an_answer(bench, pairs, tmp_path, 
     model.generation_config.eos_token_id = stops
     model.generation_config.save_pretrained(folder)
     base = load_base(str(folder), targets=["q_proj"], device=b.plain.device, dtype="float32")
-    engine = Engine(base, b.engine.bank)
+    engine = Engine(base=base, bank=b.engine.bank)
     as_ids(engine, monkeypatch)
     assert set(base.stops) == set(stops)
     assert engine.generate([Request(p) for p in prompts], NEW) == huggingface(b.plain, model, prompts, stops)
@@ -140,8 +140,8 @@ def test_sampling_belongs_to_the_request_not_to_the_batch(bench, pairs):
 
     def draw(seed, tokens=4096, asked=requests):
         engine = Engine(
-            b.engine.base,
-            b.engine.bank,
+            base=b.engine.base,
+            bank=b.engine.bank,
             batch_tokens=tokens,
             sampling=Sampling(temperature=1.0, top_p=0.95, seed=seed),
         )

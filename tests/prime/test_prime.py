@@ -95,7 +95,14 @@ def scene(
         assert sum(done) == total, name  # what a bar promises is what it counts
 
     settings = load_settings("laptop")
-    return Scene(task, Answering(task, sampling=sampling), community, settings, seed, stage)  # type: ignore[arg-type]
+    return Scene(
+        task=task,
+        engine=Answering(task, sampling=sampling),
+        community=community,
+        settings=settings,
+        seed=seed,
+        stage=stage,
+    )  # type: ignore[arg-type]
 
 
 def prime(where: Scene, **changed: Any) -> dict[str, Personal]:

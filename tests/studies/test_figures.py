@@ -40,7 +40,10 @@ def test_equal_figures_give_equal_bytes() -> None:
 
 @pytest.mark.parametrize("make", [dots, lines])
 def test_names_are_text(make: object) -> None:
-    marks = (Mark(NAME, NAME, 0.0, 0.5), Mark("_b", "_b", 1.0, 0.25, (0.1, 0.4)))
+    marks = (
+        Mark(label=NAME, group=NAME, x=0.0, value=0.5),
+        Mark(label="_b", group="_b", x=1.0, value=0.25, bar=(0.1, 0.4)),
+    )
     drawn = make([Subplot(NAME, NAME, marks, {NAME: 0.3}, NAME)], 1)  # type: ignore[operator]
     root = ET.fromstring(drawn["svg"])
     texts = ["".join(e.itertext()).strip() for e in root.iter() if e.tag.endswith("text")]
@@ -51,7 +54,10 @@ def test_names_are_text(make: object) -> None:
 
 
 def test_every_mark_and_interval_is_drawn() -> None:
-    marks = tuple(Mark(f"row {i}", "g", float(i), i / 10, (i / 10 - 0.05, i / 10 + 0.05)) for i in range(5))
+    marks = tuple(
+        Mark(label=f"row {i}", group="g", x=float(i), value=i / 10, bar=(i / 10 - 0.05, i / 10 + 0.05))
+        for i in range(5)
+    )
     svg = dots([Subplot("a", "Acc", marks)], 1)["svg"].decode()
     assert all(f"row {i}" in svg for i in range(5))
     assert svg.count("stroke-opacity: 0.45") == 5
