@@ -16,7 +16,10 @@ NAME = "<script>alert(1)</script> $x_1$ & 50 %"
 DRAW = """
 import hashlib
 from prime_audit.studies.figures import Mark, Subplot, dots, lines
-marks = tuple(Mark(f"m{i}", f"g, {i % 2}", float(i // 2), i / 7, (i / 7 - 0.1, i / 7 + 0.1), 0.4) for i in range(6))
+marks = tuple(
+    Mark(label=f"m{i}", group=f"g, {i % 2}", x=float(i // 2), value=i / 7, bar=(i / 7 - 0.1, i / 7 + 0.1), base=0.4)
+    for i in range(6)
+)
 panels = [Subplot(f"p{i}", "Acc", marks, {"plain": 0.3}, "k") for i in range(4)]
 for drawn in (dots(panels, 2, second="base"), lines(panels, 2)):
     print(*(hashlib.sha256(drawn[form]).hexdigest() for form in ("svg", "png")))
