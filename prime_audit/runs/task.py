@@ -28,7 +28,7 @@ from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.tasks import Task
 from prime_audit.plan.plan import REFERENCE, MethodSpec, Plan
 from prime_audit.plugins import Attack, Personal, Scene
-from prime_audit.plugins.calling import models_of, require_sound
+from prime_audit.plugins.calling import models_of, naming, require_sound
 from prime_audit.plugins.loading import load_attack, load_game
 from prime_audit.record import Comparison, Failure, Intervals
 from prime_audit.runs import unaided, utility
@@ -89,8 +89,9 @@ class TaskRun:
         self.attacks: list[Attack] = [load_attack(name, self.plan.plugins) for name in self.plan.attacks]
         self.games = [load_game(name, self.plan.plugins) for name in self.plan.games]
         self.seen = self.data
-        for kind in examine.grouped(self.games):
-            self.seen = kind.hold_back(self.seen, self.plan.settings, self.plan.seed)
+        for way, games in examine.grouped(self.games).items():
+            with naming("game", games[0].name):
+                self.seen = way.hold_back(self.seen, self.plan.settings, self.plan.seed)
         self.community = self._community()
         ids = chunks(self.plan, self.data, self.task.name)
         views = [self.community] if len(ids) == 1 else [self.community.of(own) for own in ids]

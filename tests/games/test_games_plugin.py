@@ -334,6 +334,42 @@ def mixed(
     )
 
 
+def test_signals_are_added_to_a_run_whose_other_games_failed(mixed: Run) -> None:
+    """The model runs again for minkpp; games that failed in the run are no new failures."""
+    files = sorted(mixed.path.parent.glob("*.py"))
+    found = attack(
+        mixed.path, "minkpp", games="heldout", plugins=files, out=mixed.path.parent / "again", quiet=True
+    )
+    assert {(x.game, x.attack) for x in found.record.leaks} == {("heldout", "minkpp")}
+
+
+@pytest.mark.parametrize(
+    ("hook", "arguments"),
+    [("hold_back", "cls, data, settings, seed"), ("label", "cls, spec"), ("nothing", "cls, made")],
+)
+def test_a_hook_that_raises_outside_its_game_ends_the_run_in_one_line(
+    hook: str,
+    arguments: str,
+    tmp_path: Path,
+    small_data: Callable[[str], Path],
+    small: Sequence[str],
+) -> None:
+    file = write(tmp_path, "own", OWN.replace("items(cls, community, data)", f"{hook}({arguments})"))
+    with pytest.raises(UserError, match=r"^game own failed: RuntimeError: these items .*doctor own"):
+        compare(
+            "nearest",
+            tasks="LaMP-4",
+            games="heldout,own",
+            data=str(small_data("LaMP-4")),
+            overrides=small,
+            plugins=[file],
+            out=tmp_path / "run",
+            cache=None,
+            quiet=True,
+        )
+    assert not (tmp_path / "run").exists()
+
+
 def test_in_compare_too_a_game_that_fails_costs_its_own_figures(mixed: Run, played: tuple[Run, Any]) -> None:
     leaks = {x.game: x for x in mixed.record.leaks if x.method == "prime"}
     assert set(leaks) == {"heldout", "mine"}

@@ -111,7 +111,9 @@ class Examiner:
 
     def _asked(self, queries: Queries, blank: Pass, spec: MethodSpec, made: Made) -> Pass:
         """Query one method's models, chunk after chunk; the reason instead where a chunk failed."""
-        if why := queries.nothing([own for own in made if not isinstance(own, Failed)]):
+        with naming("game", queries.games[0].name):
+            why = queries.nothing([own for own in made if not isinstance(own, Failed)])
+        if why:
             failed = first(made)
             return replace(blank, why=failed.reason if failed else why, failed=failed is not None)
         found = [
