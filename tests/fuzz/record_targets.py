@@ -89,7 +89,7 @@ def _pool(data: bytes, folder: Path) -> None:
         content = json.loads(data)
         content.pop("sha256", None)
         data = json.dumps({**content, "sha256": _digest(content)}).encode()
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, AttributeError, TypeError, RecursionError):  # not a pool at all: left unsigned
         pass
     path.write_bytes(data)
     found = read_exam(folder, "LaMP-2")
