@@ -146,7 +146,7 @@ def test_damage_to_any_file_is_found_and_mended(tmp_path: Path, kind: str, damag
         root = tmp_path / name.replace("/", "-")
         shutil.copytree(tmp_path / "whole", root)
         DAMAGE[damage](root / "0a" / KEY / name)
-        mended(root, kind)
+        repaired(root, kind)
 
 
 @pytest.mark.parametrize("kind", ASK)
@@ -165,27 +165,27 @@ def test_what_is_of_another_entry_is_found_and_mended(tmp_path: Path, kind: str)
             continue  # the same content is no damage
         else:
             shutil.copy(theirs, mine)
-        mended(root, kind)
+        repaired(root, kind)
 
 
 @pytest.mark.parametrize("kind", ASK)
 def test_a_file_too_many_or_another_kind_is_found_and_mended(tmp_path: Path, kind: str) -> None:
     ASK[kind](Store(tmp_path, Spent()), KEY, 1)
     (tmp_path / "0a" / KEY / "more").mkdir()
-    mended(tmp_path, kind)
+    repaired(tmp_path, kind)
     other = next(k for k in ASK if k != kind)
     shutil.rmtree(tmp_path)
     ASK[other](Store(tmp_path, Spent()), KEY, 1)
-    mended(tmp_path, kind)
+    repaired(tmp_path, kind)
 
 
 def test_an_entry_of_an_older_version_is_set_aside(tmp_path: Path) -> None:
     ASK["texts"](Store(tmp_path, Spent()), KEY, 1)
     (tmp_path / "0a" / KEY / "manifest.json").unlink()
-    assert "manifest.json is missing, or an older prime-audit wrote the entry" in mended(tmp_path, "texts")
+    assert "manifest.json is missing, or an older prime-audit wrote the entry" in repaired(tmp_path, "texts")
 
 
-def mended(root: Path, kind: str) -> str:
+def repaired(root: Path, kind: str) -> str:
     """Check that the entry is found damaged, moved whole, made again, and then read; return the line that says so."""
     place = root / "0a" / KEY
     with pytest.raises(DamagedError):

@@ -52,7 +52,7 @@ def score(signals):
 
 
 def spoilt(file: Path, text: str, line: str = "") -> Path:
-    """Write a plugin with a line of fault in it; without one it is mended."""
+    """Write a plugin with a line of fault in it; without one it works."""
     file.write_text(text.replace("# here", line or "pass"), encoding="utf-8")
     return file
 
@@ -131,14 +131,14 @@ def test_a_method_that_raises_for_one_target_fails_her_cell_and_a_rerun_does_no_
 
     monkeypatch.setattr(Engine, "_generate", watched)
     monkeypatch.setattr(Engine, "_observe", seen)
-    mended = quick("mine,mine+rag,perpcs", **words)
+    fixed = quick("mine,mine+rag,perpcs", **words)
     assert set(asked) == {targets[1], "pass over 1 models"}
     assert asked.count("pass over 1 models") == 1
     monkeypatch.undo()
-    assert mended.record.failures == ()
-    assert not (mended.path / "failures").exists()
+    assert fixed.record.failures == ()
+    assert not (fixed.path / "failures").exists()
     fresh = quick("mine,mine+rag,perpcs", **words | {"out": tmp_path / "fresh", "cache": None})
-    assert content(mended) == content(fresh)
+    assert content(fixed) == content(fresh)
     # Whole, it is a run like others: another plugin does not overwrite it.
     spoilt(file, METHOD, "weight = 0.5")
     with pytest.raises(UserError, match="holds another run"):
@@ -272,7 +272,7 @@ def test_an_attack_that_raises_leaves_the_others_figures(
     assert f"{number} failed: attack odd failed: KeyError" in shown
     alone = quick("soup", task="LaMP-3", attacks="loss", out=tmp_path / "alone")
     assert [r for r in run.record.results if r.attack != "odd"] == list(alone.record.results)
-    # The same on stored signals; mended, it is scored without the model.
+    # The same on stored signals; fixed, it is scored without the model.
     said = say("attack", run.path, "--attacks", "loss,odd,loss", "--plugin", file)
     assert said.code == 3
     assert "note: --attacks: loss is named twice; it runs once\n" in said.err
