@@ -14,14 +14,16 @@ One relabelling applies to all targets at once. Sharers serve several targets, a
 for several. A common relabelling preserves that dependence; one per target would not, and would reject too often. It
 is common to the targets that list the same units, and to all targets where every sharer has one membership
 throughout.
+
+Memory is bounded whatever the number of items: a permutation is used for all tables at once, and relabellings are drawn
+in steps. The steps change no figure: sums of midranks and counts are exact, so their order does not matter.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -32,7 +34,11 @@ from prime_audit.audit.mean_auc import TargetScores, playable, same_game
 
 Unit = Literal["item-within-sharer", "sharer", "item"]
 _TIE = 1e-12
-"""Two statistics this close are equal: the same ranks summed in another order."""
+"""Two statistics this close are equal: the same figures summed in another order."""
+_CELLS = 1 << 21
+"""Numbers of a step: relabellings times the size of the pool."""
+_SINGLY = 1000
+"""From this size of a pool, permutations are drawn singly. They are the same ones; which way is faster depends on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +108,9 @@ def permutation_test(
     distinct = _log_relabellings(tables)
     if distinct == 0.0:
         raise Undefined(f"membership cannot be exchanged: no relabelling by {unit} differs from the data")
-    observed = float(_figures(tables, taken, lambda _key, size: np.arange(size)[None, :])[0])
-    drawn = _figures(tables, taken, _shuffles(n, np.random.default_rng(seed)))
+    sets = [tables, taken] if taken else [tables]
+    observed = float(_contrast(np.array([[[_own_auc(table)] for table in each] for each in sets]).mean(axis=1))[0])
+    drawn = _relabelled(sets, n, np.random.default_rng(seed))
     missing = int(np.isnan(drawn).sum())  # no target had both sides: no evidence, so a hit on either side
     high = missing + int((drawn >= observed - _TIE).sum())
     low = missing + int((drawn <= observed + _TIE).sum())
@@ -161,54 +168,80 @@ class _Block:
     """Their positions in the pool, [u]."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Table:
     """One target's game by unit."""
 
-    ranks: FloatArray
-    """Sum of the midranks of the unit's items, [units]."""
-    sizes: FloatArray
-    """Items of the unit, [units]."""
+    weights: FloatArray
+    """Items of the unit, and the sum of their midranks, [units, 2]."""
     blocks: Sequence[_Block]
     """They cover all units."""
 
 
-Shuffle = Callable[[Hashable, int], IntArray]
-"""(key, size of the pool) to permutations of it, [draws, size]."""
+def _own_auc(table: _Table) -> float:
+    """AUC of one target under the data's own memberships."""
+    sums = sum(table.weights[block.units[block.pool[block.places]]].sum(axis=0) for block in table.blocks)
+    return float(_aucs(table, np.asarray(sums)[None, :])[0])
 
 
-def _shuffles(n: int, rng: np.random.Generator) -> Shuffle:
-    """Draw ``n`` permutations for each key, once."""
-    return cache(lambda _key, size: rng.permuted(np.broadcast_to(np.arange(size), (n, size)), axis=1))
+def _relabelled(sets: Sequence[Sequence[_Table]], n: int, rng: np.random.Generator) -> FloatArray:
+    """Mean AUC of the first set, minus that of the second where there is one, in each of ``n`` relabellings, [n].
+
+    NaN where no target has both sides. The sets hold the same games.
+    """
+    uses: dict[Hashable, list[tuple[int, _Table, _Block]]] = {}  # in order of first use, which the generator follows
+    for which, tables in enumerate(sets):
+        for table in tables:
+            for block in table.blocks:
+                uses.setdefault(block.key, []).append((which, table, block))
+    open_tables: dict[_Table, tuple[FloatArray, int]] = {}
+    total, counts = np.zeros((len(sets), n)), np.zeros((len(sets), n))
+    for used in uses.values():
+        sums = [np.zeros((n, 2)) for _ in used]
+        weights = [table.weights[block.units] for _, table, block in used]
+        for draws, order in _permutations(used[0][2].pool.size, n, rng):
+            for (_, _, block), own, weight in zip(used, sums, weights, strict=True):
+                labels = block.pool[order]
+                if block.places.size < block.pool.size:
+                    labels = labels[:, block.places]
+                own[draws] = labels.astype(np.float64) @ weight
+        for (which, table, _), own in zip(used, sums, strict=True):
+            before, done = open_tables.pop(table, (np.zeros((n, 2)), 0))
+            if done + 1 < len(table.blocks):
+                open_tables[table] = before + own, done + 1
+                continue
+            aucs = _aucs(table, before + own)
+            known = np.isfinite(aucs)
+            total[which] += np.where(known, aucs, 0.0)
+            counts[which] += known
+    return _contrast(np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0))
 
 
-def _figures(tables: Sequence[_Table], taken: Sequence[_Table], shuffle: Shuffle) -> FloatArray:
-    """Mean AUC of ``tables``, minus that of ``taken`` where there are any, in each relabelling, [draws]."""
-    own = _mean_auc(tables, shuffle)
-    return own - _mean_auc(taken, shuffle) if taken else own
+def _permutations(size: int, n: int, rng: np.random.Generator) -> Iterator[tuple[slice, IntArray]]:
+    """Draw ``n`` permutations of ``size`` in steps -> which draws, and their orders [draws, size]."""
+    step = max(1, _CELLS // size)
+    for first in range(0, n, step):
+        draws = slice(first, min(n, first + step))
+        count = draws.stop - first
+        if size < _SINGLY:
+            yield draws, rng.permuted(np.broadcast_to(np.arange(size), (count, size)), axis=1)
+        else:
+            yield draws, np.stack([rng.permutation(size) for _ in range(count)])
 
 
-def _mean_auc(tables: Sequence[_Table], shuffle: Shuffle) -> FloatArray:
-    """Mean over targets of the AUC in each relabelling, [draws]; NaN where no target has both sides."""
-    aucs = np.array([_aucs(table, shuffle) for table in tables])
-    known = np.isfinite(aucs)
-    counts = known.sum(axis=0)
-    total = np.where(known, aucs, 0.0).sum(axis=0)
-    means: FloatArray = np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
-    return means
-
-
-def _aucs(table: _Table, shuffle: Shuffle) -> FloatArray:
-    """AUC of one target in each relabelling, [draws]."""
-    parts = [(b, b.pool[shuffle(b.key, b.pool.size)[:, b.places]]) for b in table.blocks]
-    labels = np.empty((parts[0][1].shape[0], table.sizes.size))
-    for block, drawn in parts:
-        labels[:, block.units] = drawn
-    inside = labels @ table.sizes
-    won = labels @ table.ranks - inside * (inside + 1) / 2
-    pairs = inside * (table.sizes.sum() - inside)
+def _aucs(table: _Table, sums: FloatArray) -> FloatArray:
+    """AUC from the members' items and ranks in each relabelling, [draws, 2] -> [draws]; NaN where a side is empty."""
+    inside, ranks = sums.T
+    won = ranks - inside * (inside + 1) / 2
+    pairs = inside * (table.weights[:, 0].sum() - inside)
     aucs: FloatArray = np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
     return aucs
+
+
+def _contrast(figures: FloatArray) -> FloatArray:
+    """[sets, draws] -> [draws]: the one statistic, or the first minus the second."""
+    figure: FloatArray = figures[0] if len(figures) == 1 else figures[0] - figures[1]
+    return figure
 
 
 def _by_item(panels: Sequence[TargetScores], names: Sequence[Sequence[Hashable]]) -> list[_Table]:
@@ -216,12 +249,13 @@ def _by_item(panels: Sequence[TargetScores], names: Sequence[Sequence[Hashable]]
     for panel, ids in zip(panels, names, strict=True):
         blocks = []
         for sharer, own in _own(panel).items():
-            listed = [ids[place] for place in own.tolist()]
-            order = np.array(sorted(range(own.size), key=lambda i, listed=listed: str(listed[i])))  # type: ignore[misc]
+            listed = [str(ids[place]) for place in own.tolist()]
+            order = sorted(range(own.size), key=listed.__getitem__)
             units = own[order]
-            key = (sharer, tuple(str(listed[i]) for i in order.tolist()))
+            key = (sharer, tuple(listed[i] for i in order))
             blocks.append(_Block(key, panel.members[units], units, np.arange(own.size)))
-        tables.append(_Table(midranks(panel.scores), np.ones(panel.scores.size), blocks))
+        weights = np.stack([np.ones(panel.scores.size), midranks(panel.scores)], axis=1)
+        tables.append(_Table(weights, blocks))
     return tables
 
 
@@ -248,8 +282,8 @@ def _by_sharer(panels: Sequence[TargetScores], _names: Sequence[Sequence[Hashabl
             tuple(pool), np.array(flags), np.arange(len(sharers)), np.array([place[s] for s in sharers])
         )
         ranks = midranks(panel.scores)
-        sums = np.array([ranks[own[s]].sum() for s in sharers])
-        tables.append(_Table(sums, np.array([float(own[s].size) for s in sharers]), [block]))
+        weights = np.array([(float(own[s].size), ranks[own[s]].sum()) for s in sharers])
+        tables.append(_Table(weights, [block]))
     return tables
 
 
@@ -266,7 +300,10 @@ def _log_relabellings(tables: Sequence[_Table]) -> float:
             columns.setdefault(block.key, []).append(block.pool)
     total = 0.0
     for pools in columns.values():
-        _, counts = np.unique(np.array(pools), axis=1, return_counts=True)
+        if len(pools) == 1:
+            counts = np.bincount(pools[0])
+        else:
+            _, counts = np.unique(np.array(pools), axis=1, return_counts=True)
         total += math.lgamma(counts.sum() + 1) - sum(math.lgamma(c + 1) for c in counts.tolist())
     return max(0.0, total) if total > 1e-9 else 0.0
 

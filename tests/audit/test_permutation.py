@@ -226,9 +226,9 @@ def test_relabelling_each_target_alone_would_reject_too_often() -> None:
 
 
 def _null_draws(panels: list[TargetScores], seed: int) -> FloatArray:
-    from prime_audit.audit.permutation import _by_sharer, _mean_auc, _shuffles
+    from prime_audit.audit.permutation import _by_sharer, _relabelled
 
-    return _mean_auc(_by_sharer(panels, [[]]), _shuffles(99, np.random.default_rng(seed)))
+    return _relabelled([_by_sharer(panels, [[]])], 99, np.random.default_rng(seed))
 
 
 def test_a_leak_in_half_the_items_variance_is_found_in_either_game() -> None:
