@@ -105,8 +105,9 @@ def by_sharer(dealt: Dealt, scores: FloatArray) -> tuple[Dealt, FloatArray]:
     owners, first, place = np.unique(
         np.asarray(dealt.owners, dtype=np.str_), return_index=True, return_inverse=True
     )
+    together = np.split(scores[np.argsort(place, kind="stable")], np.cumsum(np.bincount(place))[:-1])
     with np.errstate(invalid="ignore"):
-        means = np.array([scores[place == n].mean() for n in range(owners.size)])
+        means = np.array([own.mean() for own in together])
     means = np.where(np.isnan(means), np.median(scores), means)  # items at both infinities
     return Dealt(
         target=dealt.target, rows=dealt.rows[first], members=dealt.members[first], owners=owners.tolist()

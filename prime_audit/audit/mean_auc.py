@@ -12,8 +12,10 @@ only one of the two varies (Owen 2007). It is too narrow where only a handful of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +25,11 @@ from prime_audit.audit.bootstrap import Estimate, percentile_interval
 
 _PATIENCE = 50
 """Batches of draws before giving up on a game whose draws rarely have both sides."""
+_CELLS = 1 << 22
+"""Numbers of a step: draws times sharers or items. Memory is bounded by it; no figure depends on it."""
+_DENSE, _ALWAYS = 16, 1 << 16
+"""A game is reduced to matrices of pairs of sharers where they hold at most so many numbers an item, or in all: they
+are faster then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,44 +98,127 @@ def same_game(one: TargetScores, other: TargetScores) -> bool:
     return same and bool(np.array_equal(one.members, other.members))
 
 
-@dataclass(frozen=True)
-class _Matrices:
-    """One target's game, reduced to what a draw needs."""
+class _Game(Protocol):
+    """One target's game, reduced to what a draw needs.
+
+    With every multiplicity 1 an AUC is ``auc.auc``. Pairs are counted exactly, so the reductions give the same figures.
+    """
 
     rows: IntArray
     """Positions of the member sharers among all sharers, [member sharers]."""
     columns: IntArray
     """Positions of the non-member sharers, [non-member sharers]."""
+
+    def aucs(self, multiplicity: FloatArray) -> FloatArray:
+        """AUC of each score set in each draw, [score sets, draws]; NaN where a side is absent.
+
+        ``multiplicity``: of each sharer in each draw, [draws, sharers].
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class _Matrices:
+    """A game of few sharers: a draw costs a product over pairs of them, however many items they have."""
+
+    rows: IntArray
+    columns: IntArray
     wins: FloatArray
     """Item pairs won by the member, ties as ½, [score sets, member sharers, non-member sharers]."""
     pairs: FloatArray
     """All item pairs, [member sharers, non-member sharers]."""
 
     def aucs(self, multiplicity: FloatArray) -> FloatArray:
-        """AUC of each score set in each draw, [score sets, draws]; NaN where a side is absent.
-
-        With every multiplicity 1 it is ``auc.auc``; from sums by sharer it costs a matrix product a draw.
-        ``multiplicity``: of each sharer in each draw, [draws, sharers].
-        """
         inside, outside = multiplicity[:, self.rows], multiplicity[:, self.columns]
         total = np.einsum("bj,bj->b", inside @ self.pairs, outside)
         won = np.einsum("abj,bj->ab", inside @ self.wins, outside)
-        aucs: FloatArray = np.divide(won, total, out=np.full_like(won, np.nan), where=total > 0)
-        return aucs
+        return _divided(won, total)
 
 
-def _matrices(panels: Sequence[TargetScores], position: Mapping[str, int]) -> _Matrices:
+@dataclass(frozen=True)
+class _Sorted:
+    """A game of many sharers: a draw costs a sum over the items, in the order of their scores."""
+
+    rows: IntArray
+    columns: IntArray
+    inside: IntArray
+    """Owner's position of each member item, [members]."""
+    outside: IntArray
+    """The same of each non-member item, by ascending score in each score set, [score sets, others]."""
+    below: IntArray
+    """Non-members below each member, [score sets, members]."""
+    not_above: IntArray
+    """The same, with those of the same score."""
+
+    def aucs(self, multiplicity: FloatArray) -> FloatArray:
+        step = max(1, _CELLS // (self.inside.size + self.outside.shape[1]))
+        steps = [self._some(multiplicity[at : at + step]) for at in range(0, len(multiplicity), step)]
+        return np.concatenate(steps, axis=1)
+
+    def _some(self, multiplicity: FloatArray) -> FloatArray:
+        by_sharer = np.ascontiguousarray(multiplicity.T)  # draws lie beside each other: one item is one read
+        members = by_sharer[self.inside]
+        won = np.empty((len(self.outside), len(multiplicity)))
+        passed = np.zeros((self.outside.shape[1] + 1, len(multiplicity)))
+        for which, outside in enumerate(self.outside):
+            np.cumsum(by_sharer[outside], axis=0, out=passed[1:])
+            beaten = passed[self.below[which]] + passed[self.not_above[which]]
+            won[which] = np.einsum("ib,ib->b", members, beaten) / 2
+        return _divided(won, members.sum(axis=0) * passed[-1])
+
+
+def _divided(won: FloatArray, total: FloatArray) -> FloatArray:
+    aucs: FloatArray = np.divide(won, total, out=np.full_like(won, np.nan), where=total > 0)
+    return aucs
+
+
+def _reduced(panels: Sequence[TargetScores], position: Mapping[str, int]) -> _Game:
     """Reduce one target's panels (one a score set) over ``position``, the sharers' places."""
     owner = np.array([position[sharer] for sharer in panels[0].sharers], dtype=np.int64)
     inside = panels[0].members
-    rows, row_of, row_items = np.unique(owner[inside], return_inverse=True, return_counts=True)
-    columns, column_items = np.unique(owner[~inside], return_counts=True)
+    rows, columns = np.unique(owner[inside]), np.unique(owner[~inside])
+    if rows.size * columns.size <= max(_ALWAYS, _DENSE * owner.size):
+        return _matrices(panels, owner, rows, columns)
+    return _sorted(panels, owner, rows, columns)
+
+
+def _matrices(
+    panels: Sequence[TargetScores], owner: IntArray, rows: IntArray, columns: IntArray
+) -> _Matrices:
+    inside = panels[0].members
+    row_of, column_of = np.searchsorted(rows, owner[inside]), np.searchsorted(columns, owner[~inside])
+    row_items, column_items = np.bincount(row_of), np.bincount(column_of)
     won = np.zeros((len(panels), rows.size, columns.size))
     for which, panel in enumerate(panels):
-        for place, column in enumerate(columns):
-            beaten = wins(panel.scores[inside], panel.scores[~inside & (owner == column)])
-            won[which, :, place] = np.bincount(row_of, weights=beaten, minlength=rows.size)
+        members, others = panel.scores[inside], panel.scores[~inside]
+        # One pass over all non-members for each row, or over all members for each column: whichever is less.
+        if rows.size < columns.size:
+            for row in range(rows.size):
+                beaten_by = members[row_of == row].size - wins(others, members[row_of == row])
+                won[which, row] = np.bincount(column_of, weights=beaten_by, minlength=columns.size)
+        else:
+            for column in range(columns.size):
+                beaten = wins(members, others[column_of == column])
+                won[which, :, column] = np.bincount(row_of, weights=beaten, minlength=rows.size)
     return _Matrices(rows, columns, won, np.outer(row_items, column_items).astype(np.float64))
+
+
+def _sorted(panels: Sequence[TargetScores], owner: IntArray, rows: IntArray, columns: IntArray) -> _Sorted:
+    inside = panels[0].members
+    sets = [(panel.scores[inside], panel.scores[~inside]) for panel in panels]
+    orders = [np.argsort(others, kind="stable") for _, others in sets]
+    both = [
+        [np.searchsorted(others[order], members, side=side) for (members, others), order in zip(sets, orders, strict=True)]
+        for side in ("left", "right")
+    ]
+    return _Sorted(
+        rows=rows,
+        columns=columns,
+        inside=owner[inside],
+        outside=np.stack([owner[~inside][order] for order in orders]),
+        below=np.stack(both[0]),
+        not_above=np.stack(both[1]),
+    )
 
 
 def two_way(
@@ -148,16 +238,16 @@ def two_way(
         raise ValueError("several panels of one target")
     names = sorted({sharer for panels in games for sharer in panels[0].sharers})
     position = {name: place for place, name in enumerate(names)}
-    matrices = [_matrices(panels, position) for panels in games]
-    per_target = np.array([_contrast(game.aucs(np.ones((1, len(names)))))[0] for game in matrices])
-    inside = len(set().union(*(game.rows.tolist() for game in matrices)))
-    outside = len(set().union(*(game.columns.tolist() for game in matrices)))
+    reduced = [_reduced(panels, position) for panels in games]
+    per_target = np.array([_contrast(game.aucs(np.ones((1, len(names)))))[0] for game in reduced])
+    inside = len(set().union(*(game.rows.tolist() for game in reduced)))
+    outside = len(set().union(*(game.columns.tolist() for game in reduced)))
     ci, reason, redrawn = None, None, 0
     if min(inside, outside) < 2:
         side = "members" if inside < 2 else "non-members"
         reason = f"an interval over sharers needs two on each side, but all {side} belong to one sharer"
     else:
-        draws, redrawn = _draws(matrices, len(names), n, np.random.default_rng(seed))
+        draws, redrawn = _draws(reduced, len(names), n, np.random.default_rng(seed))
         if draws.size == n:
             ci = percentile_interval(draws, level)
         else:
@@ -182,7 +272,7 @@ def _contrast(aucs: FloatArray) -> FloatArray:
 
 
 def _draws(
-    games: Sequence[_Matrices], sharers: int, n: int, rng: np.random.Generator
+    games: Sequence[_Game], sharers: int, n: int, rng: np.random.Generator
 ) -> tuple[FloatArray, int]:
     """``n`` draws of the mean over targets (fewer where ``_PATIENCE`` ends), and the number of redraws."""
     kept = np.empty(0)
@@ -198,19 +288,38 @@ def _draws(
     return kept, redrawn
 
 
-def _draw_batch(games: Sequence[_Matrices], sharers: int, n: int, rng: np.random.Generator) -> FloatArray:
+def _draw_batch(games: Sequence[_Game], sharers: int, n: int, rng: np.random.Generator) -> FloatArray:
     """``n`` draws of the mean over targets; NaN where no target had both sides."""
-    sharer_counts = _multiplicities(sharers, n, rng)
-    target_counts = _multiplicities(len(games), n, rng)
-    total, weight = np.zeros(n), np.zeros(n)
-    for place, game in enumerate(games):
-        figures = _contrast(game.aucs(sharer_counts))
-        defined = np.isfinite(figures)
-        counts = np.where(defined, target_counts[:, place], 0.0)
-        total += counts * np.where(defined, figures, 0.0)
-        weight += counts
-    means: FloatArray = np.divide(total, weight, out=np.full(n, np.nan), where=weight > 0)
-    return means
+    parts = []
+    for sharer_counts, target_counts in _counts(sharers, len(games), n, rng):
+        total, weight = np.zeros(len(sharer_counts)), np.zeros(len(sharer_counts))
+        for place, game in enumerate(games):
+            figures = _contrast(game.aucs(sharer_counts))
+            defined = np.isfinite(figures)
+            counts = np.where(defined, target_counts[:, place], 0.0)
+            total += counts * np.where(defined, figures, 0.0)
+            weight += counts
+        parts.append(np.divide(total, weight, out=np.full(total.size, np.nan), where=weight > 0))
+    return np.concatenate(parts)
+
+
+def _counts(
+    sharers: int, targets: int, n: int, rng: np.random.Generator
+) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Multiplicities of sharers and of targets in ``n`` draws, in steps: [some draws, sharers], [same, targets].
+
+    The sharers' are drawn before the targets', whatever the steps: with several, their stream is run through twice.
+    """
+    step = max(1, _CELLS // max(sharers, targets))
+    sizes = [min(step, n - first) for first in range(0, n, step)]
+    if len(sizes) == 1:
+        yield _multiplicities(sharers, n, rng), _multiplicities(targets, n, rng)
+        return
+    behind = copy.deepcopy(rng)
+    for size in sizes:
+        _multiplicities(sharers, size, rng)
+    for size in sizes:
+        yield _multiplicities(sharers, size, behind), _multiplicities(targets, size, rng)
 
 
 def _multiplicities(units: int, n: int, rng: np.random.Generator) -> FloatArray:

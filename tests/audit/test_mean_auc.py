@@ -14,7 +14,7 @@ from prime_audit.audit.intervals import auc_difference
 from prime_audit.audit.mean_auc import (
     TargetScores,
     _draw_batch,
-    _matrices,
+    _reduced,
     target_auc,
     two_way,
 )
@@ -70,7 +70,7 @@ def test_draws_equal_resampled_items(game: str) -> None:
     rng = np.random.default_rng(1)
     panels = paper_panels(rng, targets=3, k=1) if game == "paper" else heldout_panels(rng, 3)
     names = sorted(set(panels[0].sharers))
-    matrices = [_matrices([panel], {name: i for i, name in enumerate(names)}) for panel in panels]
+    matrices = [_reduced([panel], {name: i for i, name in enumerate(names)}) for panel in panels]
     drawn = _draw_batch(matrices, len(names), 60, np.random.default_rng(5))
     replay = np.random.default_rng(5)
     sharer_counts = replay.multinomial(len(names), np.full(len(names), 1 / len(names)), size=60)
@@ -86,7 +86,7 @@ def test_the_interval_is_the_percentiles_of_valid_draws() -> None:
     panels = paper_panels(np.random.default_rng(2), targets=2, k=1)
     estimate = two_way([panels], n=300, seed=9, level=0.9)
     names = sorted(set(panels[0].sharers))
-    matrices = [_matrices([panel], {name: i for i, name in enumerate(names)}) for panel in panels]
+    matrices = [_reduced([panel], {name: i for i, name in enumerate(names)}) for panel in panels]
     rng = np.random.default_rng(9)
     stream = np.concatenate([_draw_batch(matrices, len(names), 300, rng) for _ in range(3)])
     valid = np.flatnonzero(np.isfinite(stream))[:300]
