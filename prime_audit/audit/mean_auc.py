@@ -104,10 +104,13 @@ class _Game(Protocol):
     With every multiplicity 1 an AUC is ``auc.auc``. Pairs are counted exactly, so the reductions give the same figures.
     """
 
-    rows: IntArray
-    """Positions of the member sharers among all sharers, [member sharers]."""
-    columns: IntArray
-    """Positions of the non-member sharers, [non-member sharers]."""
+    @property
+    def rows(self) -> IntArray:
+        """Positions of the member sharers among all sharers, [member sharers]."""
+
+    @property
+    def columns(self) -> IntArray:
+        """Positions of the non-member sharers, [non-member sharers]."""
 
     def aucs(self, multiplicity: FloatArray) -> FloatArray:
         """AUC of each score set in each draw, [score sets, draws]; NaN where a side is absent.
@@ -207,17 +210,15 @@ def _sorted(panels: Sequence[TargetScores], owner: IntArray, rows: IntArray, col
     inside = panels[0].members
     sets = [(panel.scores[inside], panel.scores[~inside]) for panel in panels]
     orders = [np.argsort(others, kind="stable") for _, others in sets]
-    both = [
-        [np.searchsorted(others[order], members, side=side) for (members, others), order in zip(sets, orders, strict=True)]
-        for side in ("left", "right")
-    ]
+    ascending = [others[order] for (_, others), order in zip(sets, orders, strict=True)]
+    places = [(members, others) for (members, _), others in zip(sets, ascending, strict=True)]
     return _Sorted(
         rows=rows,
         columns=columns,
         inside=owner[inside],
         outside=np.stack([owner[~inside][order] for order in orders]),
-        below=np.stack(both[0]),
-        not_above=np.stack(both[1]),
+        below=np.stack([np.searchsorted(others, members, side="left") for members, others in places]),
+        not_above=np.stack([np.searchsorted(others, members, side="right") for members, others in places]),
     )
 
 
@@ -239,7 +240,7 @@ def two_way(
     names = sorted({sharer for panels in games for sharer in panels[0].sharers})
     position = {name: place for place, name in enumerate(names)}
     reduced = [_reduced(panels, position) for panels in games]
-    per_target = np.array([_contrast(game.aucs(np.ones((1, len(names)))))[0] for game in reduced])
+    per_target = np.array([contrast(game.aucs(np.ones((1, len(names)))))[0] for game in reduced])
     inside = len(set().union(*(game.rows.tolist() for game in reduced)))
     outside = len(set().union(*(game.columns.tolist() for game in reduced)))
     ci, reason, redrawn = None, None, 0
@@ -265,15 +266,13 @@ def two_way(
     )
 
 
-def _contrast(aucs: FloatArray) -> FloatArray:
+def contrast(aucs: FloatArray) -> FloatArray:
     """[score sets, draws] -> [draws]: the one statistic, or the first minus the second."""
     figure: FloatArray = aucs[0] if len(aucs) == 1 else aucs[0] - aucs[1]
     return figure
 
 
-def _draws(
-    games: Sequence[_Game], sharers: int, n: int, rng: np.random.Generator
-) -> tuple[FloatArray, int]:
+def _draws(games: Sequence[_Game], sharers: int, n: int, rng: np.random.Generator) -> tuple[FloatArray, int]:
     """``n`` draws of the mean over targets (fewer where ``_PATIENCE`` ends), and the number of redraws."""
     kept = np.empty(0)
     redrawn = 0
@@ -294,7 +293,7 @@ def _draw_batch(games: Sequence[_Game], sharers: int, n: int, rng: np.random.Gen
     for sharer_counts, target_counts in _counts(sharers, len(games), n, rng):
         total, weight = np.zeros(len(sharer_counts)), np.zeros(len(sharer_counts))
         for place, game in enumerate(games):
-            figures = _contrast(game.aucs(sharer_counts))
+            figures = contrast(game.aucs(sharer_counts))
             defined = np.isfinite(figures)
             counts = np.where(defined, target_counts[:, place], 0.0)
             total += counts * np.where(defined, figures, 0.0)

@@ -30,7 +30,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, midranks
-from prime_audit.audit.mean_auc import TargetScores, playable, same_game
+from prime_audit.audit.mean_auc import TargetScores, contrast, playable, same_game
 
 Unit = Literal["item-within-sharer", "sharer", "item"]
 _TIE = 1e-12
@@ -38,7 +38,7 @@ _TIE = 1e-12
 _CELLS = 1 << 21
 """Numbers of a step: relabellings times the size of the pool."""
 _SINGLY = 1000
-"""From this size of a pool, permutations are drawn singly. They are the same ones; which way is faster depends on it."""
+"""From this size of a pool, permutations are drawn singly: the same ones, faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,9 @@ def permutation_test(
     if distinct == 0.0:
         raise Undefined(f"membership cannot be exchanged: no relabelling by {unit} differs from the data")
     sets = [tables, taken] if taken else [tables]
-    observed = float(_contrast(np.array([[[_own_auc(table)] for table in each] for each in sets]).mean(axis=1))[0])
+    observed = float(
+        contrast(np.array([[[_own_auc(table)] for table in each] for each in sets]).mean(axis=1))[0]
+    )
     drawn = _relabelled(sets, n, np.random.default_rng(seed))
     missing = int(np.isnan(drawn).sum())  # no target had both sides: no evidence, so a hit on either side
     high = missing + int((drawn >= observed - _TIE).sum())
@@ -189,7 +191,9 @@ def _relabelled(sets: Sequence[Sequence[_Table]], n: int, rng: np.random.Generat
 
     NaN where no target has both sides. The sets hold the same games.
     """
-    uses: dict[Hashable, list[tuple[int, _Table, _Block]]] = {}  # in order of first use, which the generator follows
+    uses: dict[
+        Hashable, list[tuple[int, _Table, _Block]]
+    ] = {}  # in order of first use, which the generator follows
     for which, tables in enumerate(sets):
         for table in tables:
             for block in table.blocks:
@@ -214,7 +218,7 @@ def _relabelled(sets: Sequence[Sequence[_Table]], n: int, rng: np.random.Generat
             known = np.isfinite(aucs)
             total[which] += np.where(known, aucs, 0.0)
             counts[which] += known
-    return _contrast(np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0))
+    return contrast(np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0))
 
 
 def _permutations(size: int, n: int, rng: np.random.Generator) -> Iterator[tuple[slice, IntArray]]:
@@ -236,12 +240,6 @@ def _aucs(table: _Table, sums: FloatArray) -> FloatArray:
     pairs = inside * (table.weights[:, 0].sum() - inside)
     aucs: FloatArray = np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
     return aucs
-
-
-def _contrast(figures: FloatArray) -> FloatArray:
-    """[sets, draws] -> [draws]: the one statistic, or the first minus the second."""
-    figure: FloatArray = figures[0] if len(figures) == 1 else figures[0] - figures[1]
-    return figure
 
 
 def _by_item(panels: Sequence[TargetScores], names: Sequence[Sequence[Hashable]]) -> list[_Table]:
