@@ -37,6 +37,9 @@ _TIE = 1e-12
 """Two statistics this close are equal: the same figures summed in another order."""
 _CELLS = 1 << 21
 """Numbers of a step: relabellings times the size of the pool."""
+_LARGE = 100_000
+"""Above this size of a pool, members are drawn as a subset: five times faster than by a permutation of the pool, and
+other draws of the same distribution."""
 _SINGLY = 1000
 """From this size of a pool, permutations are drawn singly: the same ones, faster."""
 
@@ -203,12 +206,9 @@ def _relabelled(sets: Sequence[Sequence[_Table]], n: int, rng: np.random.Generat
     for used in uses.values():
         sums = [np.zeros((n, 2)) for _ in used]
         weights = [table.weights[block.units] for _, table, block in used]
-        for draws, order in _permutations(used[0][2].pool.size, n, rng):
-            for (_, _, block), own, weight in zip(used, sums, weights, strict=True):
-                labels = block.pool[order]
-                if block.places.size < block.pool.size:
-                    labels = labels[:, block.places]
-                own[draws] = labels.astype(np.float64) @ weight
+        for draws, labels in _relabellings([block for _, _, block in used], n, rng):
+            for own, drawn, weight in zip(sums, labels, weights, strict=True):
+                own[draws] = drawn.astype(np.float64) @ weight
         for (which, table, _), own in zip(used, sums, strict=True):
             before, done = open_tables.pop(table, (np.zeros((n, 2)), 0))
             if done + 1 < len(table.blocks):
@@ -221,16 +221,45 @@ def _relabelled(sets: Sequence[Sequence[_Table]], n: int, rng: np.random.Generat
     return contrast(np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0))
 
 
-def _permutations(size: int, n: int, rng: np.random.Generator) -> Iterator[tuple[slice, IntArray]]:
-    """Draw ``n`` permutations of ``size`` in steps -> which draws, and their orders [draws, size]."""
-    step = max(1, _CELLS // size)
+def _relabellings(
+    blocks: Sequence[_Block], n: int, rng: np.random.Generator
+) -> Iterator[tuple[slice, list[BoolArray]]]:
+    """Draw ``n`` relabellings of blocks of one key, in steps -> which draws, and each block's labels [draws, u]."""
+    pool = blocks[0].pool
+    step = max(1, _CELLS // pool.size)
+    subsets = pool.size > _LARGE and all(np.array_equal(block.pool, pool) for block in blocks)
     for first in range(0, n, step):
         draws = slice(first, min(n, first + step))
         count = draws.stop - first
-        if size < _SINGLY:
-            yield draws, rng.permuted(np.broadcast_to(np.arange(size), (count, size)), axis=1)
+        if subsets:
+            drawn = np.stack([_subset(pool.size, int(pool.sum()), rng) for _ in range(count)])
+            labels = [drawn for _ in blocks]
         else:
-            yield draws, np.stack([rng.permutation(size) for _ in range(count)])
+            order = _permutations(pool.size, count, rng)
+            labels = [block.pool[order] for block in blocks]
+        yield (
+            draws,
+            [
+                label if block.places.size == pool.size else label[:, block.places]
+                for block, label in zip(blocks, labels, strict=True)
+            ],
+        )
+
+
+def _permutations(size: int, count: int, rng: np.random.Generator) -> IntArray:
+    """Draw ``count`` permutations of ``size``, [count, size]."""
+    if size < _SINGLY:
+        return rng.permuted(np.broadcast_to(np.arange(size), (count, size)), axis=1)
+    return np.stack([rng.permutation(size) for _ in range(count)])
+
+
+def _subset(size: int, count: int, rng: np.random.Generator) -> BoolArray:
+    """Draw ``count`` of ``size``, every subset alike: by a coin for each, then as many more or fewer as it takes."""
+    inside = rng.random(size, dtype=np.float32) < count / size
+    over = int(np.count_nonzero(inside)) - count
+    if over:
+        inside[rng.choice(np.flatnonzero(inside == (over > 0)), abs(over), replace=False)] = over < 0
+    return inside
 
 
 def _aucs(table: _Table, sums: FloatArray) -> FloatArray:
