@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -103,6 +105,17 @@ def midranks(scores: FloatArray) -> FloatArray:
     """Rank scores from 1; ties get their mean rank -> [len(scores)]."""
     _, which, often = np.unique(scores, return_inverse=True, return_counts=True)
     return (np.cumsum(often) - (often - 1) / 2)[which]
+
+
+def numbered(names: Iterable[str]) -> tuple[list[str], IntArray]:
+    """Sort the distinct names, and number each by its place among them -> distinct names, [len(names)].
+
+    Unlike ``numpy.unique``, it makes no matrix as wide as the longest name.
+    """
+    listed = list(names)
+    distinct = sorted(set(listed))
+    place = {name: number for number, name in enumerate(distinct)}
+    return distinct, np.array([place[name] for name in listed], dtype=np.int64)
 
 
 def _both_sides(members: ArrayLike, others: ArrayLike) -> tuple[FloatArray, FloatArray]:

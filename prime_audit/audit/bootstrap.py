@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.auc import FloatArray, numbered
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def resample_counts(groups: Sequence[str], *, n: int, seed: int) -> FloatArray:
 
     A function of the arguments alone; the items' order does not change how often an item is drawn.
     """
-    _, codes = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
-    count, rng = int(codes.max()) + 1, np.random.default_rng(seed)
+    names, codes = numbered(groups)
+    count, rng = len(names), np.random.default_rng(seed)
     drawn = [np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(n)]
     # In rows: the memory's order decides in which order a product adds up, and so the last bits of intervals.
     return np.stack(drawn)[:, codes].astype(float, order="C")

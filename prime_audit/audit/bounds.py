@@ -23,7 +23,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, numbered
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.epsilon import one_run_epsilon
 from prime_audit.audit.splitting import Bound, split_epsilon
@@ -102,13 +102,12 @@ def guesses(scores: FloatArray) -> tuple[IntArray, IntArray]:
 
 def by_sharer(dealt: Dealt, scores: FloatArray) -> tuple[Dealt, FloatArray]:
     """Average each sharer's scores [items]; return the game with each sharer's first row, and the means [sharers]."""
-    owners, first, place = np.unique(
-        np.asarray(dealt.owners, dtype=np.str_), return_index=True, return_inverse=True
-    )
+    owners, place = numbered(dealt.owners)
+    _, first = np.unique(place, return_index=True)
     together = np.split(scores[np.argsort(place, kind="stable")], np.cumsum(np.bincount(place))[:-1])
     with np.errstate(invalid="ignore"):
         means = np.array([own.mean() for own in together])
     means = np.where(np.isnan(means), np.median(scores), means)  # items at both infinities
     return Dealt(
-        target=dealt.target, rows=dealt.rows[first], members=dealt.members[first], owners=owners.tolist()
+        target=dealt.target, rows=dealt.rows[first], members=dealt.members[first], owners=owners
     ), means

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv
 
-from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, numbered
 from prime_audit.audit.epsilon import epsilon_bound, epsilon_ceiling
 from prime_audit.audit.mean_auc import TargetScores, playable
 
@@ -63,7 +63,7 @@ def split_epsilon(
     or no non-members.
     """
     known = playable(panels)
-    _, owners = np.unique([sharer for panel in known for sharer in panel.sharers], return_inverse=True)
+    _, owners = numbered(sharer for panel in known for sharer in panel.sharers)
     scores, members = (np.concatenate([getattr(p, name) for p in known]) for name in ("scores", "members"))
     pool = _Pool(scores, members, owners)
     rng = np.random.default_rng(seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import beta
@@ -180,3 +182,16 @@ def test_one_persons_difference_is_delongs() -> None:
     assert found.estimate.value == pytest.approx(gap.mean())
     assert found.estimate.ci is not None
     assert found.estimate.ci[0] == pytest.approx(gap.mean() - 1.959964 * np.sqrt(variance), abs=1e-6)
+
+
+def test_one_long_id_reserves_no_matrix_as_wide() -> None:
+    """As fixed-width text, 200 ids beside one of 200,000 letters are 160 MB."""
+    owner = [f"s{i}" for i in range(200)]
+    panel = TargetScores("t", np.arange(200.0), ["x" * 200_000, *owner[1:]], np.arange(200) % 2 == 0)
+    tracemalloc.start()
+    found = split_epsilon([panel], seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 << 20
+    last = TargetScores("t", panel.scores, ["x", *owner[1:]], panel.members)
+    assert split_epsilon([last], seed=0) == found

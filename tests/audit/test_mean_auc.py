@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prime_audit.audit import mean_auc
 from prime_audit.audit.auc import Undefined, auc
 from prime_audit.audit.intervals import auc_difference
 from prime_audit.audit.mean_auc import (
@@ -188,3 +190,27 @@ def test_coverage_of_the_null_where_sharers_differ() -> None:
         naive += abs(auc(inside, outside) - 0.5) <= 1.96 * sd
     assert covered / runs >= 0.92
     assert naive / runs < 0.85  # the interval that forgets whose items they are
+
+
+@pytest.mark.parametrize("game", ["paper", "heldout"])
+def test_steps_and_reductions_change_no_figure(game: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(11)
+    panels = paper_panels(rng, targets=4) if game == "paper" else heldout_panels(rng, 4)
+    base = [TargetScores(p.target, rng.normal(size=p.scores.size), p.sharers, p.members) for p in panels]
+    by_pairs = [two_way([panels], n=60, seed=3), two_way([panels, base], n=60, seed=3)]
+    monkeypatch.setattr(mean_auc, "_DENSE", 0)
+    monkeypatch.setattr(mean_auc, "_ALWAYS", 0)
+    assert [two_way([panels], n=60, seed=3), two_way([panels, base], n=60, seed=3)] == by_pairs
+    monkeypatch.setattr(mean_auc, "_CELLS", 50)
+    assert [two_way([panels], n=60, seed=3), two_way([panels, base], n=60, seed=3)] == by_pairs
+
+
+def test_many_sharers_take_no_matrix_of_pairs() -> None:
+    """3,000 people: 9 million pairs are 144 MB as matrices of wins and of pairs."""
+    owner = [f"s{i}" for i in range(3000) for _ in range(2)]
+    panel = TargetScores("t", np.arange(6000) % 7, owner, np.arange(6000) % 2 == 0)
+    tracemalloc.start()
+    two_way([[panel]], n=40, seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 << 20

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections import Counter
 from itertools import permutations, product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu
+from scipy.stats import chisquare, mannwhitneyu
 
+from prime_audit.audit import permutation
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.mean_auc import TargetScores, target_auc
 from prime_audit.audit.permutation import (
     Permutation,
+    Unit,
     holm,
     naive_item_p,
     permutation_test,
@@ -237,3 +241,40 @@ def test_a_leak_in_half_the_items_variance_is_found_in_either_game() -> None:
         panels, unit = game(rng)
         leaking = [TargetScores(p.target, p.scores + 1.5 * p.members, p.sharers, p.members) for p in panels]
         assert permutation_test(leaking, unit=unit, seed=0).p == 1 / 1000  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("unit", ["item", "item-within-sharer"])
+def test_steps_change_no_figure(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    owner = [f"s{i}" for i in range(5) for _ in range(6)]
+    panels = [
+        TargetScores(f"t{t}", rng.integers(0, 9, size=30), owner, rng.random(30) < 0.5) for t in range(3)
+    ]
+    whole = permutation_test(panels, unit=unit, n=99, seed=0)
+    monkeypatch.setattr(permutation, "_CELLS", 20)
+    monkeypatch.setattr(permutation, "_SINGLY", 6)
+    assert permutation_test(panels, unit=unit, n=99, seed=0) == whole
+
+
+def test_large_pools_draw_subsets_of_the_same_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    drawn = Counter(permutation._subset(5, 2, rng).tobytes() for _ in range(5000))
+    assert len(drawn) == 10
+    assert chisquare(list(drawn.values())).pvalue > 1e-4
+    panel = TargetScores("t", rng.normal(size=40), ["s"] * 40, np.arange(40) % 3 == 0)
+    by_permutation = permutation_test([panel], unit="item", n=4999, seed=0)
+    monkeypatch.setattr(permutation, "_LARGE", 0)
+    by_subset = permutation_test([panel], unit="item", n=4999, seed=0)
+    assert by_subset.p == pytest.approx(by_permutation.p, abs=0.04)
+    assert by_subset.value == by_permutation.value
+
+
+def test_memory_does_not_grow_with_relabellings_times_items() -> None:
+    """400 relabellings of 20,000 items were 64 MB as permutations, and as much again as labels."""
+    rng = np.random.default_rng(6)
+    panel = TargetScores("t", rng.normal(size=20_000), ["s"] * 20_000, rng.random(20_000) < 0.5)
+    tracemalloc.start()
+    permutation_test([panel], unit="item", n=400, seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80 << 20
