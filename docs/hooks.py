@@ -23,6 +23,7 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.options import OPTIONS, keywords_of
 from prime_audit.plugins.loading import available, load_attack, load_game, load_method
 from prime_audit.report.columns import PANEL
+from prime_audit.scores.columns import COLUMNS
 from prime_audit.settings import load_settings, presets
 from prime_audit.studies.catalog import STUDIES
 
@@ -223,6 +224,12 @@ def _cell(value: object) -> str:
     return "`".join(part if n % 2 else part.replace("|", "\\|") for n, part in enumerate(text.split("`")))
 
 
+def columns() -> str:
+    """Write the table of what ``stats`` reads."""
+    rows = [(f"`{column.name}`", column.holds, column.says) for column in COLUMNS]
+    return _table(("Column", "Values", "Meaning"), rows)
+
+
 GENERATED: Mapping[str, Callable[[], str]] = {
     "commands": commands,
     "options": options,
@@ -236,4 +243,5 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "record": record,
     "panel": panel,
+    "columns": columns,
 }

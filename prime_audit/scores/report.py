@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from prime_audit.audit.auc import FPRS, Undefined
+from prime_audit.audit.auc import FPRS, FloatArray, IntArray, Undefined
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.intervals import Over
 from prime_audit.audit.judge import Scored, judge
@@ -24,8 +24,10 @@ from prime_audit.audit.splitting import Bound
 from prime_audit.errors import UserError
 from prime_audit.plugins import Game
 from prime_audit.plugins.loading import known_game
-from prime_audit.scores.rows import Row, read_scores
+from prime_audit.scores.rows import Group, read_scores
 
+_SURE = 0.05
+"""A p-value as low is reported as beyond chance."""
 _UNNAMED = {
     "target": "no column sharer: a target's items count as one person's",
     "item": "no column sharer or target: the rows are taken as independent; if they are not, all is too narrow",
@@ -59,7 +61,7 @@ class Figures:
     p: float | None
     """One-sided permutation p-value, of the AUC: a file has no base to compare with."""
     p_holm: float | None
-    """The same, corrected over the attacks of its family."""
+    """The same, corrected over all attacks and methods of its task and game."""
     p_reversed: float | None
     """Permutation p-value against the score's direction."""
     unit: Unit
@@ -89,6 +91,10 @@ class ScoresReport:
     """Bootstrap draws, and relabellings."""
     attacks: tuple[Figures, ...]
     """In the file's order."""
+    columns: tuple[str, ...] = ()
+    """What a reader must know about the file's columns."""
+    families: Mapping[str, int] = field(default_factory=dict)
+    """Task and game to the number of p-values that were corrected together."""
 
     def headers(self) -> tuple[str, ...]:
         """Return the heads of :meth:`rows`."""
@@ -114,7 +120,11 @@ class ScoresReport:
 
     def notes(self) -> list[str]:
         """Return what a reader of the table must know, each once."""
-        lines = []
+        lines = [*self.columns]
+        for family, tests in self.families.items():
+            if tests > 1:
+                named = f" of {family}" if family else ""
+                lines.append(f"p (Holm) is corrected over the {tests} attacks and methods{named} together")
         for f in self.attacks:
             lines.append(
                 f"interval over {f.over}; p relabels {f.unit}; ε counts one trial a side of each {f.trials}"
@@ -129,6 +139,18 @@ class ScoresReport:
             lines += [f"{f.attack}: {figure}: {why}" for figure, why in f.reasons.items()]
             if f.left_out:
                 lines.append(f"{f.attack}: {f.left_out} targets with one side only left out")
+            if f.p_reversed is not None and f.p_reversed <= _SURE and f.auc < 0.5:
+                limits = f" [{f.ci[0]:.4f}, {f.ci[1]:.4f}]" if f.ci else ""
+                lines.append(
+                    f"{f.attack}: AUC {f.auc:.4f}{limits} is below ½ beyond chance (p of an AUC as low "
+                    f"{f.p_reversed:.4g}). Higher must mean member: of a loss or a perplexity, turn the sign "
+                    "(--columns score=-NAME). Decide by what the score is, not by its AUC"
+                )
+            if f.ci and f.ci[0] == f.ci[1]:
+                lines.append(
+                    f"{f.attack}: the interval has no width, because every resample gives the same AUC: it says "
+                    "nothing about other items"
+                )
             if f.both_classes:
                 lines.append(f"{f.attack}: {f.both_classes} items are listed as member and as non-member")
         return list(dict.fromkeys(lines))
@@ -139,70 +161,66 @@ class ScoresReport:
 
 
 def describe_scores(
-    path: str | Path, seed: int = 0, draws: int = 1000, plugins: Sequence[Path] = ()
+    path: str | Path,
+    seed: int = 0,
+    draws: int = 1000,
+    plugins: Sequence[Path] = (),
+    *,
+    columns: str | Mapping[str, str] | None = None,
 ) -> ScoresReport:
     """Read scores and compute all figures they carry.
 
-    ``path`` is CSV with a head, or JSONL (``.jsonl``, as a run's scores.jsonl). Columns ``score`` (higher = member) and
-    ``member`` (0/1, true/false); optional ``attack``, ``target``, ``sharer``, ``item``, ``task``, ``method``, ``game``.
+    ``path`` is a table: CSV, TSV, JSON Lines (as a run's scores.jsonl), a JSON list or Parquet, compressed or not.
+    Columns ``score`` (higher = member) and ``member`` (1/0, true/false); optional ``attack``, ``target``, ``sharer``,
+    ``item``, ``task``, ``method``, ``game``. ``columns`` gives the file's own names, ``score=s,member=label``;
+    ``score=loss+minkp`` takes each column as an attack, and ``score=-loss`` turns the sign.
     Without sharers a target's items count as one person's; without either, as independent. ``draws``: bootstrap draws
     and relabellings. ``plugins``: files with games; a game that is neither installed nor among them has no
     design, and its ε a note. UserError for a missing column, a score or membership that is none, an attack with one
     class only.
     """
-    groups: dict[tuple[tuple[str, ...], str], list[Row]] = {}
-    for row in read_scores(Path(path)):
-        groups.setdefault((row.family, row.attack), []).append(row)
-    found = {
-        key: _figures(Path(path), key, rows, known_game(rows[0].game, tuple(plugins)), seed, draws)
-        for key, rows in groups.items()
-    }
-    for family in dict.fromkeys(family for family, _ in found):
-        tested = [key for key, f in found.items() if key[0] == family and f.p is not None]
-        adjusted = holm([p for key in tested if (p := found[key].p) is not None])
-        for key, p_holm in zip(tested, adjusted, strict=True):
-            found[key] = replace(found[key], p_holm=p_holm)
-    return ScoresReport(str(path), seed, draws, tuple(found.values()))
+    groups, notes = read_scores(Path(path), columns)
+    found = [
+        _figures(Path(path), group, known_game(group.game, tuple(plugins)), seed, draws) for group in groups
+    ]
+    families: dict[str, list[int]] = {}
+    for place, (group, figures) in enumerate(zip(groups, found, strict=True)):
+        if figures.p is not None:
+            family = "/".join(name for name in (group.task, group.game) if name is not None)
+            families.setdefault(family, []).append(place)
+    for places in families.values():
+        adjusted = holm([p for place in places if (p := found[place].p) is not None])
+        for place, p_holm in zip(places, adjusted, strict=True):
+            found[place] = replace(found[place], p_holm=p_holm)
+    sizes = {family: len(places) for family, places in families.items()}
+    return ScoresReport(str(path), seed, draws, tuple(found), tuple(notes), sizes)
 
 
-def _figures(
-    path: Path,
-    key: tuple[tuple[str, ...], str],
-    rows: Sequence[Row],
-    game: Game | None,
-    seed: int,
-    draws: int,
-) -> Figures:
-    name = "/".join([*key[0], key[1]])
-    members = sum(row.member for row in rows)
-    if members in (0, len(rows)):
+def _figures(path: Path, group: Group, game: Game | None, seed: int, draws: int) -> Figures:
+    members, named = int(group.members.sum()), group.sharers is not None
+    if members in (0, group.members.size):
         side = "members" if members else "non-members"
-        raise UserError(f"{path}: {name}: all {len(rows)} items are {side}; an AUC needs both")
-    by_target: dict[str, list[Row]] = {}
-    for row in rows:
-        by_target.setdefault(row.target, []).append(row)
-    dealt = [_dealt(target, own) for target, own in by_target.items()]
-    scores = {target: np.array([row.score for row in own]) for target, own in by_target.items()}
-    named = rows[0].sharer is not None
+        raise UserError(f"{path}: {group.name}: all {group.members.size} items are {side}; an AUC needs both")
+    dealt, scores = _dealt(group)
     panels = [d.panel(scores[d.target]) for d in dealt]
     design = _design(game, panels, named)
-    one = Scored(attack=key[1], scores=scores, undefined=0, controls={})
+    one = Scored(attack=group.attack, scores=scores, undefined=0, controls={})
     try:
         (found,) = judge(design, dealt, [one], seed=seed, draws=draws, permutations=draws - 1)
     except Undefined as reason:
         raise UserError(
-            f"{path}: {name}: {reason}; give every target both, or leave out its column"
+            f"{path}: {group.name}: {reason}; give every target both, or leave out its column"
         ) from None
     epsilon, reasons = found.epsilon, dict(found.reasons)
     if game and game.design.whole and not named:
         epsilon, reasons["ε"] = None, "no column sharer: this game's coins are thrown for sharers"
     return Figures(
-        attack=name,
-        n=len(rows),
+        attack=group.name,
+        n=group.members.size,
         members=members,
         targets=len(found.panels),
         left_out=len(dealt) - len(found.panels),
-        sharers=len({row.sharer for row in rows}) if named else None,
+        sharers=len(set(group.sharers)) if group.sharers is not None else None,
         auc=found.estimate.value,
         ci=found.estimate.ci,
         over=found.over,
@@ -212,23 +230,35 @@ def _figures(
         p_reversed=found.p_reversed,
         unit=design.unit,
         p_naive=naive_item_p(found.panels),
-        trials="sharer" if named else "target" if rows[0].target else "item",
+        trials="sharer" if named else "item" if group.targets is None else "target",
         epsilon=epsilon,
         game=game.name if game else None,
-        both_classes=_both_classes(rows) if rows[0].item is not None else None,
+        both_classes=_both_classes(group),
         reasons=reasons,
     )
 
 
-def _dealt(target: str, rows: Sequence[Row]) -> Dealt:
-    """One target's game. Without sharers its items are the target's own; without either each row is a person's."""
-    return Dealt(
-        target=target,
-        rows=np.arange(len(rows)),
-        members=np.array([row.member for row in rows], dtype=np.bool_),
-        owners=[row.sharer or target or f"row {n}" for n, row in enumerate(rows)],
-        items=[row.item for row in rows] if rows[0].item else None,
-    )
+def _dealt(group: Group) -> tuple[list[Dealt], dict[str, FloatArray]]:
+    """Every target's game, and its scores. Without sharers its items are its own; without either, each a person's."""
+    rows_of: dict[str, IntArray] = {"": np.arange(group.members.size)}
+    if group.targets is not None:
+        by_target: dict[str, list[int]] = {}
+        for row, target in enumerate(group.targets):
+            by_target.setdefault(target, []).append(row)
+        rows_of = {target: np.array(rows) for target, rows in by_target.items()}
+    dealt = []
+    for target, rows in rows_of.items():
+        own = rows.tolist()
+        if group.sharers is not None:
+            owners = [group.sharers[row] for row in own]
+        else:
+            owners = [target or f"row {n}" for n in range(rows.size)]
+        items = [group.items[row] for row in own] if group.items is not None else None
+        members = group.members[rows]
+        dealt.append(
+            Dealt(target=target, rows=np.arange(rows.size), members=members, owners=owners, items=items)
+        )
+    return dealt, {target: group.scores[rows] for target, rows in rows_of.items()}
 
 
 def _design(game: Game | None, panels: Sequence[TargetScores], named: bool) -> Design:
@@ -239,10 +269,14 @@ def _design(game: Game | None, panels: Sequence[TargetScores], named: bool) -> D
     return known if known.whole else replace(known, unit=unit_of(panels))
 
 
-def _both_classes(rows: Sequence[Row]) -> int:
+def _both_classes(group: Group) -> int | None:
     """Count the items that one target lists on both sides; where sharers are named, an id is the sharer's own."""
-    inside = {(row.target, row.sharer, row.item) for row in rows if row.member}
-    return len(inside & {(row.target, row.sharer, row.item) for row in rows if not row.member})
+    if group.items is None:
+        return None
+    nobody = [None] * group.members.size
+    ids = list(zip(group.targets or nobody, group.sharers or nobody, group.items, strict=True))
+    inside = {one for one, member in zip(ids, group.members.tolist(), strict=True) if member}
+    return len(inside & {one for one, member in zip(ids, group.members.tolist(), strict=True) if not member})
 
 
 def _cell(value: float | None, form: str) -> str:

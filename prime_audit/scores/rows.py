@@ -1,138 +1,302 @@
-"""Read a file of scores, or say in one line why it cannot be read."""
+"""Read a file of scores into columns, or say in one line why it cannot be read."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
 from prime_audit.errors import UserError
-from prime_audit.io import intake
-from prime_audit.io.intake import twice
+from prime_audit.io.tables import BadRecordError, columns_words, lookalikes, open_table, parse_columns
+from prime_audit.scores.columns import COLUMNS, ROLES
 
-FAMILY = ("task", "method", "game")
-"""Columns that tell runs apart; Holm corrects over the attacks of one family."""
-_LARGEST_CELL = 1 << 20
-"""Characters of a CSV cell."""
-_TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
+_KEY = ("task", "method", "game", "attack")
+_IDS = ("target", "sharer", "item")
+_TRUE, _FALSE = ("true", "yes", "member"), ("false", "no", "non-member", "nonmember", "non_member")
+_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+"""A number with a decimal comma."""
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+"""A number that may have commas between thousands instead."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One scored item."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Group:
+    """The scores of one attack in one task, method and game, in the file's order."""
 
-    family: tuple[str, ...]
-    """Values of the FAMILY columns that are there."""
+    task: str | None
+    method: str | None
+    game: str | None
+    """Who is a member, in the suite's names; like task and method, None where the file names none."""
     attack: str
     """The score's name; ``score`` where the file names none."""
-    target: str
-    """Whose model was attacked; empty where the file names none."""
-    sharer: str | None
-    """Whose item it is; None where the file names none."""
-    item: str | None
-    """The item's id; None where the file names none."""
-    game: str | None
-    """Who is a member, in the suite's names; None where the file names none."""
-    member: bool
-    score: float
-    """Higher = member."""
+    scores: FloatArray
+    """Higher = member, [rows]; no NaN."""
+    members: BoolArray
+    targets: Sequence[str] | None
+    """Whose model was attacked, [rows]; None where the file names none. So are ``sharers`` and ``items``."""
+    sharers: Sequence[str] | None
+    """Whose item it is."""
+    items: Sequence[str] | None
+
+    @property
+    def name(self) -> str:
+        """Join what the file names."""
+        return "/".join(name for name in (self.task, self.method, self.game, self.attack) if name is not None)
 
 
-def read_scores(path: Path) -> list[Row]:
-    """Read the rows of a scores file; UserError for whatever cannot be used."""
-    try:
-        lines = io.StringIO(intake.read_text(path), newline="")
-        rows = list(
-            _json_rows(lines, path) if path.suffix in (".jsonl", ".ndjson") else _csv_rows(lines, path)
-        )
-    except OSError as fault:
-        raise UserError(f"{path}: {fault.strerror}; name a CSV or JSONL file of scores") from None
-    except (UnicodeDecodeError, csv.Error) as fault:
-        raise UserError(f"{path}: no text table ({fault}); give CSV or JSONL in UTF-8") from None
-    if not rows:
+def read_scores(path: Path, columns: str | Mapping[str, str] | None = None) -> tuple[list[Group], list[str]]:
+    """Read a scores file -> its groups in the file's order, and what a reader must know about its columns.
+
+    ``columns`` names the file's columns by role: ``score=s,member=label``. ``score=loss+minkp`` reads one column for
+    each attack; a minus before a name turns the sign. UserError for whatever cannot be used.
+    """
+    given = parse_columns(columns, ROLES, "--columns")
+    table = open_table(path)
+    found: dict[str, None] = dict.fromkeys(table.header or ())
+    rows = _objects(path, table.rows())
+    first = next(rows, None)
+    found.update(dict.fromkeys(first[1] if first else ()))
+    if table.header is not None or first:
+        _require(path, [*(table.header or found)], given, first[1] if first else {})
+    if not first:
         raise UserError(f"{path} holds no scores: give one row an item with columns score and member")
-    missing = sum(math.isnan(row.score) for _, row in rows)
-    if missing:
-        line = next(line for line, row in rows if math.isnan(row.score))
-        raise UserError(
-            f"{path} line {line}: the score is no number ({missing} of {len(rows)} rows): "
-            "leave such rows out or give undefined items a score, and say so"
+    read = _Reading(path, given, [*found], complete=table.header is not None)
+    read.add(*first)
+    for where, row in rows:
+        read.add(where, row)
+        if table.header is None:
+            found.update(dict.fromkeys(row))
+    groups = read.groups()
+    used = {given.get(role, role) for role in ROLES} | {name for _, name in read.terms}
+    others = {column.name: column.others for column in COLUMNS if column.name not in given}
+    meant = lookalikes(found, others, used)
+    notes = []
+    if meant:
+        named = {**given, **meant}
+        words = columns_words({role: named[role] for role in ROLES if role in named})
+        says = ", ".join(f"{name} is the {role}" for role, name in meant.items())
+        notes.append(
+            f"columns that are not read: {', '.join(meant.values())}; if {says}, pass --columns {words}"
         )
-    for column in ("target", "sharer", "item"):
-        without = [line for line, row in rows if not getattr(row, column)]
-        if 0 < len(without) < len(rows):
-            raise UserError(
-                f"{path} line {without[0]}: {column} is empty ({len(without)} of {len(rows)} rows)"
-            )
-    return [row for _, row in rows]
+    return groups, notes
 
 
-def _csv_rows(lines: Iterable[str], path: Path) -> Iterator[tuple[int, Row]]:
-    csv.field_size_limit(_LARGEST_CELL)
-    reader = csv.DictReader(lines, strict=True)
-    _require_columns(reader.fieldnames or (), path)
-    for entry in reader:
-        where = f"{path} line {reader.line_num}"
-        if None in entry or None in entry.values():
-            raise UserError(f"{where}: more or fewer cells than columns; give one cell a column")
-        yield reader.line_num, _row(entry, where)
+def _objects(path: Path, rows: Iterator[tuple[str, object]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for where, row in rows:
+        if isinstance(row, BadRecordError):
+            raise UserError(f"{path} {where}: {row}; fix it")
+        if not isinstance(row, dict):
+            raise UserError(f"{path} {where}: no JSON object; give one object a row")
+        yield where, row
 
 
-def _json_rows(lines: Iterable[str], path: Path) -> Iterator[tuple[int, Row]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line, object_pairs_hook=_object)
-        except (ValueError, RecursionError) as fault:
-            why = getattr(fault, "msg", None) or str(fault)[:80]
-            raise UserError(f"{path} line {number}: no JSON ({why}); give one object a line") from None
-        if not isinstance(entry, dict):
-            raise UserError(f"{path} line {number}: no JSON object; give one object a line")
-        _require_columns(entry, path, f" line {number}")
-        yield number, _row(entry, f"{path} line {number}")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError(f"key {ascii(twice(pairs))[:60]} is given twice")
-    return found
-
-
-def _require_columns(columns: Iterable[str], path: Path, where: str = "") -> None:
-    names = list(columns)
-    lacking = [name for name in ("score", "member") if name not in names]
+def _require(path: Path, names: Sequence[str], given: Mapping[str, str], first: Mapping[str, Any]) -> None:
+    """Refuse a file without a column that is needed or was named, with the words that may help."""
+    shown = ", ".join(ascii(name)[1:-1] for name in names)[:200] or "no columns"
+    for role, name in given.items():
+        wanted = [name] if role != "score" or name in names else [column for _, column in _terms(name, names)]
+        if lost := next((column for column in wanted if column not in names), None):
+            raise UserError(f"{path} has no column {ascii(lost)[1:-1][:60]}: it has {shown}; check --columns")
+        if again := next((column for column in wanted if names.count(column) > 1), None):
+            raise UserError(f"{path}: column {again[:60]!r} appears twice; rename one")
+    lacking = [role for role in ("score", "member") if role not in names and role not in given]
     if lacking:
+        others = {column.name: column.others for column in COLUMNS if column.name not in given}
+        meant = lookalikes(names, others)
+        if "score" in lacking and "score" not in meant:
+            taken = {*meant.values(), *given.values(), *ROLES}
+            wide = [name for name in names if name not in taken and math.isfinite(_number(first.get(name)))]
+            meant |= {"score": "+".join(wide)} if wide else {}
+        named = {**given, **{role: role.upper() for role in lacking}, **meant}
+        words = columns_words({role: named[role] for role in ROLES if role in named})
         raise UserError(
-            f"{path}{where} lacks {' and '.join(lacking)}: it has {', '.join(names)[:200] or 'no columns'}; "
-            "name the columns so"
+            f"{path} lacks {' and '.join(lacking)}: it has {shown}; name the columns: --columns {words}"
         )
     if again := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"{path}{where}: column {again[:60]!r} appears twice; rename one")
+        raise UserError(f"{path}: column {again[:60]!r} appears twice; rename one")
 
 
-def _row(entry: Mapping[str, Any], where: str) -> Row:
+def _terms(name: str, names: Sequence[str]) -> list[tuple[int, str]]:
+    """Split ``loss+-minkp`` into signs and columns; a column of just this name is one."""
+    if name in names:
+        return [(1, name)]
+    words = [word.strip() for word in name.split("+")]
+    return [(1, w) if w in names or not w.startswith("-") else (-1, w[1:].strip()) for w in words]
+
+
+class _Reading:
+    """Columns as they grow, row by row."""
+
+    def __init__(self, path: Path, given: Mapping[str, str], names: Sequence[str], *, complete: bool) -> None:
+        self.path = path
+        self.terms = _terms(given.get("score", "score"), names)
+        columns = {role: given.get(role, role) for role in ROLES}
+        self.member = columns["member"]
+        self.key_columns = [
+            columns[role] if columns[role] in names or not complete else None for role in _KEY
+        ]
+        self.id_columns = [(role, columns[role]) for role in _IDS if columns[role] in names or not complete]
+        self.scores = [_Numbers(name) for _, name in self.terms]
+        self.members = bytearray()
+        self.sides: dict[str, bool] = {}
+        self.ids: dict[str, list[str | None]] = {role: [] for role, _ in self.id_columns}
+        self.lost: dict[str, str] = {}
+        self.seen: dict[str, str] = {}
+        self.keys: dict[tuple[str | None, ...], int] = {}
+        self.key_of = array("l")
+
+    def add(self, where: str, row: Mapping[str, Any]) -> None:
+        """Take one row."""
+        for numbers in self.scores:
+            numbers.add(where, row.get(numbers.name))
+        self.members.append(self._side(where, row.get(self.member)))
+        for role, column in self.id_columns:
+            value = _text(row.get(column))
+            if value is None:
+                self.lost.setdefault(role, where)
+            self.ids[role].append(value if value is None else self.seen.setdefault(value, value))
+        key = tuple(column and _text(row.get(column)) for column in self.key_columns)
+        self.key_of.append(self.keys.setdefault(key, len(self.keys)))
+
+    def _side(self, where: str, value: object) -> bool:
+        word = str(value).strip().lower()
+        if word not in self.sides:
+            number = _number(word)
+            if word not in _TRUE + _FALSE and number not in (1.0, 0.0, -1.0):
+                raise UserError(
+                    f"{self.path} {where}: member is {repr(value)[:60]}; give 1 or 0 (or true, false)"
+                )
+            self.sides[word] = word in _TRUE or number == 1.0
+            if {0.0, -1.0} <= {_number(known) for known in self.sides}:
+                raise UserError(f"{self.path} {where}: member holds 0 and -1: which of them is a non-member?")
+        return self.sides[word]
+
+    def groups(self) -> list[Group]:
+        """Split the rows by task, method, game and attack, and then by column."""
+        tables = [
+            sign * numbers.values(self.path)
+            for (sign, _), numbers in zip(self.terms, self.scores, strict=True)
+        ]
+        count = len(self.members)
+        for role, values in self.ids.items():
+            lacking = sum(value is None for value in values)
+            if 0 < lacking < count:
+                raise UserError(f"{self.path} {self.lost[role]}: {role} is empty ({lacking} of {count} rows)")
+        if len(self.terms) > 1 and any(key[-1] for key in self.keys):
+            raise UserError(
+                f"{self.path}: attacks are columns (--columns score=…), and there is a column attack too"
+            )
+        members = np.frombuffer(self.members, dtype=np.bool_)
+        key_of = np.asarray(self.key_of)
+        order = np.argsort(key_of, kind="stable")
+        parts = np.split(order, np.cumsum(np.bincount(key_of))[:-1])
+        return [
+            self._group(key, rows, name if len(self.terms) > 1 else None, scores, members)
+            for key, rows in zip(self.keys, parts, strict=True)
+            for (_, name), scores in zip(self.terms, tables, strict=True)
+        ]
+
+    def _group(
+        self,
+        key: Sequence[str | None],
+        rows: IntArray,
+        column: str | None,
+        scores: FloatArray,
+        members: BoolArray,
+    ) -> Group:
+        places = rows.tolist()
+        targets, sharers, items = (
+            [str(self.ids[role][place]) for place in places] if role in self.ids.keys() - self.lost else None
+            for role in _IDS
+        )
+        task, method, game, attack = key
+        return Group(
+            task=task,
+            method=method,
+            game=game,
+            attack=attack or column or "score",
+            scores=scores[rows],
+            members=members[rows],
+            targets=targets,
+            sharers=sharers,
+            items=items,
+        )
+
+
+class _Numbers:
+    """One column of scores as it grows."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._values = array("d")
+        self._texts: dict[int, str] = {}
+        """Texts with a comma, by row: numbers, if commas are decimal."""
+        self._points = False
+        """Whether another text has a decimal point."""
+        self._firsts: dict[bool, tuple[str, str]] = {}
+        """Position and text of the first with a comma, and of the first that is no number anyway; in order."""
+
+    def add(self, where: str, value: object) -> None:
+        number = _number(value)
+        if math.isnan(number):
+            comma = isinstance(value, str) and "," in value
+            if comma not in self._firsts:
+                self._firsts[comma] = where, repr(value)[:60]
+            if comma:
+                self._texts[len(self._values)] = str(value).strip()
+        elif isinstance(value, float) or (isinstance(value, str) and "." in value):
+            self._points = True
+        self._values.append(number)
+
+    def values(self, path: Path) -> FloatArray:
+        """Return the numbers, or refuse what is none."""
+        numbers = np.array(self._values)
+        texts = self._texts
+        if texts and not self._points and all(map(_COMMA.fullmatch, texts.values())):
+            if all(map(_THOUSANDS.fullmatch, texts.values())):
+                where, shown = self._firsts[True]
+                raise UserError(
+                    f"{path} {where}: the score {shown} may be a thousand or a fraction: write it with a decimal "
+                    "point, and no commas"
+                )
+            numbers[[*texts]] = [float(text.replace(",", ".")) for text in texts.values()]
+            self._firsts.pop(True)
+        missing = int(np.isnan(numbers).sum())
+        if missing:
+            where, shown = next(iter(self._firsts.values()))
+            todo = "leave such rows out or give undefined items a score, and say so"
+            if shown.strip("'").lower() in ("true", "false"):
+                todo = "is it the label? Name the columns: --columns score=COLUMN,member=COLUMN"
+            raise UserError(
+                f"{path} {where}: {self.name} is no number but {shown} ({missing} of {numbers.size} rows): {todo}"
+            )
+        return numbers
+
+
+def _number(value: object) -> float:
+    """Return a number, or NaN for what is none: true and false, 1_000, text."""
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+        return math.nan
     try:
-        score = float(entry["score"])
+        return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        score = math.nan
-    word = str(entry["member"]).strip().lower()
-    if word not in _TRUE + _FALSE:
-        raise UserError(f"{where}: member is {repr(entry['member'])[:60]}; give 1 or 0 (or true, false)")
-    text = {key: str(value) for key, value in entry.items() if value not in (None, "")}
-    return Row(
-        family=tuple(text[key] for key in FAMILY if key in text),
-        attack=text.get("attack", "score"),
-        target=text.get("target", ""),
-        sharer=text.get("sharer"),
-        item=text.get("item"),
-        game=text.get("game"),
-        member=word in _TRUE,
-        score=score,
-    )
+        return math.nan
+
+
+def _text(value: object) -> str | None:
+    """Return a name or id as text, or None where there is none; 7, 7.0 and "7" are the same."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        if value.is_integer():
+            return str(int(value))
+    return str(value)

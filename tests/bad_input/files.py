@@ -164,12 +164,12 @@ WORDS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 HEAD = "score,member\n"
 SCORES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
-    "no column": ("s.csv", b"value,member\n1,1\n", ("lacks score", "name the columns so")),
+    "no column": ("s.csv", b"value,member\n1,1\n", ("lacks score", "name the columns: --columns score=value")),
     "no row": ("s.csv", HEAD.encode(), ("holds no scores", "give one row an item")),
     "no number": (
         "s.csv",
         (HEAD + "1,1\nx,0\n").encode(),
-        ("line 3", "the score is no number (1 of 2 rows)"),
+        ("line 3", "score is no number but 'x' (1 of 2 rows)"),
     ),
     "no membership": (
         "s.csv",
@@ -184,9 +184,9 @@ SCORES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "a cell too many": (
         "s.csv",
         (HEAD + "1,1\n2,0,9\n").encode(),
-        ("line 3: more or fewer cells than columns",),
+        ("line 3: ", "cells under 2 columns"),
     ),
-    "a cell too few": ("s.csv", (HEAD + "1,1\n2\n").encode(), ("line 3: more or fewer cells than columns",)),
+    "a cell too few": ("s.csv", (HEAD + "1,1\n2\n").encode(), ("line 3: ", "cells under 2 columns")),
     "a column twice": (
         "s.csv",
         b"score,member,score\n1,1,2\n",
@@ -195,30 +195,30 @@ SCORES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "an open quote": (
         "s.csv",
         (HEAD + '1,1\n"2,0\n').encode(),
-        ("no text table", "give CSV or JSONL in UTF-8"),
+        ("damaged or truncated CSV", "fix line"),
     ),
-    "a cell of 2 MiB": ("s.csv", (HEAD + "1," + "x" * (1 << 21)).encode(), ("no text table (field larger",)),
-    "UTF-16 scores": ("s.csv", (HEAD + "1,1\n").encode("utf-16"), ("no text table", "in UTF-8")),
+    "a cell of 2 MiB": ("s.csv", (HEAD + "1," + "x" * (1 << 21)).encode(), ("line 2: member is 'xxx",)),
+    "UTF-16 scores": ("s.csv", (HEAD + "1,1\n").encode("utf-16"), ("not UTF-8 text", "convert it to UTF-8")),
     "a key twice in a row": (
         "s.jsonl",
         b'{"score": 1, "score": 2, "member": 1}',
-        ("line 1: no JSON (key 'score'",),
+        ("line 1: its key 'score' occurs twice",),
     ),
     "a score of 5000 digits": (
         "s.jsonl",
         b'{"member":1,"score":' + b"9" * 5000 + b"}",
-        ("line 1: no JSON (Exceeds",),
+        ("line 1: unreadable JSON (Exceeds",),
     ),
     "a score of 400 digits": (
         "s.jsonl",
         b'{"member":1,"score":' + b"9" * 400 + b'}\n{"member":0,"score":1}',
-        ("line 1: the score is no number (1 of 2 rows)",),
+        ("line 1: score is no number but 9999", "(1 of 2 rows)"),
     ),
     "a row without end": (
         "s.jsonl",
         b"[" * 100_000,
-        ("line 1: no JSON (maximum recursion", "one object a line"),
+        ("line 1: unreadable JSON (maximum recursion", "fix line 1"),
     ),
-    "a row that is a list": ("s.jsonl", b"[1, 0]", ("line 1: no JSON object; give one object a line",)),
-    "scores that are not there": ("", b"", ("none.csv: No such file", "name a CSV or JSONL file")),
+    "a row that is a list": ("s.jsonl", b"[1, 0]", ("line 1: no JSON object; give one object a row",)),
+    "scores that are not there": ("", b"", ("none.csv: no such file", "check the path")),
 }

@@ -25,6 +25,7 @@ from prime_audit import Run, compare, load_run
 from prime_audit.cache.numeric import LIBRARIES
 from prime_audit.errors import UserError
 from prime_audit.lamp.tasks import TASKS
+from prime_audit.scores.report import describe_scores
 
 ALL = "rag,pag,oppu,perpcs,prime,prime:alpha=0.5,prime+rag,prime+pag"
 FILES = {
@@ -126,6 +127,17 @@ def test_a_run_is_read_back_as_it_was(run: Run) -> None:
 
 
 # -- every figure follows from the files beside it ---------------------------------------------------------
+
+
+def test_stats_of_a_runs_scores_are_the_runs_figures(run: Run) -> None:
+    leaks = {f"{x.task}/{x.method}/{x.game}/{x.attack}": x for x in run.record.leaks}
+    found = [f for f in describe_scores(run.path / "scores.jsonl", seed=0).attacks if f.attack in leaks]
+    assert found
+    for f in found:
+        leak = leaks[f.attack]
+        assert (f.auc, f.ci, f.members, dict(f.tpr)) == (leak.auc, leak.ci, leak.members, leak.tpr)
+        if leak.game == "paper":  # where membership was drawn, a run compares with the base
+            assert f.p == leak.p
 
 
 def metrics(task: str, golds: list[str], predictions: list[str]) -> dict[str, float]:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import lzma
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from prime_audit.audit.mean_auc import TargetScores, two_way
 from prime_audit.audit.permutation import holm
+from prime_audit.commands.stats import command
 from prime_audit.errors import UserError
+from prime_audit.scores.columns import COLUMNS
 from prime_audit.scores.report import describe_scores
 
 
@@ -136,14 +143,14 @@ def test_infinite_scores_are_scores_and_json_stays_json(tmp_path: Path) -> None:
 
 
 BAD = [
-    ("s.csv", ["value,member", "1,1"], "lacks score: it has value, member"),
+    ("s.csv", ["value,member", "1,1"], r"lacks score: it has value, member; .* --columns score=value"),
     ("s.csv", ["a,b", "1,1"], "lacks score and member"),
     ("s.csv", ["score,member"], "holds no scores"),
     ("s.csv", [""], "lacks score and member: it has no columns"),
     (
         "s.csv",
         ["score,member", "1,1", "nan,0", "x,0", ",1"],
-        r"line 3: the score is no number \(3 of 4 rows\)",
+        r"line 3: score is no number but 'nan' \(3 of 4 rows\)",
     ),
     ("s.csv", ["score,member", "1,1", "2,maybe"], "line 3: member is 'maybe'; give 1 or 0"),
     ("s.csv", ["score,member", "1,1", "2,1"], "score: all 2 items are members; an AUC needs both"),
@@ -151,11 +158,20 @@ BAD = [
     ("s.csv", ["attack,score,member", "a,1,1", "a,2,0", "b,1,0"], "b: all 1 items are non-members"),
     ("s.csv", ["score,member,target", "1,1,x", "2,0,y"], "no target has both members and non-members"),
     ("s.csv", ["score,member,sharer", "1,1,x", "2,0,"], r"line 3: sharer is empty \(1 of 2 rows\)"),
-    ("s.jsonl", ['{"score": 1}'], "line 1 lacks member: it has score"),
-    ("s.jsonl", ['{"score": 1,'], "line 1: no JSON"),
+    ("s.jsonl", ['{"score": 1}'], "lacks member: it has score"),
+    ("s.jsonl", ['{"score": 1, "member": 1}', '{"score": 1}'], "line 2: member is None; give 1 or 0"),
+    ("s.jsonl", ['{"score": 1,'], "line 1: .*JSON"),
     ("s.jsonl", ["[1, 2]"], "line 1: no JSON object"),
-    ("s.jsonl", ['{"score": NaN, "member": true}'], "line 1: the score is no number"),
+    ("s.jsonl", ['{"score": NaN, "member": true}'], "line 1: score is no number but nan"),
     ("s.jsonl", ['{"score": 1, "member": 2}'], "line 1: member is 2"),
+    ("s.jsonl", ['{"score": true, "member": 1}', '{"score": 0.2, "member": 0}'], "True .* is it the label"),
+    ("s.csv", ["score,member", "True,1", "False,0"], "'True' .* is it the label"),
+    ("s.csv", ["score,member", "1_0,1", "2,0"], r"no number but '1_0' \(1 of 2 rows\)"),
+    ("s.csv", ["score,member", "1,1", "2,0", "3,-1"], "line 4: member holds 0 and -1"),
+    ("s.csv", ["score;member", "1,234;1", "2;0"], "'1,234' may be a thousand or a fraction"),
+    ("s.csv", ["score;member", "0,5;1", "2.5;0"], r"no number but '0,5' \(1 of 2 rows\)"),
+    ("s.csv", ["loss,minkp,user,label", "1,2,a,1"], "--columns .*score=loss.minkp"),
+    ("s.csv", ["score,member,member", "1,1,1"], "column 'member' appears twice; rename one"),
 ]
 
 
@@ -169,8 +185,131 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, name: str, lines: list[str
 
 
 def test_a_missing_file_and_one_that_is_no_text(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="no such file"):
         describe_scores(tmp_path / "none.csv")
     (tmp_path / "s.csv").write_bytes(b"\xff\xfe\x00score")
-    with pytest.raises(UserError, match="no text table"):
+    with pytest.raises(UserError, match="not UTF-8"):
         describe_scores(tmp_path / "s.csv")
+
+
+ALIKE = (
+    ("s.csv", "score,member,sharer\n{}", "{s},{m},{u}\n"),
+    ("S.CSV", "score;member;sharer\n{}", "{c};{sign};{u}\n"),
+    ("s.tsv", "score\tmember\tsharer\n{}", "{s}\t{word}\t{u}\n"),
+    ("s.JSONL", "{}", '{{"score": {s}, "member": {m}.0, "sharer": {u}}}\n'),
+    ("s.ndjson", "{}", '{{"score": "{s}", "member": "{m}", "sharer": {u}.0}}\n'),
+)
+
+
+def test_the_same_scores_in_any_form_give_the_same_figures(tmp_path: Path) -> None:
+    """Formats, labels, decimal commas and ids: what spreadsheets and pandas make of one table."""
+    rng = np.random.default_rng(3)
+    rows = [(rng.normal() + u % 2, u % 2, u) for u in range(10) for _ in range(3)]
+    rows[4] = (0.25, *rows[4][1:])
+    found = []
+    for name, whole, line in ALIKE:
+        lines = [
+            line.format(
+                s=f"{s:.4f}",
+                c=f"{s:.4f}".replace(".", ","),
+                m=m,
+                sign=2 * m - 1,
+                word=("no", "Yes")[m],
+                u=u,
+            )
+            for s, m, u in rows
+        ]
+        (tmp_path / name).write_text(whole.format("".join(lines)))
+        found.append(describe_scores(tmp_path / name, draws=100).attacks)
+    packed = tmp_path / "s.csv.xz"
+    packed.write_bytes(lzma.compress((tmp_path / "s.csv").read_bytes()))
+    found.append(describe_scores(packed, draws=100).attacks)
+    assert found.count(found[0]) == len(found)
+    assert (found[0][0].sharers, found[0][0].unit) == (10, "sharer")
+
+
+def test_columns_are_named_and_what_looks_meant_is_not_taken_silently(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    rows = [(rng.normal(), i % 2, f"u{i // 4}") for i in range(40)]
+    own = write(tmp_path / "a.csv", "score,member,owner", *(f"{s},{m},{u}" for s, m, u in rows))
+    right = write(tmp_path / "b.csv", "score,member,sharer", *(f"{s},{m},{u}" for s, m, u in rows))
+    other = write(tmp_path / "c.csv", "nll,in_train,owner", *(f"{-s},{m},{u}" for s, m, u in rows))
+    silent, expected = describe_scores(own, draws=50), describe_scores(right, draws=50)
+    assert silent.attacks[0].sharers is None
+    (note,) = (n for n in silent.notes() if "owner" in n)
+    assert note.endswith("pass --columns sharer=owner")
+    assert describe_scores(own, draws=50, columns="sharer=owner").attacks == expected.attacks
+    named = describe_scores(other, draws=50, columns="score=-nll,member=in_train,sharer=owner")
+    assert named.attacks == expected.attacks
+    assert not any("--columns" in note for note in named.notes())
+    for words, message in (
+        ("score=x", "no column x"),
+        ("who=owner", "unknown role"),
+        ("score", "ROLE=COLUMN"),
+    ):
+        with pytest.raises(UserError, match=message):
+            describe_scores(own, columns=words)
+
+
+def test_a_column_for_each_attack(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rows = [(rng.normal() + i % 2, rng.normal(), i % 2) for i in range(60)]
+    wide = write(tmp_path / "w.csv", "loss,zlib,member", *(f"{-a},{b},{m}" for a, b, m in rows))
+    lines = [f"loss,{a},{m}" for a, _, m in rows] + [f"zlib,{b},{m}" for _, b, m in rows]
+    long = write(tmp_path / "l.csv", "attack,score,member", *lines)
+    found = describe_scores(wide, draws=100, columns="score=-loss+zlib")
+    assert found.attacks == describe_scores(long, draws=100).attacks
+    both = write(tmp_path / "b.csv", "attack,loss,zlib,member", *(f"x,{a},{b},{m}" for a, b, m in rows))
+    with pytest.raises(UserError, match="there is a column attack too"):
+        describe_scores(both, columns="score=loss+zlib")
+
+
+def test_methods_and_attacks_of_a_task_and_game_are_one_family(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    lines = [
+        f"{task},{method},{rng.normal() + 0.3 * (i % 2)},{i % 2}"
+        for task, method in (("A", "x"), ("A", "y"), ("A", "z"), ("B", "x"))
+        for i in range(80)
+    ]
+    report = describe_scores(write(tmp_path / "s.csv", "task,method,score,member", *lines), draws=200)
+    p = [f.p for f in report.attacks if f.p is not None]
+    assert [f.p_holm for f in report.attacks] == [*holm(p[:3]), p[3]]
+    assert any("over the 3 attacks and methods of A together" in note for note in report.notes())
+
+
+def test_a_wrong_sign_is_pointed_out(tmp_path: Path) -> None:
+    turned = describe_scores(plain(tmp_path, shift=-2.0), draws=200)
+    (note,) = (n for n in turned.notes() if "below ½ beyond chance" in n)
+    assert "--columns score=-NAME" in note
+    right = describe_scores(plain(tmp_path), draws=200)
+    assert not any("below ½" in note for note in right.notes())
+
+
+def test_an_interval_without_width_is_pointed_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.csv", "score,member", *(f"{i},{int(i > 4)}" for i in range(10)))
+    assert any("the interval has no width" in note for note in describe_scores(path, draws=50).notes())
+
+
+def test_help_describes_every_column() -> None:
+    shown = CliRunner().invoke(command, ["--help"], terminal_width=100).output
+    assert all(f"{column.name} ({column.holds})" in " ".join(shown.split()) for column in COLUMNS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space")
+@pytest.mark.parametrize("named", [True, False], ids=["20,000 people", "rows alone"])
+def test_a_hundred_thousand_rows_fit_in_a_gigabyte(tmp_path: Path, named: bool) -> None:
+    rng = np.random.default_rng(0)
+    path, script = tmp_path / "s.csv", tmp_path / "limited.py"
+    people = rng.integers(20_000, size=100_000).tolist()
+    path.write_text(
+        f"score,member,{'sharer' if named else 'other'}\n"
+        + "".join(f"{rng.normal():.5f},{rng.integers(2)},u{u}\n" for u in people)
+    )
+    script.write_text(
+        "import resource, sys\nresource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "from prime_audit.scores.report import describe_scores\nprint(describe_scores(sys.argv[1]).attacks[0].n)"
+    )
+    environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    said = subprocess.run([sys.executable, script, path], capture_output=True, text=True, env=environ)
+    assert said.stdout.strip() == "100000", said.stderr[-500:]
