@@ -7,23 +7,33 @@ carries a short reason; the caller adds which file it was and what it was for.
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
 import io
 import json
+import lzma
 import math
 import os
 import stat
 import tomllib
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, cast
 
 MOST_BYTES = 8 << 30
 """Bytes of one file, compressed or not: it is read into memory."""
 MOST_TIMES, ALWAYS = 100, 64 << 20
 """A compressed file may expand to this many times its size, and always to this many bytes."""
+PACKED = (".gz", ".bz2", ".xz")
+"""Endings of compressed files that :func:`open_unpacked` decompresses."""
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
+"""What reading a damaged compressed file raises; damaged bz2 raises a bare OSError."""
+_XZ_MEMORY = 256 << 20
+"""Bytes that decompressing xz may take: its header names any dictionary size. ``xz -9`` takes 65 MiB."""
+_PIECE = 1 << 16
 _DIGITS = 300
 """Digits of an integer: no float represents a longer one."""
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -53,7 +63,10 @@ def open_file(path: Path) -> BinaryIO:
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     """Read a regular file whole. Raises OSError where that fails or it is larger than ``most`` bytes."""
     with open_file(path) as stream:
-        content = stream.read(most + 1)
+        # Never more than the file has: one read of ``most`` bytes would reserve them all.
+        content = stream.read(min(os.fstat(stream.fileno()).st_size, most) + 1)
+        while len(content) <= most and (more := stream.read(_PIECE)):  # it grows, or has no size, as in /proc
+            content += more
     if len(content) > most:
         raise OSError(errno.EFBIG, f"is larger than {most >> 20} MiB")
     return content
@@ -69,14 +82,73 @@ def allowance(packed: int) -> int:
     return min(MOST_BYTES, max(ALWAYS, MOST_TIMES * packed))
 
 
-def gunzip(packed: bytes) -> bytes:
-    """Decompress gzip. Raises OSError above :func:`allowance`, and gzip's own errors for a damaged file."""
-    most = allowance(len(packed))
-    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
-        content = stream.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"expands to more than {most >> 20} MiB from {len(packed)} bytes")
-    return content
+def open_unpacked(path: Path) -> BinaryIO:
+    """Open a regular file; what ends in one of ``PACKED`` is decompressed while it is read.
+
+    Raises OSError as :func:`open_file`, and reading raises it above :func:`allowance` or ``MOST_BYTES``. Damaged
+    content raises one of ``DAMAGED`` while it is read.
+    """
+    stream, suffix = open_file(path), path.suffix.lower()
+    size, source = os.fstat(stream.fileno()).st_size, cast(Any, stream)
+    most, problem = MOST_BYTES, f"is larger than {MOST_BYTES >> 20} MiB"
+    if suffix in PACKED:
+        most = allowance(size)
+        problem = f"expands to more than {most >> 20} MiB from {size} bytes"
+        if suffix == ".gz":
+            source = gzip.GzipFile(fileobj=stream)
+        else:
+            source = bz2.BZ2File(stream) if suffix == ".bz2" else _Unxz(stream)
+    return io.BufferedReader(_Bounded(source, stream, most, problem), _PIECE)
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that ends with an error after ``most`` bytes."""
+
+    def __init__(self, source: Any, file: BinaryIO, most: int, problem: str) -> None:
+        self._source, self._file, self._left, self._problem = source, file, most, problem
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        got = int(self._source.readinto(buffer))
+        self._left -= got
+        if self._left < 0:
+            raise OSError(errno.EFBIG, self._problem)
+        return got
+
+    def close(self) -> None:
+        self._source.close()
+        self._file.close()
+        super().close()
+
+
+class _Unxz(io.RawIOBase):
+    """Decompress xz in bounded memory, which :class:`lzma.LZMAFile` cannot."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._packed, self._unit = packed, _unxz()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            packed = b""
+            if self._unit.eof:  # a further stream may follow, after padding
+                packed = (self._unit.unused_data or self._packed.read(_PIECE)).lstrip(b"\0")
+                if not packed and not (packed := self._packed.read(_PIECE).lstrip(b"\0")):
+                    return 0
+                self._unit = _unxz()
+            elif self._unit.needs_input and not (packed := self._packed.read(_PIECE)):
+                raise EOFError("compressed file ended before the end-of-stream marker was reached")
+            if data := self._unit.decompress(packed, len(buffer)):
+                buffer[: len(data)] = data
+                return len(data)
+
+
+def _unxz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
 
 def parse_json(text: str) -> Any:

@@ -24,8 +24,9 @@ from pathlib import Path
 
 from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS, adapter_sha256
+from prime_audit.io.tables import Row, read_rows
 from prime_audit.lamp.data import Dataset, Given, GivenSharer, Item, User
-from prime_audit.lamp.files import BadRecordError, Row, load_list, load_object, load_rows
+from prime_audit.lamp.files import BadRecordError, load_object
 from prime_audit.lamp.items import item_fields
 from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text, parse_item
 from prime_audit.lamp.tasks import TASKS, Task, find_task
@@ -145,7 +146,7 @@ def _sharer(home: Path, task: Task, log: Log) -> GivenSharer:
             f"{home}: has no {ITEMS[0]} (the items the adapter was trained on): add {_BOTH_FORMS}"
         )
     where = f"{shown(home.name)}/{path.name}"
-    items, held = _items(_rows(path), task, name, where, log)
+    items, held = _items(read_rows(path), task, name, where, log)
     items = _without_twins(items, held, where, log)
     trained = tuple(i.id for i in items if i.id not in held)
     if not trained:
@@ -167,12 +168,6 @@ def _card(home: Path) -> tuple[str, str | None]:
         return as_id({"id": home.name} | said), profile
     except BadRecordError as problem:
         raise UserError(f"{path if path.exists() else home}: {problem}: correct it") from None
-
-
-def _rows(path: Path) -> Iterator[Row]:
-    if path.name.endswith(".json"):
-        return ((f"number {n}", value) for n, value in enumerate(load_list(path), start=1))
-    return load_rows(path)
 
 
 def _items(

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prime_audit.errors import UserError
+from prime_audit.io.tables import Row, open_table, require_columns
 from prime_audit.lamp.data import Item, Query, User
-from prime_audit.lamp.files import BadRecordError, Row, load_rows
+from prime_audit.lamp.files import BadRecordError
 from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text, user_name, without_answers
 from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
 from prime_audit.lamp.tasks import Task
 
+COLUMNS = ("user", "input", "output")
+"""The columns of plain items; ``id`` is read too."""
 MOST_QUERIES = 10
 """Most questions taken from one history."""
 TARGET_ITEMS = 5
@@ -61,7 +64,10 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
 def _group(path: Path, task: Task, log: Log) -> dict[str, list[_Record]]:
     people: dict[str, list[_Record]] = {}
     seen: set[tuple[str, str]] = set()
-    for row in load_rows(path):
+    table = open_table(path)
+    if table.header is not None:
+        require_columns(path, table.header, COLUMNS, ("id",))
+    for row in table.rows((*COLUMNS, "id")):
         with log.skipping(path.name, row[0]):
             user, record = _parse_row(task, row)
             if (user, record.id) in seen:

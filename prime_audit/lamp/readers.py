@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from prime_audit.errors import UserError
+from prime_audit.io.tables import FORMATS, is_table
 from prime_audit.lamp import items, official, perpcs
 from prime_audit.lamp.data import Dataset
-from prime_audit.lamp.files import TABLE_SUFFIXES
 from prime_audit.lamp.records import Log
 from prime_audit.lamp.split import Roles, SplitOptions
 from prime_audit.lamp.tasks import TASKS, Task, find_task
@@ -123,11 +123,11 @@ def _find(path: Path, task: Task | None) -> _Source:
         ) from None
     if path.name.endswith(official.QUESTIONS):
         return _Source(path, "official")
+    if is_table(path.name):
+        return _Source(path, "items")
     if path.name.lower().endswith(ARCHIVES):
         raise UserError(f"{path}: archives are not read: unpack it ({_unpacking(path)}) and pass the folder")
-    if path.name.lower().endswith(TABLE_SUFFIXES):
-        return _Source(path, "items")
-    known = ", ".join(f"*{suffix}" for suffix in (official.QUESTIONS, *TABLE_SUFFIXES))
+    known = ", ".join(f"*{suffix}" for suffix in (official.QUESTIONS, *FORMATS))
     raise UserError(f"{path}: no layout is known by this name: pass a folder, or {known}")
 
 
@@ -173,7 +173,8 @@ def _holds(entry: Path) -> bool:
     """Return whether a folder's entry is a data set: a task's folder in a known layout, or a table."""
     if entry.is_dir():
         return _task_in_name(entry) is not None and _layout_of(entry) is not None
-    return entry.name.lower().endswith(TABLE_SUFFIXES)
+    # Folders hold JSON files of many kinds: only a name with a task makes one a table.
+    return is_table(entry.name) and (".json" not in entry.suffixes or _task_in_name(entry) is not None)
 
 
 def _task(source: _Source, wanted: Task | None) -> Task:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import lzma
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -187,7 +188,7 @@ ROW = b'{"user": "a", "input": "b", "output": "c"}\n'
     ("name", "content", "expected"),
     [
         ("a.jsonl", ROW + b'{"user": "a", "inp', "line 2: damaged or truncated JSON (Unterminated string"),
-        ("a.jsonl", ROW + b"\xff", "not UTF-8 text at byte 43: convert it"),
+        ("a.jsonl", ROW + b"\xff", "line 2: not UTF-8 text: convert it"),
         ("a.jsonl", b"[" * 100_000, "line 1: unreadable JSON"),
         ("a.jsonl", b'{"user": ' + b"9" * 5000 + b"}", "line 1: unreadable JSON"),
         ("a.jsonl", b"", "no target can be drawn: 0 of 0 users have the required 5 items"),
@@ -200,7 +201,11 @@ ROW = b'{"user": "a", "input": "b", "output": "c"}\n'
         ("a.csv", b"user,input,output,user\n", "column user occurs twice"),
         ("a.parquet", b"PAR1 not really", "damaged or truncated Parquet"),
         ("a.parquet", b"", "damaged or truncated Parquet"),
-        ("a.json", b"[]", "no layout is known by this name"),
+        ("a.jsonl.bz2", ROW, "damaged or truncated bz2 file"),
+        ("a.jsonl.xz", lzma.compress(ROW * 1000)[:-20], "damaged or truncated xz file"),
+        ("a.json", b"[]", "no target can be drawn: 0 of 0 users"),
+        ("a.json", b'{"a": 1}', "contains no list of records: write a list of objects"),
+        ("a.txt", b"[]", "no layout is known by this name"),
         ("a_questions.json", b"[]", "its golds are missing: add a_outputs.json beside it"),
     ],
 )
