@@ -71,9 +71,13 @@ def is_table(name: str) -> bool:
     return Path(_unpacked_name(name)).suffix in FORMATS
 
 
-def open_table(path: Path) -> Table:
-    """Open a table by the ending of its name. Raises TableError, as does reading its rows."""
+def open_table(path: Path, other: str = ".jsonl") -> Table:
+    """Open a table by the ending of its name; one that is none of FORMATS as ``other``.
+
+    Raises TableError, as does reading its rows.
+    """
     suffix = Path(_unpacked_name(path.name)).suffix
+    suffix = suffix if suffix in FORMATS else other
     if suffix in (".csv", ".tsv"):
         return _csv_table(path, suffix)
     if suffix == ".parquet":

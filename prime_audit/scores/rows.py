@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,14 @@ import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
 from prime_audit.errors import UserError
-from prime_audit.io.tables import BadRecordError, columns_words, lookalikes, open_table, parse_columns
+from prime_audit.io.tables import (
+    BadRecordError,
+    TableError,
+    columns_words,
+    lookalikes,
+    open_table,
+    parse_columns,
+)
 from prime_audit.scores.columns import COLUMNS, ROLES
 
 _KEY = ("task", "method", "game", "attack")
@@ -58,34 +65,48 @@ def read_scores(path: Path, columns: str | Mapping[str, str] | None = None) -> t
     each attack; a minus before a name turns the sign. UserError for whatever cannot be used.
     """
     given = parse_columns(columns, ROLES, "--columns")
-    table = open_table(path)
-    found: dict[str, None] = dict.fromkeys(table.header or ())
-    rows = _objects(path, table.rows())
-    first = next(rows, None)
-    found.update(dict.fromkeys(first[1] if first else ()))
+    table = open_table(path, ".csv")
+    needed = _needed(given, table.header or ())
+    rows = _objects(path, table.rows(needed))
+    try:
+        first = next(rows, None)
+    except TableError:
+        if needed or table.header is None:
+            raise
+        first = None  # a column that is not needed; what is missing is said below
+    names = [*(table.header or (first[1] if first else ()))]
     if table.header is not None or first:
-        _require(path, [*(table.header or found)], given, first[1] if first else {})
+        _require(path, names, given, first[1] if first else {})
     if not first:
         raise UserError(f"{path} holds no scores: give one row an item with columns score and member")
-    read = _Reading(path, given, [*found], complete=table.header is not None)
+    read, found = _Reading(path, given, names, complete=table.header is not None), dict.fromkeys(names)
     read.add(*first)
     for where, row in rows:
         read.add(where, row)
         if table.header is None:
             found.update(dict.fromkeys(row))
-    groups = read.groups()
-    used = {given.get(role, role) for role in ROLES} | {name for _, name in read.terms}
+    return read.groups(), _notes(given, found, {name for _, name in read.terms})
+
+
+def _needed(given: Mapping[str, str], header: Sequence[str]) -> set[str] | None:
+    """Return the columns to read; None, for all, where one is missing that must be there."""
+    scores = {name for _, name in _terms(given.get("score", "score"), header)}
+    if {*scores, given.get("member", "member")} <= {*header}:
+        return scores | {given.get(role, role) for role in ROLES}
+    return None
+
+
+def _notes(given: Mapping[str, str], found: Iterable[str], scores: Collection[str]) -> list[str]:
+    """Name the columns that are not read and look meant, with the words to read them."""
+    used = {given.get(role, role) for role in ROLES} | {*scores}
     others = {column.name: column.others for column in COLUMNS if column.name not in given}
     meant = lookalikes(found, others, used)
-    notes = []
-    if meant:
-        named = {**given, **meant}
-        words = columns_words({role: named[role] for role in ROLES if role in named})
-        says = ", ".join(f"{name} is the {role}" for role, name in meant.items())
-        notes.append(
-            f"columns that are not read: {', '.join(meant.values())}; if {says}, pass --columns {words}"
-        )
-    return groups, notes
+    if not meant:
+        return []
+    named = {**given, **meant}
+    words = columns_words({role: named[role] for role in ROLES if role in named})
+    says = ", ".join(f"{name} is the {role}" for role, name in meant.items())
+    return [f"columns that are not read: {', '.join(meant.values())}; if {says}, pass --columns {words}"]
 
 
 def _objects(path: Path, rows: Iterator[tuple[str, object]]) -> Iterator[tuple[str, dict[str, Any]]]:
