@@ -18,7 +18,7 @@ _LARGEST = 1 << 20
 """Rank and alpha of an adapter have to be smaller."""
 # Each of these changes the meaning of the stored factors; reading them as plain LoRA would be silently wrong.
 _UNSUPPORTED = (
-    *("use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "rank_pattern", "alpha_pattern"),
+    *("use_dora", "use_qalora", "use_bdlora", "lora_bias", "rank_pattern", "alpha_pattern"),
     *("modules_to_save", "target_parameters", "trainable_token_indices", "layer_replication"),
     *("alora_invocation_tokens", "arrow_config", "kasa_config", "monteclora_config"),
 )

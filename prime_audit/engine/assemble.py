@@ -108,7 +108,9 @@ def _choose(
     branch = _Assembly(engine, pool, gates, examples, top_k)
     with base.mounted(branch):
         base.pass_by(pad_right([e.ids for e in rows], base.codec.pad, base.device), *gold_places(rows))
-    chosen = torch.stack([branch.chosen[i] for i in range(len(base.sites))], 1)
+    # A layer that the model never runs (it reads another layer's keys) adds nothing, whatever its weights.
+    blank = torch.full((len(examples), len(pool)), 1 / len(pool), device=base.device)
+    chosen = torch.stack([branch.chosen.get(i, blank) for i in range(len(base.sites))], 1)
     return chosen.double().cpu().numpy()
 
 

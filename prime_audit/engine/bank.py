@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prime_audit.engine.base import Base, Branch, Site
+from prime_audit.engine.base import Base, Branch
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.mixture import Mixture
 from prime_audit.engine.rules import DEFAULT, RULES, merge_adapters
+from prime_audit.engine.sites import Site
 
 
 class AdapterBank:

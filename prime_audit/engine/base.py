@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,26 +15,19 @@ from torch import Tensor, nn
 from prime_audit.engine import attention
 from prime_audit.engine.codec import Codec
 from prime_audit.engine.fused import fuse
+from prime_audit.engine.kvcache import Caches
 from prime_audit.engine.lastlayer import LastLayer, Places
-from prime_audit.engine.lora import Adapter, layer_of
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Worker
+from prime_audit.engine.shape import Shape
+from prime_audit.engine.sites import adapted, like_weight
+from prime_audit.engine.trial import try_out
 from prime_audit.errors import UserError
 
 KINDS = ("llama", "mistral", "qwen2")
 """Architectures whose logits are the output layer's and nothing else, and whose packed rows are tested."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """One adapted Linear layer of the base model."""
-
-    name: str
-    """Its path in the model, as in PEFT's keys: ``model.layers.0.self_attn.q_proj``."""
-    layer: int
-    d_in: int
-    d_out: int
 
 
 class Branch:
@@ -69,7 +61,7 @@ class Base:
         """Batch sizes that memory allowed so far, by kind of work."""
         self.worker = Worker()
         """Who does the passes through the model; training's, too."""
-        self.codec = Codec(tokenizer, context_length(model.config))
+        self.codec = Codec(tokenizer, Shape.of(model.config).context)
         if self.codec.eos >= model.get_input_embeddings().num_embeddings:
             raise UserError(
                 f"model {name}: its tokenizer's end-of-text is outside the model's vocabulary; "
@@ -77,27 +69,23 @@ class Base:
             )
         self.stops = _stops(model, self.codec.eos)
         """Token ids that end an answer: the tokenizer's end-of-text and those in the model's configuration."""
-        self._linears = dict(_projections(model, targets))
-        missing = [
-            target for target in targets if not any(path.endswith(f".{target}") for path in self._linears)
-        ]
-        if missing:
-            raise UserError(
-                f"model {name}: no Linear layer named {', '.join(missing)} to adapt; "
-                "pass a model with Linear attention projections (Llama, Mistral, Qwen)"
-            )
-        self.sites = [
-            Site(path, layer_of(path), linear.in_features, linear.out_features)
-            for path, linear in self._linears.items()
-        ]
+        self.sites, self._linears = adapted(model, targets, name)
+        """The adapted layers, in the model's order."""
         fuse(self.model)
         if model.config.model_type in KINDS:
             attention.install(self.model)
         self._last = LastLayer(model.base_model.layers[-1]) if model.config.model_type in KINDS else None
         self._branch: Branch | None = None
-        self._pristine: dict[str, Tensor] = {}
+        self._pristine: dict[int, Tensor] = {}
         self._merged: list[str] = []
-        for index, linear in enumerate(self._linears.values()):
+        self.caches, self._flat = Caches(model.config), frozenset[int]()
+        if model.config.model_type not in KINDS:
+            found = try_out(model, tokenizer, self.sites, self._linears, name)
+            self.caches, self._flat = found.caches, found.flat
+        self._batch: tuple[int, int] = (0, 0)
+        if self._flat:
+            model.base_model.register_forward_pre_hook(self._note_batch, with_kwargs=True)
+        for index, linear in enumerate(self._linears):
             linear.register_forward_hook(partial(self._add_branch, index))
 
     @property
@@ -127,7 +115,23 @@ class Base:
     def _add_branch(
         self, site: int, module: nn.Module, args: tuple[Tensor, ...], output: Tensor
     ) -> Tensor | None:
-        return None if self._branch is None else self._branch.onto(site, args[0], output)
+        if self._branch is None:
+            return None
+        x = args[0]
+        if site not in self._flat:
+            return self._branch.onto(site, x, output)
+        if x.numel() != self._batch[0] * self._batch[1] * x.shape[-1]:
+            raise UserError(
+                f"model {self.name}: {self.sites[site].name} sees selected tokens only; leave "
+                f"{self.sites[site].name.rpartition('.')[2]} out of --set lora.modules"
+            )
+        rows, own = (t.reshape(*self._batch, t.shape[-1]) for t in (x, output))
+        return self._branch.onto(site, rows, own).reshape(output.shape)
+
+    def _note_batch(self, _: nn.Module, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        """Remember the shape of the batch: some layers see its tokens as one row."""
+        ids = options["input_ids"] if "input_ids" in options else args[0]
+        self._batch = (ids.shape[0], ids.shape[1])
 
     def room(self, tokens: int, kind: str) -> int:
         """Return how many padded tokens a batch may have: ``tokens``, or fewer where memory is short."""
@@ -188,9 +192,9 @@ class Base:
         _ = self.loaded_sha256
         adapter = self.aligned(adapter)
         self._merged.append(adapter.content)
-        for (path, linear), a, b in zip(self._linears.items(), adapter.A, adapter.B, strict=True):
-            self._pristine.setdefault(path, linear.weight.detach().cpu().clone())
-            delta = adapter.scaling * (b.double() @ a.double())
+        for place, (linear, a, b) in enumerate(zip(self._linears, adapter.A, adapter.B, strict=True)):
+            self._pristine.setdefault(place, linear.weight.detach().cpu().clone())
+            delta = like_weight(linear, adapter.scaling * (b.double() @ a.double()))
             linear.weight.copy_(
                 (linear.weight.double() + delta.to(linear.weight.device)).to(linear.weight.dtype)
             )
@@ -198,8 +202,8 @@ class Base:
     @torch.no_grad()
     def restore(self) -> None:
         """Restore the weights as loaded."""
-        for path, weight in self._pristine.items():
-            self._linears[path].weight.copy_(weight)
+        for place, weight in self._pristine.items():
+            self._linears[place].weight.copy_(weight)
         self._pristine.clear()
         self._merged.clear()
 
@@ -238,19 +242,8 @@ def config_sha256(config: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def context_length(config: Any) -> int:
-    """Longest input in tokens that the model's configuration allows."""
-    return int(getattr(config, "max_position_embeddings", None) or 2048)
-
-
 def _stops(model: Any, eos: int) -> tuple[int, ...]:
     named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return tuple(
         dict.fromkeys([eos, *(named if isinstance(named, list) else [] if named is None else [named])])
     )
-
-
-def _projections(model: nn.Module, targets: Sequence[str]) -> Iterator[tuple[str, nn.Linear]]:
-    for path, module in model.named_modules():
-        if isinstance(module, nn.Linear) and path.rpartition(".")[2] in targets and layer_of(path) >= 0:
-            yield path, module

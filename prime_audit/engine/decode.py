@@ -16,7 +16,7 @@ from torch import Tensor
 from prime_audit.engine.base import Base, Branch
 from prime_audit.engine.batches import batches
 from prime_audit.engine.codec import Encoded, pad_right
-from prime_audit.engine.kvcache import Reader
+from prime_audit.engine.kvcache import Reader, select
 from prime_audit.engine.sampling import Sampling, choose
 
 LOOK = {"cpu": 1}
@@ -90,13 +90,14 @@ class Decoding:
     def _read(self) -> Tensor:
         """Fill the cache with the prompts; logits after each one's last token."""
         count, width = self._ids.shape
-        reader = Reader(self._base.model.config, count, width, self._max_new)
+        caches = self._base.caches
+        reader = Reader(caches, count, width, self._max_new)
         found = list[Tensor]()
         for rows in batches(
             range(len(self._last)),
             group=lambda _: 0,
             length=lambda i: self._last[i] + 1,
-            tokens=self._read_tokens,
+            tokens=self._read_tokens if caches.apart else count * width,
         ):
             last = [self._last[i] for i in rows]
             with self._base.mounted(self._branch_of(rows)):
@@ -132,9 +133,9 @@ class Decoding:
         ended = int(self._done.sum())
         if ended == len(self._rows):
             return False
-        if ended >= LEAVE * len(self._rows):
+        if ended >= LEAVE * len(self._rows) and self._base.caches.apart:
             keep = (~self._done).nonzero()[:, 0]
-            self._cache.batch_select_indices(keep)
+            select(self._cache, keep)
             self._rows, self._token, self._lengths = self._rows[keep], self._token[keep], self._lengths[keep]
             self._done = self._done[keep]
             self._mask = None if self._mask is None else self._mask[keep]

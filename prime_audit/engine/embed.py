@@ -18,6 +18,7 @@ from prime_audit.engine.lora import hash_of
 from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Pass, Worker
+from prime_audit.engine.shape import Shape
 
 
 class Encoder:
@@ -67,7 +68,10 @@ class Encoder:
             own = [rows[i] for i in part]
             size = len(own) * max(map(len, own))
             batch = Embed(
-                partial(self._means, own, pad), [texts[i] for i in part], size, self.body.config.hidden_size
+                partial(self._means, own, pad),
+                [texts[i] for i in part],
+                size,
+                Shape.of(self.body.config).hidden,
             )
             means = self.worker.do(batch)
             for i, mean in zip(part, means, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -57,7 +58,8 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep only these rows."""
-        self.keys, self.values = self.keys[indices], self.values[indices]
+        if self.is_initialized:  # layers that read another layer's keys have none
+            self.keys, self.values = self.keys[indices], self.values[indices]
 
     def _blank(self, states: Tensor) -> Tensor:
         """Allocate for all rows; no part is used before it is written or cleared."""
@@ -74,13 +76,28 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         self.keys[rows, :, columns], self.values[rows, :, columns] = keys, values
 
 
+@dataclass(frozen=True)
+class Caches:
+    """How a model stores what it has read."""
+
+    config: Any
+    own: type | None = None
+    """The class of a make that accepts no other cache; None: transformers' common one."""
+    apart: bool = True
+    """Whether rows may be read in parts, and may leave one by one."""
+
+    def new(self) -> Cache:
+        """Return an empty cache of the model's own kind."""
+        return self.own() if self.own else DynamicCache(config=self.config)
+
+
 class Reader:
     """The cache of a batch while its prompts are read: part after part, in the order of its rows."""
 
-    def __init__(self, config: Any, rows: int, columns: int, max_new: int) -> None:
+    def __init__(self, caches: Caches, rows: int, columns: int, max_new: int) -> None:
         """Layers with a special cache use transformers' own, one per part, joined at the end."""
-        self._config, self._parts = config, list[Cache]()
-        kinds = DynamicCache(config=config).layers
+        self._caches, self._parts = caches, list[Cache]()
+        kinds = [] if caches.own else DynamicCache(config=caches.config).layers
         self._whole = None
         if kinds and all(type(layer) is DynamicLayer for layer in kinds):
             self._whole = Cache(layers=[GrowingLayer(rows, columns, min(max_new, ROOM)) for _ in kinds])
@@ -88,7 +105,7 @@ class Reader:
     def part(self, rows: slice) -> Cache:
         """Return the cache to read these rows' prompts with."""
         if self._whole is None:
-            self._parts.append(DynamicCache(config=self._config))
+            self._parts.append(self._caches.new())
             return self._parts[-1]
         for layer in self._whole.layers:
             layer.reading = rows
@@ -108,9 +125,30 @@ def joined(caches: Sequence[Cache]) -> Cache:
     first = caches[0]
     for number, layer in enumerate(first.layers if len(caches) > 1 else ()):
         parts = [cache.layers[number] for cache in caches]
-        layer.keys, layer.values = (
-            torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values")
-        )
-        for part in parts[1:]:
-            part.keys = part.values = None
+        for name in _STORED:
+            if getattr(layer, name, None) is not None:
+                setattr(layer, name, _stacked([getattr(part, name) for part in parts]))
+            for part in parts[1:]:
+                if hasattr(part, name):
+                    setattr(part, name, None)
     return first
+
+
+_STORED = ("keys", "values", "conv_states", "recurrent_states")
+"""What layers of transformers' cache hold of each row: tensors, or tables of tensors."""
+
+
+def _stacked(held: Sequence[Any]) -> Any:
+    first = held[0]
+    if isinstance(first, dict):
+        return {key: _stacked([own[key] for own in held]) for key in first}
+    return None if first is None else torch.cat(list(held))
+
+
+def select(cache: Cache, rows: Tensor) -> None:
+    """Keep only these rows of a batch's cache."""
+    for layer in cache.layers:
+        if isinstance(layer, GrowingLayer):
+            layer.batch_select_indices(rows)
+        else:  # unlike batch_select_indices, it covers states of linear attention
+            layer.reorder_cache(rows)

@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from prime_audit.engine.attention import BLOCK, LONGEST, NAME
+from prime_audit.engine.shape import Shape
 from prime_audit.errors import UserError
 
 
@@ -95,7 +96,7 @@ def tokens_that_fit(config: Any, item: int, device: torch.device, kind: str) -> 
     """
     each: int = {
         "generate": kv_bytes(config, item),
-        "read": config.vocab_size * 12 // 4,
+        "read": Shape.of(config).vocabulary * 12 // 4,
         "train": training_bytes(config, item),
     }[kind]
     return max(1, int(SHARE * free_bytes(device)) // (each + state_bytes(config, item)))
@@ -103,15 +104,14 @@ def tokens_that_fit(config: Any, item: int, device: torch.device, kind: str) -> 
 
 def kv_bytes(config: Any, item: int) -> int:
     """Bytes of one token's keys and values in all layers."""
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * width * item)
+    shape = Shape.of(config)
+    return 2 * shape.layers * shape.shared * shape.width * item
 
 
 def state_bytes(config: Any, item: int) -> int:
     """Bytes of one token's states at a layer's peak: the residual, its norm, q k v, and the MLP's inside."""
-    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    return int((6 * config.hidden_size + 3 * inner) * item)
+    shape = Shape.of(config)
+    return (6 * shape.hidden + 3 * shape.inner) * item
 
 
 def training_bytes(config: Any, item: int) -> int:
@@ -120,6 +120,6 @@ def training_bytes(config: Any, item: int) -> int:
     Of each layer: the residual and its norms, q k v and their rotated forms, the attention's output, on a CPU its
     weights (``attention``), the MLP's gate, up and product, and the inputs of the adapters after dropout.
     """
-    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    seen = (LONGEST + BLOCK) // 2 * config.num_attention_heads if config._attn_implementation == NAME else 0
-    return int(config.num_hidden_layers * (16 * config.hidden_size + 5 * inner + seen) * item)
+    shape = Shape.of(config)
+    seen = (LONGEST + BLOCK) // 2 * shape.heads if config._attn_implementation == NAME else 0
+    return shape.layers * (16 * shape.hidden + 5 * shape.inner + seen) * item

@@ -70,6 +70,8 @@ class PrivateBranch(LoraBranch):
         self._copies: dict[int, Tensor] = {}
 
     def _factor(self, place: int) -> Tensor:
+        if place in self._copies:  # a layer that the model runs twice
+            return self._copies[place]
         trained = self._params[place].requires_grad
         leaf = super()._factor(place).detach().requires_grad_(trained)
         if trained:
@@ -77,8 +79,8 @@ class PrivateBranch(LoraBranch):
         return leaf
 
     def leaves(self) -> list[Tensor]:
-        """Return the rows' copies, by place."""
-        return [self._copies[place] for place in sorted(self._copies)]
+        """Return the rows' copies, by place; also of layers that the model never runs."""
+        return [self._factor(place) for place, p in enumerate(self._params) if p.requires_grad]
 
     def collect(self, grads: Sequence[Tensor | None], into: Sequence[Tensor]) -> None:
         """Add each row's clipped gradient to its owner's; several passes of one step add up."""

@@ -24,6 +24,7 @@ from prime_audit.engine.engine import Engine
 from prime_audit.engine.memory import kv_bytes, state_bytes, training_bytes
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.recipe import LoraShape
+from prime_audit.engine.shape import Shape
 from prime_audit.folder import RunFolder
 from prime_audit.forecast.rehearsal import Rehearsal
 from prime_audit.forecast.speed import speeds
@@ -235,7 +236,8 @@ def _memory(base: Base, rehearsal: Rehearsal) -> tuple[int, int | None]:
     states, most = state_bytes(config, item), rehearsal.largest
     passes = [
         most.get("generate", 0) * kv_bytes(config, item) * 2,
-        max(most.get(kind, 0) for kind in ("read", "assemble", "embed")) * (states + config.vocab_size),
+        max(most.get(kind, 0) for kind in ("read", "assemble", "embed"))
+        * (states + Shape.of(config).vocabulary),
         max(most.get(kind, 0) for kind in ("train", "gates")) * training_bytes(config, item),
     ]
     host = psutil.Process().memory_info().rss

@@ -1,0 +1,206 @@
+"""A trial of a model on a dozen tokens at load: what would be silently wrong later is refused here in one line.
+
+It finds how the model stores what it has read, and which adapted layers see all tokens in one long row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import DynamicCache
+
+from prime_audit.engine.kvcache import Caches, Reader, select
+from prime_audit.engine.memory import out_of_memory
+from prime_audit.engine.sites import Site
+from prime_audit.errors import UserError
+
+READ, WRITE = 4, 2
+"""Tokens of each row that are read at once, and one by one."""
+TEXT = "What is the capital of France? The answer to 12 questions."
+_CLOSE = {torch.float32: 0.01, torch.float64: 0.01}
+_ROUGH = 0.3
+"""Largest difference of logits, relative to their spread, that is rounding; half formats round coarsely."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a trial found."""
+
+    caches: Caches
+    flat: frozenset[int]
+    """Sites whose input is one row of all the batch's tokens: [rows · tokens, d]."""
+
+
+@torch.no_grad()
+def try_out(
+    model: Any, tokenizer: Any, sites: Sequence[Site], modules: Sequence[nn.Module], name: str
+) -> Trial:
+    """Run a model that is not known to be plain; UserError where its answers or adapters would be wrong."""
+    ids = _tokens(tokenizer, next(model.parameters()).device)
+    with _listening(modules) as heard:
+        try:
+            logits = _logits(model, ids)
+        except Exception as fault:  # whatever it is: text alone cannot be read
+            raise _unfit(name, f"cannot read a text alone: {_line(fault)}", fault) from fault
+    return Trial(_caches(model, ids, logits, name), _flat(model, ids, sites, modules, heard, name))
+
+
+def _tokens(tokenizer: Any, device: torch.device) -> Tensor:
+    """Two rows of different tokens, [2, READ + WRITE]."""
+    some = list(dict.fromkeys(tokenizer(TEXT)["input_ids"])) or [0]
+    size = READ + WRITE
+    some = (some * (1 + 2 * size // len(some)))[: 2 * size]
+    return torch.tensor(some, device=device).view(2, size)
+
+
+def _logits(model: Any, ids: Tensor, **options: Any) -> Tensor:
+    """Logits after each token, [rows, tokens, vocabulary]."""
+    found: Tensor = model(
+        input_ids=ids, logits_to_keep=ids.shape[1], **({"use_cache": False} | options)
+    ).logits
+    return found
+
+
+def _caches(model: Any, ids: Tensor, logits: Tensor, name: str) -> Caches:
+    """Find a way to store what was read that gives the logits of reading the whole."""
+    own = _own_cache(model, ids)
+    plain = Caches(model.config)
+    ways = [Caches(model.config, own, apart=False)] if own else [plain, Caches(model.config, apart=False)]
+    if (
+        not logits.isfinite().all()
+    ):  # nothing to compare with; the logits themselves are reported when they are used
+        return ways[-1]
+    faults: list[Exception | None] = []
+    for way in ways:
+        try:
+            if _agrees(model, ids, logits, way, name):
+                return way
+            faults.append(None)
+        except UserError:
+            raise
+        except Exception as fault:  # a cache that does not fit the model fails in any way
+            faults.append(fault)
+    why = next(
+        (_line(fault) for fault in faults if fault), "token by token it gives other logits than at once"
+    )
+    raise _unfit(name, f"cannot write answers with what it stores of a prompt: {why}", faults[-1])
+
+
+def _own_cache(model: Any, ids: Tensor) -> type | None:
+    """Return the class of a make that accepts only its own kind of cache."""
+    try:
+        stored = model(input_ids=ids[:, :READ], use_cache=True).past_key_values
+    except Exception:  # the ways to read are tried next, and say what is wrong
+        return None
+    kind = type(stored)
+    return kind if isinstance(stored, DynamicCache) and kind is not DynamicCache else None
+
+
+def _agrees(model: Any, ids: Tensor, logits: Tensor, way: Caches, name: str) -> bool:
+    """Whether reading, writing, and writing after a row has left give the logits of reading the whole."""
+    reader = Reader(way, len(ids), READ, WRITE)
+    parts = [slice(n, n + 1) for n in range(len(ids))] if way.apart else [slice(0, len(ids))]
+    for part in parts:
+        read = _logits(model, ids[part, :READ], past_key_values=reader.part(part), use_cache=True)
+        if _differ(read[:, -1], logits[part, READ - 1]):
+            raise _unfit(name, "gives other logits when more text follows; it is no causal language model")
+    cache, rows = reader.whole(), torch.arange(len(ids), device=ids.device)
+    for column in range(READ, READ + WRITE):
+        places = torch.full((len(rows), 1), column, device=ids.device)
+        options = {"position_ids": places, "past_key_values": cache, "use_cache": True}
+        wrote = model(input_ids=ids[rows, column : column + 1], **options).logits[:, -1]
+        if _differ(wrote, logits[rows, column]):
+            return False
+        if way.apart:
+            rows = rows[1:]
+            select(cache, rows)
+    return True
+
+
+def _differ(found: Tensor, right: Tensor) -> bool:
+    """Whether logits differ by more than rounding."""
+    wide = right.float()
+    spread = (wide - wide.mean(-1, keepdim=True)).norm()
+    return bool((found.float() - wide).norm() > _CLOSE.get(right.dtype, _ROUGH) * spread)
+
+
+@contextmanager
+def _listening(modules: Sequence[nn.Module]) -> Iterator[list[list[tuple[Any, Any]]]]:
+    """Note the input and output of every module at each call."""
+    heard: list[list[tuple[Any, Any]]] = [[] for _ in modules]
+
+    def note(place: int, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        heard[place].append((args[0] if args else None, output))
+
+    hooks = [module.register_forward_hook(partial(note, place)) for place, module in enumerate(modules)]
+    try:
+        yield heard
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _flat(
+    model: Any,
+    ids: Tensor,
+    sites: Sequence[Site],
+    modules: Sequence[nn.Module],
+    heard: Sequence[Sequence[tuple[Any, Any]]],
+    name: str,
+) -> frozenset[int]:
+    """Return the sites that see all tokens in one row; UserError where rows cannot be told apart."""
+    odd = {i for i, calls in enumerate(heard) if any(not _plain(ids, x, y) for x, y in calls)}
+    if not odd:
+        return frozenset()
+    for place in sorted(odd):
+        if any(not isinstance(y, Tensor) for _, y in heard[place]):
+            raise _not_adapted(name, sites[place], "it returns more than its product")
+        if any(_count(x) != ids.numel() for x, _ in heard[place]) or len(heard[place]) > 1:
+            raise _not_adapted(name, sites[place], "it sees selected tokens only")
+    alone = list[list[Tensor]]()
+    for row in ids:
+        with _listening([modules[i] for i in sorted(odd)]) as own:
+            _logits(model, row[None])
+        alone.append([_rows(calls[0][0]) for calls in own])
+    for n, place in enumerate(sorted(odd)):
+        together, single = _rows(heard[place][0][0]), torch.cat([inputs[n] for inputs in alone])
+        nearest = torch.cdist(together, single).argmin(1)
+        if nearest.tolist() != list(range(len(single))):
+            raise _not_adapted(name, sites[place], "it sees the tokens in another order")
+    return frozenset(odd)
+
+
+def _plain(ids: Tensor, x: Any, y: Any) -> bool:
+    """Whether a layer saw [rows, tokens, d] and returned such."""
+    return all(isinstance(t, Tensor) and t.ndim == 3 and t.shape[:2] == ids.shape for t in (x, y))
+
+
+def _count(x: Any) -> int:
+    return x.numel() // x.shape[-1] if isinstance(x, Tensor) else -1
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1]).float()
+
+
+def _not_adapted(name: str, site: Site, why: str) -> UserError:
+    leaf = site.name.rpartition(".")[2]
+    return UserError(
+        f"model {name}: {site.name} cannot have adapters here: {why}; leave {leaf} out of --set lora.modules"
+    )
+
+
+def _unfit(name: str, why: str, fault: Exception | None = None) -> UserError | Exception:
+    if fault is not None and out_of_memory(fault):
+        return fault
+    return UserError(f"model {name}: {why}; pass another model")
+
+
+def _line(fault: Exception) -> str:
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:200]
