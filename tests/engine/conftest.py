@@ -19,6 +19,8 @@ from prime_audit.engine.load import load_base
 from prime_audit.engine.lora import Adapter
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
+FUSED = ("qkv_proj", "o_proj")
+"""Phi-3's."""
 NAMES = ("ann", "bob", "cem", "dot")
 RANK, ALPHA = 4, 8
 CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -53,7 +55,7 @@ class Plain:
             r=RANK,
             lora_alpha=ALPHA,
             lora_dropout=dropout,
-            target_modules=list(TARGETS),
+            target_modules=sorted({site.rpartition(".")[2] for site in self.sites}),
             task_type="CAUSAL_LM",
         )
         model = get_peft_model(self.model(), config, adapter_name=names[0])
@@ -123,7 +125,8 @@ def bench(device: str, model_folder: Callable[[str], Path]) -> Callable[..., Ben
 
     def make(kind: str = "llama", **options: Any) -> Bench:
         folder = model_folder(kind)
-        base = load_base(str(folder), targets=TARGETS, device=device, dtype="float32", **options)
+        targets = FUSED if kind.startswith("phi3") else TARGETS
+        base = load_base(str(folder), targets=targets, device=device, dtype="float32", **options)
         noise = torch.Generator().manual_seed(7)
         sites = tuple(site.name for site in base.sites)
         adapters = {
