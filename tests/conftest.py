@@ -33,6 +33,7 @@ WIDTH = {
     "tie_word_embeddings": False,
 }
 _LONGROPE = {"short_factor": [1.0] * 4, "long_factor": [4.0, 5.0, 6.0, 7.0], "rope_type": "longrope"}
+_LAYERS = ["sliding_attention", "sliding_attention", "full_attention"]
 _CAPS = {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 5.0}
 MAKES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {}),
@@ -42,7 +43,10 @@ MAKES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2": ("Gemma2", {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 512, **_CAPS}),
     "gemma2-slides": ("Gemma2", {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 12, **_CAPS}),
     "gemma3": ("Gemma3", {"head_dim": 16, "sliding_window": 512, "final_logit_softcapping": 5.0}),
-    "gemma3-slides": ("Gemma3", {"head_dim": 16, "sliding_window": 12, "num_hidden_layers": 7}),
+    "gemma3-slides": (
+        "Gemma3",
+        {"head_dim": 16, "sliding_window": 12, "layer_types": _LAYERS},
+    ),
     "phi3": ("Phi3", {"sliding_window": 2047}),
     "phi3-partial": (
         "Phi3",

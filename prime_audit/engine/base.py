@@ -137,7 +137,7 @@ class Base:
         fit = tokens_that_fit(self.model.config, self.dtype.itemsize, self.device, kind)
         return min(tokens, fit)
 
-    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, dict[str, Tensor]]:
+    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, dict[str, Any]]:
         """Stack ids, padded on the right, [n, t]; with the positions where the model's rotation needs them."""
         ids = pad_right(rows, self.codec.pad, self.device)
         if self.turns is None:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 TRAINING = "training"
 REMEDY = "lower the learning rate, or pass --dtype float32 or bfloat16"
-UNTRAINED = "nothing was trained yet, so the model itself overflows or holds NaN: pass --dtype bfloat16 or float32"
+UNTRAINED = (
+    "nothing was trained yet, so the model itself overflows or holds NaN: pass --dtype bfloat16 or float32"
+)
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def _normed(norm: Any, x: Tensor, width: int) -> Tensor:
     """Norm of each head, or of all heads together, [rows, tokens, heads · d]: by the size of the norm's weight."""
     if norm.weight.numel() != width:
         return norm(x)  # type: ignore[no-any-return]
-    return norm(x.unflatten(-1, (-1, width))).flatten(-2)  # type: ignore[no-any-return]
+    return norm(x.reshape(*x.shape[:-1], -1, width)).flatten(-2)  # type: ignore[no-any-return]
 
 
 def _heads(x: Tensor, width: int) -> Tensor:

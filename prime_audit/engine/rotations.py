@@ -75,7 +75,7 @@ def _by_row(
     # LongRoPE has two rotations; dynamic NTK has one for each length beyond the original.
     lengths = (lengths > original).long() if kind == "longrope" else lengths.clamp(min=original)
     found: list[Tensor] = []
-    for length in lengths.unique():
+    for length in sorted(set(lengths.tolist())):
         _refresh(module)
         rows = (lengths == length).nonzero()[:, 0]
         turned = call(position_ids=position_ids[rows])

@@ -100,6 +100,7 @@ class Plain:
     def gold_logp(self, model: Any, prompt: str, gold: str) -> Tensor:
         """Log-probabilities of the gold tokens from one unpadded forward pass over all logits; differentiable."""
         head, tail = self.split(prompt, gold)
+        forget(model)
         logits = model(input_ids=torch.tensor([head + tail], device=self.device), use_cache=False).logits[0]
         places = range(len(head) - 1, len(head) + len(tail) - 1)
         return torch.stack(
@@ -109,6 +110,14 @@ class Plain:
     @torch.no_grad()
     def score(self, model: Any, pairs: Sequence[tuple[str, str]]) -> list[np.ndarray]:
         return [self.gold_logp(model, p, g).double().cpu().numpy() for p, g in pairs]
+
+
+def forget(model: Any) -> None:
+    """Put a rotation that depends on earlier texts (dynamic NTK) back to a fresh model's."""
+    for module in model.modules():
+        if hasattr(module, "original_inv_freq"):
+            module.inv_freq.copy_(module.original_inv_freq)
+            module.max_seq_len_cached = module.original_max_seq_len
 
 
 @dataclass

@@ -21,7 +21,7 @@ MAKES = [
 ]
 SWITCHING = ["phi3-longrope", "llama-longrope", "llama-dynamic"]
 """Their rotation depends on the length of the text."""
-NEW = 24
+NEW = 16
 FOUND: dict[str, list[str]] = {}
 """Make → what was measured: printed with ``pytest -s tests/engine/test_makes.py``."""
 
@@ -36,7 +36,7 @@ def table() -> Iterator[None]:
 def prompts_of(pairs):
     """Prompts shorter and longer than 32 tokens, where a rotation switches, some a token apart."""
     long = pairs[4][0]
-    return [p for p, _ in pairs] + [long[:n] for n in range(3, len(long), 7)]
+    return [p for p, _ in pairs] + [long[:n] for n in range(12, len(long), 14)]
 
 
 def texts_of(pairs):
