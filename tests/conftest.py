@@ -32,6 +32,58 @@ WIDTH = {
     "initializer_range": 0.2,  # wide enough that outputs differ from prompt to prompt
     "tie_word_embeddings": False,
 }
+_LONGROPE = {"short_factor": [1.0] * 4, "long_factor": [4.0, 5.0, 6.0, 7.0], "rope_type": "longrope"}
+_LAYERS = ["sliding_attention", "sliding_attention", "full_attention"]
+_CAPS = {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 5.0}
+MAKES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("Llama", {}),
+    "mistral": ("Mistral", {"sliding_window": 12}),  # shorter than the tests' prompts: the cache slides
+    "qwen2": ("Qwen2", {}),
+    "qwen3": ("Qwen3", {"head_dim": 16}),
+    "gemma2": ("Gemma2", {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 512, **_CAPS}),
+    "gemma2-slides": ("Gemma2", {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 12, **_CAPS}),
+    "gemma3": ("Gemma3", {"head_dim": 16, "sliding_window": 512, "final_logit_softcapping": 5.0}),
+    "gemma3-slides": (
+        "Gemma3",
+        {"head_dim": 16, "sliding_window": 12, "layer_types": _LAYERS},
+    ),
+    "phi3": ("Phi3", {"sliding_window": 2047}),
+    "phi3-partial": (
+        "Phi3",
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}},
+    ),
+    "olmo2": ("Olmo2", {}),
+    # Rotations that switch with the length of the text, at a length in the middle of the tests' texts.
+    "phi3-longrope": (
+        "Phi3",
+        {
+            "original_max_position_embeddings": 32,
+            "rope_parameters": {
+                "rope_theta": 10000.0,
+                "original_max_position_embeddings": 32,
+                **_LONGROPE,
+            },
+        },
+    ),
+    "llama-longrope": (
+        "Llama",
+        {
+            "rope_parameters": {
+                "rope_theta": 10000.0,
+                "original_max_position_embeddings": 32,
+                **_LONGROPE,
+            }
+        },
+    ),
+    "llama-dynamic": (
+        "Llama",
+        {
+            "max_position_embeddings": 32,
+            "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 5.0},
+        },
+    ),
+}
+"""Kind → transformers' name of the make, and what differs from ``WIDTH``."""
 
 
 def _tokenizer(begin: bool) -> Any:
@@ -68,16 +120,16 @@ def _model(kind: str, tokenizer: Any) -> Any:
         "pad_token_id": tokenizer.pad_token_id,
     }
     torch.manual_seed(0)
-    if kind == "llama":
-        return hf.LlamaForCausalLM(hf.LlamaConfig(**shape))
-    if kind == "mistral":  # a window shorter than the tests' prompts: the cache slides
-        return hf.MistralForCausalLM(hf.MistralConfig(**shape, sliding_window=12))
-    if kind == "qwen2":
-        model = hf.Qwen2ForCausalLM(hf.Qwen2Config(**shape))
+    if kind in MAKES:
+        name, options = MAKES[kind]
+        text = "Text" if name == "Gemma3" else ""
+        model = getattr(hf, f"{name}ForCausalLM")(getattr(hf, f"{name}{text}Config")(**shape | options))
         with torch.no_grad():
-            for name, bias in model.named_parameters():
-                if name.endswith("_proj.bias"):  # trained Qwens have them; a fresh one starts at 0
-                    bias.normal_(std=0.2)
+            for path, own in model.named_parameters():
+                if path.endswith("_proj.bias"):  # trained Qwens have them; a fresh one starts at 0
+                    own.normal_(std=0.2)
+                elif path.endswith("norm.weight") and kind not in ("llama", "mistral", "qwen2"):
+                    own.add_(torch.randn_like(own), alpha=0.2)  # a norm left out would show
         return model
     if kind == "gpt2":  # attention by Conv1D: nothing for a LoRA on Linear layers
         ids = {key: shape[key] for key in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")}
@@ -87,12 +139,12 @@ def _model(kind: str, tokenizer: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Kind (llama, mistral, qwen2, gpt2) → a folder with a tiny random model and its tokenizer; made once."""
+    """Kind (a make of ``MAKES``, or gpt2) → a folder with a tiny random model and its tokenizer; made once."""
 
     @cache
     def make(kind: str) -> Path:
         folder = tmp_path_factory.mktemp(kind)
-        tokenizer = _tokenizer(begin=kind != "qwen2")
+        tokenizer = _tokenizer(begin=not kind.startswith("qwen"))
         _model(kind, tokenizer).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return folder

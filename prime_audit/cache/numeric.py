@@ -47,7 +47,7 @@ PARTS: Mapping[str, Part] = {
             *_engine(
                 "attention bank base batches codec decode embed engine fused kvcache lastlayer load lora memory"
             ),
-            *_engine("memo mixture observe rules sampling shape sites tree trial assemble"),
+            *_engine("memo mixture observe rotations rules sampling shape sites tree trial assemble"),
             *_engine("branches divergence draws recipe stack train trainee"),
             "seeds.py",
         ),

@@ -14,11 +14,13 @@ from torch import Tensor
 from prime_audit.engine.bank import flatten_factors
 from prime_audit.engine.base import Branch
 from prime_audit.engine.batches import Tick, batches, nothing
-from prime_audit.engine.codec import Encoded, gold_places, pad_right
+from prime_audit.engine.codec import Encoded, gold_places
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.finite import not_finite
 from prime_audit.engine.lastlayer import Places
 from prime_audit.engine.lora import hash_of
 from prime_audit.engine.memo import key_of
+from prime_audit.engine.mixture import Mixture
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.rules import ASSEMBLED, RULES
 
@@ -74,6 +76,8 @@ def _assemble(
         choose = partial(_choose, engine, pool, gates, rows, top_k)
         chosen = base.worker.do(Assemble(choose, rows, len(base.sites), len(pool), top_k))
         for i, own in zip(part, chosen, strict=True):
+            if not np.isfinite(own).all():
+                raise not_finite(base, Mixture(pool, np.ones(len(pool))), "hidden states")
             weights[i] = own
         base.spent.requests += sum(map(len, rows))
         base.spent.prompt_tokens += sum(len(e.ids) for own in rows for e in own)
@@ -107,7 +111,8 @@ def _choose(
     base, rows = engine.base, [e for own in examples for e in own]
     branch = _Assembly(engine, pool, gates, examples, top_k)
     with base.mounted(branch):
-        base.pass_by(pad_right([e.ids for e in rows], base.codec.pad, base.device), *gold_places(rows))
+        ids, options = base.padded([e.ids for e in rows])
+        base.pass_by(ids, *gold_places(rows), **options)
     # A layer that the model never runs (it reads another layer's keys) adds nothing, whatever its weights.
     blank = torch.full((len(examples), len(pool)), 1 / len(pool), device=base.device)
     chosen = torch.stack([branch.chosen.get(i, blank) for i in range(len(base.sites))], 1)

@@ -33,8 +33,14 @@ FEW = 4
 
 def install(model: Any) -> None:
     """Make a model on a CPU that uses torch's attention use this one; others do not change."""
-    if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
+    own = ("sdpa",) if softcap(model.config) is None else ("sdpa", "eager")
+    if model.device.type == "cpu" and model.config._attn_implementation in own:
         model.set_attn_implementation(NAME)
+
+
+def softcap(config: Any) -> float | None:
+    """Bound of attention's scores, as Gemma 2 has: scores become cap · tanh(scores / cap)."""
+    return config.attn_logit_softcapping if config.model_type == "gemma2" else None
 
 
 def fused(config: Any) -> bool:
@@ -59,6 +65,8 @@ def attend(
     """
     short = 1 < query.shape[2] == key.shape[2] <= LONGEST
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if (cap := options.get("softcap")) is not None and query.device.type == "cpu" and not dropout:
+        return _capped(query, key, value, attention_mask, scale, cap).transpose(1, 2).contiguous(), None
     if query.device.type != "cpu" or query.dtype not in EXACT or dropout or _special(options):
         return sdpa_attention_forward(  # type: ignore[no-any-return]
             module, query, key, value, attention_mask, dropout, scaling, **options
@@ -101,6 +109,33 @@ def _masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: floa
     looks = torch.bmm(query.reshape(rows * shared, -1, d) * scale, k.transpose(1, 2))
     looks = (looks.view(rows, heads, tokens, tokens) + mask).view(rows * shared, -1, tokens)
     return torch.bmm(torch.softmax(looks, -1), v).view(rows, heads, tokens, d)
+
+
+def _capped(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, cap: float
+) -> Tensor:
+    """Attention with soft-capped scores, as transformers' eager one: [rows, heads, tokens, d].
+
+    Blocks of queries bound the memory; without a mask each sees the keys up to its own end.
+    """
+    rows, heads, tokens, d = query.shape
+    shared, keys = key.shape[1], key.shape[2]
+    q, k, v = query.reshape(rows, shared, -1, tokens, d), key[:, :, None], value[:, :, None]
+    parts = []
+    for start, stop in _cuts(tokens):
+        most = keys if mask is not None else keys - tokens + stop
+        looks = torch.matmul(q[..., start:stop, :] * scale, k[..., :most, :].transpose(-1, -2))
+        looks = torch.tanh(looks / cap) * cap
+        if mask is None:
+            looks = looks + _future(keys - tokens + start, most, 1, looks.dtype)
+        elif mask.dtype == torch.bool:
+            looks = looks.masked_fill(~mask[:, :, None, start:stop], -torch.inf)
+        else:
+            looks = looks + mask[:, :, None, start:stop]
+        parts.append(
+            torch.matmul(torch.softmax(looks, -1, dtype=torch.float32).to(v.dtype), v[..., :most, :])
+        )
+    return torch.cat(parts, -2).view(rows, heads, tokens, d)
 
 
 class _Blocks(torch.autograd.Function):

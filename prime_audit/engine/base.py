@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from prime_audit.engine import attention
-from prime_audit.engine.codec import Codec
+from prime_audit.engine.codec import Codec, pad_right
 from prime_audit.engine.fused import fuse
 from prime_audit.engine.kvcache import Caches
 from prime_audit.engine.lastlayer import LastLayer, Places
@@ -21,13 +21,14 @@ from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Worker
+from prime_audit.engine.rotations import positions, turn_rows_alone
 from prime_audit.engine.shape import Shape
 from prime_audit.engine.sites import adapted, like_weight
 from prime_audit.engine.trial import try_out
 from prime_audit.errors import UserError
 
-KINDS = ("llama", "mistral", "qwen2")
-"""Architectures whose logits are the output layer's and nothing else, and whose packed rows are tested."""
+KINDS = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "olmo2")
+"""Makes whose last layer, logits and packed rows are tested; others take transformers' own path."""
 
 
 class Branch:
@@ -71,6 +72,8 @@ class Base:
         """Token ids that end an answer: the tokenizer's end-of-text and those in the model's configuration."""
         self.sites, self._linears = adapted(model, targets, name)
         """The adapted layers, in the model's order."""
+        self.turns = turn_rows_alone(self.model)
+        """Longest text in tokens up to which no rotation depends on its length; None: none ever does."""
         fuse(self.model)
         if model.config.model_type in KINDS:
             attention.install(self.model)
@@ -138,6 +141,13 @@ class Base:
         fit = tokens_that_fit(self.model.config, self.dtype.itemsize, self.device, kind)
         return min(tokens, fit)
 
+    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, dict[str, Any]]:
+        """Stack ids, padded on the right, [n, t]; with the positions where the model's rotation needs them."""
+        ids = pad_right(rows, self.codec.pad, self.device)
+        if self.turns is None:
+            return ids, {}
+        return ids, {"position_ids": positions([len(row) for row in rows], self.device)}
+
     def logits_at(self, ids: Tensor, rows: Sequence[int], columns: Sequence[int], **options: Any) -> Tensor:
         """Logits at some places of a batch, [places, vocabulary]; the output layer runs at these alone.
 
@@ -147,18 +157,19 @@ class Base:
         if self._last_alone:
             states, places = self._last_states(ids, rows, columns, **options)
             picked: Tensor = self.model.get_output_embeddings()(states[places.flat])
-            return picked
+            cap = getattr(self.model.config, "final_logit_softcapping", None)
+            return picked if cap is None else torch.tanh(picked / cap) * cap
         # Other architectures may change their logits after the output layer.
         first = min(columns)
         out = self.model(input_ids=ids, logits_to_keep=ids.shape[1] - first, **options)
         return out.logits[list(rows), [c - first for c in columns]]  # type: ignore[no-any-return]
 
-    def pass_by(self, ids: Tensor, rows: Sequence[int], columns: Sequence[int]) -> None:
+    def pass_by(self, ids: Tensor, rows: Sequence[int], columns: Sequence[int], **options: Any) -> None:
         """Run a batch for what its branch sees; where possible, the last layer only at these places."""
         if self._last_alone:
-            self._last_states(ids, rows, columns, use_cache=False)
+            self._last_states(ids, rows, columns, use_cache=False, **options)
         else:
-            self.model.base_model(input_ids=ids, use_cache=False)
+            self.model.base_model(input_ids=ids, use_cache=False, **options)
 
     @property
     def _last_alone(self) -> bool:

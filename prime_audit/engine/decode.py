@@ -15,7 +15,7 @@ from torch import Tensor
 
 from prime_audit.engine.base import Base, Branch
 from prime_audit.engine.batches import batches
-from prime_audit.engine.codec import Encoded, pad_right
+from prime_audit.engine.codec import Encoded
 from prime_audit.engine.kvcache import Reader, select
 from prime_audit.engine.sampling import Sampling, choose
 
@@ -56,14 +56,17 @@ class Decoding:
         # It must not refer to this object: in a reference cycle the cache would outlive its batch.
         self._branch_of: BranchOf = lambda rows: branch_of([order[i] for i in rows])
         self._stops = torch.tensor(base.stops, device=device)
+        self.broken: list[int] = []
+        """After :meth:`run`, the prompts at which a logit was not finite."""
         self._max_new, self._look = max_new, LOOK.get(device.type, 8)
-        self._ids = pad_right([p.ids for p in prompts], base.codec.pad, device)
+        self._ids, self._places = base.padded([p.ids for p in prompts])
         self._lengths = torch.tensor([len(p.ids) for p in prompts], device=device)
         self._last = [len(p.ids) - 1 for p in prompts]
         count, width = self._ids.shape
         self._mask = _gaps(self._lengths, width, max_new) if min(self._last) + 1 < width else None
         self._rows = torch.arange(count, device=device)
         self._done = torch.zeros(count, dtype=torch.bool, device=device)
+        self._broken = torch.zeros(count, dtype=torch.bool, device=device)
         self._answers = torch.full((count, max_new), base.stops[0], device=device)
 
     def run(self) -> list[list[int]]:
@@ -72,6 +75,8 @@ class Decoding:
         self._branch = self._branch_of(range(len(self._last)))
         with self._base.mounted(self._branch):
             self._write_all(logits)
+        broken = self._broken.tolist()
+        self.broken = [i for i, bad in zip(self._order, broken, strict=True) if bad]
         stops = set(self._base.stops)
         found = zip(self._order, self._answers.tolist(), strict=True)
         return [_until(row, stops) for _, row in sorted(found)]
@@ -83,6 +88,9 @@ class Decoding:
             noise = None if self._noise is None else self._noise[self._rows, step]
             self._token = choose(logits, self._sampling, noise)
             self._answers[self._rows, step] = self._token
+            # The largest logit, or one that is not a number, decides the token: one look at it is enough.
+            best = logits.gather(-1, self._token[:, None])[:, 0]
+            self._broken[self._rows] |= ~(best.isfinite() | self._done)
             self._done |= torch.isin(self._token, self._stops)
             if (step + 1) % self._look == 0 and not self._leave():
                 break
@@ -100,13 +108,16 @@ class Decoding:
             tokens=self._read_tokens if caches.apart else count * width,
         ):
             last = [self._last[i] for i in rows]
+            part = slice(rows[0], rows[-1] + 1)
+            places = {name: t[part, : max(last) + 1] for name, t in self._places.items()}
             with self._base.mounted(self._branch_of(rows)):
                 found.append(
                     self._base.logits_at(
-                        self._ids[rows[0] : rows[-1] + 1, : max(last) + 1],
+                        self._ids[part, : max(last) + 1],
                         range(len(rows)),
                         last,
-                        past_key_values=reader.part(slice(rows[0], rows[-1] + 1)),
+                        past_key_values=reader.part(part),
+                        **places,
                     )
                 )
         self._cache = reader.whole()

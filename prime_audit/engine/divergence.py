@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 TRAINING = "training"
 REMEDY = "lower the learning rate, or pass --dtype float32 or bfloat16"
+UNTRAINED = (
+    "nothing was trained yet, so the model itself overflows or holds NaN: pass --dtype bfloat16 or float32"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Divergence:
     def line(self) -> str:
         """Describe it in one line, with what to do."""
         where = f"at step {self.step} of {self.steps}"
-        return f"{self.what} of {self.owner} diverged {where}: {self.cause}; {REMEDY}"
+        remedy = UNTRAINED if self.what == TRAINING and self.step == 1 and "loss" in self.cause else REMEDY
+        return f"{self.what} of {self.owner} diverged {where}: {self.cause}; {remedy}"
 
 
 class Watch:

@@ -13,11 +13,13 @@ import torch
 from prime_audit.engine.base import Base, config_sha256
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.codec import Codec
+from prime_audit.engine.finite import states_not_finite
 from prime_audit.engine.load import from_pretrained, load_tokenizer, pick_device, resolve_model
 from prime_audit.engine.lora import hash_of
 from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Pass, Worker
+from prime_audit.engine.rotations import positions, turn_rows_alone
 from prime_audit.engine.shape import Shape
 
 
@@ -33,9 +35,12 @@ class Encoder:
         batch_tokens: int = 16384,
         spent: Spent | None = None,
         identity: Callable[[], str] | None = None,
+        name: str = "",
         **options: Any,
     ) -> None:
         self.body, self.tokenizer, self.limit, self.batch_tokens = body, tokenizer, limit, batch_tokens
+        self.name = name
+        self._turns = turn_rows_alone(body)
         self.spent = Spent() if spent is None else spent
         """Where its work is counted."""
         self._identity, self._options = identity, options
@@ -90,8 +95,15 @@ class Encoder:
         width, device = max(map(len, rows)), next(self.body.parameters()).device
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
-        states = self.body(input_ids=ids, attention_mask=mask, **self._options)[0].double() * mask[..., None]
-        means: np.ndarray = (states.sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
+        options = self._options
+        if self._turns is not None:
+            options = options | {"position_ids": positions(list(map(len, rows)), device)}
+        states = self.body(input_ids=ids, attention_mask=mask, **options)[0]
+        # A padding token's states do not count, finite or not.
+        total = states.double().masked_fill(~mask.bool()[..., None], 0.0).sum(1)
+        means: np.ndarray = (total / mask.sum(1, keepdim=True)).cpu().numpy()
+        if not np.isfinite(means).all():
+            raise states_not_finite(self.name, states.dtype)
         return means
 
 
@@ -115,6 +127,7 @@ def base_encoder(base: Base, limit: int = 512, batch_tokens: int = 16384) -> Enc
         batch_tokens=batch_tokens,
         spent=base.spent,
         identity=lambda: base.fingerprint,
+        name=base.name,
         use_cache=False,
     )
 
@@ -129,4 +142,4 @@ def load_encoder(
     body = from_pretrained(AutoModel, source, model, dtype=torch.float32).to(pick_device(device))
     tokenizer = load_tokenizer(source, model)
     body = body.eval().requires_grad_(False)
-    return Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent)
+    return Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=model)

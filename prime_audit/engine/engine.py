@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from prime_audit.engine.attention import fused
 from prime_audit.engine.bank import AdapterBank, MixtureBranch
@@ -15,12 +16,14 @@ from prime_audit.engine.base import Base
 from prime_audit.engine.batches import LIKE, Progress, Tick, batches, nothing, unite
 from prime_audit.engine.codec import Codec, Encoded
 from prime_audit.engine.decode import Decoding
+from prime_audit.engine.finite import not_finite
 from prime_audit.engine.memo import Keeper, key_of, pack, unpack
 from prime_audit.engine.mixture import Continuation, Mixture, Observation, Probe, Request
 from prime_audit.engine.observe import Plan, read
 from prime_audit.engine.passes import Pass
+from prime_audit.engine.rotations import reread_after
 from prime_audit.engine.sampling import Sampling, uniforms
-from prime_audit.engine.tree import Tree, reach
+from prime_audit.engine.tree import Tree, reach, window
 
 UNITED = 0.25
 """Cost that small sets of adapters may add to each other by sharing a batch, relative to the base's own."""
@@ -76,7 +79,7 @@ class Engine:
             tick(len(part))
 
         exact = self._exact(max(map(length, range(len(requests))), default=0))
-        kinds = [len(p.ids) for p in prompts] if exact else None
+        kinds = [len(p.ids) if exact or self._rereads(p, max_new) else 0 for p in prompts]
         self._count(p.ids for p in prompts)
         room = self.base.room(self.batch_tokens, "generate")
         # Writing needs many rows; prompts of different lengths are read separately (``decode``).
@@ -112,7 +115,7 @@ class Engine:
 
     @torch.inference_mode()
     def _observe(self, probes: Sequence[Probe], moments: bool, tick: Tick) -> list[Observation]:
-        plan = Plan(self.base.codec, reach(self.base.model.config))
+        plan = Plan(self.base.codec, reach(self.base))
         planned = [plan.rows(p.prompt, p.golds) for p in probes]
         rows = [(i, n, tree) for i, (trees, _) in enumerate(planned) for n, tree in enumerate(trees)]
         found: dict[tuple[int, int], Observation] = {}
@@ -126,7 +129,11 @@ class Engine:
 
             def look() -> list[Observation]:
                 with self.base.mounted(self.branch([probes[i].mixture for i, _, _ in chosen])):
-                    return read(self.base, trees, wanted)
+                    seen = read(self.base, trees, wanted)
+                for (i, _, _), one in zip(chosen, seen, strict=True):
+                    if not one.finite:
+                        raise not_finite(self.base, probes[i].mixture)
+                return seen
 
             seen = self.base.worker.do(Read(look, trees, wanted))
             found.update({(i, n): one for (i, n, _), one in zip(chosen, seen, strict=True)})
@@ -151,8 +158,14 @@ class Engine:
         """Whether rows of a batch must have one length: only sdpa supports our mask, and a window would count gaps."""
         if not fused(self.base.model.config):
             return True
-        window = reach(self.base.model.config)
-        return window is not None and longest > window
+        most = window(self.base.model.config)
+        return most is not None and longest > most
+
+    def _rereads(self, prompt: Encoded, max_new: int) -> int:
+        """Tokens to answer before the text is read again, as the model's own ``generate`` does; 0: it is not."""
+        after = reread_after(self.base.model.config) if self.base.turns is not None else None
+        before = 0 if after is None else after + 1 - len(prompt.ids)
+        return before if 0 < before < max_new else 0
 
     def _plan(
         self,
@@ -186,17 +199,35 @@ class Engine:
     def _decode(
         self, requests: Sequence[Request], prompts: Sequence[Encoded], max_new: int
     ) -> list[list[int]]:
+        noise = uniforms(self.sampling, [r.key for r in requests], max_new, self.base.device)
         mixtures = [r.mixture for r in requests]
+        first = self._rereads(prompts[0], max_new)  # prompts that are read again share a batch by length
+        found = self._write(mixtures, prompts, first or max_new, noise)
+        rest = [i for i, row in enumerate(found) if first and len(row) == first]
+        if rest:
+            longer = [Encoded(prompts[i].ids + tuple(found[i]), 0) for i in rest]
+            later = None if noise is None else noise[rest, first:]
+            more = self._write([mixtures[i] for i in rest], longer, max_new - first, later)
+            for i, row in zip(rest, more, strict=True):
+                found[i] += row
+        return found
+
+    def _write(
+        self, mixtures: Sequence[Mixture], prompts: Sequence[Encoded], max_new: int, noise: Tensor | None
+    ) -> list[list[int]]:
         decoding = Decoding(
             self.base,
             lambda rows: self.branch([mixtures[i] for i in rows]),
             prompts,
             max_new=max_new,
             sampling=self.sampling,
-            noise=uniforms(self.sampling, [r.key for r in requests], max_new, self.base.device),
+            noise=noise,
             read_tokens=self.read_tokens,
         )
-        return decoding.run()
+        found = decoding.run()
+        if decoding.broken:
+            raise not_finite(self.base, mixtures[min(decoding.broken)])
+        return found
 
 
 @dataclass(frozen=True)

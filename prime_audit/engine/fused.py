@@ -13,8 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm")
-MLPS = ("LlamaMLP", "MistralMLP", "Qwen2MLP")
+NORMS = (
+    *("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "Phi3RMSNorm", "Olmo2RMSNorm"),
+    *("Gemma2RMSNorm", "Gemma3RMSNorm"),
+)
+MLPS = ("LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP", "Olmo2MLP", "Phi3MLP")
+EXACT = (torch.float32, torch.float64)
+"""Number formats in which Gemma's norm, which scales in float32 by 1 + w, is the plain one."""
 
 SILU = ("SiLU", "SiLUActivation")
 
@@ -23,20 +28,33 @@ def fuse(model: nn.Module) -> None:
     """Replace the forward passes of known norms and MLPs in place."""
     for module in model.modules():
         kind = type(module).__name__
-        if kind in NORMS:
-            module.forward = partial(_norm, module)
-        elif kind in MLPS and type(module.act_fn).__name__ in SILU:
+        if kind in NORMS and (not kind.startswith("Gemma") or module.weight.dtype in EXACT):
+            module.forward = partial(_norm, module, *_read(module, kind))
+        elif kind in MLPS and type(_activation(module)).__name__ in SILU:
             module.forward = partial(_mlp, module)
 
 
-def _norm(module: Any, x: Tensor) -> Tensor:
+def _read(module: Any, kind: str) -> tuple[float, float]:
+    """Return what a norm adds to its weight, and its ε."""
+    return (1.0, module.eps) if kind.startswith("Gemma") else (0.0, module.variance_epsilon)
+
+
+def _activation(module: Any) -> Any:
+    return getattr(module, "act_fn", None) or module.activation_fn
+
+
+def _norm(module: Any, more: float, eps: float, x: Tensor) -> Tensor:
+    weight = module.weight + more if more else module.weight
     if x.requires_grad:
-        return _RMSNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-any-return,no-untyped-call]
-    return nn.functional.rms_norm(x, x.shape[-1:], module.weight, module.variance_epsilon)
+        return _RMSNorm.apply(x, weight, eps)  # type: ignore[no-any-return,no-untyped-call]
+    return nn.functional.rms_norm(x, x.shape[-1:], weight, eps)
 
 
 def _mlp(module: Any, x: Tensor) -> Tensor:
-    gate, up = module.gate_proj(x), module.up_proj(x)
+    if hasattr(module, "gate_up_proj"):
+        gate, up = module.gate_up_proj(x).chunk(2, dim=-1)
+    else:
+        gate, up = module.gate_proj(x), module.up_proj(x)
     if gate.requires_grad:
         return module.down_proj(_GatedSiLU.apply(gate, up))  # type: ignore[no-any-return,no-untyped-call]
     return module.down_proj(nn.functional.silu(gate, inplace=True).mul_(up))  # type: ignore[no-any-return]

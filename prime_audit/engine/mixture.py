@@ -83,6 +83,12 @@ class Observation:
     sigma: np.ndarray | None = None
     """At each token of the first, √(Σ p·(log p)² − μ²): float64 [T], ≥ 0; None: not computed."""
 
+    @property
+    def finite(self) -> bool:
+        """Whether every number is."""
+        rows = [*self.logprobs, *(row for row in (self.mu, self.sigma) if row is not None)]
+        return bool(np.isfinite(np.concatenate(rows)).all())
+
 
 @dataclass
 class Spent:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prime_audit.engine.base import Base
-from prime_audit.engine.codec import Codec, gold_places, pad_right
+from prime_audit.engine.codec import Codec, gold_places
 from prime_audit.engine.mixture import Continuation, Observation
 from prime_audit.engine.tree import Tree, plant, tree_logits
 
@@ -62,8 +62,8 @@ def moments(logp: Tensor) -> tuple[Tensor, Tensor]:
 def _plain_logits(base: Base, trees: Sequence[Tree]) -> Tensor:
     """Logits that predict the gold tokens of plain rows, [gold tokens, vocabulary], row after row."""
     examples = [tree.rows[0] for tree in trees]
-    ids = pad_right([e.ids for e in examples], base.codec.pad, base.device)
-    return base.logits_at(ids, *gold_places(examples))
+    ids, options = base.padded([e.ids for e in examples])
+    return base.logits_at(ids, *gold_places(examples), **options)
 
 
 class Plan:

@@ -54,7 +54,8 @@ def choose(logits: Tensor, sampling: Sampling | None, u: Tensor | None) -> Tenso
     # As in transformers: top-p of what top-k keeps.
     p = torch.softmax(ranked[:, : sampling.top_k or None], -1)
     total = p.cumsum(-1)
-    kept = ((total - p) < sampling.top_p).sum(-1, keepdim=True)  # never 0: the likeliest is always kept
+    kept = ((total - p) < sampling.top_p).sum(-1, keepdim=True)
+    kept = kept.clamp(min=1)  # 0 only where a logit is not a number; the caller checks that
     reach = total.gather(-1, kept - 1)
     place = torch.searchsorted(total, u[:, None] * reach, right=True)
     return order.gather(-1, torch.minimum(place, kept - 1))[:, 0]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from prime_audit.engine.rotations import stretched
+
 _NAMES = {
     "context": ("max_position_embeddings", "max_seq_len", "max_sequence_length", "seq_length"),
     "layers": ("num_hidden_layers",),
@@ -46,7 +48,7 @@ class Shape:
         hidden = known["hidden"] or 1
         heads = known["heads"] or 1
         return cls(
-            context=known["context"] or UNKNOWN,
+            context=stretched(text) or known["context"] or UNKNOWN,
             layers=known["layers"] or 1,
             hidden=hidden,
             inner=known["inner"] or 4 * hidden,

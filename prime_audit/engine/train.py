@@ -17,7 +17,7 @@ from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.branches import GateBranch, LoraBranch, TrainingBranch
-from prime_audit.engine.codec import Encoded, gold_places, pad_right
+from prime_audit.engine.codec import Encoded, gold_places
 from prime_audit.engine.divergence import TRAINING, Divergence, Watch
 from prime_audit.engine.draws import Draws, Visit
 from prime_audit.engine.lora import Adapter
@@ -290,10 +290,10 @@ def _loss(
     base: Base, beside: TrainingBranch, examples: Sequence[Encoded], weights: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
     """Weighted sum of the gold tokens' negative log-probabilities, and each example's plain sum, [examples]."""
-    ids = pad_right([e.ids for e in examples], base.codec.pad, base.device)
+    ids, options = base.padded([e.ids for e in examples])
     rows, columns = gold_places(examples)
     with base.mounted(beside):
-        logits = base.logits_at(ids, rows, columns)
+        logits = base.logits_at(ids, rows, columns, **options)
     golds = torch.tensor([t for e in examples for t in e.ids[len(e.ids) - e.gold :]], device=base.device)
     nll = nn.functional.cross_entropy(logits.float(), golds, reduction="none")
     scale = [w for e, w in zip(examples, weights, strict=True) for _ in range(e.gold)]

@@ -19,6 +19,8 @@ from prime_audit.engine.load import load_base
 from prime_audit.engine.lora import Adapter
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
+FUSED = ("qkv_proj", "o_proj")
+"""Phi-3's."""
 NAMES = ("ann", "bob", "cem", "dot")
 RANK, ALPHA = 4, 8
 CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -53,7 +55,7 @@ class Plain:
             r=RANK,
             lora_alpha=ALPHA,
             lora_dropout=dropout,
-            target_modules=list(TARGETS),
+            target_modules=sorted({site.rpartition(".")[2] for site in self.sites}),
             task_type="CAUSAL_LM",
         )
         model = get_peft_model(self.model(), config, adapter_name=names[0])
@@ -98,6 +100,7 @@ class Plain:
     def gold_logp(self, model: Any, prompt: str, gold: str) -> Tensor:
         """Log-probabilities of the gold tokens from one unpadded forward pass over all logits; differentiable."""
         head, tail = self.split(prompt, gold)
+        forget(model)
         logits = model(input_ids=torch.tensor([head + tail], device=self.device), use_cache=False).logits[0]
         places = range(len(head) - 1, len(head) + len(tail) - 1)
         return torch.stack(
@@ -107,6 +110,14 @@ class Plain:
     @torch.no_grad()
     def score(self, model: Any, pairs: Sequence[tuple[str, str]]) -> list[np.ndarray]:
         return [self.gold_logp(model, p, g).double().cpu().numpy() for p, g in pairs]
+
+
+def forget(model: Any) -> None:
+    """Put a rotation that depends on earlier texts (dynamic NTK) back to a fresh model's."""
+    for module in model.modules():
+        if hasattr(module, "original_inv_freq"):
+            module.inv_freq.copy_(module.original_inv_freq)
+            module.max_seq_len_cached = module.original_max_seq_len
 
 
 @dataclass
@@ -123,7 +134,8 @@ def bench(device: str, model_folder: Callable[[str], Path]) -> Callable[..., Ben
 
     def make(kind: str = "llama", **options: Any) -> Bench:
         folder = model_folder(kind)
-        base = load_base(str(folder), targets=TARGETS, device=device, dtype="float32", **options)
+        targets = FUSED if kind.startswith("phi3") else TARGETS
+        base = load_base(str(folder), targets=targets, device=device, dtype="float32", **options)
         noise = torch.Generator().manual_seed(7)
         sites = tuple(site.name for site in base.sites)
         adapters = {

@@ -225,6 +225,23 @@ def in_half_precision(folder: Path) -> None:
     save_file({k: v.bfloat16() for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
 
 
+def test_adapters_that_overflow_cost_only_the_methods_that_merge_them(quick: Go, given: Path) -> None:
+    def heat(tensors: dict[str, torch.Tensor]) -> None:
+        for key, value in tensors.items():
+            if "lora_B" in key:
+                value.mul_(1e37)
+
+    for folder in given.iterdir():
+        change_weights(folder, heat)
+    run = quick("np,soup:k=2", sharers=given)
+    said = "merged: logits are not finite in float32: replace these adapters"
+    assert {(f.method, said in f.error) for f in run.record.failures} == {("soup:k=2", True)}
+    own = {r.method: r for r in run.record.results if r.metric == "rouge1" and r.game is None}
+    assert own["np"].value is not None
+    assert own["soup:k=2"].value is None
+    assert said in str(own["soup:k=2"].reason)
+
+
 def test_adapters_in_half_precision_come_in_and_go_out_exactly(
     quick: Go, given: Path, plain: Any, asked_of: Callable[..., Any], tmp_path: Path
 ) -> None:
