@@ -150,12 +150,13 @@ class Trainer:
 
 
 def adapters_of(
-    bank: AdapterBank, origins: Mapping[str, Origin], adaptation: Origin | None
+    bank: AdapterBank, origins: Mapping[str, Origin], adaptation: Origin | None, *, every: bool = False
 ) -> dict[str, Any]:
     """Describe a bank's adapters for the record.
 
     modules: the adapted projections of a layer, in the order of models' weights; adaptation: what was merged into the
-    base, null where nothing was; adapters: by name in the bank, those whose origin is known (``origins``: by content).
+    base, null where nothing was; adapters: by name in the bank, those whose origin is known (``origins``: by content);
+    sites, if ``every`` one is to be listed: the adapted modules by name, for adapters that may lack some.
     """
     modules = dict.fromkeys(site.name.rpartition(".")[2] for site in bank.base.sites)
     found = {name: origins.get(bank.hashes[name]) for name in bank.names}
@@ -163,7 +164,7 @@ def adapters_of(
         "modules": list(modules),
         "adaptation": adaptation.to_json() if adaptation else None,
         "adapters": {name: origin.to_json() for name, origin in found.items() if origin},
-    }
+    } | ({"sites": [site.name for site in bank.base.sites]} if every else {})
 
 
 def privacy_key(privacy: Privacy | None) -> dict[str, Any]:

@@ -27,6 +27,10 @@ KINDS = ("llama", "mistral", "qwen2")
 """Architectures whose logits are the output layer's and nothing else, and whose packed rows are tested."""
 
 
+class NoModuleError(UserError):
+    """The model has no layer of a name that is to be adapted."""
+
+
 @dataclass(frozen=True)
 class Site:
     """One adapted Linear layer of the base model."""
@@ -82,7 +86,7 @@ class Base:
             target for target in targets if not any(path.endswith(f".{target}") for path in self._linears)
         ]
         if missing:
-            raise UserError(
+            raise NoModuleError(
                 f"model {name}: no Linear layer named {', '.join(missing)} to adapt; "
                 "pass a model with Linear attention projections (Llama, Mistral, Qwen)"
             )
