@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prime_audit.community.build import Community
-from prime_audit.community.sharers import Sharer, bank_name
+from prime_audit.community.sharers import bank_name, named
 from prime_audit.engine.fitting import still
 from prime_audit.lamp.data import GivenSharer
-from prime_audit.lamp.given import shown
-
-NAMED = "; ids: "
-"""What comes after it in a warning names sharers. Model cards, which are published, leave it out."""
 
 
 def cautions(community: Community, models: Iterable[Mapping[str, Any]] = ()) -> list[str]:
@@ -25,7 +20,7 @@ def cautions(community: Community, models: Iterable[Mapping[str, Any]] = ()) -> 
 
 
 def _still(community: Community, models: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Name adapters that change nothing, and copies of others': a verdict on them says nothing about their owners."""
+    """Name adapters that change nothing: a verdict on them says nothing about their owners."""
     bank = community.engine.bank
     factors = (bank.factors(i) for i in range(len(bank.base.sites) if bank.names else 0))
     idle = {n for n, is_idle in zip(bank.names, still(factors, bank.scaling), strict=True) if is_idle}
@@ -35,7 +30,7 @@ def _still(community: Community, models: Iterable[Mapping[str, Any]]) -> list[st
         lines.append(
             f"the adapters of {len(own)} of {len(community.sharers)} sharers change nothing (a factor or lora_alpha is "
             "zero, so training never reached them): models merged of only these equal the base, and no verdict on them "
-            f"says anything about these sharers{_named(own)}"
+            f"says anything about these sharers{named([s.user.id for s in own])}"
         )
     if same:
         of = ", ".join(dict.fromkeys(str(row["method"]) for row in same))
@@ -43,24 +38,7 @@ def _still(community: Community, models: Iterable[Mapping[str, Any]]) -> list[st
             f"{len(same)} of {len(made)} personalised models equal the base, because all their adapters change nothing "
             f"({of})"
         )
-    moving = [
-        (s, bank.hashes[n])
-        for s in community.sharers
-        if (n := bank_name(s.user.id)) in bank.hashes.keys() - idle
-    ]
-    counts = Counter(content for _, content in moving)
-    if twins := [s for s, content in moving if counts[content] > 1]:
-        lines.append(
-            f"the adapters of {len(twins)} sharers are exact copies of one another's: a model that merges one of them "
-            f"cannot be told from a model that merges the other{_named(twins)}"
-        )
     return lines
-
-
-def _named(sharers: Sequence[Sharer]) -> str:
-    """List the first few ids at a warning's end."""
-    more = f" and {len(sharers) - 5} more" if len(sharers) > 5 else ""
-    return NAMED + ", ".join(shown(s.user.id) for s in sharers[:5]) + more
 
 
 def _texts(community: Community) -> list[str]:

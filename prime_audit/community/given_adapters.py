@@ -8,6 +8,7 @@ of this changes an adapter or a sum of updates, except for rounding where the ba
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit.community.sharers import Sharer, bank_name
+from prime_audit.community.sharers import Sharer, bank_name, named
 from prime_audit.community.training import Origin
 from prime_audit.engine.base import Base
 from prime_audit.engine.fitting import completed, fitting
-from prime_audit.engine.keys import leaf_of, matched
+from prime_audit.engine.keys import PREFIX, leaf_of, matched
 from prime_audit.engine.lora import Adapter, layer_of
 from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import WEIGHTS
@@ -88,7 +89,9 @@ def load_given(given: Given, base: Base, lora: Mapping[str, Any], usual: Sequenc
         rank=rank,
         scaling=scaling,
         notes=(
+            *_copies({s.user.id: fitted[bank_name(s.user.id)].content for s in given.sharers}),
             *_other_bases(_folders(given), base),
+            *_unknown(_folders(given)),
             *_unlike([c.adapter for c in raw.values()]),
             *_elsewhere([*raw.values(), *([before] if before else [])], base, usual),
         ),
@@ -123,13 +126,15 @@ class _Checked:
     """An adapter in the base's modules."""
 
     adapter: Adapter
-    sites: tuple[str, ...]
-    """The modules that its file has, as the file names them."""
+    count: int
+    """How many modules its file has."""
+    odd: str
+    """The first tensor that PEFT itself would not read into this base; empty where there is none."""
 
 
 def _checked(folder: Path, base: Base) -> _Checked:
     """Read one adapter; UserError where it is not for this base's modules, or not finite."""
-    from prime_audit.engine.adapters import load_adapter, require_finite
+    from prime_audit.engine.adapters import adapted, load_adapter, require_finite
 
     adapter = load_adapter(folder)
     require_finite(adapter, folder)
@@ -150,7 +155,35 @@ def _checked(folder: Path, base: Base) -> _Checked:
                 )
     except ValueError as wrong:
         raise UserError(f"{folder / WEIGHTS}: {wrong}") from None
-    return _Checked(completed(own, widths), adapter.sites)
+    tensors = {names[site]: key for site, key in adapted(folder).items()}
+    odd = next((key for name, key in tensors.items() if not key.startswith(f"{PREFIX}{name}.lora_A.")), "")
+    return _Checked(completed(own, widths), len(names), odd)
+
+
+def _copies(contents: Mapping[str, str]) -> list[str]:
+    """Warn of sharers with one and the same adapter; ``contents``: by sharer."""
+    counts = Counter(contents.values())
+    if not (twins := [who for who, content in contents.items() if counts[content] > 1]):
+        return []
+    return [
+        f"the adapters of {len(twins)} given sharers are exact copies of one another: who merges one merges the other, "
+        f"so games that call only one of them a member are wrong{named(twins)}"
+    ]
+
+
+def _unknown(folders: Sequence[Path]) -> list[str]:
+    """Warn of entries in configurations that a later PEFT may give a meaning."""
+    from importlib.metadata import version
+
+    from prime_audit.engine.adapters import unknown_entries
+
+    found = sorted({entry for folder in folders for entry in unknown_entries(folder)})
+    if not found:
+        return []
+    return [
+        f"the given adapters' configurations have entries that PEFT {version('peft')} does not know: "
+        f"{', '.join(map(ascii, found[:5]))}; they are ignored, as PEFT ignores them"
+    ]
 
 
 def _other_bases(folders: Sequence[Path], base: Base) -> list[str]:
@@ -178,21 +211,21 @@ def _unlike(adapters: Sequence[Adapter]) -> list[str]:
 
 def _elsewhere(checked: Sequence[_Checked], base: Base, usual: Sequence[str]) -> list[str]:
     """Say which modules are adapted, if not the usual ones, and how many adapters lack some or name them otherwise."""
-    sites, lines = {site.name for site in base.sites}, []
+    lines = []
     leaves = dict.fromkeys(leaf_of(site.name) for site in base.sites)
     if usual and set(usual) != leaves.keys():
         lines.append(
             f"this run adapts {', '.join(leaves)}, as the given adapters do, and so do adapters that it trains itself"
         )
-    if fewer := sum(len(c.sites) < len(sites) for c in checked):
+    if fewer := sum(c.count < len(base.sites) for c in checked):
         lines.append(
-            f"{fewer} of {len(checked)} given adapters change only some of the {len(sites)} adapted modules; the "
+            f"{fewer} of {len(checked)} given adapters change only some of the {len(base.sites)} adapted modules; the "
             "others count as zero updates"
         )
-    if other := [min(set(c.sites) - sites) for c in checked if not sites.issuperset(c.sites)]:
+    if other := [c.odd for c in checked if c.odd]:
         lines.append(
-            f"{len(other)} of {len(checked)} given adapters name modules in another way ({min(other)!a}); they were "
-            "matched by layer and projection"
+            f"{len(other)} of {len(checked)} given adapters name tensors in another way than PEFT does for this model "
+            f"({min(other)[:100]!a}): they were matched by layer and projection; PEFT itself leaves such tensors out"
         )
     return lines
 

@@ -118,11 +118,20 @@ def load_adapter(folder: Path) -> Adapter:
     return Adapter(sites, tuple(a for a, _ in fitted), tuple(b for _, b in fitted), scaling)
 
 
-def adapted(folder: Path) -> tuple[str, ...]:
-    """List the modules that an adapter changes, from its configuration and the header of its file."""
+def adapted(folder: Path) -> dict[str, str]:
+    """Map the modules that an adapter changes to the tensors with their A; only the header of the file is read."""
     config = _read_config(folder)
     with _opened(folder) as file:
-        return sites_of(_factors(file, config))
+        found = _factors(file, config)
+    return {site: found[site, "A"] for site in sites_of(found)}
+
+
+def unknown_entries(folder: Path) -> list[str]:
+    """List the entries of a configuration that the installed PEFT does not know, if they say anything."""
+    from peft import LoraConfig
+
+    known = LoraConfig.__dataclass_fields__
+    return [str(key)[:60] for key, value in _read_config(folder).items() if value and key not in known]
 
 
 @contextmanager

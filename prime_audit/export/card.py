@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit.community.cautions import NAMED
-from prime_audit.community.sharers import bank_name
+from prime_audit.community.sharers import NAMED, bank_name
 from prime_audit.engine.hub import pinned
 from prime_audit.engine.rules import RULES
 from prime_audit.io.markup import interval, markdown_text, number, without_folders
