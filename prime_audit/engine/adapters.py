@@ -105,8 +105,8 @@ def load_adapter(folder: Path) -> Adapter:
         alpha = _in_pattern(config, "alpha_pattern", site, config["lora_alpha"], folder)
         if {a.shape[0], b.shape[1]} != {r}:
             raise UserError(
-                f"{folder / WEIGHTS}: factors do not have the rank {r} that {CONFIG} gives: {site} has rank "
-                f"{a.shape[0]}; correct r (or rank_pattern) there, because it also scales the update"
+                f"{folder / WEIGHTS}: factors do not have the rank {r} that {CONFIG} gives: A of {site} has "
+                f"{a.shape[0]}, B {b.shape[1]}; correct r (or rank_pattern) there, because it also scales the update"
             )
         ranks.append(r)
         scalings.append(float(alpha) / (r**0.5 if config.get("use_rslora") else r))
