@@ -156,15 +156,18 @@ def adapters_of(
 
     modules: the adapted projections of a layer, in the order of models' weights; adaptation: what was merged into the
     base, null where nothing was; adapters: by name in the bank, those whose origin is known (``origins``: by content);
-    sites, if ``every`` one is to be listed: the adapted modules by name, for adapters that may lack some.
+    sites: the adapted modules by name; only where ``modules`` does not tell them, because adapters may lack some
+    (``every``) or layers differ.
     """
-    modules = dict.fromkeys(site.name.rpartition(".")[2] for site in bank.base.sites)
+    sites = [(site.layer, site.name.rpartition(".")[2]) for site in bank.base.sites]
+    modules = dict.fromkeys(leaf for _, leaf in sites)
+    alike = sites == [(layer, leaf) for layer in range(bank.base.layers) for leaf in modules]
     found = {name: origins.get(bank.hashes[name]) for name in bank.names}
     return {
         "modules": list(modules),
         "adaptation": adaptation.to_json() if adaptation else None,
         "adapters": {name: origin.to_json() for name, origin in found.items() if origin},
-    } | ({"sites": [site.name for site in bank.base.sites]} if every else {})
+    } | ({"sites": [site.name for site in bank.base.sites]} if every or not alike else {})
 
 
 def privacy_key(privacy: Privacy | None) -> dict[str, Any]:

@@ -34,7 +34,7 @@ _UNSUPPORTED: Mapping[str, str] = {
     "target_parameters": "it adapts parameters that are no Linear layers; name Linear layers in target_modules",
     "alora_invocation_tokens": "aLoRA applies from certain tokens on only; train without it",
     **dict.fromkeys(
-        ("use_qalora", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config"),
+        ("use_qalora", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config"),
         f"this variant does not compute B·A of its input; {_PLAIN}",
     ),
 }
@@ -178,9 +178,11 @@ def _factor(file: Any, key: str) -> Tensor:
 
 def _in_pattern(config: Mapping[str, Any], key: str, site: str, usual: float, folder: Path) -> Any:
     """Read rank or alpha of a module by PEFT's rule: the first pattern that matches the end of its path."""
+    if not (patterns := config.get(key)):
+        return usual
     import regex  # as re, with a limit of time
 
-    for pattern, value in (config.get(key) or {}).items():
+    for pattern, value in patterns.items():
         try:
             if regex.match(rf"(.*\.)?({pattern})$", site, timeout=_SECONDS):
                 return value

@@ -74,11 +74,11 @@ def sites_of(found: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(sorted({site for site, _ in found}, key=forward_order))
 
 
-def forward_order(site: str) -> tuple[list[int], int, str]:
+def forward_order(site: str) -> tuple[list[int], int, str, str]:
     """Key that sorts modules by layer and projection."""
     numbers = [int(part) for part in site.split(".") if NUMBER.fullmatch(part)]
     leaf = leaf_of(site)
-    return numbers, _ORDER.index(leaf) if leaf in _ORDER else len(_ORDER), leaf
+    return numbers, _ORDER.index(leaf) if leaf in _ORDER else len(_ORDER), leaf, site
 
 
 def leaf_of(site: str) -> str:

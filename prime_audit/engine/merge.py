@@ -81,14 +81,12 @@ def _notes(
             f"the adapters name different base models: {first}, but {', '.join(others)}; a merge is meaningful only "
             "for one base, and the first is named in the result"
         )
-    if fewer := [
-        f.name for a, f in zip(adapters, folders, strict=True) if len(a.sites) < len(alike[0].sites)
-    ]:
-        yield (
-            f"{', '.join(fewer)}: change only some of the {len(alike[0].sites)} modules; others count as zero updates"
-        )
-    if still := [f.name for a, f in zip(adapters, folders, strict=True) if is_still(a)]:
-        yield f"{', '.join(still)}: change nothing (a factor or lora_alpha is zero)"
+    sites = len(alike[0].sites)
+    pairs = [*zip(adapters, folders, strict=True)]
+    if fewer := [folder.name for adapter, folder in pairs if len(adapter.sites) < sites]:
+        yield f"adapters that lack some of the {sites} modules, which count as zero updates: {', '.join(fewer)}"
+    if idle := [folder.name for adapter, folder in pairs if is_still(adapter)]:
+        yield f"adapters that change nothing (a factor or lora_alpha is zero): {', '.join(idle)}"
 
 
 def _read_weights(text: str, count: int) -> Tensor:
