@@ -16,6 +16,7 @@ from prime_audit import Run
 from prime_audit.errors import UserError
 from prime_audit.export.export import export
 from prime_audit.folder import load_run
+from prime_audit.runs.rescore import attack
 
 Go = Callable[..., Run]
 PAIRS = [("The council met.", "council"), ("Rain again.", "rain")]
@@ -103,11 +104,13 @@ def test_own_adapters_use_the_modules_of_the_given_ones(
 ) -> None:
     for name in ("ann", "bea", "cem", "dot"):
         plain.train(given / name, PAIRS, target_modules=["q_proj", "v_proj"])
-    run = quick("oppu", sharers=given, cache=tmp_path / "cache")
+    run = quick("oppu,nearest", sharers=given, cache=tmp_path / "cache")
     target = next(iter(models(run, "oppu")))
     export(run.path, target, "oppu", tmp_path / "out", cache=tmp_path / "cache", sharers=given)
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert config["target_modules"] == ["q_proj", "v_proj"]
+    again = attack(run.path, "minkpp", cache=tmp_path / "cache", sharers=given, quiet=True)
+    assert len(again.record.leaks) > 0
     assert any("this run adapts q_proj, v_proj, as the given adapters do" in w for w in run.record.warnings)
 
 
