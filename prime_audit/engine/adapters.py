@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prime_audit.engine.fitting import refactored
 from prime_audit.engine.keys import PREFIX, factors_of, leaf_of, sites_of
-from prime_audit.engine.lora import Adapter
+from prime_audit.engine.lora import Adapter, layer_of
 from prime_audit.errors import UserError
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS, lacking
@@ -40,18 +40,8 @@ _UNSUPPORTED: Mapping[str, str] = {
 }
 _MOVES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Initialisations that change the base's own weights: the factors alone are not what was trained."""
-_CONVERTIBLE = (
-    "LOHA",
-    "LOKR",
-    "VERA",
-    "PVERA",
-    "RANDLORA",
-    "FOURIERFT",
-    "C3A",
-    "WAVEFT",
-    "SHIRA",
-    "HIRA",
-    "MISS",
+_CONVERTIBLE = frozenset(
+    {"LOHA", "LOKR", "VERA", "PVERA", "RANDLORA", "FOURIERFT", "C3A", "WAVEFT", "SHIRA", "HIRA", "MISS"}
 )
 """Kinds of adapters for which PEFT computes a LoRA of nearly the same update."""
 
@@ -73,7 +63,7 @@ def save_adapter(
         r=adapter.rank,
         lora_alpha=int(alpha) if float(alpha).is_integer() else alpha,
         lora_dropout=dropout,
-        target_modules=sorted({leaf_of(name) for name in adapter.sites}),
+        target_modules=sorted(_targets(adapter.sites)),
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_model or None,
         revision=revision or None,
@@ -86,11 +76,20 @@ def save_adapter(
             Path(draft, name).replace(folder / name)
 
 
+def _targets(sites: Sequence[str]) -> set[str]:
+    """Name what PEFT is to adapt: projections, or single modules where some layers lack one of the projections."""
+    layers: dict[str, set[int]] = {}
+    for site in sites:
+        layers.setdefault(leaf_of(site), set()).add(layer_of(site))
+    every = set(range(1 + max(map(layer_of, sites))))
+    return set(layers) if all(own in ({-1}, every) for own in layers.values()) else set(sites)
+
+
 def load_adapter(folder: Path) -> Adapter:
     """Read a PEFT LoRA folder (safetensors and JSON only) as one rank and scaling.
 
-    Ranks and scalings of single modules (``rank_pattern``, ``alpha_pattern``) are folded into the factors, and factors
-    in float8 become float32; both are exact. Modules are named as in the file, without what wrappers add.
+    Ranks and scalings of single modules (``rank_pattern``, ``alpha_pattern``) are folded into the factors,
+    rounded once to float32. Factors in float8 become float32. Modules are named as in the file.
 
     Raises UserError that names what is missing or unsupported.
     """

@@ -81,15 +81,15 @@ def merged(plain: Any, given: Path, names: list[str], weight: float) -> Any:
 def test_unlike_adapters_are_merged_and_exported_exactly(
     quick: Go, unlike: Path, plain: Any, asked_of: Callable[..., Any], tmp_path: Path
 ) -> None:
-    run = quick("nearest,soup:k=2,perpcs,oppu", sharers=unlike, cache=tmp_path / "cache")
+    run = quick("nearest,soup:k=2,perpcs", sharers=unlike, cache=tmp_path / "cache")
     sites = run.record.community["LaMP-4"]["sites"]
     assert len(sites) == 15  # q, k, v, o and down in three layers
     for method, k in (("nearest", 1), ("soup:k=2", 2)):
         for target, row in models(run, method).items():
             asked = asked_of(run, method, target)
             assert plain.gap(merged(plain, unlike, row["sharers"], 1 / k), asked) < 1e-4
-    for method in ("nearest", "soup:k=2", "perpcs", "oppu"):
-        for target in models(run, method):
+    for method in ("nearest", "soup:k=2", "perpcs"):
+        for target in [*models(run, method)][:2]:
             out = tmp_path / f"{method.partition(':')[0]}.{target}"
             export(run.path, target, method, out, cache=tmp_path / "cache", sharers=unlike)
             assert plain.gap(plain.with_adapter(out), asked_of(run, method, target)) < 1e-4, (method, target)
