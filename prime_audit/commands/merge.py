@@ -27,4 +27,6 @@ def command(adapters: tuple[Path, ...], weights: str, rule: str, out: Path) -> N
     from prime_audit.engine.merge import merge_folders
 
     made = merge_folders(adapters, weights, rule, out)
-    say(f"{out}: {len(adapters)} adapters merged by the {rule} rule, rank {made.rank}")
+    for note in made.notes:
+        say(f"warning: {note}", err=True)
+    say(f"{out}: {len(adapters)} adapters merged by the {rule} rule, rank {made.adapter.rank}")

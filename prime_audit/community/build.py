@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from prime_audit.cache.numeric import code_sha256
-from prime_audit.community.given_adapters import GivenAdapters, chosen, fitting, load_given
+from prime_audit.community.given_adapters import GivenAdapters, chosen, load_given
 from prime_audit.community.sharers import Sharer, bank_name, choose_sharers, cluster_users, cosines
 from prime_audit.community.store import Gates, Store
 from prime_audit.community.training import Origin, Stage, Trainer, privacy_key
 from prime_audit.engine.divergence import Divergence
 from prime_audit.engine.embed import Encoder
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.fitting import fitting
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of
 from prime_audit.engine.privacy import Guarantee, Privacy, account
@@ -151,7 +152,8 @@ class Community:
         """Adapters that were trained elsewhere, checked against the base; None where the run trains them."""
         if self.data.given is None:
             return None
-        found = load_given(self.data.given, self.engine.base, self._trainer.lora())
+        usual = self.settings.get("lora.modules")
+        found = load_given(self.data.given, self.engine.base, self._trainer.lora(), usual)
         self.origins.update(found.origins)
         return found
 

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from prime_audit.community.build import Community
+from prime_audit.community.sharers import bank_name, named
+from prime_audit.engine.fitting import still
 from prime_audit.lamp.data import GivenSharer
 
 
-def cautions(community: Community) -> list[str]:
-    """List what the sharers' ε covers and does not cover, and what given adapters rest on."""
-    return [*_texts(community), *_given(community), *_private(community)]
+def cautions(community: Community, models: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+    """List what the sharers' ε covers and does not cover, what given adapters rest on, and which change nothing.
+
+    ``models``: the rows of the task's personalised models.
+    """
+    return [*_still(community, models), *_texts(community), *_given(community), *_private(community)]
+
+
+def _still(community: Community, models: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name adapters that change nothing: a verdict on them says nothing about their owners."""
+    bank = community.engine.bank
+    factors = (bank.factors(i) for i in range(len(bank.base.sites) if bank.names else 0))
+    idle = {n for n, is_idle in zip(bank.names, still(factors, bank.scaling), strict=True) if is_idle}
+    lines, made = list[str](), [row for row in models if row["adapters"]]
+    same = [row for row in made if idle.issuperset(row["adapters"])]
+    if own := [s for s in community.sharers if bank_name(s.user.id) in idle]:
+        lines.append(
+            f"the adapters of {len(own)} of {len(community.sharers)} sharers change nothing (a factor or lora_alpha is "
+            "zero, so training never reached them): models merged of only these equal the base, and no verdict on them "
+            f"says anything about these sharers{named([s.user.id for s in own])}"
+        )
+    if same:
+        of = ", ".join(dict.fromkeys(str(row["method"]) for row in same))
+        lines.append(
+            f"{len(same)} of {len(made)} personalised models equal the base, because all their adapters change nothing "
+            f"({of})"
+        )
+    return lines
 
 
 def _texts(community: Community) -> list[str]:

@@ -1,24 +1,28 @@
 """Sharers' adapters that were trained elsewhere: read, checked against the base, and fitted to the bank.
 
-A bank holds adapters of one rank and scaling. Smaller ranks are padded with zeros, and another scaling is folded into
-B. Neither changes an adapter or a sum of updates, except for rounding where the base is in half precision. Sums of
+The run adapts the union of their modules, in all layers. What an adapter does not change is a zero update of it. A bank
+holds adapters of one rank and scaling: smaller ranks are padded with zeros, and another scaling is folded into B. None
+of this changes an adapter or a sum of updates, except for rounding where the base is in half precision. Sums of
 *factors* (``merge=factor``, Per-Pcs) then mix factors of different scale; the record has a warning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from prime_audit.community.sharers import Sharer, bank_name
+from prime_audit.community.sharers import Sharer, bank_name, named
 from prime_audit.community.training import Origin
 from prime_audit.engine.base import Base
-from prime_audit.engine.lora import Adapter
-from prime_audit.errors import PartError, UserError
+from prime_audit.engine.fitting import completed, fitting
+from prime_audit.engine.keys import PREFIX, leaf_of, matched
+from prime_audit.engine.lora import Adapter, layer_of
+from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import WEIGHTS
 from prime_audit.lamp.data import Given
 
@@ -38,47 +42,64 @@ class GivenAdapters:
     notes: tuple[str, ...]
 
 
-def load_given(given: Given, base: Base, lora: Mapping[str, Any]) -> GivenAdapters:
+def modules_of(givens: Iterable[Given], usual: Sequence[str], asked: Sequence[str] | None) -> tuple[str, ...]:
+    """List the projections that a run adapts: those of the given adapters, or ``usual`` without any.
+
+    ``asked``: what the user set (``lora.modules``); it may have more. Read before the base is loaded. Raises UserError
+    where an adapter cannot be read, changes a module outside the layers, or one that is not asked for.
+    """
+    from prime_audit.engine.adapters import adapted
+
+    found = dict[str, None]()
+    for folder in (f for given in givens for f in _folders(given)):
+        for site in adapted(folder):
+            leaf = leaf_of(site)
+            if layer_of(site) < 0:
+                raise UserError(
+                    f"{folder / WEIGHTS}: adapts {site}, which is outside the decoder layers; leave {leaf} out of "
+                    "target_modules and train it again"
+                )
+            if asked is not None and leaf not in asked:
+                raise UserError(
+                    f"{folder / WEIGHTS}: adapts {leaf}, but --set lora.modules={'+'.join(asked)} leaves it out; "
+                    "remove the setting (the run then adapts the modules of all given adapters), or add it there"
+                )
+            found[leaf] = None
+    return tuple(asked or found or usual)
+
+
+def load_given(given: Given, base: Base, lora: Mapping[str, Any], usual: Sequence[str] = ()) -> GivenAdapters:
     """Read every given adapter; ``lora``: the rank and alpha of adapters that a run trains itself.
 
-    Raises UserError for an adapter that cannot be read, is no plain LoRA, is not finite, or is for other modules or
-    another base.
+    ``usual``: the projections that a run adapts without given adapters. Raises UserError for an adapter that cannot be
+    read, is no plain LoRA, is not finite, or is for other modules or another base.
     """
     raw = {bank_name(s.user.id): _checked(s.folder, base) for s in given.sharers}
     before = _checked(given.base, base) if given.base else None
-    scaling, rank = lora["alpha"] / lora["rank"], max(lora["rank"], *(a.rank for a in raw.values()))
-    fitted = {name: fitting(adapter, rank, scaling) for name, adapter in raw.items()}
+    scaling = lora["alpha"] / lora["rank"]
+    rank = max(lora["rank"], *(c.adapter.rank for c in raw.values()))
+    fitted = {name: fitting(c.adapter, rank, scaling) for name, c in raw.items()}
     origins = {
         fitted[bank_name(s.user.id)].content: Origin(s.sha256, folder=s.folder.name) for s in given.sharers
     }
-    folders = [s.folder for s in given.sharers] + ([given.base] if given.base else [])
     return GivenAdapters(
         adapters=fitted,
         origins=origins,
-        base=before,
+        base=before.adapter if before else None,
         rank=rank,
         scaling=scaling,
-        notes=(*_other_bases(folders, base), *_unlike([*raw.values()])),
+        notes=(
+            *_copies({s.user.id: fitted[bank_name(s.user.id)].content for s in given.sharers}),
+            *_other_bases(_folders(given), base),
+            *_unknown(_folders(given)),
+            *_unlike([c.adapter for c in raw.values()]),
+            *_elsewhere([*raw.values(), *([before] if before else [])], base, usual),
+        ),
     )
 
 
-def fitting(adapter: Adapter, rank: int, scaling: float) -> Adapter:
-    """Return the same adapter with another rank, not smaller, and another scaling."""
-    from torch import float32, promote_types
-    from torch.nn.functional import pad
-
-    from prime_audit.engine.lora import Adapter
-
-    more, by = rank - adapter.rank, adapter.scaling / scaling
-    if more < 0:
-        raise PartError(
-            f"an adapter of rank {adapter.rank} does not fit the given ones: the bank's rank is {rank}"
-        )
-    a = tuple(pad(x, (0, 0, 0, more)) for x in adapter.A) if more else adapter.A
-    b = tuple(pad(x, (0, more)) for x in adapter.B) if more else adapter.B
-    if by != 1:
-        b = tuple((x.double() * by).to(promote_types(x.dtype, float32)) for x in b)
-    return Adapter(adapter.sites, a, b, scaling)
+def _folders(given: Given) -> list[Path]:
+    return [*(s.folder for s in given.sharers), *([given.base] if given.base else [])]
 
 
 def chosen(
@@ -100,56 +121,82 @@ def _items(sharer: Sharer) -> int:
     return len(sharer.user.history)
 
 
-def _checked(folder: Path, base: Base) -> Adapter:
+@dataclass(frozen=True)
+class _Checked:
+    """An adapter in the base's modules."""
+
+    adapter: Adapter
+    count: int
+    """How many modules its file has."""
+    odd: str
+    """The first tensor that PEFT itself would not read into this base; empty where there is none."""
+
+
+def _checked(folder: Path, base: Base) -> _Checked:
     """Read one adapter; UserError where it is not for this base's modules, or not finite."""
-    from prime_audit.engine.adapters import load_adapter, require_finite
+    from prime_audit.engine.adapters import adapted, load_adapter, require_finite
 
     adapter = load_adapter(folder)
-    if wrong := _misfit(adapter, base):
-        raise UserError(f"{folder / WEIGHTS}: {wrong}")
     require_finite(adapter, folder)
-    return base.aligned(adapter)
+    widths = {site.name: (site.d_in, site.d_out) for site in base.sites}
+    try:
+        names = matched(adapter.sites, [*widths])
+        if odd := next((site for site in adapter.sites if site not in names), None):
+            raise ValueError(
+                f"adapts {odd}, which the model {base.name} does not have (it has {next(iter(widths))}); pass adapters "
+                "that were trained on this model"
+            )
+        own = replace(adapter, sites=tuple(names[site] for site in adapter.sites))
+        for name, a, b in zip(own.sites, own.A, own.B, strict=True):
+            if (a.shape[1], b.shape[0]) != widths[name]:
+                raise ValueError(
+                    f"{name} is {a.shape[1]} wide and {b.shape[0]} high, but {widths[name][0]} and {widths[name][1]} "
+                    f"in the model {base.name}; pass adapters that were trained on this model"
+                )
+    except ValueError as wrong:
+        raise UserError(f"{folder / WEIGHTS}: {wrong}") from None
+    tensors = {names[site]: key for site, key in adapted(folder).items()}
+    odd = next((key for name, key in tensors.items() if not key.startswith(f"{PREFIX}{name}.lora_A.")), "")
+    return _Checked(completed(own, widths), len(names), odd)
 
 
-def _misfit(adapter: Adapter, base: Base) -> str:
-    """Explain why an adapter does not fit the base; empty where it does."""
-    sites = {site.name: site for site in base.sites}
-    if adapter.sites and sites.keys() != set(adapter.sites):
-        theirs = {name.rpartition(".")[2] for name in adapter.sites}
-        ours = {name.rpartition(".")[2] for name in sites}
-        if theirs != ours:
-            return (
-                f"adapts {', '.join(sorted(theirs))}, but this run adapts {', '.join(sorted(ours))}; pass --set "
-                f"lora.modules={'+'.join(sorted(theirs))}, or adapters of the same modules"
-            )
-        odd = min(set(adapter.sites) ^ sites.keys())
-        side = "lacks" if odd in sites else "has"
-        return f"{side} {odd}, unlike the model {base.name}; pass adapters of exactly its layers"
-    for name, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
-        site = sites[name]
-        if (a.shape[1], b.shape[0]) != (site.d_in, site.d_out):
-            return (
-                f"{name} is {a.shape[1]} wide and {b.shape[0]} high, but {site.d_in} and {site.d_out} in the model "
-                f"{base.name}; pass adapters that were trained on this model"
-            )
-    return ""
+def _copies(contents: Mapping[str, str]) -> list[str]:
+    """Warn of sharers with one and the same adapter; ``contents``: by sharer."""
+    counts = Counter(contents.values())
+    if not (twins := [who for who, content in contents.items() if counts[content] > 1]):
+        return []
+    return [
+        f"the adapters of {len(twins)} given sharers are exact copies of one another: who merges one merges the other, "
+        f"so games that call only one of them a member are wrong{named(twins)}"
+    ]
+
+
+def _unknown(folders: Sequence[Path]) -> list[str]:
+    """Warn of entries in configurations that a later PEFT may give a meaning."""
+    from importlib.metadata import version
+
+    from prime_audit.engine.adapters import unknown_entries
+
+    found = sorted({entry for folder in folders for entry in unknown_entries(folder)})
+    if not found:
+        return []
+    return [
+        f"the given adapters' configurations have entries that PEFT {version('peft')} does not know: "
+        f"{', '.join(map(ascii, found[:5]))}; they are ignored, as PEFT ignores them"
+    ]
 
 
 def _other_bases(folders: Sequence[Path], base: Base) -> list[str]:
     """Warn of other bases by name, without naming sharers: model cards repeat warnings."""
-    from prime_audit.engine.adapters import base_model_of
+    from prime_audit.engine.adapters import base_model_of, last_part
 
-    other = [_last(n) for n in map(base_model_of, folders) if n and _last(n) != _last(base.name)]
+    other = [last_part(n) for n in map(base_model_of, folders) if n and last_part(n) != last_part(base.name)]
     if not other:
         return []
     return [
-        f"{len(other)} given adapters name another base model than {_last(base.name)} ({min(other)!a}): their shapes "
-        "fit, but results are meaningful only if it is the same model"
+        f"{len(other)} given adapters name another base model than {last_part(base.name)} ({min(other)!a}): their "
+        "shapes fit, but results are meaningful only if it is the same model"
     ]
-
-
-def _last(name: str) -> str:
-    return name.replace("\\", "/").rstrip("/").rpartition("/")[2].partition("@")[0]
 
 
 def _unlike(adapters: Sequence[Adapter]) -> list[str]:
@@ -160,6 +207,27 @@ def _unlike(adapters: Sequence[Adapter]) -> list[str]:
         f"given adapters have ranks {_listed(ranks)} and scalings {_listed(scalings)}: padded with zeros, scalings "
         "folded into B; sums of updates are exact, sums of factors (merge=factor, Per-Pcs) mix different scales"
     ]
+
+
+def _elsewhere(checked: Sequence[_Checked], base: Base, usual: Sequence[str]) -> list[str]:
+    """Say which modules are adapted, if not the usual ones, and how many adapters lack some or name them otherwise."""
+    lines = []
+    leaves = dict.fromkeys(leaf_of(site.name) for site in base.sites)
+    if usual and set(usual) != leaves.keys():
+        lines.append(
+            f"this run adapts {', '.join(leaves)}, as the given adapters do, and so do adapters that it trains itself"
+        )
+    if fewer := sum(c.count < len(base.sites) for c in checked):
+        lines.append(
+            f"{fewer} of {len(checked)} given adapters change only some of the {len(base.sites)} adapted modules; the "
+            "others count as zero updates"
+        )
+    if other := [c.odd for c in checked if c.odd]:
+        lines.append(
+            f"{len(other)} of {len(checked)} given adapters name tensors in another way than PEFT does for this model "
+            f"({min(other)[:100]!a}): they were matched by layer and projection; PEFT itself leaves such tensors out"
+        )
+    return lines
 
 
 def _listed(numbers: set[Any]) -> str:

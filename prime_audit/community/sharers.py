@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from prime_audit.lamp.data import User
+from prime_audit.lamp.given import shown
 from prime_audit.seeds import rng_of
 
 _SHARER = "sharer:"
+NAMED = "; ids: "
+"""What comes after it in a warning names sharers. Model cards, which are published, leave it out."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,12 @@ class Sharer:
         kept = set(self.trained)
         history = tuple(i for i in self.user.history if i.id in kept)
         return replace(self.user, history=history, profile=None if self.heldout else self.user.profile)
+
+
+def named(ids: Sequence[str]) -> str:
+    """List the first few sharers at a warning's end."""
+    more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
+    return NAMED + ", ".join(shown(name) for name in ids[:5]) + more
 
 
 def cluster_users(embeddings: np.ndarray, clusters: int, seed: int) -> np.ndarray:

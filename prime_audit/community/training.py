@@ -150,20 +150,24 @@ class Trainer:
 
 
 def adapters_of(
-    bank: AdapterBank, origins: Mapping[str, Origin], adaptation: Origin | None
+    bank: AdapterBank, origins: Mapping[str, Origin], adaptation: Origin | None, *, every: bool = False
 ) -> dict[str, Any]:
     """Describe a bank's adapters for the record.
 
     modules: the adapted projections of a layer, in the order of models' weights; adaptation: what was merged into the
-    base, null where nothing was; adapters: by name in the bank, those whose origin is known (``origins``: by content).
+    base, null where nothing was; adapters: by name in the bank, those whose origin is known (``origins``: by content);
+    sites: the adapted modules by name; only where ``modules`` does not tell them, because adapters may lack some
+    (``every``) or layers differ.
     """
-    modules = dict.fromkeys(site.name.rpartition(".")[2] for site in bank.base.sites)
+    sites = [(site.layer, site.name.rpartition(".")[2]) for site in bank.base.sites]
+    modules = dict.fromkeys(leaf for _, leaf in sites)
+    alike = sites == [(layer, leaf) for layer in range(bank.base.layers) for leaf in modules]
     found = {name: origins.get(bank.hashes[name]) for name in bank.names}
     return {
         "modules": list(modules),
         "adaptation": adaptation.to_json() if adaptation else None,
         "adapters": {name: origin.to_json() for name, origin in found.items() if origin},
-    }
+    } | ({"sites": [site.name for site in bank.base.sites]} if every or not alike else {})
 
 
 def privacy_key(privacy: Privacy | None) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,48 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from prime_audit.engine.adapters import base_model_of, load_adapter, require_finite, save_adapter
+from prime_audit.engine.adapters import (
+    base_model_of,
+    last_part,
+    load_adapter,
+    require_finite,
+    save_adapter,
+)
+from prime_audit.engine.fitting import is_still, united
 from prime_audit.engine.lora import Adapter, layer_of
 from prime_audit.engine.rules import merge_adapters
 from prime_audit.errors import UserError
 from prime_audit.io import intake
 
 
-def merge_folders(folders: Sequence[Path], weights: str, rule: str, out: Path) -> Adapter:
-    """Merge PEFT folders with ``weights`` (``0.5,0.3`` or a JSON file) into a PEFT folder, completely or not at all."""
+@dataclass(frozen=True)
+class Merged:
+    """A merged adapter, and what its user should know."""
+
+    adapter: Adapter
+    notes: tuple[str, ...]
+
+
+def merge_folders(folders: Sequence[Path], weights: str, rule: str, out: Path) -> Merged:
+    """Merge PEFT folders with ``weights`` (``0.5,0.3`` or a JSON file) into a PEFT folder, completely or not at all.
+
+    A module that an adapter lacks is a zero update of it.
+    """
     if out.exists():
         raise UserError(f"--out {out}: exists already; choose another folder or delete it")
     adapters = [load_adapter(folder) for folder in folders]
     for adapter, folder in zip(adapters, folders, strict=True):
         require_finite(adapter, folder)
-    made = merge_adapters(adapters, _spread(_read_weights(weights, len(adapters)), adapters[0]), rule)
-    base = base_model_of(folders[0])
+    table = _read_weights(weights, len(adapters))
+    try:
+        alike = united(adapters)
+    except ValueError as fault:
+        raise UserError(
+            f"merge: the adapters are for different layers or models ({fault}); pass adapters of one base model"
+        ) from None
+    made = merge_adapters(alike, _spread(table, alike[0]), rule)
+    bases = [base_model_of(folder) for folder in folders]
+    base = next(filter(None, bases), "")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as aside:
@@ -41,7 +68,25 @@ def merge_folders(folders: Sequence[Path], weights: str, rule: str, out: Path) -
         raise UserError(
             f"--out {out}: cannot be written ({why}); free space or choose another folder"
         ) from fault
-    return made
+    return Merged(made, tuple(_notes(folders, adapters, alike, bases)))
+
+
+def _notes(
+    folders: Sequence[Path], adapters: Sequence[Adapter], alike: Sequence[Adapter], bases: Sequence[str]
+) -> Iterator[str]:
+    named = {base: folder for base, folder in zip(bases, folders, strict=True) if base}
+    if len({last_part(base) for base in named}) > 1:
+        first, *others = (f"{base} ({folder.name})" for base, folder in named.items())
+        yield (
+            f"the adapters name different base models: {first}, but {', '.join(others)}; a merge is meaningful only "
+            "for one base, and the first is named in the result"
+        )
+    sites = len(alike[0].sites)
+    pairs = [*zip(adapters, folders, strict=True)]
+    if fewer := [folder.name for adapter, folder in pairs if len(adapter.sites) < sites]:
+        yield f"adapters that lack some of the {sites} modules, which count as zero updates: {', '.join(fewer)}"
+    if idle := [folder.name for adapter, folder in pairs if is_still(adapter)]:
+        yield f"adapters that change nothing (a factor or lora_alpha is zero): {', '.join(idle)}"
 
 
 def _read_weights(text: str, count: int) -> Tensor:
@@ -71,7 +116,7 @@ def _spread(weights: Tensor, adapter: Adapter) -> Tensor:
     """Spread per-layer weights over the adapter's modules."""
     if weights.ndim == 1:
         return weights
-    layers = [layer_of(site) for site in adapter.sites]
+    layers = [layer_of(site) for site in adapter.sites]  # a model's, although one adapter may lack some
     if min(layers) < 0:
         raise UserError(
             "--weights: the adapters also change modules outside the layers; pass one weight per adapter"

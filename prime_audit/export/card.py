@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit.community.sharers import bank_name
+from prime_audit.community.sharers import NAMED, bank_name
 from prime_audit.engine.hub import pinned
 from prime_audit.engine.rules import RULES
 from prime_audit.io.markup import interval, markdown_text, number, without_folders
@@ -212,7 +212,7 @@ def _facts(record: Record) -> Iterator[str]:
     yield _table(["what", "value"], [[k, v] for k, v in facts.items()])
     if record.warnings:
         yield "Warnings of the run:"
-        yield "\n".join(f"- {_text(line)}" for line in record.warnings)
+        yield "\n".join(f"- {_text(line.partition(NAMED)[0])}" for line in record.warnings)
 
 
 def _value(result: Result) -> str:

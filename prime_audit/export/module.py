@@ -128,30 +128,49 @@ def module_of(model: Model, kept: Kept) -> Adapter:
     """Merge a model's adapters by its own rule, and append the base's adaptation."""
     import torch
 
-    from prime_audit.community.given_adapters import fitting
+    from prime_audit.engine.fitting import fitting
     from prime_audit.engine.rules import merge_adapters
 
     parts = []
     weights = model.weights
     used = [n for n, _ in enumerate(model.names) if bool(weights[..., n].any())]
     if used:
-        loaded = [_ordered(a, model) for a in kept.adapters([model.names[n] for n in used])]
+        loaded = _alike(kept.adapters([model.names[n] for n in used]), model)
         if len({(a.rank, a.scaling) for a in loaded}) > 1:  # as in the bank
             rank = max(a.rank for a in loaded)
-            loaded = [fitting(a, rank, loaded[0].scaling) for a in loaded]
-        parts.append(
-            merge_adapters(loaded, _per_site(weights[..., used], loaded[0].sites), model.row["rule"])
-        )
+            scaling = next((a.scaling for a in loaded if a.scaling), 1.0)
+            loaded = [fitting(a, rank, scaling) for a in loaded]
+        own = _per_site(weights[..., used], loaded[0].sites, _sites(model))
+        parts.append(merge_adapters(loaded, own, model.row["rule"]))
     before = kept.adaptation()
     if before is not None:
-        parts.append(_ordered(before, model))
+        parts.append(before)
     if not parts:
         raise UserError(
             f"{model.run.path}: {model.label} merges no adapter for "
             f"{shown(str(model.row['target']))}: this model is the base itself, so there is no "
             "module to export"
         )
-    return merge_adapters(parts, torch.ones(len(parts)))
+    return merge_adapters(_alike(parts, model), torch.ones(len(parts)))
+
+
+def _sites(model: Model) -> tuple[str, ...]:
+    """List the base's adapted modules, in the order of the run's weights; empty where all adapters have all of them."""
+    return tuple(map(str, model.community.get("sites", ())))
+
+
+def _alike(adapters: Sequence[Adapter], model: Model) -> list[Adapter]:
+    """Name and order adapters' modules as the base's. Given ones may lack some, and name them otherwise."""
+    from prime_audit.engine.fitting import united
+    from prime_audit.engine.keys import matched
+
+    sites = _sites(model)
+    if not sites:
+        return [_ordered(a, model) for a in adapters]
+    names = [matched(a.sites, sites) for a in adapters]
+    return united(
+        [replace(a, sites=tuple(n[s] for s in a.sites)) for a, n in zip(adapters, names, strict=True)], sites
+    )
 
 
 def _ordered(adapter: Adapter, model: Model) -> Adapter:
@@ -171,8 +190,10 @@ def _ordered(adapter: Adapter, model: Model) -> Adapter:
     )
 
 
-def _per_site(weights: Tensor, sites: Sequence[str]) -> Tensor:
-    """Expand weights to modules: [k] stays, [layers, k] and [modules, k] become [modules, k]."""
-    if weights.ndim == 1 or len(weights) == len(sites):
+def _per_site(weights: Tensor, sites: Sequence[str], every: Sequence[str]) -> Tensor:
+    """Expand weights to the modules ``sites``: [k] stays, [layers, k] and [``every`` module, k] become [modules, k]."""
+    if weights.ndim == 1:
         return weights
+    if len(weights) == len(every or sites):
+        return weights[[list(every).index(site) for site in sites]] if every else weights
     return weights[[layer_of(site) for site in sites]]

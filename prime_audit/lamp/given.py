@@ -4,7 +4,7 @@
 
     DIR/                               with several tasks DIR/LaMP-2/, DIR/LaMP-4/ … (any spelling of a task)
       ann/                             one folder per sharer; its name is the id unless sharer.json has one
-        adapter_config.json            as PEFT's save_pretrained writes them: a plain LoRA
+        adapter_config.json            as PEFT's save_pretrained writes them: a LoRA
         adapter_model.safetensors
         items.jsonl                    the items the adapter was trained on, one per row, oldest first
         sharer.json                    optional: {"id": "Ann", "profile": "a profile text"}

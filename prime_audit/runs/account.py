@@ -88,7 +88,9 @@ def describe(community: Community) -> dict[str, Any]:
         }
         if community.sharers
         else {},
-    } | adapters_of(community.engine.bank, community.origins, community.adaptation)
+    } | adapters_of(
+        community.engine.bank, community.origins, community.adaptation, every=community.data.given is not None
+    )
 
 
 def _place(community: Community, name: str) -> str:

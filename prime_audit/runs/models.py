@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from prime_audit.community.given_adapters import modules_of
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.embed import Encoder, base_encoder, load_encoder
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.load import load_base, quiet_libraries
 from prime_audit.engine.memory import Fit
+from prime_audit.engine.sites import NoModuleError
+from prime_audit.errors import UserError
+from prime_audit.lamp.data import Dataset
 from prime_audit.plan.plan import Plan
 from prime_audit.runs.ledger import Ledger
 
 
-def loaded(plan: Plan, ledger: Ledger) -> Base:
-    """Load a plan's base model, as a separate stage."""
+def loaded(plan: Plan, ledger: Ledger, datasets: Iterable[Dataset]) -> Base:
+    """Load a plan's base model, as a separate stage. It is adapted where the data's given adapters are, if any."""
     quiet_libraries()
-    modules, context = plan.settings.get("lora.modules"), plan.settings.get("context")
+    asked, usual = plan.settings.override("lora.modules", ""), plan.settings.get("lora.modules")
+    given, context = [data.given for data in datasets if data.given], plan.settings.get("context")
+    modules = modules_of(given, usual, asked)
     with ledger.stage(None, None, "load model", 0):
-        base = load_base(plan.model, targets=modules, device=plan.device, dtype=plan.dtype, context=context)
+        try:
+            base = load_base(
+                plan.model, targets=modules, device=plan.device, dtype=plan.dtype, context=context
+            )
+        except NoModuleError as fault:
+            if not given or asked:
+                raise
+            raise UserError(f"--sharers: the adapters adapt {', '.join(modules)}: {fault}") from fault
         _ = base.loaded_sha256
     return base
 

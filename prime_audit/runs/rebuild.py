@@ -64,7 +64,10 @@ def observe_again(
     record, found = run.record, dict[str, Sequence[Pass]]()
     rows = list(run.models())
     with ledger.showing():
-        base = loaded(plan, ledger)
+        datasets = {
+            task: open_data(plan.data, task, plan.seed, plan.settings, **plan.reading()) for task in exams
+        }
+        base = loaded(plan, ledger, datasets.values())
         if base.loaded_sha256 != record.model.sha256:
             raise UserError(
                 f"model {plan.model} is not the run's: its weights have another sha256; restore "
@@ -73,7 +76,7 @@ def observe_again(
         readers = Readers(plan, base)
         known = {d.task: d.sha256 for d in record.data}
         for task, exam in exams.items():
-            data = open_data(plan.data, task, plan.seed, plan.settings, **plan.reading())
+            data = datasets[task]
             if data.sha256 != known[task]:
                 raise UserError(f"data {plan.data}: {task} has changed since the run {run.path}; restore it")
             store = Store(cache, base.spent, base.codec.cuts, ledger.tally)

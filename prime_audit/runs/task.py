@@ -271,5 +271,9 @@ class TaskRun:
         ]
         self.found.data.append(data_of(name, self.data))
         self.found.community[name] = describe(community)
-        lines = [*cautions(community), *data_cautions(self.data, self.base.codec.cut, self.plan.settings)]
+        own = [row for row in self.found.models if row["task"] == name and "game" not in row]
+        lines = [
+            *cautions(community, own),
+            *data_cautions(self.data, self.base.codec.cut, self.plan.settings),
+        ]
         self.found.warnings += [f"{name}: {line}" for line in lines]

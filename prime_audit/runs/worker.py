@@ -38,7 +38,7 @@ class Worker:
     @classmethod
     def of(cls, plan: Plan, datasets: Mapping[str, Dataset], store: Store, ledger: Ledger) -> Worker:
         """Load a plan's models; ``store`` counts what they spend, as in a run."""
-        base = loaded(plan, ledger)
+        base = loaded(plan, ledger, datasets.values())
         store.spent, store.cuts = base.spent, base.codec.cuts
         return cls(
             plan=plan, datasets=datasets, base=base, readers=Readers(plan, base), store=store, ledger=ledger

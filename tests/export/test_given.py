@@ -210,8 +210,8 @@ def test_a_task_with_two_folders_is_refused(given: Path, tmp_path: Path) -> None
 
 
 def test_an_adapter_wider_than_the_bank_is_not_cut(given: Path) -> None:
-    from prime_audit.community.given_adapters import fitting
     from prime_audit.engine.adapters import load_adapter
+    from prime_audit.engine.fitting import fitting
     from prime_audit.errors import PartError
 
     with pytest.raises(
@@ -327,19 +327,9 @@ def pickled(folder: Path) -> None:
     torch.save({"a": torch.zeros(1)}, folder / "ann" / "adapter_model.bin")
 
 
-def fewer_layers(tensors: dict[str, torch.Tensor]) -> None:
-    for key in [k for k in tensors if ".layers.2." in k]:
-        del tensors[key]
-
-
 def wider(tensors: dict[str, torch.Tensor]) -> None:
     for key in [k for k in tensors if "lora_A" in k]:
         tensors[key] = torch.cat([tensors[key], tensors[key]], dim=1)
-
-
-def only_q_and_v(tensors: dict[str, torch.Tensor]) -> None:
-    for key in [k for k in tensors if "k_proj" in k or "o_proj" in k]:
-        del tensors[key]
 
 
 def target_of_the_data(folder: Path) -> None:
@@ -382,8 +372,6 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
         "ann/adapter_model.safetensors: factors do not have the rank 3",
     ),
     "nan": (lambda d: change_weights(d / "ann", nan), "layers.0.self_attn.q_proj contains NaN or infinity"),
-    "layers": (lambda d: change_weights(d / "ann", fewer_layers), "lacks model.layers.2.self_attn.k_proj"),
-    "modules": (lambda d: change_weights(d / "ann", only_q_and_v), "pass --set lora.modules=q_proj+v_proj"),
     "another base": (
         lambda d: change_weights(d / "ann", wider),
         "pass adapters that were trained on this model",
