@@ -71,6 +71,8 @@ class Opened:
     model: Any
     notes: tuple[str, ...]
     """Warnings for whoever reads its results."""
+    header: gguf_file.Header | None
+    """Of its GGUF file, if it is one."""
 
 
 def open_model(auto: Any, asked: Asked, dtype: torch.dtype, device: str, *, plain: bool = True) -> Opened:
@@ -101,7 +103,7 @@ def open_model(auto: Any, asked: Asked, dtype: torch.dtype, device: str, *, plai
         kind = str(dtype).removeprefix("torch.")
         notes.append(f"{asked.title} is quantised ({method}): its weights were dequantised to {kind}")
     # Where it was placed while it was read, it may not be moved.
-    return Opened(model if "device_map" in options else model.to(device), tuple(notes))
+    return Opened(model if "device_map" in options else model.to(device), tuple(notes), header)
 
 
 def _config(asked: Asked) -> Any:

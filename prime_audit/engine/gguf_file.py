@@ -21,8 +21,10 @@ _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _TEXT, _LIST = 8, 9
 _PLAIN = {0: "F32", 1: "F16", 28: "F64", 30: "BF16"}
 """Tensor types that are numbers, not blocks."""
-_SPLITS = ("default", "gpt-2", "llama", "gemma4", "phi-2", "phi3")
-"""Ways to split text that transformers does by default."""
+_DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b")
+"""Ways to split text that are GPT-2's after each digit is split off; transformers leaves numbers whole."""
+_SPLITS = ("default", "gpt-2", "phi-2", *_DIGITS)
+"""Ways to split text that are known here, beside those that transformers has a rule for."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Header:
     """Number of weights."""
     quantised: str
     """The commonest block type, such as Q4_1; empty where all weights are numbers."""
+    splits_digits: bool
+    """Whether its tokenizer splits numbers into digits."""
     notes: tuple[str, ...]
     """Warnings for whoever reads the model's results."""
 
@@ -44,6 +48,16 @@ def sha256(path: str) -> str:
         while part := stream.read(1 << 22):
             digest.update(part)
     return digest.hexdigest()
+
+
+def split_digits(tokenizer: Any) -> None:
+    """Make a byte-level tokenizer split numbers into digits before it splits as GPT-2 does."""
+    from tokenizers import pre_tokenizers as ways
+
+    backend = tokenizer.backend_tokenizer
+    backend.pre_tokenizer = ways.Sequence(
+        [ways.Digits(individual_digits=True), ways.ByteLevel(add_prefix_space=False)]
+    )
 
 
 def read(path: str, fault: Callable[[str], Exception]) -> Header:
@@ -79,7 +93,8 @@ class _Reader:
         _require_model(values, tensors)
         kinds, elements = self.tensors(tensors, values.get("general.alignment", 32))
         blocks = {k: n for k, n in kinds.items() if k not in _PLAIN.values()}
-        return Header(elements, max(blocks, key=lambda k: blocks[k], default=""), _notes(values))
+        method = max(blocks, key=lambda k: blocks[k], default="")
+        return Header(elements, method, values.get("tokenizer.ggml.pre") in _DIGITS, _notes(values))
 
     def tensors(self, count: int, alignment: Any) -> tuple[dict[str, int], int]:
         """Check the tensors' table; return how many weights each type has, and all of them."""

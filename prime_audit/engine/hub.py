@@ -29,7 +29,7 @@ def pinned(source: str) -> tuple[str, dict[str, str]]:
 
 
 def advice(fault: BaseException, source: str) -> str:
-    """Advise on a hub model that cannot be loaded, starting with a semicolon; empty where unknown, or for a local one."""
+    """Advise on a hub model that cannot be loaded, starting with a semicolon; empty for local ones and where unknown."""
     if Path(source).exists():
         return ""
     name, _ = pinned(source)

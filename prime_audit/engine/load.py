@@ -65,6 +65,8 @@ def load_base(
     asked = Asked(role, model, resolve_model(model, role))
     opened = open_model(AutoModelForCausalLM, asked, DTYPES[kind], device, plain=bool(targets))
     tokenizer = load_tokenizer(asked.source, model, role)
+    if opened.header is not None and opened.header.splits_digits:
+        gguf_file.split_digits(tokenizer)
     require_vocabulary(opened.model, tokenizer, asked)
     require_causal(opened.model, asked)
     base = Base(opened.model, tokenizer, targets, model)
