@@ -72,6 +72,8 @@ class Model:
     """Number of its weights."""
     dtype: str
     """Number format it ran in, for instance float32."""
+    file_sha256: str | None = None
+    """Hash of its file, where the model is one file (GGUF)."""
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,9 @@ PARTS: Mapping[str, Part] = {
     "engine": Part(
         (
             *_engine(
-                "attention bank base batches codec decode embed engine fused kvcache lastlayer load lora memory"
+                "attention bank base batches checkpoint codec decode embed engine fused kvcache lastlayer load lora"
             ),
-            *_engine("memo mixture observe rotations rules sampling shape sites tree trial assemble"),
+            *_engine("memo memory mixture observe rotations rules sampling shape sites tree trial assemble"),
             *_engine("branches divergence draws recipe stack train trainee"),
             "seeds.py",
         ),

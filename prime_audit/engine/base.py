@@ -53,6 +53,10 @@ class Base:
     def __init__(self, model: Any, tokenizer: Any, targets: Sequence[str], name: str) -> None:
         self.model = model.eval().requires_grad_(False)
         self.name = name
+        self.notes: tuple[str, ...] = ()
+        """Warnings from loading it, for the run's record."""
+        self.file_sha256: str | None = None
+        """Hash of its file, where it is a single one (GGUF)."""
         self.spent = Spent()
         self.fits = {
             "generate": Fit("one answer"),

@@ -40,8 +40,10 @@ class Codec:
         self.eos = _end(tokenizer)
         # Padding is masked everywhere; a tokenizer's own token may be outside the vocabulary.
         self.pad = self.eos
-        begin = tokenizer.bos_token_id
-        self._begin = int(begin) if begin is not None else self.eos
+        begin = _begin(tokenizer)
+        self._begin = self.eos if begin is None else begin
+        self.rows: int | None = None
+        """Rows of the model's embedding, where known; a tokenizer's special tokens may be beyond them."""
         self._seen: OrderedDict[tuple[str, str | None, int], tuple[Encoded, str]] = OrderedDict()
         self._held = 0
         self.cuts = Cuts()
@@ -49,15 +51,7 @@ class Codec:
     @cached_property
     def content(self) -> str:
         """Hash of all that decides a text's tokens: the same weights may come with another tokenizer."""
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        if backend is not None:
-            # Truncation and padding were set by the last call and do not matter here.
-            known = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
-            rules = json.dumps(known, sort_keys=True)
-        else:
-            rules = repr(sorted(self.tokenizer.get_vocab().items()))
-        special = repr((type(self.tokenizer).__name__, self._begin, self.eos))
-        return hashlib.sha256((rules + special).encode()).hexdigest()
+        return tokens_sha256(self.tokenizer)
 
     @property
     def cut(self) -> int:
@@ -98,6 +92,7 @@ class Codec:
         """Encode a text; with a digest where it lost its front, so that it stays counted when it is forgotten."""
         prompt, gold, room = key
         ids, target = self._encode(prompt, gold)
+        require_known(self.tokenizer, ids, self.rows)
         kept = self._fit(ids, self.context - room)
         lost = len(kept) < len(ids)
         digest = hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest() if lost else ""
@@ -129,6 +124,35 @@ class Codec:
             return tuple(ids)
         begin = ids[:1] if ids[0] == self.tokenizer.bos_token_id else []
         return tuple(begin + ids[len(ids) - limit + len(begin) :])
+
+
+def tokens_sha256(tokenizer: Any) -> str:
+    """Hash all that decides a text's tokens; an encoder's tokenizer needs no end-of-text."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        # Truncation and padding were set by the last call and do not matter here.
+        known = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
+        rules = json.dumps(known, sort_keys=True)
+    else:
+        rules = repr(sorted(tokenizer.get_vocab().items()))
+    special = repr((type(tokenizer).__name__, _begin(tokenizer), tokenizer.eos_token_id))
+    return hashlib.sha256((rules + special).encode()).hexdigest()
+
+
+def require_known(tokenizer: Any, ids: Sequence[int], rows: int | None) -> None:
+    """Refuse a text with a special token that the model's embedding lacks; UserError."""
+    if rows is not None and max(ids, default=0) >= rows:
+        token = tokenizer.convert_ids_to_tokens(max(ids))
+        raise UserError(
+            f"a text contains the special token {str(token)[:40]!a} (id {max(ids)}), but the model's embedding has "
+            f"{rows} rows; remove it from the data"
+        )
+
+
+def _begin(tokenizer: Any) -> int | None:
+    """Id of begin-of-text; end-of-text, or none, where there is no such token."""
+    begin = tokenizer.bos_token_id
+    return tokenizer.eos_token_id if begin is None else int(begin)
 
 
 def _end(tokenizer: Any) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +14,18 @@ import torch
 
 from prime_audit.engine.base import Base, config_sha256
 from prime_audit.engine.batches import Tick, batches, nothing
-from prime_audit.engine.codec import Codec
+from prime_audit.engine.checkpoint import Asked, open_model, require_vocabulary
+from prime_audit.engine.codec import require_known, tokens_sha256
 from prime_audit.engine.finite import states_not_finite
-from prime_audit.engine.load import from_pretrained, load_tokenizer, pick_device, resolve_model
+from prime_audit.engine.load import load_tokenizer, pick_device, resolve_model
 from prime_audit.engine.lora import hash_of
 from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Pass, Worker
 from prime_audit.engine.rotations import positions, turn_rows_alone
 from prime_audit.engine.shape import Shape
+from prime_audit.errors import UserError
+from prime_audit.io import intake
 
 
 class Encoder:
@@ -43,6 +48,8 @@ class Encoder:
         self._turns = turn_rows_alone(body)
         self.spent = Spent() if spent is None else spent
         """Where its work is counted."""
+        self.notes: tuple[str, ...] = ()
+        """Warnings from loading it, for the run's record."""
         self._identity, self._options = identity, options
         self.fit = Fit("one embedded text")
         self.worker = Worker()
@@ -51,7 +58,7 @@ class Encoder:
     def sha256(self) -> str:
         """Hash of the model's own weights, configuration and tokens; see :meth:`content` for a base."""
         weights = hash_of(tensor for _, tensor in sorted(self.body.state_dict().items()))
-        return f"{weights} {config_sha256(self.body.config)} {Codec(self.tokenizer, self.limit).content}"
+        return f"{weights} {config_sha256(self.body.config)} {tokens_sha256(self.tokenizer)}"
 
     def content(self) -> tuple[str, int, int]:
         """Return all that decides an embedding, except the text."""
@@ -65,6 +72,9 @@ class Encoder:
         rows = [
             self.tokenizer(t, truncation=True, max_length=self.limit)["input_ids"] or [pad] for t in texts
         ]
+        known = self.body.get_input_embeddings().num_embeddings
+        for row in rows:
+            require_known(self.tokenizer, row, known)
         self.spent.requests += len(rows)
         self.spent.prompt_tokens += sum(map(len, rows))
         out: list[np.ndarray] = [np.zeros(0)] * len(rows)
@@ -135,11 +145,41 @@ def base_encoder(base: Base, limit: int = 512, batch_tokens: int = 16384) -> Enc
 def load_encoder(
     model: str, device: str, limit: int = 512, batch_tokens: int = 16384, spent: Spent | None = None
 ) -> Encoder:
-    """Load a Hugging Face encoder (folder or hub id), float32; its work is counted in ``spent``."""
+    """Load a Hugging Face encoder (folder or hub id), float32; its work is counted in ``spent``.
+
+    ``limit`` (tokens) is lowered to what the encoder was trained for. Raises UserError as :func:`load_base` does.
+    """
     from transformers import AutoModel
 
-    source = resolve_model(model)
-    body = from_pretrained(AutoModel, source, model, dtype=torch.float32).to(pick_device(device))
-    tokenizer = load_tokenizer(source, model)
+    asked = Asked("encoder", model, resolve_model(model, "encoder"))
+    opened = open_model(AutoModel, asked, torch.float32, pick_device(device))
+    body = opened.model
+    if getattr(body.config, "is_encoder_decoder", False):
+        body = body.get_encoder()
+    tokenizer = load_tokenizer(asked.source, model, "encoder")
+    require_vocabulary(body, tokenizer, asked)
     body = body.eval().requires_grad_(False)
-    return Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=model)
+    limit = min(limit, _longest(body), _trained_length(asked.source))
+    encoder = Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=model)
+    encoder.notes = opened.notes
+    return encoder
+
+
+def _longest(body: Any) -> int:
+    """Most tokens that an encoder has positions for; where they are no table, there is no limit."""
+    tables = (m for name, m in body.named_modules() if name.endswith("embeddings.position_embeddings"))
+    # Where the table has a padding row, as RoBERTa's, positions are counted from the row after it.
+    rows = [t.num_embeddings - (0 if t.padding_idx is None else t.padding_idx + 1) for t in tables]
+    return min(rows, default=sys.maxsize)
+
+
+def _trained_length(source: str) -> int:
+    """Most tokens of a text that a sentence-transformers folder asks for; no limit where it does not say."""
+    file = Path(source) / "sentence_bert_config.json"
+    if not file.is_file():
+        return sys.maxsize
+    try:
+        most = intake.read_json(file).get("max_seq_length")
+    except (OSError, ValueError, AttributeError) as fault:
+        raise UserError(f"encoder {source}: {file.name} cannot be read ({fault}); fix the file") from None
+    return most if type(most) is int and most > 0 else sys.maxsize

@@ -1,4 +1,4 @@
-"""Hub ids, ``org/name`` and ``org/name@revision``, and what to do where a model cannot be loaded.
+"""Hub ids, ``org/name`` and ``org/name@revision``, GGUF files, and what to do where a model cannot be loaded.
 
 transformers finds the files: ``HF_HOME``, ``HF_HUB_OFFLINE``, ``HF_TOKEN`` and ``hf auth login`` work as usual.
 """
@@ -9,11 +9,19 @@ import os
 from pathlib import Path
 
 
-def pinned(source: str) -> tuple[str, dict[str, str]]:
-    """Split ``org/name@revision`` (branch, tag or commit) into the id and options for ``from_pretrained``.
+def is_gguf(source: str) -> bool:
+    """Whether a model is named as a GGUF file."""
+    return source.lower().endswith(".gguf") and not Path(source).is_dir()
 
-    The name of an existing folder may contain an @ and is not split.
+
+def pinned(source: str) -> tuple[str, dict[str, str]]:
+    """Split a model's name into what ``from_pretrained`` takes: a folder or an id, and options.
+
+    ``org/name@revision`` (branch, tag or commit) gives a revision, ``folder/FILE.gguf`` a file. The name of an
+    existing folder may contain an @ and is not split.
     """
+    if is_gguf(source):
+        return str(Path(source).parent), {"gguf_file": Path(source).name}
     name, at, revision = source.partition("@")
     if not (at and name and revision) or Path(source).is_dir():
         return source, {}
@@ -21,7 +29,9 @@ def pinned(source: str) -> tuple[str, dict[str, str]]:
 
 
 def advice(fault: BaseException, source: str) -> str:
-    """Advise on a hub model that cannot be loaded, starting with a semicolon; empty where unknown."""
+    """Advise on a hub model that cannot be loaded, starting with a semicolon; empty for local ones and elsewhere."""
+    if Path(source).exists():
+        return ""
     name, _ = pinned(source)
     kinds = {type(f).__name__ for f in _chain(fault)}
     text = " ".join(str(f) for f in _chain(fault)).lower()

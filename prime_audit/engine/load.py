@@ -1,8 +1,7 @@
-"""Loading models and tokenizers from a folder or the hub; every failure is one line."""
+"""Loading models and tokenizers from a folder, a GGUF file or the hub; every failure is one line."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +10,21 @@ from typing import Any
 import torch
 
 from prime_audit.assets import MINI
+from prime_audit.engine import gguf_file
 from prime_audit.engine.base import Base
-from prime_audit.engine.hub import advice, pinned
+from prime_audit.engine.checkpoint import (
+    DTYPES,
+    Asked,
+    first_line,
+    installed,
+    open_model,
+    require_causal,
+    require_vocabulary,
+)
+from prime_audit.engine.hub import advice, is_gguf, pinned
 from prime_audit.errors import UserError, unknown
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def pick_device(device: str) -> str:
@@ -38,12 +45,16 @@ def load_base(
     device: str = "auto",
     dtype: str = "auto",
     context: int | None = None,
+    role: str = "model",
 ) -> Base:
-    """Load ``mini``, a local folder or a hub id; safetensors only, no remote code.
+    """Load ``mini``, a local folder, a GGUF file or a hub id; no pickle, no remote code.
 
     ``targets`` names the Linear layers to adapt; with none the model only generates (a profiler, of any make).
     ``dtype`` auto is bfloat16 on CUDA and float32 elsewhere. ``context`` caps the model's own limit (tokens).
-    Raises UserError where the folder, its weights or its tokenizer cannot be read.
+    ``role`` (model or profiler) names it in messages.
+
+    Raises UserError where its files cannot be read or lack weights, where weights stay quantised, where it is no causal
+    model, and where its tokenizer is for another vocabulary.
     """
     from transformers import AutoModelForCausalLM
 
@@ -51,111 +62,105 @@ def load_base(
     kind = ("bfloat16" if device.startswith("cuda") else "float32") if dtype == "auto" else dtype
     if kind not in DTYPES:
         raise unknown("dtype", kind, DTYPES)
-    source = resolve_model(model)
-    loaded = from_pretrained(AutoModelForCausalLM, source, model, dtype=DTYPES[kind])
-    base = Base(loaded.to(device), load_tokenizer(source, model), targets, model)
+    asked = Asked(role, model, resolve_model(model, role))
+    opened = open_model(AutoModelForCausalLM, asked, DTYPES[kind], device, plain=bool(targets))
+    tokenizer = load_tokenizer(asked.source, model, role)
+    if opened.header is not None and opened.header.splits_digits:
+        gguf_file.split_digits(tokenizer)
+    require_vocabulary(opened.model, tokenizer, asked)
+    require_causal(opened.model, asked)
+    base = Base(opened.model, tokenizer, targets, model)
+    base.codec.rows = base.model.get_input_embeddings().num_embeddings
+    base.notes = opened.notes
+    base.file_sha256 = gguf_file.sha256(asked.source) if is_gguf(asked.source) else None
     if context is not None:
         base.codec.context = min(base.codec.context, context)
     return base
 
 
-def resolve_model(model: str) -> str:
-    """Turn ``mini`` or a local folder into a path; anything else is a hub id, with an optional ``@revision``."""
+def resolve_model(model: str, role: str = "model") -> str:
+    """Turn ``mini``, a local folder or a GGUF file into a path; the rest is a hub id, with an optional ``@revision``.
+
+    An encoder may be a sentence-transformers folder, in the old layout too (``0_Transformer``).
+    """
     if model == "mini":
         return str(MINI)
     path = Path(model).expanduser()
     if path.is_dir():
+        inner = path / "0_Transformer"
+        if role == "encoder" and not (path / "config.json").exists() and (inner / "config.json").is_file():
+            path = inner
         if not (path / "config.json").is_file():
-            raise UserError(
-                f"--model {model}: the folder has no config.json; pass a Hugging Face model folder"
-            )
-        _require_plain(path, model)
+            raise UserError(f"--{role} {model}: the folder has no config.json; {_instead(path, role)}")
+        _require_plain(path, model, role)
         return str(path)
-    if path.exists() or model.startswith((".", "/", "~")) or pinned(model)[0].count("/") > 1:
+    if is_gguf(model) and path.is_file():
+        if role == "encoder":
+            raise UserError(
+                f"--encoder {model}: a GGUF file is a language model here; pass an encoder's Hugging Face folder"
+            )
+        return str(path)
+    if (
+        path.exists()
+        or model.startswith((".", "/", "~"))
+        or is_gguf(model)
+        or pinned(model)[0].count("/") > 1
+    ):
+        what = "GGUF file" if is_gguf(model) else "model folder"
         raise UserError(
-            f"--model {model}: no such model folder; pass 'mini', a Hugging Face folder or a hub id"
+            f"--{role} {model}: no such {what}; pass 'mini', a Hugging Face folder, a GGUF file or a hub id"
         )
     return model
 
 
-def _require_plain(folder: Path, name: str) -> None:
+def _instead(folder: Path, role: str) -> str:
+    files = sorted(p.name for p in folder.iterdir() if is_gguf(p.name))
+    if files and role != "encoder":
+        return f"pass a GGUF file itself: --{role} {folder / files[0]}"
+    return "pass a Hugging Face model folder"
+
+
+def _require_plain(folder: Path, name: str, role: str) -> None:
     """Refuse a folder that would make transformers load something else: an adapter's base, a compiled kernel."""
     if (folder / CONFIG).exists():
-        raise UserError(f"--model {name}: the folder contains an adapter ({CONFIG}); merge it, or remove it")
+        raise UserError(f"--{role} {name}: the folder contains an adapter ({CONFIG}); merge it, or remove it")
     try:
         config = intake.read_json(folder / "config.json")
     except OSError as fault:
         raise UserError(
-            f"model {name}: cannot be loaded: config.json: {fault.strerror}; fix the file"
+            f"{role} {name}: cannot be loaded: config.json: {fault.strerror}; fix the file"
         ) from None
     except ValueError as fault:
         raise UserError(
-            f"model {name}: cannot be loaded: config.json is damaged ({fault}); fix the file"
+            f"{role} {name}: cannot be loaded: config.json is damaged ({fault}); fix the file"
         ) from None
     if not isinstance(config, dict):
-        raise UserError(f"model {name}: cannot be loaded: config.json is no JSON object; fix the file")
+        raise UserError(f"{role} {name}: cannot be loaded: config.json is no JSON object; fix the file")
     for key in ("attn_implementation", "_attn_implementation", "_attn_implementation_internal"):
         if "/" in str(config.get(key)):
             raise UserError(
-                f"model {name}: config.json names a kernel on a hub ({key}: {str(config[key])[:60]}), which is code; "
+                f"{role} {name}: config.json names a kernel on a hub ({key}: {str(config[key])[:60]}), which is code; "
                 "remove the entry"
             )
 
 
-def from_pretrained(auto: Any, source: str, name: str, **options: Any) -> Any:
-    """Call ``auto.from_pretrained`` safely and turn every way it fails into one line."""
-    place, revision = pinned(source)
-    try:
-        return auto.from_pretrained(
-            place, trust_remote_code=False, use_safetensors=True, **revision, **options
-        )
-    except Exception as fault:  # the loaders raise a dozen types; all mean: this model cannot be used
-        what_to_do = _convert(auto, source, fault) or advice(fault, source)
-        raise UserError(f"model {name}: cannot be loaded: {_first_line(fault)}{what_to_do}") from fault
-
-
-def _convert(auto: Any, source: str, fault: Exception) -> str:
-    """Explain how to convert weights that exist only as .bin; empty where that is not the problem."""
-    folder = Path(source)
-    bare = any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors"))
-    lacking = not folder.is_dir() and "file named" in str(fault) and ".safetensors" in str(fault)
-    if not (bare or lacking):
-        return ""
-    return (
-        "; only safetensors files are read, a .bin file may contain code; if you trust it, convert it: python -c "
-        f"\"from transformers import {auto.__name__} as M, AutoTokenizer as T; M.from_pretrained('{source}')"
-        f".save_pretrained('NEW'); T.from_pretrained('{source}').save_pretrained('NEW')\", and pass the folder NEW"
-    )
-
-
-def load_tokenizer(source: str, name: str) -> Any:
+def load_tokenizer(source: str, name: str, role: str = "model") -> Any:
     """Load a tokenizer; UserError where there is none."""
     from transformers import AutoTokenizer
 
-    place, revision = pinned(source)
+    place, options = pinned(source)
     try:
-        return AutoTokenizer.from_pretrained(place, trust_remote_code=False, **revision)
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
     except Exception as fault:
-        lacking = [package for package in ("sentencepiece", "google.protobuf") if not _installed(package)]
+        lacking = [package for package in ("sentencepiece", "google.protobuf") if not installed(package)]
         if lacking and re.search("tiktoken|sentencepiece|protobuf", str(fault)):
             raise UserError(
-                f"model {name}: its tokenizer is a SentencePiece model, and {' and '.join(lacking)} cannot be "
+                f"{role} {name}: its tokenizer is a SentencePiece model, and {' and '.join(lacking)} cannot be "
                 "imported: pip install 'prime-audit[paper]'"
             ) from fault
         raise UserError(
-            f"model {name}: its tokenizer cannot be loaded: {_first_line(fault)}{advice(fault, source)}"
+            f"{role} {name}: its tokenizer cannot be loaded: {first_line(fault)}{advice(fault, source)}"
         ) from fault
-
-
-def _installed(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:  # not even its parent
-        return False
-
-
-def _first_line(fault: Exception) -> str:
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:300]
 
 
 def quiet_libraries() -> None:

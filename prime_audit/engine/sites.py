@@ -43,7 +43,9 @@ def adapted(model: nn.Module, targets: Sequence[str], name: str) -> tuple[list[S
     found = {path: module for path, module in _linears(model) if _leaf(path) in targets}
     missing = [target for target in targets if target not in set(map(_leaf, found))]
     if missing:
-        raise NoModuleError(f"model {name}: no Linear layer named {', '.join(missing)} to adapt; {_hint(model)}")
+        raise NoModuleError(
+            f"model {name}: no Linear layer named {', '.join(missing)} to adapt; {_hint(model)}"
+        )
     sites = [Site(path, layer_of(path), *_widths(module)) for path, module in found.items()]
     return sites, list(found.values())
 

@@ -58,6 +58,8 @@ def export(
     base, revision = pinned(
         "" if name == "mini" else name
     )  # no one else could load the packaged one by its name
+    if "gguf_file" in revision:
+        base = name  # the file, not its folder: a later run compares it with its own --model
     folder = Path(out)
     try:
         made = module_of(model, Kept(model, cache, sharers, base_adapter))

@@ -56,12 +56,18 @@ class Readers:
         self.profiler: Engine | None = None
         if plan.profiler:
             # Nothing is adapted in it, so any causal model works.
-            writer = load_base(plan.profiler, targets=(), device=plan.device, dtype=plan.dtype)
+            writer = load_base(
+                plan.profiler, targets=(), device=plan.device, dtype=plan.dtype, role="profiler"
+            )
             writer.spent = base.spent
             room = plan.settings.get("batch_tokens")
             self.profiler = Engine(
                 base=writer, bank=AdapterBank(writer), batch_tokens=room, read_tokens=tokens
             )
+
+    def notes(self) -> list[str]:
+        """List what a reader must know about how they were loaded."""
+        return [*self.encoder.notes, *(self.profiler.base.notes if self.profiler else ())]
 
     def fits(self) -> list[Fit]:
         """List what was fitted into memory for them."""

@@ -40,6 +40,7 @@ def perform(worker: Worker, command: str, lost: Mapping[Cell, Lost] | None = Non
     """Run every task of a worker's plan and return the results; ``lost``: cells that are not tried again."""
     plan, base, ledger = worker.plan, worker.base, worker.ledger
     found, began, plugins = Findings(), code(), _plugins(plan)
+    found.warnings += [*base.notes, *worker.readers.notes()]
     for task in worker.datasets:
         left = {(c.core, c.chunk): why for c, why in (lost or {}).items() if c.task == task}
         worker.task(task, found, left).run()
@@ -54,7 +55,11 @@ def perform(worker: Worker, command: str, lost: Mapping[Cell, Lost] | None = Non
         versions={"python": platform.python_version(), "prime-audit": version("prime-audit"), **versions()},
         data=tuple(found.data),
         model=Model(
-            plan.model, base.loaded_sha256, base.parameters(), str(base.dtype).removeprefix("torch.")
+            plan.model,
+            base.loaded_sha256,
+            base.parameters(),
+            str(base.dtype).removeprefix("torch."),
+            base.file_sha256,
         ),
         hardware=hardware(base),
         results=tuple(found.results),

@@ -76,7 +76,7 @@ def test_a_missing_package_is_named_with_its_remedy(
     with pytest.raises(UserError) as fault:
         load_encoder(str(deberta), "cpu")
     assert str(fault.value) == (
-        f"model {deberta}: its tokenizer is a SentencePiece model, and {package} cannot be imported: "
+        f"encoder {deberta}: its tokenizer is a SentencePiece model, and {package} cannot be imported: "
         "pip install 'prime-audit[paper]'"
     )
 
