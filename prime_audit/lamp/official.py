@@ -46,6 +46,10 @@ def outputs_file(questions: Path) -> Path:
     """Return the outputs file beside a questions file."""
     path = questions.with_name(questions.name.removesuffix(QUESTIONS) + OUTPUTS)
     if not path.is_file():
+        if questions.name.startswith("test"):
+            raise UserError(
+                f"{questions}: LaMP publishes no outputs of its test split: read dev{QUESTIONS} or train{QUESTIONS}"
+            )
         raise UserError(f"{questions}: its golds are missing: add {path.name} beside it")
     return path
 
