@@ -14,7 +14,6 @@ from typing import Any
 from prime_audit.errors import UserError
 from prime_audit.io import intake
 from prime_audit.lamp.data import Query, User
-from prime_audit.lamp.files import BadRecordError
 from prime_audit.lamp.records import (
     Log,
     as_id,

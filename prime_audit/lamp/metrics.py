@@ -4,8 +4,8 @@ There are two deviations, both where the official code has no fixed number. ROUG
 released code prints a bootstrap median, which changes from run to run. A rating that is not finite (``nan``, ``inf``,
 or with an infinite square) counts as no number.
 
-Official ROUGE reads the letters a to z and digits only: it sees nothing of a Chinese or a Russian text. chrF reads every
-script; it is sacreBLEU's (:data:`CHRF_SIGNATURE`), averaged over examples, from 0 to 1.
+Official ROUGE reads the letters a to z and digits only: it sees nothing of a Chinese or a Russian text. chrF reads
+every script; it is sacreBLEU's (:data:`CHRF_SIGNATURE`), averaged over examples, from 0 to 1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from prime_audit.lamp.bm25 import Floats, Ints
 from prime_audit.lamp.tasks import CHRF, ROUGE, Kind, Task
 
 if TYPE_CHECKING:
-    from sacrebleu.metrics.chrf import CHRF as CHRFScorer
+    from sacrebleu.metrics.chrf import CHRF as CHRFScorer  # noqa: N811 - a class, not a constant
 
 OUTSIDE = -1
 """Class of an output that is none of the task's labels."""
@@ -129,9 +129,9 @@ def chrf(gold: str, pred: str) -> float:
 
 @functools.cache
 def _scorer() -> CHRFScorer:
-    from sacrebleu.metrics.chrf import CHRF as Scorer
+    import sacrebleu.metrics.chrf
 
-    return Scorer()
+    return sacrebleu.metrics.chrf.CHRF()
 
 
 def _columns(scorer: Scorer, task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, Floats]:

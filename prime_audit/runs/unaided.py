@@ -1,9 +1,9 @@
 """Baselines without a model: a warning for tasks in which no method is measurably better.
 
 For classes and ratings, the baseline is the label that scores best if it answers every question (for accuracy the
-most common, for MAE the median). For texts it is another target's gold, by ROUGE-L or chrF. A method is better if its paired
-interval over targets is entirely on the better side (or its difference, where there is no interval). A text must also
-reach ``FLOOR``, because golds may have no word in common. Where the baseline is perfect, the golds cannot show any
+most common, for MAE the median). For texts it is another target's gold, by ROUGE-L or chrF. A method is better if its
+paired interval over targets is entirely on the better side (or its difference, where there is no interval). A text must
+also reach ``FLOOR``, because golds may have no word in common. Where the baseline is perfect, the golds cannot show any
 ability, and there is no warning.
 
 The warning means that the run does not show an ability, not that there is none. With few targets, an able model often
