@@ -48,7 +48,8 @@ def outputs_file(questions: Path) -> Path:
     if not path.is_file():
         if questions.name.startswith("test"):
             raise UserError(
-                f"{questions}: LaMP publishes no outputs of its test split: read dev{QUESTIONS} or train{QUESTIONS}"
+                f"{questions}: its golds are missing, and LaMP publishes none of its test split: read "
+                f"dev{QUESTIONS} or train{QUESTIONS} with their outputs"
             )
         raise UserError(f"{questions}: its golds are missing: add {path.name} beside it")
     return path

@@ -15,7 +15,7 @@ from prime_audit import load_run
 from prime_audit.errors import UserError
 from prime_audit.folder import Run
 from prime_audit.io.markup import number
-from prime_audit.lamp.tasks import TASKS
+from prime_audit.lamp.world.world import SIMULATED
 from prime_audit.report.columns import LEGEND
 from prime_audit.studies import run as studies_run
 from prime_audit.studies.catalog import STUDIES
@@ -211,7 +211,7 @@ def test_the_command(
 # -- what studies need of the rest -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", SIMULATED)
 def test_reworded_profiles_say_the_same_otherwise(say: Callable[..., Any], task: str) -> None:
     def texts(method: str) -> set[str]:
         said = say("prompts", "--task", task, "--user", "u012", "--method", method, "--json")
