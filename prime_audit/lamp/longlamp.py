@@ -6,6 +6,7 @@ The column of the user names the task: ``name`` (abstract generation), ``author`
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,14 +76,14 @@ def read_longlamp(path: Path, task: Task, options: SplitOptions, log: Log) -> Ro
 class _Person:
     """The records of one user."""
 
-    items: dict[str, dict[str, object]] = field(default_factory=dict)
+    items: dict[bytes, dict[str, object]] = field(default_factory=dict)
     """By content: another row of the user repeats most of them."""
     queries: list[Query] = field(default_factory=list)
 
     def add(self, items: Any) -> None:
         """Unite a row's profile with those before."""
         for item in items:
-            self.items.setdefault(repr(item), item)
+            self.items.setdefault(hashlib.sha256(repr(item).encode()).digest(), item)
 
 
 def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User | None:
@@ -110,7 +111,7 @@ def _item(task: Task, number: int, item: object) -> object:
 
 def _oldest_first(items: list[dict[str, object]]) -> list[dict[str, object]]:
     years = [str(item.get("year")) if isinstance(item, Mapping) else "" for item in items]
-    if not all(year.isdigit() for year in years):
+    if not all(year.isdecimal() and len(year) < 10 for year in years):
         return items
     return [item for _, item in sorted(zip(map(int, years), items, strict=True), key=lambda pair: pair[0])]
 
