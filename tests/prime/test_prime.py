@@ -469,8 +469,8 @@ def test_chrf_searches_what_rouge_cannot_see(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_candidates_that_all_score_the_same_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any("caution" in p.notes for p in prime(scene("LaMP-2"), alpha=0.5).values())
     blind(monkeypatch, ("zebra",))  # a word that no answer has
     for personal in prime(scene("LaMP-4"), alpha=0.0).values():
         assert {entry["objective"] for entry in personal.notes["trace"]} == {0.0}
         assert "every candidate of the search scored the same" in personal.notes["caution"]
-    assert not any("caution" in p.notes for p in prime(scene("LaMP-2"), alpha=0.5).values())
