@@ -33,6 +33,8 @@ SPLITS = ("test", "val", "train")
 """Splits of a folder in the order of preference: LongLaMP's results are those of its test split."""
 ANSWERED = ("input", "output", "profile")
 _ROWS_AT_ONCE = 64
+_VALUE = 8
+"""Minimum bytes that a value takes in memory."""
 
 
 def is_longlamp(path: Path) -> bool:
@@ -151,16 +153,22 @@ def _rows(path: Path, task: Task) -> Iterator[object]:
 
     if "output" not in _columns(path):
         raise UserError(f"{path}: has no column output, so nothing can be scored: read a split with outputs")
-    left = intake.allowance(path.stat().st_size)
+    most = intake.allowance(path.stat().st_size)
     try:
-        columns = [task.user_column, *ANSWERED]
-        for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=columns):
-            left -= batch.nbytes
-            if left < 0:
-                raise UserError(
-                    f"{path}: expands to far more than its size ({path.stat().st_size >> 20} MiB): fetch it again"
-                )
+        file, left = pq.ParquetFile(path), most
+        groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
+        values = sum(group.column(n).num_values for group in groups for n in range(group.num_columns))
+        left -= values * _VALUE  # empty ones too: a few bytes of a file may hold millions
+        for batch in (
+            file.iter_batches(_ROWS_AT_ONCE, columns=[task.user_column, *ANSWERED]) if left > 0 else ()
+        ):
+            if (left := left - batch.nbytes) < 0:
+                break
             yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         reason = " ".join(str(error).split())[:80]
         raise UserError(f"{path}: damaged or truncated Parquet ({reason}): fetch the file again") from None
+    if left <= 0:
+        raise UserError(
+            f"{path}: expands to more than {most >> 20} MiB, far more than its size: fetch it again"
+        )

@@ -72,6 +72,18 @@ def write(path: Path, content: list[dict[str, Any]]) -> Path:
     return path
 
 
+def bomb(path: Path) -> Path:
+    """Write a file of a few kilobytes with one profile of ten million empty items."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    many = 10_000_000
+    items = pa.StructArray.from_arrays([pa.nulls(many, pa.string())], ["content"])
+    own = {"author": ["u"], "input": ["x"], "output": ["y"]}
+    pq.write_table(pa.table({**own, "profile": pa.ListArray.from_arrays([0, many], items)}), path)
+    return path
+
+
 def everyone(data: Dataset) -> dict[str, Any]:
     return {user.id: user for user in (*data.adapt, *data.targets, *data.candidates)}
 
@@ -131,6 +143,11 @@ def test_what_is_no_such_file_is_refused_in_one_line(tmp_path: Path) -> None:
         del row["output"]
     with pytest.raises(UserError, match="has no column output, so nothing can be scored"):
         read(write(tmp_path / "bare.parquet", content))
+    with pytest.raises(UserError, match="expands to more than 64 MiB, far more than its size"):
+        read(bomb(tmp_path / "bomb.parquet"))
+    (tmp_path / "cut.parquet").write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(UserError, match="damaged or truncated Parquet"):
+        read(tmp_path / "cut.parquet", "LongLaMP-topic")
     items = tmp_path / "items.jsonl"
     items.write_text('{"user": "a", "input": "b", "output": "c"}\n')
     with pytest.raises(UserError, match="plain items cannot contain LongLaMP-review's overall, desc"):
@@ -167,5 +184,5 @@ def test_an_older_lamp_2_is_the_news_task(layouts, tmp_path: Path) -> None:
     files["dev_outputs.json"]["task"] = "LaMP_2"
     folder = layouts.write(tmp_path, files)
     assert read(folder, "LaMP-2N").task == "LaMP-2N"
-    with pytest.raises(UserError, match="the question does not have LaMP-2's form"):
+    with pytest.raises(UserError, match=r"the question does not have LaMP-2's form \(it has LaMP-2N's\)"):
         read(folder)
