@@ -204,7 +204,9 @@ def _require_same_models(board: Board, one: Filed, other: Filed) -> None:
 
 
 def _models(record: Record) -> dict[str, Any]:
-    spec = {row.word: record.spec.get(row.word) for row in deciding() if row.word not in _MAY_DIFFER}
+    # An older record lacks a newer option, and ran with what is its default now.
+    rows = [row for row in deciding() if row.word not in _MAY_DIFFER]
+    spec = {row.word: record.spec.get(row.word, row.default) for row in rows}
     return {"model": record.model.sha256, "dtype": record.model.dtype, **spec}
 
 

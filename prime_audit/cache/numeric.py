@@ -19,7 +19,7 @@ from typing import Any
 
 LIBRARIES = (
     *("torch", "transformers", "tokenizers", "peft", "opacus"),
-    *("numpy", "scipy", "scikit-learn", "nevergrad", "cma", "rapidfuzz", "rouge-score"),
+    *("numpy", "scipy", "scikit-learn", "nevergrad", "cma", "rapidfuzz", "rouge-score", "sacrebleu"),
 )
 """Every library whose version can decide a number: recorded with each run, and equal on all nodes of a cluster."""
 _ERRORS = ("UserError", "PartError", "unknown")
@@ -62,7 +62,7 @@ PARTS: Mapping[str, Part] = {
     # PriME's searches: candidates, and the objective that scores answers.
     "search": Part(
         ("prime/objective.py", "prime/search.py", "lamp/metrics.py", "lamp/tasks.py", "lamp/tasks.toml"),
-        ("nevergrad", "cma", "numpy", "scipy", "scikit-learn", "rapidfuzz", "rouge-score"),
+        ("nevergrad", "cma", "numpy", "scipy", "scikit-learn", "rapidfuzz", "rouge-score", "sacrebleu"),
     ),
     # The bag-of-words control of membership games.
     "controls": Part(("games/exam/controls.py",), ("scikit-learn", "scipy", "numpy")),

@@ -13,6 +13,7 @@ import numpy as np
 
 from prime_audit.lamp.data import Dataset, Defect, User
 from prime_audit.lamp.items import TARGET_ITEMS
+from prime_audit.lamp.metrics import unseen
 from prime_audit.lamp.readers import read, searchable
 from prime_audit.lamp.records import item_words, question_words
 from prime_audit.lamp.tasks import TASKS, Task
@@ -85,6 +86,10 @@ class CheckReport:
     """Targets' questions whose words also occur in another user's history. A sharer may have trained on them."""
     labels: dict[str, int]
     """How often each label is the gold of a history item or question; empty for generation."""
+    golds: int
+    """Golds of history items and questions."""
+    unseen_golds: int
+    """Those that official ROUGE cannot see (less than half of their letters); 0 where labels are predicted."""
     defects: tuple[Defect, ...]
     notes: tuple[str, ...] = ()
     """What to know of data that have no defect: the order of time, columns that are not read."""
@@ -125,6 +130,7 @@ def describe(data: Dataset) -> CheckReport:
     task = TASKS[data.task]
     by_role = {"adapt": data.adapt, "targets": data.targets, "candidates": data.candidates}
     users = [user for role in by_role.values() for user in role]
+    golds = _golds(task, users)
     return CheckReport(
         task=data.task,
         source=data.source,
@@ -136,7 +142,9 @@ def describe(data: Dataset) -> CheckReport:
         roles=tuple(_role(task, name, role) for name, role in by_role.items()),
         duplicates=_duplicates(task, users),
         shared_questions=shared_questions(data),
-        labels=_labels(task, users),
+        labels=_labels(task, golds),
+        golds=golds.total(),
+        unseen_golds=0 if task.labels else sum(n for gold, n in golds.items() if unseen(gold)),
         defects=data.defects,
         notes=data.notes,
     )
@@ -192,7 +200,13 @@ def _duplicates(task: Task, users: Sequence[User]) -> Duplicates:
     return Duplicates(exact, near, across)
 
 
-def _labels(task: Task, users: Sequence[User]) -> dict[str, int]:
+def _golds(task: Task, users: Sequence[User]) -> Counter[str]:
+    """Count the golds of all questions and history items; official LaMP-1's items have none."""
     golds = Counter(query.gold for user in users for query in user.queries)
-    golds.update(item.fields.get(task.gold_field, "") for user in users for item in user.history)
-    return {label: golds[label] for label in task.labels}
+    items = (item.fields.get(task.gold_field) for user in users for item in user.history)
+    golds.update(gold for gold in items if gold is not None)
+    return golds
+
+
+def _labels(task: Task, golds: Mapping[str, int]) -> dict[str, int]:
+    return {label: golds.get(label, 0) for label in task.labels}

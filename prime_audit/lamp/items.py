@@ -46,6 +46,11 @@ def read_items(
     """
     if task.name == "LaMP-1":  # its questions choose between two references
         raise UserError(f"{path}: plain items cannot contain LaMP-1's two references: use the Per-Pcs layout")
+    if len(task.query_fields) > 1:
+        fields = " and ".join((", ".join(task.query_fields[:-1]), task.query_fields[-1]))
+        raise UserError(
+            f"{path}: plain items cannot contain {task.name}'s {fields}: use LongLaMP's Parquet files"
+        )
     people = _group(path, task, columns or {}, log)
     fit = {user for user, rows in people.items() if len(rows) >= TARGET_ITEMS}
     can_adapt = {user for user, rows in people.items() if len(rows) >= ADAPT_ITEMS}

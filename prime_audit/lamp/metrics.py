@@ -3,6 +3,9 @@
 There are two deviations, both where the official code has no fixed number. ROUGE is the plain mean over examples; the
 released code prints a bootstrap median, which changes from run to run. A rating that is not finite (``nan``, ``inf``,
 or with an infinite square) counts as no number.
+
+Official ROUGE reads the letters a to z and digits only: it sees nothing of a Chinese or a Russian text. chrF reads
+every script; it is sacreBLEU's (:data:`CHRF_SIGNATURE`), averaged over examples, from 0 to 1.
 """
 
 from __future__ import annotations
@@ -12,17 +15,23 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.bm25 import Floats, Ints
-from prime_audit.lamp.tasks import Kind, Task
+from prime_audit.lamp.tasks import CHRF, ROUGE, Kind, Task
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.chrf import CHRF as CHRFScorer  # noqa: N811 - a class, not a constant
 
 OUTSIDE = -1
 """Class of an output that is none of the task's labels."""
 NEUTRAL_SCORE = 2.5
 """LaMP-3's value where the reference is not a number."""
+CHRF_SIGNATURE = "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no"
+"""sacreBLEU's signature of the chrF computed here: character n-grams up to 6, beta 2, white space ignored."""
 _LARGEST = 1e150
 
 
@@ -52,9 +61,17 @@ class MetricTable:
         return np.sqrt(means) if metric == "RMSE" else means
 
 
-def metric_table(task: Task, golds: Sequence[str], preds: Sequence[str]) -> MetricTable:
-    """Score every example. ``golds`` may be another model's outputs."""
-    return MetricTable(task.metrics, _columns(task.kind, task, golds, preds))
+def metric_table(
+    task: Task, golds: Sequence[str], preds: Sequence[str], *, official: bool = False
+) -> MetricTable:
+    """Score every example. ``golds`` may be another model's outputs, unless they are ``official``.
+
+    Two outputs outside the labels agree. As an official gold, one outside the labels is wrong whatever was predicted.
+    """
+    table = MetricTable(task.metrics, _columns(_SCORERS[task.kind], task, golds, preds))
+    if official and task.kind == "classification":
+        table.columns["accuracy"][_classes(task, golds) == OUTSIDE] = 0.0
+    return table
 
 
 def score(task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, float]:
@@ -64,12 +81,13 @@ def score(task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, f
 
 
 def utility(task: Task, golds: Sequence[str], preds: Sequence[str], *, search: bool = False) -> float:
-    """Return PriME's f: the sum of the task's two metrics, higher is better (the sign of errors is flipped).
+    """Return PriME's f: the sum of the task's metrics, higher is better (the sign of errors is flipped).
 
-    ``search`` is for a target's own history. LaMP-1's golds are citations there, compared by both ROUGEs.
+    ``search`` is for a target's own history. LaMP-1's golds are citations there, compared as texts.
     """
     if search and task.name == "LaMP-1":
-        return sum(float(np.mean(column)) for column in _columns("generation", task, golds, preds).values())
+        columns = _columns(_generation_columns, task, golds, preds)
+        return sum(float(np.mean(column)) for column in columns.values())
     total = sum(score(task, golds, preds).values())
     return total if task.higher_is_better else -total
 
@@ -91,12 +109,37 @@ def rouge(gold: str, pred: str) -> tuple[float, float]:
     return _f_measure(shared, *lengths), _f_measure(longest, *lengths)
 
 
-def _columns(kind: Kind, task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, Floats]:
+def compares_nothing(task: Task, golds: Sequence[str]) -> bool:
+    """Return whether a search against these golds is always 0: ROUGE compares, and sees no word in any of them."""
+    by_text = task.kind == "generation" or task.name == "LaMP-1"
+    return by_text and task.text_metric == ROUGE and not any(_words(gold.strip()) for gold in golds)
+
+
+def unseen(text: str) -> bool:
+    """Return whether official ROUGE sees less than half of a text's letters and digits, or nothing of it."""
+    letters = [character for character in text if character.isalnum()]
+    return 2 * sum(map(str.isascii, letters)) < len(letters) if letters else bool(text.strip())
+
+
+@functools.lru_cache(maxsize=200_000)
+def chrf(gold: str, pred: str) -> float:
+    """Return the sentence-level chrF of sacreBLEU as a share; cached, as :func:`rouge`."""
+    return float(_scorer().sentence_score(pred.strip(), [gold.strip()]).score) / 100
+
+
+@functools.cache
+def _scorer() -> CHRFScorer:
+    import sacrebleu.metrics.chrf
+
+    return sacrebleu.metrics.chrf.CHRF()
+
+
+def _columns(scorer: Scorer, task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, Floats]:
     if len(golds) != len(preds):
         raise ValueError(f"{len(golds)} golds but {len(preds)} predictions")
     if not golds:
         raise UserError(f"{task.name}: no example to score")
-    return _SCORERS[kind](task, golds, preds)
+    return scorer(task, golds, preds)
 
 
 def _classification_columns(task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, Floats]:
@@ -143,7 +186,9 @@ def _number(text: str) -> float | None:
     return number if abs(number) < _LARGEST else None  # also false for nan
 
 
-def _generation_columns(_task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, Floats]:
+def _generation_columns(task: Task, golds: Sequence[str], preds: Sequence[str]) -> dict[str, Floats]:
+    if task.text_metric == CHRF:
+        return {"chrf": np.array([chrf(gold, pred) for gold, pred in zip(golds, preds, strict=True)])}
     pairs = np.array([rouge(gold, pred) for gold, pred in zip(golds, preds, strict=True)])
     return {"rouge-1": pairs[:, 0], "rouge-L": pairs[:, 1]}
 
@@ -161,7 +206,8 @@ def _f_measure(shared: int, pred_words: int, gold_words: int) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
-_SCORERS: dict[Kind, Callable[[Task, Sequence[str], Sequence[str]], dict[str, Floats]]] = {
+Scorer: TypeAlias = Callable[[Task, Sequence[str], Sequence[str]], dict[str, Floats]]
+_SCORERS: dict[Kind, Scorer] = {
     "classification": _classification_columns,
     "rating": _rating_columns,
     "generation": _generation_columns,

@@ -45,6 +45,11 @@ def outputs_file(questions: Path) -> Path:
     """Return the outputs file beside a questions file."""
     path = questions.with_name(questions.name.removesuffix(QUESTIONS) + OUTPUTS)
     if not path.is_file():
+        if questions.name.startswith("test"):
+            raise UserError(
+                f"{questions}: its golds are missing, and LaMP publishes none of its test split: read "
+                f"dev{QUESTIONS} or train{QUESTIONS} with their outputs"
+            )
         raise UserError(f"{questions}: its golds are missing: add {path.name} beside it")
     return path
 

@@ -32,8 +32,8 @@ CANDIDATES = "user_anchor_candidate.json"
 TARGETS = "test_100/user_test_100.json"
 LABELS = "test_100/user_test_100_label.json"
 PROFILES = "profile-id2text.json"
-OPPU_TARGETS = "user_top_100_history.json"
-OPPU_LABELS = "user_top_100_history_label.json"
+OPPU_TARGETS = "user_*_100_history.json"
+"""A pattern: OPPU names its tweet folder's targets ``user_more_100_history.json``, the others ``user_top_…``."""
 OPPU_OTHERS = "user_others.json"
 OPPU_PROFILES = ("profile_user_100.json", "profile_user_others.json")
 
@@ -100,20 +100,33 @@ def read_perpcs(folder: Path, task: Task, log: Log) -> Roles:
 
 def read_oppu(folder: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
     """Read an OPPU folder. Its top 100 are targets; the adapting share is drawn from the others."""
-    _require_files(folder, OPPU_TARGETS, OPPU_OTHERS)
+    if len(found := oppu_targets(folder)) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UserError(f"{folder}: {names}: each holds the targets; keep the one to read")
+    asked = found[0].name if found else OPPU_TARGETS.replace("*", "top")
+    _require_files(folder, asked, OPPU_OTHERS)
     reader = _Folder(path=folder, task=task, log=log)
     reader.read_profiles(*OPPU_PROFILES)
-    targets = reader.read_users(OPPU_TARGETS, labels=OPPU_LABELS, ask=True)
+    targets = reader.read_users(asked, labels=_oppu_labels(asked), ask=True)
     others = reader.read_users(OPPU_OTHERS)
     ids = [user.id for user in (*targets, *others)]
     adapt, _ = draw_roles(ids, {user.id for user in others if user.queries}, set(), options)
     return by_role([*targets, *others], adapt, {user.id for user in targets})
 
 
+def oppu_targets(folder: Path) -> list[Path]:
+    """Return an OPPU folder's files of targets: one, or none."""
+    return sorted(folder.glob(OPPU_TARGETS))
+
+
+def _oppu_labels(targets: str) -> str:
+    return f"{targets.removesuffix('.json')}_label.json"
+
+
 def labels_file(folder: Path) -> Path | None:
     """Return the folder's label file, which contains the task's name, where there is one."""
-    found = (folder / name for name in (LABELS, OPPU_LABELS))
-    return next((path for path in found if path.is_file()), None)
+    names = (LABELS, *(_oppu_labels(path.name) for path in oppu_targets(folder)))
+    return next((path for name in names if (path := folder / name).is_file()), None)
 
 
 def _require_files(folder: Path, *names: str) -> None:

@@ -12,6 +12,14 @@ from pathlib import Path
 from prime_audit.lamp.data import Item
 from prime_audit.lamp.tasks import Task, read_tables
 
+_NOUNS = {
+    "title": "titles",
+    "text": "tweets",
+    "abstract": "abstracts",
+    "content": "posts",
+    "reviewText": "reviews",
+}
+"""Gold field of a task of texts → what its golds are."""
 FREQUENT_WORDS = 8
 """Words of a user that a summary names."""
 
@@ -23,7 +31,7 @@ class Wording:
     none: str
     """Of an empty history."""
     tag: str
-    """``{tag}``."""
+    """``{what}`` (the field's name), ``{tag}``."""
     side: str
     """One side of a rating's middle: ``{side}``, ``{score}``."""
     score: str
@@ -57,7 +65,7 @@ def summary_profile(task: Task, history: Sequence[Item], wording: Wording = PLAI
     if task.kind == "rating":
         return _scores(golds, wording)
     if task.labels and task.gold_field in task.item_fields:
-        return wording.tag.format(tag=_most_common(golds, task.labels))
+        return wording.tag.format(what=task.gold_field, tag=_most_common(golds, task.labels))
     if task.name == "LaMP-1":
         texts = [
             item.fields[name] for item in history for name in ("title", "citation") if name in item.fields
@@ -84,7 +92,7 @@ def _most_common(golds: Iterable[str], labels: Sequence[str]) -> str:
 
 def _style(name: str, golds: Sequence[str], wording: Wording) -> str:
     lengths = [len(gold.split()) for gold in golds]
-    noun, typical = "tweets" if name == "text" else "titles", round(statistics.median(lengths))
+    noun, typical = _NOUNS[name], round(statistics.median(lengths))
     parts = [wording.length.format(noun=noun, typical=typical, low=min(lengths), high=max(lengths))]
     long_words = [re.findall(r"[^\W\d_]{4,}", gold) for gold in golds]
     titled = sum(_share(word[:1].isupper() for word in own) > 0.8 for own in long_words)

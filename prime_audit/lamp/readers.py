@@ -11,7 +11,7 @@ from typing import Literal
 
 from prime_audit.errors import UserError
 from prime_audit.io.tables import FORMATS, is_table
-from prime_audit.lamp import items, official, perpcs
+from prime_audit.lamp import items, longlamp, official, perpcs
 from prime_audit.lamp.columns import read_columns
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.records import Log
@@ -23,7 +23,7 @@ ARCHIVES = (
     *(".7z", ".rar", ".bz2", ".xz", ".zst"),
 )
 """Archive files, which are refused: unpack them with a dedicated program."""
-Layout = Literal["official", "perpcs", "oppu", "items"]
+Layout = Literal["official", "perpcs", "oppu", "longlamp", "items"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def read(
     columns: str | Mapping[str, str] | None = None,
     time_column: str | None = None,
 ) -> Dataset:
-    """Read a data set in any layout: official LaMP, Per-Pcs, OPPU or plain items.
+    """Read a data set in any layout: official LaMP, Per-Pcs, OPPU, LongLaMP or plain items.
 
     ``path`` is a task's folder, a folder with one subfolder per task, an official questions file, or a file of plain
     items. Of several official splits in a folder, dev is read, else train; pass a file to read another. ``task``, in
@@ -125,6 +125,7 @@ _READERS: dict[Layout, Callable[[Path, Task, SplitOptions, Log], Roles]] = {
     "official": official.read_official,
     "perpcs": lambda path, task, _, log: perpcs.read_perpcs(path, task, log),
     "oppu": perpcs.read_oppu,
+    "longlamp": longlamp.read_longlamp,
 }
 
 
@@ -140,6 +141,8 @@ def _find(path: Path, task: Task | None) -> _Source:
         ) from None
     if path.name.endswith(official.QUESTIONS):
         return _Source(path, "official")
+    if longlamp.is_longlamp(path):
+        return _Source(path, "longlamp")
     if is_table(path.name):
         return _Source(path, "items")
     if path.name.lower().endswith(ARCHIVES):
@@ -172,17 +175,19 @@ def _find_in_folder(folder: Path, task: Task | None) -> _Source:
         raise UserError(f"{folder}: several data sets ({names}): pass one of them, or the task")
     wanted = f" of {task.name}" if task else ""
     raise UserError(
-        f"{folder}: no data{wanted} in a known layout: official LaMP, Per-Pcs, OPPU, or plain items"
+        f"{folder}: no data{wanted} in a known layout: official LaMP, Per-Pcs, OPPU, LongLaMP, or plain items"
     )
 
 
 def _layout_of(folder: Path) -> _Source | None:
     if any((folder / name).exists() for name in (perpcs.CANDIDATES, perpcs.ADAPT, perpcs.TARGETS)):
         return _Source(folder, "perpcs")
-    if any((folder / name).exists() for name in (perpcs.OPPU_TARGETS, perpcs.OPPU_OTHERS)):
+    if perpcs.oppu_targets(folder) or (folder / perpcs.OPPU_OTHERS).exists():
         return _Source(folder, "oppu")
     if any(folder.glob(f"*{official.QUESTIONS}")):
         return _Source(official.questions_file(folder), "official")
+    if longlamp.is_longlamp(folder):
+        return _Source(folder, "longlamp")
     return None
 
 
@@ -196,13 +201,8 @@ def _holds(entry: Path) -> bool:
 
 def _task(source: _Source, wanted: Task | None) -> Task:
     """Choose the task. The data's own task must match the option; a name decides where neither is present."""
-    file = None
-    if source.layout == "official":
-        file = official.outputs_file(source.path)
-    elif source.layout != "items":
-        file = perpcs.labels_file(source.path)
-    stated = official.stated_task(file) if file else None
-    if wanted and stated and wanted is not stated:
+    file, stated = _stated(source)
+    if wanted and stated and not wanted.may_state(stated.name):
         raise UserError(
             f"{file}: contains {stated.name}, not {wanted.name}: pass the other task or the other file"
         )
@@ -214,6 +214,17 @@ def _task(source: _Source, wanted: Task | None) -> Task:
             f"plan) or --task, one of {', '.join(TASKS)}"
         )
     return found
+
+
+def _stated(source: _Source) -> tuple[Path | None, Task | None]:
+    """Return the file that says which task the data are of, and the task; None where there is none."""
+    if source.layout == "longlamp":
+        return source.path, longlamp.task_of(source.path)
+    if source.layout == "items":
+        return None, None
+    official_file = source.layout == "official"
+    file = official.outputs_file(source.path) if official_file else perpcs.labels_file(source.path)
+    return file, official.stated_task(file) if file else None
 
 
 def _task_in_name(path: Path) -> Task | None:

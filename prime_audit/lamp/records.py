@@ -15,7 +15,7 @@ from prime_audit.errors import UserError
 from prime_audit.io.markup import visible
 from prime_audit.lamp.data import Defect, Item, Query, words_or_text
 from prime_audit.lamp.files import BadRecordError, type_name
-from prime_audit.lamp.tasks import Task
+from prime_audit.lamp.tasks import TASKS, Task
 
 MISSING = frozenset(
     {"NaN", "nan", "NAN", "None", "NONE", "none", "null", "NULL", "Null", "NaT", "<NA>", "#N/A"}
@@ -278,9 +278,10 @@ def _parse_query(task: Task, record: Mapping[str, object], golds: Mapping[str, s
     key = as_id(record)
     asked = task.parse_question(as_text(record, "input"))
     if asked is None:
-        raise BadRecordError(
-            f"the question does not have {task.name}'s form (its marker is missing or ambiguous)"
-        )
+        text = as_text(record, "input")
+        others = [other.name for other in TASKS.values() if other.parse_question(text) is not None]
+        why = f"it has {' or '.join(others)}'s" if others else "its marker is missing or ambiguous"
+        raise BadRecordError(f"the question does not have {task.name}'s form ({why})")
     fields = {name: as_text(asked, name) for name in task.query_fields}
     own, labelled = record.get("gold"), golds.get(key)
     if own is None:

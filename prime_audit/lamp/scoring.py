@@ -1,39 +1,118 @@
-"""Scores of golds and predictions in the official format, ``{"task", "golds": [{"id", "output"}]}``."""
+"""Scoring of predictions in the official format, ``{"task", "golds": [{"id", "output"}]}``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from prime_audit.errors import UserError
-from prime_audit.lamp.metrics import score
+from prime_audit.errors import UserError, unknown
+from prime_audit.lamp.metrics import metric_table, unseen
 from prime_audit.lamp.official import load_outputs, require_same_ids, stated_task
 from prime_audit.lamp.records import Log
-from prime_audit.lamp.tasks import find_task
+from prime_audit.lamp.tasks import ROUGE, TASKS, TEXT_METRICS, Task, find_task
+
+MOST_UNUSABLE = 0.5
+"""The largest share of golds that may be none of the task; above it, the file or the task is a wrong one."""
 
 
-def score_files(task: str | None, golds_path: str | Path, preds_path: str | Path) -> dict[str, float]:
-    """Score a predictions file against a golds file: metric name to value, pooled over the examples.
+@dataclass(frozen=True)
+class Scored:
+    """A scored file."""
 
-    Raises UserError where a file is of another task, a record is defective, or the ids differ.
+    metrics: Mapping[str, float]
+    """Metric name to value, pooled over the examples."""
+    notes: tuple[str, ...] = ()
+    """What to know of golds and predictions that the metrics cannot judge, one line each."""
+
+
+def score_files(
+    task: str | None, golds_path: str | Path, preds_path: str | Path, metric: str = ROUGE
+) -> Scored:
+    """Score a predictions file against a golds file; ``metric`` compares texts.
+
+    A gold that is no label of the task counts as wrong, whatever was predicted. Raises UserError where a file is of
+    another task, a record is defective, the ids differ, more than half of the golds are not of the task, or a rating's
+    gold is no number from 1 to 5.
     """
+    if metric not in TEXT_METRICS:
+        raise unknown("metric", metric, TEXT_METRICS)
     paths = Path(golds_path), Path(preds_path)
     wanted = find_task(task) if task is not None else None
     for path in paths:
         stated = stated_task(path)
         wanted = wanted or stated
-        if stated and stated is not wanted:
-            raise UserError(
-                f"{path}: is of {stated.name}, not {wanted and wanted.name}: pass files of one task"
-            )
+        if stated and wanted and not wanted.may_state(stated.name):
+            raise UserError(f"{path}: is of {stated.name}, not {wanted.name}: pass files of one task")
     if wanted is None:
         raise UserError(f"{golds_path}: no task in the file: pass --task")
+    if metric != ROUGE and wanted.kind != "generation":
+        raise UserError(f"--metric {metric}: compares texts, and {wanted.name} has labels: leave it out")
     log = Log()
     golds, preds = (load_outputs(path, log) for path in paths)
     if log.defects:
         defect = log.defects[0]
         raise UserError(f"{defect.file}: {defect.record}: {defect.problem}: correct the record")
     require_same_ids(golds, preds, f"{preds_path} for {golds_path}")
-    pairs = [
-        (gold, pred) for key, gold in golds.items() if gold is not None and (pred := preds[key]) is not None
-    ]
-    return score(wanted, [gold for gold, _ in pairs], [pred for _, pred in pairs])
+    pairs = {key: (gold, preds[key] or "") for key, gold in golds.items() if gold is not None}
+    known = {key: gold for key, (gold, _) in pairs.items()}
+    notes = [*_golds(wanted, known, paths[0])]
+    if wanted.kind == "generation" and metric == ROUGE:
+        notes += _unseen(pairs)
+    own = wanted.scored_by(metric)
+    table = metric_table(own, list(known.values()), [pred for _, pred in pairs.values()], official=True)
+    return Scored({name: table.value(name) for name in table.metrics}, tuple(notes))
+
+
+def _golds(task: Task, golds: Mapping[str, str], path: Path) -> Iterator[str]:
+    """Report the golds that are none of the task; UserError where they are too many, or a rating's."""
+    wrong, problem, means = _unusable(task, golds)
+    if not wrong:
+        return
+    key, gold = next(iter(wrong.items()))
+    which = f"{len(wrong)} of {len(golds)} golds {problem} (first: id {key[:40]}, {_shown(gold)})"
+    if len(wrong) > MOST_UNUSABLE * len(golds):
+        others = [
+            t.name for t in TASKS.values() if t.labels and {g.strip() for g in golds.values()} <= {*t.labels}
+        ]
+        hint = f": they are labels of {' or '.join(others)}" if others else ""
+        raise UserError(f"{path}: {which}. Check --task{hint}")
+    if task.kind == "rating":
+        raise UserError(f"{path}: {which}: correct them")
+    yield f"{path}: {which}; {means}"
+
+
+def _unusable(task: Task, golds: Mapping[str, str]) -> tuple[dict[str, str], str, str]:
+    """Return the golds that are none of the task by id, what they are, and how they are scored."""
+    if task.kind == "rating":
+        return {k: g for k, g in golds.items() if not _is_score(g)}, "are no numbers from 1 to 5", ""
+    if task.labels:
+        wrong = {k: g for k, g in golds.items() if g.strip() not in task.labels}
+        return wrong, f"are not labels of {task.name}", "they count as wrong, whatever was predicted"
+    return (
+        {k: g for k, g in golds.items() if not g.strip()},
+        "are empty",
+        "they score 0, whatever was predicted",
+    )
+
+
+def _is_score(text: str) -> bool:
+    try:
+        return 1 <= float(text) <= 5
+    except ValueError:
+        return False
+
+
+def _unseen(pairs: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    golds, preds = (sum(unseen(pair[side]) for pair in pairs.values()) for side in (0, 1))
+    if golds or preds:
+        yield (
+            f"official ROUGE reads a to z and digits only: it cannot see {golds} of {len(pairs)} golds and "
+            f"{preds} of {len(pairs)} predictions (less than half of their letters); add --metric chrf"
+        )
+
+
+def _shown(text: str) -> str:
+    """Write a gold in one short line, in its own script."""
+    line = " ".join(text.split())
+    return f'"{line if len(line) <= 40 else line[:39] + "…"}"'

@@ -1,7 +1,8 @@
-"""The six LaMP tasks as one table, ``tasks.toml``: fields, labels, metrics and every template that decides a token.
+"""The tasks as one table, ``tasks.toml``: fields, labels, metrics and every template that decides a token.
 
-Templates are those of the paper's Tables 11 and 12. Line breaks, item templates, retrieval queries and training
-templates are those of the released Per-Pcs code, whose results the paper compares with.
+Templates of the six LaMP tasks are those of the paper's Tables 11 and 12. Line breaks, item templates, retrieval
+queries and training templates are those of the released Per-Pcs code, whose results the paper compares with. The table
+says where those of LaMP-2N and LongLaMP are from.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from prime_audit.errors import unknown
+from prime_audit.errors import UserError, unknown
 
 Kind: TypeAlias = Literal["classification", "rating", "generation"]
+ROUGE, CHRF = "rouge", "chrf"
+TEXT_METRICS: Mapping[str, tuple[str, ...]] = {ROUGE: ("rouge-1", "rouge-L"), CHRF: ("chrf",)}
+"""What may compare texts (``--metric``), and the metrics that it reports."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,8 @@ class Task:
     """The name of the task in Per-Pcs and OPPU, which is also the name of its folder."""
     aliases: tuple[str, ...] = ()
     """Further spellings accepted by :func:`find_task`."""
+    also_stated: tuple[str, ...] = ()
+    """Tasks that a file of this one may name instead: an older release used the name."""
     kind: Kind
     """What is predicted; decides the metrics."""
     item_fields: tuple[str, ...]
@@ -62,6 +68,10 @@ class Task:
     """Whether a history item (except the first) also trains with an earlier item and the profile in front."""
     cut_questions: bool = True
     """Whether a question that adapts the base model is cut to 768 words (all tasks except LaMP-1)."""
+    user_column: str = ""
+    """The column of a LongLaMP file that names the user; empty for other tasks."""
+    text_metric: str = ROUGE
+    """What compares texts: a key of :data:`TEXT_METRICS`."""
 
     @property
     def official(self) -> str:
@@ -69,13 +79,21 @@ class Task:
         return self.name.replace("-", "_")
 
     @property
-    def metrics(self) -> tuple[str, str]:
-        """The task's two metrics, in the paper's order."""
-        return _METRICS[self.kind]
+    def metrics(self) -> tuple[str, ...]:
+        """The task's metrics, in the paper's order."""
+        return TEXT_METRICS[self.text_metric] if self.kind == "generation" else _METRICS[self.kind]
+
+    def scored_by(self, text_metric: str) -> Task:
+        """Return the task with another metric of texts; classes and ratings keep theirs."""
+        return self if text_metric == self.text_metric else replace(self, text_metric=text_metric)
+
+    def may_state(self, name: str) -> bool:
+        """Return whether a file of this task may name the task ``name``."""
+        return name in (self.name, *self.also_stated)
 
     @property
     def higher_is_better(self) -> bool:
-        """Return whether both metrics are gains (false for LaMP-3, whose metrics are errors)."""
+        """Return whether the metrics are gains (false for LaMP-3, whose metrics are errors)."""
         return self.kind != "rating"
 
     def parse_question(self, text: str) -> dict[str, str] | None:
@@ -98,10 +116,9 @@ class Task:
         return self.question.format(**fields)
 
 
-_METRICS: dict[Kind, tuple[str, str]] = {
+_METRICS: Mapping[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "f1"),
     "rating": ("MAE", "RMSE"),
-    "generation": ("rouge-1", "rouge-L"),
 }
 
 
@@ -119,18 +136,39 @@ def _frozen(value: Any) -> Any:
 
 _ROWS = read_tables(Path(__file__).with_name("tasks.toml"))
 TASKS = {name: Task(name=name, **row) for name, row in _ROWS.items()}
-"""Every task by its name, in the benchmark's order (LaMP-6's data is not public)."""
+"""Every task by its name: LaMP in the benchmark's order, then LongLaMP."""
 
 _SPELLINGS = {
     spelling.lower(): task
     for task in TASKS.values()
     for spelling in (task.name, task.short, task.official, task.name.replace("-", ""), *task.aliases)
 }
+_OTHERS = (
+    (
+        r"lamp[-_ ]?6.*|email.*",
+        "its emails are licensed (Avocado) and not public; choose another task, or bring your own data as plain items",
+    ),
+    (
+        r"longlamp[-_ ]?1|.*email.*",
+        "its emails are licensed (Avocado) and not public; choose another task of LongLaMP",
+    ),
+    (
+        r"longlamp.*",
+        "publications number LongLaMP's tasks in different ways; name one: "
+        + ", ".join(task.name for task in TASKS.values() if task.user_column),
+    ),
+    (r"lamp[-_ ]?\d.*", "known: " + ", ".join(f"{task.name} ({task.short})" for task in TASKS.values())),
+)
+"""Names of tasks that are none here, as patterns, with what to do. The nearest spelling would be another task."""
 
 
 def find_task(name: str) -> Task:
     """Return the task of this name, in any spelling and case. Raises the unknown-name error otherwise."""
-    task = _SPELLINGS.get(name.strip().lower())
+    spelling = name.strip().lower()
+    task = _SPELLINGS.get(spelling)
     if task is None:
+        for pattern, what in _OTHERS:
+            if re.fullmatch(pattern, spelling, re.DOTALL):
+                raise UserError(f"unknown task {name[:60]!r}: {what}")
         raise unknown("task", name, [*TASKS, *(task.short for task in TASKS.values())])
     return task

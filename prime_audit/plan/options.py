@@ -84,6 +84,8 @@ OPTIONS: list[Option] = [
     Option(name="tasks", kind=Names(), default_text="the study's tasks on the world, or the task of --data",
            metavar="T,…", completes="tasks", commands=("study",),
            help="Tasks, for example LaMP-2,LaMP-4 (see list tasks)."),
+    Option(name="metric", default="rouge", choices=("rouge", "chrf"), decides=True, commands=STUDY,
+           help="What scores texts: official ROUGE (reads a to z and digits only), or chrF, which reads every script."),
     Option(name="attacks", kind=Names(), default="loss", metavar="A,…", completes="attacks", decides=True,
            commands=STUDY, help="Membership-inference attacks (see list attacks)."),
     Option(name="games", kind=Names(), default="paper,heldout", metavar="G,…", completes="games",

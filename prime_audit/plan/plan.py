@@ -12,7 +12,7 @@ from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
 from prime_audit.io.tables import parse_columns
 from prime_audit.lamp.columns import ROLES, read_columns
-from prime_audit.lamp.tasks import find_task
+from prime_audit.lamp.tasks import ROUGE, TASKS, Task, find_task
 from prime_audit.plan.options import deciding, filled, spec_of
 from prime_audit.plugins import Augment, Method
 from prime_audit.plugins.calling import front_of
@@ -114,6 +114,8 @@ class Plan:
     """Role → column of plain items, where it has another name."""
     time_column: str | None = None
     """Column of plain items that has their time; None: ``time``, if there is one."""
+    metric: str = ROUGE
+    """What scores texts: a key of ``TEXT_METRICS``."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """What to report of how the options were read."""
 
@@ -126,6 +128,10 @@ class Plan:
     def overrides(self) -> dict[str, Any]:
         """What ``--set`` changes: key → value."""
         return self.settings.overrides
+
+    def task(self, name: str) -> Task:
+        """Return a task as this run scores it."""
+        return TASKS[name].scored_by(self.metric)
 
     def reading(self) -> dict[str, Any]:
         """Return how the data are read, as keywords of ``open_data``."""
@@ -156,6 +162,7 @@ def make_plan(**options: Any) -> Plan:
     specs = _distinct(parse_methods(typed, files), settings, tasks)
     games = [load_game(game, files).name for game in words(given["games"])]
     attacks = [load_attack(a, files).name for a in words(given["attacks"])]
+    _require_texts(given["metric"], tasks)
     _require_given(given["sharers"], given["base_adapter"], given["sharer_dp"], tasks)
     columns = parse_columns(given["columns"], ROLES, "--columns")
     read_columns(columns, given["time_column"])  # which contradict each other, or not
@@ -203,6 +210,14 @@ def repeated(option: str, typed: Sequence[str], means: Sequence[Hashable]) -> It
         if before is not None:
             how = "is named twice" if word == before else f"is the same as {before}"
             yield f"note: {option}: {word} {how}; it runs once"
+
+
+def _require_texts(metric: str, tasks: Sequence[str]) -> None:
+    """Refuse a metric of texts where no task has texts."""
+    if metric != ROUGE and not any(TASKS[task].kind == "generation" for task in tasks):
+        raise UserError(
+            f"--metric {metric}: scores texts, and the answers of {', '.join(tasks)} are labels; leave it out"
+        )
 
 
 def _require_given(

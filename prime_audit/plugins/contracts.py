@@ -62,7 +62,10 @@ class Personal:
     sharers: tuple[str, ...] = ()
     """The sharers whose adapters were merged: the members of a membership game. Empty: none."""
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """What the record keeps: weights, search trace; plain JSON."""
+    """What the record keeps: weights, search trace; plain JSON.
+
+    ``caution``, one line, becomes a warning of the run that counts the targets with the same line.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 from prime_audit.community.sharers import bank_name
 from prime_audit.engine.batches import Tick, nothing
 from prime_audit.engine.mixture import BASE, Mixture, Request, alone
-from prime_audit.lamp.metrics import utility
+from prime_audit.lamp.metrics import compares_nothing, utility
 from prime_audit.lamp.prompts import Example
 from prime_audit.prime.search import Found, Search
 
@@ -77,10 +77,15 @@ class Judge:
         """Whether answers are sampled."""
         return self._scene.engine.sampling is not None
 
+    def constant(self, hunt: Hunt) -> bool:
+        """Return whether every objective is 0, whatever is answered: ROUGE sees no word of any text compared."""
+        compared = [[e.gold for e in hunt.examples], *(self._sharers[hunt.target] if self._alpha else [])]
+        return all(compares_nothing(self._scene.task, golds) for golds in compared)
+
     def asked(self, hunts: Sequence[Hunt]) -> Iterator[tuple[object, ...]]:
         """Yield all that decides what searches find but the base and the code; adapters by what is in them."""
         engine = self._scene.engine
-        yield self._scene.task.name, self._alpha, self._max_new
+        yield self._scene.task.name, self._scene.task.metrics, self._alpha, self._max_new
         yield engine.batch_tokens, engine.read_tokens, engine.sampling
         for h in hunts:
             yield h.target, *h.start, h.layers, h.rule

@@ -41,6 +41,13 @@ PARAMS = (
 # fmt: on
 
 
+BLIND = (
+    "the search's objective is always 0, so nothing was searched and nothing is merged: ROUGE sees no gold"
+)
+FLAT = "every candidate of the search scored the same, so the merge weights are arbitrary"
+"""Cautions of a search that cannot tell, or did not tell, one candidate from another."""
+
+
 @method(source="Kim, Shin and Kim 2025, Algorithm 1 and Eq. 8", params=PARAMS)
 def personalise(
     scene: Scene,
@@ -79,13 +86,22 @@ def personalise(
                 rule=merge,
             )
         )
-    judge, total = Judge(scene, alpha, hunts), len(hunts) * budget
+    judge = Judge(scene, alpha, hunts)
+    blind = {h.target: _unmerged(h) for h in hunts if judge.constant(h)}
+    live = [h for h in hunts if h.target not in blind]
+    total = len(live) * budget
     with scene.stage("search", total) as tick:
-        found = searched(scene.engine, judge.asked(hunts), total, partial(search_all, judge, hunts), tick)
-    for h, one in zip(hunts, found, strict=True):
+        found = searched(scene.engine, judge.asked(live), total, partial(search_all, judge, live), tick)
+    for h, one in zip(live, found, strict=True):
         h.found = one
     deploy = _best if select == "best" else _recommended
-    return {h.target: p for h, p in zip(hunts, deploy(judge, hunts), strict=True)}
+    made = blind | {h.target: p for h, p in zip(live, deploy(judge, live) if live else (), strict=True)}
+    return {h.target: made[h.target] for h in hunts}
+
+
+def _unmerged(hunt: Hunt) -> Personal:
+    """Deploy the base where the objective is constant: no weights are better than others."""
+    return Personal(BASE, (), {"sharers": list(hunt.sharers), "caution": BLIND})
 
 
 def _names(scene: Scene, sharers: Iterable[str], trim: str, density: float, merge: str) -> dict[str, str]:
@@ -142,13 +158,14 @@ def _recommended(judge: Judge, hunts: Sequence[Hunt]) -> list[Personal]:
 
 
 def _personal(hunt: Hunt, weights: np.ndarray, recommended: dict[str, Any], best: dict[str, Any]) -> Personal:
+    seen = [e["objective"] for e in (*hunt.found.trace, recommended) if "objective" in e]
     notes = {
         "sharers": list(hunt.sharers),
         "weights": weights.tolist(),
         "best": best,
         "recommended": recommended,
         "trace": hunt.found.trace,
-    }
+    } | ({"caution": FLAT} if len(hunt.found.trace) > 1 and len(set(seen)) == 1 else {})
     # Weights of exactly zero (NGOpt starts there) merge no sharer.
     merged = tuple(
         s

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prime_audit.folder import RECORD, write_atomic
+from prime_audit.lamp.metrics import CHRF_SIGNATURE
+from prime_audit.lamp.tasks import CHRF
 from prime_audit.record import Comparison, Record, Result
 from prime_audit.report import frontier, page, text
 from prime_audit.report.columns import cautions
@@ -105,6 +107,8 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
     yield f"Intervals: {level} bootstrap percentiles, {draws} draws; {'; '.join(units)}."
     if utility:
         yield f"Utility: {_span(r.n for r in utility)} questions of {_span(r.targets for r in utility)} targets."
+    if any(r.metric == CHRF for r in utility):
+        yield f"chrf: character n-gram F-score of sacreBLEU ({CHRF_SIGNATURE}), mean over answers, 0 to 1."
     if any(r.metric == "f1" for r in utility):
         yield "f1: percentile intervals lean low: a resample may lack a class, which then counts 0."
     if attacked:

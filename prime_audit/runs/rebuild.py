@@ -20,7 +20,6 @@ from prime_audit.errors import UserError
 from prime_audit.folder import Run
 from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.lamp.source import open_data
-from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.options import given_of
 from prime_audit.plan.plan import Plan, make_plan
 from prime_audit.plugins import Personal
@@ -82,7 +81,7 @@ def observe_again(
             store = Store(cache, base.spent, base.codec.cuts, ledger.tally)
             again = _Again(
                 plan=plan,
-                task=TASKS[task],
+                task=plan.task(task),
                 data=data,
                 base=base,
                 readers=readers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -57,6 +58,8 @@ class TaskRun:
     found: Findings
     lost: Mapping[tuple[str, int], Lost] = field(default_factory=dict)
     """(core, chunk) → why this cell is not tried again."""
+    cautions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(core, caution) → targets whose model has it in its notes."""
 
     def run(self) -> None:
         """Build the community, personalise, examine, attack."""
@@ -181,6 +184,9 @@ class TaskRun:
         require_sound(core, made, community)
         kept = {u.id for u in community.targets}
         models = {target: p for target, p in made.items() if target in kept}
+        if game is None:
+            said = (p.notes.get("caution") for p in models.values())
+            self.cautions.update((core, line) for line in said if isinstance(line, str))
         self.found.models += [
             model_row(self.task.name, core, target, p, self.engine.bank, game) for target, p in models.items()
         ]
@@ -242,7 +248,10 @@ class TaskRun:
                 if label not in (REFERENCE, other):
                     self.found.comparisons += self._compared(label, own, other, answers[other], seed, draws)
         answered = [own for own in answers.values() if isinstance(own, Answers)]
-        lines = unaided.cautions(self.task, answered, seed, draws)
+        lines = [
+            *utility.cautions(self.task, answered),
+            *unaided.cautions(self.task, answered, seed, draws),
+        ]
         self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
 
     def _compared(
@@ -272,7 +281,9 @@ class TaskRun:
         self.found.data.append(data_of(name, self.data))
         self.found.community[name] = describe(community)
         own = [row for row in self.found.models if row["task"] == name and "game" not in row]
-        lines = [
+        total = len(self.data.targets)
+        lines = [f"{core}: {line} ({n} of {total} targets)" for (core, line), n in self.cautions.items()]
+        lines += [
             *cautions(community, own),
             *data_cautions(self.data, self.base.codec.cut, self.plan.settings),
         ]

@@ -1,9 +1,9 @@
 """Baselines without a model: a warning for tasks in which no method is measurably better.
 
 For classes and ratings, the baseline is the label that scores best if it answers every question (for accuracy the
-most common, for MAE the median). For texts it is another target's gold, by ROUGE-L. A method is better if its paired
-interval over targets is entirely on the better side (or its difference, where there is no interval). A text must also
-reach ``FLOOR``, because golds may have no word in common. Where the baseline is perfect, the golds cannot show any
+most common, for MAE the median). For texts it is another target's gold, by ROUGE-L or chrF. A method is better if its
+paired interval over targets is entirely on the better side (or its difference, where there is no interval). A text must
+also reach ``FLOOR``, because golds may have no word in common. Where the baseline is perfect, the golds cannot show any
 ability, and there is no warning.
 
 The warning means that the run does not show an ability, not that there is none. With few targets, an able model often
@@ -16,21 +16,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prime_audit.lamp.metrics import score
-from prime_audit.lamp.tasks import Kind, Task
+from prime_audit.lamp.tasks import Task
 from prime_audit.runs import utility
 from prime_audit.runs.utility import Answers
 
-METRIC: dict[Kind, str] = {"classification": "accuracy", "rating": "MAE", "generation": "rouge-L"}
-"""The metric that is compared; not macro-F1, where random guesses beat any constant answer."""
 FLOOR = 0.05
-"""Minimum ROUGE-L that counts as an ability: about one word in twenty."""
+"""Minimum ROUGE-L or chrF that counts as an ability: about one word in twenty."""
+
+
+def _metric(task: Task) -> str:
+    """Return the metric that is compared; not macro-F1, where random guesses beat any constant answer."""
+    return task.metrics[-1 if task.kind == "generation" else 0]
 
 
 def cautions(task: Task, answered: Sequence[Answers], seed: int, draws: int) -> list[str]:
     """Warn where no method beats having no model; ``answered``: the methods that did not fail."""
     if not answered:
         return []
-    metric, golds = METRIC[task.kind], answered[0].golds
+    metric, golds = _metric(task), answered[0].golds
     what, plain = _without(task, answered[0])
     reached = score(task, golds, plain.predictions)[metric]
     if reached == score(task, golds, golds)[metric]:
@@ -60,7 +63,7 @@ def _without(task: Task, answers: Answers) -> tuple[str, Answers]:
 
 def _constant(task: Task, golds: Sequence[str]) -> tuple[str, list[str]]:
     """Return the label that scores best, the first of ties."""
-    metric = METRIC[task.kind]
+    metric = _metric(task)
     scores = {label: score(task, golds, [label] * len(golds))[metric] for label in task.labels}
     best = (max if task.higher_is_better else min)(scores, key=lambda label: scores[label])
     return f"always {best}", [best] * len(golds)
@@ -81,7 +84,7 @@ def _others(answers: Answers) -> list[str]:
 
 
 def _better(task: Task, own: Answers, plain: Answers, seed: int, draws: int) -> bool:
-    metric = METRIC[task.kind]
+    metric = _metric(task)
     if task.kind == "generation" and score(task, own.golds, own.predictions)[metric] < FLOOR:
         return False
     found = next(c for c in utility.comparisons(task, own, plain, seed, draws) if c.metric == metric)

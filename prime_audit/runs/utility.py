@@ -9,8 +9,8 @@ from functools import lru_cache, partial
 from prime_audit.audit.auc import FloatArray
 from prime_audit.audit.bootstrap import percentile_interval, resample_counts
 from prime_audit.faults import Failed
-from prime_audit.lamp.metrics import metric_table
-from prime_audit.lamp.tasks import Task
+from prime_audit.lamp.metrics import metric_table, unseen
+from prime_audit.lamp.tasks import ROUGE, Task
 from prime_audit.record import Comparison, Intervals, Result
 
 
@@ -86,6 +86,22 @@ def comparisons(task: Task, answers: Answers, reference: Answers, seed: int, dra
         )
         for metric in task.metrics
         for limits, why in [over_users(answers.targets, gap(metric), draws=draws, seed=seed)]
+    ]
+
+
+def cautions(task: Task, answered: Sequence[Answers]) -> list[str]:
+    """Warn of texts that official ROUGE cannot see; ``answered``: the methods that did not fail."""
+    if task.kind != "generation" or task.text_metric != ROUGE or not answered:
+        return []
+    golds = sum(map(unseen, answered[0].golds))
+    texts = {own.method: sum(map(unseen, own.predictions)) for own in answered}
+    most = max(texts, key=lambda method: texts[method])
+    if not golds and not texts[most]:
+        return []
+    total = len(answered[0].golds)
+    return [
+        f"official ROUGE reads a to z and digits only: it cannot see {golds} of {total} golds and up to "
+        f"{texts[most]} of {total} answers ({most}), less than half of whose letters it reads; --metric chrf can"
     ]
 
 

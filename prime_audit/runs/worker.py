@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from prime_audit.community.store import Store
 from prime_audit.engine.base import Base
 from prime_audit.lamp.data import Dataset
-from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import Plan
 from prime_audit.record import Failure
 from prime_audit.runs.cells import Cell, Lost
@@ -48,7 +47,7 @@ class Worker:
         """Return a task's run, which adds its results to ``found``; ``lost`` as in :class:`TaskRun`."""
         return self.kind(
             plan=self.plan,
-            task=TASKS[name],
+            task=self.plan.task(name),
             data=self.datasets[name],
             base=self.base,
             readers=self.readers,

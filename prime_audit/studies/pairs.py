@@ -10,7 +10,6 @@ from prime_audit.audit.auc import Undefined
 from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.folder import Run
 from prime_audit.lamp.metrics import metric_table
-from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins.loading import load_game
 from prime_audit.seeds import seed_of
 from prime_audit.studies.paired import Side, Test, auc_test, panels_of, utility_test
@@ -39,7 +38,7 @@ def utility_tests(
     """Test a pair on a task's metrics. ``golds`` are other texts instead of the golds, with a name for the metric."""
     one, other = (side(found, model, variant, task, golds) for variant in (first, second))
     seed = seed_of(found.plan.seed, "bootstrap", task)
-    for metric in TASKS[task].metrics:
+    for metric in found.plan.task(task).metrics:
         test = utility_test(one, other, metric, seed=seed)
         measured = named.format(metric)
         yield replace(test, model=model, task=task, metric=measured, first=first.key, second=second.key)
@@ -48,8 +47,9 @@ def utility_tests(
 def side(found: Found, model: str, variant: Variant, task: str, golds: Sequence[str] | None = None) -> Side:
     """Score a variant's answers against the golds, or against other texts."""
     repeats = found.answers(model, variant, task)
+    own = found.plan.task(task)
     tables = [
-        metric_table(TASKS[task], golds or [row["gold"] for row in rows], [row["prediction"] for row in rows])
+        metric_table(own, golds or [row["gold"] for row in rows], [row["prediction"] for row in rows])
         for rows in repeats
     ]
     return Side(tuple(tables), tuple(row["target"] for row in repeats[0]))

@@ -9,7 +9,7 @@ from typing import Any
 from prime_audit.lamp.metrics import metric_table
 from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.source import open_data
-from prime_audit.lamp.tasks import TASKS, Task
+from prime_audit.lamp.tasks import Task
 from prime_audit.report.table import Cell, Table
 from prime_audit.seeds import rng_of, seed_of
 from prime_audit.studies import figures, usual
@@ -29,7 +29,7 @@ def report(found: Found) -> Report:
     """Build a table of similarity and one of answers for each model, and test the pairs on the similarity."""
     tables, tests, subplots = list[Table](), list[Test](), list[figures.Subplot]()
     for model in found.models:
-        tasks = [_Answered(found, model, TASKS[name]) for name in found.plan.tasks]
+        tasks = [_Answered(found, model, found.plan.task(name)) for name in found.plan.tasks]
         tables += [_likeness(tasks), _answers(tasks)]
         tests += [test for task in tasks for test in task.tests()]
         subplots += [_subplot(task) for task in tasks]
@@ -101,9 +101,15 @@ def _likeness(tasks: Sequence[_Answered]) -> Table:
         for v in own.variants:
             labels.append((own.task.name, v.key))
             good = [usual.figure_of(own.found, own.model, v, own.task.name, m) for m in own.task.metrics]
-            rows.append((*(own.like(v, m) for m in own.task.metrics), own.same(v), *good))
+            lacking = [Cell()] * (max(len(t.task.metrics) for t in tasks) - len(good))
+            like = [own.like(v, m) for m in own.task.metrics]
+            rows.append((*like, *lacking, own.same(v), *good, *lacking))
     kinds = list(dict.fromkeys(own.task.metrics for own in tasks))
-    names = [" / ".join(usual.SHORT.get(metrics[i], metrics[i]) for metrics in kinds) for i in range(2)]
+    most = max(map(len, kinds))
+    names = [
+        " / ".join(usual.SHORT.get(metrics[i], metrics[i]) for metrics in kinds if i < len(metrics))
+        for i in range(most)
+    ]
     beside = [("With Top sim.", name) for name in (*names, "same")]
     heads = (*beside, *(("With the gold", name) for name in names))
     return Table(_title(tasks[0], "likeness"), ("Task", "Source"), heads, tuple(labels), tuple(rows))

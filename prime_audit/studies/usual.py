@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from prime_audit.lamp.tasks import TASKS
+from prime_audit.lamp.tasks import find_task
 from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Intervals
 from prime_audit.report.sheet import AUC
@@ -17,7 +17,7 @@ from prime_audit.studies.paired import corrected
 from prime_audit.studies.pairs import tests_of
 from prime_audit.studies.spec import Found, Report, Variant
 
-SHORT = {"accuracy": "Acc", "f1": "F1", "rouge-1": "R-1", "rouge-L": "R-L"}
+SHORT = {"accuracy": "Acc", "f1": "F1", "rouge-1": "R-1", "rouge-L": "R-L", "chrf": "chrF"}
 """The paper's names of metrics."""
 ARROWS = {True: " ↑", False: " ↓"}
 
@@ -74,8 +74,8 @@ def _down(found: Found, model: str, name: str) -> Table:
 def _measures(found: Found, model: str, task: str) -> Iterator[tuple[str, str, list[Cell]]]:
     """Yield a task's metrics: the metric, its title, and every variant's cell."""
     study = found.study
-    for metric in TASKS[task].metrics:
-        name = SHORT.get(metric, metric) + ARROWS[TASKS[task].higher_is_better]
+    for metric in found.plan.task(task).metrics:
+        name = SHORT.get(metric, metric) + ARROWS[found.plan.task(task).higher_is_better]
         yield metric, name, [figure_of(found, model, v, task, metric) for v in study.variants]
     for game in study.games:
         own = [figure_of(found, model, v, task, AUC, game) for v in study.variants]
@@ -86,7 +86,7 @@ def _measures(found: Found, model: str, task: str) -> Iterator[tuple[str, str, l
 
 def _ordered(cells: list[Cell], task: str, metric: str) -> list[Cell]:
     """Rank the cells of a metric. An AUC is not ranked: distance from ½ in either direction is signal."""
-    return ranked(cells, None if metric == AUC else TASKS[task].higher_is_better)
+    return ranked(cells, None if metric == AUC else find_task(task).higher_is_better)
 
 
 def figure_of(found: Found, model: str, variant: Variant, task: str, metric: str, game: str = "") -> Cell:
@@ -142,10 +142,11 @@ def figure(found: Found) -> dict[str, bytes]:
         )
     rows = 2 if found.study.figure == "lines" else 1
     subplots = [
-        subplot(found, model, task, TASKS[task].metrics[row])
+        subplot(found, model, task, found.plan.task(task).metrics[row])
         for model in found.models
         for row in range(rows)
         for task in found.plan.tasks
+        if row < len(found.plan.task(task).metrics)
     ]
     make = figures.lines if found.study.figure == "lines" else figures.dots
     repeated = any(len(v.runs) > 1 for v in found.study.variants)
@@ -157,13 +158,13 @@ def subplot(found: Found, model: str, task: str, metric: str) -> figures.Subplot
     marks = {v.key: _mark(v, figure_of(found, model, v, task, metric)) for v in found.study.variants}
     references = {key: marks.pop(key).value for key in found.study.reference}
     if references:
-        best = max if TASKS[task].higher_is_better else min
+        best = max if found.plan.task(task).higher_is_better else min
         key = best(references, key=lambda key: references[key])
         lines = {f"best of {', '.join(references)}" if len(references) > 1 else key: references[key]}
     else:
         plain = Variant("", REFERENCE, runs=found.study.variants[0].runs)
         lines = {"non-personalised": _mark(plain, figure_of(found, model, plain, task, metric)).value}
-    measured = SHORT.get(metric, metric) + ARROWS[TASKS[task].higher_is_better]
+    measured = SHORT.get(metric, metric) + ARROWS[found.plan.task(task).higher_is_better]
     return figures.Subplot(
         heading(found, task, model), measured, tuple(marks.values()), lines, found.study.axis
     )

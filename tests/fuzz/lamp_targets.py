@@ -68,7 +68,9 @@ def _scored(data: bytes, folder: Path) -> None:
     golds, _, preds = data.partition(PART)
     (folder / "golds.json").write_bytes(golds)
     (folder / "preds.json").write_bytes(preds)
-    json.dumps(score_files("LaMP-3", folder / "golds.json", folder / "preds.json"), allow_nan=False)
+    json.dumps(
+        dict(score_files("LaMP-3", folder / "golds.json", folder / "preds.json").metrics), allow_nan=False
+    )
 
 
 def _joined(files: dict[str, Any]) -> bytes:

@@ -19,6 +19,10 @@ GOLDS = {
     "LaMP-4": "A headline",
     "LaMP-5": "A title",
     "LaMP-7": "a tweet",
+    "LaMP-2N": "food & drink",
+    "LongLaMP-abstract": "an abstract",
+    "LongLaMP-topic": "a post",
+    "LongLaMP-review": "a review",
 }
 
 
@@ -30,7 +34,7 @@ def layouts() -> ModuleType:
 
 def item(task: str, key: str) -> dict[str, Any]:
     fields = {name: f"{name} of {key}" for name in (*TASKS[task].item_fields, *TASKS[task].optional_fields)}
-    if task in ("LaMP-2", "LaMP-3"):
+    if task in ("LaMP-2", "LaMP-3", "LaMP-2N"):
         fields[TASKS[task].gold_field] = GOLDS[task]
     return {"id": key, **fields}
 

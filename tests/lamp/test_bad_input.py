@@ -270,7 +270,7 @@ LABELS = "test_100/user_test_100_label.json"
         (holding(LABELS, {"task": "LaMP_3"}), "golds is null, not a list of id and output"),
         (holding(LABELS, {"task": "LaMP_4", "golds": []}), "contains LaMP-4, not LaMP-3"),
         (holding(LABELS, {"task": 3, "golds": []}), "task is a number, not a task's name"),
-        (holding(LABELS, {"task": "LaMP_9", "golds": []}), "unknown task 'LaMP_9': did you mean"),
+        (holding(LABELS, {"task": "LaMP_9", "golds": []}), "unknown task 'LaMP_9': known: LaMP-1"),
         (
             holding(LABELS, {"golds": [{"id": "t0-q0", "output": "4"}, {"id": "?", "output": "4"}]}),
             "3 missing",

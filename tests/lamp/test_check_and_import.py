@@ -106,8 +106,8 @@ def outputs(path: Path, task: str | None, *pairs: tuple[str, object]) -> Path:
 def test_files_in_the_official_format_are_scored_by_id(tmp_path: Path) -> None:
     golds = outputs(tmp_path / "golds.json", "LaMP_3", ("a", "1"), ("b", "4"))
     preds = outputs(tmp_path / "preds.json", "product_rating", ("b", 4), ("a", ""))
-    assert score_files("LaMP-3", golds, preds) == {"MAE": 2.0, "RMSE": pytest.approx(8**0.5)}
-    assert score_files(None, golds, preds)["MAE"] == 2.0
+    assert score_files("LaMP-3", golds, preds).metrics == {"MAE": 2.0, "RMSE": pytest.approx(8**0.5)}
+    assert score_files(None, golds, preds).metrics["MAE"] == 2.0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from prime_audit.assets import MINI
 from prime_audit.lamp.prompts import query_examples, question_prompt
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world.text import STYLES
-from prime_audit.lamp.world.world import world
+from prime_audit.lamp.world.world import SIMULATED, world
 from tests.lamp.hidden import tastes
 
 
@@ -98,7 +98,7 @@ def test_every_byte_has_a_token() -> None:
     assert set(ByteLevel.alphabet()) <= set(tokenizer().get_vocab())
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", SIMULATED)
 def test_gold_tokens_follow_the_prompts(task: str) -> None:
     """Tokens of ``prompt + " " + gold`` begin with those of the prompt, so a gold's tokens are well defined."""
     for example in query_examples(TASKS[task], world(task).targets[0], k=1, profile="a profile"):
@@ -107,7 +107,7 @@ def test_gold_tokens_follow_the_prompts(task: str) -> None:
         assert len(full) < 400
 
 
-@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if task.labels])
+@pytest.mark.parametrize("task", [name for name, task in SIMULATED.items() if task.labels])
 def test_it_answers_with_a_label(task: str) -> None:
     prompts = [e.prompt for user in world(task).targets[:4] for e in query_examples(TASKS[task], user)]
     said = answers(prompts)

@@ -17,6 +17,17 @@ TAG_LINE = (
     "story]"
 )
 
+NEWS_LINE = (
+    "Which category does this article relate to among the following categories? Just answer with the "
+    "category name without further explanation. categories: [travel, education, parents, style & beauty, "
+    "entertainment, food & drink, science & technology, business, sports, healthy living, women, politics, "
+    "crime, culture & arts, religion]"
+)
+REVIEW_LINE = (
+    'Generate the review text written by a reviewer who has given an overall rating of "5.0" for a product '
+    'with description "D". The summary of the review text is "S".'
+)
+
 QUESTIONS = {
     "LaMP-1": (
         {"title": "T", "option1": "A", "option2": "B"},
@@ -44,6 +55,20 @@ QUESTIONS = {
         "### User Instruction:\nParaphrase the following text into tweet without any explanation before or "
         "after it.\nText: X Tweet:",
     ),
+    "LaMP-2N": ({"text": "A"}, f"### User Instruction:\n{NEWS_LINE}\nArticle: A Category:"),
+    "LongLaMP-abstract": (
+        {"title": "T", "items": "1. K\n2. L"},
+        '### User Instruction:\nGenerate an abstract for the title "T" using the following items: 1. K\n2. L\n'
+        "Abstract:",
+    ),
+    "LongLaMP-topic": (
+        {"summary": "S"},
+        "### User Instruction:\nGenerate the content for a reddit post S\nContent:",
+    ),
+    "LongLaMP-review": (
+        {"overall": "5.0", "description": "D", "summary": "S"},
+        f"### User Instruction:\n{REVIEW_LINE}\nReview:",
+    ),
 }
 
 ITEMS = {
@@ -70,6 +95,26 @@ ITEMS = {
         "Generate a title for the following abstract of a paper.\n abstract: A title: T",
     ),
     "LaMP-7": ({"text": "X"}, "Tweet: X\n", "Tweet: X"),
+    "LaMP-2N": (
+        {"text": "A", "category": "sports"},
+        "Article: A Category: sports\n",
+        f"### User Instruction:\n{NEWS_LINE}\nArticle: A Category: sports",
+    ),
+    "LongLaMP-abstract": (
+        {"title": "T", "abstract": "B"},
+        '"B" is the abstract for the title "T"\n',
+        '### User Instruction:\nGenerate an abstract for the title "T"\nAbstract: B',
+    ),
+    "LongLaMP-topic": (
+        {"summary": "S", "content": "C"},
+        '"S" is a summary for "C"\n',
+        "### User Instruction:\nGenerate the content for a reddit post S\nContent: C",
+    ),
+    "LongLaMP-review": (
+        {"overall": "5.0", "description": "D", "summary": "S", "reviewText": "R"},
+        '"5.0" is a rating for the product with description "D". "S" is summary for "R"\n',
+        f"### User Instruction:\n{REVIEW_LINE}\nReview: R",
+    ),
 }
 
 REQUESTS = {
@@ -93,6 +138,17 @@ REQUESTS = {
     "take a generic sentence and rephrase it to sound like one of their tweets, with the same "
     "style/punctuation/capitalization/wording/tone/etc. as them. Only give me the template description, "
     "nothing else. User History: ['tweet: X'] Answer:",
+    "LaMP-2N": "Look at the following past articles this journalist has written and determine the most popular "
+    "category they write in. Answer in the following form: most popular category: <category>. User History: "
+    "['article: A category: sports'] Answer:",
+    "LongLaMP-abstract": "Given this author's previous publications, describe how they write abstracts: topics, "
+    "structure, style and wording. Only generate the description, nothing else. User History: "
+    "['title: T abstract: B'] Answer:",
+    "LongLaMP-topic": "Given this person's previous posts, describe how they write: topics, structure, style and "
+    "wording. Only generate the description, nothing else. User History: ['summary: S content: C'] Answer:",
+    "LongLaMP-review": "Given this customer's previous reviews, describe how they write: what they praise and "
+    "criticise, structure, style and wording. Only generate the description, nothing else. User History: "
+    "['rating: 5.0 summary: S review: R'] Answer:",
 }
 
 HEADLINES = TASKS["LaMP-4"]
@@ -284,6 +340,11 @@ def test_summaries() -> None:
     tags = [{"description": "D", "tag": tag} for tag in ("comedy", "classic", "classic")]
     assert summary("LaMP-2", *tags) == "most popular tag: classic"
     assert summary("LaMP-2", *tags[:2]) == "most popular tag: comedy"
+    news = [{"text": "A", "category": kind} for kind in ("crime", "women", "women")]
+    assert summary("LaMP-2N", *news) == "most popular category: women"
+    assert summary("LongLaMP-topic", {"summary": "S", "content": "So it goes."}).startswith(
+        "posts of about 3"
+    )
     scores = [{"text": "R", "score": score} for score in "554123"]
     assert summary("LaMP-3", *scores) == "most common positive score: 5, most common negative score: 1"
     assert summary("LaMP-3", scores[0]) == "most common positive score: 5"

@@ -94,7 +94,7 @@ def test_official_splits_prefer_dev_and_a_file_may_be_named(layouts, tmp_path: P
     folder = layouts.write(tmp_path, dev | files | test)
     assert sum(map(len, roles(read(folder)))) == 5
     assert sum(map(len, roles(read(folder / "train_questions.json")))) == 9
-    with pytest.raises(UserError, match=r"its golds are missing: add test_outputs\.json beside it"):
+    with pytest.raises(UserError, match=r"LaMP publishes none of its test split: read dev_questions"):
         read(folder / "test_questions.json")
 
 

@@ -25,21 +25,42 @@ CITATION = (
         ("citation", "LaMP-1"),
         ("LAMP_7", "LaMP-7"),
         (" news_headline ", "LaMP-4"),
+        ("LaMP_2N", "LaMP-2N"),
+        ("news_categorize", "LaMP-2N"),
+        ("topic_writing_temporal", "LongLaMP-topic"),
     ],
 )
 def test_every_spelling_finds_its_task(spelling: str, name: str) -> None:
     assert find_task(spelling).name == name
 
 
-@pytest.mark.parametrize("name", ["LaMP-6", "LaMP_2N", "movies", ""])
+@pytest.mark.parametrize("name", ["LaMP-6", "LaMP-8", "movies", ""])
 def test_an_unknown_task_is_an_error_of_one_line(name: str) -> None:
     with pytest.raises(UserError, match="unknown task") as caught:
         find_task(name)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("LaMP_6", "licensed \\(Avocado\\) and not public"),
+        ("LongLaMP-1", "licensed \\(Avocado\\) and not public"),
+        ("LongLaMP-3", "number LongLaMP's tasks in different ways"),
+        ("LaMP_2Q", "known: LaMP-1 \\(citation\\), LaMP-2 \\(movie_tagging\\)"),
+    ],
+)
+def test_a_hint_does_not_lead_to_another_task(name: str, what: str) -> None:
+    with pytest.raises(UserError, match=what) as caught:
+        find_task(name)
+    assert "did you mean" not in str(caught.value)
+
+
 def test_the_table_holds_together() -> None:
-    assert list(TASKS) == ["LaMP-1", "LaMP-2", "LaMP-3", "LaMP-4", "LaMP-5", "LaMP-7"]
+    assert list(TASKS) == [
+        *("LaMP-1", "LaMP-2", "LaMP-3", "LaMP-4", "LaMP-5", "LaMP-7"),
+        *("LaMP-2N", "LongLaMP-abstract", "LongLaMP-topic", "LongLaMP-review"),
+    ]
     assert [task.short for task in TASKS.values()] == [
         "citation",
         "movie_tagging",
@@ -47,13 +68,25 @@ def test_the_table_holds_together() -> None:
         "news_headline",
         "scholarly_title",
         "tweet_paraphrase",
+        "news_categorize",
+        "abstract_generation",
+        "topic_writing",
+        "product_review",
     ]
-    assert len(TASKS["LaMP-2"].labels) == 15
+    assert len({*TASKS["LaMP-2"].labels}) == len({*TASKS["LaMP-2N"].labels}) == 15
+    for name in ("LaMP-2", "LaMP-2N"):  # question and prompt list the labels, each in its own order
+        for text in (TASKS[name].question, TASKS[name].instruction):
+            listed = text.partition(": [")[2].partition("]")[0].split(", ")
+            assert sorted(listed) == sorted(TASKS[name].labels)
     assert [name for name, task in TASKS.items() if task.augmented_training] == [
         "LaMP-2",
         "LaMP-3",
         "LaMP-4",
         "LaMP-5",
+        "LaMP-2N",
+        "LongLaMP-abstract",
+        "LongLaMP-topic",
+        "LongLaMP-review",
     ]
     assert [name for name, task in TASKS.items() if not task.higher_is_better] == ["LaMP-3"]
 

@@ -131,7 +131,7 @@ def test_tasks_in_any_spelling_each_once() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tasks": "LaMP-6"}, "unknown task 'LaMP-6': did you mean"),
+        ({"tasks": "LaMP-6"}, "unknown task 'LaMP-6': its emails are licensed"),
         ({"methods": ""}, "--methods: names no method"),
         (
             {"sharer_dp": "epsilon=-1"},

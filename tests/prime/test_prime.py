@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -424,3 +426,51 @@ def test_a_damaged_search_is_searched_again(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("prime_audit.prime.objective.Search", refuse)
     with pytest.raises(AssertionError, match="searched again"):
         prime(keeping(tmp_path))
+
+
+# -- searches that cannot tell candidates apart ----------------------------------------------------------------
+
+
+def blind(monkeypatch: pytest.MonkeyPatch, golds: tuple[str, ...] = ("今天天气", "北京下雪", "好")) -> None:
+    """Give the histories of all targets golds that ROUGE cannot see."""
+
+    def hidden(task: Task, user: str) -> list[Example]:
+        return [
+            Example(f"{user}/{n}/plain", f"{user} asks {n}", golds[n % len(golds)], str(n), "plain")
+            for n in range(7)
+        ]
+
+    monkeypatch.setattr(sys.modules[__name__], "examples", hidden)
+
+
+@pytest.mark.parametrize("select", ["best", "recommended"])
+def test_a_search_on_a_constant_objective_is_not_begun(select: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    blind(monkeypatch)
+    where = scene("LaMP-4")
+    made = prime(where, alpha=0.0, select=select)
+    assert list(made) == ["t1", "t2"]
+    for personal in made.values():
+        assert (personal.mixture.names, personal.sharers) == ((), ())
+        assert "ROUGE sees no gold" in personal.notes["caution"]
+    asked = [r.key[1] for r in where.engine.requests]  # type: ignore[attr-defined]
+    assert not any(name.startswith(("candidate", "recommended")) for name in asked)
+
+
+def test_chrf_searches_what_rouge_cannot_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    blind(monkeypatch, ("rain again 今天天气", "no football 北京下雪", "so rain today 好"))
+    plain = scene("LaMP-4")
+    where = replace(plain, task=plain.task.scored_by("chrf"))
+    for personal in prime(where, alpha=0.0).values():
+        assert len(personal.notes["trace"]) == 9
+        for entry in personal.notes["trace"]:
+            assert 0 <= entry["objective"] == entry["utility"] <= 1
+    blind(monkeypatch)
+    assert all(p.notes["trace"] for p in prime(where, alpha=0.0).values())
+
+
+def test_candidates_that_all_score_the_same_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any("caution" in p.notes for p in prime(scene("LaMP-2"), alpha=0.5).values())
+    blind(monkeypatch, ("zebra",))  # a word that no answer has
+    for personal in prime(scene("LaMP-4"), alpha=0.0).values():
+        assert {entry["objective"] for entry in personal.notes["trace"]} == {0.0}
+        assert "every candidate of the search scored the same" in personal.notes["caution"]

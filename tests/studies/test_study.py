@@ -15,7 +15,7 @@ from prime_audit import load_run
 from prime_audit.errors import UserError
 from prime_audit.folder import Run
 from prime_audit.io.markup import number
-from prime_audit.lamp.tasks import TASKS
+from prime_audit.lamp.world.world import SIMULATED
 from prime_audit.report.columns import LEGEND
 from prime_audit.studies import run as studies_run
 from prime_audit.studies.catalog import STUDIES
@@ -208,10 +208,30 @@ def test_the_command(
     assert json.loads(said.out) == json.loads((tmp_path / "a" / "study.json").read_text(encoding="utf-8"))
 
 
+def test_a_study_by_chrf(conduct: Conduct) -> None:
+    done = conduct("responses", metric="chrf")
+    check(done)
+    assert "--metric chrf" in done.content["command"]
+    likeness, _ = done.report.tables
+    assert [name for _, name in likeness.head] == ["chrF", "same", "chrF"]
+    assert {t.metric for t in done.report.tests} == {"chrf with Top sim."}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["responses", "tradeoff"])
+def test_tasks_of_one_and_of_two_metrics_share_a_table(
+    small: Sequence[str], llama_folder: Path, tmp_path: Path, name: str
+) -> None:
+    sets = [*small, "clusters=6", "targets=3"]
+    words = {"tasks": "LaMP-2,LaMP-4", "models": [str(llama_folder)], "metric": "chrf", "cache": None}
+    done = study(name, overrides=sets, out=tmp_path / "study", quiet=True, **words)
+    check(done)
+
+
 # -- what studies need of the rest -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", SIMULATED)
 def test_reworded_profiles_say_the_same_otherwise(say: Callable[..., Any], task: str) -> None:
     def texts(method: str) -> set[str]:
         said = say("prompts", "--task", task, "--user", "u012", "--method", method, "--json")

@@ -25,8 +25,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from prime_audit.lamp.prompts import HISTORY_HEADING, PROFILE_HEADING
-from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world.mini_corpus import COMMON_WORDS, Document, documents
+from prime_audit.lamp.world.world import SIMULATED
 
 CONTEXT = 2048
 """Positions of the model."""
@@ -66,7 +66,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     heading = "### User Instruction:\n"
-    sentences = [task.instruction.removeprefix(heading).partition("\n")[0] for task in TASKS.values()]
+    sentences = [task.instruction.removeprefix(heading).partition("\n")[0] for task in SIMULATED.values()]
     fixed = [heading, PROFILE_HEADING, HISTORY_HEADING, *sentences]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary - len(fixed),

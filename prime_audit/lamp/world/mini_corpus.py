@@ -21,9 +21,9 @@ from prime_audit.lamp.prompts import (
     query_examples,
     question_prompt,
 )
-from prime_audit.lamp.tasks import TASKS, Task
+from prime_audit.lamp.tasks import Task
 from prime_audit.lamp.world.lexicon import LEXICON
-from prime_audit.lamp.world.world import world
+from prime_audit.lamp.world.world import SIMULATED, world
 
 FIRST_SEED = 10_000
 """First seed of the pretraining worlds; runs of the suite should use smaller seeds."""
@@ -52,7 +52,7 @@ class Document:
 def documents(worlds: int, seed: int) -> Iterator[Document]:
     """Write the corpus: ``worlds`` worlds of each task, from ``FIRST_SEED + seed * 1000`` on."""
     for number in range(worlds):
-        for task in TASKS.values():
+        for task in SIMULATED.values():
             key = FIRST_SEED + seed * 1000 + number
             sizes = {"users": USERS, "adapt": 0, "targets": USERS, "clusters": USERS, "queries": 8}
             for user in world(task.name, seed=key, history=(10, 16), **sizes).targets:
@@ -92,7 +92,7 @@ def _citing(task: Task, user: User, query: Query, rng: Random) -> Example:
 
 _TEMPLATE_WORDS = {
     word.lower()
-    for task in TASKS.values()
+    for task in SIMULATED.values()
     for word in re.findall(r"[A-Za-z]+", task.instruction + task.history_item)
 }
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset, Item, Query, User
 from prime_audit.lamp.records import item_words, question_words
-from prime_audit.lamp.tasks import Task, find_task
+from prime_audit.lamp.tasks import TASKS, Task, find_task
 from prime_audit.lamp.world.text import STYLES, SUBJECTS, Event, Taste, write_event
 
 DEVIATION = 0.35
@@ -30,6 +30,9 @@ OWN_WAY = 0.12
 """Probability that a user's option of a style feature is their own instead of their cluster's."""
 
 Layout = Literal["perpcs", "official"]
+
+SIMULATED: Mapping[str, Task] = {name: task for name, task in TASKS.items() if name in SUBJECTS}
+"""The tasks for which the world makes users, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
