@@ -116,7 +116,7 @@ def as_id(record: Mapping[str, object], name: str = "id") -> str:
         return as_text(record, name)
     elif isinstance(value, Integral):
         return str(int(value))
-    elif not math.isfinite(value) or value != (whole := math.trunc(value)):
+    elif not math.isfinite(value) or value != (whole := int(math.trunc(value))):
         raise BadRecordError(f"{name} is {value}, not a whole number or text")
     else:
         text, exact = str(whole), isinstance(value, Decimal) or abs(whole) < _EXACT
