@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ def command() -> None:
 @click.argument("path", type=PATH)
 @task_option
 @click.option("--strict", is_flag=True, help="End with exit code 2 if there is any defect.")
-@shared("json")
-def check(path: Path, task: str | None, strict: bool, as_json: bool) -> None:
+@shared("columns", "time-column", "json")
+def check(
+    path: Path, task: str | None, strict: bool, columns: str | None, time_column: str | None, as_json: bool
+) -> None:
     """Count users, items and lengths, and report every defect with file and record id."""
     from prime_audit.lamp.check import check as look
 
-    report = look(path, task)
+    report = look(path, task, columns=columns, time_column=time_column)
     if as_json:
         say(report.to_json())
     else:
@@ -61,18 +64,19 @@ def check(path: Path, task: str | None, strict: bool, as_json: bool) -> None:
     show_default=True,
     help="Share of the users who adapt the base model.",
 )
-@shared("seed")
-def import_(file: Path, task: str, out: Path, targets: int, adapt_share: float, seed: int) -> None:
+@shared("columns", "time-column", "seed")
+def import_(file: Path, task: str, out: Path, seed: int, **options: Any) -> None:
     """Turn plain items (JSONL, CSV, Parquet) into the Per-Pcs layout; the seed decides the split."""
     from prime_audit.lamp.importer import import_items
 
-    made = import_items(file, task, out, seed, targets=targets, adapt_share=adapt_share)
+    made = import_items(file, task, out, seed, **options)
+    skipped = sum(defect.action == "skipped" for defect in made.defects)
     say(
         f"{out}: {made.task}, {len(made.adapt)} adaptation users, {len(made.targets)} targets, "
-        f"{len(made.candidates)} candidates; {len(made.defects)} defective records left out"
+        f"{len(made.candidates)} candidates; {skipped} defective records left out"
     )
-    for defect in made.defects:
-        say(f"  {defect}", err=True)
+    for line in (*made.notes, *made.defects):
+        say(f"  {line}", err=True)
 
 
 @about("Write the users of the built-in world.", "data world --task LaMP-2 --out world")
@@ -103,6 +107,11 @@ def _print_report(report: Any) -> None:
     say(f"duplicates: {same.exact} exact, {same.near} near, {same.across_users} of them from another user")
     asked = next(role.queries for role in report.roles if role.role == "targets")
     say(f"targets' questions that are also in other users' histories: {report.shared_questions} of {asked}")
+    for note in report.notes:
+        say(f"note: {note}")
     say(f"defects: {len(report.defects)}")
+    for problem, count in Counter(defect.problem for defect in report.defects).most_common(10):
+        if count > 1:
+            say(f"  {count} × {problem}")
     for defect in report.defects:
         say(f"  {defect}")

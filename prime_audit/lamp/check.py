@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +86,8 @@ class CheckReport:
     labels: dict[str, int]
     """How often each label is the gold of a history item or question; empty for generation."""
     defects: tuple[Defect, ...]
+    notes: tuple[str, ...] = ()
+    """What to know of data that have no defect: the order of time, columns that are not read."""
 
     def to_json(self) -> str:
         """Write the report as JSON."""
@@ -107,9 +109,15 @@ class CheckReport:
         ]
 
 
-def check(path: str | Path, task: str | None = None) -> CheckReport:
+def check(
+    path: str | Path,
+    task: str | None = None,
+    *,
+    columns: str | Mapping[str, str] | None = None,
+    time_column: str | None = None,
+) -> CheckReport:
     """Read a data set and describe it. Raises UserError where :func:`read` does."""
-    return describe(read(path, task))
+    return describe(read(path, task, columns=columns, time_column=time_column))
 
 
 def describe(data: Dataset) -> CheckReport:
@@ -130,6 +138,7 @@ def describe(data: Dataset) -> CheckReport:
         shared_questions=shared_questions(data),
         labels=_labels(task, users),
         defects=data.defects,
+        notes=data.notes,
     )
 
 

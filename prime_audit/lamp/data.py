@@ -117,6 +117,8 @@ class Dataset:
     candidates: tuple[User, ...]
     """Users who may share an adapter."""
     defects: tuple[Defect, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a user should know of data that have no defect: the order of time, columns that are not read."""
     older: int = 0
     """Oldest history items left out because ``max_items`` caps histories."""
     given: Given | None = None

@@ -12,7 +12,8 @@
 A row has ``input`` and ``output``, or the task's own fields (LaMP-2: ``description``, ``tag``), and optionally an
 ``id``. ``"heldout": true`` marks an item that the adapter never saw. The heldout game compares these items with the
 others. Draw them at random from all of the sharer's items; without any, that game does not apply.
-``items.jsonl.gz`` and ``items.json`` (a list of rows) are read too. Only the hash of an adapter is taken here;
+Items may have any format of a table instead, such as ``items.csv`` (``io/tables.py``). They are sorted by ``time``
+where it is there. Only the hash of an adapter is taken here;
 ``community/given_adapters.py`` reads it.
 """
 
@@ -24,14 +25,15 @@ from pathlib import Path
 
 from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS, adapter_sha256
-from prime_audit.io.tables import Row, read_rows
+from prime_audit.io.tables import is_table, open_table
+from prime_audit.lamp.columns import names_of, read_columns, sort_by_time
 from prime_audit.lamp.data import Dataset, Given, GivenSharer, Item, User
 from prime_audit.lamp.files import BadRecordError, load_object
 from prime_audit.lamp.items import item_fields
 from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text, parse_item
 from prime_audit.lamp.tasks import TASKS, Task, find_task
 
-ITEMS = ("items.jsonl", "items.jsonl.gz", "items.json")
+ITEMS = "items.jsonl"
 _BOTH_FORMS = "rows of input and output, or of the task's own fields"
 
 
@@ -47,16 +49,25 @@ def require_layout(folder: Path, tasks: Sequence[str]) -> None:
             )
 
 
-def with_sharers(data: Dataset, folder: Path, base: Path | None, *, strict: bool = False) -> Dataset:
+def with_sharers(
+    data: Dataset,
+    folder: Path,
+    base: Path | None,
+    *,
+    strict: bool = False,
+    columns: Mapping[str, str] | None = None,
+    time_column: str | None = None,
+) -> Dataset:
     """Replace the data's sharers by given ones. The data's own candidates share nothing then.
 
-    The candidates stay, as known non-members. A given sharer is removed from the other roles.
+    The candidates stay, as known non-members. A given sharer is removed from the other roles. ``columns`` and
+    ``time_column`` are those of :func:`prime_audit.lamp.readers.read`, for the sharers' items.
 
     Raises UserError where a folder, its items or a base adapter (``base``: what the adapters were trained on) cannot be
     used.
     """
-    log = Log()
-    given = tuple(_sharers(folder_of(folder, data.task), TASKS[data.task], log))
+    log, named = Log(), read_columns(columns, time_column)
+    given = tuple(_sharers(folder_of(folder, data.task), TASKS[data.task], named, log))
     if strict:
         log.require_none(folder)
     ids = {s.user.id for s in given}
@@ -70,6 +81,7 @@ def with_sharers(data: Dataset, folder: Path, base: Path | None, *, strict: bool
         adapt=tuple(u for u in data.adapt if u.id not in ids),
         candidates=(*(s.user for s in given), *(u for u in data.candidates if u.id not in ids)),
         defects=(*data.defects, *log.defects),
+        notes=(*data.notes, *log.notes),
         given=Given(given, base, adapter_sha256(base) if base else None),
     )
 
@@ -83,7 +95,9 @@ def folder_of(folder: Path, task: str) -> Path:
     """Find the folder of a task's sharers: the one named after the task, or the whole where none names a task."""
     homes: dict[str, Path] = {}
     for entry in _folders(folder):
-        is_sharer = any((entry / name).exists() for name in (CONFIG, WEIGHTS, *ITEMS))
+        is_sharer = (
+            any((entry / name).exists() for name in (CONFIG, WEIGHTS)) or _items_file(entry) is not None
+        )
         name = None if is_sharer else _task_named(entry.name)
         if name in homes:
             raise UserError(
@@ -118,10 +132,10 @@ def _task_named(name: str) -> str | None:
         return None
 
 
-def _sharers(folder: Path, task: Task, log: Log) -> Iterator[GivenSharer]:
+def _sharers(folder: Path, task: Task, columns: Mapping[str, str], log: Log) -> Iterator[GivenSharer]:
     seen: dict[str, str] = {}
     for home in _folders(folder):
-        found = _sharer(home, task, log)
+        found = _sharer(home, task, columns, log)
         name = found.user.id
         if name in seen:
             raise UserError(
@@ -133,25 +147,24 @@ def _sharers(folder: Path, task: Task, log: Log) -> Iterator[GivenSharer]:
     if not seen:
         raise UserError(
             f"--sharers {folder}: contains no folder; add one per sharer, with {CONFIG}, "
-            f"{WEIGHTS} and {ITEMS[0]}"
+            f"{WEIGHTS} and {ITEMS}"
         )
 
 
-def _sharer(home: Path, task: Task, log: Log) -> GivenSharer:
+def _sharer(home: Path, task: Task, columns: Mapping[str, str], log: Log) -> GivenSharer:
     sha256 = adapter_sha256(home)
     name, profile = _card(home)
-    path = next((home / n for n in ITEMS if (home / n).is_file()), None)
+    path = _items_file(home)
     if path is None:
-        raise UserError(
-            f"{home}: has no {ITEMS[0]} (the items the adapter was trained on): add {_BOTH_FORMS}"
-        )
+        raise UserError(f"{home}: has no {ITEMS} (the items the adapter was trained on): add {_BOTH_FORMS}")
     where = f"{shown(home.name)}/{path.name}"
-    items, held = _items(read_rows(path), task, name, where, log)
+    items, held = _items(path, columns, task, name, where, log)
     items = _without_twins(items, held, where, log)
     trained = tuple(i.id for i in items if i.id not in held)
     if not trained:
         raise UserError(
-            f"{path}: contains no item that the adapter was trained on{log.first()}: add {_BOTH_FORMS}"
+            f"{path}: contains no item that the adapter was trained on{log.first()}: add {_BOTH_FORMS}, or pass "
+            "--columns input=…,output=…"
         )
     user = User(name, tuple(items), profile=profile)
     return GivenSharer(user, trained, tuple(i.id for i in items if i.id in held), home, sha256)
@@ -170,24 +183,43 @@ def _card(home: Path) -> tuple[str, str | None]:
         raise UserError(f"{path if path.exists() else home}: {problem}: correct it") from None
 
 
+def _items_file(home: Path) -> Path | None:
+    """Find the one file of a sharer's items."""
+    found = sorted(
+        p for p in home.iterdir() if p.name.lower().startswith("items.") and is_table(p.name) and p.is_file()
+    )
+    if len(found) > 1:
+        raise UserError(
+            f"{home}: {shown(found[0].name)} and {shown(found[1].name)} are both items; keep one of them"
+        )
+    return found[0] if found else None
+
+
 def _items(
-    rows: Iterator[Row], task: Task, name: str, where: str, log: Log
+    path: Path, columns: Mapping[str, str], task: Task, name: str, where: str, log: Log
 ) -> tuple[list[Item], dict[str, bool]]:
     """Read a sharer's items and which of them are held out. Defective items are reported and left out."""
     kept: dict[str, Item] = {}
     held: dict[str, bool] = {}
-    for place, value in rows:
+    times: dict[str, object] = {}
+    roles, column = {column: role for role, column in columns.items()}, names_of(columns)["time"]
+    for place, value in open_table(path).rows():
         with log.skipping(where, place):
-            item, out = _item(task, name, place, as_object(value))
+            row = {roles.get(key, key): own for key, own in as_object(value).items()}
+            item, out = _item(task, name, place, row)
             if item.id in kept:
                 raise BadRecordError(f"its id {shown(item.id)!r} occurs twice")
-            kept[item.id] = item
+            kept[item.id], times[item.id] = item, row.get("time")
             held |= {item.id: True} if out else {}
-    return list(kept.values()), held
+    items = [*kept.values()]
+    order = sort_by_time({name: [*times.values()]}, where, column, log, file_is_ordered=True).get(name)
+    return ([items[n] for n in order] if order is not None else items), held
 
 
 def _item(task: Task, name: str, place: str, row: Mapping[str, object]) -> tuple[Item, bool]:
     out = row.get("heldout", False)
+    if isinstance(out, str):  # tables of text have no other true and false
+        out = {"true": True, "false": False, "1": True, "0": False, "": False}.get(out.strip().lower())
     if not isinstance(out, bool):
         raise BadRecordError("heldout is neither true nor false")
     if "user" in row and as_id(row, "user") != name:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset
@@ -19,6 +21,8 @@ def import_items(
     targets: int = 100,
     adapt_share: float = 0.25,
     queries: float = 0.2,
+    columns: str | Mapping[str, str] | None = None,
+    time_column: str | None = None,
 ) -> Dataset:
     """Read plain items, draw roles, and write them as a Per-Pcs folder, atomically; return what was read.
 
@@ -27,7 +31,8 @@ def import_items(
     """
     out = Path(out_dir)
     require_new(out)
-    data = read(file, task, seed=seed, targets=targets, adapt_share=adapt_share, queries=queries)
+    split: dict[str, Any] = {"targets": targets, "adapt_share": adapt_share, "queries": queries}
+    data = read(file, task, seed=seed, columns=columns, time_column=time_column, **split)
     if data.layout != "items":
         raise UserError(f"{file}: is already in the {data.layout} layout; no import is needed")
     with staged(out) as draft:

@@ -1,21 +1,20 @@
-"""Plain items, the format for your own product's data: rows of ``user, input, output``, oldest first."""
+"""Plain items, the format for your own product's data: rows of ``user, input, output``, ordered by ``time``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prime_audit.errors import UserError
-from prime_audit.io.tables import Row, open_table, require_columns
+from prime_audit.io.tables import open_table
+from prime_audit.lamp.columns import Header, note_dates_as_ids, sort_by_time
 from prime_audit.lamp.data import Item, Query, User
 from prime_audit.lamp.files import BadRecordError
 from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text, user_name, without_answers
 from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
 from prime_audit.lamp.tasks import Task
 
-COLUMNS = ("user", "input", "output")
-"""The columns of plain items; ``id`` is read too."""
 MOST_QUERIES = 10
 """Most questions taken from one history."""
 TARGET_ITEMS = 5
@@ -31,11 +30,15 @@ class _Record:
     id: str
     input: str
     output: str
+    time: object
 
 
-def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
-    """Read a JSONL, CSV or Parquet file and draw roles.
+def read_items(
+    path: Path, task: Task, options: SplitOptions, log: Log, columns: Mapping[str, str] | None = None
+) -> Roles:
+    """Read a table (``io/tables.py``) and draw roles; ``columns`` names the column of a role of another name.
 
+    Rows are sorted by ``time`` where it is there; otherwise their order is the file's, oldest first.
     The last items of targets and adapting users become their questions. Users with fewer than :data:`TARGET_ITEMS`
     (:data:`ADAPT_ITEMS`) items are never drawn for these roles, but may share. LaMP-7's output is the tweet; its
     input is a neutral wording, which only questions show. If an item is both a question and in the history, the
@@ -43,7 +46,7 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
     """
     if task.name == "LaMP-1":  # its questions choose between two references
         raise UserError(f"{path}: plain items cannot contain LaMP-1's two references: use the Per-Pcs layout")
-    people = _group(path, task, log)
+    people = _group(path, task, columns or {}, log)
     fit = {user for user, rows in people.items() if len(rows) >= TARGET_ITEMS}
     can_adapt = {user for user, rows in people.items() if len(rows) >= ADAPT_ITEMS}
     adapt, targets = draw_roles(people, can_adapt, fit, options)
@@ -61,29 +64,35 @@ def read_items(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles
     return by_role(users, adapt, targets)
 
 
-def _group(path: Path, task: Task, log: Log) -> dict[str, list[_Record]]:
-    people: dict[str, list[_Record]] = {}
-    seen: set[tuple[str, str]] = set()
-    table = open_table(path)
-    if table.header is not None:
-        require_columns(path, table.header, COLUMNS, ("id",))
-    for row in table.rows((*COLUMNS, "id")):
-        with log.skipping(path.name, row[0]):
-            user, record = _parse_row(task, row)
-            if (user, record.id) in seen:
+def _group(path: Path, task: Task, columns: Mapping[str, str], log: Log) -> dict[str, list[_Record]]:
+    table, people, rows = open_table(path), dict[str, list[_Record]](), False
+    header = Header(path, columns, table.header)
+    names, ids = header.names, dict[str, set[str]]()
+    for where, value in table.rows(names.values()):
+        rows = True
+        with log.skipping(path.name, where):
+            row = as_object(value)
+            header.add(row)
+            user = as_id(row, names["user"])
+            record = _parse_row(task, where, row, names)
+            seen = ids.setdefault(user, set())
+            if record.id in seen:
                 raise BadRecordError(f"its id {record.id[:40]!r} occurs twice for this user")
-            seen.add((user, record.id))
+            seen.add(record.id)
             people.setdefault(user, []).append(record)
-    return people
+    header.finish(log, rows=rows)
+    note_dates_as_ids(people, "user", path.name, log)
+    times = {user: [record.time for record in own] for user, own in people.items()}
+    orders = sort_by_time(times, path.name, names["time"], log, file_is_ordered=True)
+    return {user: [own[n] for n in orders[user]] if user in orders else own for user, own in people.items()}
 
 
-def _parse_row(task: Task, row: Row) -> tuple[str, _Record]:
-    where, value = row
-    record = as_object(value)
-    user, text, output = as_id(record, "user"), as_text(record, "input"), as_gold(task, record, "output")
+def _parse_row(task: Task, where: str, row: Mapping[str, object], names: Mapping[str, str]) -> _Record:
+    text, output = as_text(row, names["input"]), as_gold(task, row, names["output"])
     # A row without an id gets its position in the file.
-    key = as_id(record) if record.get("id") not in (None, "") else where.rpartition(" ")[2]
-    return user, _Record(key, text, output)
+    given = row.get(names["id"])
+    key = where.rpartition(" ")[2] if given is None or given == "" else as_id(row, names["id"])
+    return _Record(key, text, output, row.get(names["time"]))
 
 
 def _user(task: Task, name: str, rows: Sequence[_Record], n_questions: int, seen: set[str]) -> User:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prime_audit.errors import UserError
+from prime_audit.lamp.columns import sort_by_time
 from prime_audit.lamp.data import Query, User
 from prime_audit.lamp.files import BadRecordError, load_list, load_object, type_name
 from prime_audit.lamp.records import (
@@ -28,7 +28,6 @@ from prime_audit.lamp.tasks import Task, find_task
 
 QUESTIONS = "_questions.json"
 OUTPUTS = "_outputs.json"
-_DATE = re.compile(r"\d{4}(-\d{2}){0,2}\b")
 
 
 def questions_file(folder: Path) -> Path:
@@ -97,7 +96,8 @@ def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) 
     """Read one split; each record is a question with its user's profile.
 
     Records of one ``user_id`` are one user: all their questions, and their profiles united by item id. Without
-    ``user_id``, every question is a user of its own, named after the question's id.
+    ``user_id``, every question is a user of its own, named after the question's id. Profiles are sorted by the items'
+    ``date``, where they have one.
     """
     outputs = outputs_file(questions)
     golds, records = load_outputs(outputs, log), load_list(questions)
@@ -113,6 +113,10 @@ def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) 
             person.queries += parse_queries(task, [record], golds, seen, questions.name, user_name(user), log)
             known = {repr(item) for item in person.items}  # from an earlier record of the user
             person.items += [item for item in items if repr(item) not in known]
+    dates = {name: [_date(item) for item in person.items] for name, person in people.items()}
+    orders = sort_by_time(dates, questions.name, "date", log, file_is_ordered=False)
+    for name, order in orders.items():
+        people[name].items = [people[name].items[n] for n in order]
     found = [_user(task, name, person, questions.name, log) for name, person in people.items()]
     users = [user for user in found if user is not None]
     ids = {user.id for user in users}
@@ -129,7 +133,7 @@ def ids_of(queries: Iterable[object]) -> set[str]:
 
 
 def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User | None:
-    history = parse_history(task, _oldest_first(person.items), file, user_name(name), log)
+    history = parse_history(task, person.items, file, user_name(name), log)
     # Another record's profile of the same user may contain the answer to this question.
     history = without_answers(task, history, person.queries, file, user_name(name), log)
     if not person.queries:
@@ -140,10 +144,5 @@ def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User |
     return User(name, history, tuple(person.queries))
 
 
-def _oldest_first(items: Sequence[object]) -> Sequence[object]:
-    """Sort by date where every item has one (ISO dates sort as text), else keep the file's order."""
-    dates = [item.get("date") if isinstance(item, dict) else None for item in items]
-    keys = [date for date in dates if isinstance(date, str) and _DATE.match(date)]
-    if len(keys) < len(items):
-        return items
-    return [item for _, item in sorted(zip(keys, items, strict=True), key=lambda pair: pair[0])]
+def _date(item: object) -> object:
+    return item.get("date") if isinstance(item, dict) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from typing import Literal
 from prime_audit.errors import UserError
 from prime_audit.io.tables import FORMATS, is_table
 from prime_audit.lamp import items, official, perpcs
+from prime_audit.lamp.columns import read_columns
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.records import Log
 from prime_audit.lamp.split import Roles, SplitOptions
@@ -43,14 +44,17 @@ def read(
     adapt_share: float = 0.25,
     queries: float = 0.2,
     strict: bool = False,
+    columns: str | Mapping[str, str] | None = None,
+    time_column: str | None = None,
 ) -> Dataset:
     """Read a data set in any layout: official LaMP, Per-Pcs, OPPU or plain items.
 
     ``path`` is a task's folder, a folder with one subfolder per task, an official questions file, or a file of plain
     items. Of several official splits in a folder, dev is read, else train; pass a file to read another. ``task``, in
     any spelling, is optional where the data or the file's name has it. ``strict`` raises at any defect instead of
-    reporting it in ``Dataset.defects``. The other options are those of :class:`SplitOptions`, for layouts without
-    roles.
+    reporting it in ``Dataset.defects``. ``columns`` names the columns of plain items that have other names
+    (``user=author_id,input=text``, or a dict), and ``time_column`` that of ``time``. The other options are those of
+    :class:`SplitOptions`, for layouts without roles.
 
     Raises UserError for a fault of a whole file, an unknown layout or task, and a data set without targets or
     candidates.
@@ -58,9 +62,17 @@ def read(
     options = SplitOptions(seed, targets, adapt_share, queries)
     wanted = find_task(task) if task is not None else None
     source = _find(Path(path), wanted)
-    found, log = _task(source, wanted), Log()
+    found, log, named = _task(source, wanted), Log(), read_columns(columns, time_column)
+    if named and source.layout != "items":
+        raise UserError(
+            f"{path}: has the {source.layout} layout, whose columns have fixed names: leave out --columns and "
+            "--time-column"
+        )
     try:
-        roles = _READERS[source.layout](source.path, found, options, log)
+        if source.layout == "items":
+            roles = items.read_items(source.path, found, options, log, named)
+        else:
+            roles = _READERS[source.layout](source.path, found, options, log)
     except UserError:
         if strict:  # defects may be the reason for too few people: report them first
             log.require_none(path)
@@ -78,12 +90,18 @@ def read(
         targets=roles[1],
         candidates=roles[2],
         defects=tuple(log.defects),
+        notes=tuple(log.notes),
     )
 
 
 def task_of(path: str | Path) -> Task:
     """Return the task of a path, from its data or its name. Raises UserError where neither has one."""
     return _task(_find(Path(path), None), None)
+
+
+def holds_items(path: str | Path, task: str | None) -> bool:
+    """Return whether a path is a table of plain items. Raises UserError where no layout is known."""
+    return _find(Path(path), find_task(task) if task is not None else None).layout == "items"
 
 
 def searchable(dataset: Dataset) -> bool:
@@ -107,7 +125,6 @@ _READERS: dict[Layout, Callable[[Path, Task, SplitOptions, Log], Roles]] = {
     "official": official.read_official,
     "perpcs": lambda path, task, _, log: perpcs.read_perpcs(path, task, log),
     "oppu": perpcs.read_oppu,
-    "items": items.read_items,
 }
 
 

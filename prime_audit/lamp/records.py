@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
+from numbers import Integral, Real
 
 from prime_audit.errors import UserError
 from prime_audit.io.markup import visible
@@ -13,6 +17,17 @@ from prime_audit.lamp.data import Defect, Item, Query, words_or_text
 from prime_audit.lamp.files import BadRecordError, type_name
 from prime_audit.lamp.tasks import Task
 
+MISSING = frozenset(
+    {"NaN", "nan", "NAN", "None", "NONE", "none", "null", "NULL", "Null", "NaT", "<NA>", "#N/A"}
+)
+"""Texts that programs write for a missing value."""
+SPREADSHEET_ERRORS = frozenset({"#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#NUM!", "#NULL!"})
+_EXACT = 2**53
+"""Floats are exact for whole numbers below it."""
+_WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9]\d{0,300})\.0+", re.ASCII)
+_SHORTENED = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d+", re.ASCII)
+_MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_SPREADSHEET_DATE = re.compile(rf"\d\d?-{_MONTH}(?:-\d\d)?|{_MONTH}-\d\d", re.ASCII)
 MOST_DEFECTS = 1_000_000
 """Most defects that are collected; a small compressed file may contain many more."""
 _SHOWN = 60
@@ -24,6 +39,12 @@ class Log:
     """The defects found so far, in the order of reading."""
 
     defects: list[Defect] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a user should know of data that have no defect."""
+
+    def keep(self, file: str, problem: str) -> None:
+        """Report a problem of a whole file whose records are kept."""
+        self.defects.append(Defect(file, "", problem, "kept"))
 
     def skip(self, file: str, record: str, problem: object) -> None:
         """Report a record that is left out. Raises UserError above ``MOST_DEFECTS``."""
@@ -76,15 +97,39 @@ def as_list(record: Mapping[str, object], name: str) -> Sequence[object]:
 
 
 def as_id(record: Mapping[str, object], name: str = "id") -> str:
-    """Return an id: text, or a whole number as its digits."""
+    """Return an id as text: the same whether it is text, a whole number, or a whole float such as ``12.0``.
+
+    Raises BadRecordError where different ids may have become the same text: a float beyond 2^53, a number that a
+    spreadsheet shortened, an error of a spreadsheet, a word for a missing value.
+    """
     value = record.get(name)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
-        return str(value)
-    return as_text(record, name).strip()
+    if isinstance(value, str):
+        text = as_text(record, name).strip()
+        if _WHOLE_FLOAT.fullmatch(text):
+            text = text.partition(".")[0]
+            exact = abs(int(text)) < _EXACT
+        else:
+            exact = not _SHORTENED.fullmatch(text)
+        if text in SPREADSHEET_ERRORS:
+            raise BadRecordError(f"{name} is {text}, a spreadsheet's error: export it as text")
+    elif isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        return as_text(record, name)
+    elif isinstance(value, Integral):
+        return str(int(value))
+    elif not math.isfinite(value) or value != (whole := int(value)):
+        raise BadRecordError(f"{name} is {value}, not a whole number or text")
+    else:
+        text, exact = str(whole), isinstance(value, Decimal) or abs(whole) < _EXACT
+    if not exact:
+        raise BadRecordError(
+            f"{name} {str(record[name]).strip()[:40]!r} has lost digits, so different ids look the same: "
+            "export it as text"
+        )
+    return text
 
 
 def as_text(record: Mapping[str, object], name: str) -> str:
-    """Return a field that is non-empty text, unchanged."""
+    """Return a field that is non-empty text, unchanged. A word for a missing value, such as ``NaN``, is no text."""
     value = record.get(name)
     if value is None:
         raise BadRecordError(f"no {name}")
@@ -92,11 +137,18 @@ def as_text(record: Mapping[str, object], name: str) -> str:
         raise BadRecordError(f"{name} is {type_name(value)}, not text")
     if not value.strip():
         raise BadRecordError(f"{name} is empty")
+    if len(value) < 8 and value.strip() in MISSING:
+        raise BadRecordError(f"{name} is {value.strip()!r}, a word for a missing value")
     try:
         value.encode()
     except UnicodeEncodeError:
         raise BadRecordError(f"{name} contains half a character (a lone surrogate)") from None
     return value
+
+
+def is_spreadsheet_date(id: str) -> bool:
+    """Return whether an id looks like a date that a spreadsheet made of it: ``2-1`` becomes ``1-Feb``."""
+    return bool(_SPREADSHEET_DATE.fullmatch(id))
 
 
 def as_label(task: Task, record: Mapping[str, object], name: str) -> str:

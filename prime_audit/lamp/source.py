@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset
 from prime_audit.settings import Settings
 
@@ -17,25 +20,34 @@ def open_data(
     strict: bool = False,
     sharers: Path | None = None,
     base_adapter: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    time_column: str | None = None,
 ) -> Dataset:
     """Return one task's users: from the world with this seed, or from a path with the settings' split.
 
     ``sharers`` is a folder of people whose adapters were trained elsewhere (``lamp/given.py``) on ``base_adapter``.
+    ``columns`` and ``time_column`` name columns of plain items, of the data and of the sharers.
     """
+    named: dict[str, Any] = {"columns": columns, "time_column": time_column}
     adapt_share, targets = settings.get("adapt_share", task), settings.get("targets", task)
     if data == "world":
         from prime_audit.lamp.world.world import Sizes, world
 
+        if (columns or time_column) and sharers is None:
+            raise UserError(
+                "--columns, --time-column: the built-in world has no columns; pass --data, or leave them out"
+            )
         # As with plain items: at most this number of targets.
         sizes = {"adapt": round(adapt_share * Sizes.users), "targets": min(targets, Sizes.targets)}
         found = world(task, seed=seed, **sizes)
     else:
-        from prime_audit.lamp.readers import read
+        from prime_audit.lamp.readers import holds_items, read
 
-        found = read(data, task, seed=seed, targets=targets, adapt_share=adapt_share, strict=strict)
+        own = named if sharers is None or holds_items(data, task) else {}
+        found = read(data, task, seed=seed, targets=targets, adapt_share=adapt_share, strict=strict, **own)
     found = found.capped(settings.get("max_items", task))
     if sharers is None:
         return found
     from prime_audit.lamp.given import with_sharers
 
-    return with_sharers(found, sharers, base_adapter, strict=strict)
+    return with_sharers(found, sharers, base_adapter, strict=strict, **named)

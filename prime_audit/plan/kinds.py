@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from prime_audit.io.tables import columns_words
+
 
 class Value:
     """A text; the base of the other kinds."""
@@ -177,6 +179,38 @@ class Terms(Value):
     def given(self, plain: Any) -> Any:
         """Join the terms that have a value."""
         return plain and ",".join(f"{key}={value}" for key, value in plain.items() if value is not None)
+
+
+class Column(Value):
+    """The name of a column; a record names it where it is given."""
+
+    always_in_spec = False
+
+
+class Columns(Value):
+    """``ROLE=COLUMN`` terms joined by commas, which a plan holds as a dict; a table in a config file, too."""
+
+    annotation = "str or dict"
+    takes = "text, or a table"
+    always_in_spec = False
+
+    def from_toml(self, value: Any) -> Any:
+        """Join a table."""
+        if isinstance(value, dict) and _is_texts([*value.values()]):
+            return columns_words(value)
+        return super().from_toml(value)
+
+    def words(self, option: str, value: Any) -> list[str]:
+        """Join a dict."""
+        return [option, value if isinstance(value, str) else columns_words(value)]
+
+    def plain(self, value: Any) -> Any:
+        """Copy the dict; None for an empty one."""
+        return dict(value) or None
+
+    def given(self, plain: Any) -> Any:
+        """Join the terms."""
+        return plain and columns_words(plain)
 
 
 class SettingError(ValueError):

@@ -14,7 +14,20 @@ from inspect import Parameter, getdoc, signature
 from typing import Any, TypeVar
 
 from prime_audit.errors import UserError
-from prime_audit.plan.kinds import TEXT, Assignments, Files, Flag, Folder, Names, Terms, Texts, Value, Whole
+from prime_audit.plan.kinds import (
+    TEXT,
+    Assignments,
+    Column,
+    Columns,
+    Files,
+    Flag,
+    Folder,
+    Names,
+    Terms,
+    Texts,
+    Value,
+    Whole,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 RUN = ("compare", "plan")
@@ -81,6 +94,10 @@ OPTIONS: list[Option] = [
            help="Methods that all others are compared with, question by question."),
     Option(name="data", default="world", metavar="PATH", decides=True, commands=STUDY,
            help="A folder or file of users, or 'world': the built-in simulated users."),
+    Option(name="columns", kind=Columns(), metavar="ROLE=COLUMN,…", decides=True, commands=STUDY,
+           help="Columns of plain items with other names: user=author_id,input=text,output=label; also id, time."),
+    Option(name="time-column", kind=Column(), metavar="NAME", default_text="time, if there is one", decides=True,
+           commands=STUDY, help="Column of plain items that has their time; rows are sorted by it, oldest first."),
     Option(name="sharers", kind=Folder(), decides=True,
            help="A folder of sharers: LoRA adapters trained elsewhere, with their items. The base is not adapted."),
     Option(name="base-adapter", kind=Folder(), decides=True,

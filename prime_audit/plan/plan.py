@@ -10,6 +10,8 @@ from typing import Any
 
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
+from prime_audit.io.tables import parse_columns
+from prime_audit.lamp.columns import ROLES, read_columns
 from prime_audit.lamp.tasks import find_task
 from prime_audit.plan.options import deciding, filled, spec_of
 from prime_audit.plugins import Augment, Method
@@ -108,6 +110,10 @@ class Plan:
     """Folder of sharers whose adapters were trained elsewhere; None: candidates of the data share."""
     base_adapter: Path | None = None
     """The adapter that these were trained on; None: the base as it is."""
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Role → column of plain items, where it has another name."""
+    time_column: str | None = None
+    """Column of plain items that has their time; None: ``time``, if there is one."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """What to report of how the options were read."""
 
@@ -123,7 +129,8 @@ class Plan:
 
     def reading(self) -> dict[str, Any]:
         """Return how the data are read, as keywords of ``open_data``."""
-        return {"strict": self.strict, "sharers": self.sharers, "base_adapter": self.base_adapter}
+        words = ("strict", "sharers", "base_adapter", "columns", "time_column")
+        return {word: getattr(self, word) for word in words}
 
     def spec(self) -> dict[str, Any]:
         """Return all that decides the numbers, as plain JSON."""
@@ -150,6 +157,8 @@ def make_plan(**options: Any) -> Plan:
     games = [load_game(game, files).name for game in words(given["games"])]
     attacks = [load_attack(a, files).name for a in words(given["attacks"])]
     _require_given(given["sharers"], given["base_adapter"], given["sharer_dp"], tasks)
+    columns = parse_columns(given["columns"], ROLES, "--columns")
+    read_columns(columns, given["time_column"])  # which contradict each other, or not
     privacy, model = given["sharer_dp"], given["model"] or settings.get("model")
     read = {
         "tasks": tasks,
@@ -163,6 +172,7 @@ def make_plan(**options: Any) -> Plan:
         "sharer_dp": None if privacy is None else parse_privacy(privacy, "--sharer-dp"),
         "against": _baselines(given["against"], specs, files),
         **{key: Path(given[key]) if given[key] else None for key in ("sharers", "base_adapter")},
+        "columns": columns,
         "notes": tuple(_notes(given, settings, files, tasks, attacks)),
     }
     return Plan(**{**given, **read})

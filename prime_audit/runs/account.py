@@ -54,6 +54,7 @@ def data_cautions(data: Dataset, cut: int, settings: Settings) -> Iterator[str]:
         yield f"{cut} texts were longer than the model's context and lost their front"
     if data.older:
         yield f"{data.older} older history items left out (max_items = {most})"
+    yield from data.notes
     if data.defects:
         yield (
             f"{len(data.defects)} defective records in the data, the first: {data.defects[0]}; "

@@ -81,7 +81,7 @@ class _Answered:
     def prompts(self) -> dict[str, str]:
         """Question's id → the prompt of every source."""
         plan = self.found.plan
-        data = open_data(plan.data, self.task.name, plan.seed, plan.settings, strict=plan.strict)
+        data = open_data(plan.data, self.task.name, plan.seed, plan.settings, **plan.reading())
         return {e.id: e.prompt for user in data.targets for e in query_examples(self.task, user)}
 
     def drawn(self) -> list[int]:

@@ -40,7 +40,7 @@ def require_rows(data: Dataset, path: Path) -> None:
     total = rows(path)
     kept = sum(len(user.history) + len(user.queries) for user in everyone(data))
     people = sum(defect.problem == "no history" for defect in data.defects)  # with their questions
-    lost = total - kept - (len(data.defects) - people)
+    lost = total - kept - (sum(defect.action == "skipped" for defect in data.defects) - people)
     if not people <= lost <= people * MOST_QUERIES:
         raise Lost(f"{total} rows, {kept} kept, {len(data.defects)} reported, of them {people} people")
 

@@ -1,0 +1,171 @@
+"""Which column of a table of items is which, and the order of its rows in time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from prime_audit.errors import UserError
+from prime_audit.io.tables import columns_words, lookalikes, parse_columns, require_columns
+from prime_audit.lamp.records import Log, is_spreadsheet_date
+from prime_audit.lamp.times import in_order, oldest_first, read_times
+
+REQUIRED = ("user", "input", "output")
+ROLES = (*REQUIRED, "id", "time")
+"""What a column of items may be; a column has the name of its role unless ``--columns`` gives another."""
+OTHER_NAMES = {
+    "user": (
+        *("userid", "author", "authorid", "username", "owner", "ownerid", "uid", "screenname", "reviewer"),
+        *("reviewerid", "customer", "customerid", "account", "accountid", "person", "speaker", "writer"),
+    ),
+    "input": (
+        *("text", "body", "content", "prompt", "question", "article", "review", "reviewtext", "description"),
+        *("source", "context", "document", "message", "sentence", "abstract", "instruction"),
+    ),
+    "output": (
+        *("label", "target", "gold", "answer", "response", "title", "headline", "tag", "rating", "score"),
+        *("stars", "completion", "summary", "category", "class", "reference"),
+    ),
+    "id": ("itemid", "rowid", "postid", "tweetid", "reviewid", "documentid", "docid", "messageid"),
+    "time": (
+        *("timestamp", "date", "datetime", "createdat", "createdutc", "created", "publishedat", "published"),
+        *("postedat", "unixreviewtime", "reviewtime", "year", "epoch"),
+    ),
+}
+"""Role → other names that people give its column, in order of trust."""
+_KEYS = 1000
+"""Most names of columns that are remembered of rows that each name their own."""
+
+Person = TypeVar("Person", bound=Hashable)
+
+
+def read_columns(columns: str | Mapping[str, str] | None, time_column: str | None) -> dict[str, str]:
+    """Merge ``--columns`` and ``--time-column`` into a dict from role to column. Raises UserError."""
+    found = parse_columns(columns, ROLES, "--columns")
+    if time_column is not None and found.setdefault("time", time_column) != time_column:
+        raise UserError(
+            f"--time-column {time_column}: --columns names {found['time']} for time; leave one of the two out"
+        )
+    return found
+
+
+def names_of(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the column of every role."""
+    return {role: columns.get(role, role) for role in ROLES}
+
+
+class Header:
+    """The columns of a table of items: found in its header, or in rows that each name their own."""
+
+    def __init__(self, path: Path, columns: Mapping[str, str], header: Sequence[str] | None) -> None:
+        self.path, self.columns, self.names = path, columns, names_of(columns)
+        self.found: dict[str, None] = dict.fromkeys(header or ())
+        if header is not None:
+            self._require(header)
+
+    def add(self, names: Iterable[str]) -> None:
+        """Take in the names of one row."""
+        if len(self.found) < _KEYS:
+            self.found.update(dict.fromkeys(names))
+
+    def finish(self, log: Log, *, rows: bool) -> None:
+        """Raise UserError where the rows have no column of a role; note a column that looks like an optional one."""
+        if rows and self.found:
+            self._require([*self.found])
+        near = self._near()
+        for role in ("id", "time"):
+            if role in near:
+                word = f"--time-column {near[role]}" if role == "time" else f"--columns id={near[role]}"
+                log.notes.append(
+                    f"{self.path.name}: column {_shown(near[role])} is not read; if it is the {role} of the rows, "
+                    f"pass {_shown(word)}"
+                )
+
+    def _near(self) -> dict[str, str]:
+        taken = {self.names[role] for role in ROLES if self.names[role] in self.found}
+        free = {role: names for role, names in OTHER_NAMES.items() if self.names[role] not in self.found}
+        return lookalikes(self.found, free, taken)
+
+    def _require(self, header: Sequence[str]) -> None:
+        asked = [self.names[role] for role in ROLES if role in REQUIRED or role in self.columns]
+        near = {role: name for role, name in self._near().items() if role not in self.columns}
+        words = _shown(columns_words({**self.columns, **near}))
+        hint = (
+            f"pass --columns {words}"
+            if near
+            else "rename the columns, or pass --columns user=…,input=…,output=…"
+        )
+        rest = [self.names[role] for role in ROLES if self.names[role] not in asked]
+        require_columns(self.path, header, asked, rest, hint)
+
+
+def _shown(text: str) -> str:
+    return ascii(text)[1:-1][:200]
+
+
+def sort_by_time(
+    people: Mapping[Person, Sequence[object]],
+    file: str,
+    column: str,
+    log: Log,
+    *,
+    file_is_ordered: bool,
+) -> dict[Person, Sequence[int]]:
+    """Return the positions of each person's items, oldest first; ``people`` have the items' times.
+
+    Nobody is in the result where no item has a time. Times that are missing or cannot be read are reported, and
+    with ``file_is_ordered`` how many people's items the file has in another order.
+    """
+    values = [value for own in people.values() for value in own]
+    times = read_times(values)
+    if times.missing == len(values):
+        return {}
+    bad = times.missing + times.unreadable
+    if bad:
+        at = next(n for n, key in enumerate(times.keys) if key is None)
+        first = "empty" if values[at] is None else repr(values[at])
+        place = (
+            "the file's order is kept"
+            if bad == len(values)
+            else "each keeps its place behind the item before it"
+        )
+        log.keep(
+            file,
+            f"{bad} of {len(values)} items have no {column} that can be read (the first is {_shown(first)[:60]}); "
+            f"{place}",
+        )
+    if times.ambiguous:
+        order = "day/month" if times.day_first else "month/day"
+        log.notes.append(
+            f"{file}: {times.ambiguous} of {len(values)} dates of {column} may be day/month or month/day; they are "
+            f"read as {order}; write them as 2020-12-31 to be sure"
+        )
+    if times.mixed_zones:
+        log.notes.append(
+            f"{file}: some values of {column} have a time zone; those without one are read as UTC"
+        )
+    orders: dict[Person, Sequence[int]] = {}
+    start = unlike = 0
+    for person, own in people.items():
+        keys = times.keys[start : start + len(own)]
+        start += len(own)
+        if not in_order(keys):
+            unlike += 1
+            orders[person] = oldest_first(keys)
+    if unlike and file_is_ordered:
+        log.notes.append(
+            f"{file}: the rows of {unlike} of {len(people)} users are not in the order of {column}; "
+            f"they are sorted by it, oldest first"
+        )
+    return orders
+
+
+def note_dates_as_ids(ids: Collection[str], what: str, file: str, log: Log) -> None:
+    """Report ids that look like dates that a spreadsheet made of them."""
+    if found := [id for id in ids if is_spreadsheet_date(id)]:
+        log.keep(
+            file,
+            f"{len(found)} {what} ids look like dates that a spreadsheet made of them (the first is {found[0]}), so "
+            "that different ids may look the same; export them as text",
+        )
