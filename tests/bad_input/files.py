@@ -164,7 +164,11 @@ WORDS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 HEAD = "score,member\n"
 SCORES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
-    "no column": ("s.csv", b"value,member\n1,1\n", ("lacks score", "name the columns: --columns score=value")),
+    "no column": (
+        "s.csv",
+        b"value,member\n1,1\n",
+        ("lacks score", "name the columns: --columns score=value"),
+    ),
     "no row": ("s.csv", HEAD.encode(), ("holds no scores", "give one row an item")),
     "no number": (
         "s.csv",
