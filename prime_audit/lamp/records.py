@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from numbers import Integral, Real
+from numbers import Integral
 
 from prime_audit.errors import UserError
 from prime_audit.io.markup import visible
@@ -112,14 +112,14 @@ def as_id(record: Mapping[str, object], name: str = "id") -> str:
             exact = not _SHORTENED.fullmatch(text)
         if text in SPREADSHEET_ERRORS:
             raise BadRecordError(f"{name} is {text}, a spreadsheet's error: export it as text")
-    elif isinstance(value, bool) or not isinstance(value, Real | Decimal):
-        return as_text(record, name)
-    elif isinstance(value, Integral):
+    elif isinstance(value, Integral) and not isinstance(value, bool):
         return str(int(value))
-    elif not math.isfinite(value) or value != (whole := int(math.trunc(value))):
-        raise BadRecordError(f"{name} is {value}, not a whole number or text")
-    else:
+    elif isinstance(value, float | Decimal):
+        if not math.isfinite(value) or value != (whole := int(value)):
+            raise BadRecordError(f"{name} is {value}, not a whole number or text")
         text, exact = str(whole), isinstance(value, Decimal) or abs(whole) < _EXACT
+    else:
+        return as_text(record, name)
     if not exact:
         raise BadRecordError(
             f"{name} {str(record[name]).strip()[:40]!r} has lost digits, so different ids look the same: "

@@ -22,6 +22,7 @@ from prime_audit.io.tables import (
     open_table,
     parse_columns,
 )
+from prime_audit.lamp.records import as_id
 from prime_audit.scores.columns import COLUMNS, ROLES
 
 _KEY = ("task", "method", "game", "attack")
@@ -170,6 +171,7 @@ class _Reading:
         self.ids: dict[str, list[str | None]] = {role: [] for role, _ in self.id_columns}
         self.lost: dict[str, str] = {}
         self.seen: dict[str, str] = {}
+        """Texts to ids."""
         self.keys: dict[tuple[str | None, ...], int] = {}
         self.key_of = array("l")
 
@@ -179,12 +181,23 @@ class _Reading:
             numbers.add(where, row.get(numbers.name))
         self.members.append(self._side(where, row.get(self.member)))
         for role, column in self.id_columns:
-            value = _text(row.get(column))
-            if value is None:
-                self.lost.setdefault(role, where)
-            self.ids[role].append(value if value is None else self.seen.setdefault(value, value))
+            value = row.get(column)
+            known = self.seen.get(value) if isinstance(value, str) else None
+            self.ids[role].append(known or self._id(where, role, value))
         key = tuple(column and _text(row.get(column)) for column in self.key_columns)
         self.key_of.append(self.keys.setdefault(key, len(self.keys)))
+
+    def _id(self, where: str, role: str, value: object) -> str | None:
+        if _text(value) is None:
+            self.lost.setdefault(role, where)
+            return None
+        try:
+            known = as_id({role: value}, role)
+        except BadRecordError as error:
+            raise UserError(f"{self.path} {where}: {error}") from None
+        if isinstance(value, str):
+            self.seen[value] = known
+        return known
 
     def _side(self, where: str, value: object) -> bool:
         word = str(value).strip().lower()
@@ -312,12 +325,7 @@ def _number(value: object) -> float:
 
 
 def _text(value: object) -> str | None:
-    """Return a name or id as text, or None where there is none; 7, 7.0 and "7" are the same."""
-    if value is None or value == "":
+    """Return a name as text, or None where there is none."""
+    if value is None or value == "" or value != value:
         return None
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        if value.is_integer():
-            return str(int(value))
     return str(value)

@@ -171,6 +171,7 @@ BAD = [
     ("s.csv", ["score;member", "1,234;1", "2;0"], "'1,234' may be a thousand or a fraction"),
     ("s.csv", ["score;member", "0,5;1", "2.5;0"], r"no number but '0,5' \(1 of 2 rows\)"),
     ("s.csv", ["loss,minkp,user,label", "1,2,a,1"], "--columns .*score=loss.minkp"),
+    ("s.csv", ["score,member,sharer", "1,1,1.23E+18", "2,0,b"], "line 2: sharer .* has lost digits"),
     ("s.csv", ["score,member,member", "1,1,1"], "column 'member' appears twice; rename one"),
 ]
 
