@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ _UNSUPPORTED = (
     *("modules_to_save", "target_parameters", "trainable_token_indices", "layer_replication"),
     *("alora_invocation_tokens", "arrow_config", "kasa_config", "monteclora_config"),
 )
+_TEXT_PARTS = ("language_model", "text_model")
+"""Names of the part of a multimodal model that reads and writes text."""
 _MOVES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Initialisations that change the base's own weights: the factors alone are not what was trained."""
 
@@ -43,7 +46,7 @@ def save_adapter(
         r=adapter.rank,
         lora_alpha=int(alpha) if float(alpha).is_integer() else alpha,
         lora_dropout=dropout,
-        target_modules=sorted({name.rpartition(".")[2] for name in adapter.sites}),
+        target_modules=_targets(adapter.sites),
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_model or None,
         revision=revision or None,
@@ -54,6 +57,13 @@ def save_adapter(
         config.save_pretrained(draft)
         for name in (WEIGHTS, CONFIG):
             Path(draft, name).replace(folder / name)
+
+
+def _targets(sites: Sequence[str]) -> list[str] | str:
+    """Return the leaf names; for a model that also sees, a pattern: its other encoders have the same names."""
+    leaves = sorted({name.rpartition(".")[2] for name in sites})
+    parts = {part for name in sites for part in name.split(".") if part in _TEXT_PARTS}
+    return rf".*\b({'|'.join(sorted(parts))})\..*\b({'|'.join(leaves)})" if parts else leaves
 
 
 def load_adapter(folder: Path) -> Adapter:

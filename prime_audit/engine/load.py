@@ -45,18 +45,35 @@ def load_base(
     ``dtype`` auto is bfloat16 on CUDA and float32 elsewhere. ``context`` caps the model's own limit (tokens).
     Raises UserError where the folder, its weights or its tokenizer cannot be read.
     """
-    from transformers import AutoModelForCausalLM
-
     device = pick_device(device)
     kind = ("bfloat16" if device.startswith("cuda") else "float32") if dtype == "auto" else dtype
     if kind not in DTYPES:
         raise unknown("dtype", kind, DTYPES)
     source = resolve_model(model)
-    loaded = from_pretrained(AutoModelForCausalLM, source, model, dtype=DTYPES[kind])
+    loaded = from_pretrained(_auto_class(source, model), source, model, dtype=DTYPES[kind])
     base = Base(loaded.to(device), load_tokenizer(source, model), targets, model)
     if context is not None:
         base.codec.context = min(base.codec.context, context)
     return base
+
+
+def _auto_class(source: str, model: str) -> Any:
+    """Return transformers' class for causal models, or for images and text where a make has only that."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto import modeling_auto as known
+
+    place, revision = pinned(source)
+    try:
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False, **revision)
+    except Exception:  # loading the model reads it again and reports what is wrong
+        return AutoModelForCausalLM
+    if type(config) in known.MODEL_FOR_CAUSAL_LM_MAPPING:
+        return AutoModelForCausalLM
+    if type(config) in known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return AutoModelForImageTextToText
+    raise UserError(
+        f"model {model}: {config.model_type} is no make of causal language models; pass a text-generation model"
+    )
 
 
 def resolve_model(model: str) -> str:
