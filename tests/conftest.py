@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.makes import MAKES
+from tests.makes import UNLIKE
 
 # No property fails because the machine is busy.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -81,7 +81,7 @@ def _model(kind: str, tokenizer: Any) -> Any:
                 if name.endswith("_proj.bias"):  # trained Qwens have them; a fresh one starts at 0
                     bias.normal_(std=0.2)
         return model
-    model = MAKES[kind].model(shape)
+    model = UNLIKE[kind].model(shape)
     with torch.no_grad():
         for _, weight in sorted(model.named_parameters()):
             if weight.ndim >= 2:  # wide enough, as above; some makes have their own way to begin
@@ -91,7 +91,7 @@ def _model(kind: str, tokenizer: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Kind (llama, mistral, qwen2, or of ``MAKES``) → a folder with a tiny random model and tokenizer; made once."""
+    """Kind (llama, mistral, qwen2, or of ``UNLIKE``) → a folder with a tiny random model and tokenizer; made once."""
 
     @cache
     def make(kind: str) -> Path:

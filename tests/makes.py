@@ -92,10 +92,10 @@ class Make:
     targets: tuple[str, ...] = ATTENTION
 
 
-MAKES: Mapping[str, Make] = {
+UNLIKE: Mapping[str, Make] = {
     "gpt2": Make(_gpt2, ("c_attn", "c_proj", "c_fc")),  # weights stored the other way round
-    "gemma3": Make(_gemma3),  # nested configuration; an encoder of images
-    "mistral3": Make(_mistral3),  # the same, and no class for text alone
+    "gemma3-whole": Make(_gemma3),  # nested configuration; an encoder of images
+    "mistral3-whole": Make(_mistral3),  # the same, and no class for text alone
     "gemma3n": Make(_gemma3n),  # widths as a list; layers that read other layers' keys
     "gemma4": Make(_gemma4),  # heads of different widths
     "minimax": Make(_minimax),  # a cache of its own

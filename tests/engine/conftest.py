@@ -17,7 +17,7 @@ from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.load import load_base
 from prime_audit.engine.lora import Adapter
-from tests.makes import MAKES
+from tests.makes import UNLIKE
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 NAMES = ("ann", "bob", "cem", "dot")
@@ -126,7 +126,7 @@ def bench(device: str, model_folder: Callable[[str], Path]) -> Callable[..., Ben
 
     def make(kind: str = "llama", **options: Any) -> Bench:
         folder = model_folder(kind)
-        targets = MAKES[kind].targets if kind in MAKES else TARGETS
+        targets = UNLIKE[kind].targets if kind in UNLIKE else TARGETS
         base = load_base(str(folder), targets=targets, device=device, dtype="float32", **options)
         noise = torch.Generator().manual_seed(7)
         sites = tuple(site.name for site in base.sites)

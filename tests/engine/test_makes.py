@@ -19,7 +19,7 @@ from prime_audit.engine.recipe import Job, LoraShape, Recipe
 from prime_audit.engine.shape import Shape
 from prime_audit.engine.train import train_adapters
 from prime_audit.errors import UserError
-from tests.makes import MAKES
+from tests.makes import UNLIKE
 
 NEW = 7
 
@@ -37,7 +37,7 @@ def written(model, plain, prompt, stops):
     return plain.tokenizer.decode(ids[start:], skip_special_tokens=True).strip()
 
 
-@pytest.mark.parametrize("kind", MAKES)
+@pytest.mark.parametrize("kind", UNLIKE)
 def test_a_make_says_what_it_says_through_peft_alone(bench, pairs, worst, kind):
     b = bench(kind)
     base, peft = b.engine.base, b.plain.peft()
@@ -54,7 +54,7 @@ def test_a_make_says_what_it_says_through_peft_alone(bench, pairs, worst, kind):
     assert len(set(answers)) > 2
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "gemma3", "mistral3", "qwen2moe"])
+@pytest.mark.parametrize("kind", ["gpt2", "gemma3-whole", "mistral3-whole", "qwen2moe"])
 def test_an_adapter_merged_or_saved_is_the_same_for_peft(bench, pairs, worst, kind, tmp_path):
     from peft import PeftModel
 
@@ -75,9 +75,9 @@ def test_an_adapter_merged_or_saved_is_the_same_for_peft(bench, pairs, worst, ki
     assert b.engine.base.sha256() == sha
 
 
-@pytest.mark.parametrize("kind", ["gemma3", "mistral3"])
+@pytest.mark.parametrize("kind", ["gemma3-whole", "mistral3-whole"])
 def test_an_encoder_of_images_is_never_adapted(model_folder, kind):
-    base = load_base(str(model_folder(kind)), targets=MAKES[kind].targets, device="cpu")
+    base = load_base(str(model_folder(kind)), targets=UNLIKE[kind].targets, device="cpu")
     names = [name for name, _ in base.model.named_modules() if name.endswith("q_proj")]
     assert [s.name for s in base.sites if s.name.endswith("q_proj")] == [
         n for n in names if "vision" not in n
@@ -156,7 +156,7 @@ def test_layers_whose_rows_are_unknown_are_refused_at_load(bench, order, why):
     mlp.shared_expert = Picks(mlp.shared_expert, order)
     tokenizer = base.codec.tokenizer
     with pytest.raises(UserError, match=rf"layers\.1\.mlp\.shared_expert.*{why}; leave gate_proj out of"):
-        Base(base.model, tokenizer, MAKES["qwen2moe"].targets, "m")
+        Base(base.model, tokenizer, UNLIKE["qwen2moe"].targets, "m")
     if "order" in why:  # which is the model's own business where no adapter sees it
         assert Base(base.model, tokenizer, ("q_proj", "v_proj"), "m").sites
 
