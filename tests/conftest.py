@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.makes import UNLIKE
+
 # No property fails because the machine is busy.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -131,15 +133,17 @@ def _model(kind: str, tokenizer: Any) -> Any:
                 elif path.endswith("norm.weight") and kind not in ("llama", "mistral", "qwen2"):
                     own.add_(torch.randn_like(own), alpha=0.2)  # a norm left out would show
         return model
-    if kind == "gpt2":  # attention by Conv1D: nothing for a LoRA on Linear layers
-        ids = {key: shape[key] for key in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")}
-        return hf.GPT2LMHeadModel(hf.GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, **ids))
-    raise ValueError(kind)
+    model = UNLIKE[kind].model(shape)
+    with torch.no_grad():
+        for _, weight in sorted(model.named_parameters()):
+            if weight.ndim >= 2:  # wide enough, as above; some makes have their own way to begin
+                weight.normal_(std=0.2)
+    return model
 
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Kind (a make of ``MAKES``, or gpt2) → a folder with a tiny random model and its tokenizer; made once."""
+    """Kind (of ``MAKES`` or ``UNLIKE``) → a folder with a tiny random model and tokenizer; made once."""
 
     @cache
     def make(kind: str) -> Path:

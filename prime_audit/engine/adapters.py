@@ -38,6 +38,8 @@ _UNSUPPORTED: Mapping[str, str] = {
         f"this variant does not compute B·A of its input; {_PLAIN}",
     ),
 }
+_TEXT_PARTS = ("language_model", "text_model")
+"""Names of the part of a multimodal model that reads and writes text."""
 _MOVES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Initialisations that change the base's own weights: the factors alone are not what was trained."""
 _CONVERTIBLE = frozenset(
@@ -63,7 +65,7 @@ def save_adapter(
         r=adapter.rank,
         lora_alpha=int(alpha) if float(alpha).is_integer() else alpha,
         lora_dropout=dropout,
-        target_modules=sorted(_targets(adapter.sites)),
+        target_modules=_targets(adapter.sites),
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_model or None,
         revision=revision or None,
@@ -76,13 +78,20 @@ def save_adapter(
             Path(draft, name).replace(folder / name)
 
 
-def _targets(sites: Sequence[str]) -> set[str]:
-    """Name what PEFT is to adapt: projections, or single modules where some layers lack one of the projections."""
+def _targets(sites: Sequence[str]) -> list[str] | str:
+    """Name what PEFT is to adapt: projections, or single modules where some layers lack one of the projections.
+
+    For a model that also sees, it is a pattern: its other encoders have the same names.
+    """
     layers: dict[str, set[int]] = {}
     for site in sites:
         layers.setdefault(leaf_of(site), set()).add(layer_of(site))
     every = set(range(1 + max(map(layer_of, sites))))
-    return set(layers) if all(own in ({-1}, every) for own in layers.values()) else set(sites)
+    if any(own not in ({-1}, every) for own in layers.values()):
+        return sorted(set(sites))
+    leaves = sorted(layers)
+    parts = {part for name in sites for part in name.split(".") if part in _TEXT_PARTS}
+    return rf".*\b({'|'.join(sorted(parts))})\..*\b({'|'.join(leaves)})" if parts else leaves
 
 
 def load_adapter(folder: Path) -> Adapter:

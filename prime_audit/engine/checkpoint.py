@@ -75,14 +75,19 @@ class Opened:
     """Of its GGUF file, if it is one."""
 
 
-def open_model(auto: Any, asked: Asked, dtype: torch.dtype, device: str, *, plain: bool = True) -> Opened:
-    """Load a model by ``auto``, onto ``device``; ``plain``: its Linear layers must hold true weights.
+def open_model(
+    asked: Asked, dtype: torch.dtype, device: str, *, auto: Any = None, plain: bool = True
+) -> Opened:
+    """Load a model onto ``device``; ``plain``: its Linear layers must hold true weights.
+
+    ``auto`` is the class of transformers that loads it; None: the one for the make's causal language models.
 
     Quantised weights are dequantised to ``dtype`` where transformers can. Raises UserError where files are missing or
     damaged, weights are missing or have other shapes, and where weights cannot be dequantised.
     """
     header = gguf_file.read(asked.source, asked.fault) if is_gguf(asked.source) else None
     config = _config(asked)
+    auto = auto or _causal_class(config, asked)
     method, options = _method(config), dict[str, Any]()
     if header is not None:
         _require_small(auto, config, header.elements, asked)
@@ -116,6 +121,20 @@ def _config(asked: Asked) -> Any:
             "Mistral or Qwen"
         )
     return config
+
+
+def _causal_class(config: Any, asked: Asked) -> Any:
+    """Return transformers' class for causal models, or for images and text where a make has only that."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto import modeling_auto as known
+
+    if type(config) in known.MODEL_FOR_CAUSAL_LM_MAPPING:
+        return AutoModelForCausalLM
+    if type(config) in known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return AutoModelForImageTextToText
+    raise asked.fault(
+        f"{config.model_type} is no make of causal language models; pass a decoder such as Llama, Mistral or Qwen"
+    )
 
 
 def from_pretrained(auto: Any, asked: Asked, **options: Any) -> Any:

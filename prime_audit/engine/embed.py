@@ -152,7 +152,7 @@ def load_encoder(
     from transformers import AutoModel
 
     asked = Asked("encoder", model, resolve_model(model, "encoder"))
-    opened = open_model(AutoModel, asked, torch.float32, pick_device(device))
+    opened = open_model(asked, torch.float32, pick_device(device), auto=AutoModel)
     body = opened.model
     if getattr(body.config, "is_encoder_decoder", False):
         body = body.get_encoder()

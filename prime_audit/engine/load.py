@@ -56,14 +56,12 @@ def load_base(
     Raises UserError where its files cannot be read or lack weights, where weights stay quantised, where it is no causal
     model, and where its tokenizer is for another vocabulary.
     """
-    from transformers import AutoModelForCausalLM
-
     device = pick_device(device)
     kind = ("bfloat16" if device.startswith("cuda") else "float32") if dtype == "auto" else dtype
     if kind not in DTYPES:
         raise unknown("dtype", kind, DTYPES)
     asked = Asked(role, model, resolve_model(model, role))
-    opened = open_model(AutoModelForCausalLM, asked, DTYPES[kind], device, plain=bool(targets))
+    opened = open_model(asked, DTYPES[kind], device, plain=bool(targets))
     tokenizer = load_tokenizer(asked.source, model, role)
     if opened.header is not None and opened.header.splits_digits:
         gguf_file.split_digits(tokenizer)

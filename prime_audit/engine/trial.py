@@ -48,7 +48,8 @@ def try_out(
             logits = _logits(model, ids)
         except Exception as fault:  # whatever it is: text alone cannot be read
             raise _unfit(name, f"cannot read a text alone: {_line(fault)}", fault) from fault
-    return Trial(_caches(model, ids, logits, name), _flat(model, ids, sites, modules, heard, name))
+    flat = _flat(model, ids, sites, modules, heard, name)
+    return Trial(_caches(model, ids, logits, name), flat)
 
 
 def _tokens(tokenizer: Any, device: torch.device) -> Tensor:

@@ -18,7 +18,7 @@ def test_a_model_without_a_supported_layer(
     attempt: Say, model_folder: Callable[[str], Path], folder: Path, tmp_path: Path
 ) -> None:
     said = attempt("--data", folder, model=model_folder("gpt2"))
-    one_line(said, "no Linear layer named q_proj", "pass a model with Linear attention projections (Llama")
+    one_line(said, "no Linear layer named q_proj", "pass --set lora.modules=c_attn+c_proj")
     assert not (tmp_path / "runs").exists()
 
 

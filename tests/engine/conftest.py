@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.load import load_base
 from prime_audit.engine.lora import Adapter
+from tests.makes import UNLIKE
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 FUSED = ("qkv_proj", "o_proj")
@@ -45,7 +46,9 @@ class Plain:
         self.sites = next(iter(self.adapters.values())).sites
 
     def model(self) -> Any:
-        return AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32).to(self.device).eval()
+        known = AutoConfig.from_pretrained(self.folder).model_type != "mistral3"
+        auto = AutoModelForCausalLM if known else AutoModelForImageTextToText
+        return auto.from_pretrained(self.folder, dtype=torch.float32).to(self.device).eval()
 
     def peft(self, names: Sequence[str] = NAMES, dropout: float = 0.0) -> Any:
         """Build a PEFT model that holds these adapters, their factors copied in."""
@@ -55,7 +58,7 @@ class Plain:
             r=RANK,
             lora_alpha=ALPHA,
             lora_dropout=dropout,
-            target_modules=sorted({site.rpartition(".")[2] for site in self.sites}),
+            target_modules=list(self.sites),
             task_type="CAUSAL_LM",
         )
         model = get_peft_model(self.model(), config, adapter_name=names[0])
@@ -134,7 +137,7 @@ def bench(device: str, model_folder: Callable[[str], Path]) -> Callable[..., Ben
 
     def make(kind: str = "llama", **options: Any) -> Bench:
         folder = model_folder(kind)
-        targets = FUSED if kind.startswith("phi3") else TARGETS
+        targets = UNLIKE[kind].targets if kind in UNLIKE else FUSED if kind.startswith("phi3") else TARGETS
         base = load_base(str(folder), targets=targets, device=device, dtype="float32", **options)
         noise = torch.Generator().manual_seed(7)
         sites = tuple(site.name for site in base.sites)

@@ -75,6 +75,7 @@ LINEAR = Recipe(batch=2, lr=5e-3, steps=7, schedule="linear", warmup=0.2, weight
         pytest.param("llama", RECIPE, id="llama"),
         pytest.param("mistral", RECIPE, id="mistral"),
         pytest.param("qwen2", RECIPE, id="qwen2"),
+        *(pytest.param(kind, RECIPE, id=kind) for kind in ("gpt2", "gemma3-whole", "gemma3n", "qwen2moe")),
         pytest.param("llama", Recipe(batch=16, lr=5e-3, epochs=4), id="one-batch"),
         pytest.param("llama", LINEAR, id="linear-warmup"),
     ],
