@@ -123,7 +123,7 @@ def base_encoder(base: Base, limit: int = 512, batch_tokens: int = 16384) -> Enc
         batch_tokens=batch_tokens,
         spent=base.spent,
         identity=lambda: base.fingerprint,
-        name=base.name,
+        name=f"model {base.name}",
         use_cache=False,
     )
 
@@ -138,4 +138,6 @@ def load_encoder(
     body = from_pretrained(AutoModel, source, model, dtype=torch.float32).to(pick_device(device))
     tokenizer = load_tokenizer(source, model)
     body = body.eval().requires_grad_(False)
-    return Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=model)
+    return Encoder(
+        body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=f"encoder {model}"
+    )
