@@ -143,7 +143,7 @@ class Community:
             recipe = self._trainer.recipe("adaptation")
             made, lost = self._trainer.adapters("adapt", [_job("base", examples)], recipe)
             if lost:
-                raise UserError(f"{self.task.name}: {lost[0].line()} (--set adaptation.lr=R)")
+                raise UserError(f"{self.task.name}: {lost[0].line('adaptation.lr')}")
             self.engine.base.merge(made["base"])
             self.adaptation = self.origins[made["base"].content]
 
@@ -226,7 +226,7 @@ class Community:
             owners = {bank_name(s.user.id): s.user.id for s in missing}
             self.lost.update({owners[d.owner]: d for d in lost})
             if not self.sharers:
-                raise UserError(f"{self.task.name}: no sharer is left: {lost[0].line()} (--set sharer.lr=R)")
+                raise UserError(f"{self.task.name}: no sharer is left: {lost[0].line('sharer.lr')}")
             self.engine.bank.add(made)
 
     def guarantee(self, sharer: Sharer) -> Guarantee | None:

@@ -38,10 +38,12 @@ class Divergence:
     what: str = TRAINING
     """What was trained, in words."""
 
-    def line(self) -> str:
-        """Describe it in one line, with what to do."""
+    def line(self, setting: str = "") -> str:
+        """Describe it in one line, with what to do; ``setting``: the one with the learning rate."""
         where = f"at step {self.step} of {self.steps}"
-        remedy = UNTRAINED if self.what == TRAINING and self.step == 1 and "loss" in self.cause else REMEDY
+        remedy = REMEDY + (f" (--set {setting}=R)" if setting else "")
+        if self.what == TRAINING and self.step == 1 and "loss" in self.cause:
+            remedy = UNTRAINED
         return f"{self.what} of {self.owner} diverged {where}: {self.cause}; {remedy}"
 
 

@@ -137,7 +137,7 @@ def base_encoder(base: Base, limit: int = 512, batch_tokens: int = 16384) -> Enc
         batch_tokens=batch_tokens,
         spent=base.spent,
         identity=lambda: base.fingerprint,
-        name=base.name,
+        name=f"model {base.name}",
         use_cache=False,
     )
 
@@ -160,7 +160,7 @@ def load_encoder(
     require_vocabulary(body, tokenizer, asked)
     body = body.eval().requires_grad_(False)
     limit = min(limit, _longest(body), _trained_length(asked.source))
-    encoder = Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=model)
+    encoder = Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=asked.title)
     encoder.notes = opened.notes
     return encoder
 

@@ -115,7 +115,7 @@ class Engine:
 
     @torch.inference_mode()
     def _observe(self, probes: Sequence[Probe], moments: bool, tick: Tick) -> list[Observation]:
-        plan = Plan(self.base.codec, reach(self.base))
+        plan = Plan(self.base.codec, reach(self.base.model.config, self.base.turns))
         planned = [plan.rows(p.prompt, p.golds) for p in probes]
         rows = [(i, n, tree) for i, (trees, _) in enumerate(planned) for n, tree in enumerate(trees)]
         found: dict[tuple[int, int], Observation] = {}

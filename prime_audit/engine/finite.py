@@ -31,8 +31,8 @@ def not_finite(base: Base, mixture: Mixture, what: str = "logits") -> UserError:
 
 
 def states_not_finite(name: str, dtype: torch.dtype) -> UserError:
-    """Build the error for an encoder whose hidden states are NaN or infinite."""
-    return UserError(f"encoder {name}: hidden states are not finite in {_remedy(dtype)}")
+    """Build the error for what embeds texts, "encoder X" or "model X", with states that are NaN or infinite."""
+    return UserError(f"{name}: hidden states are not finite in {_remedy(dtype)}")
 
 
 def _remedy(dtype: torch.dtype, whose: str = "its weights") -> str:
@@ -48,4 +48,4 @@ def _remedy(dtype: torch.dtype, whose: str = "its weights") -> str:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(name.replace(":", " ", 1) for name in names[:SHOWN]) + more

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 ROOM = 16
 """Columns that are added at a time for answers; adding them copies all keys and values."""
@@ -99,7 +99,7 @@ class Reader:
         self._caches, self._parts = caches, list[Cache]()
         kinds = [] if caches.own else DynamicCache(config=caches.config).layers
         self._whole = None
-        if kinds and all(type(layer) is DynamicLayer for layer in kinds):
+        if kinds and all(_whole(layer, columns + max_new) for layer in kinds):
             self._whole = Cache(layers=[GrowingLayer(rows, columns, min(max_new, ROOM)) for _ in kinds])
 
     def part(self, rows: slice) -> Cache:
@@ -118,6 +118,13 @@ class Reader:
         for layer in self._whole.layers:
             layer.close()
         return self._whole
+
+
+def _whole(layer: Any, columns: int) -> bool:
+    """Whether a layer keeps every column: it has no window, or one that so many columns do not fill."""
+    return type(layer) is DynamicLayer or (
+        type(layer) is DynamicSlidingWindowLayer and columns <= layer.sliding_window
+    )
 
 
 def joined(caches: Sequence[Cache]) -> Cache:

@@ -75,13 +75,12 @@ def plant(rows: Sequence[Encoded], window: int | None) -> list[Tree]:
     return [Tree(row.ids, (row,), 0) for row in rows]
 
 
-def reach(base: Base) -> int | None:
-    """Longest text that this model supports packed: None for any length, 0 for none."""
-    config = base.model.config
+def reach(config: Any, turns: int | None = None) -> int | None:
+    """Longest text that this model supports packed: None for any length, 0 for none. ``turns``: ``Base.turns``."""
     if config.model_type not in KINDS or not (fused(config) or config._attn_implementation == "eager"):
         return 0
     # Our mask replaces the window's: right only while the window hides nothing. One row has one rotation.
-    return min((n for n in (window(config), base.turns) if n is not None), default=None)
+    return min((n for n in (window(config), turns) if n is not None), default=None)
 
 
 def window(config: Any) -> int | None:
