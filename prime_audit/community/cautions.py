@@ -20,7 +20,7 @@ def cautions(community: Community, models: Iterable[Mapping[str, Any]] = ()) -> 
 
 
 def _still(community: Community, models: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Name adapters that change nothing: a verdict on them says nothing about their owners."""
+    """Name adapters that change nothing: a verdict on them is not about their owners."""
     bank = community.engine.bank
     factors = (bank.factors(i) for i in range(len(bank.base.sites) if bank.names else 0))
     idle = {n for n, is_idle in zip(bank.names, still(factors, bank.scaling), strict=True) if is_idle}

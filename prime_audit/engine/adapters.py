@@ -211,11 +211,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
         if kind != "LORA":
             raise UserError(f"{folder / CONFIG}: {_other_kind(str(kind))}")
         _require_numbers(config["r"], config["lora_alpha"], "r", "lora_alpha")
-        for value in dict(config.get("rank_pattern") or {}).values():
+        for value in (config.get("rank_pattern") or {}).values():
             _require_numbers(value, 1, "rank_pattern", "")
-        for value in dict(config.get("alpha_pattern") or {}).values():
+        for value in (config.get("alpha_pattern") or {}).values():
             _require_numbers(1, value, "", "alpha_pattern")
-    except (OSError, ValueError, KeyError, TypeError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         why = getattr(fault, "strerror", None) or fault
         raise UserError(
             f"{folder / CONFIG}: not a PEFT configuration ({why}); save the adapter again with PEFT"

@@ -248,6 +248,7 @@ REFUSED: dict[str, tuple[dict[str, Any], Callable[[Path], None], str]] = {
     "the rank": ({}, lambda f: configure(f, r=4), "do not have the rank 4 that adapter_config.json gives"),
     "targets": ({}, lambda f: configure(f, target_modules=["q_proj"]), "which target_modules in adapter_config"),
     "a rank that is none": ({}, lambda f: configure(f, rank_pattern={"q_proj": "4"}), "not a PEFT configuration (rank"),
+    "a pattern that is none": ({}, lambda f: configure(f, alpha_pattern=["q_proj"]), "not a PEFT configuration"),
     "two adapters": (
         {},
         lambda f: change(f, lambda t: {k.replace(".weight", f".{n}.weight"): v for n in "ab" for k, v in t.items()}),
