@@ -65,7 +65,7 @@ class Model:
     """The base model."""
 
     name: str
-    """A packaged model, a local folder or a hub id."""
+    """A packaged model, a local folder, a GGUF file or a hub id."""
     sha256: str
     """Hash of its weights, before adaptation."""
     parameters: int

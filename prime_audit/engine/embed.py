@@ -160,7 +160,8 @@ def load_encoder(
     require_vocabulary(body, tokenizer, asked)
     body = body.eval().requires_grad_(False)
     limit = min(limit, _longest(body), _trained_length(asked.source))
-    encoder = Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=asked.title)
+    name = f"encoder {model}"
+    encoder = Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=name)
     encoder.notes = opened.notes
     return encoder
 

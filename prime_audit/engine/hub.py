@@ -29,7 +29,7 @@ def pinned(source: str) -> tuple[str, dict[str, str]]:
 
 
 def advice(fault: BaseException, source: str) -> str:
-    """Advise on a hub model that cannot be loaded, starting with a semicolon; empty for local ones and elsewhere."""
+    """Advise on a hub model that cannot be loaded, after a semicolon; empty for local ones and unknown causes."""
     if Path(source).exists():
         return ""
     name, _ = pinned(source)

@@ -105,7 +105,7 @@ OPTIONS: list[Option] = [
     Option(name="base-adapter", kind=Folder(), decides=True,
            help="With --sharers: the LoRA that was merged into the base before their adapters were trained."),
     Option(name="model", default_text="the preset's", decides=True,
-           help="The base model: 'mini', a Hugging Face folder or a hub id."),
+           help="The base model: 'mini', a Hugging Face folder, a GGUF file or a hub id."),
     Option(name="model", word="models", kind=Texts(), default=(),
            default_text="the study's, or the preset's", commands=("study",),
            help="A base model, as for compare. Repeat it for several models, one table each."),
