@@ -109,7 +109,7 @@ class Dataset:
     source: str
     """What the user passed: a path, or ``world``."""
     layout: str
-    """``official``, ``perpcs``, ``oppu``, ``items`` or ``world``."""
+    """``official``, ``perpcs``, ``oppu``, ``longlamp``, ``items`` or ``world``."""
     adapt: tuple[User, ...]
     """Users whose questions adapt the base model."""
     targets: tuple[User, ...]

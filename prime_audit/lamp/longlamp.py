@@ -7,10 +7,9 @@ The column of the user names the task: ``name`` (abstract generation), ``author`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from prime_audit.errors import UserError
 from prime_audit.io import intake
@@ -78,20 +77,20 @@ def read_longlamp(path: Path, task: Task, options: SplitOptions, log: Log) -> Ro
 class _Person:
     """The records of one user."""
 
-    items: dict[bytes, dict[str, object]] = field(default_factory=dict)
-    """By content: another row of the user repeats most of them."""
+    items: list[object] = field(default_factory=list)
     queries: list[Query] = field(default_factory=list)
+    known: set[bytes] = field(default_factory=set)
+    """Hashes of the items: another row of the user repeats most of them."""
 
-    def add(self, items: Any) -> None:
-        """Unite a row's profile with those before."""
-        for item in items:
-            self.items.setdefault(hashlib.sha256(repr(item).encode()).digest(), item)
+    def add(self, items: Sequence[object]) -> None:
+        """Unite a row's profile with those of the rows before; what the row itself repeats stays."""
+        hashes = [hashlib.sha256(repr(item).encode()).digest() for item in items]
+        self.items += [item for item, own in zip(items, hashes, strict=True) if own not in self.known]
+        self.known.update(hashes)
 
 
 def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User | None:
-    items = [
-        _item(task, n, item) for n, item in enumerate(_oldest_first(list(person.items.values())), start=1)
-    ]
+    items = [_item(task, n, item) for n, item in enumerate(_oldest_first(person.items), start=1)]
     history = parse_history(task, items, file, user_name(name), log)
     history = without_answers(task, history, person.queries, file, user_name(name), log)
     if not person.queries:
@@ -111,7 +110,7 @@ def _item(task: Task, number: int, item: object) -> object:
     return {**item, **texts, "id": str(number) if key in (None, "") else key}
 
 
-def _oldest_first(items: list[dict[str, object]]) -> list[dict[str, object]]:
+def _oldest_first(items: list[object]) -> list[object]:
     years = [str(item.get("year")) if isinstance(item, Mapping) else "" for item in items]
     if not all(year.isdecimal() and len(year) < 10 for year in years):
         return items

@@ -117,6 +117,8 @@ def compares_nothing(task: Task, golds: Sequence[str]) -> bool:
 
 def unseen(text: str) -> bool:
     """Return whether official ROUGE sees less than half of a text's letters and digits, or nothing of it."""
+    if text.isascii():  # most texts, quickly
+        return not any(map(str.isalnum, text)) and bool(text.strip())
     letters = [character for character in text if character.isalnum()]
     return 2 * sum(map(str.isascii, letters)) < len(letters) if letters else bool(text.strip())
 

@@ -61,7 +61,7 @@ def test_scoring_what_is_not_there_or_of_another_task(say: Say, tmp_path: Path) 
         (("--methods", "prime:k=three"), ("prime:k=three: 'three' is not a whole number",)),
         (("--methods", "prime:optimizer=adam"), ("unknown optimizer of prime 'adam': known: cma",)),
         (("--attacks", "losss"), ("unknown attack 'losss': did you mean loss",)),
-        (("--tasks", "LaMP-8"), ("unknown task 'LaMP-8': did you mean",)),
+        (("--tasks", "LaMP-8"), ("unknown task 'LaMP-8': known: LaMP-1",)),
         (("--preset", "papr"), ("unknown preset 'papr': did you mean paper?",)),
         (("--set", "clusterz=3"), ("unknown setting 'clusterz': did you mean clusters?",)),
         (("--set", "clusters=-1"), ("--set clusters=-1: give a finite number, at least 1",)),

@@ -123,12 +123,14 @@ def test_a_file_alone_several_rows_of_a_user_and_defects(tmp_path: Path) -> None
     )
     content[1]["input"] = "Write a post."
     content[2]["profile"][0]["content"] = None
+    content[3]["profile"].append(content[3]["profile"][0])
     data = read(write(tmp_path / "val-00000-of-00001.parquet", content), "topic_writing")
     assert [q.gold for q in everyone(data)["u0"].queries] == ["gold 0", "more"]
     assert len(everyone(data)["u0"].history) == 4
     assert "u1" not in everyone(data)
     assert len(everyone(data)["u2"].history) == 3
     assert sorted(defect.problem for defect in data.defects) == [
+        "its id occurs twice in the profile",
         "no content",
         "the question does not have LongLaMP-topic's form (its marker is missing or ambiguous)",
     ]

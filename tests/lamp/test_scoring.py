@@ -120,6 +120,8 @@ def test_what_rouge_cannot_see_is_reported_and_chrf_sees_it(scored) -> None:
         ("iPhone 发布会今天在北京举行", True),  # most of it
         ("naïve café", False),
         ("plain words 12", False),
+        ("?!", True),
+        (" \n", False),
         ("", False),
     ],
 )

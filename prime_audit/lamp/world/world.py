@@ -1,4 +1,4 @@
-"""The built-in world: seeded users whose hidden taste or style decides the gold, for all six tasks.
+"""The built-in world: seeded users whose hidden taste or style decides the gold, for the six tasks of LaMP.
 
 A world has clusters of like-minded users: a prototype taste per cluster, and a small deviation per user. So similar
 users exist, and an adapter of one helps another in the same cluster. Part of every history (the ``noise``) can only
