@@ -92,8 +92,9 @@ class Header:
 
     def _require(self, header: Sequence[str]) -> None:
         asked = [self.names[role] for role in ROLES if role in REQUIRED or role in self.columns]
-        near = {role: name for role, name in self._near().items() if role not in self.columns}
-        words = _shown(columns_words({**self.columns, **near}))
+        there = {role: name for role, name in self.columns.items() if name in header}
+        near = self._near()
+        words = _shown(columns_words({**there, **near}))
         hint = (
             f"pass --columns {words}"
             if near

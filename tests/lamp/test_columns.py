@@ -130,18 +130,19 @@ def test_columns_of_other_names(layouts, tmp_path: Path, name: str) -> None:
         u.id: [i.fields for i in u.history] for u in due.targets
     }
     (note,) = read(path, "LaMP-4", columns=WORDS).notes
-    assert (
-        note
-        == f"{name}: column created_at is not read; if it is the time of the rows, pass --time-column created_at"
-    )
-    with pytest.raises(UserError, match=r"no column titel \(found: label, Text|no column titel \(found: "):
+    assert note.startswith(f"{name}: column created_at is not read")
+    assert note.endswith("pass --time-column created_at")
+    with pytest.raises(
+        UserError,
+        match=r"no column titel .*pass --columns user=author_id,input=Text,output=label,time=created_at",
+    ):
         read(path, "LaMP-4", columns="user=author_id,input=Text,output=titel")
 
 
 def test_rows_without_a_column_are_one_line(layouts, tmp_path: Path) -> None:
     rows = [{key: value for key, value in row.items() if key != "output"} for row in layouts.rows("LaMP-4")]
     with pytest.raises(
-        UserError, match="no column output .found: user, input, time.: rename the columns, or pass"
+        UserError, match=r"no column output .found: user, input, time.: rename the columns, or pass"
     ):
         read(layouts.write_rows(tmp_path / "a.jsonl", rows), "LaMP-4")
 

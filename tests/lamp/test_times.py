@@ -82,7 +82,7 @@ def test_against_the_standard_library(moments: list[datetime]) -> None:
 )
 def test_numbers_alone_sort_as_numbers(years: list[Any]) -> None:
     found = [*oldest_first(read_times(years).keys)]
-    assert found == sorted(range(3), key=lambda n: float(years[n]))
+    assert found == sorted(range(len(years)), key=lambda n: float(years[n]))
 
 
 def test_day_and_month() -> None:
@@ -112,8 +112,12 @@ def test_day_and_month() -> None:
         [2020],
         {},
         "9" * 500,
-    ]
-    + [float("nan"), float("inf"), "1" * 5000, "٣٤٥", "\0", "2020-01-01T00:00:00+99:00"],
+        float("nan"),
+        float("inf"),
+        "٣٤٥",
+        "\0",
+        "2020-01-01T00:00:00+99:00",
+    ],
 )
 def test_what_is_no_time(value: object) -> None:
     times = read_times(["2020-01-01", None, "", value])
@@ -176,10 +180,8 @@ def test_times_that_cannot_be_read_are_counted(layouts, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--columns names when for time; leave one of the two out"):
         read(path, columns="time=when", time_column="then")
     rows[8]["when"], rows[9]["when"] = "1/2/2020", "2020-01-01T00:00+01:00"
-    assert [
-        note.partition(": ")[2][:40]
-        for note in read(layouts.write_rows(path, rows), time_column="when").notes
-    ] == [
+    notes = read(layouts.write_rows(path, rows), time_column="when").notes
+    assert [note.partition(": ")[2][:40] for note in notes] == [
         "1 of 48 dates of when may be day/month o",
         "some values of when have a time zone; th",
         "the rows of 8 of 8 users are not in the ",
