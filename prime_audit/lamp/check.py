@@ -124,7 +124,7 @@ def describe(data: Dataset) -> CheckReport:
     """Describe a data set that was read or generated."""
     task = TASKS[data.task]
     by_role = {"adapt": data.adapt, "targets": data.targets, "candidates": data.candidates}
-    users = [user for role in by_role.values() for user in role]
+    users, asked = [user for role in by_role.values() for user in role], _Asked(data)
     return CheckReport(
         task=data.task,
         source=data.source,
@@ -134,8 +134,8 @@ def describe(data: Dataset) -> CheckReport:
         searchable=searchable(data),
         short_histories=sum(len(user.history) < TARGET_ITEMS for user in users),
         roles=tuple(_role(task, name, role) for name, role in by_role.items()),
-        duplicates=_duplicates(task, users),
-        shared_questions=shared_questions(data),
+        duplicates=_duplicates(task, users, asked),
+        shared_questions=asked.shared(),
         labels=_labels(task, users),
         defects=data.defects,
         notes=data.notes,
@@ -144,15 +144,29 @@ def describe(data: Dataset) -> CheckReport:
 
 def shared_questions(data: Dataset) -> int:
     """Count the targets' questions whose words also occur in another user's history. Their golds may differ."""
-    task, owners = TASKS[data.task], dict[str, set[str]]()
+    task, asked = TASKS[data.task], _Asked(data)
     for user in (*data.adapt, *data.targets, *data.candidates):
         for item in user.history:
-            owners.setdefault(item_words(task, item), set()).add(user.id)
-    return sum(
-        any(owners.get(words, set()) - {user.id} for words in question_words(task, query))
-        for user in data.targets
-        for query in user.queries
-    )
+            asked.add(item_words(task, item), user.id)
+    return asked.shared()
+
+
+class _Asked:
+    """The targets' questions, and in whose histories their words occur."""
+
+    def __init__(self, data: Dataset) -> None:
+        task = TASKS[data.task]
+        self._questions = [(u.id, question_words(task, query)) for u in data.targets for query in u.queries]
+        self._owners: dict[str, set[str]] = {words: set() for _, own in self._questions for words in own}
+
+    def add(self, words: str, user: str) -> None:
+        """Take in an item of a history."""
+        if (owners := self._owners.get(words)) is not None:
+            owners.add(user)
+
+    def shared(self) -> int:
+        """Count the questions that occur in another user's history."""
+        return sum(any(self._owners[words] - {user} for words in own) for user, own in self._questions)
 
 
 def _role(task: Task, name: str, users: Sequence[User]) -> RoleReport:
@@ -176,7 +190,7 @@ def _quantiles(counts: Sequence[int]) -> Quantiles | None:
     return Quantiles(int(low), float(median), float(p90), int(high))
 
 
-def _duplicates(task: Task, users: Sequence[User]) -> Duplicates:
+def _duplicates(task: Task, users: Sequence[User], asked: _Asked) -> Duplicates:
     first_owner: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
     exact = near = across = 0
@@ -186,6 +200,7 @@ def _duplicates(task: Task, users: Sequence[User]) -> Duplicates:
             exact += (text, gold) in seen
             seen.add((text, gold))
             owner = first_owner.get(key := item_words(task, item))
+            asked.add(key, user.id)
             near += owner is not None
             across += owner is not None and owner != user.id
             first_owner.setdefault(key, user.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,13 +61,16 @@ class Header:
     def __init__(self, path: Path, columns: Mapping[str, str], header: Sequence[str] | None) -> None:
         self.path, self.columns, self.names = path, columns, names_of(columns)
         self.found: dict[str, None] = dict.fromkeys(header or ())
+        self._last: list[str] = []
         if header is not None:
             self._require(header)
 
-    def add(self, names: Iterable[str]) -> None:
+    def add(self, row: Mapping[str, object]) -> None:
         """Take in the names of one row."""
-        if len(self.found) < _KEYS:
+        names = [*row]
+        if self._last != names and len(self.found) < _KEYS:
             self.found.update(dict.fromkeys(names))
+            self._last = names
 
     def finish(self, log: Log, *, rows: bool) -> None:
         """Raise UserError where the rows have no column of a role; note a column that looks like an optional one."""
@@ -89,8 +92,9 @@ class Header:
 
     def _require(self, header: Sequence[str]) -> None:
         asked = [self.names[role] for role in ROLES if role in REQUIRED or role in self.columns]
-        near = {role: name for role, name in self._near().items() if role not in self.columns}
-        words = _shown(columns_words({**self.columns, **near}))
+        there = {role: name for role, name in self.columns.items() if name in header}
+        near = self._near()
+        words = _shown(columns_words({**there, **near}))
         hint = (
             f"pass --columns {words}"
             if near

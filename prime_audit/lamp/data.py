@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+_WORDS = re.compile(r"\w+")
+
 
 def words_of(text: str) -> str:
     """Return a text's words in order, without case and punctuation: near-duplicates have the same words."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
+    return " ".join(_WORDS.findall(text.casefold()))
 
 
 def words_or_text(text: str) -> str:

@@ -56,9 +56,9 @@ def read_items(
             f"{TARGET_ITEMS} items, and some of these adapt and a third may share{log.first()}: "
             "add more users"
         )
-    found, seen = list[User](), set[str]()
+    found, seen, asking = list[User](), set[str](), adapt | targets
     for name, rows in people.items():
-        asked = max(1, min(MOST_QUERIES, int(options.queries * len(rows)))) if name in adapt | targets else 0
+        asked = max(1, min(MOST_QUERIES, int(options.queries * len(rows)))) if name in asking else 0
         found.append(_user(task, name, rows, asked, seen))
     users = [user for user in (_fit(task, user, path.name, log) for user in found) if user is not None]
     return by_role(users, adapt, targets)
@@ -70,7 +70,7 @@ def _group(path: Path, task: Task, columns: Mapping[str, str], log: Log) -> dict
     names, ids = header.names, dict[str, set[str]]()
     for where, value in table.rows(names.values()):
         rows = True
-        with log.skipping(path.name, where):
+        try:  # not log.skipping, which would be a quarter of the time
             row = as_object(value)
             header.add(row)
             user = as_id(row, names["user"])
@@ -78,8 +78,11 @@ def _group(path: Path, task: Task, columns: Mapping[str, str], log: Log) -> dict
             seen = ids.setdefault(user, set())
             if record.id in seen:
                 raise BadRecordError(f"its id {record.id[:40]!r} occurs twice for this user")
-            seen.add(record.id)
-            people.setdefault(user, []).append(record)
+        except BadRecordError as problem:
+            log.skip(path.name, where, problem)
+            continue
+        seen.add(record.id)
+        people.setdefault(user, []).append(record)
     header.finish(log, rows=rows)
     note_dates_as_ids(people, "user", path.name, log)
     times = {user: [record.time for record in own] for user, own in people.items()}

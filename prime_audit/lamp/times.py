@@ -188,7 +188,7 @@ def _by_dateutil(text: str) -> datetime | None:
             found = parser.parse(text, default=datetime(1, 1, 1))
         except parser.UnknownTimezoneWarning:
             return None
-    return found if found.year > 1 else None  # no year, such as "10:30" or "Monday"
+    return found if found.year >= 1000 else None  # no year, such as "10:30" or "Monday"
 
 
 def _moment(value: datetime) -> _Moment | None:

@@ -1,0 +1,153 @@
+"""Ids are the same person whichever way they are written, and columns may have any name."""
+
+from __future__ import annotations
+
+import csv
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prime_audit.errors import UserError
+from prime_audit.lamp.check import check
+from prime_audit.lamp.files import BadRecordError
+from prime_audit.lamp.readers import read
+from prime_audit.lamp.records import as_id
+
+
+def numbered(layouts: Any, value: Any) -> list[dict[str, Any]]:
+    return [{**row, "user": value(int(row["user"][1:]))} for row in layouts.rows("LaMP-4")]
+
+
+def people(path: Path, **options: Any) -> set[str]:
+    data = read(path, "LaMP-4", **options)
+    return {user.id for user in (*data.adapt, *data.targets, *data.candidates)}
+
+
+@pytest.mark.parametrize("value", [int, float, str, lambda n: f"{n}.0", lambda n: f" {n} "])
+def test_one_person_whichever_way_the_id_is_written(layouts, tmp_path: Path, value: Any) -> None:
+    path = layouts.write_rows(tmp_path / "a.jsonl", numbered(layouts, value))
+    assert people(path) == {str(n) for n in range(8)}
+    assert read(path, "LaMP-4").defects == ()
+
+
+def test_ids_of_any_length(layouts, tmp_path: Path) -> None:
+    path = layouts.write_rows(tmp_path / "a.jsonl", numbered(layouts, lambda n: 13 * 10**40 + n))
+    assert people(path) == {str(13 * 10**40 + n) for n in range(8)}
+
+
+def test_decimals_of_parquet(layouts, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = numbered(layouts, lambda n: Decimal(13 * 10**20 + n))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    assert people(tmp_path / "a.parquet") == {str(13 * 10**20 + n) for n in range(8)}
+
+
+def test_numbers_of_numpy() -> None:
+    np = pytest.importorskip("numpy")
+    assert [as_id({"id": kind(7)}) for kind in (np.int64, np.uint8, np.float64)] == ["7"] * 3
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (1.3e18, "has lost digits"),
+        (float(2**53), "has lost digits"),
+        ("1.23457E+18", "has lost digits"),
+        ("1,23457E+18", "has lost digits"),
+        ("1300000000000000000.0", "has lost digits"),
+        (1.5, "not a whole number"),
+        (Decimal("1.5"), "not a whole number"),
+        (float("nan"), "not a whole number"),
+        ("nan", "a word for a missing value"),
+        ("None", "a word for a missing value"),
+        ("#NAME?", "a spreadsheet's error"),
+        (True, "is true/false, not text"),
+    ],
+)
+def test_ids_that_would_merge_people(value: object, problem: str) -> None:
+    with pytest.raises(BadRecordError, match=problem):
+        as_id({"id": value})
+
+
+@pytest.mark.parametrize("id", ["00123", "1e5", "5E-10", "12.50", "1.0.0", "x", "MAR1", "ナンシー"])
+def test_text_stays_as_it_is(id: str) -> None:
+    assert as_id({"id": id}) == id
+
+
+def test_dates_instead_of_ids_are_reported(layouts, tmp_path: Path) -> None:
+    rows = numbered(layouts, lambda n: f"{n + 1}-Mar")
+    data = read(layouts.write_rows(tmp_path / "a.jsonl", rows), "LaMP-4")
+    (defect,) = data.defects
+    assert "8 user ids look like dates that a spreadsheet made of them (the first is 1-Mar)" in str(defect)
+    assert defect.action == "kept"
+
+
+@pytest.mark.parametrize("task", ["LaMP-2", "LaMP-4"])
+def test_words_for_missing_values_are_no_golds(layouts, tmp_path: Path, task: str) -> None:
+    rows = layouts.rows(task)
+    for row, word in zip(rows, ("NaN", "None", "null", "nan", " <NA> "), strict=False):
+        row["output"] = word
+    report = check(layouts.write_rows(tmp_path / "a.jsonl", rows), task)
+    assert len(report.defects) == 5
+    assert all("a word for a missing value" in defect.problem for defect in report.defects)
+
+
+# -- columns ---------------------------------------------------------------------------------------------------
+
+OTHER = {"user": "author_id", "input": "Text", "output": "label", "time": "created_at"}
+WORDS = "user=author_id,input=Text,output=label"
+
+
+def renamed(layouts: Any) -> list[dict[str, Any]]:
+    return [{OTHER[key]: value for key, value in row.items()} for row in layouts.rows("LaMP-4")[::-1]]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    with path.open("w", newline="") as stream:
+        if path.suffix == ".jsonl":
+            stream.writelines(json.dumps(row) + "\n" for row in rows)
+        else:
+            writer = csv.DictWriter(stream, rows[0], delimiter=";")
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_columns_of_other_names(layouts, tmp_path: Path, name: str) -> None:
+    due = read(layouts.write_rows(tmp_path / "due.jsonl", layouts.rows("LaMP-4")), "LaMP-4")
+    path = write(tmp_path / name, renamed(layouts))
+    with pytest.raises(UserError) as refused:
+        read(path, "LaMP-4")
+    assert f"pass --columns {WORDS},time=created_at" in str(refused.value)
+    data = read(path, "LaMP-4", columns=f"{WORDS},time=created_at")
+    assert {u.id: [i.fields for i in u.history] for u in data.targets} == {
+        u.id: [i.fields for i in u.history] for u in due.targets
+    }
+    (note,) = read(path, "LaMP-4", columns=WORDS).notes
+    assert note.startswith(f"{name}: column created_at is not read")
+    assert note.endswith("pass --time-column created_at")
+    with pytest.raises(
+        UserError,
+        match=r"no column titel .*pass --columns .*,output=label,time=created_at",
+    ):
+        read(path, "LaMP-4", columns="user=author_id,input=Text,output=titel")
+
+
+def test_rows_without_a_column_are_one_line(layouts, tmp_path: Path) -> None:
+    rows = [{key: value for key, value in row.items() if key != "output"} for row in layouts.rows("LaMP-4")]
+    with pytest.raises(
+        UserError, match=r"no column output .found: user, input, time.: rename the columns, or pass"
+    ):
+        read(layouts.write_rows(tmp_path / "a.jsonl", rows), "LaMP-4")
+
+
+def test_other_layouts_have_fixed_names(layouts, tmp_path: Path) -> None:
+    folder = layouts.write(tmp_path, layouts.official("LaMP-4"))
+    with pytest.raises(UserError, match="has the official layout, whose columns have fixed names"):
+        read(folder, columns="user=x")
