@@ -194,9 +194,8 @@ def _relabelled(sets: Sequence[Sequence[_Table]], n: int, rng: np.random.Generat
 
     NaN where no target has both sides. The sets hold the same games.
     """
-    uses: dict[
-        Hashable, list[tuple[int, _Table, _Block]]
-    ] = {}  # in order of first use, which the generator follows
+    # In order of first use, which the generator follows.
+    uses: dict[Hashable, list[tuple[int, _Table, _Block]]] = {}
     for which, tables in enumerate(sets):
         for table in tables:
             for block in table.blocks:
@@ -223,8 +222,11 @@ def _relabelled(sets: Sequence[Sequence[_Table]], n: int, rng: np.random.Generat
 
 def _relabellings(
     blocks: Sequence[_Block], n: int, rng: np.random.Generator
-) -> Iterator[tuple[slice, list[BoolArray]]]:
-    """Draw ``n`` relabellings of blocks of one key, in steps -> which draws, and each block's labels [draws, u]."""
+) -> Iterator[tuple[slice, Iterator[BoolArray]]]:
+    """Draw ``n`` relabellings of blocks of one key, in steps -> which draws, and each block's labels [draws, u].
+
+    The labels are made one block at a time: there may be as many as targets.
+    """
     pool = blocks[0].pool
     step = max(1, _CELLS // pool.size)
     subsets = pool.size > _LARGE and all(np.array_equal(block.pool, pool) for block in blocks)
@@ -233,16 +235,16 @@ def _relabellings(
         count = draws.stop - first
         if subsets:
             drawn = np.stack([_subset(pool.size, int(pool.sum()), rng) for _ in range(count)])
-            labels = [drawn for _ in blocks]
+            labels = (drawn for _ in blocks)
         else:
             order = _permutations(pool.size, count, rng)
-            labels = [block.pool[order] for block in blocks]
+            labels = (block.pool[order] for block in blocks)
         yield (
             draws,
-            [
+            (
                 label if block.places.size == pool.size else label[:, block.places]
                 for block, label in zip(blocks, labels, strict=True)
-            ],
+            ),
         )
 
 

@@ -66,7 +66,7 @@ def check(
 )
 @shared("columns", "time-column", "seed")
 def import_(file: Path, task: str, out: Path, seed: int, **options: Any) -> None:
-    """Turn plain items (JSONL, CSV, Parquet) into the Per-Pcs layout; the seed decides the split."""
+    """Turn plain items into the Per-Pcs layout; the seed decides the split."""
     from prime_audit.lamp.importer import import_items
 
     made = import_items(file, task, out, seed, **options)

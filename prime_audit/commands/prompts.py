@@ -18,7 +18,7 @@ from prime_audit.io.terminal import say
     "prompts --task LaMP-2 --user u012 --method prime+rag",
 )
 @click.command()
-@shared("data")
+@shared("data", "columns", "time-column")
 @task_option
 @click.option(
     "--user", required=True, metavar="ID", help="The user; with --split history, any user of the data."

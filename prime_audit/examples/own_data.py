@@ -38,7 +38,7 @@ def main(words: Sequence[str] | None = None) -> Run:
     """Check, import, compare, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
-        "items", nargs="?", type=Path, help="rows of user, input, output: JSONL, CSV or Parquet"
+        "items", nargs="?", type=Path, help="rows of user, input, output: JSONL, JSON, CSV, TSV or Parquet"
     )
     parser.add_argument("--out", type=Path, default=Path("own_data"), help="folder for all results")
     parser.add_argument("--model", help="a Hugging Face folder or hub id; by default the packaged mini model")

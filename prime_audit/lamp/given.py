@@ -55,7 +55,7 @@ def with_sharers(
     base: Path | None,
     *,
     strict: bool = False,
-    columns: Mapping[str, str] | None = None,
+    columns: str | Mapping[str, str] | None = None,
     time_column: str | None = None,
 ) -> Dataset:
     """Replace the data's sharers by given ones. The data's own candidates share nothing then.

@@ -61,9 +61,9 @@ def read_items(
             f"{TARGET_ITEMS} items, and some of these adapt and a third may share{log.first()}: "
             "add more users"
         )
-    found, seen = list[User](), set[str]()
+    found, seen, asking = list[User](), set[str](), adapt | targets
     for name, rows in people.items():
-        asked = max(1, min(MOST_QUERIES, int(options.queries * len(rows)))) if name in adapt | targets else 0
+        asked = max(1, min(MOST_QUERIES, int(options.queries * len(rows)))) if name in asking else 0
         found.append(_user(task, name, rows, asked, seen))
     users = [user for user in (_fit(task, user, path.name, log) for user in found) if user is not None]
     return by_role(users, adapt, targets)

@@ -20,7 +20,7 @@ def open_data(
     strict: bool = False,
     sharers: Path | None = None,
     base_adapter: Path | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: str | Mapping[str, str] | None = None,
     time_column: str | None = None,
 ) -> Dataset:
     """Return one task's users: from the world with this seed, or from a path with the settings' split.

@@ -23,7 +23,7 @@ COLUMNS = (
         name="score",
         holds="number",
         says="Higher = member. Required. Infinite is allowed; empty, NaN and true/false are not.",
-        others=("scores", "s", "value", "prob", "probability", "confidence", "p", "logit", "signal"),
+        others=("scores", "s", "value", "prob", "probability", "confidence", "logit", "signal"),
     ),
     Column(
         name="member",

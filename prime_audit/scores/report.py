@@ -148,8 +148,7 @@ class ScoresReport:
                 )
             if f.ci and f.ci[0] == f.ci[1]:
                 lines.append(
-                    f"{f.attack}: the interval has no width, because every resample gives the same AUC: it says "
-                    "nothing about other items"
+                    f"{f.attack}: the interval has no width: these items show no variation; others may give another AUC"
                 )
             if f.both_classes:
                 lines.append(f"{f.attack}: {f.both_classes} items are listed as member and as non-member")

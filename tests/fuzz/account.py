@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import re
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +26,24 @@ def rows(path: Path) -> int:
         import pyarrow.parquet as pq
 
         return int(pq.read_table(path, columns=["user"]).num_rows)
-    raw = path.read_bytes()
-    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
-    if ".csv" in path.name:
-        return sum(bool(row) for row in csv.reader(io.StringIO(text, newline=""))) - 1
+    unpack = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}.get(path.suffix, bytes)
+    text = unpack(path.read_bytes()).decode("utf-8-sig")
+    if path.suffix == ".json":
+        with suppress(ValueError):
+            content = json.loads(text)
+            return len(content["data"] if isinstance(content, dict) else content)
+    if ".csv" in path.name or ".tsv" in path.name:
+        marked, _, rest = text.partition("\n")
+        if marked[:4].lower() == "sep=" and marked[4:5] in (",", ";", "\t"):
+            return _cells(rest, marked[4])
+        return max((_cells(text, mark) for mark in ",;\t"), default=0)
     return sum(bool(line.strip()) for line in text.split("\n"))
+
+
+def _cells(text: str, mark: str) -> int:
+    """Count the rows below a header that names a user; 0 where it does not."""
+    found = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark) if row]
+    return len(found) - 1 if found and "user" in [name.strip() for name in found[0]] else 0
 
 
 def everyone(data: Dataset) -> list[User]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,15 @@ def targets() -> list[Target]:
         Target("ratings.jsonl", (_jsonl("LaMP-3"),), _table("x.jsonl", "LaMP-3"), _FIELDS),
         Target("items.csv", (_csv(),), _table("x.csv", "LaMP-4"), (b'"', b'""', b",,", b"user,")),
         Target("items.jsonl.gz", (gzip.compress(_jsonl("LaMP-4"), mtime=0),), _table("x.jsonl.gz", "LaMP-4")),
+        Target("items.json", (json.dumps(_rows("LaMP-4")).encode(),), _table("x.json", "LaMP-4"), _FIELDS),
+        Target(
+            "items.tsv",
+            (_csv().replace(b",", b"\t"),),
+            _table("x.tsv", "LaMP-4"),
+            (b'"', b"\t", b"sep=;", b";"),
+        ),
+        Target("items.jsonl.xz", (lzma.compress(_jsonl("LaMP-4")),), _table("x.jsonl.xz", "LaMP-4")),
+        Target("items.jsonl.bz2", (bz2.compress(_jsonl("LaMP-4")),), _table("x.jsonl.bz2", "LaMP-4")),
         Target("items.parquet", _parquet(), _table("x.parquet", "LaMP-4"), (b"PAR1", b"user", b"input")),
         Target("official", (_joined(layouts.official("LaMP-1")),), _folder(_OFFICIAL, "LaMP-1"), _FIELDS),
         Target("perpcs", (_joined(layouts.perpcs("LaMP-3")),), _folder(_PERPCS, "LaMP-3"), _FIELDS),

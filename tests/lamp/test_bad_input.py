@@ -63,7 +63,7 @@ def target_query(field: str, value: object) -> Callable[[Files], None]:
         (candidate("score", True), "user c0, item c0-1: score is true/false, not text"),
         (
             candidate("score", float("nan")),
-            "user c0, item c0-1: score 'nan' is not one of the labels 1, 2, 3, 4, 5",
+            "user c0, item c0-1: score is 'nan', a word for a missing value",
         ),
         (candidate("id", "c0-0"), "user c0, item c0-0: its id occurs twice in the profile"),
         (candidate("id", None), "user c0, item number 2: no id"),
