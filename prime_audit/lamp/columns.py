@@ -118,7 +118,7 @@ def sort_by_time(
 ) -> dict[Person, Sequence[int]]:
     """Return the positions of each person's items, oldest first; ``people`` have the items' times.
 
-    Nobody is in the result where no item has a time. Times that are missing or cannot be read are reported, and
+    The result is empty where no item has a time, and has only those whose order changes. Times that are missing or cannot be read are reported, and
     with ``file_is_ordered`` how many people's items the file has in another order.
     """
     values = [value for own in people.values() for value in own]

@@ -203,9 +203,8 @@ def test_columns_of_items_come_back(tmp_path: Path) -> None:
     table = 'time-column = "day"\n[columns]\nuser = "author"\ninput = "text"\n'
     for text in (config_text(plan), f'tasks = "LaMP-2"\ndata = "x.csv"\n{table}'):
         (tmp_path / "c.toml").write_text(text)
-        again = make_plan(**read_config(tmp_path / "c.toml"))
-        assert again == plan
-    assert make_plan(**given_of(plan.spec())) == plan
+        assert make_plan(**read_config(tmp_path / "c.toml")).spec() == plan.spec()
+    assert make_plan(**given_of(plan.spec())).spec() == plan.spec()
     assert not {"columns", "time_column"} & make_plan(tasks="LaMP-2").spec().keys()
     with pytest.raises(UserError, match="unknown role 'who'; roles are user, input, output, id, time"):
         make_plan(tasks="LaMP-2", columns="who=x")
