@@ -58,7 +58,7 @@ def load_given(given: Given, base: Base, lora: Mapping[str, Any]) -> GivenAdapte
         base=before,
         rank=rank,
         scaling=scaling,
-        notes=(*_other_bases(folders, base), *_unlike([*raw.values()])),
+        notes=(*_other_bases(folders, base), *_unlike([*raw.values()]), *_beside_text(folders, base)),
     )
 
 
@@ -105,9 +105,10 @@ def _checked(folder: Path, base: Base) -> Adapter:
     from prime_audit.engine.adapters import load_adapter, require_finite
 
     adapter = load_adapter(folder)
+    require_finite(adapter, folder)
+    adapter = base.of_text(adapter)
     if wrong := _misfit(adapter, base):
         raise UserError(f"{folder / WEIGHTS}: {wrong}")
-    require_finite(adapter, folder)
     return base.aligned(adapter)
 
 
@@ -133,6 +134,18 @@ def _misfit(adapter: Adapter, base: Base) -> str:
                 f"{base.name}; pass adapters that were trained on this model"
             )
     return ""
+
+
+def _beside_text(folders: Sequence[Path], base: Base) -> list[str]:
+    """Note that encoders of images or sound are adapted, too."""
+    from prime_audit.engine.adapters import load_adapter
+
+    found = sum(len(base.of_text(own).sites) < len(own.sites) for own in map(load_adapter, folders))
+    if not found:
+        return []
+    return [
+        f"{found} given adapters also change encoders of images or sound; that is ignored: only text is read here"
+    ]
 
 
 def _other_bases(folders: Sequence[Path], base: Base) -> list[str]:

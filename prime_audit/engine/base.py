@@ -22,7 +22,7 @@ from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Worker
 from prime_audit.engine.shape import Shape
-from prime_audit.engine.sites import adapted, like_weight
+from prime_audit.engine.sites import adapted, aside, like_weight
 from prime_audit.engine.trial import try_out
 from prime_audit.errors import UserError
 
@@ -71,6 +71,7 @@ class Base:
         """Token ids that end an answer: the tokenizer's end-of-text and those in the model's configuration."""
         self.sites, self._linears = adapted(model, targets, name)
         """The adapted layers, in the model's order."""
+        self._aside = aside(model)
         fuse(self.model)
         if model.config.model_type in KINDS:
             attention.install(self.model)
@@ -173,6 +174,12 @@ class Base:
         places = Places.of(len(ids), rows, columns, ids.device)
         with self._last.only(places):
             return self.model.base_model(input_ids=ids, **options)[0], places
+
+    def of_text(self, adapter: Adapter) -> Adapter:
+        """Leave out what an adapter changes in encoders of images or sound: no text runs through them."""
+        kept = [i for i, site in enumerate(adapter.sites) if site not in self._aside]
+        sites, a, b = (tuple(own[i] for i in kept) for own in (adapter.sites, adapter.A, adapter.B))
+        return Adapter(sites, a, b, adapter.scaling)
 
     def aligned(self, adapter: Adapter) -> Adapter:
         """Put an adapter's sites in this base's order; ValueError where it is for another model."""

@@ -44,6 +44,13 @@ def adapted(model: nn.Module, targets: Sequence[str], name: str) -> tuple[list[S
     return sites, list(found.values())
 
 
+def aside(model: nn.Module) -> frozenset[str]:
+    """Name the Linear layers outside the text part: no text runs through them, whatever adapters they have."""
+    within = _text_part(model)
+    every = (path for path, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D))
+    return frozenset(path for path in every if not path.startswith(within))
+
+
 def like_weight(module: Any, update: Tensor) -> Tensor:
     """Turn an update [d_out, d_in] as the layer stores its weight: GPT-2's Conv1D stores [d_in, d_out]."""
     return update.T if isinstance(module, Conv1D) else update
@@ -57,9 +64,9 @@ def _widths(module: Any) -> tuple[int, int]:
 
 def _linears(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the Linear layers within decoder layers; an encoder of images or sound has the same names inside."""
-    within = _text_part(model)
+    others = aside(model)
     for path, module in model.named_modules():
-        if isinstance(module, nn.Linear | Conv1D) and path.startswith(within) and layer_of(path) >= 0:
+        if isinstance(module, nn.Linear | Conv1D) and path not in others and layer_of(path) >= 0:
             yield path, module
 
 

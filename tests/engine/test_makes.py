@@ -194,3 +194,13 @@ def test_a_model_that_sees_later_tokens_is_refused(bench):
             weight.normal_(std=0.2)
     with pytest.raises(UserError, match="no causal language model"):
         Base(model, bench("llama").engine.base.codec.tokenizer, (), "m")
+
+
+def test_what_an_adapter_changes_in_an_encoder_of_images_is_left_out(bench):
+    b = bench("gemma3-whole")
+    own = b.plain.adapters["ann"]
+    seen = tuple(n for n, m in b.engine.base.model.named_modules() if n.endswith("q_proj") and "vision" in n)
+    both = replace(
+        own, sites=seen + own.sites, A=(torch.ones(4, 32),) + own.A, B=(torch.ones(32, 4),) + own.B
+    )
+    assert b.engine.base.of_text(both) == own
