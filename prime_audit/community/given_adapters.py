@@ -107,6 +107,10 @@ def _checked(folder: Path, base: Base) -> Adapter:
     adapter = load_adapter(folder)
     require_finite(adapter, folder)
     adapter = base.of_text(adapter)
+    if not adapter.sites:
+        raise UserError(
+            f"{folder / WEIGHTS}: changes nothing that reads text; pass an adapter trained on text"
+        )
     if wrong := _misfit(adapter, base):
         raise UserError(f"{folder / WEIGHTS}: {wrong}")
     return base.aligned(adapter)

@@ -178,8 +178,8 @@ class Base:
     def of_text(self, adapter: Adapter) -> Adapter:
         """Leave out what an adapter changes in encoders of images or sound: no text runs through them."""
         kept = [i for i, site in enumerate(adapter.sites) if site not in self._aside]
-        sites, a, b = (tuple(own[i] for i in kept) for own in (adapter.sites, adapter.A, adapter.B))
-        return Adapter(sites, a, b, adapter.scaling)
+        a, b = (tuple(own[i] for i in kept) for own in (adapter.A, adapter.B))
+        return Adapter(tuple(adapter.sites[i] for i in kept), a, b, adapter.scaling)
 
     def aligned(self, adapter: Adapter) -> Adapter:
         """Put an adapter's sites in this base's order; ValueError where it is for another model."""

@@ -200,7 +200,5 @@ def test_what_an_adapter_changes_in_an_encoder_of_images_is_left_out(bench):
     b = bench("gemma3-whole")
     own = b.plain.adapters["ann"]
     seen = tuple(n for n, m in b.engine.base.model.named_modules() if n.endswith("q_proj") and "vision" in n)
-    both = replace(
-        own, sites=seen + own.sites, A=(torch.ones(4, 32),) + own.A, B=(torch.ones(32, 4),) + own.B
-    )
+    both = replace(own, sites=seen + own.sites, A=(torch.ones(4, 32), *own.A), B=(torch.ones(32, 4), *own.B))
     assert b.engine.base.of_text(both) == own
