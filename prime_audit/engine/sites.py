@@ -44,10 +44,14 @@ def adapted(model: nn.Module, targets: Sequence[str], name: str) -> tuple[list[S
     return sites, list(found.values())
 
 
-def aside(model: nn.Module) -> frozenset[str]:
-    """Name the Linear layers outside the text part: no text runs through them, whatever adapters they have."""
-    within = _text_part(model)
-    every = (path for path, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D))
+def aside(model: Any) -> frozenset[str]:
+    """Name the Linear layers outside the text part, except the output layer: no text runs through them."""
+    within, head = _text_part(model), model.get_output_embeddings()
+    every = (
+        p
+        for p, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and module is not head
+    )
     return frozenset(path for path in every if not path.startswith(within))
 
 
@@ -75,16 +79,14 @@ def _text_part(model: Any) -> str:
     text = text_config(model.config)
     if text is model.config:
         return ""
-    paths = (path for path, module in model.named_modules() if path and _reads(module, text))
-    inside = next(paths, None)
-    if inside is None:
+    parts = {
+        p: own for p, m in model.named_modules() if p and (own := getattr(m, "config", None)) is not None
+    }
+    same = [path for path, own in parts.items() if own is text]
+    inside = same or [path for path, own in parts.items() if type(own) is type(text)]
+    if not inside:
         raise UserError("the model's text part cannot be found; pass a text-generation model")
-    return f"{inside}."
-
-
-def _reads(module: nn.Module, text: Any) -> bool:
-    """Whether a part of a model is the one that this configuration describes."""
-    return type(getattr(module, "config", None)) is type(text)
+    return f"{inside[0]}."
 
 
 def _leaf(path: str) -> str:
