@@ -20,7 +20,7 @@ from prime_audit.community.sharers import Sharer, bank_name, named
 from prime_audit.community.training import Origin
 from prime_audit.engine.base import Base
 from prime_audit.engine.fitting import completed, fitting
-from prime_audit.engine.keys import PREFIX, leaf_of, matched
+from prime_audit.engine.keys import PREFIX, leaf_of, matched, reads_text
 from prime_audit.engine.lora import Adapter, layer_of
 from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import WEIGHTS
@@ -52,7 +52,7 @@ def modules_of(givens: Iterable[Given], usual: Sequence[str], asked: Sequence[st
 
     found = dict[str, None]()
     for folder in (f for given in givens for f in _folders(given)):
-        for site in adapted(folder):
+        for site in filter(reads_text, adapted(folder)):
             leaf = leaf_of(site)
             if layer_of(site) < 0:
                 raise UserError(
@@ -93,6 +93,7 @@ def load_given(given: Given, base: Base, lora: Mapping[str, Any], usual: Sequenc
             *_other_bases(_folders(given), base),
             *_unknown(_folders(given)),
             *_unlike([c.adapter for c in raw.values()]),
+            *_beside_text(raw.values()),
             *_elsewhere([*raw.values(), *([before] if before else [])], base, usual),
         ),
     )
@@ -130,6 +131,8 @@ class _Checked:
     """How many modules its file has."""
     odd: str
     """The first tensor that PEFT itself would not read into this base; empty where there is none."""
+    beside: int = 0
+    """How many modules of encoders of images or sound were left out."""
 
 
 def _checked(folder: Path, base: Base) -> _Checked:
@@ -138,6 +141,11 @@ def _checked(folder: Path, base: Base) -> _Checked:
 
     adapter = load_adapter(folder)
     require_finite(adapter, folder)
+    whole, adapter = len(adapter.sites), base.of_text(adapter)
+    if not adapter.sites:
+        raise UserError(
+            f"{folder / WEIGHTS}: changes nothing that reads text; pass an adapter trained on text"
+        )
     widths = {site.name: (site.d_in, site.d_out) for site in base.sites}
     try:
         names = matched(adapter.sites, [*widths])
@@ -155,9 +163,9 @@ def _checked(folder: Path, base: Base) -> _Checked:
                 )
     except ValueError as wrong:
         raise UserError(f"{folder / WEIGHTS}: {wrong}") from None
-    tensors = {names[site]: key for site, key in adapted(folder).items()}
+    tensors = {names[site]: key for site, key in adapted(folder).items() if site in names}
     odd = next((key for name, key in tensors.items() if not key.startswith(f"{PREFIX}{name}.lora_A.")), "")
-    return _Checked(completed(own, widths), len(names), odd)
+    return _Checked(completed(own, widths), len(names), odd, whole - len(names))
 
 
 def _copies(contents: Mapping[str, str]) -> list[str]:
@@ -183,6 +191,16 @@ def _unknown(folders: Sequence[Path]) -> list[str]:
     return [
         f"the given adapters' configurations have entries that PEFT {version('peft')} does not know: "
         f"{', '.join(map(ascii, found[:5]))}; they are ignored, as PEFT ignores them"
+    ]
+
+
+def _beside_text(checked: Iterable[_Checked]) -> list[str]:
+    """Note that encoders of images or sound are adapted, too."""
+    found = sum(own.beside > 0 for own in checked)
+    if not found:
+        return []
+    return [
+        f"{found} given adapters also change encoders of images or sound; that is ignored: only text is read here"
     ]
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from prime_audit.engine import attention
 from prime_audit.engine.codec import Codec, pad_right
 from prime_audit.engine.fused import fuse
+from prime_audit.engine.keys import reads_text
 from prime_audit.engine.kvcache import Caches
 from prime_audit.engine.lastlayer import LastLayer, Places
 from prime_audit.engine.lora import Adapter
@@ -23,7 +24,7 @@ from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Worker
 from prime_audit.engine.rotations import positions, turn_rows_alone
 from prime_audit.engine.shape import Shape
-from prime_audit.engine.sites import adapted, like_weight
+from prime_audit.engine.sites import adapted, aside, like_weight
 from prime_audit.engine.trial import try_out
 from prime_audit.errors import UserError
 
@@ -76,6 +77,7 @@ class Base:
         """Token ids that end an answer: the tokenizer's end-of-text and those in the model's configuration."""
         self.sites, self._linears = adapted(model, targets, name)
         """The adapted layers, in the model's order."""
+        self._aside = aside(model)
         self.turns = turn_rows_alone(self.model)
         """Longest text in tokens up to which no rotation depends on its length; None: none ever does."""
         fuse(self.model)
@@ -188,6 +190,12 @@ class Base:
         places = Places.of(len(ids), rows, columns, ids.device)
         with self._last.only(places):
             return self.model.base_model(input_ids=ids, **options)[0], places
+
+    def of_text(self, adapter: Adapter) -> Adapter:
+        """Leave out what an adapter changes in encoders of images or sound: no text runs through them."""
+        kept = [i for i, site in enumerate(adapter.sites) if site not in self._aside and reads_text(site)]
+        a, b = (tuple(own[i] for i in kept) for own in (adapter.A, adapter.B))
+        return Adapter(tuple(adapter.sites[i] for i in kept), a, b, adapter.scaling)
 
     def aligned(self, adapter: Adapter) -> Adapter:
         """Put an adapter's sites in this base's order; ValueError where it is for another model."""

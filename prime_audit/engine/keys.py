@@ -14,6 +14,7 @@ _WRAPPERS = frozenset({"base_model", "model", "language_model", "text_model", "t
 """Parts in front of the layers by which text, multimodal and wrapped models differ."""
 _COMPILED = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Parts that torch.compile, FSDP and activation checkpointing put anywhere into a path."""
+_SEEING = re.compile(r"vision|visual|image|audio|speech|multi_modal_projector")
 _ORDER = ("q_proj", "k_proj", "v_proj", "o_proj")
 # Tensors that are no factor: part of the name → what it is and what to do. The first match counts.
 _OTHERS: tuple[tuple[str, str], ...] = (
@@ -79,6 +80,11 @@ def forward_order(site: str) -> tuple[list[int], int, str, str]:
     numbers = [int(part) for part in site.split(".") if NUMBER.fullmatch(part)]
     leaf = leaf_of(site)
     return numbers, _ORDER.index(leaf) if leaf in _ORDER else len(_ORDER), leaf, site
+
+
+def reads_text(site: str) -> bool:
+    """Whether a module is by its name none of an encoder of images or sound."""
+    return not _SEEING.search(site)
 
 
 def leaf_of(site: str) -> str:

@@ -50,6 +50,17 @@ def adapted(model: nn.Module, targets: Sequence[str], name: str) -> tuple[list[S
     return sites, list(found.values())
 
 
+def aside(model: Any) -> frozenset[str]:
+    """Name the Linear layers outside the text part, except the output layer: no text runs through them."""
+    within, head = _text_part(model), model.get_output_embeddings()
+    every = (
+        p
+        for p, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and module is not head
+    )
+    return frozenset(path for path in every if not path.startswith(within))
+
+
 def like_weight(module: Any, update: Tensor) -> Tensor:
     """Turn an update [d_out, d_in] as the layer stores its weight: GPT-2's Conv1D stores [d_in, d_out]."""
     return update.T if isinstance(module, Conv1D) else update
@@ -63,9 +74,9 @@ def _widths(module: Any) -> tuple[int, int]:
 
 def _linears(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the Linear layers within decoder layers; an encoder of images or sound has the same names inside."""
-    within = _text_part(model)
+    others = aside(model)
     for path, module in model.named_modules():
-        if isinstance(module, nn.Linear | Conv1D) and path.startswith(within) and layer_of(path) >= 0:
+        if isinstance(module, nn.Linear | Conv1D) and path not in others and layer_of(path) >= 0:
             yield path, module
 
 
@@ -74,16 +85,14 @@ def _text_part(model: Any) -> str:
     text = text_config(model.config)
     if text is model.config:
         return ""
-    paths = (path for path, module in model.named_modules() if path and _reads(module, text))
-    inside = next(paths, None)
-    if inside is None:
+    parts = {
+        p: own for p, m in model.named_modules() if p and (own := getattr(m, "config", None)) is not None
+    }
+    same = [path for path, own in parts.items() if own is text]
+    inside = same or [path for path, own in parts.items() if type(own) is type(text)]
+    if not inside:
         raise UserError("the model's text part cannot be found; pass a text-generation model")
-    return f"{inside}."
-
-
-def _reads(module: nn.Module, text: Any) -> bool:
-    """Whether a part of a model is the one that this configuration describes."""
-    return type(getattr(module, "config", None)) is type(text)
+    return f"{inside[0]}."
 
 
 def _leaf(path: str) -> str:

@@ -6,7 +6,7 @@ It finds how the model stores what it has read, and which adapted layers see all
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +22,11 @@ from prime_audit.errors import UserError
 
 READ, WRITE = 4, 2
 """Tokens of each row that are read at once, and one by one."""
-TEXT = "What is the capital of France? The answer to 12 questions."
+TEXTS = (
+    "Rain again, so no football; the kettle is on, and 3 cats sleep in my chair.",
+    "She bought 12 apples at the old market before it closed on Friday.",
+    "What is the capital of France? The answer to 12 questions.",
+)
 _CLOSE = {torch.float32: 0.01, torch.float64: 0.01}
 _ROUGH = 0.3
 """Largest difference of logits, relative to their spread, that is rounding; half formats round coarsely."""
@@ -42,7 +46,15 @@ def try_out(
     model: Any, tokenizer: Any, sites: Sequence[Site], modules: Sequence[nn.Module], name: str
 ) -> Trial:
     """Run a model that is not known to be plain; UserError where its answers or adapters would be wrong."""
-    ids = _tokens(tokenizer, next(model.parameters()).device)
+    weight = next(model.parameters())
+    # Rounding in half formats may choose another expert: what is wrong is wrong on all texts.
+    for text in TEXTS[: 0 if weight.dtype in _CLOSE else -1]:
+        with suppress(UserError):
+            return _tried(model, _tokens(tokenizer, text, weight.device), sites, modules, name)
+    return _tried(model, _tokens(tokenizer, TEXTS[-1], weight.device), sites, modules, name)
+
+
+def _tried(model: Any, ids: Tensor, sites: Sequence[Site], modules: Sequence[nn.Module], name: str) -> Trial:
     with _listening(modules) as heard:
         try:
             logits = _logits(model, ids)
@@ -52,9 +64,9 @@ def try_out(
     return Trial(_caches(model, ids, logits, name), flat)
 
 
-def _tokens(tokenizer: Any, device: torch.device) -> Tensor:
+def _tokens(tokenizer: Any, text: str, device: torch.device) -> Tensor:
     """Two rows of different tokens, [2, READ + WRITE]."""
-    some = list(dict.fromkeys(tokenizer(TEXT)["input_ids"])) or [0]
+    some = list(dict.fromkeys(tokenizer(text)["input_ids"])) or [0]
     size = READ + WRITE
     some = (some * (1 + 2 * size // len(some)))[: 2 * size]
     return torch.tensor(some, device=device).view(2, size)
@@ -73,9 +85,7 @@ def _caches(model: Any, ids: Tensor, logits: Tensor, name: str) -> Caches:
     own = _own_cache(model, ids)
     plain = Caches(model.config)
     ways = [Caches(model.config, own, apart=False)] if own else [plain, Caches(model.config, apart=False)]
-    if (
-        not logits.isfinite().all()
-    ):  # nothing to compare with; the logits themselves are reported when they are used
+    if not logits.isfinite().all():  # nothing to compare with: they are reported when they are used
         return ways[-1]
     faults: list[Exception | None] = []
     for way in ways:

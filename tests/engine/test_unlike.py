@@ -12,6 +12,7 @@ from prime_audit.engine.adapters import load_adapter, save_adapter
 from prime_audit.engine.assemble import Unit, assemble
 from prime_audit.engine.base import Base
 from prime_audit.engine.load import load_base
+from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memory import kv_bytes, state_bytes, training_bytes
 from prime_audit.engine.mixture import Request, alone
 from prime_audit.engine.privacy import Privacy
@@ -194,3 +195,13 @@ def test_a_model_that_sees_later_tokens_is_refused(bench):
             weight.normal_(std=0.2)
     with pytest.raises(UserError, match="no causal language model"):
         Base(model, bench("llama").engine.base.codec.tokenizer, (), "m")
+
+
+def test_what_an_adapter_changes_in_an_encoder_of_images_is_left_out(bench):
+    b = bench("gemma3-whole")
+    own = b.plain.adapters["ann"]
+    seen = tuple(n for n, m in b.engine.base.model.named_modules() if n.endswith("q_proj") and "vision" in n)
+    both = replace(own, sites=seen + own.sites, A=(torch.ones(4, 32), *own.A), B=(torch.ones(32, 4), *own.B))
+    assert b.engine.base.of_text(both) == own
+    head = Adapter(("lm_head",), own.A[:1], own.B[:1], 1.0)
+    assert b.engine.base.of_text(head) == head  # which text does run through
