@@ -315,6 +315,13 @@ def test_an_encoder_reads_no_more_tokens_than_it_has_positions_for(encoder: Path
     refusal(load_encoder, encoder, "sentence_bert_config.json cannot be read")
 
 
+def test_another_pooling_is_noted(encoder: Path) -> None:
+    (encoder / "1_Pooling").mkdir()
+    for mean, notes in ((True, 0), (False, 1)):
+        (encoder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": mean}))
+        assert len(load_encoder(str(encoder), "cpu").notes) == notes
+
+
 def test_an_old_sentence_transformers_folder_is_read(encoder: Path, tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     shutil.copytree(encoder, tmp_path / "old" / "0_Transformer")
