@@ -137,7 +137,7 @@ def load_encoder(
     asked = Asked("encoder", model, resolve_model(model, "encoder"))
     opened = open_model(AutoModel, asked, torch.float32, pick_device(device))
     body = opened.model
-    if getattr(body.config, "is_encoder_decoder", False):
+    if hasattr(body, "encoder") and hasattr(body, "decoder"):  # T5's: its states alone are the text's
         body = body.get_encoder()
     tokenizer = load_tokenizer(asked.source, model, "encoder")
     require_vocabulary(body, tokenizer, asked)
