@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -96,7 +96,7 @@ def open_model(
         options = _dequantising(config, method, device, asked)
     elif method:
         options = {"device_map": {"": device}}
-    with _no_bar():
+    with _no_bar() if header else nullcontext():
         model, info = from_pretrained(
             auto, asked, config=config, dtype=dtype, output_loading_info=True,
             ignore_mismatched_sizes=True, **options,
@@ -343,7 +343,7 @@ def _no_bar() -> Iterator[None]:
 @torch.inference_mode()
 def require_causal(model: Any, asked: Asked) -> None:
     """Refuse a model whose logits depend on later tokens, by two short inputs that differ in the last token alone."""
-    if model.config.model_type in _CAUSAL:
+    if model.config.model_type in _CAUSAL and getattr(model.config, "is_causal", True):
         return
     rows = model.get_input_embeddings().num_embeddings
     ids = torch.tensor([[(7 + 3 * i) % rows for i in range(6)]] * 2, device=model.device)

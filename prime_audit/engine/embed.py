@@ -154,7 +154,7 @@ def load_encoder(
     asked = Asked("encoder", model, resolve_model(model, "encoder"))
     opened = open_model(asked, torch.float32, pick_device(device), auto=AutoModel)
     body = opened.model
-    if getattr(body.config, "is_encoder_decoder", False):
+    if hasattr(body, "encoder") and hasattr(body, "decoder"):  # T5's: its states alone are the text's
         body = body.get_encoder()
     tokenizer = load_tokenizer(asked.source, model, "encoder")
     require_vocabulary(body, tokenizer, asked)
@@ -162,7 +162,7 @@ def load_encoder(
     limit = min(limit, _longest(body), _trained_length(asked.source))
     name = f"encoder {model}"
     encoder = Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=name)
-    encoder.notes = opened.notes
+    encoder.notes = (*opened.notes, *_pooling(asked.source))
     return encoder
 
 
@@ -176,11 +176,27 @@ def _longest(body: Any) -> int:
 
 def _trained_length(source: str) -> int:
     """Most tokens of a text that a sentence-transformers folder asks for; no limit where it does not say."""
-    file = Path(source) / "sentence_bert_config.json"
-    if not file.is_file():
-        return sys.maxsize
-    try:
-        most = intake.read_json(file).get("max_seq_length")
-    except (OSError, ValueError, AttributeError) as fault:
-        raise UserError(f"encoder {source}: {file.name} cannot be read ({fault}); fix the file") from None
+    most = _said(source, "sentence_bert_config.json").get("max_seq_length")
     return most if type(most) is int and most > 0 else sys.maxsize
+
+
+def _pooling(source: str) -> list[str]:
+    """Warn where a sentence-transformers folder asks for another embedding than the mean over tokens."""
+    if _said(source, "1_Pooling/config.json").get("pooling_mode_mean_tokens", True):
+        return []
+    return [
+        "the encoder was trained with another pooling than the mean over tokens, which is used here: similarities are "
+        "not those that its authors report"
+    ]
+
+
+def _said(source: str, name: str) -> dict[str, Any]:
+    """Read a file of a sentence-transformers folder; empty where there is none."""
+    file = Path(source) / name
+    if not file.is_file():
+        return {}
+    try:
+        content = intake.read_json(file)
+    except (OSError, ValueError) as fault:
+        raise UserError(f"encoder {source}: {name} cannot be read ({fault}); fix the file") from None
+    return content if isinstance(content, dict) else {}

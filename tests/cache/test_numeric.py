@@ -77,7 +77,7 @@ def replaced(path: Path, old: str, new: str) -> None:
         ("memory", "if len(part) == 1:", "if len(part) == 2:"),  # whether an error is raised
         ("rules", 'name = "factor"', 'name = "factors"'),
         ("rules", "math.sqrt(scaling)", "scaling"),
-        ("load", '"bfloat16": torch.bfloat16', '"bfloat16": torch.float16'),
+        ("checkpoint", '"bfloat16": torch.bfloat16', '"bfloat16": torch.float16'),
     ],
 )
 def test_every_number_and_key_in_the_code_counts(sources: Path, file: str, old: str, new: str) -> None:

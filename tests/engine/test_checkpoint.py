@@ -315,6 +315,28 @@ def test_an_encoder_reads_no_more_tokens_than_it_has_positions_for(encoder: Path
     refusal(load_encoder, encoder, "sentence_bert_config.json cannot be read")
 
 
+def test_the_encoder_of_t5_is_an_encoder(llama_folder: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, T5Config, T5EncoderModel
+
+    rows = json.loads((llama_folder / "config.json").read_text())["vocab_size"]
+    torch.manual_seed(0)
+    plain = T5EncoderModel(T5Config(vocab_size=rows, d_model=32, d_ff=48, num_layers=1, num_heads=2, d_kv=16))
+    plain.eval().save_pretrained(tmp_path)
+    for file in llama_folder.glob("token*"):
+        shutil.copy(file, tmp_path)
+    ids = AutoTokenizer.from_pretrained(tmp_path)(TEXTS[0], return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        theirs = plain(input_ids=ids).last_hidden_state[0].mean(0).numpy()
+    np.testing.assert_allclose(load_encoder(str(tmp_path), "cpu").embed(TEXTS[:1])[0], theirs, atol=1e-5)
+
+
+def test_another_pooling_is_noted(encoder: Path) -> None:
+    (encoder / "1_Pooling").mkdir()
+    for mean, notes in ((True, 0), (False, 1)):
+        (encoder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": mean}))
+        assert len(load_encoder(str(encoder), "cpu").notes) == notes
+
+
 def test_an_old_sentence_transformers_folder_is_read(encoder: Path, tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     shutil.copytree(encoder, tmp_path / "old" / "0_Transformer")

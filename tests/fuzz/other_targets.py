@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import torch
 
+from prime_audit.engine import gguf_file
 from prime_audit.engine.adapters import load_adapter, save_adapter
 from prime_audit.engine.load import resolve_model
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.merge import _read_weights, _spread
 from prime_audit.engine.privacy import parse_privacy
 from prime_audit.engine.rules import merge_adapters
+from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.given import with_sharers
@@ -154,6 +157,28 @@ def _model(data: bytes, folder: Path) -> None:
     resolve_model(str(folder))
 
 
+def _gguf(data: bytes, folder: Path) -> None:
+    (folder / "m.gguf").write_bytes(data)
+    gguf_file.read(str(folder / "m.gguf"), UserError)
+
+
+def _gguf_seed() -> bytes:
+    """Write a GGUF file of one tensor by hand."""
+
+    def text(word: str) -> bytes:
+        return struct.pack("<Q", len(word)) + word.encode()
+
+    pairs = (
+        text("general.architecture") + struct.pack("<I", 8) + text("llama"),
+        text("llama.block_count") + struct.pack("<II", 4, 1),
+        text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 2) + text("a") + text("b"),
+        text("tokenizer.ggml.scores") + struct.pack("<IIQff", 9, 6, 2, 0.5, 0.25),
+    )
+    tensor = text("token_embd.weight") + struct.pack("<IQQIQ", 2, 2, 2, 0, 0)
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, len(pairs)) + b"".join(pairs) + tensor
+    return head + bytes(-len(head) % 32) + struct.pack("<4f", 1, 2, 3, 4)
+
+
 def _scores_seeds() -> tuple[bytes, bytes]:
     rows = [(a, t, f"s{n % 3}", f"i{n}", n % 2, n / 7) for a in "ab" for t in ("t", "u") for n in range(6)]
     names = ("attack", "target", "sharer", "item", "member", "score")
@@ -176,6 +201,7 @@ def targets(folder: Path) -> list[Target]:
         Target(
             "config.json", (b'{"model_type": "llama", "vocab_size": 9}',), _model, (b"_attn_implementation",)
         ),
+        Target("model.gguf", (_gguf_seed(),), _gguf, (b"general.type", b"split.count", b"\xff" * 8)),
         Target("scores.csv", (table,), _scores("s.csv"), (b"score", b"member", b",,", b"inf", b"nan")),
         Target("scores.jsonl", (lines,), _scores("s.jsonl"), (b'"score"', b'"member"', b'"game": "heldout"')),
         Target(
