@@ -126,7 +126,7 @@ def _find(path: Path, task: Task | None) -> _Source:
         return _Source(path, "official")
     if path.name.lower().endswith(ARCHIVES):
         raise UserError(f"{path}: archives are not read: unpack it ({_unpacking(path)}) and pass the folder")
-    if longlamp.is_longlamp(path):
+    if longlamp.is_longlamp(path, task):
         return _Source(path, "longlamp")
     if path.name.lower().endswith(TABLE_SUFFIXES):
         return _Source(path, "items")
@@ -169,7 +169,7 @@ def _layout_of(folder: Path) -> _Source | None:
         return _Source(folder, "oppu")
     if any(folder.glob(f"*{official.QUESTIONS}")):
         return _Source(official.questions_file(folder), "official")
-    if longlamp.is_longlamp(folder):
+    if longlamp.is_longlamp(folder, None):
         return _Source(folder, "longlamp")
     return None
 
