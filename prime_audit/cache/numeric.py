@@ -47,7 +47,9 @@ PARTS: Mapping[str, Part] = {
             *_engine(
                 "attention bank base batches checkpoint codec decode embed engine fused gguf_file kvcache lastlayer"
             ),
-            *_engine("load lora memo memory mixture observe rotations rules sampling shape sites tree trial assemble"),
+            *_engine(
+                "load lora memo memory mixture observe rotations rules sampling shape sites tree trial assemble"
+            ),
             *_engine("branches divergence draws recipe stack train trainee"),
             "seeds.py",
         ),

@@ -32,19 +32,27 @@ SPLITS = ("test", "val", "train")
 """Splits of a folder in the order of preference: LongLaMP's results are those of its test split."""
 ANSWERED = ("input", "output", "profile")
 _ROWS_AT_ONCE = 64
-_VALUE = 8
-"""Minimum bytes that a value takes in memory."""
+_ITEM = 128
+"""Minimum bytes that an empty item takes in memory."""
 
 
-def is_longlamp(path: Path) -> bool:
-    """Return whether a Parquet file, or the first of a folder's split, has LongLaMP's columns."""
+def is_longlamp(path: Path, task: Task | None) -> bool:
+    """Return whether a Parquet file, or the first of a folder's split, has LongLaMP's columns.
+
+    A file that cannot be read is taken for one where ``task`` is LongLaMP's, so that its reader reports it.
+    """
     files = [path] if path.name.lower().endswith(SUFFIX) and path.is_file() else _files(path)
-    return bool(files) and _task_of_columns(_columns(files[0])) is not None
+    if not files:
+        return False
+    columns = _columns(files[0])
+    if columns is None:
+        return task is not None and task.user_column != ""
+    return _task_of_columns(columns) is not None
 
 
 def task_of(path: Path) -> Task | None:
     """Return the task that the columns name."""
-    return _task_of_columns(_columns(_read_files(path)[0]))
+    return _task_of_columns(_columns(_read_files(path)[0]) or [])
 
 
 def read_longlamp(path: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
@@ -129,14 +137,15 @@ def _read_files(path: Path) -> list[Path]:
     return [path] if path.is_file() else _files(path)
 
 
-def _columns(path: Path) -> list[str]:
+def _columns(path: Path) -> list[str] | None:
+    """List a file's columns; None where it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return list(pq.read_schema(path).names)
     except (pa.ArrowException, OSError, ValueError):
-        return []  # the reader of tables says what is wrong
+        return None
 
 
 def _task_of_columns(columns: list[str]) -> Task | None:
@@ -150,24 +159,22 @@ def _rows(path: Path, task: Task) -> Iterator[object]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if "output" not in _columns(path):
+    columns = _columns(path)
+    if columns is not None and "output" not in columns:
         raise UserError(f"{path}: has no column output, so nothing can be scored: read a split with outputs")
     most = intake.allowance(path.stat().st_size)
     try:
-        file, left = pq.ParquetFile(path), most
-        groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
-        values = sum(group.column(n).num_values for group in groups for n in range(group.num_columns))
-        left -= values * _VALUE  # empty ones too: a few bytes of a file may hold millions
-        for batch in (
-            file.iter_batches(_ROWS_AT_ONCE, columns=[task.user_column, *ANSWERED]) if left > 0 else ()
-        ):
-            if (left := left - batch.nbytes) < 0:
+        left = most
+        for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=[task.user_column, *ANSWERED]):
+            profiles = batch.column("profile")
+            items = len(profiles.values) if pa.types.is_list(profiles.type) else 0
+            if (left := left - batch.nbytes - items * _ITEM) < 0:
                 break
             yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         reason = " ".join(str(error).split())[:80]
         raise UserError(f"{path}: damaged or truncated Parquet ({reason}): fetch the file again") from None
-    if left <= 0:
+    if left < 0:
         raise UserError(
             f"{path}: expands to more than {most >> 20} MiB, far more than its size: fetch it again"
         )

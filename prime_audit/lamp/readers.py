@@ -141,7 +141,7 @@ def _find(path: Path, task: Task | None) -> _Source:
         ) from None
     if path.name.endswith(official.QUESTIONS):
         return _Source(path, "official")
-    if longlamp.is_longlamp(path):
+    if longlamp.is_longlamp(path, task):
         return _Source(path, "longlamp")
     if is_table(path.name):
         return _Source(path, "items")
@@ -163,7 +163,7 @@ def _unpacking(path: Path) -> str:
 
 
 def _find_in_folder(folder: Path, task: Task | None) -> _Source:
-    source = _layout_of(folder)
+    source = _layout_of(folder, task)
     if source is not None:
         return source
     entries = sorted(folder.iterdir())
@@ -179,14 +179,14 @@ def _find_in_folder(folder: Path, task: Task | None) -> _Source:
     )
 
 
-def _layout_of(folder: Path) -> _Source | None:
+def _layout_of(folder: Path, task: Task | None) -> _Source | None:
     if any((folder / name).exists() for name in (perpcs.CANDIDATES, perpcs.ADAPT, perpcs.TARGETS)):
         return _Source(folder, "perpcs")
     if perpcs.oppu_targets(folder) or (folder / perpcs.OPPU_OTHERS).exists():
         return _Source(folder, "oppu")
     if any(folder.glob(f"*{official.QUESTIONS}")):
         return _Source(official.questions_file(folder), "official")
-    if longlamp.is_longlamp(folder):
+    if longlamp.is_longlamp(folder, task):
         return _Source(folder, "longlamp")
     return None
 
@@ -194,7 +194,8 @@ def _layout_of(folder: Path) -> _Source | None:
 def _holds(entry: Path) -> bool:
     """Return whether a folder's entry is a data set: a task's folder in a known layout, or a table."""
     if entry.is_dir():
-        return _task_in_name(entry) is not None and _layout_of(entry) is not None
+        named = _task_in_name(entry)
+        return named is not None and _layout_of(entry, named) is not None
     # Folders hold JSON files of many kinds: only a name with a task makes one a table.
     return is_table(entry.name) and (".json" not in entry.suffixes or _task_in_name(entry) is not None)
 

@@ -73,11 +73,11 @@ def write(path: Path, content: list[dict[str, Any]]) -> Path:
 
 
 def bomb(path: Path) -> Path:
-    """Write a file of a few kilobytes with one profile of millions of empty items."""
+    """Write a file of a few kilobytes with one profile of a million empty items."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    many = 8_500_000
+    many = 1_000_000
     items = pa.StructArray.from_arrays([pa.nulls(many, pa.string())], ["content"])
     own = {"author": ["u"], "input": ["x"], "output": ["y"]}
     pq.write_table(pa.table({**own, "profile": pa.ListArray.from_arrays([0, many], items)}), path)
