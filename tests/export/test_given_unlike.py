@@ -78,6 +78,7 @@ def merged(plain: Any, given: Path, names: list[str], weight: float) -> Any:
     return model
 
 
+@pytest.mark.slow
 def test_unlike_adapters_are_merged_and_exported_exactly(
     quick: Go, unlike: Path, plain: Any, asked_of: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_unlike_adapters_are_merged_and_exported_exactly(
     assert len(warned) == 1
 
 
+@pytest.mark.slow
 def test_own_adapters_use_the_modules_of_the_given_ones(
     quick: Go, given: Path, plain: Any, tmp_path: Path
 ) -> None:
