@@ -27,6 +27,8 @@ _MAY_DIFFER = {
         "preset",
         "overrides",
         "data",
+        "columns",
+        "time_column",
         "sharers",
         "base_adapter",
         "model",

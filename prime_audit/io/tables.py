@@ -11,7 +11,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -220,8 +220,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _not_utf8(path: Path) -> str:
-    """Find the first line that is not UTF-8."""
-    with intake.open_unpacked(path) as stream:
+    """Find the first line that is not UTF-8; an empty text where the file is damaged before its end, too."""
+    with suppress(*intake.DAMAGED, OSError), intake.open_unpacked(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode()

@@ -116,10 +116,10 @@ def sort_by_time(
     *,
     file_is_ordered: bool,
 ) -> dict[Person, Sequence[int]]:
-    """Return the positions of each person's items, oldest first; ``people`` have the items' times.
+    """Return the positions of a person's items, oldest first, where that changes their order.
 
-    Nobody is in the result where no item has a time. Times that are missing or cannot be read are reported, and
-    with ``file_is_ordered`` how many people's items the file has in another order.
+    ``people`` have the items' times. Times that are missing or cannot be read are reported, and with
+    ``file_is_ordered`` how many people's items the file has in another order.
     """
     values = [value for own in people.values() for value in own]
     times = read_times(values)

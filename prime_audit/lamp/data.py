@@ -11,10 +11,13 @@ from functools import cached_property
 from pathlib import Path
 
 _WORDS = re.compile(r"\w+")
+_TO_SPACE = {code: " " for code in range(128) if not _WORDS.match(chr(code))}
 
 
 def words_of(text: str) -> str:
     """Return a text's words in order, without case and punctuation: near-duplicates have the same words."""
+    if text.isascii():  # the same, three times as fast
+        return " ".join(text.lower().translate(_TO_SPACE).split())
     return " ".join(_WORDS.findall(text.casefold()))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from prime_audit.errors import UserError
 from prime_audit.io.tables import open_table
@@ -23,9 +24,8 @@ ADAPT_ITEMS = 2
 """Items a user needs to adapt the base model: a question and an earlier item."""
 
 
-@dataclass(frozen=True)
-class _Record:
-    """One valid row."""
+class _Record(NamedTuple):
+    """One valid row; there may be millions."""
 
     id: str
     input: str

@@ -105,6 +105,8 @@ def as_id(record: Mapping[str, object], name: str = "id") -> str:
     value = record.get(name)
     if isinstance(value, str):
         text = as_text(record, name).strip()
+        if text[0] not in "+-#0123456789":
+            return text
         if _WHOLE_FLOAT.fullmatch(text):
             text = text.partition(".")[0]
             exact = abs(int(text)) < _EXACT
@@ -135,12 +137,13 @@ def as_text(record: Mapping[str, object], name: str) -> str:
         raise BadRecordError(f"no {name}")
     if not isinstance(value, str):
         raise BadRecordError(f"{name} is {type_name(value)}, not text")
-    if not value.strip():
+    if not (bare := value.strip()):
         raise BadRecordError(f"{name} is empty")
-    if len(value) < 8 and value.strip() in MISSING:
-        raise BadRecordError(f"{name} is {value.strip()!r}, a word for a missing value")
+    if bare in MISSING:
+        raise BadRecordError(f"{name} is {bare!r}, a word for a missing value")
     try:
-        value.encode()
+        if not value.isascii():
+            value.encode()
     except UnicodeEncodeError:
         raise BadRecordError(f"{name} contains half a character (a lone surrogate)") from None
     return value

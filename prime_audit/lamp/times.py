@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -150,6 +151,9 @@ def _parse(value: object) -> Key | _Moment | _DayOrMonth | None:
 
 @lru_cache(1 << 16)
 def _parse_text(text: str) -> Key | _Moment | _DayOrMonth | None:
+    if text[4:5] == "-":
+        with suppress(ValueError):
+            return _moment(datetime.fromisoformat(text))
     if _NUMBER.fullmatch(text):
         return _number(text)
     if found := _YEAR_LAST.fullmatch(text):

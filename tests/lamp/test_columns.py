@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prime_audit.errors import UserError
+from prime_audit.io.adapter_files import CONFIG, WEIGHTS
 from prime_audit.lamp.check import check
+from prime_audit.lamp.data import words_of
 from prime_audit.lamp.files import BadRecordError
+from prime_audit.lamp.given import with_sharers
 from prime_audit.lamp.readers import read
 from prime_audit.lamp.records import as_id
 
@@ -151,3 +157,36 @@ def test_other_layouts_have_fixed_names(layouts, tmp_path: Path) -> None:
     folder = layouts.write(tmp_path, layouts.official("LaMP-4"))
     with pytest.raises(UserError, match="has the official layout, whose columns have fixed names"):
         read(folder, columns="user=x")
+
+
+# -- items of sharers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["items.csv", "Items.JSONL"])
+def test_sharers_items_in_any_format(layouts, tmp_path: Path, name: str) -> None:
+    data = read(layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4")), "LaMP-4")
+    home = tmp_path / "sharers" / "ann"
+    home.mkdir(parents=True)
+    for file in (CONFIG, WEIGHTS):
+        (home / file).write_bytes(b"{}")
+    rows: list[dict[str, Any]] = [
+        {"text_": f"text {n}", "label": f"title {n}", "when": f"{9 - n}.1.2020", "heldout": n == 2}
+        for n in range(4)
+    ]
+    write(home / name if name.endswith("csv") else home / name.lower(), rows)
+    found = with_sharers(data, home.parent, None, columns="input=text_,output=label", time_column="when")
+    (sharer,) = found.given.sharers if found.given else ()
+    assert [i.fields["text"] for i in sharer.user.history] == [f"text {n}" for n in (3, 2, 1, 0)]
+    assert len(sharer.heldout) == 1
+    assert found.defects == ()
+    assert "the rows of 1 of 1 users are not in the order of when" in " ".join(found.notes)
+    with pytest.raises(UserError, match=r"or pass --columns input=…,output=…"):
+        with_sharers(data, home.parent, None)
+    (home / "items.json").write_text("[]")
+    with pytest.raises(UserError, match="are both items; keep one of them"):
+        with_sharers(data, home.parent, None)
+
+
+@given(st.text() | st.text(st.characters(max_codepoint=127)))
+def test_words_of_ascii_are_those_of_any_text(text: str) -> None:
+    assert words_of(text) == " ".join(re.findall(r"\w+", text.casefold()))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from prime_audit import Run, load_run
 from prime_audit.errors import UserError
 from prime_audit.plan.config import config_text, read_config
+from prime_audit.plan.options import given_of
 from prime_audit.plan.plan import make_plan
 
 Say = Callable[..., Any]
@@ -193,3 +194,17 @@ def test_unknown_keys_name_the_file(file: Callable[[str], Path]) -> None:
     with pytest.raises(UserError, match="unknown option 'sharerdp': did you mean sharer"):
         read_config(file('sharerdp = "epsilon=1"\n'))
     assert read_config(file('sharer_dp = "epsilon=1"\n')) == {"sharer_dp": "epsilon=1"}
+
+
+def test_columns_of_items_come_back(tmp_path: Path) -> None:
+    """From the command line's words, a file's text or table, and a record's specification."""
+    plan = make_plan(tasks="LaMP-2", data="x.csv", columns="user=author,input=text", time_column="day")
+    assert (plan.columns, plan.time_column) == ({"user": "author", "input": "text"}, "day")
+    table = 'time-column = "day"\n[columns]\nuser = "author"\ninput = "text"\n'
+    for text in (config_text(plan), f'tasks = "LaMP-2"\ndata = "x.csv"\n{table}'):
+        (tmp_path / "c.toml").write_text(text)
+        assert make_plan(**read_config(tmp_path / "c.toml")).spec() == plan.spec()
+    assert make_plan(**given_of(plan.spec())).spec() == plan.spec()
+    assert not {"columns", "time_column"} & make_plan(tasks="LaMP-2").spec().keys()
+    with pytest.raises(UserError, match="unknown role 'who'; roles are user, input, output, id, time"):
+        make_plan(tasks="LaMP-2", columns="who=x")
