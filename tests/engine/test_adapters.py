@@ -120,7 +120,6 @@ def saved(bench, tmp_path):
         ({"modules_to_save": ["lm_head"]}, "modules_to_save is not supported"),
         ({"bias": "all"}, "bias=all is not supported"),
         ({"lora_bias": True}, "lora_bias is not supported"),
-        ({"fan_in_fan_out": True}, "fan_in_fan_out is not supported"),
         ({"layer_replication": [[0, 2]]}, "layer_replication is not supported"),
         ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens is not supported"),
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights=pissa_niter_4 is not supported"),
