@@ -24,7 +24,7 @@ READ, WRITE = 4, 2
 """Tokens of each row that are read at once, and one by one."""
 TEXTS = (
     "Rain again, so no football; the kettle is on, and 3 cats sleep in my chair.",
-    "She bought 12 apples at the old market before it closed on Friday.",
+    "They bought 12 apples at the old market before it closed on Friday.",
     "What is the capital of France? The answer to 12 questions.",
 )
 _CLOSE = {torch.float32: 0.01, torch.float64: 0.01}
@@ -165,7 +165,7 @@ def _flat(
     heard: Sequence[Sequence[tuple[Any, Any]]],
     name: str,
 ) -> frozenset[int]:
-    """Return the sites that see all tokens in one row; UserError where rows cannot be told apart."""
+    """Return the sites that see all tokens in one row; UserError where it is unknown whose token is which."""
     odd = {i for i, calls in enumerate(heard) if any(not _plain(ids, x, y) for x, y in calls)}
     if not odd:
         return frozenset()
