@@ -16,7 +16,9 @@ from prime_audit.lamp.check import describe
 from prime_audit.lamp.readers import read
 from prime_audit.lamp.scoring import score_files
 from prime_audit.lamp.tasks import TASKS
+from prime_audit.lamp.times import oldest_first, read_times
 from tests.lamp import conftest as layouts
+from tests.lamp import test_longlamp as longlamp
 
 from .account import require_questions, require_rows, require_users
 from .attempt import Target
@@ -28,6 +30,7 @@ _FIELDS = tuple(
 )
 _PERPCS = tuple(layouts.perpcs("LaMP-3"))
 _OPPU = tuple(layouts.oppu("LaMP-2"))
+_TWEETS = ("user_more_100_history.json", "user_others.json")
 _OFFICIAL = ("dev_questions.json", "dev_outputs.json")
 
 
@@ -64,6 +67,28 @@ def _folder(names: tuple[str, ...], task: str) -> Read:
         _described(found)
 
     return go
+
+
+def _longlamp(data: bytes, folder: Path) -> None:
+    path = folder / "test-00000-of-00001.parquet"
+    path.write_bytes(data)
+    _described(read(path))
+
+
+def _tweets(data: bytes, folder: Path) -> None:
+    for name, part in zip(_TWEETS, data.split(PART), strict=False):
+        (folder / name).write_bytes(part)
+    found = read(folder, "LaMP-7")
+    require_users(found, [path for name in _TWEETS if (path := folder / name).is_file()])
+    _described(found)
+
+
+def _times(data: bytes, folder: Path) -> None:
+    values = data.decode("utf-8", "replace").split("\n")
+    found = read_times(values)
+    assert len(found.keys) == len(values)
+    assert found.keys.count(None) == found.missing + found.unreadable
+    assert sorted(oldest_first(found.keys)) == list(range(len(values)))
 
 
 def _scored(data: bytes, folder: Path) -> None:
@@ -104,6 +129,29 @@ def _parquet() -> tuple[bytes, ...]:
     return tuple(made)
 
 
+def _longlamp_parquet() -> tuple[bytes, ...]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    made = []
+    for task in longlamp.USERS:
+        stream = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(longlamp.rows(task)), stream)
+        made.append(stream.getvalue())
+    return tuple(made)
+
+
+def _tweets_seed() -> bytes:
+    targets, others, *_ = layouts.oppu("LaMP-7").values()
+    return _joined(dict(zip(_TWEETS, (targets, others), strict=True)))
+
+
+def _times_seed() -> bytes:
+    forms = ("2020-1-5", "2020/01/05 10:30", "05/01/2020", "1577836800", "1577836800000", "20200105", "2020")
+    more = ("Sun, 05 Jan 2020 10:30:00 +0200", "2020-01-05T10:30:00Z", "Jan 5, 2020", "5.1.20", "", "soon")
+    return "\n".join((*forms, *more)).encode()
+
+
 def _outputs(value: str) -> dict[str, Any]:
     return {"task": "LaMP_3", "golds": [{"id": str(n), "output": value} for n in range(4)]}
 
@@ -128,6 +176,9 @@ def targets() -> list[Target]:
         Target("items.parquet", _parquet(), _table("x.parquet", "LaMP-4"), (b"PAR1", b"user", b"input")),
         Target("official", (_joined(layouts.official("LaMP-1")),), _folder(_OFFICIAL, "LaMP-1"), _FIELDS),
         Target("perpcs", (_joined(layouts.perpcs("LaMP-3")),), _folder(_PERPCS, "LaMP-3"), _FIELDS),
+        Target("longlamp.parquet", _longlamp_parquet(), _longlamp, (b"PAR1", b"profile", b"reviewerId")),
+        Target("oppu tweets", (_tweets_seed(),), _tweets, _FIELDS),
+        Target("times", (_times_seed(),), _times, (b"-", b"/", b":", b"T", b"Z", b"+00:00", b"Jan", b"e")),
         Target("oppu", (_joined(layouts.oppu("LaMP-2")),), _folder(_OPPU, "LaMP-2"), _FIELDS),
         Target(
             "score", (_joined({"g": _outputs("4"), "p": _outputs("3.5")}),), _scored, (b"output", b"golds")

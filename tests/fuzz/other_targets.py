@@ -94,6 +94,19 @@ def _scores(name: str) -> Callable[[bytes, Path], object]:
     return go
 
 
+def _table(name: str) -> Callable[[bytes, Path], object]:
+    """Read scores in another format; each attack is one row of a result, whatever the format."""
+
+    def go(data: bytes, folder: Path) -> None:
+        (folder / name).write_bytes(data)
+        report = describe_scores(folder / name, draws=8)
+        json.loads(report.to_json())
+        report.rows()
+        report.notes()
+
+    return go
+
+
 def _weights(data: bytes, folder: Path) -> None:
     (folder / "w.json").write_bytes(data)
     _spread(_read_weights(str(folder / "w.json"), 2), _ADAPTER)
@@ -187,11 +200,28 @@ def _scores_seeds() -> tuple[bytes, bytes]:
     return "\n".join([",".join(names), *lines]).encode(), "\n".join(objects).encode()
 
 
+def _scores_tables() -> tuple[bytes, ...]:
+    """Write the same scores as tab-separated text, with semicolons and decimal commas, as a JSON list, as Parquet."""
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table, lines = _scores_seeds()
+    rows = [json.loads(line) for line in lines.splitlines()]
+    stream = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), stream)
+    commas = table.replace(b",", b";").replace(b".", b",")
+    return table.replace(b",", b"\t"), commas, json.dumps(rows).encode(), stream.getvalue()
+
+
 def targets(folder: Path) -> list[Target]:
     """Return them all; ``folder`` is for making their seeds."""
     save_adapter(_ADAPTER, folder / "adapter")
     config, weights = ((folder / "adapter" / name).read_bytes() for name in (CONFIG, WEIGHTS))
     table, lines = _scores_seeds()
+    tabs, commas, listed, parquet = _scores_tables()
+    patterns = json.loads(config) | {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {".*v_proj": 3, "^x": 1}}
     sets = (b"clusters=10", b"LaMP-2.sharer.lr=1e-4", b"prime.alpha=0.6", b"lora.modules=q_proj+v_proj")
     methods = (b"np,rag,prime:alpha=0.6,k=3+rag:k=2", b"soup+pag,perpcs:n_sim=0,dare:elect=true")
     return [
@@ -203,6 +233,16 @@ def targets(folder: Path) -> list[Target]:
         ),
         Target("model.gguf", (_gguf_seed(),), _gguf, (b"general.type", b"split.count", b"\xff" * 8)),
         Target("scores.csv", (table,), _scores("s.csv"), (b"score", b"member", b",,", b"inf", b"nan")),
+        Target("scores.tsv", (tabs,), _table("s.TSV"), (b"\t", b"score", b"1e5")),
+        Target("scores;csv", (commas,), _table("s.csv"), (b";", b"0,5", b"1,000", b"sep=;\n")),
+        Target("scores.json", (listed,), _table("s.json"), (b'"score"', b"[", b'"data"')),
+        Target("scores.parquet", (parquet,), _table("s.parquet"), (b"PAR1", b"score")),
+        Target(
+            "adapter patterns",
+            (json.dumps(patterns).encode(),),
+            _adapter(CONFIG),
+            (b'"rank_pattern"', b'"alpha_pattern"', b".*", b"(a+)+$", b"use_rslora"),
+        ),
         Target("scores.jsonl", (lines,), _scores("s.jsonl"), (b'"score"', b'"member"', b'"game": "heldout"')),
         Target(
             "plugin file", (PLUGIN,), _plugin, (b"@method(", b"version=", b"\x0c", b"# coding: latin-1\n")
