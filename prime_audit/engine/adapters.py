@@ -174,9 +174,10 @@ def _factors(file: Any, config: Mapping[str, Any]) -> dict[tuple[str, str], str]
 def _factor(file: Any, key: str) -> Tensor:
     """Read a factor in a format that can be computed with; ValueError where it is no float matrix."""
     tensor: Tensor = file.get_tensor(key)
-    if tensor.numel() == 0:
+    if tensor.numel() == 0 or tensor.ndim == 1:
+        how = "flat" if tensor.numel() else "empty"
         raise ValueError(
-            f"tensor {key!r} is empty (shape {list(tensor.shape)}), as DeepSpeed ZeRO-3 saves it before gathering: "
+            f"tensor {key!r} is {how} (shape {list(tensor.shape)}), as DeepSpeed ZeRO-3 saves it before gathering: "
             "convert the checkpoint with its zero_to_fp32.py, or save with stage3_gather_16bit_weights_on_model_save"
         )
     if tensor.ndim != 2 or not tensor.is_floating_point():

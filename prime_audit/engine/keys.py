@@ -19,6 +19,11 @@ _ORDER = ("q_proj", "k_proj", "v_proj", "o_proj")
 # Tensors that are no factor: part of the name → what it is and what to do. The first match counts.
 _OTHERS: tuple[tuple[str, str], ...] = (
     (r"\.lora_embedding_[AB]", "a LoRA on an embedding: leave embed_tokens out of target_modules"),
+    (
+        r"\.base_layer\.weight$",
+        "a weight that PEFT saves beside a LoRA on an embedding or output layer, outside the decoder layers: leave that "
+        "layer out of target_modules",
+    ),
     (r"lora_magnitude_vector", "a magnitude of DoRA: train with use_dora=False"),
     (r"\.lora_[AB](\.[^.]+)?\.bias$", "a trained bias: train with lora_bias=False"),
     (r"\.(hada_|lokr_)", "a factor of LoHa or LoKr: convert the adapter with peft.save_as_lora"),
@@ -31,7 +36,7 @@ _OTHERS: tuple[tuple[str, str], ...] = (
     ),
     (r"modules_to_save", "a module trained as a whole: train with modules_to_save=None"),
     (
-        r"(embed|wte|lm_head|embed_out)[^.]*(\.base_layer)?\.weight$",
+        r"(embed|wte|lm_head|embed_out)[^.]*\.weight$",
         "the whole weight of an embedding or output layer: train without it in target_modules and modules_to_save; "
         "where it has not changed, save with save_embedding_layers=False",
     ),

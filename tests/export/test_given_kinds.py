@@ -223,6 +223,7 @@ def empty(shape: Callable[[torch.Tensor], tuple[int, ...]]) -> Callable[[Path], 
 REFUSED: dict[str, tuple[dict[str, Any], Callable[[Path], None], str]] = {
     "ZeRO-3": ({}, empty(lambda v: (0,)), "is empty (shape [0]), as DeepSpeed ZeRO-3 saves"),
     "ZeRO-3, rows": ({}, empty(lambda v: (0, v.shape[1])), "save with stage3_gather_16bit_weights_on_model_save"),
+    "ZeRO-3, a shard": ({}, empty(lambda v: (9,)), "is flat (shape [9]), as DeepSpeed ZeRO-3 saves"),
     "LoHa": ({}, lambda f: (f / "adapter_config.json").write_text('{"peft_type": "LOHA", "r": 2}'), "LOHA is not"),
     "VeRA": ({}, lambda f: configure(f, peft_type="VERA"), "convert it with peft.save_as_lora"),
     "AdaLoRA": ({}, lambda f: configure(f, peft_type="ADALORA"), "ADALORA is not supported: only LoRA adapters"),
@@ -233,7 +234,7 @@ REFUSED: dict[str, tuple[dict[str, Any], Callable[[Path], None], str]] = {
     "tokens": ({"trainable_token_indices": [5]}, lambda f: None, "rows of the embedding were trained"),
     "layers twice": ({}, lambda f: configure(f, layer_replication=[[0, 2], [1, 3]]), "a model with repeated layers"),
     "PiSSA": ({}, lambda f: configure(f, init_lora_weights="pissa"), "path_initial_model_for_weight_conversion"),
-    "the output layer": ({"target_modules": [*WIDE, "lm_head"]}, lambda f: None, "the whole weight of an embedding"),
+    "the output layer": ({"target_modules": [*WIDE, "lm_head"]}, lambda f: None, "beside a LoRA on an embedding or output"),
     "the output layer, factors alone": (
         {"target_modules": [*WIDE, "lm_head"]},
         lambda f: change(f, lambda t: {k: v for k, v in t.items() if "base_layer" not in k}),
