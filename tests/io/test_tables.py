@@ -123,7 +123,7 @@ def test_xz_that_asks_for_a_huge_dictionary(tmp_path: Path) -> None:
         ("x.json", b'{"user": "a"}\n{"user": ', "line 2: damaged or truncated JSON"),
         ("x.csv", b"a,b\n1,2\n\xff,3\n", "line 3: not UTF-8 text: convert it to UTF-8"),
         ("x.jsonl.xz", b"no", "damaged or truncated xz file"),
-        ("x.jsonl.gz", gzip.compress(b"\xff" * 9)[:-8], "not UTF-8 text: convert it to UTF-8"),
+        ("x.jsonl.gz", gzip.compress(b"\xff" * 200_000)[:-8], "not UTF-8 text: convert it to UTF-8"),
         ("x.jsonl.bz2", b"no", "damaged or truncated bz2 file"),
         ("x.parquet.gz", gzip.compress(b"PAR1"), "damaged or truncated Parquet"),
     ],
