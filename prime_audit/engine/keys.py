@@ -21,8 +21,8 @@ _OTHERS: tuple[tuple[str, str], ...] = (
     (r"\.lora_embedding_[AB]", "a LoRA on an embedding: leave embed_tokens out of target_modules"),
     (
         r"\.base_layer\.weight$",
-        "a weight that PEFT saves beside a LoRA on an embedding or output layer, outside the decoder layers: leave that "
-        "layer out of target_modules",
+        "a weight that PEFT saves beside a LoRA on an embedding or output layer, outside the decoder layers: leave "
+        "that layer out of target_modules",
     ),
     (r"lora_magnitude_vector", "a magnitude of DoRA: train with use_dora=False"),
     (r"\.lora_[AB](\.[^.]+)?\.bias$", "a trained bias: train with lora_bias=False"),

@@ -234,7 +234,7 @@ REFUSED: dict[str, tuple[dict[str, Any], Callable[[Path], None], str]] = {
     "tokens": ({"trainable_token_indices": [5]}, lambda f: None, "rows of the embedding were trained"),
     "layers twice": ({}, lambda f: configure(f, layer_replication=[[0, 2], [1, 3]]), "a model with repeated layers"),
     "PiSSA": ({}, lambda f: configure(f, init_lora_weights="pissa"), "path_initial_model_for_weight_conversion"),
-    "the output layer": ({"target_modules": [*WIDE, "lm_head"]}, lambda f: None, "beside a LoRA on an embedding or output"),
+    "the output layer": ({"target_modules": [*WIDE, "lm_head"]}, lambda f: None, "beside a LoRA on an embedding"),
     "the output layer, factors alone": (
         {"target_modules": [*WIDE, "lm_head"]},
         lambda f: change(f, lambda t: {k: v for k, v in t.items() if "base_layer" not in k}),
