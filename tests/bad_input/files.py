@@ -145,7 +145,7 @@ ADAPTERS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "UTF-16": (config(json.dumps(PEFT).encode("utf-16")), (CONFIG, "not a PEFT configuration")),
     "another kind": (
         config({"peft_type": ["LORA"]}),
-        (CONFIG, "is not supported; pass a plain LoRA adapter"),
+        (CONFIG, "is not supported: only LoRA adapters can be merged; pass a plain LoRA adapter"),
     ),
     "no configuration": (lambda f: (f / CONFIG).unlink(), ("no adapter_config.json", "save_pretrained")),
 }
