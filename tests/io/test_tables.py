@@ -125,7 +125,7 @@ def test_xz_that_asks_for_a_huge_dictionary(tmp_path: Path) -> None:
         ("x.jsonl.xz", b"no", "damaged or truncated xz file"),
         ("x.jsonl.gz", gzip.compress(b"\xff" * 200_000)[:-8], "not UTF-8 text: convert it to UTF-8"),
         ("x.jsonl.bz2", b"no", "damaged or truncated bz2 file"),
-        ("x.parquet.gz", gzip.compress(b"PAR1"), "damaged or truncated Parquet"),
+        ("x.parquet.gz", gzip.compress(b"PAR1", mtime=0), "damaged or truncated Parquet"),
     ],
 )
 def test_damage_is_one_line(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
