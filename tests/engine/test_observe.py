@@ -67,7 +67,7 @@ def test_packed_rows_equal_rows_apart_under_mixtures(bench, pairs, worst, monkey
     asked = probes(pairs, Mixture(), SOUP, alone("dot"), Mixture(("ann", "bob"), np.ones(2), "factor"))
     packed = b.engine.observe(asked, moments=True)
     tokens = b.engine.base.spent.prompt_tokens
-    monkeypatch.setattr(room, "reach", lambda _: 0)
+    monkeypatch.setattr(room, "reach", lambda *_: 0)
     apart = b.engine.observe(asked, moments=True)
     assert tokens < 0.8 * (b.engine.base.spent.prompt_tokens - tokens)  # the prompt was read once
     assert worst(flat(packed), flat(apart)) < 1e-5

@@ -236,7 +236,7 @@ def test_adapters_that_overflow_cost_only_the_methods_that_merge_them(quick: Go,
     run = quick("np,soup:k=2", sharers=given)
     said = "merged: logits are not finite in float32: replace these adapters"
     assert {(f.method, said in f.error) for f in run.record.failures} == {("soup:k=2", True)}
-    own = {r.method: r for r in run.record.results if r.metric == "rouge1" and r.game is None}
+    own = {r.method: r for r in run.record.results if r.metric == "rouge-1" and r.game is None}
     assert own["np"].value is not None
     assert own["soup:k=2"].value is None
     assert said in str(own["soup:k=2"].reason)
