@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> Any:
     """Compare the paper's methods, or predict time and memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True, help="LaMP's folder, or anything compare's --data accepts")
-    parser.add_argument("--task", required=True, help="LaMP-1, 2, 3, 4, 5 or 7")
+    parser.add_argument("--task", required=True, help="one of prime-audit list tasks")
     parser.add_argument("--model", help="another base; by default meta-llama/Llama-2-7b-hf")
     parser.add_argument("--encoder", help="another encoder; '' uses the base's own states")
     parser.add_argument("--profiler", help="another profiler; '' summarises by counting")
