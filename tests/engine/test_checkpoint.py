@@ -18,29 +18,23 @@ from prime_audit.engine.embed import load_encoder
 from prime_audit.engine.load import load_base
 from prime_audit.engine.lora import Adapter
 from prime_audit.errors import UserError
+from tests.adapters import Tensors, change, configure
 
 TARGETS = ("q_proj", "v_proj")
 TEXTS = ["a knight rides out to find the lost star", "rain again, so no football; the kettle is on"]
-Tensors = dict[str, torch.Tensor]
 
 
 @pytest.fixture
 def changed(llama_folder: Path, tmp_path: Path) -> Callable[..., Path]:
     """Copy the tiny Llama with other tensors, and entries added to its configuration."""
 
-    def make(change: Callable[[Tensors], Tensors] = dict, **config: Any) -> Path:
+    def make(how: Callable[[Tensors], Tensors] = dict, **config: Any) -> Path:
         folder = Path(shutil.copytree(llama_folder, tmp_path / "model"))
-        tensors = {k: v.contiguous() for k, v in change(load_file(folder / "model.safetensors")).items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        configure(folder, **config)
+        change(folder, how, "model.safetensors")
+        configure(folder, "config.json", **config)
         return folder
 
     return make
-
-
-def configure(folder: Path, **config: Any) -> None:
-    file = folder / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | config))
 
 
 def refusal(load: Callable[..., Any], folder: Path, *parts: str, **options: Any) -> None:

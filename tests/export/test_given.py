@@ -19,21 +19,10 @@ from prime_audit.lamp.given import with_sharers
 from prime_audit.lamp.source import open_data
 from prime_audit.plan.plan import make_plan
 from prime_audit.settings import load_settings
+from tests.adapters import configure
 
 TASK = "LaMP-4"
 Go = Callable[..., Run]
-
-
-def change_config(folder: Path, **values: Any) -> None:
-    path = folder / "adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-
-def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
-    path = folder / "adapter_model.safetensors"
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path)
 
 
 def models(run: Run, method: str) -> dict[str, dict[str, Any]]:
@@ -185,7 +174,7 @@ def test_unlike_ranks_and_scalings_and_rslora(
 
 
 def test_another_base_by_name_is_a_warning(quick: Go, given: Path) -> None:
-    change_config(given / "bea", base_model_name_or_path="acme/other\n<script>")
+    configure(given / "bea", base_model_name_or_path="acme/other\n<script>")
     run = quick("nearest", sharers=given)
     (line,) = (w for w in run.record.warnings if "name another base" in w)
     assert "\n" not in line
@@ -226,13 +215,8 @@ def in_half_precision(folder: Path) -> None:
 
 
 def test_adapters_that_overflow_cost_only_the_methods_that_merge_them(quick: Go, given: Path) -> None:
-    def heat(tensors: dict[str, torch.Tensor]) -> None:
-        for key, value in tensors.items():
-            if "lora_B" in key:
-                value.mul_(1e37)
-
     for folder in given.iterdir():
-        change_weights(folder, heat)
+        change(folder, lambda t: {k: v * 1e37 if "lora_B" in k else v for k, v in t.items()})
     run = quick("np,soup:k=2", sharers=given)
     said = "merged: logits are not finite in float32: replace these adapters"
     assert {(f.method, said in f.error) for f in run.record.failures} == {("soup:k=2", True)}
@@ -249,7 +233,7 @@ def test_adapters_in_half_precision_come_in_and_go_out_exactly(
 
     for folder in given.iterdir():
         in_half_precision(folder)
-        change_config(folder, lora_alpha=5)  # no power of two: a product has no exact half
+        configure(folder, lora_alpha=5)  # no power of two: a product has no exact half
     run = quick("nearest,prime", sharers=given, cache=tmp_path / "cache")
     for target, row in models(run, "nearest").items():
         peft = plain.with_adapter(given / row["sharers"][0])
@@ -318,8 +302,8 @@ first = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 Spoil = Callable[[Path], Any]
 
 
-def nan(tensors: dict[str, torch.Tensor]) -> None:
-    tensors[first][0, 0] = float("nan")
+def nan(tensors: Tensors) -> Tensors:
+    return tensors | {first: tensors[first] * float("nan")}
 
 
 def pickled(folder: Path) -> None:
@@ -327,9 +311,8 @@ def pickled(folder: Path) -> None:
     torch.save({"a": torch.zeros(1)}, folder / "ann" / "adapter_model.bin")
 
 
-def wider(tensors: dict[str, torch.Tensor]) -> None:
-    for key in [k for k in tensors if "lora_A" in k]:
-        tensors[key] = torch.cat([tensors[key], tensors[key]], dim=1)
+def wider(tensors: Tensors) -> Tensors:
+    return {k: torch.cat([v, v], dim=1) if "lora_A" in k else v for k, v in tensors.items()}
 
 
 def target_of_the_data(folder: Path) -> None:
@@ -358,22 +341,22 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
         "ann/adapter_model.safetensors: cannot be read as safetensors",
     ),
     "dora": (
-        lambda d: change_config(d / "ann", use_dora=True),
+        lambda d: configure(d / "ann", use_dora=True),
         "adapter_config.json: use_dora is not supported",
     ),
-    "bias": (lambda d: change_config(d / "ann", bias="all"), "bias=all is not supported"),
+    "bias": (lambda d: configure(d / "ann", bias="all"), "bias=all is not supported"),
     "modules_to_save": (
-        lambda d: change_config(d / "ann", modules_to_save=["lm_head"]),
+        lambda d: configure(d / "ann", modules_to_save=["lm_head"]),
         "modules_to_save is not supported",
     ),
-    "IA3": (lambda d: change_config(d / "ann", peft_type="IA3"), "IA3 is not supported"),
+    "IA3": (lambda d: configure(d / "ann", peft_type="IA3"), "IA3 is not supported"),
     "rank": (
-        lambda d: change_config(d / "ann", r=3),
+        lambda d: configure(d / "ann", r=3),
         "ann/adapter_model.safetensors: factors do not have the rank 3",
     ),
-    "nan": (lambda d: change_weights(d / "ann", nan), "layers.0.self_attn.q_proj contains NaN or infinity"),
+    "nan": (lambda d: change(d / "ann", nan), "layers.0.self_attn.q_proj contains NaN or infinity"),
     "another base": (
-        lambda d: change_weights(d / "ann", wider),
+        lambda d: change(d / "ann", wider),
         "pass adapters that were trained on this model",
     ),
     "unknown word": (

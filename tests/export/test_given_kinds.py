@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from prime_audit.community.given_adapters import GivenAdapters, load_given, modules_of
 from prime_audit.engine.base import Base
@@ -18,9 +16,9 @@ from prime_audit.engine.load import load_base
 from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import adapter_sha256
 from prime_audit.lamp.data import Given, GivenSharer, User
+from tests.adapters import change, configure
 
 WIDE = ["q_proj", "k_proj", "v_proj", "o_proj"]
-Tensors = dict[str, torch.Tensor]
 
 
 def made(plain: Any, folder: Path, **config: Any) -> Path:
@@ -35,17 +33,6 @@ def made(plain: Any, folder: Path, **config: Any) -> Path:
     ].init_lora_weights = True  # so that PEFT itself fills absent modules with zeros
     model.save_pretrained(folder)
     return folder
-
-
-def change(folder: Path, how: Callable[[Tensors], Tensors]) -> None:
-    path = folder / "adapter_model.safetensors"
-    tensors = how(load_file(path))
-    save_file({k: v.contiguous().clone() for k, v in tensors.items()}, path, metadata={"format": "pt"})
-
-
-def configure(folder: Path, **values: Any) -> None:
-    path = folder / "adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def by_peft(plain: Any, folder: Path) -> dict[str, torch.Tensor]:

@@ -10,22 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from prime_audit import Run
 from prime_audit.errors import UserError
 from prime_audit.export.export import export
 from prime_audit.folder import load_run
 from prime_audit.runs.rescore import attack
+from tests.adapters import change
 
 Go = Callable[..., Run]
 PAIRS = [("The council met.", "council"), ("Rain again.", "rain")]
-
-
-def change(folder: Path, how: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
-    path = folder / "adapter_model.safetensors"
-    tensors = {k: v.contiguous().clone() for k, v in how(load_file(path)).items()}
-    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def zero(folder: Path) -> None:
