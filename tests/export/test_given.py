@@ -19,7 +19,7 @@ from prime_audit.lamp.given import with_sharers
 from prime_audit.lamp.source import open_data
 from prime_audit.plan.plan import make_plan
 from prime_audit.settings import load_settings
-from tests.adapters import configure
+from tests.adapters import Tensors, change, configure
 
 TASK = "LaMP-4"
 Go = Callable[..., Run]
