@@ -231,7 +231,7 @@ REFUSED: dict[str, tuple[dict[str, Any], Callable[[Path], None], str]] = {
     "a vision tower": (
         {},
         lambda f: change(f, lambda t: {k.replace("model.layers", "vision_tower.layers"): v for k, v in t.items()}),
-        "adapts vision_tower.layers.0.self_attn.q_proj, which the model",
+        "changes nothing that reads text; pass an adapter trained on text",
     ),
     "the rank": ({}, lambda f: configure(f, r=4), "do not have the rank 4 that adapter_config.json gives"),
     "targets": ({}, lambda f: configure(f, target_modules=["q_proj"]), "which target_modules in adapter_config"),
