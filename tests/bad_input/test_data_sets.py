@@ -26,7 +26,7 @@ WHOLE: dict[str, tuple[Make, tuple[str, ...]]] = {
     "empty file": (overwrite(ADAPT, b""), (ADAPT, "damaged or truncated JSON")),
     "wrong encoding": (
         overwrite(TARGETS, '[{"user_id": "zoë"}]'.encode("latin-1")),
-        ("user_test_100.json", "not UTF-8 text at byte", "convert it to UTF-8"),
+        ("user_test_100.json: line 1", "not UTF-8 text", "convert it to UTF-8"),
     ),
     "another type": (overwrite(ADAPT, b"{}"), (ADAPT, "contains an object, not a list of records")),
     "no candidates": (
@@ -76,7 +76,7 @@ TABLES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "truncated gzip": ("x.jsonl.gz", gzip.compress(table(ITEMS))[:-9], ("damaged or truncated gzip file",)),
     "no gzip at all": ("x.csv.gz", b"user,input,output\n", ("damaged or truncated gzip file",)),
     "truncated CSV": ("x.csv", b'user,input,output\nu,"half', ("x.csv: line 2: damaged or truncated CSV",)),
-    "CSV without its columns": ("x.csv", b"user,text,output\n", ("no column input", "rename the columns")),
+    "CSV without its columns": ("x.csv", b"user,text,output\n", ("no column input", "pass --columns input=text")),
     "broken Parquet": ("x.parquet", b"PAR1 and then nothing", ("damaged or truncated Parquet",)),
     "wrong encoding": (
         "x.csv",

@@ -109,7 +109,7 @@ def test_signals(benchmark: Any, monkeypatch: pytest.MonkeyPatch, way: str) -> N
     prefix = " ".join(e.gold for e in history_examples(task, users[5], augmented=False)[:4])
     mixture = Mixture(NAMES, WEIGHTS)
     if way == "all signals, rows apart":
-        monkeypatch.setattr(room, "reach", lambda _: 0)
+        monkeypatch.setattr(room, "reach", lambda *_: 0)
     probes = []
     for item in items:
         golds = [Continuation(item.gold)]
