@@ -137,7 +137,6 @@ def test_stats_of_a_runs_scores_are_the_runs_figures(run: Run) -> None:
     for f in found:
         leak = leaks[f.attack]
         assert (f.auc, f.members, dict(f.tpr)) == (leak.auc, leak.members, leak.tpr)
-        assert f.ci == (leak.ci and pytest.approx(leak.ci, abs=0.02))  # people in another order: other draws
 
 
 def metrics(task: str, golds: list[str], predictions: list[str]) -> dict[str, float]:
