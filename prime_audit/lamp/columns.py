@@ -58,12 +58,18 @@ def names_of(columns: Mapping[str, str]) -> dict[str, str]:
 class Header:
     """The columns of a table of items: found in its header, or in rows that each name their own."""
 
-    def __init__(self, path: Path, columns: Mapping[str, str], header: Sequence[str] | None) -> None:
+    def __init__(
+        self, path: Path, columns: Mapping[str, str], header: Sequence[str] | None, *, free: bool = False
+    ) -> None:
+        """``free``: rows may have a task's own fields instead, so no column is required."""
         self.path, self.columns, self.names = path, columns, names_of(columns)
         self.found: dict[str, None] = dict.fromkeys(header or ())
         self._last: list[str] = []
         if header is not None:
-            self._require(header)
+            if free:
+                require_columns(path, header, (), header)
+            else:
+                self._require(header)
 
     def add(self, row: Mapping[str, object]) -> None:
         """Take in the names of one row."""
@@ -72,16 +78,20 @@ class Header:
             self.found.update(dict.fromkeys(names))
             self._last = names
 
-    def finish(self, log: Log, *, rows: bool) -> None:
+    def finish(self, log: Log) -> None:
         """Raise UserError where the rows have no column of a role; note a column that looks like an optional one."""
-        if rows and self.found:
+        if self.found:
             self._require([*self.found])
+        self.note(log, self.path.name)
+
+    def note(self, log: Log, file: str) -> None:
+        """Note a column that looks like the id or the time of the rows and is not read."""
         near = self._near()
         for role in ("id", "time"):
             if role in near:
                 word = f"--time-column {near[role]}" if role == "time" else f"--columns id={near[role]}"
                 log.notes.append(
-                    f"{self.path.name}: column {_shown(near[role])} is not read; if it is the {role} of the rows, "
+                    f"{file}: column {_shown(near[role])} is not read; if it is the {role} of the rows, "
                     f"pass {_shown(word)}"
                 )
 
