@@ -138,6 +138,27 @@ def parse_columns(given: str | Mapping[str, str] | None, roles: Sequence[str], o
     return dict(pairs)
 
 
+def words_for(given: Mapping[str, str], meant: Mapping[str, str], roles: Sequence[str]) -> str:
+    """Write the given and the meant columns as one ``--columns``, in the order of ``roles``."""
+    named = {**given, **meant}
+    return columns_words({role: named[role] for role in roles if role in named})
+
+
+def with_ids(*words: str) -> tuple[str, ...]:
+    """Return each word, then the word with ``id`` behind it."""
+    return tuple(form for word in words for form in (word, f"{word}id"))
+
+
+PEOPLE = (
+    *with_ids("user", "author"),
+    "username",
+    *with_ids("owner"),
+    *("uid", "screenname"),
+    *with_ids("reviewer", "customer", "account", "person", "speaker", "writer", "client"),
+)
+"""Names of a column of people, in order of trust."""
+
+
 def columns_words(columns: Mapping[str, str]) -> str:
     """Write a mapping as :func:`parse_columns` reads it."""
     return ",".join(f"{role}={name}" for role, name in columns.items())
@@ -146,7 +167,7 @@ def columns_words(columns: Mapping[str, str]) -> str:
 def lookalikes(
     found: Iterable[str], roles: Mapping[str, Sequence[str]], taken: Collection[str] = ()
 ) -> dict[str, str]:
-    """Return, by role, the column that looks meant: its name equals the role or another name of it, spelling aside.
+    """Return, by role, the column of a similar name: it equals the role or another name of it, spelling aside.
 
     ``roles`` gives the other names of each role in order of trust, as lower-case letters and digits; ``taken`` are
     columns in use. Roles whose own name is among ``found`` are left out.

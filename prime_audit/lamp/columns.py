@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from prime_audit.errors import UserError
-from prime_audit.io.tables import columns_words, lookalikes, parse_columns, require_columns
+from prime_audit.io.tables import PEOPLE, lookalikes, parse_columns, require_columns, words_for
 from prime_audit.lamp.records import Log, is_spreadsheet_date
 from prime_audit.lamp.times import in_order, oldest_first, read_times
 
@@ -15,10 +15,7 @@ REQUIRED = ("user", "input", "output")
 ROLES = (*REQUIRED, "id", "time")
 """What a column of items may be; a column has the name of its role unless ``--columns`` gives another."""
 OTHER_NAMES = {
-    "user": (
-        *("userid", "author", "authorid", "username", "owner", "ownerid", "uid", "screenname", "reviewer"),
-        *("reviewerid", "customer", "customerid", "account", "accountid", "person", "speaker", "writer"),
-    ),
+    "user": PEOPLE,
     "input": (
         *("text", "body", "content", "prompt", "question", "article", "review", "reviewtext", "description"),
         *("source", "context", "document", "message", "sentence", "abstract", "instruction"),
@@ -104,7 +101,7 @@ class Header:
         asked = [self.names[role] for role in ROLES if role in REQUIRED or role in self.columns]
         there = {role: name for role, name in self.columns.items() if name in header}
         near = self._near()
-        words = _shown(columns_words({**there, **near}))
+        words = _shown(words_for(there, near, ROLES))
         hint = (
             f"pass --columns {words}"
             if near

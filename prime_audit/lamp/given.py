@@ -26,7 +26,7 @@ from pathlib import Path
 from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS, adapter_sha256
 from prime_audit.io.tables import BadRecordError, is_table, open_table
-from prime_audit.lamp.columns import Header, read_columns, sort_by_time
+from prime_audit.lamp.columns import Header, sort_by_time
 from prime_audit.lamp.data import Dataset, Given, GivenSharer, Item, User
 from prime_audit.lamp.files import load_object
 from prime_audit.lamp.items import item_fields
@@ -55,19 +55,18 @@ def with_sharers(
     base: Path | None,
     *,
     strict: bool = False,
-    columns: str | Mapping[str, str] | None = None,
-    time_column: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Replace the data's sharers by given ones. The data's own candidates share nothing then.
 
-    The candidates stay, as known non-members. A given sharer is removed from the other roles. ``columns`` and
-    ``time_column`` are those of :func:`prime_audit.lamp.readers.read`, for the sharers' items.
+    The candidates stay, as known non-members. A given sharer is removed from the other roles. ``columns``: role →
+    column of the sharers' items, where it has another name.
 
     Raises UserError where a folder, its items or a base adapter (``base``: what the adapters were trained on) cannot be
     used.
     """
-    log, named = Log(), read_columns(columns, time_column)
-    given = tuple(_sharers(folder_of(folder, data.task), TASKS[data.task], named, log))
+    log = Log()
+    given = tuple(_sharers(folder_of(folder, data.task), TASKS[data.task], columns or {}, log))
     if strict:
         log.require_none(folder)
     ids = {s.user.id for s in given}

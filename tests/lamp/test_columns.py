@@ -174,7 +174,8 @@ def test_sharers_items_in_any_format(layouts, tmp_path: Path, name: str) -> None
         for n in range(4)
     ]
     write(home / name if name.endswith("csv") else home / name.lower(), rows)
-    found = with_sharers(data, home.parent, None, columns="input=text_,output=label", time_column="when")
+    columns = {"input": "text_", "output": "label", "time": "when"}
+    found = with_sharers(data, home.parent, None, columns=columns)
     (sharer,) = found.given.sharers if found.given else ()
     assert [i.fields["text"] for i in sharer.user.history] == [f"text {n}" for n in (3, 2, 1, 0)]
     assert len(sharer.heldout) == 1
@@ -214,7 +215,7 @@ def test_a_sharer_without_a_named_column_or_with_one_twice(layouts, tmp_path: Pa
     data = read(layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4")), "LaMP-4")
     rows = [{"input": f"text {n}", "output": f"title {n}", "created_at": f"2020-1-{n + 1}"} for n in range(3)]
     folder = sharer(tmp_path, rows)
-    found = with_sharers(data, folder, None, columns="user=who,input=body")
+    found = with_sharers(data, folder, None, columns={"user": "who", "input": "body"})
     assert [note for note in found.notes if note not in data.notes] == [
         "ann/items.jsonl: column created_at is not read; if it is the time of the rows, "
         "pass --time-column created_at"
