@@ -44,6 +44,11 @@ def read_columns(columns: str | Mapping[str, str] | None, time_column: str | Non
         raise UserError(
             f"--time-column {time_column}: --columns names {found['time']} for time; leave one of the two out"
         )
+    for role, column in found.items():
+        if column in REQUIRED and column not in (role, *found):
+            raise UserError(
+                f"--columns {role}={column}: {column} is read as {column} too; name the column of {column}"
+            )
     return found
 
 

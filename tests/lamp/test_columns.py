@@ -211,6 +211,13 @@ def test_the_named_column_of_two_wins(layouts, tmp_path: Path, name: str, turn: 
     assert found.notes == data.notes
 
 
+def test_one_column_is_not_two_roles(layouts, tmp_path: Path) -> None:
+    path = layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4"))
+    with pytest.raises(UserError, match="--columns input=output: output is read as output too; name the col"):
+        read(path, "LaMP-4", columns="input=output")
+    assert read(path, "LaMP-4", columns="input=output,output=input").defects == ()
+
+
 def test_a_sharer_without_a_named_column_or_with_one_twice(layouts, tmp_path: Path) -> None:
     data = read(layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4")), "LaMP-4")
     rows = [{"input": f"text {n}", "output": f"title {n}", "created_at": f"2020-1-{n + 1}"} for n in range(3)]
