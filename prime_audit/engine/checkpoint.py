@@ -270,6 +270,11 @@ def _plain(model: Any, dtype: torch.dtype, source: Source) -> Any:
             model = model.dequantize(dtype)
         except Exception as fault:
             raise source.fault(f"its weights cannot be dequantised: {first_line_of(fault)}") from fault
+        # transformers leaves what was never quantised (embeddings, norms) in the format of the file.
+        kept = {*(model._keep_in_fp32_modules or ()), *(model._keep_in_fp32_modules_strict or ())}
+        for name, weight in model.named_parameters():
+            if _is_number(weight) and kept.isdisjoint(name.split(".")):
+                weight.data = weight.data.to(dtype)
     # Afterwards, whatever the method was: adapters are added to weights as numbers.
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
