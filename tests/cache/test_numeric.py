@@ -73,7 +73,7 @@ def replaced(path: Path, old: str, new: str) -> None:
     [
         ("batches", "LIKE = 0.8", "LIKE = 0.9"),
         ("memory", "size = len(part) * max(", "size = len(part) * min("),
-        ("memory", '"read": config', '"reads": config'),
+        ("memory", '"read": Shape', '"reads": Shape'),
         ("memory", "if len(part) == 1:", "if len(part) == 2:"),  # whether an error is raised
         ("rules", 'name = "factor"', 'name = "factors"'),
         ("rules", "math.sqrt(scaling)", "scaling"),
