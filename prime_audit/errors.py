@@ -35,5 +35,10 @@ def in_a_line(fault: BaseException) -> str:
     return " ".join(f"{type(fault).__name__}: {fault}".split())
 
 
+def first_line_of(fault: BaseException) -> str:
+    """Return the first line of an error's text, or the error's type where there is none."""
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:300]
+
+
 FAULTS = (Exception, SystemExit)
 """What a plugin may raise. ``sys.exit`` in a plugin must not end the run silently."""

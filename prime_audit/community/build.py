@@ -19,11 +19,11 @@ from prime_audit.community.training import Origin, Stage, Trainer, privacy_key
 from prime_audit.engine.divergence import Divergence
 from prime_audit.engine.embed import Encoder
 from prime_audit.engine.engine import Engine
-from prime_audit.engine.fitting import fitting
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of
 from prime_audit.engine.privacy import Guarantee, Privacy, account
 from prime_audit.engine.recipe import Job, Recipe
+from prime_audit.engine.unify import fitting
 from prime_audit.errors import PartError, UserError
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import Example, adaptation_examples, history_examples, item_text

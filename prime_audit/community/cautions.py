@@ -7,7 +7,7 @@ from typing import Any
 
 from prime_audit.community.build import Community
 from prime_audit.community.sharers import bank_name, named
-from prime_audit.engine.fitting import still
+from prime_audit.engine.unify import each_changes_nothing
 from prime_audit.lamp.data import GivenSharer
 
 
@@ -16,17 +16,23 @@ def cautions(community: Community, models: Iterable[Mapping[str, Any]] = ()) -> 
 
     ``models``: the rows of the task's personalised models.
     """
-    return [*_still(community, models), *_texts(community), *_given(community), *_private(community)]
+    return [
+        *_changes_nothing(community, models),
+        *_texts(community),
+        *_given(community),
+        *_private(community),
+    ]
 
 
-def _still(community: Community, models: Iterable[Mapping[str, Any]]) -> list[str]:
+def _changes_nothing(community: Community, models: Iterable[Mapping[str, Any]]) -> list[str]:
     """Name adapters that change nothing: a verdict on them is not about their owners."""
     bank = community.engine.bank
     factors = (bank.factors(i) for i in range(len(bank.base.sites) if bank.names else 0))
-    idle = {n for n, is_idle in zip(bank.names, still(factors, bank.scaling), strict=True) if is_idle}
+    flags = each_changes_nothing(factors, bank.scaling)
+    unchanging = {name for name, flag in zip(bank.names, flags, strict=True) if flag}
     lines, made = list[str](), [row for row in models if row["adapters"]]
-    same = [row for row in made if idle.issuperset(row["adapters"])]
-    if own := [s for s in community.sharers if bank_name(s.user.id) in idle]:
+    same = [row for row in made if unchanging.issuperset(row["adapters"])]
+    if own := [s for s in community.sharers if bank_name(s.user.id) in unchanging]:
         lines.append(
             f"the adapters of {len(own)} of {len(community.sharers)} sharers change nothing (a factor or lora_alpha is "
             "zero, so training never reached them): models merged of only these equal the base, and no verdict on them "

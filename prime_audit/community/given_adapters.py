@@ -19,9 +19,9 @@ import numpy as np
 from prime_audit.community.sharers import Sharer, bank_name, named
 from prime_audit.community.training import Origin
 from prime_audit.engine.base import Base
-from prime_audit.engine.fitting import completed, fitting
 from prime_audit.engine.keys import PREFIX, leaf_of, matched, reads_text
 from prime_audit.engine.lora import Adapter, layer_of
+from prime_audit.engine.unify import completed, fitting
 from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import WEIGHTS
 from prime_audit.lamp.data import Given
@@ -48,11 +48,11 @@ def modules_of(givens: Iterable[Given], usual: Sequence[str], asked: Sequence[st
     ``asked``: what the user set (``lora.modules``); it may have more. Read before the base is loaded. Raises UserError
     where an adapter cannot be read, changes a module outside the layers, or one that is not asked for.
     """
-    from prime_audit.engine.adapters import adapted
+    from prime_audit.engine.adapters import tensors_of
 
     found = dict[str, None]()
     for folder in (f for given in givens for f in _folders(given)):
-        for site in filter(reads_text, adapted(folder)):
+        for site in filter(reads_text, tensors_of(folder)):
             leaf = leaf_of(site)
             if layer_of(site) < 0:
                 raise UserError(
@@ -72,7 +72,7 @@ def load_given(given: Given, base: Base, lora: Mapping[str, Any], usual: Sequenc
     """Read every given adapter; ``lora``: the rank and alpha of adapters that a run trains itself.
 
     ``usual``: the projections that a run adapts without given adapters. Raises UserError for an adapter that cannot be
-    read, is no plain LoRA, is not finite, or is for other modules or another base.
+    read, is no LoRA, is not finite, or is for other modules or another base.
     """
     raw = {bank_name(s.user.id): _checked(s.folder, base) for s in given.sharers}
     before = _checked(given.base, base) if given.base else None
@@ -137,7 +137,7 @@ class _Checked:
 
 def _checked(folder: Path, base: Base) -> _Checked:
     """Read one adapter; UserError where it is not for this base's modules, or not finite."""
-    from prime_audit.engine.adapters import adapted, load_adapter, require_finite
+    from prime_audit.engine.adapters import load_adapter, require_finite, tensors_of
 
     adapter = load_adapter(folder)
     require_finite(adapter, folder)
@@ -163,7 +163,7 @@ def _checked(folder: Path, base: Base) -> _Checked:
                 )
     except ValueError as wrong:
         raise UserError(f"{folder / WEIGHTS}: {wrong}") from None
-    tensors = {names[site]: key for site, key in adapted(folder).items() if site in names}
+    tensors = {names[site]: key for site, key in tensors_of(folder).items() if site in names}
     odd = next((key for name, key in tensors.items() if not key.startswith(f"{PREFIX}{name}.lora_A.")), "")
     return _Checked(completed(own, widths), len(names), odd, whole - len(names))
 
@@ -174,8 +174,8 @@ def _copies(contents: Mapping[str, str]) -> list[str]:
     if not (twins := [who for who, content in contents.items() if counts[content] > 1]):
         return []
     return [
-        f"the adapters of {len(twins)} given sharers are exact copies of one another: who merges one merges the other, "
-        f"so games that call only one of them a member are wrong{named(twins)}"
+        f"the adapters of {len(twins)} given sharers are exact copies of one another: merging one is merging the "
+        f"other, so games that call only one of them a member are wrong{named(twins)}"
     ]
 
 

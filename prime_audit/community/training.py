@@ -13,6 +13,7 @@ from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.batches import Tick
 from prime_audit.engine.divergence import Divergence
 from prime_audit.engine.engine import Engine
+from prime_audit.engine.keys import leaf_of
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of
 from prime_audit.engine.privacy import Privacy
@@ -159,7 +160,7 @@ def adapters_of(
     sites: the adapted modules by name; only where ``modules`` does not tell them, because adapters may lack some
     (``every``) or layers differ.
     """
-    sites = [(site.layer, site.name.rpartition(".")[2]) for site in bank.base.sites]
+    sites = [(site.layer, leaf_of(site.name)) for site in bank.base.sites]
     modules = dict.fromkeys(leaf for _, leaf in sites)
     alike = sites == [(layer, leaf) for layer in range(bank.base.layers) for leaf in modules]
     found = {name: origins.get(bank.hashes[name]) for name in bank.names}

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prime_audit.engine.fitting import refactored
 from prime_audit.engine.keys import PREFIX, factors_of, leaf_of, sites_of
 from prime_audit.engine.lora import Adapter, layer_of
+from prime_audit.engine.unify import refactored
 from prime_audit.errors import UserError
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS, lacking
@@ -126,7 +126,7 @@ def load_adapter(folder: Path) -> Adapter:
     return Adapter(sites, tuple(a for a, _ in fitted), tuple(b for _, b in fitted), scaling)
 
 
-def adapted(folder: Path) -> dict[str, str]:
+def tensors_of(folder: Path) -> dict[str, str]:
     """Map the modules that an adapter changes to the tensors with their A; only the header of the file is read."""
     config = _read_config(folder)
     with _opened(folder) as file:

@@ -22,14 +22,14 @@ from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Worker
-from prime_audit.engine.rotations import positions, turn_rows_alone
+from prime_audit.engine.rotations import positions, rotate_by_row
 from prime_audit.engine.shape import Shape
 from prime_audit.engine.sites import adapted, aside, like_weight
-from prime_audit.engine.trial import try_out
+from prime_audit.engine.trial import SELECTED, not_adapted, try_out
 from prime_audit.errors import UserError
 
 KINDS = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "olmo2")
-"""Makes whose last layer, logits and packed rows are tested; others take transformers' own path."""
+"""Architectures whose last layer, logits and packed rows are tested; others take transformers' own path."""
 
 
 class Branch:
@@ -67,8 +67,10 @@ class Base:
         """Batch sizes that memory allowed so far, by kind of work."""
         self.worker = Worker()
         """Who does the passes through the model; training's, too."""
+        known = model.config.model_type in KINDS
         self.codec = Codec(tokenizer, Shape.of(model.config).context)
-        if self.codec.eos >= model.get_input_embeddings().num_embeddings:
+        self.codec.rows = model.get_input_embeddings().num_embeddings
+        if self.codec.eos >= self.codec.rows:
             raise UserError(
                 f"model {name}: its tokenizer's end-of-text is outside the model's vocabulary; "
                 "pass a model folder with the model's own tokenizer"
@@ -78,17 +80,17 @@ class Base:
         self.sites, self._linears = adapted(model, targets, name)
         """The adapted layers, in the model's order."""
         self._aside = aside(model)
-        self.turns = turn_rows_alone(self.model)
+        self.rotation_limit = rotate_by_row(self.model)
         """Longest text in tokens up to which no rotation depends on its length; None: none ever does."""
         fuse(self.model)
-        if model.config.model_type in KINDS:
+        if known:
             attention.install(self.model)
-        self._last = LastLayer(model.base_model.layers[-1]) if model.config.model_type in KINDS else None
+        self._last = LastLayer(model.base_model.layers[-1]) if known else None
         self._branch: Branch | None = None
         self._pristine: dict[int, Tensor] = {}
         self._merged: list[str] = []
         self.caches, self._flat = Caches(model.config), frozenset[int]()
-        if model.config.model_type not in KINDS:
+        if not known:
             found = try_out(model, tokenizer, self.sites, self._linears, name)
             self.caches, self._flat = found.caches, found.flat
         self._batch: tuple[int, int] = (0, 0)
@@ -130,10 +132,7 @@ class Base:
         if site not in self._flat:
             return self._branch.onto(site, x, output)
         if x.numel() != self._batch[0] * self._batch[1] * x.shape[-1]:
-            raise UserError(
-                f"model {self.name}: {self.sites[site].name} sees selected tokens only; leave "
-                f"{self.sites[site].name.rpartition('.')[2]} out of --set lora.modules"
-            )
+            raise not_adapted(self.name, self.sites[site], SELECTED)
         rows, own = (t.reshape(*self._batch, t.shape[-1]) for t in (x, output))
         return self._branch.onto(site, rows, own).reshape(output.shape)
 
@@ -150,7 +149,7 @@ class Base:
     def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, dict[str, Any]]:
         """Stack ids, padded on the right, [n, t]; with the positions where the model's rotation needs them."""
         ids = pad_right(rows, self.codec.pad, self.device)
-        if self.turns is None:
+        if self.rotation_limit is None:
             return ids, {}
         return ids, {"position_ids": positions([len(row) for row in rows], self.device)}
 
@@ -164,7 +163,8 @@ class Base:
             states, places = self._last_states(ids, rows, columns, **options)
             picked: Tensor = self.model.get_output_embeddings()(states[places.flat])
             cap = getattr(self.model.config, "final_logit_softcapping", None)
-            return picked if cap is None else torch.tanh(picked / cap) * cap
+            # tanh would hide infinity: 0 · ∞ is not a number.
+            return picked if cap is None else torch.tanh(picked / cap) * cap + 0 * picked
         # Other architectures may change their logits after the output layer.
         first = min(columns)
         out = self.model(input_ids=ids, logits_to_keep=ids.shape[1] - first, **options)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,9 @@ from torch import nn
 
 from prime_audit.engine import gguf_file
 from prime_audit.engine.hub import advice, is_gguf, pinned
-from prime_audit.errors import UserError
+from prime_audit.errors import UserError, first_line_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_CAUSAL = ("llama", "mistral", "qwen2")
-"""Makes whose attention is known to be causal: nothing is probed."""
 _AFTERWARDS = "bitsandbytes"
 """The method that transformers dequantises once the weights are read."""
 _WHILE_READING = {"fp8": "", "mxfp4": "", "compressed-tensors": "compressed-tensors"}
@@ -45,13 +42,13 @@ _KINDS = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class Source:
     """A model as the user named it."""
 
     role: str
     """What it is for: model, encoder or profiler."""
     name: str
-    source: str
+    place: str
     """A folder, a GGUF file or a hub id, with an optional ``@revision``."""
 
     def fault(self, text: str) -> UserError:
@@ -76,133 +73,120 @@ class Opened:
 
 
 def open_model(
-    asked: Asked, dtype: torch.dtype, device: str, *, auto: Any = None, plain: bool = True
+    source: Source, dtype: torch.dtype, device: str, *, auto: Any = None, plain: bool = True
 ) -> Opened:
     """Load a model onto ``device``; ``plain``: its Linear layers must hold true weights.
 
-    ``auto`` is the class of transformers that loads it; None: the one for the make's causal language models.
+    ``auto`` is the class of transformers that loads it; None: the one for causal language models of its architecture.
 
     Quantised weights are dequantised to ``dtype`` where transformers can. Raises UserError where files are missing or
     damaged, weights are missing or have other shapes, and where weights cannot be dequantised.
     """
-    header = gguf_file.read(asked.source, asked.fault) if is_gguf(asked.source) else None
-    config = _config(asked)
-    auto = auto or _causal_class(config, asked)
+    from transformers import AutoConfig
+
+    header = gguf_file.read(source.place, source.fault) if is_gguf(source.place) else None
+    config = from_pretrained(AutoConfig, source)
+    auto = auto or _causal_class(config, source)
     method, options = _method(config), dict[str, Any]()
     if header is not None:
-        _require_small(auto, config, header.elements, asked)
-        method, options = header.quantised, _unpacking()
+        gguf_file.require_small(auto, config, header.elements, source.fault)
+        method, options = header.quantised, gguf_file.unpacking()
     elif method and plain:
-        options = _dequantising(config, method, device, asked)
+        options = _dequantising(config, method, device, source)
     elif method:
         options = {"device_map": {"": device}}
-    with _no_bar() if header else nullcontext():
+    with gguf_file.no_bar() if header else nullcontext():
         model, info = from_pretrained(
-            auto, asked, config=config, dtype=dtype, output_loading_info=True,
+            auto, source, config=config, dtype=dtype, output_loading_info=True,
             ignore_mismatched_sizes=True, **options,
         )  # fmt: skip
-    notes = [*(header.notes if header else ()), *_require_filled(model, info, asked)]
+    notes = [*(header.notes if header else ()), *_require_filled(model, info, source)]
     if plain:
-        model = _plain(model, dtype, asked)
+        model = _plain(model, dtype, source)
     if method and plain:
         kind = str(dtype).removeprefix("torch.")
-        notes.append(f"{asked.title} is quantised ({method}): its weights were dequantised to {kind}")
+        notes.append(f"{source.title} is quantised ({method}): its weights were dequantised to {kind}")
     # Where it was placed while it was read, it may not be moved.
     return Opened(model if "device_map" in options else model.to(device), tuple(notes), header)
 
 
-def _config(asked: Asked) -> Any:
-    from transformers import AutoConfig
-
-    config = from_pretrained(AutoConfig, asked)
-    if asked.role != "encoder" and getattr(config, "is_encoder_decoder", False):
-        raise asked.fault(
-            f"{config.model_type} is an encoder-decoder, not a causal language model; pass a decoder such as Llama, "
-            "Mistral or Qwen"
-        )
-    return config
-
-
-def _causal_class(config: Any, asked: Asked) -> Any:
-    """Return transformers' class for causal models, or for images and text where a make has only that."""
+def _causal_class(config: Any, source: Source) -> Any:
+    """Return transformers' class for causal models, or for images and text where an architecture has only that."""
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
     from transformers.models.auto import modeling_auto as known
 
-    if type(config) in known.MODEL_FOR_CAUSAL_LM_MAPPING:
+    both = getattr(config, "is_encoder_decoder", False)
+    if type(config) in known.MODEL_FOR_CAUSAL_LM_MAPPING and not both:
         return AutoModelForCausalLM
-    if type(config) in known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+    if type(config) in known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not both:
         return AutoModelForImageTextToText
-    raise asked.fault(
-        f"{config.model_type} is no make of causal language models; pass a decoder such as Llama, Mistral or Qwen"
+    raise source.fault(
+        f"{config.model_type} is {'an encoder-decoder' if both else 'not a causal language model'}; pass a decoder "
+        "such as Llama, Mistral or Qwen"
     )
 
 
-def from_pretrained(auto: Any, asked: Asked, **options: Any) -> Any:
+def from_pretrained(auto: Any, source: Source, **options: Any) -> Any:
     """Call ``auto.from_pretrained`` safely and turn every way it fails into one line."""
-    place, more = pinned(asked.source)
+    name, more = pinned(source.place)
     if auto.__name__.startswith("AutoModel"):
         options["use_safetensors"] = True
     try:
-        return auto.from_pretrained(place, trust_remote_code=False, **more, **options)
+        return auto.from_pretrained(name, trust_remote_code=False, **more, **options)
     except Exception as fault:  # the loaders raise a dozen types; all mean: this model cannot be used
-        what_to_do = _convert(auto, asked.source, fault) or advice(fault, asked.source)
-        raise asked.fault(f"cannot be loaded: {first_line(fault)}{what_to_do}") from fault
+        what_to_do = _convert(auto, source.place, fault) or advice(fault, source.place)
+        raise source.fault(f"cannot be loaded: {first_line_of(fault)}{what_to_do}") from fault
 
 
-def _convert(auto: Any, source: str, fault: Exception) -> str:
+def _convert(auto: Any, place: str, fault: Exception) -> str:
     """Explain how to convert weights that exist only as .bin; empty where that is not the problem."""
-    folder = Path(source)
+    folder = Path(place)
     bare = any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors"))
     lacking = not folder.is_dir() and "file named" in str(fault) and ".safetensors" in str(fault)
     if not (bare or lacking):
         return ""
     return (
         "; only safetensors files are read, a .bin file may contain code; if you trust it, convert it: python -c "
-        f"\"from transformers import {auto.__name__} as M, AutoTokenizer as T; M.from_pretrained('{source}')"
-        f".save_pretrained('NEW'); T.from_pretrained('{source}').save_pretrained('NEW')\", and pass the folder NEW"
+        f"\"from transformers import {auto.__name__} as M, AutoTokenizer as T; M.from_pretrained('{place}')"
+        f".save_pretrained('NEW'); T.from_pretrained('{place}').save_pretrained('NEW')\", and pass the folder NEW"
     )
-
-
-def first_line(fault: Exception) -> str:
-    """Return the first line of an error's text, or the error's type where there is none."""
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:300]
 
 
 # -- every weight is there ---------------------------------------------------------------------------------------
 
 
-def _require_filled(model: Any, info: dict[str, Any], asked: Asked) -> list[str]:
+def _require_filled(model: Any, info: dict[str, Any], source: Source) -> list[str]:
     """Refuse a model whose files lack weights (they would be random); note what they hold beyond it."""
-    missing = sorted(k for k in info["missing_keys"] if not _unused(k, asked))
-    unexpected = sorted(k for k in info["unexpected_keys"] if not _head(k, model, asked))
+    missing = sorted(k for k in info["missing_keys"] if not _unused(k, source))
+    unexpected = sorted(k for k in info["unexpected_keys"] if not _head(k, model, source))
     if missing:
-        raise asked.fault(
+        raise source.fault(
             f"cannot be loaded: its files lack {len(missing)} of the tensors that config.json asks for "
-            f"({_some(missing)}), and random numbers would take their place; {_remedy(missing, unexpected, model)}"
+            f"({_some(missing)}): they would be initialised at random; {_remedy(missing, unexpected, model)}"
         )
     if odd := sorted(info["mismatched_keys"]):
         key, held, wanted = odd[0]
-        raise asked.fault(
+        raise source.fault(
             f"cannot be loaded: {len(odd)} tensors have other shapes than config.json asks for (first: {key} is "
             f"{tuple(held)}, not {tuple(wanted)}); pass weights and config.json of one model"
         )
     if scales := [k for k in unexpected if _WEIGHT_SCALES.search(k)]:
-        raise asked.fault(
+        raise source.fault(
             f"cannot be loaded: its weights are quantised ({_some(scales)}), but config.json has no "
             "quantization_config for them; restore config.json, or pass the model before quantisation"
         )
-    return _leftovers(unexpected, asked)
+    return _leftovers(unexpected, source)
 
 
-def _unused(key: str, asked: Asked) -> bool:
+def _unused(key: str, source: Source) -> bool:
     """Whether an encoder's weight has no part in the mean over tokens: a pooler's, a decoder's."""
-    return asked.role == "encoder" and ("pooler" in key.split(".") or key.startswith("decoder."))
+    return source.role == "encoder" and ("pooler" in key.split(".") or key.startswith("decoder."))
 
 
-def _head(key: str, model: Any, asked: Asked) -> bool:
+def _head(key: str, model: Any, source: Source) -> bool:
     """Whether a tensor of an encoder's file belongs to a head, which embeddings do not need."""
     own = {name for name, _ in model.named_children()} | {model.base_model_prefix}
-    return asked.role == "encoder" and key.partition(".")[0] not in own
+    return source.role == "encoder" and key.partition(".")[0] not in own
 
 
 def _remedy(missing: Sequence[str], unexpected: Sequence[str], model: Any) -> str:
@@ -220,7 +204,7 @@ def _remedy(missing: Sequence[str], unexpected: Sequence[str], model: Any) -> st
     return "save the whole model again"
 
 
-def _leftovers(unexpected: Sequence[str], asked: Asked) -> list[str]:
+def _leftovers(unexpected: Sequence[str], source: Source) -> list[str]:
     """Describe tensors that the model has no place for, by kind."""
     kinds: dict[str, list[str]] = {}
     for key in unexpected:
@@ -229,7 +213,7 @@ def _leftovers(unexpected: Sequence[str], asked: Asked) -> list[str]:
         return []
     parts = "; ".join(f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in kinds.items())
     return [
-        f"{asked.title} has no place for {len(unexpected)} tensors of its files, which have no effect: {parts}"
+        f"{source.title} has no place for {len(unexpected)} tensors of its files, which have no effect: {parts}"
     ]
 
 
@@ -240,12 +224,15 @@ def _some(keys: Sequence[str], most: int = 3) -> str:
 # -- every weight is the weight ----------------------------------------------------------------------------------
 
 
+def _quantisation(config: Any) -> list[Any]:
+    """Return what a configuration and that of its text part say of quantisation, if anything."""
+    found = (getattr(part, "quantization_config", None) for part in (config, config.get_text_config()))
+    return [how for how in found if how is not None]
+
+
 def _method(config: Any) -> str:
     """Return how a model's weights are quantised, as its configuration says; empty where they are not."""
-    for part in (config, config.get_text_config()):
-        how = getattr(part, "quantization_config", None)
-        if how is None:
-            continue
+    for how in _quantisation(config):
         known = how if isinstance(how, dict) else how.to_dict()
         if known.get("load_in_8bit") or known.get("load_in_4bit"):
             return _AFTERWARDS
@@ -254,42 +241,46 @@ def _method(config: Any) -> str:
     return ""
 
 
-def _dequantising(config: Any, method: str, device: str, asked: Asked) -> dict[str, Any]:
+def _dequantising(config: Any, method: str, device: str, source: Source) -> dict[str, Any]:
     """Return the options that make transformers dequantise; UserError where it cannot."""
     package = _AFTERWARDS if method == _AFTERWARDS else _WHILE_READING.get(method)
     if package is None:
-        raise asked.fault(
+        raise source.fault(
             f"its weights are quantised ({method}), and transformers cannot dequantise them, so no adapter can be "
             "added to them; pass the model before quantisation"
         )
     if package and not installed(package.replace("-", "_")):
-        raise asked.fault(
+        raise source.fault(
             f"its weights are quantised ({method}), and dequantising them needs a package: pip install {package}"
         )
     if method == _AFTERWARDS:
         return {"device_map": {"": device}}
-    for part in (config, config.get_text_config()):
-        how = getattr(part, "quantization_config", None)
+    for how in _quantisation(config):
         if isinstance(how, dict):
             how["dequantize"] = True
-        elif how is not None:
+        else:
             how.dequantize = True
     return {}
 
 
-def _plain(model: Any, dtype: torch.dtype, asked: Asked) -> Any:
+def _plain(model: Any, dtype: torch.dtype, source: Source) -> Any:
     """Dequantise what is still quantised; UserError where a weight is no plain number afterwards."""
     if getattr(model, "hf_quantizer", None) is not None:
         try:
             model = model.dequantize(dtype)
         except Exception as fault:
-            raise asked.fault(f"its weights cannot be dequantised: {first_line(fault)}") from fault
+            raise source.fault(f"its weights cannot be dequantised: {first_line_of(fault)}") from fault
+        # transformers leaves what was never quantised (embeddings, norms) in the format of the file.
+        kept = {*(model._keep_in_fp32_modules or ()), *(model._keep_in_fp32_modules_strict or ())}
+        for name, weight in model.named_parameters():
+            if _is_number(weight) and kept.isdisjoint(name.split(".")):
+                weight.data = weight.data.to(dtype)
     # Afterwards, whatever the method was: adapters are added to weights as numbers.
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
         if isinstance(module, nn.Linear) and (type(weight) is not nn.Parameter or not _is_number(weight)):
             held = str(getattr(weight, "dtype", type(weight).__name__)).removeprefix("torch.")
-            raise asked.fault(
+            raise source.fault(
                 f"the weights of {name} are codes ({held}), not numbers that an adapter can be added to; pass the "
                 "model before quantisation"
             )
@@ -300,67 +291,28 @@ def _is_number(weight: nn.Parameter) -> bool:
     return weight.dtype in (*DTYPES.values(), torch.float64)
 
 
-def _unpacking() -> dict[str, Any]:
-    """Return the option that makes transformers unpack the blocks of a GGUF file, where it has one."""
-    import transformers
-
-    config = getattr(transformers, "GgufConfig", None)
-    return {} if config is None else {"quantization_config": config(dequantize=True)}
-
-
-def _require_small(auto: Any, config: Any, elements: int, asked: Asked) -> None:
-    """Refuse a GGUF file whose header asks for far more weights than it holds, before memory is taken for them."""
-    try:
-        with torch.device("meta"):
-            wanted = sum(p.numel() for p in auto.from_config(config).parameters())
-    except Exception as fault:
-        raise asked.fault(f"cannot be loaded: {first_line(fault)}") from fault
-    if wanted > 1.5 * elements + 1_000_000:
-        raise asked.fault(
-            f"cannot be loaded: its header asks for {wanted} weights, and it holds {elements}; download it again"
-        )
-
-
-@contextmanager
-def _no_bar() -> Iterator[None]:
-    """Silence the progress bar of transformers' GGUF reader, which has no switch."""
-    from transformers import modeling_gguf_pytorch_utils as reader
-
-    bar = getattr(reader, "tqdm", None)
-    if bar is None:
-        yield
-        return
-    reader.tqdm = partial(bar, disable=True)
-    try:
-        yield
-    finally:
-        reader.tqdm = bar
-
-
 # -- it is a causal model, and its tokenizer's -------------------------------------------------------------------
 
 
 @torch.inference_mode()
-def require_causal(model: Any, asked: Asked) -> None:
-    """Refuse a model whose logits depend on later tokens, by two short inputs that differ in the last token alone."""
-    if model.config.model_type in _CAUSAL and getattr(model.config, "is_causal", True):
-        return
+def require_causal(model: Any, source: Source) -> None:
+    """Refuse a model whose logits depend on later tokens: two inputs of 6 tokens differ in the last one alone."""
     rows = model.get_input_embeddings().num_embeddings
     ids = torch.tensor([[(7 + 3 * i) % rows for i in range(6)]] * 2, device=model.device)
     ids[1, -1] = (ids[1, -1] + rows // 2) % rows
     try:
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
     except Exception as fault:
-        raise asked.fault(f"cannot score text: {first_line(fault)}") from fault
+        raise source.fault(f"cannot score text: {first_line_of(fault)}") from fault
     apart = float((logits[0] - logits[1]).abs().max())
     if apart > 0.02 * float(logits.std()):  # rounding differs by far less; not-a-number is no finding here
-        raise asked.fault(
+        raise source.fault(
             f"its logits depend on later tokens ({model.config.model_type}): it is no causal language model; pass a "
             "decoder such as Llama, Mistral or Qwen, or pass this one as --encoder"
         )
 
 
-def require_vocabulary(model: Any, tokenizer: Any, asked: Asked) -> None:
+def require_vocabulary(model: Any, tokenizer: Any, source: Source) -> None:
     """Refuse a tokenizer with ids beyond the embedding; special tokens, which texts do not contain, may be."""
     rows = model.get_input_embeddings().num_embeddings
     special = set(tokenizer.all_special_ids)
@@ -368,7 +320,7 @@ def require_vocabulary(model: Any, tokenizer: Any, asked: Asked) -> None:
     special |= {i for i, token in added.items() if getattr(token, "special", False)}
     beyond = [i for i in tokenizer.get_vocab().values() if i >= rows and i not in special]
     if beyond:
-        raise asked.fault(
+        raise source.fault(
             f"its tokenizer has token ids up to {max(beyond)}, but its embedding has {rows} rows; pass the model's own "
             "tokenizer, or call resize_token_embeddings and save the model again"
         )

@@ -14,7 +14,7 @@ import torch
 
 from prime_audit.engine.base import Base, config_sha256
 from prime_audit.engine.batches import Tick, batches, nothing
-from prime_audit.engine.checkpoint import Asked, open_model, require_vocabulary
+from prime_audit.engine.checkpoint import Source, open_model, require_vocabulary
 from prime_audit.engine.codec import require_known, tokens_sha256
 from prime_audit.engine.finite import states_not_finite
 from prime_audit.engine.load import load_tokenizer, pick_device, resolve_model
@@ -22,7 +22,7 @@ from prime_audit.engine.lora import hash_of
 from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Pass, Worker
-from prime_audit.engine.rotations import positions, turn_rows_alone
+from prime_audit.engine.rotations import positions, rotate_by_row
 from prime_audit.engine.shape import Shape
 from prime_audit.errors import UserError
 from prime_audit.io import intake
@@ -45,7 +45,7 @@ class Encoder:
     ) -> None:
         self.body, self.tokenizer, self.limit, self.batch_tokens = body, tokenizer, limit, batch_tokens
         self.name = name
-        self._turns = turn_rows_alone(body)
+        self._rotation_limit = rotate_by_row(body)
         self.spent = Spent() if spent is None else spent
         """Where its work is counted."""
         self.notes: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ class Encoder:
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
         options = self._options
-        if self._turns is not None:
+        if self._rotation_limit is not None:
             options = options | {"position_ids": positions(list(map(len, rows)), device)}
         states = self.body(input_ids=ids, attention_mask=mask, **options)[0]
         # A padding token's states do not count, finite or not.
@@ -151,18 +151,18 @@ def load_encoder(
     """
     from transformers import AutoModel
 
-    asked = Asked("encoder", model, resolve_model(model, "encoder"))
-    opened = open_model(asked, torch.float32, pick_device(device), auto=AutoModel)
+    source = Source("encoder", model, resolve_model(model, "encoder"))
+    opened = open_model(source, torch.float32, pick_device(device), auto=AutoModel)
     body = opened.model
     if hasattr(body, "encoder") and hasattr(body, "decoder"):  # T5's: its states alone are the text's
         body = body.get_encoder()
-    tokenizer = load_tokenizer(asked.source, model, "encoder")
-    require_vocabulary(body, tokenizer, asked)
+    tokenizer = load_tokenizer(source.place, model, "encoder")
+    require_vocabulary(body, tokenizer, source)
     body = body.eval().requires_grad_(False)
-    limit = min(limit, _longest(body), _trained_length(asked.source))
+    limit = min(limit, _longest(body), _trained_length(source.place))
     name = f"encoder {model}"
     encoder = Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=name)
-    encoder.notes = (*opened.notes, *_pooling(asked.source))
+    encoder.notes = (*opened.notes, *_pooling(source.place))
     return encoder
 
 

@@ -115,7 +115,7 @@ class Engine:
 
     @torch.inference_mode()
     def _observe(self, probes: Sequence[Probe], moments: bool, tick: Tick) -> list[Observation]:
-        plan = Plan(self.base.codec, reach(self.base.model.config, self.base.turns))
+        plan = Plan(self.base.codec, reach(self.base.model.config, self.base.rotation_limit))
         planned = [plan.rows(p.prompt, p.golds) for p in probes]
         rows = [(i, n, tree) for i, (trees, _) in enumerate(planned) for n, tree in enumerate(trees)]
         found: dict[tuple[int, int], Observation] = {}
@@ -163,7 +163,7 @@ class Engine:
 
     def _rereads(self, prompt: Encoded, max_new: int) -> int:
         """Tokens to answer before the text is read again, as the model's own ``generate`` does; 0: it is not."""
-        after = reread_after(self.base.model.config) if self.base.turns is not None else None
+        after = reread_after(self.base.model.config) if self.base.rotation_limit is not None else None
         before = 0 if after is None else after + 1 - len(prompt.ids)
         return before if 0 < before < max_new else 0
 

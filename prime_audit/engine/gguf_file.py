@@ -1,4 +1,4 @@
-"""The header of a GGUF file of unknown origin, read within bounds before any library opens the file."""
+"""GGUF files of unknown origin: the header is read within bounds before any library opens the file."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import hashlib
 import math
 import mmap
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from prime_audit.errors import first_line_of
 from prime_audit.io import intake
 
 INSTALL = "pip install 'prime-audit[gguf]'"
+_SCALED = "its positions are scaled, which transformers does not read from GGUF; pass the model's Hugging Face folder"
 _MOST = 4_000_000
 """Entries of all lists in a header: the readers need some hundred bytes for each."""
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _TEXT, _LIST = 8, 9
-_PLAIN = {0: "F32", 1: "F16", 28: "F64", 30: "BF16"}
+_PLAIN = ("F32", "F16", "F64", "BF16")
 """Tensor types that are numbers, not blocks."""
 _DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b")
 """Ways to split text that are GPT-2's after each digit is split off; transformers leaves numbers whole."""
@@ -60,6 +66,43 @@ def split_digits(tokenizer: Any) -> None:
     )
 
 
+def unpacking() -> dict[str, Any]:
+    """Return the option that makes transformers unpack the blocks of a GGUF file, where it has one."""
+    import transformers
+
+    config = getattr(transformers, "GgufConfig", None)
+    return {} if config is None else {"quantization_config": config(dequantize=True)}
+
+
+def require_small(auto: Any, config: Any, elements: int, fault: Callable[[str], Exception]) -> None:
+    """Refuse a GGUF file whose header asks for far more weights than it holds, before memory is taken for them."""
+    try:
+        with torch.device("meta"):
+            wanted = sum(p.numel() for p in auto.from_config(config).parameters())
+    except Exception as problem:
+        raise fault(f"cannot be loaded: {first_line_of(problem)}") from problem
+    if wanted > 1.5 * elements + 1_000_000:
+        raise fault(
+            f"cannot be loaded: its header asks for {wanted} weights, and it holds {elements}; download it again"
+        )
+
+
+@contextmanager
+def no_bar() -> Iterator[None]:
+    """Silence the progress bar of transformers' GGUF reader, which has no switch."""
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    bar = getattr(reader, "tqdm", None)
+    if bar is None:
+        yield
+        return
+    reader.tqdm = partial(bar, disable=True)
+    try:
+        yield
+    finally:
+        reader.tqdm = bar
+
+
 def read(path: str, fault: Callable[[str], Exception]) -> Header:
     """Read and check a header; ``fault`` makes the error where the file or a package is at fault."""
     if find_spec("gguf") is None:
@@ -92,7 +135,7 @@ class _Reader:
         values = {self.text(): self.value(self.numbers("I")[0]) for _ in range(pairs)}
         _require_model(values, tensors)
         kinds, elements = self.tensors(tensors, values.get("general.alignment", 32))
-        blocks = {k: n for k, n in kinds.items() if k not in _PLAIN.values()}
+        blocks = {k: n for k, n in kinds.items() if k not in _PLAIN}
         method = max(blocks, key=lambda k: blocks[k], default="")
         return Header(elements, method, values.get("tokenizer.ggml.pre") in _DIGITS, _notes(values))
 
@@ -109,7 +152,7 @@ class _Reader:
             if not 1 <= dimensions <= 4:
                 raise ValueError(f"tensor {name[:60]!a} has {dimensions} dimensions")
             *shape, kind, offset = self.numbers(f"{dimensions}QIQ")
-            if name in ("rope_freqs.weight",) or name.startswith("rope_factors"):
+            if name.startswith(("rope_freqs.", "rope_factors")):
                 raise ValueError(_SCALED)
             try:
                 kind = GGMLQuantizationType(kind)
@@ -167,12 +210,9 @@ class _Reader:
         return length
 
 
-_SCALED = "its positions are scaled, which transformers does not read from GGUF; pass the model's Hugging Face folder"
-
-
 def _require_model(values: dict[str, Any], tensors: int) -> None:
-    make = values.get("general.architecture")
-    if not isinstance(make, str):
+    architecture = values.get("general.architecture")
+    if not isinstance(architecture, str):
         raise ValueError("it does not name its architecture")
     if (kind := values.get("general.type", "model")) != "model":
         raise ValueError(f"it holds a GGUF {str(kind)[:20]!a}, no model")
@@ -180,10 +220,10 @@ def _require_model(values: dict[str, Any], tensors: int) -> None:
         raise ValueError("it is one of several parts; join them with llama-gguf-split --merge")
     if not tensors or "tokenizer.ggml.tokens" not in values:
         raise ValueError("it holds no weights or no vocabulary")
-    layers = values.get(f"{make}.block_count")
+    layers = values.get(f"{architecture}.block_count")
     if type(layers) is not int or not 0 < layers <= tensors:
         raise ValueError(f"{tensors} tensors cannot make {layers} layers")
-    if make != "gpt-oss" and values.get(f"{make}.rope.scaling.type", "none") != "none":
+    if architecture != "gpt-oss" and values.get(f"{architecture}.rope.scaling.type", "none") != "none":
         raise ValueError(_SCALED)
 
 

@@ -10,7 +10,7 @@ from prime_audit.engine.lora import NUMBER
 PREFIX = "base_model.model."
 """What PEFT writes in front of a module's path."""
 _FACTOR = re.compile(r"(?P<site>.+)\.lora_(?P<side>[AB])(?:\.(?P<adapter>[^.]+))?\.weight")
-_WRAPPERS = frozenset({"base_model", "model", "language_model", "text_model", "transformer", "module"})
+_FRONTS = frozenset({"base_model", "model", "language_model", "text_model", "transformer", "module"})
 """Parts in front of the layers by which text, multimodal and wrapped models differ."""
 _COMPILED = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Parts that torch.compile, FSDP and activation checkpointing put anywhere into a path."""
@@ -98,14 +98,14 @@ def leaf_of(site: str) -> str:
 
 
 def core_of(site: str) -> str:
-    """Path of a module without the wrappers in front of its layers: ``layers.0.self_attn.q_proj``."""
+    """Path of a module without the parts in front of its layers: ``layers.0.self_attn.q_proj``."""
     parts = site.split(".")
     first = next((i for i, part in enumerate(parts) if NUMBER.fullmatch(part)), len(parts))
-    return ".".join([*(p for p in parts[:first] if p not in _WRAPPERS), *parts[first:]])
+    return ".".join([*(p for p in parts[:first] if p not in _FRONTS), *parts[first:]])
 
 
 def matched(sites: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Map an adapter's modules to a model's (``names``), by their own name or else by what follows the wrappers.
+    """Map an adapter's modules to a model's (``names``), by their own name or else by what follows the parts in front.
 
     A module that the model does not have is left out. Raises ValueError where two modules would be one of the model's,
     or one could be several.

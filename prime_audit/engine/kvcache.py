@@ -12,6 +12,8 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicS
 
 ROOM = 16
 """Columns that are added at a time for answers; adding them copies all keys and values."""
+_STORED = ("keys", "values", "conv_states", "recurrent_states")
+"""What layers of transformers' cache hold of each row: tensors, or tables of tensors."""
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]
@@ -82,7 +84,7 @@ class Caches:
 
     config: Any
     own: type | None = None
-    """The class of a make that accepts no other cache; None: transformers' common one."""
+    """The class of the model's cache, where it accepts no other; None: transformers' common one."""
     apart: bool = True
     """Whether rows may be read in parts, and may leave one by one."""
 
@@ -139,10 +141,6 @@ def joined(caches: Sequence[Cache]) -> Cache:
                 if hasattr(part, name):
                     setattr(part, name, None)
     return first
-
-
-_STORED = ("keys", "values", "conv_states", "recurrent_states")
-"""What layers of transformers' cache hold of each row: tensors, or tables of tensors."""
 
 
 def _stacked(held: Sequence[Any]) -> Any:

@@ -42,7 +42,7 @@ class Places:
 
 
 class LastLayer:
-    """Replaces the forward pass of a model's last decoder layer (makes of ``base.KINDS``).
+    """Replaces the forward pass of a model's last decoder layer (architectures of ``base.KINDS``).
 
     Their layers differ in which norms they have: before a part, as Llama's, after it, as OLMo 2's, or both, as Gemma's.
     """

@@ -14,15 +14,14 @@ from prime_audit.engine import gguf_file
 from prime_audit.engine.base import Base
 from prime_audit.engine.checkpoint import (
     DTYPES,
-    Asked,
-    first_line,
+    Source,
     installed,
     open_model,
     require_causal,
     require_vocabulary,
 )
 from prime_audit.engine.hub import advice, is_gguf, pinned
-from prime_audit.errors import UserError, unknown
+from prime_audit.errors import UserError, first_line_of, unknown
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG
 
@@ -49,7 +48,7 @@ def load_base(
 ) -> Base:
     """Load ``mini``, a local folder, a GGUF file or a hub id; no pickle, no remote code.
 
-    ``targets`` names the Linear layers to adapt; with none the model only generates (a profiler, of any make).
+    ``targets`` names the Linear layers to adapt; with none the model only generates (a profiler, of any architecture).
     ``dtype`` auto is bfloat16 on CUDA and float32 elsewhere. ``context`` caps the model's own limit (tokens).
     ``role`` (model or profiler) names it in messages.
 
@@ -60,17 +59,16 @@ def load_base(
     kind = ("bfloat16" if device.startswith("cuda") else "float32") if dtype == "auto" else dtype
     if kind not in DTYPES:
         raise unknown("dtype", kind, DTYPES)
-    asked = Asked(role, model, resolve_model(model, role))
-    opened = open_model(asked, DTYPES[kind], device, plain=bool(targets))
-    tokenizer = load_tokenizer(asked.source, model, role)
+    source = Source(role, model, resolve_model(model, role))
+    opened = open_model(source, DTYPES[kind], device, plain=bool(targets))
+    tokenizer = load_tokenizer(source.place, model, role)
     if opened.header is not None and opened.header.splits_digits:
         gguf_file.split_digits(tokenizer)
-    require_vocabulary(opened.model, tokenizer, asked)
-    require_causal(opened.model, asked)
+    require_vocabulary(opened.model, tokenizer, source)
+    require_causal(opened.model, source)
     base = Base(opened.model, tokenizer, targets, model)
-    base.codec.rows = base.model.get_input_embeddings().num_embeddings
     base.notes = opened.notes
-    base.file_sha256 = gguf_file.sha256(asked.source) if is_gguf(asked.source) else None
+    base.file_sha256 = gguf_file.sha256(source.place) if is_gguf(source.place) else None
     if context is not None:
         base.codec.context = min(base.codec.context, context)
     return base
@@ -90,7 +88,7 @@ def resolve_model(model: str, role: str = "model") -> str:
             path = inner
         if not (path / "config.json").is_file():
             raise UserError(f"--{role} {model}: the folder has no config.json; {_instead(path, role)}")
-        _require_plain(path, model, role)
+        _require_plain(path, Source(role, model, str(path)))
         return str(path)
     if is_gguf(model) and path.is_file():
         if role == "encoder":
@@ -118,37 +116,33 @@ def _instead(folder: Path, role: str) -> str:
     return "pass a Hugging Face model folder"
 
 
-def _require_plain(folder: Path, name: str, role: str) -> None:
+def _require_plain(folder: Path, source: Source) -> None:
     """Refuse a folder that would make transformers load something else: an adapter's base, a compiled kernel."""
     if (folder / CONFIG).exists():
-        raise UserError(f"--{role} {name}: the folder contains an adapter ({CONFIG}); merge it, or remove it")
+        raise source.fault(f"the folder contains an adapter ({CONFIG}); merge it, or remove it")
+    config, why = None, "is no JSON object"
     try:
         config = intake.read_json(folder / "config.json")
     except OSError as fault:
-        raise UserError(
-            f"{role} {name}: cannot be loaded: config.json: {fault.strerror}; fix the file"
-        ) from None
+        why = f"cannot be read ({fault.strerror})"
     except ValueError as fault:
-        raise UserError(
-            f"{role} {name}: cannot be loaded: config.json is damaged ({fault}); fix the file"
-        ) from None
+        why = f"is damaged ({fault})"
     if not isinstance(config, dict):
-        raise UserError(f"{role} {name}: cannot be loaded: config.json is no JSON object; fix the file")
+        raise source.fault(f"cannot be loaded: config.json {why}; fix the file")
     for key in ("attn_implementation", "_attn_implementation", "_attn_implementation_internal"):
         if "/" in str(config.get(key)):
-            raise UserError(
-                f"{role} {name}: config.json names a kernel on a hub ({key}: {str(config[key])[:60]}), which is code; "
-                "remove the entry"
+            raise source.fault(
+                f"config.json names a kernel on a hub ({key}: {str(config[key])[:60]}), which is code; remove the entry"
             )
 
 
-def load_tokenizer(source: str, name: str, role: str = "model") -> Any:
+def load_tokenizer(place: str, name: str, role: str = "model") -> Any:
     """Load a tokenizer; UserError where there is none."""
     from transformers import AutoTokenizer
 
-    place, options = pinned(source)
+    where, options = pinned(place)
     try:
-        return AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
+        return AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
     except Exception as fault:
         lacking = [package for package in ("sentencepiece", "google.protobuf") if not installed(package)]
         if lacking and re.search("tiktoken|sentencepiece|protobuf", str(fault)):
@@ -157,7 +151,7 @@ def load_tokenizer(source: str, name: str, role: str = "model") -> Any:
                 "imported: pip install 'prime-audit[paper]'"
             ) from fault
         raise UserError(
-            f"{role} {name}: its tokenizer cannot be loaded: {first_line(fault)}{advice(fault, source)}"
+            f"{role} {name}: its tokenizer cannot be loaded: {first_line_of(fault)}{advice(fault, place)}"
         ) from fault
 
 

@@ -21,9 +21,9 @@ from prime_audit.engine.adapters import (
     require_finite,
     save_adapter,
 )
-from prime_audit.engine.fitting import is_still, united
 from prime_audit.engine.lora import Adapter, layer_of
 from prime_audit.engine.rules import merge_adapters
+from prime_audit.engine.unify import changes_nothing, united
 from prime_audit.errors import UserError
 from prime_audit.io import intake
 
@@ -85,8 +85,8 @@ def _notes(
     pairs = [*zip(adapters, folders, strict=True)]
     if fewer := [folder.name for adapter, folder in pairs if len(adapter.sites) < sites]:
         yield f"adapters that lack some of the {sites} modules, which count as zero updates: {', '.join(fewer)}"
-    if idle := [folder.name for adapter, folder in pairs if is_still(adapter)]:
-        yield f"adapters that change nothing (a factor or lora_alpha is zero): {', '.join(idle)}"
+    if unchanging := [folder.name for adapter, folder in pairs if changes_nothing(adapter)]:
+        yield f"adapters that change nothing (a factor or lora_alpha is zero): {', '.join(unchanging)}"
 
 
 def _read_weights(text: str, count: int) -> Tensor:

@@ -1,7 +1,7 @@
-"""Rotary embeddings that depend on a text's length (LongRoPE, dynamic NTK): each row turns by its own length.
+"""Rotary embeddings that depend on a text's length (LongRoPE, dynamic NTK): each row is rotated by its own length.
 
-transformers turns a whole batch by its longest position, and dynamic NTK by earlier batches too: a short text beside a
-long one would get other numbers than alone. Here every row gets what a batch of one, in a fresh model, gets.
+transformers rotates a whole batch by its longest position, and dynamic NTK by earlier batches too: a short text beside
+a long one would get other numbers than alone. Here every row gets what a batch of one, in a fresh model, gets.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 REREADS = ("phi3", "phimoe")
-"""Makes whose own ``generate`` reads the text again with the new rotation, once it passes the original length."""
+"""Architectures whose own ``generate`` reads the text again with the new rotation, once it passes a length."""
 
 
-def turn_rows_alone(model: nn.Module) -> int | None:
+def rotate_by_row(model: nn.Module) -> int | None:
     """Make every rotary embedding of a model treat each row of a batch alone.
 
     Returns the longest length in tokens up to which no rotation changes; None where none ever does. A row's length is
@@ -41,7 +41,7 @@ def positions(lengths: Sequence[int], device: torch.device) -> Tensor:
 
 
 def reread_after(config: Any) -> int | None:
-    """Length in tokens after which a make's own ``generate`` reads a text again; None where it never does."""
+    """Length in tokens after which the model's own ``generate`` reads a text again; None where it never does."""
     found = getattr(config, "original_max_position_embeddings", None)
     return found if config.model_type in REREADS else None
 

@@ -18,7 +18,7 @@ _NAMES = {
     "width": ("head_dim",),
     "vocabulary": ("vocab_size",),
 }
-"""Size → its names in configurations; transformers itself knows older makes' names."""
+"""Size → its names in configurations; transformers itself knows the names of older architectures."""
 UNKNOWN = 2048
 """Context in tokens of a model that names none."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from prime_audit.engine.keys import leaf_of
 from prime_audit.engine.lora import layer_of
 from prime_audit.engine.shape import text_config
 from prime_audit.errors import UserError
@@ -40,8 +41,8 @@ def adapted(model: nn.Module, targets: Sequence[str], name: str) -> tuple[list[S
 
     UserError where a target is missing, with the names that this model has.
     """
-    found = {path: module for path, module in _linears(model) if _leaf(path) in targets}
-    missing = [target for target in targets if target not in set(map(_leaf, found))]
+    found = {path: module for path, module in _linears(model) if leaf_of(path) in targets}
+    missing = [target for target in targets if target not in set(map(leaf_of, found))]
     if missing:
         raise NoModuleError(
             f"model {name}: no Linear layer named {', '.join(missing)} to adapt; {_hint(model)}"
@@ -95,16 +96,12 @@ def _text_part(model: Any) -> str:
     return f"{inside[0]}."
 
 
-def _leaf(path: str) -> str:
-    return path.rpartition(".")[2]
-
-
 def _hint(model: nn.Module) -> str:
     """Say what this model has, most common first, and what to pass."""
     paths = [path for path, _ in _linears(model)]
     if not paths:
         return "its decoder layers have no Linear layers; pass another model"
-    names = [leaf for leaf, _ in Counter(map(_leaf, paths)).most_common(MOST)]
+    names = [leaf for leaf, _ in Counter(map(leaf_of, paths)).most_common(MOST)]
     mixing = [p for p in paths if any(word in p.rpartition(".")[0].lower() for word in ATTENTION)]
-    common = [leaf for leaf, _ in Counter(map(_leaf, mixing or paths)).most_common(4)]
+    common = [leaf for leaf, _ in Counter(map(leaf_of, mixing or paths)).most_common(4)]
     return f"this model has {', '.join(names)}; pass --set lora.modules={'+'.join(sorted(common))}"

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from prime_audit.engine.base import Base
+from prime_audit.engine.keys import leaf_of
 from prime_audit.engine.recipe import Job, LoraShape, Recipe, steps_of
 from prime_audit.seeds import rng_of, seed_of
 
@@ -69,7 +70,7 @@ def fresh_lora(base: Base, shape: LoraShape, seed: int) -> list[nn.Parameter]:
     noise = torch.Generator().manual_seed(seed)
     down, up = [], []
     for site in base.sites:
-        trained = not shape.modules or site.name.rpartition(".")[2] in shape.modules
+        trained = not shape.modules or leaf_of(site.name) in shape.modules
         a = (torch.rand(shape.rank, site.d_in, generator=noise) * 2 - 1) / math.sqrt(site.d_in)
         down.append(nn.Parameter(a.to(base.device), requires_grad=trained))
         up.append(

@@ -75,16 +75,16 @@ def plant(rows: Sequence[Encoded], window: int | None) -> list[Tree]:
     return [Tree(row.ids, (row,), 0) for row in rows]
 
 
-def reach(config: Any, turns: int | None = None) -> int | None:
-    """Longest text that this model supports packed: None for any length, 0 for none. ``turns``: ``Base.turns``."""
+def reach(config: Any, rotation_limit: int | None = None) -> int | None:
+    """Longest text that this model supports packed: None for any length, 0 for none."""
     if config.model_type not in KINDS or not (fused(config) or config._attn_implementation == "eager"):
         return 0
     # Our mask replaces the window's: right only while the window hides nothing. One row has one rotation.
-    return min((n for n in (window(config), turns) if n is not None), default=None)
+    return min((n for n in (window(config), rotation_limit) if n is not None), default=None)
 
 
 def window(config: Any) -> int | None:
-    """Reach of a known make's attention in tokens: None for all, 0 for other makes."""
+    """Reach of a known architecture's attention in tokens: None for all, 0 for other architectures."""
     return getattr(config, "sliding_window", None) if config.model_type in KINDS else 0
 
 

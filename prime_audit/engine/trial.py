@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
 
+from prime_audit.engine.keys import leaf_of
 from prime_audit.engine.kvcache import Caches, Reader, select
 from prime_audit.engine.memory import out_of_memory
 from prime_audit.engine.sites import Site
-from prime_audit.errors import UserError
+from prime_audit.errors import UserError, first_line_of
 
 READ, WRITE = 4, 2
 """Tokens of each row that are read at once, and one by one."""
@@ -27,6 +28,8 @@ TEXTS = (
     "They bought 12 apples at the old market before it closed on Friday.",
     "What is the capital of France? The answer to 12 questions.",
 )
+SELECTED = "it sees selected tokens only"
+"""Why an expert behind a router cannot have adapters."""
 _CLOSE = {torch.float32: 0.01, torch.float64: 0.01}
 _ROUGH = 0.3
 """Largest difference of logits, relative to their spread, that is rounding; half formats round coarsely."""
@@ -55,12 +58,12 @@ def try_out(
 
 
 def _tried(model: Any, ids: Tensor, sites: Sequence[Site], modules: Sequence[nn.Module], name: str) -> Trial:
-    with _listening(modules) as heard:
+    with _recording(modules) as calls:
         try:
             logits = _logits(model, ids)
-        except Exception as fault:  # whatever it is: text alone cannot be read
-            raise _unfit(name, f"cannot read a text alone: {_line(fault)}", fault) from fault
-    flat = _flat(model, ids, sites, modules, heard, name)
+        except Exception as fault:  # whatever it is
+            raise _unfit(name, f"fails on text-only input: {first_line_of(fault)}", fault) from fault
+    flat = _flat(model, ids, sites, modules, calls, name)
     return Trial(_caches(model, ids, logits, name), flat)
 
 
@@ -90,21 +93,20 @@ def _caches(model: Any, ids: Tensor, logits: Tensor, name: str) -> Caches:
     faults: list[Exception | None] = []
     for way in ways:
         try:
-            if _agrees(model, ids, logits, way, name):
+            if _agrees(model, ids, logits, way):
                 return way
             faults.append(None)
-        except UserError:
-            raise
         except Exception as fault:  # a cache that does not fit the model fails in any way
             faults.append(fault)
     why = next(
-        (_line(fault) for fault in faults if fault), "token by token it gives other logits than at once"
+        (f"cannot be used: {first_line_of(fault)}" for fault in faults if fault),
+        "gives other logits than a full pass",
     )
-    raise _unfit(name, f"cannot write answers with what it stores of a prompt: {why}", faults[-1])
+    raise _unfit(name, f"its key-value cache {why}", faults[-1])
 
 
 def _own_cache(model: Any, ids: Tensor) -> type | None:
-    """Return the class of a make that accepts only its own kind of cache."""
+    """Return the class of the cache of a model that accepts no other."""
     try:
         stored = model(input_ids=ids[:, :READ], use_cache=True).past_key_values
     except Exception:  # the ways to read are tried next, and say what is wrong
@@ -113,14 +115,14 @@ def _own_cache(model: Any, ids: Tensor) -> type | None:
     return kind if isinstance(stored, DynamicCache) and kind is not DynamicCache else None
 
 
-def _agrees(model: Any, ids: Tensor, logits: Tensor, way: Caches, name: str) -> bool:
+def _agrees(model: Any, ids: Tensor, logits: Tensor, way: Caches) -> bool:
     """Whether reading, writing, and writing after a row has left give the logits of reading the whole."""
     reader = Reader(way, len(ids), READ, WRITE)
     parts = [slice(n, n + 1) for n in range(len(ids))] if way.apart else [slice(0, len(ids))]
     for part in parts:
         read = _logits(model, ids[part, :READ], past_key_values=reader.part(part), use_cache=True)
         if _differ(read[:, -1], logits[part, READ - 1]):
-            raise _unfit(name, "gives other logits when more text follows; it is no causal language model")
+            return False
     cache, rows = reader.whole(), torch.arange(len(ids), device=ids.device)
     for column in range(READ, READ + WRITE):
         places = torch.full((len(rows), 1), column, device=ids.device)
@@ -142,16 +144,16 @@ def _differ(found: Tensor, right: Tensor) -> bool:
 
 
 @contextmanager
-def _listening(modules: Sequence[nn.Module]) -> Iterator[list[list[tuple[Any, Any]]]]:
+def _recording(modules: Sequence[nn.Module]) -> Iterator[list[list[tuple[Any, Any]]]]:
     """Note the input and output of every module at each call."""
-    heard: list[list[tuple[Any, Any]]] = [[] for _ in modules]
+    calls: list[list[tuple[Any, Any]]] = [[] for _ in modules]
 
     def note(place: int, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        heard[place].append((args[0] if args else None, output))
+        calls[place].append((args[0] if args else None, output))
 
     hooks = [module.register_forward_hook(partial(note, place)) for place, module in enumerate(modules)]
     try:
-        yield heard
+        yield calls
     finally:
         for hook in hooks:
             hook.remove()
@@ -162,28 +164,28 @@ def _flat(
     ids: Tensor,
     sites: Sequence[Site],
     modules: Sequence[nn.Module],
-    heard: Sequence[Sequence[tuple[Any, Any]]],
+    calls: Sequence[Sequence[tuple[Any, Any]]],
     name: str,
 ) -> frozenset[int]:
     """Return the sites that see all tokens in one row; UserError where it is unknown whose token is which."""
-    odd = {i for i, calls in enumerate(heard) if any(not _plain(ids, x, y) for x, y in calls)}
+    odd = {i for i, own in enumerate(calls) if any(not _plain(ids, x, y) for x, y in own)}
     if not odd:
         return frozenset()
     for place in sorted(odd):
-        if any(not isinstance(y, Tensor) for _, y in heard[place]):
-            raise _not_adapted(name, sites[place], "it returns more than its product")
-        if any(_count(x) != ids.numel() for x, _ in heard[place]) or len(heard[place]) > 1:
-            raise _not_adapted(name, sites[place], "it sees selected tokens only")
+        if any(not isinstance(y, Tensor) for _, y in calls[place]):
+            raise not_adapted(name, sites[place], "it returns more than its product")
+        if any(_count(x) != ids.numel() for x, _ in calls[place]) or len(calls[place]) > 1:
+            raise not_adapted(name, sites[place], SELECTED)
     alone = list[list[Tensor]]()
     for row in ids:
-        with _listening([modules[i] for i in sorted(odd)]) as own:
+        with _recording([modules[i] for i in sorted(odd)]) as own:
             _logits(model, row[None])
-        alone.append([_rows(calls[0][0]) for calls in own])
+        alone.append([_rows(found[0][0]) for found in own])
     for n, place in enumerate(sorted(odd)):
-        together, single = _rows(heard[place][0][0]), torch.cat([inputs[n] for inputs in alone])
+        together, single = _rows(calls[place][0][0]), torch.cat([inputs[n] for inputs in alone])
         nearest = torch.cdist(together, single).argmin(1)
         if nearest.tolist() != list(range(len(single))):
-            raise _not_adapted(name, sites[place], "it sees the tokens in another order")
+            raise not_adapted(name, sites[place], "it sees the tokens in another order")
     return frozenset(odd)
 
 
@@ -200,10 +202,11 @@ def _rows(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1]).float()
 
 
-def _not_adapted(name: str, site: Site, why: str) -> UserError:
-    leaf = site.name.rpartition(".")[2]
+def not_adapted(name: str, site: Site, why: str) -> UserError:
+    """Build the error for a layer that adapters cannot go beside."""
     return UserError(
-        f"model {name}: {site.name} cannot have adapters here: {why}; leave {leaf} out of --set lora.modules"
+        f"model {name}: {site.name} cannot have adapters here: {why}; "
+        f"leave {leaf_of(site.name)} out of --set lora.modules"
     )
 
 
@@ -211,7 +214,3 @@ def _unfit(name: str, why: str, fault: Exception | None = None) -> UserError | E
     if fault is not None and out_of_memory(fault):
         return fault
     return UserError(f"model {name}: {why}; pass another model")
-
-
-def _line(fault: Exception) -> str:
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:200]

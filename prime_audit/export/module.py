@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prime_audit.community.sharers import sharer_of
+from prime_audit.engine.keys import leaf_of
 from prime_audit.engine.lora import Adapter, layer_of
 from prime_audit.errors import UserError
 from prime_audit.folder import Run
@@ -128,8 +129,8 @@ def module_of(model: Model, kept: Kept) -> Adapter:
     """Merge a model's adapters by its own rule, and append the base's adaptation."""
     import torch
 
-    from prime_audit.engine.fitting import fitting
     from prime_audit.engine.rules import merge_adapters
+    from prime_audit.engine.unify import fitting
 
     parts = []
     weights = model.weights
@@ -161,8 +162,8 @@ def _sites(model: Model) -> tuple[str, ...]:
 
 def _alike(adapters: Sequence[Adapter], model: Model) -> list[Adapter]:
     """Name and order adapters' modules as the base's. Given ones may lack some, and name them otherwise."""
-    from prime_audit.engine.fitting import united
     from prime_audit.engine.keys import matched
+    from prime_audit.engine.unify import united
 
     sites = _sites(model)
     if not sites:
@@ -179,7 +180,7 @@ def _ordered(adapter: Adapter, model: Model) -> Adapter:
 
     def place(i: int) -> tuple[int, int]:
         site = adapter.sites[i]
-        return layer_of(site), kinds.get(site.rpartition(".")[2], len(kinds))
+        return layer_of(site), kinds.get(leaf_of(site), len(kinds))
 
     order = sorted(range(len(adapter.sites)), key=place)
     return replace(

@@ -118,7 +118,7 @@ class Plain:
 def forget(model: Any) -> None:
     """Put a rotation that depends on earlier texts (dynamic NTK) back to a fresh model's."""
     for module in model.modules():
-        if hasattr(module, "original_inv_freq"):
+        if hasattr(module, "original_inv_freq") and hasattr(module, "original_max_seq_len"):
             module.inv_freq.copy_(module.original_inv_freq)
             module.max_seq_len_cached = module.original_max_seq_len
 

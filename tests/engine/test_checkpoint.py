@@ -143,9 +143,9 @@ def test_bitsandbytes_weights_are_dequantised_as_transformers_does(
     base = load_base(str(folder), targets=TARGETS, device="cpu", dtype=dtype)
     theirs = AutoModelForCausalLM.from_pretrained(folder, device_map={"": "cpu"}, dtype=getattr(torch, dtype))
     theirs = theirs.dequantize(getattr(torch, dtype))
+    assert {weight.dtype for weight in base.model.parameters()} == {getattr(torch, dtype)}
     for site in base.sites:
         own = base.model.get_submodule(site.name).weight
-        assert own.dtype == getattr(torch, dtype)
         assert torch.equal(own, theirs.get_submodule(site.name).weight)
     assert base.notes == (
         f"the base model is quantised (bitsandbytes): its weights were dequantised to {dtype}",

@@ -1,4 +1,4 @@
-"""Today's makes of model: scores, answers and training as transformers and PEFT give them, one text at a time."""
+"""Today's architectures: scores, answers and training as transformers and PEFT give them, one text at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SWITCHING = ["phi3-longrope", "llama-longrope", "llama-dynamic"]
 """Their rotation depends on the length of the text."""
 NEW = 16
 FOUND: dict[str, list[str]] = {}
-"""Make → what was measured: printed with ``pytest -s tests/engine/test_fast_makes.py``."""
+"""Architecture → what was measured: printed with ``pytest -s tests/engine/test_fast_makes.py``."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,7 +72,9 @@ def test_packed_continuations_are_as_if_alone(bench, pairs, worst, kind):
         b.plain.score(model, [(f"{p.prompt} {c.before}".strip(), c.text)])[0] for p in probes for c in p.golds
     ]
     assert worst([row for one in seen for row in one.logprobs], theirs) < 2e-5
-    assert reach(b.engine.base.model.config, b.engine.base.turns) != 0  # packed where nothing forbids it
+    assert (
+        reach(b.engine.base.model.config, b.engine.base.rotation_limit) != 0
+    )  # packed where nothing forbids it
 
 
 @pytest.mark.parametrize("kind", MAKES + SWITCHING)

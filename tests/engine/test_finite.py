@@ -35,7 +35,7 @@ def asks(b):
 
 
 @pytest.mark.parametrize(
-    ("kind", "value"), [("llama", float("nan")), ("llama", float("inf")), ("gemma2", float("nan"))]
+    ("kind", "value"), [(kind, float(value)) for kind in ("llama", "gemma2") for value in ("nan", "inf")]
 )
 def test_a_base_that_is_not_finite_is_refused(bench, kind, value):
     b = bench(kind)

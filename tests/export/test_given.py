@@ -200,7 +200,7 @@ def test_a_task_with_two_folders_is_refused(given: Path, tmp_path: Path) -> None
 
 def test_an_adapter_wider_than_the_bank_is_not_cut(given: Path) -> None:
     from prime_audit.engine.adapters import load_adapter
-    from prime_audit.engine.fitting import fitting
+    from prime_audit.engine.unify import fitting
     from prime_audit.errors import PartError
 
     with pytest.raises(

@@ -13,7 +13,7 @@ from prime_audit.errors import PartError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_STILL = 1e-9
+_CHANGES_NOTHING = 1e-9
 """Root mean square of an update's entries below which float32 weights of common size do not change."""
 
 
@@ -85,13 +85,13 @@ def united(adapters: Sequence[Adapter], order: Sequence[str] = ()) -> list[Adapt
     return [completed(one, {site: widths[site] for site in ranked}) for one in named]
 
 
-def is_still(adapter: Adapter) -> bool:
+def changes_nothing(adapter: Adapter) -> bool:
     """Whether an adapter changes nothing: B or A is zero, or the scaling is."""
     pairs = zip(adapter.A, adapter.B, strict=True)
-    return still(((a[None], b[None]) for a, b in pairs), adapter.scaling)[0]
+    return each_changes_nothing(((a[None], b[None]) for a, b in pairs), adapter.scaling)[0]
 
 
-def still(factors: Iterable[tuple[Tensor, Tensor]], scaling: float) -> list[bool]:
+def each_changes_nothing(factors: Iterable[tuple[Tensor, Tensor]], scaling: float) -> list[bool]:
     """Tell of each of S adapters whether it changes nothing; per site A [S, r, d_in] and B [S, d_out, r]."""
     import torch
 
@@ -100,6 +100,6 @@ def still(factors: Iterable[tuple[Tensor, Tensor]], scaling: float) -> list[bool
         a, b = a.float(), b.float()
         # ‖B A‖² = Σ (BᵀB · AAᵀ): small products instead of the update.
         square = ((b.mT @ b) * (a @ a.mT)).sum((1, 2)) * scaling**2
-        large = square > _STILL**2 * a.shape[2] * b.shape[1]
+        large = square > _CHANGES_NOTHING**2 * a.shape[2] * b.shape[1]
         moves = large if moves is None else torch.logical_or(moves, large)
     return [] if moves is None else (~moves).tolist()
