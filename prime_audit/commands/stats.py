@@ -14,7 +14,7 @@ from prime_audit.scores.columns import COLUMNS
 
 
 @about(
-    "Audit membership scores from a CSV, JSON or Parquet file.",
+    "Audit membership scores in a CSV, JSON or Parquet file.",
     "stats scores.csv",
     "stats losses.csv --columns score=-loss,member=label,sharer=user",
     "stats wide.parquet --columns score=minkp+zlib+ref",

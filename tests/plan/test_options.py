@@ -21,7 +21,18 @@ from prime_audit.errors import UserError
 from prime_audit.plan import options
 from prime_audit.plan import plan as planning
 from prime_audit.plan.config import config_text, read_config
-from prime_audit.plan.kinds import Assignments, Files, Flag, Folder, Names, Terms, Value, Whole
+from prime_audit.plan.kinds import (
+    Assignments,
+    Column,
+    Columns,
+    Files,
+    Flag,
+    Folder,
+    Names,
+    Terms,
+    Value,
+    Whole,
+)
 from prime_audit.plan.options import OPTIONS, Option, deciding, keywords_of, options_of
 from prime_audit.plan.plan import make_plan
 from prime_audit.runs.compare import command_line
@@ -29,7 +40,13 @@ from prime_audit.runs.rebuild import plan_of
 
 ROWS = options_of("compare")
 GIVEN: dict[type[Value], Any] = {Value: "text", Whole: 7, Flag: True, Folder: Path("folder"), Names: "a,b"}
-GIVEN |= {Files: [Path("a.py")], Assignments: ["clusters=3"], Terms: "epsilon=8"}
+GIVEN |= {
+    Files: [Path("a.py")],
+    Assignments: ["clusters=3"],
+    Terms: "epsilon=8",
+    Columns: "user=who",
+    Column: "when",
+}
 IN_TOML = {Folder: "folder", Names: ["a", "b"], Files: ["a.py"], Assignments: {"clusters": 3}}
 
 
@@ -129,7 +146,7 @@ def test_functions_take_nothing_else() -> None:
 
 @pytest.mark.parametrize("row", [r for r in OPTIONS if r.commands != ("study",)], ids=lambda row: row.name)
 def test_commands_with_an_option_of_this_name_have_it_from_the_row(row: Option) -> None:
-    own = {("data", "strict")}  # another meaning
+    own = {("data", "strict"), ("stats", "columns")}  # another meaning
     with click.Context(cli) as context:
         for name in cli.list_commands(context):
             command = cli.get_command(context, name)
