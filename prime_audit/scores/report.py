@@ -66,7 +66,7 @@ class Figures:
     """Permutation p-value against the score's direction."""
     p_reversed_holm: float | None
     """The same, corrected as ``p_holm``."""
-    turn: str
+    turn: str = field(compare=False)
     """How to turn the sign of the scores."""
     unit: Unit
     """What the permutation test relabelled."""
