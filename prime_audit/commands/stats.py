@@ -40,7 +40,7 @@ def command(scores: Path, columns: str | None, seed: int, plugins: tuple[Path, .
     if as_json:
         say(report.to_json())
         return
-    print_table([list(row) for row in report.rows()], list(report.headers()))
+    print_table([list(row) for row in report.rows()], list(report.headers()), cards=True)
     for note in report.notes():
         say(note)
 

@@ -82,7 +82,7 @@ def allowance(packed: int) -> int:
     return min(MOST_BYTES, max(ALWAYS, MOST_TIMES * packed))
 
 
-def open_unpacked(path: Path) -> BinaryIO:
+def open_unpacked(path: Path) -> io.BufferedReader:
     """Open a regular file; what ends in one of ``PACKED`` is decompressed while it is read.
 
     Raises OSError as :func:`open_file`, and reading raises it above :func:`allowance` or ``MOST_BYTES``. Damaged

@@ -10,11 +10,12 @@ import csv
 import io
 import itertools
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 from prime_audit.errors import UserError
 from prime_audit.io import intake
@@ -22,6 +23,8 @@ from prime_audit.io import intake
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """Endings of tables, in any case; each may be followed by one of ``intake.PACKED``."""
 RETRY = "fetch or export the file again"
+NO_COLUMN = "\0"
+"""The name of a column that no table has."""
 _LARGEST_CELL = 2**31 - 1
 """Characters of a CSV cell. Python's own limit of 131,072 would refuse a long article."""
 _DELIMITERS = (",", ";", "\t")
@@ -82,7 +85,7 @@ def open_table(path: Path, other: str = ".jsonl", *, nested: bool = False) -> Ta
 
 def read_text(path: Path) -> str:
     """Read a UTF-8 file, with or without byte order mark; compressed ones too. Raises TableError."""
-    with _opened(path) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+    with _opened_text(path, newline="") as text:
         return text.read()
 
 
@@ -136,6 +139,28 @@ def parse_columns(given: str | Mapping[str, str] | None, roles: Sequence[str], o
         if again := next((name for name in names if names.count(name) > 1), None):
             raise UserError(f"{option}: {ascii(again)[1:-1][:60]} is named twice; name it once")
     return dict(pairs)
+
+
+def columns_of(
+    given: Mapping[str, Collection[str]], roles: Sequence[str], required: Collection[str], option: str
+) -> dict[str, str]:
+    """Return the column of each role that ``given`` leaves out: the role's own name, or NO_COLUMN where that is taken.
+
+    ``given`` has the named columns by role. A column has one role: raises UserError where two of them name one, and
+    where a required role is left without.
+    """
+    role_of: dict[str, str] = {}
+    for role, names in given.items():
+        for name in names:
+            if (other := role_of.setdefault(name, role)) != role:
+                raise UserError(
+                    f"{option}: {ascii(name)[1:-1][:60]} is named for {other} and {role}; name one column for each"
+                )
+    free = [role for role in roles if role not in given]
+    for role in free:
+        if role in required and role in role_of:
+            raise UserError(f"{option}: {role} is named for {role_of[role]}; name the column of {role} too")
+    return {role: NO_COLUMN if role in role_of else role for role in free}
 
 
 def words_for(given: Mapping[str, str], meant: Mapping[str, str], roles: Sequence[str]) -> str:
@@ -207,11 +232,24 @@ def _object(pairs: list[tuple[str, object]]) -> object:
     return BadRecordError(f"its key {ascii(intake.twice(pairs))[:60]} occurs twice")
 
 
+_HEAD = 4096
+"""Bytes by which a file of another format is known."""
+_BINARY = (
+    (rb"PK\x03\x04.*(\[Content_Types\]|xl/)", "an Excel", (".xlsx", ".xlsm"), "save it as CSV"),
+    (rb"\xd0\xcf\x11\xe0", "an Excel", (".xls",), "save it as CSV"),
+    (rb"PK\x03\x04", "a zip", (".zip",), "unpack it"),
+    (rb"\x1f\x8b", "a gzip", (), "add .gz to its name"),
+    (rb"BZh\d1AY&SY", "a bzip2", (), "add .bz2 to its name"),
+    (rb"\xfd7zXZ\0", "an xz", (), "add .xz to its name"),
+    (rb"\x28\xb5\x2f\xfd", "a zstd", (".zst",), "unpack it"),
+    (rb"PAR1\x15", "a Parquet", (), "rename it to end in .parquet"),
+)
+"""First bytes of formats that are no text: format, its own endings, what to do."""
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file whose reading raises TableError."""
     try:
         with intake.open_unpacked(path) as stream:
@@ -228,6 +266,30 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise TableError(path, f"damaged or truncated {kind} file ({error})") from None
 
 
+@contextmanager
+def _opened_text(path: Path, newline: str) -> Iterator[io.TextIOWrapper]:
+    """Open a file of UTF-8 text, with or without byte order mark; what another format's file begins with is named."""
+    with _opened(path) as stream:
+        _require_text(path, stream.peek(_HEAD)[:_HEAD])
+        with io.TextIOWrapper(stream, "utf-8-sig", newline=newline) as text:
+            yield text
+
+
+def _require_text(path: Path, head: bytes) -> None:
+    suffix = Path(_unpacked_name(path.name)).suffix
+    for start, kind, endings, todo in _BINARY:
+        if re.match(start, head, re.DOTALL):
+            named = "" if not suffix or suffix in endings else f" named {suffix}"
+            raise TableError(path, f"is {kind} file{named}", todo=todo)
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    # Of text that is mostly Latin letters, UTF-16 leaves every second byte NUL.
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or (max(even, odd) * 4 > len(head) and not min(even, odd)):
+        raise TableError(path, "is UTF-16 text", todo="save it as UTF-8")
+    if b"\0" in head:
+        at = f"line {head[: head.index(0)].count(10) + 1}"
+        raise TableError(path, "contains a NUL byte, as no text does", at, "export it as UTF-8 text")
+
+
 def _not_utf8(path: Path) -> str:
     """Find the first line that is not UTF-8; an empty text where the file is damaged before its end, too."""
     with suppress(*intake.DAMAGED, OSError), intake.open_unpacked(path) as stream:
@@ -241,8 +303,12 @@ def _not_utf8(path: Path) -> str:
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
     # Split at line feeds only: str.splitlines also splits at characters that JSON strings may contain.
-    with _opened(path) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="\n") as lines:
-        yield from _lines(path, lines)
+    with _opened_text(path, newline="\n") as lines:
+        first = next(lines, "")
+        if not re.match(r"\s*\[\s*({|$)", first):
+            yield from _lines(path, itertools.chain([first], lines))
+            return
+    yield from _json_rows(path)  # a list under this name
 
 
 def _lines(path: Path, lines: Iterable[str]) -> Iterator[Row]:
@@ -255,7 +321,7 @@ def _lines(path: Path, lines: Iterable[str]) -> Iterator[Row]:
 def _json_rows(path: Path) -> Iterator[Row]:
     """Read a list of rows, or the list ``data`` of an object; JSON Lines under this name are read as such."""
     text = read_text(path)
-    if text.lstrip()[:1] == "{" and _is_lines(text):
+    if _is_lines(text):
         yield from _lines(path, io.StringIO(text, newline="\n"))
         return
     content = parse_json(path, text)
@@ -272,11 +338,13 @@ def _json_rows(path: Path) -> Iterator[Row]:
 def _is_lines(text: str) -> bool:
     """Return whether a first line is JSON of its own and another follows."""
     first, _, rest = text.lstrip().partition("\n")
+    if not rest or rest.isspace():
+        return False
     try:
         _DECODER.decode(first)
     except (ValueError, RecursionError):
         return False
-    return bool(rest.strip())
+    return first[0] in "{["
 
 
 def _csv_table(path: Path, suffix: str) -> Table:
@@ -297,7 +365,7 @@ def _csv_table(path: Path, suffix: str) -> Table:
 
 def _csv_cells(path: Path, usual: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the last line and the cells of each row, the header first; empty lines are left out."""
-    with _opened(path) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as lines:
+    with _opened_text(path, newline="") as lines:
         first = next(lines, "")
         delimiter, before = _delimiter(first, usual), 0
         if first[:4].lower() == "sep=" and first[4:5] in _DELIMITERS:  # for spreadsheets

@@ -42,18 +42,41 @@ def draw(drawn: RenderableType) -> None:
     console().print(_Harmless(drawn), markup=False)
 
 
-def print_table(rows: list[list[Any]], headers: list[str]) -> None:
-    """Print rows as a table."""
+def print_table(rows: list[list[Any]], headers: list[str], *, cards: bool = False) -> None:
+    """Print rows as a table; with ``cards``, where a line is too short for it, each row as a card.
+
+    A card has the first cell on its own line, and below it each other cell behind its header.
+    """
     from rich import box
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table, screen = Table(box=box.SIMPLE_HEAD, pad_edge=False), console()
     for header in headers:
-        table.add_column(Text(visible(header)))
+        table.add_column(Text(visible(header)), no_wrap=cards)
     for row in rows:
         table.add_row(*(Text(visible(str(cell))) for cell in row))
-    draw(table)
+    endless = screen.options.update(max_width=1 << 20)
+    if cards and Measurement.get(screen, endless, table).maximum > screen.width:
+        for name, *cells in rows:
+            pairs = [f"{header} {cell}" for header, cell in zip(headers[1:], cells, strict=True)]
+            say("\n".join([str(name), *_lines(pairs, screen.width), ""]))
+    else:
+        draw(table)
+
+
+def _lines(words: list[str], width: int) -> list[str]:
+    """Join words with gaps into indented lines of at most ``width`` cells, where a word is not longer."""
+    from rich.cells import cell_len
+
+    lines: list[str] = []
+    for word in words:
+        if lines and cell_len(f"{lines[-1]}  {word}") <= width:
+            lines[-1] += f"  {word}"
+        else:
+            lines.append(f"  {word}")
+    return lines
 
 
 class _Harmless:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from prime_audit.errors import UserError
-from prime_audit.io.tables import PEOPLE, lookalikes, parse_columns, require_columns, words_for
+from prime_audit.io.tables import PEOPLE, columns_of, lookalikes, parse_columns, require_columns, words_for
 from prime_audit.lamp.records import Log, is_spreadsheet_date
 from prime_audit.lamp.times import in_order, oldest_first, read_times
 
@@ -53,8 +53,9 @@ def read_columns(columns: str | Mapping[str, str] | None, time_column: str | Non
 
 
 def names_of(columns: Mapping[str, str]) -> dict[str, str]:
-    """Return the column of every role."""
-    return {role: columns.get(role, role) for role in ROLES}
+    """Return the column of every role; a column that is named for one is no other's. Raises UserError."""
+    given = {role: [name] for role, name in columns.items()}
+    return {**columns, **columns_of(given, ROLES, REQUIRED, "--columns")}
 
 
 class Header:

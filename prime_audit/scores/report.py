@@ -29,8 +29,8 @@ from prime_audit.scores.rows import Group, read_scores
 _SURE = 0.05
 """A p-value as low is reported as beyond chance."""
 _UNNAMED = {
-    "target": "no column sharer: a target's items count as one person's",
-    "item": "no column sharer or target: the rows are taken as independent; if they are not, all is too narrow",
+    "target": "no sharers are named: a target's items count as one person's",
+    "item": "no sharers or targets are named: the rows are taken as independent; if they are not, all is too narrow",
 }
 
 
@@ -64,6 +64,10 @@ class Figures:
     """The same, corrected over all attacks and methods of its task and game."""
     p_reversed: float | None
     """Permutation p-value against the score's direction."""
+    p_reversed_holm: float | None
+    """The same, corrected as ``p_holm``."""
+    turn: str = field(compare=False)
+    """How to turn the sign of the scores."""
     unit: Unit
     """What the permutation test relabelled."""
     p_naive: float
@@ -76,6 +80,8 @@ class Figures:
     """The game whose design was followed; None where the file names none that is known."""
     both_classes: int | None
     """Items listed as member and as non-member for one target; None where the file names no items."""
+    repeated: int | None
+    """Rows whose target, sharer, item and membership another row had before; None where the file names no items."""
     reasons: Mapping[str, str]
     """Figure to why it is None."""
 
@@ -99,14 +105,15 @@ class ScoresReport:
     def headers(self) -> tuple[str, ...]:
         """Return the heads of :meth:`rows`."""
         tprs = tuple(f"TPR@{100 * fpr:g}%" for fpr in FPRS)
-        return ("attack", "n", "AUC", "95 % interval", *tprs, "p", "p (Holm)", "ε ≥", "of at most")
+        return ("attack", "n", "members", "AUC", "95 % interval", *tprs, "p", "p (Holm)", "ε ≥", "of at most")
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return one row of a table for each attack; :meth:`notes` gives the reason for each –."""
         return [
             (
                 f.attack,
-                f"{f.n} ({f.members} members)",
+                f"{f.n}",
+                f"{f.members}",
                 f"{f.auc:.4f}",
                 f"{f.ci[0]:.4f} – {f.ci[1]:.4f}" if f.ci else "–",
                 *(_cell(value, ".4f") for value in f.tpr.values()),
@@ -136,15 +143,14 @@ class ScoresReport:
                     "ε holds only where membership was drawn at random; where a fixed number was drawn, that of adding "
                     "one item is half of it"
                 )
-            lines += [f"{f.attack}: {figure}: {why}" for figure, why in f.reasons.items()]
             if f.left_out:
                 lines.append(f"{f.attack}: {f.left_out} targets with one side only left out")
-            if f.p_reversed is not None and f.p_reversed <= _SURE and f.auc < 0.5:
+            if f.p_reversed_holm is not None and f.p_reversed_holm <= _SURE and f.auc < 0.5:
                 limits = f" [{f.ci[0]:.4f}, {f.ci[1]:.4f}]" if f.ci else ""
                 lines.append(
-                    f"{f.attack}: AUC {f.auc:.4f}{limits} is below ½ beyond chance (p = {f.p_reversed:.4g} for "
-                    "an AUC this low). Higher must mean member: of a loss or a perplexity, turn the sign "
-                    "(--columns score=-NAME). Decide by what the score is, not by its AUC"
+                    f"{f.attack}: AUC {f.auc:.4f}{limits} is below ½ beyond chance (p = {f.p_reversed_holm:.4g} for "
+                    "an AUC this low, corrected as p (Holm)). Higher must mean member. If this score is higher for "
+                    f"non-members, such as a loss, {f.turn}. Decide by what the score is, not by its AUC"
                 )
             if f.ci and f.ci[0] == f.ci[1]:
                 lines.append(
@@ -152,7 +158,32 @@ class ScoresReport:
                 )
             if f.both_classes:
                 lines.append(f"{f.attack}: {f.both_classes} items are listed as member and as non-member")
+            if f.repeated:
+                lines.append(
+                    f"{f.attack}: {f.repeated} of {f.n} rows repeat an earlier row's target, sharer, item and member: "
+                    "p may be too small, the interval too narrow and ε too large; give each item once"
+                )
+        lines += self._reasons()
         return list(dict.fromkeys(lines))
+
+    def _reasons(self) -> list[str]:
+        """Return each reason for a –, with its figures and the attacks it concerns."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for f in self.attacks:
+            for figure, why in f.reasons.items():
+                found.setdefault((figure, why), []).append(f.attack)
+        lines = []
+        for (figure, why), attacks in found.items():
+            if len(self.attacks) == 1:
+                of = ""
+            else:
+                of = (
+                    f" ({attacks[0]})"
+                    if len(attacks) == 1
+                    else f" ({len(attacks)} of {len(self.attacks)} attacks)"
+                )
+            lines.append(f"{figure}: {why}{of}")
+        return lines
 
     def to_json(self) -> str:
         """Write the report as JSON; it never holds NaN."""
@@ -189,8 +220,9 @@ def describe_scores(
             families.setdefault(family, []).append(place)
     for places in families.values():
         adjusted = holm([p for place in places if (p := found[place].p) is not None])
-        for place, p_holm in zip(places, adjusted, strict=True):
-            found[place] = replace(found[place], p_holm=p_holm)
+        turned = holm([1.0 if (p := found[place].p_reversed) is None else p for place in places])
+        for place, p_holm, p_turned in zip(places, adjusted, turned, strict=True):
+            found[place] = replace(found[place], p_holm=p_holm, p_reversed_holm=p_turned)
     sizes = {family: len(places) for family, places in families.items()}
     return ScoresReport(str(path), seed, draws, tuple(found), tuple(notes), sizes)
 
@@ -212,7 +244,8 @@ def _figures(path: Path, group: Group, game: Game | None, seed: int, draws: int)
         ) from None
     epsilon, reasons = found.epsilon, dict(found.reasons)
     if game and game.design.whole and not named:
-        epsilon, reasons["ε"] = None, "no column sharer: this game's coins are thrown for sharers"
+        epsilon, reasons["ε"] = None, "no sharers are named: this game's coins are thrown for sharers"
+    both, repeated = _repeats(group)
     return Figures(
         attack=group.name,
         n=group.members.size,
@@ -227,12 +260,15 @@ def _figures(path: Path, group: Group, game: Game | None, seed: int, draws: int)
         p=found.p_deciding,
         p_holm=None,
         p_reversed=found.p_reversed,
+        p_reversed_holm=None,
+        turn=group.turn,
         unit=design.unit,
         p_naive=naive_item_p(found.panels),
         trials="sharer" if named else "item" if group.targets is None else "target",
         epsilon=epsilon,
         game=game.name if game else None,
-        both_classes=_both_classes(group),
+        both_classes=both,
+        repeated=repeated,
         reasons=reasons,
     )
 
@@ -268,14 +304,18 @@ def _design(game: Game | None, panels: Sequence[TargetScores], named: bool) -> D
     return known if known.whole else replace(known, unit=unit_of(panels))
 
 
-def _both_classes(group: Group) -> int | None:
-    """Count the items that one target lists on both sides; where sharers are named, an id is the sharer's own."""
+def _repeats(group: Group) -> tuple[int | None, int | None]:
+    """Count the items that one target lists on both sides, and the rows that repeat an item on one.
+
+    Where sharers are named, an id is the sharer's own.
+    """
     if group.items is None:
-        return None
+        return None, None
     nobody = [None] * group.members.size
     ids = list(zip(group.targets or nobody, group.sharers or nobody, group.items, strict=True))
     inside = {one for one, member in zip(ids, group.members.tolist(), strict=True) if member}
-    return len(inside & {one for one, member in zip(ids, group.members.tolist(), strict=True) if not member})
+    outside = {one for one, member in zip(ids, group.members.tolist(), strict=True) if not member}
+    return len(inside & outside), len(ids) - len(inside) - len(outside)
 
 
 def _cell(value: float | None, form: str) -> str:

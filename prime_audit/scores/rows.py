@@ -17,12 +17,14 @@ from prime_audit.errors import UserError
 from prime_audit.io.tables import (
     BadRecordError,
     TableError,
+    columns_of,
     lookalikes,
     open_table,
     parse_columns,
     words_for,
 )
-from prime_audit.lamp.records import as_id
+from prime_audit.lamp.columns import note_dates_as_ids
+from prime_audit.lamp.records import Log, as_id
 from prime_audit.scores.columns import OTHERS, ROLES
 
 _KEY = ("task", "method", "game", "attack")
@@ -43,7 +45,9 @@ class Group:
     game: str | None
     """Who is a member, in the suite's names; like task and method, None where the file names none."""
     attack: str
-    """The score's name; ``score`` where the file names none."""
+    """The attack's name; where the file names none, the score's column with the sign it was given."""
+    turn: str
+    """How to turn the scores' sign."""
     scores: FloatArray
     """Higher = member, [rows]; no NaN."""
     members: BoolArray
@@ -67,7 +71,7 @@ def read_scores(path: Path, columns: str | Mapping[str, str] | None = None) -> t
     """
     given = parse_columns(columns, ROLES, "--columns")
     table = open_table(path, ".csv")
-    needed = _needed(given, table.header or ())
+    needed = _needed(given, table.header)
     rows = _objects(path, table.rows(needed))
     try:
         first = next(rows, None)
@@ -86,26 +90,42 @@ def read_scores(path: Path, columns: str | Mapping[str, str] | None = None) -> t
         read.add(where, row)
         if table.header is None:
             found.update(dict.fromkeys(row))
-    return read.groups(), _notes(given, found, {name for _, name in read.terms})
+    groups = read.groups()
+    return groups, read.notes(found) + _not_read(given, found, read.used)
 
 
-def _needed(given: Mapping[str, str], header: Sequence[str]) -> set[str] | None:
+def _needed(given: Mapping[str, str], header: Sequence[str] | None) -> set[str] | None:
     """Return the columns to read; None, for all, where one is missing that must be there."""
-    scores = {name for _, name in _terms(given.get("score", "score"), header)}
-    if {*scores, given.get("member", "member")} <= {*header}:
-        return scores | {given.get(role, role) for role in ROLES}
-    return None
+    if header is None:
+        return None
+    terms = _terms(given.get("score", "score"), header)
+    columns = _columns(given, terms)
+    scores = {name for _, name in terms}
+    return scores | {*columns.values()} if {*scores, columns["member"]} <= {*header} else None
 
 
-def _notes(given: Mapping[str, str], found: Iterable[str], scores: Collection[str]) -> list[str]:
+def _columns(given: Mapping[str, str], terms: Sequence[tuple[int, str]]) -> dict[str, str]:
+    """Return the column of every role but the score, whose columns are ``terms``."""
+    named = {role: [name] for role, name in given.items()} | {"score": [name for _, name in terms]}
+    columns = {**given, **columns_of(named, ROLES, ("member",), "--columns")}
+    columns.pop("score", None)
+    return columns
+
+
+def _not_read(given: Mapping[str, str], found: Iterable[str], used: Collection[str]) -> list[str]:
     """Name the columns of similar names that are not read, with the option to pass."""
-    used = {given.get(role, role) for role in ROLES} | {*scores}
     meant = _meant(given, found, used)
     if not meant:
         return []
     words = words_for(given, meant, ROLES)
     says = ", ".join(f"{name} is the {role}" for role, name in meant.items())
-    return [f"columns that are not read: {', '.join(meant.values())}; if {says}, pass --columns {words}"]
+    more: list[str] = []
+    names = [*meant.values()]
+    while again := _meant(given, found, {*used, *names}):
+        more += [f"{name} may be the {role} instead" for role, name in again.items()]
+        names += again.values()
+    hint = "; ".join([f"if {says}, pass --columns {words}", *more])
+    return [f"columns that are not read: {', '.join(names)}; {hint}"]
 
 
 def _meant(given: Mapping[str, str], found: Iterable[str], used: Collection[str] = ()) -> dict[str, str]:
@@ -131,6 +151,11 @@ def _require(path: Path, names: Sequence[str], given: Mapping[str, str], first: 
     lacking = [role for role in ("score", "member") if role not in names and role not in given]
     if lacking:
         meant = _meant(given, names)
+        if len(lacking) == 2 and not {"score", "member"} & {*meant}:
+            raise UserError(
+                f"{path} lacks score and member: it has {shown}, so it is no table of scores; give one row an item, "
+                "or name the columns: --columns score=COLUMN,member=COLUMN"
+            )
         if "score" in lacking and "score" not in meant:
             taken = {*meant.values(), *given.values(), *ROLES}
             wide = [name for name in names if name not in taken and math.isfinite(_number(first.get(name)))]
@@ -148,7 +173,13 @@ def _terms(name: str, names: Sequence[str]) -> list[tuple[int, str]]:
     if name in names:
         return [(1, name)]
     words = [word.strip() for word in name.split("+")]
-    return [(1, w) if w in names or not w.startswith("-") else (-1, w[1:].strip()) for w in words]
+    terms = [(1, w) if w in names or not w.startswith("-") else (-1, w[1:].strip()) for w in words]
+    columns = [column for _, column in terms]
+    if not all(columns):
+        raise UserError(f"--columns: score={ascii(name)[1:-1][:60]} lacks a column beside + or -")
+    if again := next((column for column in columns if columns.count(column) > 1), None):
+        raise UserError(f"--columns: score names {ascii(again)[1:-1][:60]} twice; name it once")
+    return terms
 
 
 class _Reading:
@@ -157,7 +188,9 @@ class _Reading:
     def __init__(self, path: Path, given: Mapping[str, str], names: Sequence[str], *, complete: bool) -> None:
         self.path = path
         self.terms = _terms(given.get("score", "score"), names)
-        columns = {role: given.get(role, role) for role in ROLES}
+        self.given, self.columns = given, _columns(given, self.terms)
+        columns = self.columns
+        self.used = {*columns.values(), *(name for _, name in self.terms)}
         self.member = columns["member"]
         self.key_columns = [
             columns[role] if columns[role] in names or not complete else None for role in _KEY
@@ -232,16 +265,16 @@ class _Reading:
         order = np.argsort(key_of, kind="stable")
         parts = np.split(order, np.cumsum(np.bincount(key_of))[:-1])
         return [
-            self._group(key, rows, name if len(self.terms) > 1 else None, scores, members)
+            self._group(key, rows, place, scores, members)
             for key, rows in zip(self.keys, parts, strict=True)
-            for (_, name), scores in zip(self.terms, tables, strict=True)
+            for place, scores in enumerate(tables)
         ]
 
     def _group(
         self,
         key: Sequence[str | None],
         rows: IntArray,
-        column: str | None,
+        term: int,
         scores: FloatArray,
         members: BoolArray,
     ) -> Group:
@@ -255,13 +288,44 @@ class _Reading:
             task=task,
             method=method,
             game=game,
-            attack=attack or column or "score",
+            attack=attack or _signed(*self.terms[term]),
+            turn=self._turn(attack, term),
             scores=scores[rows],
             members=members[rows],
             targets=targets,
             sharers=sharers,
             items=items,
         )
+
+    def _turn(self, attack: str | None, term: int) -> str:
+        """Say how to turn the sign of one attack's scores."""
+        if attack and len({key[-1] for key in self.keys}) > 1:
+            return "negate the scores of this attack in the file"
+        sign, name = self.terms[term]
+        if set(name) & {"+", ","}:
+            return f"negate the column {name} in the file"
+        terms = [*self.terms]
+        terms[term] = -sign, name
+        words = words_for(self.given, {"score": "+".join(_signed(*one) for one in terms)}, ROLES)
+        return f"{'remove the minus' if sign < 0 else 'turn the sign'}: --columns {words}"
+
+    def notes(self, found: Collection[str]) -> list[str]:
+        """Return what a reader must know of the ids, when all rows are read."""
+        log = Log()
+        for role, values in self.ids.items():
+            note_dates_as_ids({value: None for value in values if value}, role, self.path.name, log)
+        return [
+            *(f"{defect.file}: {defect.problem}" for defect in log.defects),
+            *(
+                f"column {self.columns[role]} is empty: it names no {role}"
+                for role in self.lost
+                if self.columns[role] in found
+            ),
+        ]
+
+
+def _signed(sign: int, name: str) -> str:
+    return f"-{name}" if sign < 0 else name
 
 
 class _Numbers:

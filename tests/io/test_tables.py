@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import resource
 import subprocess
 import sys
@@ -21,7 +22,15 @@ from hypothesis import strategies as st
 
 from prime_audit.errors import UserError
 from prime_audit.io import intake
-from prime_audit.io.tables import TableError, is_table, lookalikes, open_table, parse_columns
+from prime_audit.io.tables import (
+    NO_COLUMN,
+    TableError,
+    columns_of,
+    is_table,
+    lookalikes,
+    open_table,
+    parse_columns,
+)
 
 ROWS = [
     {"user": "a", "input": 'two\nlines, "quoted"; x\ty', "output": "1"},
@@ -99,7 +108,7 @@ def test_streams_that_follow_each_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pack", ["gz", "bz2", "xz"])
 def test_bombs_are_refused(tmp_path: Path, pack: str) -> None:
     path = tmp_path / f"x.csv.{pack}"
-    path.write_bytes(PACKERS[{"bz2": ".BZ2"}.get(pack, f".{pack}")](bytes(66 << 20)))
+    path.write_bytes(PACKERS[{"bz2": ".BZ2"}.get(pack, f".{pack}")](b" " * (66 << 20)))
     with pytest.raises(TableError, match="expands to more than 64 MiB"):
         list(open_table(path).rows())
 
@@ -134,6 +143,51 @@ def test_damage_is_one_line(tmp_path: Path, name: str, content: bytes, expected:
         list(open_table(tmp_path / name).rows())
     assert expected in str(fault.value)
     assert "\n" not in str(fault.value)
+
+
+EXCEL = b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("x.csv", gzip.compress(b"a,b"), "is a gzip file named .csv: add .gz to its name"),
+        ("x.csv.gz", gzip.compress(gzip.compress(b"a,b")), "is a gzip file named .csv"),
+        ("x.json", bz2.compress(b"[]"), "is a bzip2 file named .json"),
+        ("x.tsv", lzma.compress(b"a"), "is an xz file named .tsv"),
+        ("x.jsonl", parquet(ROWS), "is a Parquet file named .jsonl: rename it"),
+        ("x.xlsx", EXCEL, "is an Excel file: save it as CSV"),
+        ("x.csv", EXCEL, "is an Excel file named .csv"),
+        ("x.csv", b"PK\x03\x04" + bytes(26), "is a zip file named .csv: unpack it"),
+        ("x.csv", "a,b\n1,2\n".encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
+        ("x.json", "[1, 2]".encode("utf-16-le"), "is UTF-16 text: save it as UTF-8"),
+        ("x.csv", b"a,b\n1,2\n3,\0\n", "line 3: contains a NUL byte"),
+    ],
+)
+def test_another_format_is_named(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError, match=re.escape(expected)):
+        list(open_table(tmp_path / name, ".csv").rows())
+
+
+@pytest.mark.parametrize("content", [listed(ROWS), json.dumps(ROWS).encode("utf-8-sig")])
+def test_a_list_named_jsonl(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.jsonl").write_bytes(content)
+    assert [row for _, row in open_table(tmp_path / "x.jsonl").rows()] == ROWS
+
+
+def test_a_column_has_one_role() -> None:
+    roles = ("user", "input", "id")
+    assert columns_of({"user": ["id"]}, roles, ["user", "input"], "--columns") == {
+        "input": "input",
+        "id": NO_COLUMN,
+    }
+    for named, expected in (
+        ({"user": ["input"]}, "input is named for user; name the column of input too"),
+        ({"user": ["x"], "id": ["x"]}, "x is named for user and id"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            columns_of(named, roles, ["user", "input"], "--columns")
 
 
 def test_a_small_file_reserves_little(tmp_path: Path) -> None:

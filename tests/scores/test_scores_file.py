@@ -7,6 +7,7 @@ import lzma
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from prime_audit.audit.mean_auc import TargetScores, two_way
 from prime_audit.audit.permutation import holm
 from prime_audit.commands.stats import command
 from prime_audit.errors import UserError
+from prime_audit.io import terminal
 from prime_audit.scores.columns import COLUMNS
 from prime_audit.scores.report import describe_scores
 
@@ -144,7 +146,7 @@ def test_infinite_scores_are_scores_and_json_stays_json(tmp_path: Path) -> None:
 
 BAD = [
     ("s.csv", ["value,member", "1,1"], r"lacks score: it has value, member; .* --columns score=value"),
-    ("s.csv", ["a,b", "1,1"], "lacks score and member"),
+    ("s.csv", ["a,b", "1,1"], "lacks score and member: it has a, b, so it is no table of scores"),
     ("s.csv", ["score,member"], "holds no scores"),
     ("s.csv", [""], "lacks score and member: it has no columns"),
     (
@@ -189,7 +191,7 @@ def test_a_missing_file_and_one_that_is_no_text(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         describe_scores(tmp_path / "none.csv")
     (tmp_path / "s.csv").write_bytes(b"\xff\xfe\x00score")
-    with pytest.raises(UserError, match="not UTF-8"):
+    with pytest.raises(UserError, match="UTF-16"):
         describe_scores(tmp_path / "s.csv")
 
 
@@ -241,7 +243,7 @@ def test_columns_are_named_and_what_looks_meant_is_not_taken_silently(tmp_path: 
     assert note.endswith("pass --columns sharer=owner")
     assert describe_scores(own, draws=50, columns="sharer=owner").attacks == expected.attacks
     named = describe_scores(other, draws=50, columns="score=-nll,member=in_train,sharer=owner")
-    assert named.attacks == expected.attacks
+    assert named.attacks == (replace(expected.attacks[0], attack="-nll"),)
     assert not any("--columns" in note for note in named.notes())
     for words, message in (
         ("score=x", "no column x"),
@@ -259,7 +261,18 @@ def test_a_column_for_each_attack(tmp_path: Path) -> None:
     lines = [f"loss,{a},{m}" for a, _, m in rows] + [f"zlib,{b},{m}" for _, b, m in rows]
     long = write(tmp_path / "l.csv", "attack,score,member", *lines)
     found = describe_scores(wide, draws=100, columns="score=-loss+zlib")
-    assert found.attacks == describe_scores(long, draws=100).attacks
+    expected = describe_scores(long, draws=100).attacks
+    assert found.attacks == (replace(expected[0], attack="-loss"), expected[1])
+    assert [f.attack for f in describe_scores(wide, draws=50, columns="score=zlib").attacks] == ["zlib"]
+    for words, message in {
+        "score=loss+": "lacks a column beside",
+        "score=loss+-": "lacks a column beside",
+        "score=loss+-loss": "score names loss twice",
+        "score=loss+member": "name the column of member too",
+        "score=loss+member,member=member": "member is named for score and member",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            describe_scores(wide, columns=words)
     both = write(tmp_path / "b.csv", "attack,loss,zlib,member", *(f"x,{a},{b},{m}" for a, b, m in rows))
     with pytest.raises(UserError, match="there is a column attack too"):
         describe_scores(both, columns="score=loss+zlib")
@@ -281,9 +294,75 @@ def test_methods_and_attacks_of_a_task_and_game_are_one_family(tmp_path: Path) -
 def test_a_wrong_sign_is_pointed_out(tmp_path: Path) -> None:
     turned = describe_scores(plain(tmp_path, shift=-2.0), draws=200)
     (note,) = (n for n in turned.notes() if "below ½ beyond chance" in n)
-    assert "--columns score=-NAME" in note
+    assert "turn the sign: --columns score=-score." in note
+    for words, name, hint in (
+        ("score=-loss,member=y", "-loss", "remove the minus: --columns score=loss,member=y."),
+        ("score=zlib+loss,member=y", "zlib", "turn the sign: --columns score=-zlib+loss,member=y."),
+    ):
+        rng = np.random.default_rng(7)
+        rows = [(rng.normal() + 2 * (i % 2), i % 2) for i in range(60)]
+        wide = write(tmp_path / "w.csv", "loss,zlib,y", *(f"{a},{-a},{m}" for a, m in rows))
+        (note,) = (n for n in describe_scores(wide, draws=200, columns=words).notes() if "below ½" in n)
+        assert note.startswith(f"{name}: ")
+        assert hint in note
+    lines = [f"{attack},{a if attack else -a},{m}" for attack in range(2) for a, m in rows]
+    long = write(tmp_path / "l.csv", "attack,score,member", *lines)
+    (note,) = (n for n in describe_scores(long, draws=200).notes() if "below ½" in n)
+    assert "negate the scores of this attack in the file" in note
     right = describe_scores(plain(tmp_path), draws=200)
     assert not any("below ½" in note for note in right.notes())
+
+
+def test_a_wrong_sign_is_tested_over_the_family(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    lines = [f"{attack},{rng.normal() - 0.45 * (i % 2)},{i % 2}" for attack in range(20) for i in range(60)]
+    report = describe_scores(write(tmp_path / "s.csv", "attack,score,member", *lines), draws=200)
+    reversed_ = [f.p_reversed for f in report.attacks if f.p_reversed is not None]
+    assert [f.p_reversed_holm for f in report.attacks] == holm(reversed_)
+    named = sum("below ½" in note for note in report.notes())
+    assert named == sum(p <= 0.05 for p in holm(reversed_)) < sum(p <= 0.05 for p in reversed_)
+
+
+def test_what_the_ids_do_not_say_is_reported(tmp_path: Path) -> None:
+    """Rows given twice, ids that a spreadsheet made dates, an empty column, two columns of people."""
+    rows = [f"t{i % 2},u{i // 4},i{i},{(i * 7) % 40},{(i // 2) % 2}" for i in range(40)]
+    once = write(tmp_path / "a.csv", "target,sharer,item,score,member", *rows)
+    assert describe_scores(once, draws=50).attacks[0].repeated == 0
+    twice = write(tmp_path / "b.csv", "target,sharer,item,score,member", *rows, *rows[:10])
+    report = describe_scores(twice, draws=50)
+    assert report.attacks[0].repeated == 10
+    assert any("score: 10 of 50 rows repeat an earlier row" in note for note in report.notes())
+    made = [
+        json.dumps({"score": i * 7 % 40, "member": i % 2, "sharer": f"{1 + i // 4}-Mar"}) for i in range(40)
+    ]
+    notes = describe_scores(write(tmp_path / "c.jsonl", *made), draws=50).notes()
+    assert any("10 sharer ids look like dates" in note for note in notes)
+    empty = write(tmp_path / "d.csv", "sharer,score,member", *(f",{i * 7 % 40},{i % 2}" for i in range(40)))
+    notes = describe_scores(empty, draws=50).notes()
+    assert any("column sharer is empty" in note for note in notes)
+    assert not any("no column sharer" in note for note in notes)
+    people = write(
+        tmp_path / "e.csv", "user,owner,score,member", *(f"u,o,{i * 7 % 40},{i % 2}" for i in range(40))
+    )
+    (note,) = (n for n in describe_scores(people, draws=50).notes() if "not read" in n)
+    assert "if owner is the sharer, pass --columns sharer=owner; user may be the sharer instead" in note
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_figures_are_whole_at_any_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    attacks = [f"LaMP-2/prime/heldout/reference{n}" for n in range(4)]
+    lines = [f"{name},{i * 7 % 40},{i % 2}" for name in attacks for i in range(40)]
+    path = write(tmp_path / "s.csv", "attack,score,member", *lines)
+    monkeypatch.setattr(terminal, "WIDTH", width)
+    done = CliRunner().invoke(command, [str(path)])
+    assert done.exit_code == 0, done.output
+    report = describe_scores(path)
+    for row in report.rows():
+        assert all(cell in done.output for cell in row)
+    table = done.output.partition("p (Holm) is corrected")[0]
+    assert max(map(len, table.splitlines())) <= width
+    assert "…" not in table
+    assert done.output.count("finer than 1 of 20 non-members (4 of 4 attacks)") == 2
 
 
 def test_an_interval_without_width_is_pointed_out(tmp_path: Path) -> None:
