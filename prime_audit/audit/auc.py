@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,16 @@ BoolArray = NDArray[np.bool_]
 
 FPRS = (0.1, 0.01, 0.001)
 """False-positive rates at which a TPR is reported, where there are enough non-members."""
+
+
+CELLS = 1 << 21
+"""Numbers of a step, which bounds the memory."""
+
+
+def steps(n: int, width: int, cells: int | None = None) -> Iterator[slice]:
+    """Split ``n`` rows of ``width`` numbers into slices of at most ``cells`` numbers (:data:`CELLS`), or of one row."""
+    step = max(1, (cells or CELLS) // width)
+    return (slice(first, min(n, first + step)) for first in range(0, n, step))
 
 
 def two_sided(members: BoolArray) -> bool:

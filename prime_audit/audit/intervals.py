@@ -9,16 +9,12 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtri
 
-from prime_audit.audit.auc import FloatArray, tpr_at_fpr, wins
+from prime_audit.audit.auc import FloatArray, steps, tpr_at_fpr, wins
 from prime_audit.audit.bootstrap import percentile_interval
 from prime_audit.audit.mean_auc import AucEstimate, TargetScores, playable, same_game, target_auc, two_way
 
 Over = Literal["sharers and targets", "targets", "items"]
 """What an interval takes as independent."""
-
-
-_CELLS = 1 << 21
-"""Draws times targets of a step: memory is bounded by it, and no figure depends on it."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +115,8 @@ def _over_targets(sets: Sequence[Sequence[TargetScores]], n: int, seed: int, lev
     """Bootstrap over targets: of one set of panels, or of the first's values minus the second's."""
     figures = [np.array([target_auc(p.scores, p.members) for p in playable(panels)]) for panels in sets]
     values = figures[0] - figures[1] if len(sets) > 1 else figures[0]
-    rng, step = np.random.default_rng(seed), max(1, _CELLS // values.size)
-    sizes = [min(step, n - first) for first in range(0, n, step)]
+    rng = np.random.default_rng(seed)
+    sizes = [at.stop - at.start for at in steps(n, values.size)]
     means = [values[rng.integers(values.size, size=(size, values.size))].mean(axis=1) for size in sizes]
     ci = percentile_interval(np.concatenate(means), level)
     return _summary(sets[0], playable(sets[0]), values.tolist(), ci, None)

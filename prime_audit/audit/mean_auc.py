@@ -15,12 +15,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, as_scores, auc, two_sided, wins
+from prime_audit.audit.auc import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Undefined,
+    as_scores,
+    auc,
+    steps,
+    two_sided,
+    wins,
+)
 from prime_audit.audit.bootstrap import Estimate, percentile_interval
 
 _PATIENCE = 50
@@ -98,40 +108,24 @@ def same_game(one: TargetScores, other: TargetScores) -> bool:
     return same and bool(np.array_equal(one.members, other.members))
 
 
-class _Game(Protocol):
-    """One target's game, reduced to what a draw needs.
-
-    With every multiplicity 1 an AUC is ``auc.auc``. Pairs are counted exactly, so the reductions give the same figures.
-    """
-
-    @property
-    def rows(self) -> IntArray:
-        """Positions of the member sharers among all sharers, [member sharers]."""
-
-    @property
-    def columns(self) -> IntArray:
-        """Positions of the non-member sharers, [non-member sharers]."""
-
-    def aucs(self, multiplicity: FloatArray) -> FloatArray:
-        """AUC of each score set in each draw, [score sets, draws]; NaN where a side is absent.
-
-        ``multiplicity``: of each sharer in each draw, [draws, sharers].
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class _Matrices:
     """A game of few sharers: a draw costs a product over pairs of them, however many items they have."""
 
     rows: IntArray
+    """Positions of the member sharers among all sharers, [member sharers]."""
     columns: IntArray
+    """Positions of the non-member sharers, [non-member sharers]."""
     wins: FloatArray
     """Item pairs won by the member, ties as ½, [score sets, member sharers, non-member sharers]."""
     pairs: FloatArray
     """All item pairs, [member sharers, non-member sharers]."""
 
     def aucs(self, multiplicity: FloatArray) -> FloatArray:
+        """AUC of each score set in each draw, [score sets, draws]; NaN where a side is absent.
+
+        ``multiplicity``: of each sharer in each draw, [draws, sharers].
+        """
         inside, outside = multiplicity[:, self.rows], multiplicity[:, self.columns]
         total = np.einsum("bj,bj->b", inside @ self.pairs, outside)
         won = np.einsum("abj,bj->ab", inside @ self.wins, outside)
@@ -154,9 +148,8 @@ class _Sorted:
     """The same, with those of the same score."""
 
     def aucs(self, multiplicity: FloatArray) -> FloatArray:
-        step = max(1, _CELLS // (self.inside.size + self.outside.shape[1]))
-        steps = [self._some(multiplicity[at : at + step]) for at in range(0, len(multiplicity), step)]
-        return np.concatenate(steps, axis=1)
+        parts = steps(len(multiplicity), self.inside.size + self.outside.shape[1], _CELLS)
+        return np.concatenate([self._some(multiplicity[at]) for at in parts], axis=1)
 
     def _some(self, multiplicity: FloatArray) -> FloatArray:
         by_sharer = np.ascontiguousarray(multiplicity.T)  # draws lie beside each other: one item is one read
@@ -168,6 +161,13 @@ class _Sorted:
             beaten = passed[self.below[which]] + passed[self.not_above[which]]
             won[which] = np.einsum("ib,ib->b", members, beaten) / 2
         return _divided(won, members.sum(axis=0) * passed[-1])
+
+
+_Game: TypeAlias = _Matrices | _Sorted
+"""One target's game, reduced to what a draw needs.
+
+With every multiplicity 1 an AUC is ``auc.auc``. Pairs are counted exactly, so the reductions give the same figures.
+"""
 
 
 def _divided(won: FloatArray, total: FloatArray) -> FloatArray:
@@ -309,8 +309,7 @@ def _counts(
 
     The sharers' are drawn before the targets', whatever the steps: with several, their stream is run through twice.
     """
-    step = max(1, _CELLS // max(sharers, targets))
-    sizes = [min(step, n - first) for first in range(0, n, step)]
+    sizes = [at.stop - at.start for at in steps(n, max(sharers, targets), _CELLS)]
     if len(sizes) == 1:
         yield _multiplicities(sharers, n, rng), _multiplicities(targets, n, rng)
         return

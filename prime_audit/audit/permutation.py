@@ -29,14 +29,12 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtr
 
-from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, midranks
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, midranks, steps
 from prime_audit.audit.mean_auc import TargetScores, contrast, playable, same_game
 
 Unit = Literal["item-within-sharer", "sharer", "item"]
 _TIE = 1e-12
 """Two statistics this close are equal: the same figures summed in another order."""
-_CELLS = 1 << 21
-"""Numbers of a step: relabellings times the size of the pool."""
 _LARGE = 100_000
 """Above this size of a pool, members are drawn as a subset: five times faster than by a permutation of the pool, and
 other draws of the same distribution."""
@@ -228,11 +226,9 @@ def _relabellings(
     The labels are made one block at a time: there may be as many as targets.
     """
     pool = blocks[0].pool
-    step = max(1, _CELLS // pool.size)
     subsets = pool.size > _LARGE and all(np.array_equal(block.pool, pool) for block in blocks)
-    for first in range(0, n, step):
-        draws = slice(first, min(n, first + step))
-        count = draws.stop - first
+    for draws in steps(n, pool.size):
+        count = draws.stop - draws.start
         if subsets:
             drawn = np.stack([_subset(pool.size, int(pool.sum()), rng) for _ in range(count)])
             labels = (drawn for _ in blocks)

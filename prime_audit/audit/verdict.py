@@ -139,8 +139,8 @@ def verdict(
     if tests.p_reversed is not None and tests.p_reversed <= alpha:
         return Verdict(
             "confounded",
-            f"AUC {estimate.value:.3f} is below ½ beyond chance (p of an AUC as low "
-            f"{tests.p_reversed:.3g}): signal against the direction that was fixed beforehand",
+            f"AUC {estimate.value:.3f} is below ½ beyond chance (p = {tests.p_reversed:.3g} for an "
+            "AUC this low): signal against the direction that was fixed beforehand",
         )
     upper = estimate.ci[1]
     if upper >= BLIND:

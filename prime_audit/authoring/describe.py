@@ -156,8 +156,7 @@ def user_prompts(
     overrides: Sequence[str] = (),
     seed: int = 0,
     plugins: Sequence[Path] = (),
-    columns: str | None = None,
-    time_column: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Prompts:
     """List a user's prompts as a method sends them.
 
@@ -178,7 +177,7 @@ def user_prompts(
     if len(specs) != 1:
         raise UserError(f"--method {method}: name one method")
     row = TASKS[names[0]]
-    dataset = open_data(data, row.name, seed, settings, columns=columns, time_column=time_column)
+    dataset = open_data(data, row.name, seed, settings, columns=columns)
     people = (*dataset.targets, *dataset.adapt, *(dataset.candidates if split == "history" else ()))
     found = next((u for u in people if u.id == user), None)
     if found is None:

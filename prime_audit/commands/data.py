@@ -104,10 +104,10 @@ def _print_report(report: Any) -> None:
     if report.labels:
         say("labels: " + ", ".join(f"{label} {count}" for label, count in report.labels.items()))
     if report.unseen_golds:
-        say(
-            f"texts that official ROUGE cannot see (it reads a to z and digits only): {report.unseen_golds} of "
-            f"{report.golds} golds; compare, plan, study and score take --metric chrf, which reads every script"
-        )
+        from prime_audit.lamp.metrics import unseen_line
+
+        line = unseen_line({"golds": report.unseen_golds}, report.golds)
+        say(f"{line} to compare, plan, study or score")
     same = report.duplicates
     say(f"duplicates: {same.exact} exact, {same.near} near, {same.across_users} of them from another user")
     asked = next(role.queries for role in report.roles if role.role == "targets")

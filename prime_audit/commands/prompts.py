@@ -32,7 +32,7 @@ from prime_audit.io.terminal import say
     help="The user's questions, or the examples made from their history.",
 )
 @shared("preset", "set", "seed", "plugin", "json")
-def command(as_json: bool, **options: Any) -> None:
+def command(as_json: bool, columns: str | None, time_column: str | None, **options: Any) -> None:
     """Show every prompt that a method sends for a user, with its gold.
 
     Split query: a target's questions, or the questions with which a user adapts the base (the same for every method).
@@ -40,8 +40,9 @@ def command(as_json: bool, **options: Any) -> None:
     of these. A note on stderr says where a run would send something else, such as profiles that a model writes.
     """
     from prime_audit.authoring.describe import user_prompts
+    from prime_audit.lamp.columns import read_columns
 
-    found = user_prompts(**options)
+    found = user_prompts(**options, columns=read_columns(columns, time_column))
     for note in found.notes:
         say(note, err=True)
     if as_json:

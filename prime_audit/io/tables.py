@@ -25,9 +25,9 @@ RETRY = "fetch or export the file again"
 _LARGEST_CELL = 2**31 - 1
 """Characters of a CSV cell. Python's own limit of 131,072 would refuse a long article."""
 _DELIMITERS = (",", ";", "\t")
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE, _NESTED_AT_ONCE = 4096, 64
 _ROW = 128
-"""Minimum bytes that an empty row of Parquet takes in memory."""
+"""Minimum bytes that an empty row of Parquet, or an item of its lists, takes in memory."""
 
 Row: TypeAlias = tuple[str, object]
 """Position of a row (``line 12``, ``row 12``, ``number 12``) and the parsed row, or a :class:`BadRecordError`."""
@@ -52,18 +52,10 @@ class Table:
     header: list[str] | None
     """Names of the columns as the file has them, spaces around them dropped; None where each row names its own."""
     _rows: Callable[[Collection[str] | None], Iterator[Row]]
-    _cells: Callable[[], Iterator[tuple[int, list[Any]]]] | None = None
 
     def rows(self, only: Collection[str] | None = None) -> Iterator[Row]:
         """Yield position and row; a usable row is a dict. ``only`` names columns: Parquet reads no others."""
         return self._rows(only)
-
-    def cells(self) -> Iterator[tuple[int, list[Any]]] | None:
-        """Yield line number and cells of a CSV table under ``header``, unchecked; None for other formats.
-
-        It is the fast way, and shares the one pass with :meth:`rows`: use one of them.
-        """
-        return self._cells and self._cells()
 
 
 def is_table(name: str) -> bool:
@@ -71,9 +63,10 @@ def is_table(name: str) -> bool:
     return Path(_unpacked_name(name)).suffix in FORMATS
 
 
-def open_table(path: Path, other: str = ".jsonl") -> Table:
+def open_table(path: Path, other: str = ".jsonl", *, nested: bool = False) -> Table:
     """Open a table by the ending of its name; one that is none of FORMATS as ``other``.
 
+    ``nested``: Parquet may have columns of lists and structures, such as profiles.
     Raises TableError, as does reading its rows.
     """
     suffix = Path(_unpacked_name(path.name)).suffix
@@ -81,15 +74,10 @@ def open_table(path: Path, other: str = ".jsonl") -> Table:
     if suffix in (".csv", ".tsv"):
         return _csv_table(path, suffix)
     if suffix == ".parquet":
-        return _parquet_table(path)
+        return _parquet_table(path, nested)
     if suffix == ".json":
         return Table(path, None, lambda _: _json_rows(path))
     return Table(path, None, lambda _: _jsonl_rows(path))
-
-
-def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a table, in the file's order."""
-    return open_table(path).rows()
 
 
 def read_text(path: Path) -> str:
@@ -121,7 +109,7 @@ def require_columns(
     if missing := [name for name in required if name not in names]:
         shown = ", ".join(ascii(name)[1:-1] for name in names[:12]) or "none"
         raise TableError(path, f"no column {', '.join(missing)} (found: {shown})", todo=hint)
-    if twice := [name for name in (*required, *optional) if names.count(name) > 1]:
+    if twice := [name for name in dict.fromkeys((*required, *optional)) if names.count(name) > 1]:
         raise TableError(path, f"column {', '.join(twice)} occurs twice", todo="rename one")
 
 
@@ -150,6 +138,27 @@ def parse_columns(given: str | Mapping[str, str] | None, roles: Sequence[str], o
     return dict(pairs)
 
 
+def words_for(given: Mapping[str, str], meant: Mapping[str, str], roles: Sequence[str]) -> str:
+    """Write the given and the meant columns as one ``--columns``, in the order of ``roles``."""
+    named = {**given, **meant}
+    return columns_words({role: named[role] for role in roles if role in named})
+
+
+def with_ids(*words: str) -> tuple[str, ...]:
+    """Return each word, then the word with ``id`` behind it."""
+    return tuple(form for word in words for form in (word, f"{word}id"))
+
+
+PEOPLE = (
+    *with_ids("user", "author"),
+    "username",
+    *with_ids("owner"),
+    *("uid", "screenname"),
+    *with_ids("reviewer", "customer", "account", "person", "speaker", "writer", "client"),
+)
+"""Names of a column of people, in order of trust."""
+
+
 def columns_words(columns: Mapping[str, str]) -> str:
     """Write a mapping as :func:`parse_columns` reads it."""
     return ",".join(f"{role}={name}" for role, name in columns.items())
@@ -158,7 +167,7 @@ def columns_words(columns: Mapping[str, str]) -> str:
 def lookalikes(
     found: Iterable[str], roles: Mapping[str, Sequence[str]], taken: Collection[str] = ()
 ) -> dict[str, str]:
-    """Return, by role, the column that looks meant: its name equals the role or another name of it, spelling aside.
+    """Return, by role, the column of a similar name: it equals the role or another name of it, spelling aside.
 
     ``roles`` gives the other names of each role in order of trust, as lower-case letters and digits; ``taken`` are
     columns in use. Roles whose own name is among ``found`` are left out.
@@ -283,7 +292,7 @@ def _csv_table(path: Path, suffix: str) -> Table:
             else:
                 yield f"line {line}", BadRecordError(f"{len(row)} cells under {width} columns")
 
-    return Table(path, header, rows, lambda: cells)
+    return Table(path, header, rows)
 
 
 def _csv_cells(path: Path, usual: str) -> Iterator[tuple[int, list[str]]]:
@@ -320,12 +329,12 @@ def _delimiter(header: str, usual: str) -> str:
 # -- Parquet -------------------------------------------------------------------------------------------------
 
 
-def _parquet_table(path: Path) -> Table:
+def _parquet_table(path: Path, nested: bool) -> Table:
     with _parquet_faults(path):
         import pyarrow.parquet as pq
 
         names = [str(name) for name in pq.read_schema(_seekable(path)).names]
-    return Table(path, names, lambda only: _parquet_rows(path, names if only is None else only))
+    return Table(path, names, lambda only: _parquet_rows(path, names if only is None else only, nested))
 
 
 def _seekable(path: Path) -> Any:
@@ -349,8 +358,8 @@ def _parquet_faults(path: Path) -> Iterator[None]:
         raise TableError(path, f"damaged or truncated Parquet ({reason})") from None
 
 
-def _parquet_rows(path: Path, only: Collection[str]) -> Iterator[Row]:
-    batches, number = _parquet_batches(path, only), 0
+def _parquet_rows(path: Path, only: Collection[str], nested: bool) -> Iterator[Row]:
+    batches, number = _parquet_batches(path, only, nested), 0
     while True:
         with _parquet_faults(path):  # not around the yield: the caller's errors are its own
             batch = next(batches, None)
@@ -361,7 +370,7 @@ def _parquet_rows(path: Path, only: Collection[str]) -> Iterator[Row]:
             yield f"row {number}", row
 
 
-def _parquet_batches(path: Path, only: Collection[str]) -> Iterator[list[dict[str, Any]]]:
+def _parquet_batches(path: Path, only: Collection[str], nested: bool) -> Iterator[list[dict[str, Any]]]:
     """Read rows a few at a time, and stop where the texts exceed what such a file may contain."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -369,15 +378,16 @@ def _parquet_batches(path: Path, only: Collection[str]) -> Iterator[list[dict[st
     source = _seekable(path)
     schema = pq.read_schema(source)
     wanted = [name for name in schema.names if name in only]
-    if nested := [name for name in wanted if pa.types.is_nested(schema.field(name).type)]:
-        raise TableError(path, f"column {nested[0]} contains lists or structures", todo="convert it to text")
+    lists = [name for name in wanted if pa.types.is_nested(schema.field(name).type)]
+    if lists and not nested:
+        raise TableError(path, f"column {lists[0]} contains lists or structures", todo="convert it to text")
     # Dictionary-encoded columns are counted before they are expanded: a million rows may share one text.
     text = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view")
     texts = [name for name in wanted if str(schema.field(name).type) in text]
     file = pq.ParquetFile(source, read_dictionary=texts)
     most = intake.allowance(path.stat().st_size)
     left = most
-    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=wanted):
+    for batch in file.iter_batches(_NESTED_AT_ONCE if lists else _ROWS_AT_ONCE, columns=wanted):
         left -= sum(map(_size, batch.columns)) + batch.num_rows * _ROW
         if left < 0:
             raise TableError(path, f"expands to more than {most >> 20} MiB, far more than its size")
@@ -389,10 +399,12 @@ def _parquet_batches(path: Path, only: Collection[str]) -> Iterator[list[dict[st
 
 
 def _size(column: Any) -> int:
-    """Count a column's bytes without its dictionary."""
+    """Count a column's bytes without its dictionary, and what the items of its lists take at least."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return int(column.nbytes) + len(column.flatten()) * _ROW
     if not pa.types.is_dictionary(column.type):
         return int(column.nbytes)
     lengths = pc.binary_length(column.dictionary).fill_null(0)

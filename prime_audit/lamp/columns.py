@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from prime_audit.errors import UserError
-from prime_audit.io.tables import columns_words, lookalikes, parse_columns, require_columns
+from prime_audit.io.tables import PEOPLE, lookalikes, parse_columns, require_columns, words_for
 from prime_audit.lamp.records import Log, is_spreadsheet_date
 from prime_audit.lamp.times import in_order, oldest_first, read_times
 
@@ -15,10 +15,7 @@ REQUIRED = ("user", "input", "output")
 ROLES = (*REQUIRED, "id", "time")
 """What a column of items may be; a column has the name of its role unless ``--columns`` gives another."""
 OTHER_NAMES = {
-    "user": (
-        *("userid", "author", "authorid", "username", "owner", "ownerid", "uid", "screenname", "reviewer"),
-        *("reviewerid", "customer", "customerid", "account", "accountid", "person", "speaker", "writer"),
-    ),
+    "user": PEOPLE,
     "input": (
         *("text", "body", "content", "prompt", "question", "article", "review", "reviewtext", "description"),
         *("source", "context", "document", "message", "sentence", "abstract", "instruction"),
@@ -58,12 +55,18 @@ def names_of(columns: Mapping[str, str]) -> dict[str, str]:
 class Header:
     """The columns of a table of items: found in its header, or in rows that each name their own."""
 
-    def __init__(self, path: Path, columns: Mapping[str, str], header: Sequence[str] | None) -> None:
+    def __init__(
+        self, path: Path, columns: Mapping[str, str], header: Sequence[str] | None, *, free: bool = False
+    ) -> None:
+        """``free``: rows may have a task's own fields instead, so no column is required."""
         self.path, self.columns, self.names = path, columns, names_of(columns)
         self.found: dict[str, None] = dict.fromkeys(header or ())
         self._last: list[str] = []
         if header is not None:
-            self._require(header)
+            if free:
+                require_columns(path, header, (), header)
+            else:
+                self._require(header)
 
     def add(self, row: Mapping[str, object]) -> None:
         """Take in the names of one row."""
@@ -72,16 +75,20 @@ class Header:
             self.found.update(dict.fromkeys(names))
             self._last = names
 
-    def finish(self, log: Log, *, rows: bool) -> None:
+    def finish(self, log: Log) -> None:
         """Raise UserError where the rows have no column of a role; note a column that looks like an optional one."""
-        if rows and self.found:
+        if self.found:
             self._require([*self.found])
+        self.note(log, self.path.name)
+
+    def note(self, log: Log, file: str) -> None:
+        """Note a column that looks like the id or the time of the rows and is not read."""
         near = self._near()
         for role in ("id", "time"):
             if role in near:
                 word = f"--time-column {near[role]}" if role == "time" else f"--columns id={near[role]}"
                 log.notes.append(
-                    f"{self.path.name}: column {_shown(near[role])} is not read; if it is the {role} of the rows, "
+                    f"{file}: column {_shown(near[role])} is not read; if it is the {role} of the rows, "
                     f"pass {_shown(word)}"
                 )
 
@@ -94,7 +101,7 @@ class Header:
         asked = [self.names[role] for role in ROLES if role in REQUIRED or role in self.columns]
         there = {role: name for role, name in self.columns.items() if name in header}
         near = self._near()
-        words = _shown(columns_words({**there, **near}))
+        words = _shown(words_for(there, near, ROLES))
         hint = (
             f"pass --columns {words}"
             if near

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prime_audit.errors import UserError
-from prime_audit.io.tables import BadRecordError as BadRecordError  # the rooms above know it by this module
-from prime_audit.io.tables import parse_json, read_text
+from prime_audit.io.tables import BadRecordError, parse_json, read_text
 
 
 def load_json(path: Path) -> object:

@@ -25,10 +25,10 @@ from pathlib import Path
 
 from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS, adapter_sha256
-from prime_audit.io.tables import is_table, open_table
-from prime_audit.lamp.columns import names_of, read_columns, sort_by_time
+from prime_audit.io.tables import BadRecordError, is_table, open_table
+from prime_audit.lamp.columns import Header, sort_by_time
 from prime_audit.lamp.data import Dataset, Given, GivenSharer, Item, User
-from prime_audit.lamp.files import BadRecordError, load_object
+from prime_audit.lamp.files import load_object
 from prime_audit.lamp.items import item_fields
 from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text, parse_item
 from prime_audit.lamp.tasks import TASKS, Task, find_task
@@ -55,19 +55,18 @@ def with_sharers(
     base: Path | None,
     *,
     strict: bool = False,
-    columns: str | Mapping[str, str] | None = None,
-    time_column: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Replace the data's sharers by given ones. The data's own candidates share nothing then.
 
-    The candidates stay, as known non-members. A given sharer is removed from the other roles. ``columns`` and
-    ``time_column`` are those of :func:`prime_audit.lamp.readers.read`, for the sharers' items.
+    The candidates stay, as known non-members. A given sharer is removed from the other roles. ``columns``: role →
+    column of the sharers' items, where it has another name.
 
     Raises UserError where a folder, its items or a base adapter (``base``: what the adapters were trained on) cannot be
     used.
     """
-    log, named = Log(), read_columns(columns, time_column)
-    given = tuple(_sharers(folder_of(folder, data.task), TASKS[data.task], named, log))
+    log = Log()
+    given = tuple(_sharers(folder_of(folder, data.task), TASKS[data.task], columns or {}, log))
     if strict:
         log.require_none(folder)
     ids = {s.user.id for s in given}
@@ -202,17 +201,27 @@ def _items(
     kept: dict[str, Item] = {}
     held: dict[str, bool] = {}
     times: dict[str, object] = {}
-    roles, column = {column: role for role, column in columns.items()}, names_of(columns)["time"]
-    for place, value in open_table(path).rows():
+    table = open_table(path)
+    rows = [*table.rows()]
+    found = {key for _, value in rows if isinstance(value, dict) for key in value}
+    # A named column wins over one of the role's own name. A file without it may have the roles' names.
+    named = {role: column for role, column in columns.items() if column in found}
+    header = Header(path, named, table.header, free=True)
+    for place, value in rows:
         with log.skipping(where, place):
-            row = {roles.get(key, key): own for key, own in as_object(value).items()}
+            raw = as_object(value)
+            header.add(raw)
+            row = {**raw, **{role: raw.get(column) for role, column in named.items()}}
             item, out = _item(task, name, place, row)
             if item.id in kept:
                 raise BadRecordError(f"its id {shown(item.id)!r} occurs twice")
             kept[item.id], times[item.id] = item, row.get("time")
             held |= {item.id: True} if out else {}
+    header.note(log, where)
     items = [*kept.values()]
-    order = sort_by_time({name: [*times.values()]}, where, column, log, file_is_ordered=True).get(name)
+    order = sort_by_time(
+        {name: [*times.values()]}, where, header.names["time"], log, file_is_ordered=True
+    ).get(name)
     return ([items[n] for n in order] if order is not None else items), held
 
 

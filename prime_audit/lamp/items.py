@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from prime_audit.errors import UserError
-from prime_audit.io.tables import open_table
+from prime_audit.io.tables import BadRecordError, open_table
 from prime_audit.lamp.columns import Header, note_dates_as_ids, sort_by_time
 from prime_audit.lamp.data import Item, Query, User
-from prime_audit.lamp.files import BadRecordError
 from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text, user_name, without_answers
 from prime_audit.lamp.split import Roles, SplitOptions, by_role, draw_roles
 from prime_audit.lamp.tasks import Task
@@ -70,11 +69,10 @@ def read_items(
 
 
 def _group(path: Path, task: Task, columns: Mapping[str, str], log: Log) -> dict[str, list[_Record]]:
-    table, people, rows = open_table(path), dict[str, list[_Record]](), False
+    table, people = open_table(path), dict[str, list[_Record]]()
     header = Header(path, columns, table.header)
     names, ids = header.names, dict[str, set[str]]()
     for where, value in table.rows(names.values()):
-        rows = True
         try:  # not log.skipping, which would be a quarter of the time
             row = as_object(value)
             header.add(row)
@@ -88,7 +86,7 @@ def _group(path: Path, task: Task, columns: Mapping[str, str], log: Log) -> dict
             continue
         seen.add(record.id)
         people.setdefault(user, []).append(record)
-    header.finish(log, rows=rows)
+    header.finish(log)
     note_dates_as_ids(people, "user", path.name, log)
     times = {user: [record.time for record in own] for user, own in people.items()}
     orders = sort_by_time(times, path.name, names["time"], log, file_is_ordered=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prime_audit.errors import UserError
+from prime_audit.io.tables import BadRecordError
 from prime_audit.lamp.columns import sort_by_time
 from prime_audit.lamp.data import Query, User
-from prime_audit.lamp.files import BadRecordError, load_list, load_object, type_name
+from prime_audit.lamp.files import load_list, load_object, type_name
 from prime_audit.lamp.records import (
     Log,
     as_id,
@@ -90,11 +92,41 @@ def require_same_ids(query_ids: Collection[str], answered: Collection[str], wher
 
 
 @dataclass
-class _Person:
+class Person:
     """The records of one user, as parsed."""
 
     items: list[object] = field(default_factory=list)
     queries: list[Query] = field(default_factory=list)
+    known: set[bytes] = field(default_factory=set)
+    """Hashes of the items: another record of the user repeats most of them."""
+
+    def add(self, items: Sequence[object]) -> None:
+        """Unite a record's profile with those of the records before; what the record itself repeats stays."""
+        hashes = [hashlib.sha256(repr(item).encode()).digest() for item in items]
+        self.items += [item for item, own in zip(items, hashes, strict=True) if own not in self.known]
+        self.known.update(hashes)
+
+    def user(self, task: Task, name: str, file: str, log: Log) -> User | None:
+        """Return the user; None, and a report, where no question or no history is left."""
+        history = parse_history(task, self.items, file, user_name(name), log)
+        # Another record's profile of the same user may contain the answer to this question.
+        history = without_answers(task, history, self.queries, file, user_name(name), log)
+        if not self.queries:
+            return None  # reported with the question
+        if not history:
+            log.skip(file, user_name(name), "no history")
+            return None
+        return User(name, history, tuple(self.queries))
+
+
+def sort_items(people: Mapping[str, Person], field: str, file: str, log: Log) -> None:
+    """Sort everyone's items by a field, oldest first, where any has it."""
+    times = {
+        name: [item.get(field) if isinstance(item, dict) else None for item in person.items]
+        for name, person in people.items()
+    }
+    for name, order in sort_by_time(times, file, field, log, file_is_ordered=False).items():
+        people[name].items = [people[name].items[n] for n in order]
 
 
 def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
@@ -107,22 +139,18 @@ def read_official(questions: Path, task: Task, options: SplitOptions, log: Log) 
     outputs = outputs_file(questions)
     golds, records = load_outputs(outputs, log), load_list(questions)
     require_same_ids(ids_of(records), golds, f"{outputs} for {questions.name}")
-    people: dict[str, _Person] = {}
+    people: dict[str, Person] = {}
     seen: set[str] = set()
     for number, value in enumerate(records, start=1):
         with log.skipping(questions.name, f"question {record_name(value, number)}"):
             record = as_object(value)
             user = as_id(record, "user_id" if record.get("user_id") is not None else "id")
             items = as_list(record, "profile")
-            person = people.setdefault(user, _Person())
+            person = people.setdefault(user, Person())
             person.queries += parse_queries(task, [record], golds, seen, questions.name, user_name(user), log)
-            known = {repr(item) for item in person.items}  # from an earlier record of the user
-            person.items += [item for item in items if repr(item) not in known]
-    dates = {name: [_date(item) for item in person.items] for name, person in people.items()}
-    orders = sort_by_time(dates, questions.name, "date", log, file_is_ordered=False)
-    for name, order in orders.items():
-        people[name].items = [people[name].items[n] for n in order]
-    found = [_user(task, name, person, questions.name, log) for name, person in people.items()]
+            person.add(items)
+    sort_items(people, "date", questions.name, log)
+    found = [person.user(task, name, questions.name, log) for name, person in people.items()]
     users = [user for user in found if user is not None]
     ids = {user.id for user in users}
     return by_role(users, *draw_roles(ids, ids, ids, options))
@@ -135,19 +163,3 @@ def ids_of(queries: Iterable[object]) -> set[str]:
         with suppress(BadRecordError):  # reported when the question is read
             found.add(as_id(as_object(query)))
     return found
-
-
-def _user(task: Task, name: str, person: _Person, file: str, log: Log) -> User | None:
-    history = parse_history(task, person.items, file, user_name(name), log)
-    # Another record's profile of the same user may contain the answer to this question.
-    history = without_answers(task, history, person.queries, file, user_name(name), log)
-    if not person.queries:
-        return None  # reported with the question
-    if not history:
-        log.skip(file, user_name(name), "no history")
-        return None
-    return User(name, history, tuple(person.queries))
-
-
-def _date(item: object) -> object:
-    return item.get("date") if isinstance(item, dict) else None

@@ -8,8 +8,9 @@ from itertools import chain
 from pathlib import Path
 
 from prime_audit.errors import UserError
+from prime_audit.io.tables import BadRecordError
 from prime_audit.lamp.data import User
-from prime_audit.lamp.files import BadRecordError, load_json, load_list, type_name
+from prime_audit.lamp.files import load_json, load_list, type_name
 from prime_audit.lamp.official import ids_of, load_outputs, require_same_ids
 from prime_audit.lamp.records import (
     Log,

@@ -13,8 +13,9 @@ from numbers import Integral
 
 from prime_audit.errors import UserError
 from prime_audit.io.markup import visible
+from prime_audit.io.tables import BadRecordError
 from prime_audit.lamp.data import Defect, Item, Query, words_or_text
-from prime_audit.lamp.files import BadRecordError, type_name
+from prime_audit.lamp.files import type_name
 from prime_audit.lamp.tasks import TASKS, Task
 
 MISSING = frozenset(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prime_audit.errors import UserError, unknown
-from prime_audit.lamp.metrics import metric_table, unseen
+from prime_audit.lamp.metrics import metric_table, unseen, unseen_line
 from prime_audit.lamp.official import load_outputs, require_same_ids, stated_task
 from prime_audit.lamp.records import Log
 from prime_audit.lamp.tasks import ROUGE, TASKS, TEXT_METRICS, Task, find_task
@@ -58,7 +58,12 @@ def score_files(
     known = {key: gold for key, (gold, _) in pairs.items()}
     notes = [*_golds(wanted, known, paths[0])]
     if wanted.kind == "generation" and metric == ROUGE:
-        notes += _unseen(pairs)
+        counts = {
+            what: sum(unseen(pair[side]) for pair in pairs.values())
+            for side, what in enumerate(("golds", "predictions"))
+        }
+        line = unseen_line(counts, len(pairs))
+        notes += [line] if line else []
     own = wanted.scored_by(metric)
     table = metric_table(own, list(known.values()), [pred for _, pred in pairs.values()], official=True)
     return Scored({name: table.value(name) for name in table.metrics}, tuple(notes))
@@ -101,15 +106,6 @@ def _is_score(text: str) -> bool:
         return 1 <= float(text) <= 5
     except ValueError:
         return False
-
-
-def _unseen(pairs: Mapping[str, tuple[str, str]]) -> Iterator[str]:
-    golds, preds = (sum(unseen(pair[side]) for pair in pairs.values()) for side in (0, 1))
-    if golds or preds:
-        yield (
-            f"official ROUGE reads a to z and digits only: it cannot see {golds} of {len(pairs)} golds and "
-            f"{preds} of {len(pairs)} predictions (less than half of their letters); add --metric chrf"
-        )
 
 
 def _shown(text: str) -> str:

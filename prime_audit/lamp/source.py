@@ -20,20 +20,18 @@ def open_data(
     strict: bool = False,
     sharers: Path | None = None,
     base_adapter: Path | None = None,
-    columns: str | Mapping[str, str] | None = None,
-    time_column: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Return one task's users: from the world with this seed, or from a path with the settings' split.
 
     ``sharers`` is a folder of people whose adapters were trained elsewhere (``lamp/given.py``) on ``base_adapter``.
-    ``columns`` and ``time_column`` name columns of plain items, of the data and of the sharers.
+    ``columns`` names columns of plain items by role, of the data and of the sharers.
     """
-    named: dict[str, Any] = {"columns": columns, "time_column": time_column}
     adapt_share, targets = settings.get("adapt_share", task), settings.get("targets", task)
     if data == "world":
         from prime_audit.lamp.world.world import Sizes, world
 
-        if (columns or time_column) and sharers is None:
+        if columns and sharers is None:
             raise UserError(
                 "--columns, --time-column: the built-in world has no columns; pass --data, or leave them out"
             )
@@ -43,11 +41,12 @@ def open_data(
     else:
         from prime_audit.lamp.readers import holds_items, read
 
-        own = named if sharers is None or holds_items(data, task) else {}
-        found = read(data, task, seed=seed, targets=targets, adapt_share=adapt_share, strict=strict, **own)
+        own = columns if sharers is None or holds_items(data, task) else None
+        split: dict[str, Any] = {"seed": seed, "targets": targets, "adapt_share": adapt_share}
+        found = read(data, task, **split, strict=strict, columns=own)
     found = found.capped(settings.get("max_items", task))
     if sharers is None:
         return found
     from prime_audit.lamp.given import with_sharers
 
-    return with_sharers(found, sharers, base_adapter, strict=strict, **named)
+    return with_sharers(found, sharers, base_adapter, strict=strict, columns=columns)

@@ -145,12 +145,8 @@ _SPELLINGS = {
 }
 _OTHERS = (
     (
-        r"lamp[-_ ]?6.*|email.*",
+        r"lamp[-_ ]?6.*|.*email.*",
         "its emails are licensed (Avocado) and not public; choose another task, or bring your own data as plain items",
-    ),
-    (
-        r"longlamp[-_ ]?1|.*email.*",
-        "its emails are licensed (Avocado) and not public; choose another task of LongLaMP",
     ),
     (
         r"longlamp.*",

@@ -14,6 +14,7 @@ from inspect import Parameter, getdoc, signature
 from typing import Any, TypeVar
 
 from prime_audit.errors import UserError
+from prime_audit.lamp.tasks import ROUGE, TEXT_METRICS
 from prime_audit.plan.kinds import (
     TEXT,
     Assignments,
@@ -84,7 +85,7 @@ OPTIONS: list[Option] = [
     Option(name="tasks", kind=Names(), default_text="the study's tasks on the world, or the task of --data",
            metavar="T,…", completes="tasks", commands=("study",),
            help="Tasks, for example LaMP-2,LaMP-4 (see list tasks)."),
-    Option(name="metric", default="rouge", choices=("rouge", "chrf"), decides=True, commands=STUDY,
+    Option(name="metric", default=ROUGE, choices=tuple(TEXT_METRICS), decides=True, commands=STUDY,
            help="What scores texts: official ROUGE (reads a to z and digits only), or chrF, which reads every script."),
     Option(name="attacks", kind=Names(), default="loss", metavar="A,…", completes="attacks", decides=True,
            commands=STUDY, help="Membership-inference attacks (see list attacks)."),

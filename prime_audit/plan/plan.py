@@ -10,8 +10,7 @@ from typing import Any
 
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
-from prime_audit.io.tables import parse_columns
-from prime_audit.lamp.columns import ROLES, read_columns
+from prime_audit.lamp.columns import read_columns
 from prime_audit.lamp.tasks import ROUGE, TASKS, Task, find_task
 from prime_audit.plan.options import deciding, filled, spec_of
 from prime_audit.plugins import Augment, Method
@@ -112,8 +111,6 @@ class Plan:
     """The adapter that these were trained on; None: the base as it is."""
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Role → column of plain items, where it has another name."""
-    time_column: str | None = None
-    """Column of plain items that has their time; None: ``time``, if there is one."""
     metric: str = ROUGE
     """What scores texts: a key of ``TEXT_METRICS``."""
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -129,13 +126,17 @@ class Plan:
         """What ``--set`` changes: key → value."""
         return self.settings.overrides
 
+    @property
+    def time_column(self) -> None:
+        """Not set: ``columns`` has it."""
+
     def task(self, name: str) -> Task:
         """Return a task as this run scores it."""
         return TASKS[name].scored_by(self.metric)
 
     def reading(self) -> dict[str, Any]:
         """Return how the data are read, as keywords of ``open_data``."""
-        words = ("strict", "sharers", "base_adapter", "columns", "time_column")
+        words = ("strict", "sharers", "base_adapter", "columns")
         return {word: getattr(self, word) for word in words}
 
     def spec(self) -> dict[str, Any]:
@@ -164,8 +165,7 @@ def make_plan(**options: Any) -> Plan:
     attacks = [load_attack(a, files).name for a in words(given["attacks"])]
     _require_texts(given["metric"], tasks)
     _require_given(given["sharers"], given["base_adapter"], given["sharer_dp"], tasks)
-    columns = parse_columns(given["columns"], ROLES, "--columns")
-    read_columns(columns, given["time_column"])  # which contradict each other, or not
+    columns = read_columns(given["columns"], given.pop("time_column"))
     privacy, model = given["sharer_dp"], given["model"] or settings.get("model")
     read = {
         "tasks": tasks,

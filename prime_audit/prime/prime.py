@@ -42,7 +42,8 @@ PARAMS = (
 
 
 BLIND = (
-    "the search's objective is always 0, so nothing was searched and nothing is merged: ROUGE sees no gold"
+    "the search's objective is always 0, so nothing was searched and nothing is merged: ROUGE sees no gold; "
+    "pass --metric chrf"
 )
 FLAT = "every candidate of the search scored the same, so the merge weights are arbitrary"
 """Cautions of a search that cannot tell, or did not tell, one candidate from another."""

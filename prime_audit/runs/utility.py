@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from prime_audit.audit.auc import FloatArray
 from prime_audit.audit.bootstrap import percentile_interval, resample_counts
 from prime_audit.faults import Failed
-from prime_audit.lamp.metrics import metric_table, unseen
+from prime_audit.lamp.metrics import metric_table, unseen, unseen_line
 from prime_audit.lamp.tasks import ROUGE, Task
 from prime_audit.record import Comparison, Intervals, Result
 
@@ -96,13 +96,8 @@ def cautions(task: Task, answered: Sequence[Answers]) -> list[str]:
     golds = sum(map(unseen, answered[0].golds))
     texts = {own.method: sum(map(unseen, own.predictions)) for own in answered}
     most = max(texts, key=lambda method: texts[method])
-    if not golds and not texts[most]:
-        return []
-    total = len(answered[0].golds)
-    return [
-        f"official ROUGE reads a to z and digits only: it cannot see {golds} of {total} golds and up to "
-        f"{texts[most]} of {total} answers ({most}), less than half of whose letters it reads; --metric chrf can"
-    ]
+    line = unseen_line({"golds": golds, f"answers of {most}": texts[most]}, len(answered[0].golds))
+    return [line] if line else []
 
 
 def rows(task: Task, answers: Answers) -> list[Mapping[str, object]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prime_audit.io.tables import PEOPLE, with_ids
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -52,30 +54,19 @@ COLUMNS = (
         name="target",
         holds="id",
         says="Whose model was attacked. The AUC is the mean over targets.",
-        others=("targetid", "victim", "targetuser", "model", "modelid"),
+        others=with_ids("target", "victim", "targetuser", "model"),
     ),
     Column(
         name="sharer",
         holds="id",
         says="Whose item it is. Intervals, p and ε take people as independent, not rows.",
-        others=(
-            "sharerid",
-            "owner",
-            "ownerid",
-            "user",
-            "userid",
-            "uid",
-            "author",
-            "authorid",
-            "person",
-            "client",
-        ),
+        others=(*with_ids("sharer", "owner"), *PEOPLE),
     ),
     Column(
         name="item",
         holds="id",
         says="The item's id. It identifies one item in several targets' games.",
-        others=("itemid", "id", "example", "exampleid", "sample", "sampleid"),
+        others=(*with_ids("item"), "id", *with_ids("example", "sample")),
     ),
     Column(
         name="task",
@@ -98,3 +89,5 @@ COLUMNS = (
 )
 """What ``stats`` reads; other columns are ignored."""
 ROLES = tuple(column.name for column in COLUMNS)
+OTHERS = {column.name: column.others for column in COLUMNS}
+"""Role → other names of its column."""

@@ -142,8 +142,8 @@ class ScoresReport:
             if f.p_reversed is not None and f.p_reversed <= _SURE and f.auc < 0.5:
                 limits = f" [{f.ci[0]:.4f}, {f.ci[1]:.4f}]" if f.ci else ""
                 lines.append(
-                    f"{f.attack}: AUC {f.auc:.4f}{limits} is below ½ beyond chance (p of an AUC as low "
-                    f"{f.p_reversed:.4g}). Higher must mean member: of a loss or a perplexity, turn the sign "
+                    f"{f.attack}: AUC {f.auc:.4f}{limits} is below ½ beyond chance (p = {f.p_reversed:.4g} for "
+                    "an AUC this low). Higher must mean member: of a loss or a perplexity, turn the sign "
                     "(--columns score=-NAME). Decide by what the score is, not by its AUC"
                 )
             if f.ci and f.ci[0] == f.ci[1]:

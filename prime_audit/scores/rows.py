@@ -17,13 +17,13 @@ from prime_audit.errors import UserError
 from prime_audit.io.tables import (
     BadRecordError,
     TableError,
-    columns_words,
     lookalikes,
     open_table,
     parse_columns,
+    words_for,
 )
 from prime_audit.lamp.records import as_id
-from prime_audit.scores.columns import COLUMNS, ROLES
+from prime_audit.scores.columns import OTHERS, ROLES
 
 _KEY = ("task", "method", "game", "attack")
 _IDS = ("target", "sharer", "item")
@@ -98,16 +98,18 @@ def _needed(given: Mapping[str, str], header: Sequence[str]) -> set[str] | None:
 
 
 def _notes(given: Mapping[str, str], found: Iterable[str], scores: Collection[str]) -> list[str]:
-    """Name the columns that are not read and look meant, with the words to read them."""
+    """Name the columns of similar names that are not read, with the option to pass."""
     used = {given.get(role, role) for role in ROLES} | {*scores}
-    others = {column.name: column.others for column in COLUMNS if column.name not in given}
-    meant = lookalikes(found, others, used)
+    meant = _meant(given, found, used)
     if not meant:
         return []
-    named = {**given, **meant}
-    words = columns_words({role: named[role] for role in ROLES if role in named})
+    words = words_for(given, meant, ROLES)
     says = ", ".join(f"{name} is the {role}" for role, name in meant.items())
     return [f"columns that are not read: {', '.join(meant.values())}; if {says}, pass --columns {words}"]
+
+
+def _meant(given: Mapping[str, str], found: Iterable[str], used: Collection[str] = ()) -> dict[str, str]:
+    return lookalikes(found, {role: names for role, names in OTHERS.items() if role not in given}, used)
 
 
 def _objects(path: Path, rows: Iterator[tuple[str, object]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -126,18 +128,14 @@ def _require(path: Path, names: Sequence[str], given: Mapping[str, str], first: 
         wanted = [name] if role != "score" or name in names else [column for _, column in _terms(name, names)]
         if lost := next((column for column in wanted if column not in names), None):
             raise UserError(f"{path} has no column {ascii(lost)[1:-1][:60]}: it has {shown}; check --columns")
-        if again := next((column for column in wanted if names.count(column) > 1), None):
-            raise UserError(f"{path}: column {again[:60]!r} appears twice; rename one")
     lacking = [role for role in ("score", "member") if role not in names and role not in given]
     if lacking:
-        others = {column.name: column.others for column in COLUMNS if column.name not in given}
-        meant = lookalikes(names, others)
+        meant = _meant(given, names)
         if "score" in lacking and "score" not in meant:
             taken = {*meant.values(), *given.values(), *ROLES}
             wide = [name for name in names if name not in taken and math.isfinite(_number(first.get(name)))]
             meant |= {"score": "+".join(wide)} if wide else {}
-        named = {**given, **{role: role.upper() for role in lacking}, **meant}
-        words = columns_words({role: named[role] for role in ROLES if role in named})
+        words = words_for({**given, **{role: role.upper() for role in lacking}}, meant, ROLES)
         raise UserError(
             f"{path} lacks {' and '.join(lacking)}: it has {shown}; name the columns: --columns {words}"
         )
@@ -209,7 +207,9 @@ class _Reading:
                 )
             self.sides[word] = word in _TRUE or number == 1.0
             if {0.0, -1.0} <= {_number(known) for known in self.sides}:
-                raise UserError(f"{self.path} {where}: member holds 0 and -1: which of them is a non-member?")
+                raise UserError(
+                    f"{self.path} {where}: member has both 0 and -1: use one of them for non-members"
+                )
         return self.sides[word]
 
     def groups(self) -> list[Group]:
@@ -309,7 +309,7 @@ class _Numbers:
             if shown.strip("'").lower() in ("true", "false"):
                 todo = "is it the label? Name the columns: --columns score=COLUMN,member=COLUMN"
             raise UserError(
-                f"{path} {where}: {self.name} is no number but {shown} ({missing} of {numbers.size} rows): {todo}"
+                f"{path} {where}: {self.name} is not a number: {shown} ({missing} of {numbers.size} rows): {todo}"
             )
         return numbers
 

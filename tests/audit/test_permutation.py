@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, mannwhitneyu
 
-from prime_audit.audit import permutation
+from prime_audit.audit import auc, permutation
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.mean_auc import TargetScores, target_auc
 from prime_audit.audit.permutation import (
@@ -251,7 +251,7 @@ def test_steps_change_no_figure(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> 
         TargetScores(f"t{t}", rng.integers(0, 9, size=30), owner, rng.random(30) < 0.5) for t in range(3)
     ]
     whole = permutation_test(panels, unit=unit, n=99, seed=0)
-    monkeypatch.setattr(permutation, "_CELLS", 20)
+    monkeypatch.setattr(auc, "CELLS", 20)
     monkeypatch.setattr(permutation, "_SINGLY", 6)
     assert permutation_test(panels, unit=unit, n=99, seed=0) == whole
 

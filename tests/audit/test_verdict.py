@@ -60,7 +60,7 @@ ROWS: list[tuple[int, str, str, dict[str, Any]]] = [
     (
         8,
         "confounded",
-        "beyond chance (p of an AUC as low 0.01): signal against the direction",
+        "beyond chance (p = 0.01 for an AUC this low): signal against the direction",
         {"estimate": figure(0.408, (0.35, 0.46)), "tests": PValues(0.99, 0.01, 0.99)},
     ),
     (9, "too few to say", f"up to {BLIND:.3f}", {"estimate": figure(0.55, (0.4, BLIND))}),

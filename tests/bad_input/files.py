@@ -173,7 +173,7 @@ SCORES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "no number": (
         "s.csv",
         (HEAD + "1,1\nx,0\n").encode(),
-        ("line 3", "score is no number but 'x' (1 of 2 rows)"),
+        ("line 3", "score is not a number: 'x' (1 of 2 rows)"),
     ),
     "no membership": (
         "s.csv",
@@ -216,7 +216,7 @@ SCORES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "a score of 400 digits": (
         "s.jsonl",
         b'{"member":1,"score":' + b"9" * 400 + b'}\n{"member":0,"score":1}',
-        ("line 1: score is no number but 9999", "(1 of 2 rows)"),
+        ("line 1: score is not a number: 9999", "(1 of 2 rows)"),
     ),
     "a row without end": (
         "s.jsonl",

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from prime_audit.errors import UserError
-from prime_audit.io.tables import read_rows
+from prime_audit.io.tables import open_table
 from tests.boards.invented import board_at
 from tests.fuzz.attempt import limited
 
@@ -182,7 +182,7 @@ def test_a_parquet_bomb_of_another_kind_of_text_is_never_unpacked(tmp_path: Path
     assert path.stat().st_size < 1 << 20
     before = pa.default_memory_pool().max_memory()
     with pytest.raises(UserError, match="expands to more than 64 MiB"):
-        list(read_rows(path))
+        list(open_table(path).rows())
     assert pa.default_memory_pool().max_memory() - before < 512 << 20
 
 
@@ -192,7 +192,7 @@ def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
 
     pq.write_table(pa.table({"user": ["u"], "input": [["a"]], "output": ["b"]}), tmp_path / "x.parquet")
     with pytest.raises(UserError, match="column input contains lists or structures: convert it to text"):
-        list(read_rows(tmp_path / "x.parquet"))
+        list(open_table(tmp_path / "x.parquet").rows())
 
 
 @pytest.mark.parametrize("many", ["rows that share a text", "rows of nothing"])

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from prime_audit.errors import UserError
 from prime_audit.io import intake
-from prime_audit.io.tables import TableError, is_table, lookalikes, open_table, parse_columns, read_rows
+from prime_audit.io.tables import TableError, is_table, lookalikes, open_table, parse_columns
 
 ROWS = [
     {"user": "a", "input": 'two\nlines, "quoted"; x\ty', "output": "1"},
@@ -79,7 +79,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, name: str, packed: str
     path = tmp_path / (name + packed)
     path.write_bytes(PACKERS[packed](FORMATS[name](ROWS)))
     assert is_table(path.name)
-    assert [row for _, row in read_rows(path)] == ROWS
+    assert [row for _, row in open_table(path).rows()] == ROWS
 
 
 def test_what_spreadsheets_add(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_spreadsheets_add(tmp_path: Path) -> None:
 def test_streams_that_follow_each_other(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl.xz"
     path.write_bytes(b"".join(lzma.compress(b'{"a": %d}\n' % n) + bytes(4) for n in range(3)))
-    assert [row for _, row in read_rows(path)] == [{"a": 0}, {"a": 1}, {"a": 2}]
+    assert [row for _, row in open_table(path).rows()] == [{"a": 0}, {"a": 1}, {"a": 2}]
 
 
 @pytest.mark.parametrize("pack", ["gz", "bz2", "xz"])
@@ -101,7 +101,7 @@ def test_bombs_are_refused(tmp_path: Path, pack: str) -> None:
     path = tmp_path / f"x.csv.{pack}"
     path.write_bytes(PACKERS[{"bz2": ".BZ2"}.get(pack, f".{pack}")](bytes(66 << 20)))
     with pytest.raises(TableError, match="expands to more than 64 MiB"):
-        list(read_rows(path))
+        list(open_table(path).rows())
 
 
 def test_xz_that_asks_for_a_huge_dictionary(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_xz_that_asks_for_a_huge_dictionary(tmp_path: Path) -> None:
     packed[20:24] = zlib.crc32(packed[12:20]).to_bytes(4, "little")
     path.write_bytes(packed)
     with pytest.raises(TableError, match=r"damaged or truncated xz file .*limit"):
-        list(read_rows(path))
+        list(open_table(path).rows())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_xz_that_asks_for_a_huge_dictionary(tmp_path: Path) -> None:
 def test_damage_is_one_line(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TableError) as fault:
-        list(read_rows(tmp_path / name))
+        list(open_table(tmp_path / name).rows())
     assert expected in str(fault.value)
     assert "\n" not in str(fault.value)
 
@@ -142,7 +142,7 @@ def test_a_small_file_reserves_little(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(pack(b"a,b\n1,2\n"))
     code = (
         "import sys; from pathlib import Path; from prime_audit.io import intake, tables\n"
-        "for name in sys.argv[1:]: intake.read_bytes(Path(name)); print(list(tables.read_rows(Path(name))))"
+        "for name in sys.argv[1:]: intake.read_bytes(Path(name)); print(list(tables.open_table(Path(name)).rows()))"
     )
     most = 1 << 30
     done = subprocess.run(
@@ -176,7 +176,7 @@ def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: lis
         b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
     )
     for name in ("x.csv", "x.jsonl"):
-        assert [row for _, row in read_rows(folder / name)] == rows
+        assert [row for _, row in open_table(folder / name).rows()] == rows
 
 
 def test_columns() -> None:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS
+from prime_audit.io.tables import BadRecordError
 from prime_audit.lamp.check import check
 from prime_audit.lamp.data import words_of
-from prime_audit.lamp.files import BadRecordError
 from prime_audit.lamp.given import with_sharers
 from prime_audit.lamp.readers import read
 from prime_audit.lamp.records import as_id
@@ -174,7 +174,8 @@ def test_sharers_items_in_any_format(layouts, tmp_path: Path, name: str) -> None
         for n in range(4)
     ]
     write(home / name if name.endswith("csv") else home / name.lower(), rows)
-    found = with_sharers(data, home.parent, None, columns="input=text_,output=label", time_column="when")
+    columns = {"input": "text_", "output": "label", "time": "when"}
+    found = with_sharers(data, home.parent, None, columns=columns)
     (sharer,) = found.given.sharers if found.given else ()
     assert [i.fields["text"] for i in sharer.user.history] == [f"text {n}" for n in (3, 2, 1, 0)]
     assert len(sharer.heldout) == 1
@@ -185,6 +186,44 @@ def test_sharers_items_in_any_format(layouts, tmp_path: Path, name: str) -> None
     (home / "items.json").write_text("[]")
     with pytest.raises(UserError, match="are both items; keep one of them"):
         with_sharers(data, home.parent, None)
+
+
+def sharer(folder: Path, rows: list[dict[str, Any]], name: str = "items.jsonl") -> Path:
+    home = folder / "sharers" / "ann"
+    home.mkdir(parents=True)
+    for file in (CONFIG, WEIGHTS):
+        (home / file).write_bytes(b"{}")
+    write(home / name, rows)
+    return home.parent
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize("name", ["items.jsonl", "items.csv"])
+def test_the_named_column_of_two_wins(layouts, tmp_path: Path, name: str, turn: int) -> None:
+    data = read(layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4")), "LaMP-4")
+    rows = [
+        dict(list({"text": f"mine {n}", "input": f"other {n}", "output": f"title {n}"}.items())[::turn])
+        for n in range(3)
+    ]
+    found = with_sharers(data, sharer(tmp_path, rows, name), None, columns={"user": "who", "input": "text"})
+    (ann,) = found.given.sharers if found.given else ()
+    assert [item.fields["text"] for item in ann.user.history] == ["mine 0", "mine 1", "mine 2"]
+    assert found.notes == data.notes
+
+
+def test_a_sharer_without_a_named_column_or_with_one_twice(layouts, tmp_path: Path) -> None:
+    data = read(layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4")), "LaMP-4")
+    rows = [{"input": f"text {n}", "output": f"title {n}", "created_at": f"2020-1-{n + 1}"} for n in range(3)]
+    folder = sharer(tmp_path, rows)
+    found = with_sharers(data, folder, None, columns={"user": "who", "input": "body"})
+    assert [note for note in found.notes if note not in data.notes] == [
+        "ann/items.jsonl: column created_at is not read; if it is the time of the rows, "
+        "pass --time-column created_at"
+    ]
+    (folder / "ann" / "items.jsonl").unlink()
+    (folder / "ann" / "items.csv").write_text("input,output,input\na,b,c\n")
+    with pytest.raises(UserError, match="column input occurs twice"):
+        with_sharers(data, folder, None)
 
 
 @given(st.text() | st.text(st.characters(max_codepoint=127)))

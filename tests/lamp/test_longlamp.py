@@ -136,6 +136,16 @@ def test_a_file_alone_several_rows_of_a_user_and_defects(tmp_path: Path) -> None
     ]
 
 
+def test_an_abstract_without_a_year_is_reported_and_the_others_are_sorted(tmp_path: Path) -> None:
+    content = rows("LongLaMP-abstract")
+    content[0]["profile"][1]["year"] = None
+    data = read(write(tmp_path / "test-0.parquet", content))
+    (defect,) = data.defects
+    assert "1 of 32 items have no year that can be read" in str(defect)
+    assert [item.id for item in everyone(data)["u0"].history if item.id != "p1"] == ["p3", "p2", "p0"]
+    assert [item.id for item in everyone(data)["u1"].history] == ["p3", "p2", "p1", "p0"]
+
+
 def test_what_is_no_such_file_is_refused_in_one_line(tmp_path: Path) -> None:
     content = rows("LongLaMP-topic")
     path = write(tmp_path / "abstract" / "test-00000-of-00001.parquet", content)

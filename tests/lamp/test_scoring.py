@@ -100,7 +100,7 @@ def test_empty_golds_of_texts_are_counted(scored) -> None:
 def test_what_rouge_cannot_see_is_reported_and_chrf_sees_it(scored) -> None:
     found = scored("LaMP_4", [*CHINESE, "plain words"], [*CHINESE, "plain words"])
     assert found.metrics["rouge-1"] == pytest.approx(1 / 3)
-    assert "cannot see 2 of 3 golds and 2 of 3 predictions" in found.notes[0]
+    assert "of the letters of 2 of 3 golds and 2 of 3 predictions: pass --metric chrf" in found.notes[0]
     assert scored("LaMP_4", ["plain"], ["words"]).notes == ()
     by_characters = scored("LaMP_4", CHINESE, [CHINESE[0], "x"], metric="chrf")
     assert by_characters == Scored({"chrf": 0.5})

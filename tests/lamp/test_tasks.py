@@ -45,7 +45,8 @@ def test_an_unknown_task_is_an_error_of_one_line(name: str) -> None:
     ("name", "what"),
     [
         ("LaMP_6", "licensed \\(Avocado\\) and not public"),
-        ("LongLaMP-1", "licensed \\(Avocado\\) and not public"),
+        ("LongLaMP-1", "number LongLaMP's tasks in different ways"),
+        ("longlamp-email", "licensed \\(Avocado\\) and not public"),
         ("LongLaMP-3", "number LongLaMP's tasks in different ways"),
         ("LaMP_2Q", "known: LaMP-1 \\(citation\\), LaMP-2 \\(movie_tagging\\)"),
     ],

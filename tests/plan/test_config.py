@@ -199,7 +199,8 @@ def test_unknown_keys_name_the_file(file: Callable[[str], Path]) -> None:
 def test_columns_of_items_come_back(tmp_path: Path) -> None:
     """From the command line's words, a file's text or table, and a record's specification."""
     plan = make_plan(tasks="LaMP-2", data="x.csv", columns="user=author,input=text", time_column="day")
-    assert (plan.columns, plan.time_column) == ({"user": "author", "input": "text"}, "day")
+    assert plan.columns == {"user": "author", "input": "text", "time": "day"}
+    assert "time_column" not in plan.spec()
     table = 'time-column = "day"\n[columns]\nuser = "author"\ninput = "text"\n'
     for text in (config_text(plan), f'tasks = "LaMP-2"\ndata = "x.csv"\n{table}'):
         (tmp_path / "c.toml").write_text(text)

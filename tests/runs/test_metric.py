@@ -45,8 +45,8 @@ def ran(small: tuple[str, ...], llama_folder: Path, chinese: Path, tmp_path: Pat
 def test_rouge_on_chinese_is_warned_of_and_not_searched(ran: Callable[..., Run]) -> None:
     run = ran()
     assert run.record.spec["metric"] == "rouge"
-    (warned,) = [w for w in run.record.warnings if "official ROUGE reads a to z" in w]
-    assert "cannot see 3 of 3 golds" in warned
+    (warned,) = [w for w in run.record.warnings if "official ROUGE reads only a to z" in w]
+    assert "of the letters of 3 of 3 golds" in warned
     assert "--metric chrf can" in warned
     (stopped,) = [w for w in run.record.warnings if "nothing was searched" in w]
     assert stopped.startswith("LaMP-4: prime: ")
