@@ -204,10 +204,9 @@ def parse_item(task: Task, value: object) -> Item:
     """Read one item of a history."""
     record = as_object(value)
     fields = {}
-    if any(name not in record for name in task.item_fields):
-        missing = next(name for name in task.item_fields if name not in record)
-        others = [t.name for t in TASKS.values() if all(name in record for name in t.item_fields)]
-        raise OtherTaskError(f"no {missing}", others, "items")
+    if missing := [name for name in task.item_fields if name not in record]:
+        others = [other.name for other in TASKS.values() if {*other.item_fields} <= record.keys()]
+        raise OtherTaskError(f"no {missing[0]}", others, "items")
     for name in task.item_fields:
         labelled = name == task.gold_field and task.labels
         fields[name] = as_label(task, record, name) if labelled else as_text(record, name)

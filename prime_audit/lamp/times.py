@@ -58,7 +58,7 @@ class _Parts:
 
     def moment(self, order: str) -> _Moment | None:
         day = self.date(order)
-        return day and _read(f"{day.isoformat()}{self.rest}")
+        return _read(f"{day.isoformat()}{self.rest}") if day else None
 
     def own_order(self) -> str | None:
         """Return the order that the date itself shows with its year last; None where it shows none."""
@@ -105,7 +105,7 @@ def read_times(values: Sequence[object], today: date | None = None) -> Times:
             if isinstance(one, _Parts):
                 # Both orders occur: which one the other dates follow cannot be known.
                 order = orders[0] if orders else one.own_order()
-                moment = order and one.moment(order)
+                moment = one.moment(order) if order else None
             else:
                 moment = one
             keys.append(moment and moment[0])
