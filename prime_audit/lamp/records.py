@@ -162,7 +162,7 @@ def as_text(record: Mapping[str, object], name: str) -> str:
         raise BadRecordError(f"{name} is {type_name(value)}, not text")
     if not (bare := value.strip()):
         raise BadRecordError(f"{name} is empty")
-    if is_missing(bare):
+    if bare in MISSING:
         raise BadRecordError(f"{name} is {bare!r}, a word for a missing value")
     try:
         if not value.isascii():
@@ -256,6 +256,8 @@ def without_answers(
 ) -> tuple[Item, ...]:
     """Remove items that are one of the user's own questions: their answer would be in the prompt."""
     questions = {words for query in queries for words in question_words(task, query)}
+    if not questions:  # most users; the words of all items would take long
+        return tuple(history)
     kept = []
     for item in history:
         if item_words(task, item) in questions:
