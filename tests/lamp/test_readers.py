@@ -332,7 +332,7 @@ def test_a_folders_only_table_is_of_the_task_that_is_passed(layouts, tmp_path: P
         folder.mkdir()
         path = layouts.write_rows(folder / name, layouts.rows("LaMP-4"))
         assert read(folder, "LaMP-4").sha256 == read(path, "LaMP-4").sha256
-    with pytest.raises(UserError, match="pass a.JSON itself if it has plain items"):
+    with pytest.raises(UserError, match=r"pass a.JSON itself if it has plain items"):
         read(folder)
     layouts.write_rows(folder / "b.csv", [])
     with pytest.raises(UserError, match=r"several data sets of LaMP-4 \(a.JSON, b.csv\): pass one of them$"):
@@ -357,7 +357,7 @@ def test_files_of_layouts_under_other_spellings(layouts, tmp_path: Path) -> None
         read(own / "test_100" / "user_test_100.json", "LaMP-4")
     (own / "user_base_LLM.json").rename(own / "user_base_llm.JSON")
     with pytest.raises(
-        UserError, match="the Per-Pcs layout has it as user_base_LLM.json: unpack and rename it"
+        UserError, match=r"the Per-Pcs layout has it as user_base_LLM.json: unpack and rename it"
     ):
         read(own)
 
