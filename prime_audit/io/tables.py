@@ -63,7 +63,7 @@ class Table:
 
 def is_table(name: str) -> bool:
     """Return whether a file's name ends as a table's does."""
-    return Path(_unpacked_name(name)).suffix in FORMATS
+    return Path(unpacked_name(name)).suffix in FORMATS
 
 
 def open_table(path: Path, other: str = ".jsonl", *, nested: bool = False) -> Table:
@@ -72,7 +72,7 @@ def open_table(path: Path, other: str = ".jsonl", *, nested: bool = False) -> Ta
     ``nested``: Parquet may have columns of lists and structures, such as profiles.
     Raises TableError, as does reading its rows.
     """
-    suffix = Path(_unpacked_name(path.name)).suffix
+    suffix = Path(unpacked_name(path.name)).suffix
     suffix = suffix if suffix in FORMATS else other
     if suffix in (".csv", ".tsv"):
         return _csv_table(path, suffix)
@@ -215,7 +215,8 @@ def _plain(name: str) -> str:
 # -- formats -------------------------------------------------------------------------------------------------
 
 
-def _unpacked_name(name: str) -> str:
+def unpacked_name(name: str) -> str:
+    """Return a file's name in lower case, without the ending of a compressed one."""
     lower = name.lower()
     return next((lower.removesuffix(end) for end in intake.PACKED if lower.endswith(end)), lower)
 

@@ -107,18 +107,17 @@ class Header:
         asked = [self.names[role] for role in ROLES if role in REQUIRED or role in self.columns]
         there = {role: name for role, name in self.columns.items() if name in header}
         near = self._near()
-        words = _shown(words_for(there, near, ROLES))
-        hint = (
-            f"pass --columns {words}"
-            if near
-            else "rename the columns, or pass --columns user=…,input=…,output=…"
-        )
+        # A role without a column, and without one that looks meant, is left to the reader of the message.
+        lost = {role: "…" for role in ROLES if self.names[role] in asked and self.names[role] not in header}
+        words = words_for(there, {**lost, **near}, ROLES)
+        option = f"--columns {_shown(words)}" if words != "time=…" else "--time-column …"
+        hint = f"pass {option}" if near else f"rename the columns, or pass {option}"
         rest = [self.names[role] for role in ROLES if self.names[role] not in asked]
         require_columns(self.path, header, asked, rest, hint)
 
 
 def _shown(text: str) -> str:
-    return ascii(text)[1:-1][:200]
+    return ascii(text)[1:-1].replace("\\u2026", "…")[:200]
 
 
 def sort_by_time(
@@ -128,20 +127,22 @@ def sort_by_time(
     log: Log,
     *,
     file_is_ordered: bool,
+    there: bool = False,
 ) -> dict[Person, Sequence[int]]:
     """Return the positions of a person's items, oldest first, where that changes their order.
 
     ``people`` have the items' times. Times that are missing or cannot be read are reported, and with
-    ``file_is_ordered`` how many people's items the file has in another order.
+    ``file_is_ordered`` how many people's items the file has in another order. Only where the column is not ``there``
+    may all be missing without a report.
     """
     values = [value for own in people.values() for value in own]
     times = read_times(values)
-    if times.missing == len(values):
+    if times.missing == len(values) and not (there or any(value is not None for value in values)):
         return {}
     bad = times.missing + times.unreadable
     if bad:
         at = next(n for n, key in enumerate(times.keys) if key is None)
-        first = "empty" if values[at] is None else repr(values[at])
+        first = "empty" if values[at] is None or not str(values[at]).strip() else repr(values[at])
         place = (
             "the file's order is kept"
             if bad == len(values)
@@ -153,10 +154,9 @@ def sort_by_time(
             f"{place}",
         )
     if times.ambiguous:
-        order = "day/month" if times.day_first else "month/day"
         log.notes.append(
-            f"{file}: {times.ambiguous} of {len(values)} dates of {column} may be day/month or month/day; they are "
-            f"read as {order}; write them as 2020-12-31 to be sure"
+            f"{file}: {times.ambiguous} of {len(values)} dates of {column} may be {' or '.join(sorted(times.orders))}; "
+            f"they are read as {times.orders[0]}; write them as 2020-12-31 to be sure"
         )
     if times.mixed_zones:
         log.notes.append(

@@ -58,7 +58,7 @@ def read_items(
         raise UserError(
             f"{path}: no target can be drawn: {len(fit)} of {len(people)} users have the required "
             f"{TARGET_ITEMS} items, and some of these adapt and a third may share{log.first()}: "
-            "add more users"
+            f"{log.remedy(sum(map(len, people.values())))}"
         )
     found, seen, asking = list[User](), set[str](), adapt | targets
     for name, rows in people.items():
@@ -89,7 +89,8 @@ def _group(path: Path, task: Task, columns: Mapping[str, str], log: Log) -> dict
     header.finish(log)
     note_dates_as_ids(people, "user", path.name, log)
     times = {user: [record.time for record in own] for user, own in people.items()}
-    orders = sort_by_time(times, path.name, names["time"], log, file_is_ordered=True)
+    there = names["time"] in header.found
+    orders = sort_by_time(times, path.name, names["time"], log, file_is_ordered=True, there=there)
     return {user: [own[n] for n in orders[user]] if user in orders else own for user, own in people.items()}
 
 

@@ -66,7 +66,8 @@ def metric_table(
 ) -> MetricTable:
     """Score every example. ``golds`` may be another model's outputs, unless they are ``official``.
 
-    Two outputs outside the labels agree. As an official gold, one outside the labels is wrong whatever was predicted.
+    Two outputs outside the labels agree. As an official gold, one outside the labels is wrong in accuracy, whatever
+    was predicted, and no class of F1, which is over the labels.
     """
     table = MetricTable(task.metrics, _columns(_SCORERS[task.kind], task, golds, preds))
     if official and task.kind == "classification":

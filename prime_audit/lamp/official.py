@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prime_audit.errors import UserError
-from prime_audit.io.tables import BadRecordError
+from prime_audit.io.tables import BadRecordError, unpacked_name
 from prime_audit.lamp.columns import sort_by_time
 from prime_audit.lamp.data import Query, User
 from prime_audit.lamp.files import load_list, load_object, type_name
@@ -32,28 +32,46 @@ QUESTIONS = "_questions.json"
 OUTPUTS = "_outputs.json"
 
 
+def split_of(path: Path, kind: str = QUESTIONS) -> str | None:
+    """Return the split that a file's name has, such as ``dev``; None for other names. It may be packed, in any case."""
+    name = unpacked_name(path.name)
+    return name.removesuffix(kind) if name.endswith(kind) else None
+
+
+def questions_files(folder: Path) -> list[Path]:
+    """Return a folder's files of questions."""
+    return sorted(path for path in folder.iterdir() if split_of(path) is not None and path.is_file())
+
+
 def questions_file(folder: Path) -> Path:
     """Choose the split to read: dev, on which results are published; else train; else the only one."""
-    found = sorted(folder.glob(f"*{QUESTIONS}"))
-    named = [path for split in ("dev", "train") for path in found if path.name == f"{split}{QUESTIONS}"]
-    if not named and len(found) > 1:
+    found = questions_files(folder)
+    named = next(
+        (own for split in ("dev", "train") if (own := [p for p in found if split_of(p) == split])), found
+    )
+    if len(named) > 1:
         raise UserError(
-            f"{folder}: several splits ({', '.join(p.name for p in found)}): pass the file to read"
+            f"{folder}: several splits ({', '.join(p.name for p in named)}): pass the file to read"
         )
-    return (named or found)[0]
+    return named[0]
 
 
 def outputs_file(questions: Path) -> Path:
     """Return the outputs file beside a questions file."""
-    path = questions.with_name(questions.name.removesuffix(QUESTIONS) + OUTPUTS)
-    if not path.is_file():
-        if questions.name.startswith("test"):
+    split = split_of(questions)
+    found = [path for path in sorted(questions.parent.iterdir()) if split_of(path, OUTPUTS) == split]
+    if len(found) > 1:
+        raise UserError(
+            f"{questions}: {found[0].name} and {found[1].name} both have its golds: keep one of them"
+        )
+    if not found or not found[0].is_file():
+        if split == "test":
             raise UserError(
                 f"{questions}: its golds are missing, and LaMP publishes none of its test split: read "
                 f"dev{QUESTIONS} or train{QUESTIONS} with their outputs"
             )
-        raise UserError(f"{questions}: its golds are missing: add {path.name} beside it")
-    return path
+        raise UserError(f"{questions}: its golds are missing: add {split}{OUTPUTS} beside it")
+    return found[0]
 
 
 def stated_task(path: Path) -> Task | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from prime_audit.errors import UserError
 from prime_audit.io.tables import BadRecordError
+from prime_audit.lamp.columns import sort_by_time
 from prime_audit.lamp.data import User
 from prime_audit.lamp.files import load_json, load_list, type_name
 from prime_audit.lamp.official import ids_of, load_outputs, require_same_ids
@@ -33,6 +34,8 @@ CANDIDATES = "user_anchor_candidate.json"
 TARGETS = "test_100/user_test_100.json"
 LABELS = "test_100/user_test_100_label.json"
 PROFILES = "profile-id2text.json"
+TIMES = ("date", "time")
+"""Fields of an item that may have its time; the first that a file has sorts its profiles."""
 OPPU_TARGETS = "user_*_100_history.json"
 """A pattern: OPPU names its tweet folder's targets ``user_more_100_history.json``, the others ``user_top_…``."""
 OPPU_OTHERS = "user_others.json"
@@ -56,6 +59,14 @@ class _Folder:
             if (self.path / name).is_file():
                 self.profiles |= _profile_texts(self.path / name, name, self.log)
 
+    def note_unused_profiles(self, *names: str) -> None:
+        """Note profile texts of nobody who was read."""
+        if unused := [key for key in self.profiles if key not in self.users]:
+            self.log.notes.append(
+                f"{' and '.join(names)}: {len(unused)} of {len(self.profiles)} profile texts fit no user "
+                f"(the first is of {user_name(unused[0])})"
+            )
+
     def read_users(self, name: str, *, labels: str = "", ask: bool = False) -> list[User]:
         """Read a file of users; ``labels`` has their golds, ``ask`` means that users have questions only."""
         records = load_list(self.path / name)
@@ -65,11 +76,31 @@ class _Folder:
             asked = (record.get("query") for record in records if isinstance(record, dict))
             queries = chain.from_iterable(own for own in asked if isinstance(own, list))
             require_same_ids(ids_of(queries), golds, str(self.path / labels))
+        self._sort_by_time(records, name)
         users = []
         for number, value in enumerate(records, start=1):
             with self.log.skipping(name, f"user {record_name(value, number, 'user_id')}"):
                 users.append(self._user(value, golds, name, ask))
         return users
+
+    def _sort_by_time(self, records: Sequence[object], file: str) -> None:
+        """Sort the items of all profiles, oldest first, where any has a time."""
+        profiles = {
+            number: items
+            for number, record in enumerate(records)
+            if isinstance(record, dict) and isinstance(items := record.get("profile"), list)
+        }
+        rows = [item for items in profiles.values() for item in items if isinstance(item, dict)]
+        column = next((name for name in TIMES if any(name in row for row in rows)), None)
+        if column is None:
+            return
+        times = {
+            number: [item.get(column) if isinstance(item, dict) else None for item in items]
+            for number, items in profiles.items()
+        }
+        orders = sort_by_time(times, file, column, self.log, file_is_ordered=True, there=True)
+        for number, order in orders.items():
+            profiles[number][:] = [profiles[number][n] for n in order]
 
     def _user(self, value: object, golds: Mapping[str, str | None], file: str, ask: bool) -> User:
         record = as_object(value)
@@ -96,7 +127,9 @@ def read_perpcs(folder: Path, task: Task, log: Log) -> Roles:
     reader.read_profiles(PROFILES)
     adapt = reader.read_users(ADAPT, ask=True)
     targets = reader.read_users(TARGETS, labels=LABELS, ask=True)
-    return tuple(adapt), tuple(targets), tuple(reader.read_users(CANDIDATES))
+    candidates = reader.read_users(CANDIDATES)
+    reader.note_unused_profiles(PROFILES)
+    return tuple(adapt), tuple(targets), tuple(candidates)
 
 
 def read_oppu(folder: Path, task: Task, options: SplitOptions, log: Log) -> Roles:
@@ -110,6 +143,7 @@ def read_oppu(folder: Path, task: Task, options: SplitOptions, log: Log) -> Role
     reader.read_profiles(*OPPU_PROFILES)
     targets = reader.read_users(asked, labels=_oppu_labels(asked), ask=True)
     others = reader.read_users(OPPU_OTHERS)
+    reader.note_unused_profiles(*OPPU_PROFILES)
     ids = [user.id for user in (*targets, *others)]
     adapt, _ = draw_roles(ids, {user.id for user in others if user.queries}, set(), options)
     return by_role([*targets, *others], adapt, {user.id for user in targets})
@@ -144,8 +178,11 @@ def _profile_texts(path: Path, name: str, log: Log) -> dict[str, str]:
         texts = content
     else:
         raise UserError(f"{path}: contains {type_name(content)}, not texts by user: is it the right file?")
-    kept = {}
+    kept: dict[str, str] = {}
     for key in texts:
         with log.skipping(name, f"user {record_name({'id': key}, 0)}"):
-            kept[key] = as_text({"profile text": texts[key]}, "profile text")
+            user = as_id({"id": key})
+            if user in kept:
+                raise BadRecordError("its id occurs twice")
+            kept[user] = as_text({"profile text": texts[key]}, "profile text")
     return kept

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
 from prime_audit.errors import UserError
-from prime_audit.io.tables import FORMATS, is_table
+from prime_audit.io.tables import FORMATS, is_table, unpacked_name
 from prime_audit.lamp import items, longlamp, official, perpcs
 from prime_audit.lamp.columns import read_columns
 from prime_audit.lamp.data import Dataset
@@ -81,7 +82,9 @@ def read(
         log.require_none(path)
     for name, users in (("target", roles[1]), ("candidate for sharing", roles[2])):
         if not users:
-            raise UserError(f"{path}: no {name} is left{log.first()}: add more users")
+            file, kept = _stated(source)[0], sum(len(user.history) for role in roles for user in role)
+            remedy = log.remedy(kept, file.name if file else "")
+            raise UserError(f"{path}: no {name} is left{log.first()}: {remedy}")
     return Dataset(
         task=found.name,
         source=str(path),
@@ -129,7 +132,20 @@ _READERS: dict[Layout, Callable[[Path, Task, SplitOptions, Log], Roles]] = {
 }
 
 
+_PARTS: dict[str, tuple[str, ...]] = {
+    "official": tuple(f"{split}{official.OUTPUTS}" for split in ("dev", "train", "test")),
+    "Per-Pcs": (
+        *(perpcs.ADAPT, perpcs.CANDIDATES, perpcs.PROFILES),
+        *(Path(name).name for name in (perpcs.TARGETS, perpcs.LABELS)),
+    ),
+    "OPPU": (perpcs.OPPU_TARGETS, perpcs.OPPU_OTHERS, *perpcs.OPPU_PROFILES),
+}
+"""Files of layouts that are folders, apart from questions; the first matching pattern names one."""
+
+
 def _find(path: Path, task: Task | None) -> _Source:
+    if task is None:
+        _require_public(path)
     try:
         if path.is_dir():
             return _find_in_folder(path, task)
@@ -139,8 +155,11 @@ def _find(path: Path, task: Task | None) -> _Source:
         raise UserError(
             f"{path}: cannot be read ({error.strerror or error}): check its permissions"
         ) from None
-    if path.name.endswith(official.QUESTIONS):
+    if official.split_of(path) is not None:
         return _Source(path, "official")
+    if part := _part_of(path):
+        home = path.parent.parent if path.parent.name == Path(perpcs.TARGETS).parent.name else path.parent
+        raise UserError(f"{path}: is one file of the {part[0]} layout: pass its folder, {home}")
     if longlamp.is_longlamp(path, task):
         return _Source(path, "longlamp")
     if is_table(path.name):
@@ -163,19 +182,29 @@ def _unpacking(path: Path) -> str:
 
 
 def _find_in_folder(folder: Path, task: Task | None) -> _Source:
+    entries = sorted(folder.iterdir())
+    _require_names(folder, entries)
     source = _layout_of(folder, task)
     if source is not None:
         return source
-    entries = sorted(folder.iterdir())
     choices = [entry for entry in entries if _holds(entry) and (task is None or _task_in_name(entry) is task)]
+    named = f" of {task.name}" if task else ""
+    tables = [e for e in entries if is_table(e.name) and e.is_file() and not _part_of(e)]
+    unnamed = [entry for entry in tables if _task_in_name(entry) is None]
+    if task is not None and not choices:  # a table without a task in its name is of the task that was passed
+        choices = unnamed
     if len(choices) == 1:
         return _find(choices[0], task)
     if choices:
         names = ", ".join(entry.name for entry in choices[:8])
-        raise UserError(f"{folder}: several data sets ({names}): pass one of them, or the task")
-    wanted = f" of {task.name}" if task else ""
+        raise UserError(
+            f"{folder}: several data sets{named} ({names}): pass one of them{'' if task else ', or the task'}"
+        )
+    for entry in entries if task is None else ():
+        _require_public(entry)
+    hint = f"; pass {unnamed[0].name} itself if it has plain items" if unnamed else ""
     raise UserError(
-        f"{folder}: no data{wanted} in a known layout: official LaMP, Per-Pcs, OPPU, LongLaMP, or plain items"
+        f"{folder}: no data{named} in a known layout: official LaMP, Per-Pcs, OPPU, LongLaMP, or plain items{hint}"
     )
 
 
@@ -184,7 +213,7 @@ def _layout_of(folder: Path, task: Task | None) -> _Source | None:
         return _Source(folder, "perpcs")
     if perpcs.oppu_targets(folder) or (folder / perpcs.OPPU_OTHERS).exists():
         return _Source(folder, "oppu")
-    if any(folder.glob(f"*{official.QUESTIONS}")):
+    if official.questions_files(folder):
         return _Source(official.questions_file(folder), "official")
     if longlamp.is_longlamp(folder, task):
         return _Source(folder, "longlamp")
@@ -197,7 +226,33 @@ def _holds(entry: Path) -> bool:
         named = _task_in_name(entry)
         return named is not None and _layout_of(entry, named) is not None
     # Folders hold JSON files of many kinds: only a name with a task makes one a table.
-    return is_table(entry.name) and (".json" not in entry.suffixes or _task_in_name(entry) is not None)
+    return is_table(entry.name) and (
+        not unpacked_name(entry.name).endswith(".json") or _task_in_name(entry) is not None
+    )
+
+
+def _part_of(path: Path) -> tuple[str, str] | None:
+    """Return the layout that has a file of this name, in any case, packed or not, and its name there."""
+    name = unpacked_name(path.name)
+    found = ((layout, part) for layout, parts in _PARTS.items() for part in parts)
+    match = next((own for own in found if fnmatchcase(name, own[1].lower())), None)
+    return match and (match[0], name if "*" in match[1] else match[1])
+
+
+def _require_names(folder: Path, entries: Sequence[Path]) -> None:
+    """Raise UserError where a folder has a layout's file under another spelling only."""
+    for entry in entries:
+        if (part := _part_of(entry)) and part[0] != "official" and not (folder / part[1]).exists():
+            raise UserError(f"{entry}: the {part[0]} layout has it as {part[1]}: unpack and rename it")
+
+
+def _require_public(path: Path) -> None:
+    """Raise UserError, which says so, where a name is that of LaMP-6: its data are not public."""
+    if re.fullmatch(r"(?i)lamp[-_ ]?6", path.name):
+        try:
+            find_task(path.name)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
 
 def _task(source: _Source, wanted: Task | None) -> Task:

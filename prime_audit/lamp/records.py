@@ -16,7 +16,7 @@ from prime_audit.io.markup import visible
 from prime_audit.io.tables import BadRecordError
 from prime_audit.lamp.data import Defect, Item, Query, words_or_text
 from prime_audit.lamp.files import type_name
-from prime_audit.lamp.tasks import TASKS, Task
+from prime_audit.lamp.tasks import TASKS, Task, tasks_of_labels
 
 MISSING = frozenset(
     {"NaN", "nan", "NAN", "None", "NONE", "none", "null", "NULL", "Null", "NaT", "<NA>", "#N/A"}
@@ -35,6 +35,14 @@ _SHOWN = 60
 """Characters of an id shown in a message."""
 
 
+class OtherTaskError(BadRecordError):
+    """A record that is none of the task, and may be one of other tasks."""
+
+    def __init__(self, problem: str, tasks: Sequence[str], what: str) -> None:
+        super().__init__(problem)
+        self.tasks, self.what = tasks, what
+
+
 @dataclass
 class Log:
     """The defects found so far, in the order of reading."""
@@ -42,6 +50,8 @@ class Log:
     defects: list[Defect] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What a user should know of data that have no defect."""
+    others: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many records may be of another task: its name, and what they are there (labels, questions, items)."""
 
     def keep(self, file: str, problem: str) -> None:
         """Report a problem of a whole file whose records are kept."""
@@ -54,6 +64,18 @@ class Log:
                 f"{file}: more than {MOST_DEFECTS:,} defective records{self.first()}: is it the right file?"
             )
         self.defects.append(Defect(file, record, str(problem)))
+        if isinstance(problem, OtherTaskError):
+            self.others.update((name, problem.what) for name in problem.tasks)
+
+    def remedy(self, kept: int, stated: str = "") -> str:
+        """Say what to do where too few of the people are left, with ``kept`` records.
+
+        Most records may be of another task; ``stated`` is the file that names the data's.
+        """
+        for (name, what), count in self.others.most_common(1):
+            if 2 * count > kept + len(self.defects):
+                return f"check --task{stated and f' and the task in {stated}'}: they are {what} of {name}"
+        return "add more users"
 
     @contextmanager
     def skipping(self, file: str, record: str) -> Iterator[None]:
@@ -150,6 +172,12 @@ def as_text(record: Mapping[str, object], name: str) -> str:
     return value
 
 
+def is_missing(text: str) -> bool:
+    """Return whether a text is empty, or a word for a missing value."""
+    bare = text.strip()
+    return not bare or bare in MISSING
+
+
 def is_spreadsheet_date(id: str) -> bool:
     """Return whether an id looks like a date that a spreadsheet made of it: ``2-1`` becomes ``1-Feb``."""
     return bool(_SPREADSHEET_DATE.fullmatch(id))
@@ -162,7 +190,8 @@ def as_label(task: Task, record: Mapping[str, object], name: str) -> str:
         value = _digits(value)
     label = as_text({name: value}, name).strip()
     if label not in task.labels:
-        raise BadRecordError(f"{name} {label[:40]!r} is not one of the labels {', '.join(task.labels)}")
+        problem = f"{name} {label[:40]!r} is not one of the labels {', '.join(task.labels)}"
+        raise OtherTaskError(problem, tasks_of_labels([label]), "labels")
     return label
 
 
@@ -175,6 +204,9 @@ def parse_item(task: Task, value: object) -> Item:
     """Read one item of a history."""
     record = as_object(value)
     fields = {}
+    if missing := [name for name in task.item_fields if name not in record]:
+        others = [other.name for other in TASKS.values() if {*other.item_fields} <= record.keys()]
+        raise OtherTaskError(f"no {missing[0]}", others, "items")
     for name in task.item_fields:
         labelled = name == task.gold_field and task.labels
         fields[name] = as_label(task, record, name) if labelled else as_text(record, name)
@@ -224,6 +256,8 @@ def without_answers(
 ) -> tuple[Item, ...]:
     """Remove items that are one of the user's own questions: their answer would be in the prompt."""
     questions = {words for query in queries for words in question_words(task, query)}
+    if not questions:  # most users; the words of all items would take long
+        return tuple(history)
     kept = []
     for item in history:
         if item_words(task, item) in questions:
@@ -285,7 +319,7 @@ def _parse_query(task: Task, record: Mapping[str, object], golds: Mapping[str, s
         text = as_text(record, "input")
         others = [other.name for other in TASKS.values() if other.parse_question(text) is not None]
         why = f"it has {' or '.join(others)}'s" if others else "its marker is missing or ambiguous"
-        raise BadRecordError(f"the question does not have {task.name}'s form ({why})")
+        raise OtherTaskError(f"the question does not have {task.name}'s form ({why})", others, "questions")
     fields = {name: as_text(asked, name) for name in task.query_fields}
     own, labelled = record.get("gold"), golds.get(key)
     if own is None:

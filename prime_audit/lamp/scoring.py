@@ -9,11 +9,15 @@ from pathlib import Path
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.metrics import metric_table, unseen, unseen_line
 from prime_audit.lamp.official import load_outputs, require_same_ids, stated_task
-from prime_audit.lamp.records import Log
-from prime_audit.lamp.tasks import ROUGE, TASKS, TEXT_METRICS, Task, find_task
+from prime_audit.lamp.records import Log, is_missing
+from prime_audit.lamp.tasks import ROUGE, TEXT_METRICS, Task, find_task, tasks_of_labels
 
 MOST_UNUSABLE = 0.5
 """The largest share of golds that may be none of the task; above it, the file or the task is a wrong one."""
+_OUTSIDE = (
+    "accuracy counts them as wrong; macro F1, as the official one, has no class for them and counts only a label "
+    "predicted there, as wrong"
+)
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,11 @@ def score_files(
 ) -> Scored:
     """Score a predictions file against a golds file; ``metric`` compares texts.
 
-    A gold that is no label of the task counts as wrong, whatever was predicted. Raises UserError where a file is of
-    another task, a record is defective, the ids differ, more than half of the golds are not of the task, or a rating's
-    gold is no number from 1 to 5.
+    Where a gold is no label of the task, accuracy counts any answer as wrong, and macro F1 only a label that was
+    predicted: it has no other classes, as in the official code. A missing text scores 0.
+
+    Raises UserError where a file is of another task, a record is defective, the ids differ, more than half of the
+    golds are not of the task, or a rating's gold is no number from 1 to 5.
     """
     if metric not in TEXT_METRICS:
         raise unknown("metric", metric, TEXT_METRICS)
@@ -66,6 +72,9 @@ def score_files(
         notes += [line] if line else []
     own = wanted.scored_by(metric)
     table = metric_table(own, list(known.values()), [pred for _, pred in pairs.values()], official=True)
+    if wanted.kind == "generation":
+        for column in table.columns.values():
+            column[[is_missing(gold) for gold in known.values()]] = 0.0
     return Scored({name: table.value(name) for name in table.metrics}, tuple(notes))
 
 
@@ -77,9 +86,9 @@ def _golds(task: Task, golds: Mapping[str, str], path: Path) -> Iterator[str]:
     key, gold = next(iter(wrong.items()))
     which = f"{len(wrong)} of {len(golds)} golds {problem} (first: id {key[:40]}, {_shown(gold)})"
     if len(wrong) > MOST_UNUSABLE * len(golds):
-        others = [
-            t.name for t in TASKS.values() if t.labels and {g.strip() for g in golds.values()} <= {*t.labels}
-        ]
+        if task.kind == "generation":
+            raise UserError(f"{path}: {which}: correct them")
+        others = tasks_of_labels({gold.strip() for gold in golds.values()})
         hint = f": they are labels of {' or '.join(others)}" if others else ""
         raise UserError(f"{path}: {which}. Check --task{hint}")
     if task.kind == "rating":
@@ -93,10 +102,10 @@ def _unusable(task: Task, golds: Mapping[str, str]) -> tuple[dict[str, str], str
         return {k: g for k, g in golds.items() if not _is_score(g)}, "are no numbers from 1 to 5", ""
     if task.labels:
         wrong = {k: g for k, g in golds.items() if g.strip() not in task.labels}
-        return wrong, f"are not labels of {task.name}", "they count as wrong, whatever was predicted"
+        return wrong, f"are not labels of {task.name}", _OUTSIDE
     return (
-        {k: g for k, g in golds.items() if not g.strip()},
-        "are empty",
+        {k: g for k, g in golds.items() if is_missing(g)},
+        "are empty or a word for a missing value",
         "they score 0, whatever was predicted",
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -168,3 +168,8 @@ def find_task(name: str) -> Task:
                 raise UserError(f"unknown task {name[:60]!r}: {what}")
         raise unknown("task", name, [*TASKS, *(task.short for task in TASKS.values())])
     return task
+
+
+def tasks_of_labels(labels: Collection[str]) -> list[str]:
+    """Return the tasks that have all of these labels."""
+    return [task.name for task in TASKS.values() if task.labels and {*labels} <= {*task.labels}]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -34,20 +34,36 @@ _Moment: TypeAlias = tuple[Key, bool]
 """Seconds since 1970, and whether a zone was there."""
 
 
-@dataclass(frozen=True)
-class _DayOrMonth:
-    """A date whose order of day and month another value of its column may decide."""
+_DAY, _MONTH, _YEAR = "day/month/year", "month/day/year", "year/month/day"
 
-    first: int
-    second: int
+
+@dataclass(frozen=True)
+class _Parts:
+    """A date in three numbers, whose order only its column may decide."""
+
+    numbers: tuple[str, str, str]
     mark: str
-    year: str
     rest: str
 
-    def moment(self, day_first: bool) -> _Moment | None:
-        day, month = (self.first, self.second) if day_first else (self.second, self.first)
-        year = self.year if len(self.year) == 4 else ("20" if int(self.year) < 70 else "19") + self.year
-        return _read(f"{year}-{month:02}-{day:02}{self.rest}")
+    def date(self, order: str) -> date | None:
+        """Return the day in this order; None where there is none. Years 70 to 99 are 19…, those below 20…."""
+        parts = dict(zip(order.split("/"), self.numbers, strict=True))
+        year = parts["year"]
+        if len(year) == 2:
+            year = ("20" if year < "70" else "19") + year
+        try:
+            return date(int(year), int(parts["month"]), int(parts["day"])) if len(year) == 4 else None
+        except ValueError:
+            return None
+
+    def moment(self, order: str) -> _Moment | None:
+        day = self.date(order)
+        return _read(f"{day.isoformat()}{self.rest}") if day else None
+
+    def own_order(self) -> str | None:
+        """Return the order that the date itself shows with its year last; None where it shows none."""
+        day, month = int(self.numbers[0]), int(self.numbers[1])
+        return None if max(day, month) <= 12 else _DAY if day > 12 else _MONTH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,23 +75,23 @@ class Times:
     missing: int
     unreadable: int
     ambiguous: int
-    """Dates in whose column nothing shows whether the day or the month is first."""
-    day_first: bool
-    """How those were read."""
+    """Dates that nothing in the column decides: each of ``orders`` gives another day."""
+    orders: tuple[str, ...]
+    """The orders of day, month and year that the column leaves possible; dates are read in the first."""
     mixed_zones: bool
     """Whether some values have a zone and others do not; those without count as UTC."""
 
 
-def read_times(values: Sequence[object]) -> Times:
-    """Read a column of times.
+def read_times(values: Sequence[object], today: date | None = None) -> Times:
+    """Read a column of times; ``today`` (default: the day after the current one) is the last likely day of a date.
 
     Dates and times as text (ISO 8601, RFC 2822, with month names, or numbers with ``-``, ``/`` or ``.``), datetimes,
     and numbers: years, yyyymm, yyyymmdd, yyyymmddHHMMSS, or seconds, milli-, micro- or nanoseconds since 1970. Where
     a column has other numbers and no dates, the numbers themselves are the order.
     """
     found = [_parse(value) for value in values]
-    dates = [one for one in found if isinstance(one, _DayOrMonth)]
-    day_first = _day_first(dates)
+    dates = [one for one in found if isinstance(one, _Parts)]
+    orders = _orders(dates, today or datetime.now(UTC).date() + timedelta(days=1))
     numbers = [one for one in found if isinstance(one, int | float)]
     plain = len(numbers) == sum(one is not None for one in found) and any(_dated(n) is None for n in numbers)
     keys: list[Key | None] = []
@@ -86,24 +102,22 @@ def read_times(values: Sequence[object]) -> Times:
         elif isinstance(one, int | float):
             keys.append(one if plain else _dated(one))
         else:
-            if isinstance(one, _DayOrMonth):
-                known = _own_order(one)
-                order = day_first if known is None else known
-                # Both orders occur: which one the ambiguous dates follow cannot be known.
-                moment = None if order is None else one.moment(order)
+            if isinstance(one, _Parts):
+                # Both orders occur: which one the other dates follow cannot be known.
+                order = orders[0] if orders else one.own_order()
+                moment = one.moment(order) if order else None
             else:
                 moment = one
             keys.append(moment and moment[0])
             if moment:
                 zones.add(moment[1])
     missing = sum(value is None or (isinstance(value, str) and not value.strip()) for value in values)
-    decided = day_first is None or any(_own_order(one) is not None for one in dates)
     return Times(
         keys=keys,
         missing=missing,
         unreadable=keys.count(None) - missing,
-        ambiguous=0 if decided else sum(one.first != one.second for one in dates),
-        day_first=bool(day_first),
+        ambiguous=sum(len({one.date(order) for order in orders}) > 1 for one in dates) if orders[1:] else 0,
+        orders=orders,
         mixed_zones=len(zones) > 1,
     )
 
@@ -132,7 +146,7 @@ def in_order(keys: Sequence[Key | None]) -> bool:
     return all(a <= b for a, b in pairwise(known))
 
 
-def _parse(value: object) -> Key | _Moment | _DayOrMonth | None:
+def _parse(value: object) -> Key | _Moment | _Parts | None:
     if isinstance(value, str):
         text = value.strip()
         return _parse_text(text) if 0 < len(text) <= _LONGEST else None
@@ -150,15 +164,15 @@ def _parse(value: object) -> Key | _Moment | _DayOrMonth | None:
 
 
 @lru_cache(1 << 16)
-def _parse_text(text: str) -> Key | _Moment | _DayOrMonth | None:
+def _parse_text(text: str) -> Key | _Moment | _Parts | None:
     if text[4:5] == "-":
         with suppress(ValueError):
             return _moment(datetime.fromisoformat(text))
     if _NUMBER.fullmatch(text):
         return _number(text)
     if found := _YEAR_LAST.fullmatch(text):
-        first, mark, second, year, rest = found.groups()
-        return _DayOrMonth(int(first), int(second), mark, year, rest)
+        first, mark, second, third, rest = found.groups()
+        return _Parts((first, second, third), mark, rest)
     if found := _YEAR_FIRST.fullmatch(text):
         year, _, month, day, rest = found.groups()
         return _read(f"{year}-{int(month):02}-{int(day or 1):02}{rest}")
@@ -216,22 +230,20 @@ def _dated(number: Key) -> Key | None:
     return next((number / unit for least, unit in _UNITS if abs(number) >= least), None)
 
 
-def _own_order(date: _DayOrMonth) -> bool | None:
-    """Return whether a date's day is first, as it shows itself; None where it does not."""
-    return None if max(date.first, date.second) <= 12 else date.first > 12
+def _orders(dates: Sequence[_Parts], today: date) -> tuple[str, ...]:
+    """Return the possible orders of a column's dates, the one to read first; none where dates contradict each other.
 
-
-def _day_first(dates: Sequence[_DayOrMonth]) -> bool | None:
-    """Return whether a column's days are first; None where its dates contradict each other."""
-    shown = set(_orders(dates))
+    Possible are those that give the fewest days that do not exist or are after ``today``.
+    """
+    if not dates:
+        return ()
+    different = {one.numbers: one for one in dates}.values()
+    shown = {order for one in different if (order := one.own_order())}
     if len(shown) == 2:
-        return None
-    if shown:
-        return shown.pop()
-    return bool(dates) and all(date.mark == "." for date in dates)  # dots are European
-
-
-def _orders(dates: Sequence[_DayOrMonth]) -> Iterator[bool]:
-    for one in dates:
-        if (order := _own_order(one)) is not None:
-            yield order
+        return ()
+    european = all(one.mark == "." for one in dates)
+    orders = [*shown] or ([_DAY, _MONTH] if european else [_MONTH, _DAY])
+    if all(len(one.numbers[0]) == len(one.numbers[2]) == 2 for one in different):
+        orders.append(_YEAR)
+    wrong = [sum((one.date(order) or date.max) > today for one in different) for order in orders]
+    return tuple(order for order, own in zip(orders, wrong, strict=True) if own == min(wrong))

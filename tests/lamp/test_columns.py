@@ -154,6 +154,21 @@ def test_rows_without_a_column_are_one_line(layouts, tmp_path: Path) -> None:
         read(layouts.write_rows(tmp_path / "a.jsonl", rows), "LaMP-4")
 
 
+@pytest.mark.parametrize(
+    ("names", "options", "hint"),
+    [
+        ({}, {"time_column": "nope"}, "rename the columns, or pass --time-column …"),
+        ({"user": "author", "output": "xyz"}, {}, "pass --columns user=author,output=…"),
+        ({"output": "xyz"}, {}, "rename the columns, or pass --columns output=…"),
+    ],
+)
+def test_hints_name_what_is_missing(layouts, tmp_path: Path, names: Any, options: Any, hint: str) -> None:
+    rows = [{names.get(key, key): value for key, value in row.items()} for row in layouts.rows("LaMP-4")]
+    with pytest.raises(UserError) as fault:
+        read(layouts.write_rows(tmp_path / "a.jsonl", rows), "LaMP-4", **options)
+    assert str(fault.value).endswith(f": {hint}")
+
+
 def test_other_layouts_have_fixed_names(layouts, tmp_path: Path) -> None:
     folder = layouts.write(tmp_path, layouts.official("LaMP-4"))
     with pytest.raises(UserError, match="has the official layout, whose columns have fixed names"):

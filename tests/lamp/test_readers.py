@@ -303,3 +303,68 @@ def test_a_folder_of_plain_files_or_of_tasks(layouts, tmp_path: Path) -> None:
         read(tmp_path)
     with pytest.raises(UserError, match="no data of LaMP-7"):
         read(tmp_path, "LaMP-7")
+
+
+def test_profile_texts_of_numbered_users(layouts, tmp_path: Path) -> None:
+    files = layouts.perpcs("LaMP-4")
+    files["user_anchor_candidate.json"][0]["user_id"] = 5.0
+    files["profile-id2text.json"] = {"5.0": "likes lamps", "7": "nobody's"}
+    data = read(layouts.write(tmp_path, files))
+    assert (data.candidates[0].id, data.candidates[0].profile) == ("5", "likes lamps")
+    assert data.notes == ("profile-id2text.json: 1 of 2 profile texts fit no user (the first is of user 7)",)
+
+
+def test_where_records_are_of_another_task_the_error_says_so(layouts, tmp_path: Path) -> None:
+    path = layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-2N"))
+    with pytest.raises(UserError, match=r": check --task: they are labels of LaMP-2N$"):
+        read(path, "LaMP-2")
+    files = layouts.official("LaMP-2")
+    files["dev_outputs.json"]["task"] = "LaMP_2N"
+    with pytest.raises(UserError, match=r"check --task and the task in dev_outputs.json: .* of LaMP-2$"):
+        read(layouts.write(tmp_path / "official", files))
+    with pytest.raises(UserError, match="add more users"):
+        read(layouts.write_rows(path, [*layouts.rows("LaMP-2", 1), *layouts.rows("LaMP-2N", 1, 1)]), "LaMP-2")
+
+
+def test_a_folders_only_table_is_of_the_task_that_is_passed(layouts, tmp_path: Path) -> None:
+    for name in ("a.NDJSON", "a.JSON"):
+        folder = tmp_path / name[2:]
+        folder.mkdir()
+        path = layouts.write_rows(folder / name, layouts.rows("LaMP-4"))
+        assert read(folder, "LaMP-4").sha256 == read(path, "LaMP-4").sha256
+    with pytest.raises(UserError, match=r"pass a.JSON itself if it has plain items"):
+        read(folder)
+    layouts.write_rows(folder / "b.csv", [])
+    with pytest.raises(UserError, match=r"several data sets of LaMP-4 \(a.JSON, b.csv\): pass one of them$"):
+        read(folder, "LaMP-4")
+
+
+def test_files_of_layouts_under_other_spellings(layouts, tmp_path: Path) -> None:
+    files = layouts.official("LaMP-4")
+    due = read(layouts.write(tmp_path / "due", files)).sha256
+    assert (
+        read(layouts.write(tmp_path / "a", {n.replace(".json", ".JSON"): f for n, f in files.items()})).sha256
+        == due
+    )
+    for path in (tmp_path / "due").iterdir():
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert read(tmp_path / "due" / "dev_questions.json.gz").sha256 == read(tmp_path / "due").sha256 == due
+    with pytest.raises(UserError, match="is one file of the official layout: pass its folder"):
+        read(tmp_path / "due" / "dev_outputs.json.gz", "LaMP-4")
+    own = layouts.write(tmp_path / "p", layouts.perpcs("LaMP-4"))
+    with pytest.raises(UserError, match=f"is one file of the Per-Pcs layout: pass its folder, {own}$"):
+        read(own / "test_100" / "user_test_100.json", "LaMP-4")
+    (own / "user_base_LLM.json").rename(own / "user_base_llm.JSON")
+    with pytest.raises(
+        UserError, match=r"the Per-Pcs layout has it as user_base_LLM.json: unpack and rename it"
+    ):
+        read(own)
+
+
+def test_emails_are_not_public(layouts, tmp_path: Path) -> None:
+    files = {"test_questions.json": layouts.official("LaMP-4")["dev_questions.json"]}
+    folder = layouts.write(tmp_path / "LaMP-6", files)
+    for path in (folder, tmp_path):
+        with pytest.raises(UserError, match="not public"):
+            read(path)

@@ -64,7 +64,20 @@ def test_a_single_gold_outside_the_labels_is_reported_and_wrong(scored) -> None:
     assert found.metrics["accuracy"] == 0.5
     assert found.metrics["f1"] == pytest.approx(2 / 15)  # as the official code: no class of its own
     (note,) = found.notes
-    assert '1 of 4 golds are not labels of LaMP-2 (first: id 1, "junk"); they count as wrong' in note
+    assert (
+        '1 of 4 golds are not labels of LaMP-2 (first: id 1, "junk"); accuracy counts them as wrong' in note
+    )
+
+
+def test_f1_is_over_the_labels_as_the_official_one(scored) -> None:
+    from sklearn.metrics import f1_score
+
+    golds, preds = ["comedy", "action", "junk", "junk"], ["comedy", "action", "junk", "action"]
+    found = scored("LaMP_2", golds, preds)
+    labels = [*TASKS["LaMP-2"].labels]
+    due = f1_score(golds, preds, labels=labels, average="macro", zero_division=0)
+    assert found.metrics == {"accuracy": 0.5, "f1": pytest.approx(due)}
+    assert "macro F1, as the official one, has no class for them" in found.notes[0]
 
 
 @settings(deadline=None)
@@ -89,9 +102,17 @@ def test_a_rating_that_is_no_score_is_refused(scored, gold: str) -> None:
 def test_empty_golds_of_texts_are_counted(scored) -> None:
     found = scored("LaMP_4", ["", "a b"], ["", "a b"])
     assert found.metrics["rouge-1"] == 0.5
-    assert '1 of 2 golds are empty (first: id 0, ""); they score 0' in found.notes[0]
+    assert (
+        '1 of 2 golds are empty or a word for a missing value (first: id 0, ""); they score 0'
+        in found.notes[0]
+    )
     with pytest.raises(UserError, match="2 of 2 golds are empty"):
         scored("LaMP_4", ["", " "], ["", "a b"])
+    for word in ("NaN", "None", "null", " <NA> "):
+        for metric, name in (("rouge", "rouge-L"), ("chrf", "chrf")):
+            found = scored("LaMP_4", [word, "a b"], [word, "a b"], metric=metric)
+            assert found.metrics[name] == 0.5
+            assert "1 of 2 golds are empty or a word for a missing value" in found.notes[0]
 
 
 # -- texts that ROUGE cannot see ---------------------------------------------------------------------------

@@ -89,14 +89,32 @@ def test_day_and_month() -> None:
     assert read_times(["1/2/2020", "13/2/2020"]).keys == read_times(["2020-02-01", "2020-02-13"]).keys
     assert read_times(["1/2/2020", "2/13/2020"]).keys == read_times(["2020-01-02", "2020-02-13"]).keys
     alone = read_times(["1/2/2020", "3/3/2020"])
-    assert (alone.keys, alone.ambiguous, alone.day_first) == (
-        read_times(["2020-01-02", "2020-03-03"]).keys,
-        1,
-        False,
-    )
-    assert read_times(["1.2.2020"]).day_first
+    assert (alone.keys, alone.ambiguous) == (read_times(["2020-01-02", "2020-03-03"]).keys, 1)
+    assert alone.orders == ("month/day/year", "day/month/year")
+    assert read_times(["1.2.2020"]).orders[0] == "day/month/year"
     both = read_times(["1/2/2020", "2/13/2020", "13/2/2020"])
     assert (both.keys[0], both.unreadable) == (None, 1)
+
+
+@pytest.mark.parametrize("mark", ["/", "-", "."])
+def test_years_of_two_digits(mark: str) -> None:
+    """The order of the whole column: without days that do not exist, and none to come where another has none."""
+
+    def column(*days: str) -> Any:
+        return read_times([day.replace("/", mark) for day in days], date(2026, 12, 1))
+
+    iso = read_times(["2019-11-20", "2020-01-09", "2020-02-28"]).keys
+    for own in (
+        column("19/11/20", "20/01/09", "20/02/28"),
+        column("20/11/19", "09/01/20", "28/02/20"),
+        column("11/20/19", "01/09/20", "02/28/20"),
+    ):
+        assert (own.keys, own.ambiguous, len(own.orders)) == (iso, 0, 1)
+    either = column("19/11/20", "20/02/26")
+    assert either.orders == ("day/month/year", "year/month/day")
+    assert either.ambiguous == 2
+    assert column("98/05/03", "12/05/31").keys == read_times(["1998-05-03", "2012-05-31"]).keys
+    assert column("13/05/69", "13/05/70").keys == read_times(["2069-05-13", "1970-05-13"]).keys
 
 
 @pytest.mark.parametrize(
@@ -182,7 +200,7 @@ def test_times_that_cannot_be_read_are_counted(layouts, tmp_path: Path) -> None:
     rows[8]["when"], rows[9]["when"] = "1/2/2020", "2020-01-01T00:00+01:00"
     notes = read(layouts.write_rows(path, rows), time_column="when").notes
     assert [note.partition(": ")[2][:40] for note in notes] == [
-        "1 of 48 dates of when may be day/month o",
+        "1 of 48 dates of when may be day/month/y",
         "some values of when have a time zone; th",
         "the rows of 8 of 8 users are not in the ",
     ]
@@ -220,3 +238,27 @@ def test_json_and_dates_of_a_list(layouts, tmp_path: Path) -> None:
     rows = [{**row, "time": date(2020, 1, 31 - row["time"]).isoformat()} for row in layouts.rows("LaMP-4")]
     (tmp_path / "a.LaMP-4.json").write_text(json.dumps({"data": rows}))
     assert texts(read(tmp_path))["u0"][0] == "text 5 of 0"
+
+
+@pytest.mark.parametrize("empty", [None, "", " "])
+def test_a_column_without_any_time_is_reported(layouts, tmp_path: Path, empty: object) -> None:
+    rows: list[Any] = [{**row, "when": empty} for row in layouts.rows("LaMP-4")]
+    data = read(layouts.write_rows(tmp_path / "a.LaMP-4.jsonl", rows), time_column="when")
+    assert "48 of 48 items have no when that can be read (the first is empty)" in str(*data.defects)
+
+
+@pytest.mark.parametrize("field", ["date", "time"])
+def test_profiles_of_per_pcs_and_oppu_are_sorted(layouts, tmp_path: Path, field: str) -> None:
+    for files, name in (
+        (layouts.perpcs("LaMP-4"), "user_anchor_candidate.json"),
+        (layouts.oppu("LaMP-4"), "user_others.json"),
+    ):
+        before = [[item["id"] for item in user["profile"]] for user in files[name]]
+        for user in files[name]:
+            for n, item in enumerate(user["profile"]):
+                item[field] = f"2020-01-0{9 - n}"
+        data = read(layouts.write(tmp_path / name, files), "LaMP-4")
+        after = [[item.id for item in user.history] for user in (*data.adapt, *data.candidates)]
+        assert all(own[::-1] in after for own in before)
+        many = len(before)
+        assert f"{name}: the rows of {many} of {many} users are not in the order of {field}" in data.notes[0]
