@@ -277,7 +277,7 @@ def _opened_text(path: Path, newline: str) -> Iterator[io.TextIOWrapper]:
 
 
 def _require_text(path: Path, head: bytes) -> None:
-    suffix = Path(_unpacked_name(path.name)).suffix
+    suffix = Path(unpacked_name(path.name)).suffix
     for start, kind, endings, todo in _BINARY:
         if re.match(start, head, re.DOTALL):
             named = "" if not suffix or suffix in endings else f" named {suffix}"
