@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -82,8 +82,8 @@ class Times:
     """Whether some values have a zone and others do not; those without count as UTC."""
 
 
-def read_times(values: Sequence[object], today: date | None = None) -> Times:
-    """Read a column of times; ``today`` (default: the day after the current one) is the last likely day of a date.
+def read_times(values: Sequence[object]) -> Times:
+    """Read a column of times.
 
     Dates and times as text (ISO 8601, RFC 2822, with month names, or numbers with ``-``, ``/`` or ``.``), datetimes,
     and numbers: years, yyyymm, yyyymmdd, yyyymmddHHMMSS, or seconds, milli-, micro- or nanoseconds since 1970. Where
@@ -91,7 +91,7 @@ def read_times(values: Sequence[object], today: date | None = None) -> Times:
     """
     found = [_parse(value) for value in values]
     dates = [one for one in found if isinstance(one, _Parts)]
-    orders = _orders(dates, today or datetime.now(UTC).date() + timedelta(days=1))
+    orders = _orders(dates)
     numbers = [one for one in found if isinstance(one, int | float)]
     plain = len(numbers) == sum(one is not None for one in found) and any(_dated(n) is None for n in numbers)
     keys: list[Key | None] = []
@@ -230,10 +230,12 @@ def _dated(number: Key) -> Key | None:
     return next((number / unit for least, unit in _UNITS if abs(number) >= least), None)
 
 
-def _orders(dates: Sequence[_Parts], today: date) -> tuple[str, ...]:
+def _orders(dates: Sequence[_Parts]) -> tuple[str, ...]:
     """Return the possible orders of a column's dates, the one to read first; none where dates contradict each other.
 
-    Possible are those that give the fewest days that do not exist or are after ``today``.
+    Possible are those that give the fewest days that do not exist. The year is first where that gives dates closer
+    together: a day read as a year scatters dates over three decades. Today's date must not decide, or a file would be
+    read in another way next year.
     """
     if not dates:
         return ()
@@ -245,5 +247,13 @@ def _orders(dates: Sequence[_Parts], today: date) -> tuple[str, ...]:
     orders = [*shown] or ([_DAY, _MONTH] if european else [_MONTH, _DAY])
     if all(len(one.numbers[0]) == len(one.numbers[2]) == 2 for one in different):
         orders.append(_YEAR)
-    wrong = [sum((one.date(order) or date.max) > today for one in different) for order in orders]
-    return tuple(order for order, own in zip(orders, wrong, strict=True) if own == min(wrong))
+    read = {order: [one.date(order) for one in different] for order in orders}
+    possible = [o for o in orders if read[o].count(None) == min(own.count(None) for own in read.values())]
+
+    def span(order: str) -> int:
+        days = [day.toordinal() for day in read[order] if day]
+        return max(days, default=0) - min(days, default=0)
+
+    if possible[-1] == _YEAR and all(span(_YEAR) < span(order) for order in possible[:-1]):
+        possible.insert(0, possible.pop())
+    return tuple(possible)

@@ -98,10 +98,10 @@ def test_day_and_month() -> None:
 
 @pytest.mark.parametrize("mark", ["/", "-", "."])
 def test_years_of_two_digits(mark: str) -> None:
-    """The order of the whole column: without days that do not exist, and none to come where another has none."""
+    """The order of the whole column: without days that do not exist; of several, the one with dates close together."""
 
     def column(*days: str) -> Any:
-        return read_times([day.replace("/", mark) for day in days], date(2026, 12, 1))
+        return read_times([day.replace("/", mark) for day in days])
 
     iso = read_times(["2019-11-20", "2020-01-09", "2020-02-28"]).keys
     for own in (
@@ -109,9 +109,10 @@ def test_years_of_two_digits(mark: str) -> None:
         column("20/11/19", "09/01/20", "28/02/20"),
         column("11/20/19", "01/09/20", "02/28/20"),
     ):
-        assert (own.keys, own.ambiguous, len(own.orders)) == (iso, 0, 1)
+        assert own.keys == iso
+    assert column("11/20/19", "01/09/20", "02/28/20").ambiguous == 0
     either = column("19/11/20", "20/02/26")
-    assert either.orders == ("day/month/year", "year/month/day")
+    assert either.orders == ("year/month/day", "day/month/year")
     assert either.ambiguous == 2
     assert column("98/05/03", "12/05/31").keys == read_times(["1998-05-03", "2012-05-31"]).keys
     assert column("13/05/69", "13/05/70").keys == read_times(["2069-05-13", "1970-05-13"]).keys
