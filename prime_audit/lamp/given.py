@@ -25,7 +25,7 @@ from pathlib import Path
 
 from prime_audit.errors import UserError
 from prime_audit.io.adapter_files import CONFIG, WEIGHTS, adapter_sha256
-from prime_audit.io.tables import BadRecordError, is_table, open_table
+from prime_audit.io.tables import BadRecordError, is_table, lookalikes, open_table
 from prime_audit.lamp.columns import Header, sort_by_time
 from prime_audit.lamp.data import Dataset, Given, GivenSharer, Item, User
 from prime_audit.lamp.files import load_object
@@ -34,6 +34,9 @@ from prime_audit.lamp.records import Log, as_gold, as_id, as_object, as_text, pa
 from prime_audit.lamp.tasks import TASKS, Task, find_task
 
 ITEMS = "items.jsonl"
+_TRUTH = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(
+    ("false", "0", "0.0", "no", ""), False
+)
 _BOTH_FORMS = "rows of input and output, or of the task's own fields"
 
 
@@ -206,6 +209,8 @@ def _items(
     found = {key for _, value in rows if isinstance(value, dict) for key in value}
     # A named column wins over one of the role's own name. A file without it may have the roles' names.
     named = {role: column for role, column in columns.items() if column in found}
+    if odd := lookalikes(found, {"heldout": ("isheldout",)}).get("heldout"):
+        raise UserError(f"{path}: column {shown(odd)} is not read: rename it to heldout, or remove it")
     header = Header(path, named, table.header, free=True)
     for place, value in rows:
         with log.skipping(where, place):
@@ -220,16 +225,20 @@ def _items(
     header.note(log, where)
     items = [*kept.values()]
     order = sort_by_time(
-        {name: [*times.values()]}, where, header.names["time"], log, file_is_ordered=True
+        {name: [*times.values()]},
+        where,
+        header.names["time"],
+        log,
+        file_is_ordered=True,
+        there=header.names["time"] in header.found,
     ).get(name)
     return ([items[n] for n in order] if order is not None else items), held
 
 
 def _item(task: Task, name: str, place: str, row: Mapping[str, object]) -> tuple[Item, bool]:
     out = row.get("heldout", False)
-    if isinstance(out, str):  # tables of text have no other true and false
-        out = {"true": True, "false": False, "1": True, "0": False, "": False}.get(out.strip().lower())
-    if not isinstance(out, bool):
+    held = _TRUTH.get(str("" if out is None else out).strip().lower())
+    if held is None:
         raise BadRecordError("heldout is neither true nor false")
     if "user" in row and as_id(row, "user") != name:
         raise BadRecordError(
@@ -238,9 +247,9 @@ def _item(task: Task, name: str, place: str, row: Mapping[str, object]) -> tuple
     # A row without an id gets its position in the file.
     record = row if row.get("id") not in (None, "") else {**row, "id": place.rpartition(" ")[2]}
     if "output" not in record or task.name == "LaMP-1":
-        return parse_item(task, record), out
+        return parse_item(task, record), held
     fields = item_fields(task, as_text(record, "input"), as_gold(task, record, "output"))
-    return Item(as_id(record), fields), out
+    return Item(as_id(record), fields), held
 
 
 def _without_twins(items: Sequence[Item], held: dict[str, bool], where: str, log: Log) -> list[Item]:

@@ -279,7 +279,7 @@ def test_defective_rows_are_reported_and_left_out(given: Path, rows: Any) -> Non
     good = read(given / "ann")
     bad = [
         {"input": "x"},
-        {"input": "x y", "output": "z", "heldout": "yes"},
+        {"input": "x y", "output": "z", "heldout": "perhaps"},
         {"input": "x y", "output": "z", "user": "somebody"},
         {**good[0]},
         {"id": "twin", "input": good[0]["input"], "output": good[0]["output"], "heldout": True},

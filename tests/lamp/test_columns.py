@@ -234,6 +234,21 @@ def test_one_column_is_not_two_roles(layouts, tmp_path: Path) -> None:
     assert read_columns("input=output,output=input", None) == {"input": "output", "output": "input"}
 
 
+@pytest.mark.parametrize("yes", [True, 1, 1.0, "yes", "TRUE"])
+def test_held_out_in_any_form_and_never_by_another_name(layouts, tmp_path: Path, yes: object) -> None:
+    data = read(layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4")), "LaMP-4")
+    rows = [{"id": f"i{n}", "input": f"text {n}", "output": f"title {n}"} for n in range(3)]
+    rows[2]["heldout"] = yes
+    folder = sharer(tmp_path, rows)
+    given_ones = with_sharers(data, folder, None).given
+    assert given_ones is not None
+    assert given_ones.sharers[0].heldout == ("i2",)
+    rows[2]["held_out"] = rows[2].pop("heldout")
+    write(folder / "ann" / "items.jsonl", rows)
+    with pytest.raises(UserError, match="column held_out is not read: rename it to heldout"):
+        with_sharers(data, folder, None)
+
+
 def test_a_sharer_without_a_named_column_or_with_one_twice(layouts, tmp_path: Path) -> None:
     data = read(layouts.write_rows(tmp_path / "a.jsonl", layouts.rows("LaMP-4")), "LaMP-4")
     rows = [{"input": f"text {n}", "output": f"title {n}", "created_at": f"2020-1-{n + 1}"} for n in range(3)]
