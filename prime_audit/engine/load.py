@@ -20,7 +20,7 @@ from prime_audit.engine.checkpoint import (
     require_causal,
     require_vocabulary,
 )
-from prime_audit.engine.hub import advice, is_gguf, pinned
+from prime_audit.engine.hub import advice, alone, is_gguf, pinned
 from prime_audit.errors import UserError, first_line_of, unknown
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG
@@ -59,16 +59,18 @@ def load_base(
     kind = ("bfloat16" if device.startswith("cuda") else "float32") if dtype == "auto" else dtype
     if kind not in DTYPES:
         raise unknown("dtype", kind, DTYPES)
-    source = Source(role, model, resolve_model(model, role))
-    opened = open_model(source, DTYPES[kind], device, plain=bool(targets))
-    tokenizer = load_tokenizer(source.place, model, role)
+    place = resolve_model(model, role)
+    with alone(place) as own:
+        source = Source(role, model, own)
+        opened = open_model(source, DTYPES[kind], device, plain=bool(targets))
+        tokenizer = load_tokenizer(own, model, role)
     if opened.header is not None and opened.header.splits_digits:
         gguf_file.split_digits(tokenizer)
     require_vocabulary(opened.model, tokenizer, source)
     require_causal(opened.model, source)
     base = Base(opened.model, tokenizer, targets, model)
     base.notes = opened.notes
-    base.file_sha256 = gguf_file.sha256(source.place) if is_gguf(source.place) else None
+    base.file_sha256 = gguf_file.sha256(place) if is_gguf(place) else None
     if context is not None:
         base.codec.context = min(base.codec.context, context)
     return base
