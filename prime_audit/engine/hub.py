@@ -50,7 +50,9 @@ def alone(source: str) -> Iterator[str]:
             _link(Path(source).resolve(), place)
         except OSError as fault:
             why = fault.strerror or fault
-            raise UserError(f"{source}: cannot be linked into a temporary folder ({why}); set TMPDIR") from None
+            raise UserError(
+                f"{source}: cannot be linked into a temporary folder ({why}); set TMPDIR"
+            ) from None
         yield str(place)
 
 

@@ -25,6 +25,9 @@ from prime_audit.errors import UserError, first_line_of, unknown
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG
 
+OLD_LAYOUT = "0_Transformer"
+"""Where old sentence-transformers folders keep the encoder itself."""
+
 
 def pick_device(device: str) -> str:
     """Resolve ``auto``; UserError where CUDA is requested and absent."""
@@ -79,13 +82,13 @@ def load_base(
 def resolve_model(model: str, role: str = "model") -> str:
     """Turn ``mini``, a local folder or a GGUF file into a path; the rest is a hub id, with an optional ``@revision``.
 
-    An encoder may be a sentence-transformers folder, in the old layout too (``0_Transformer``).
+    An encoder may be a sentence-transformers folder, in the old layout too.
     """
     if model == "mini":
         return str(MINI)
     path = Path(model).expanduser()
     if path.is_dir():
-        inner = path / "0_Transformer"
+        inner = path / OLD_LAYOUT
         if role == "encoder" and not (path / "config.json").exists() and (inner / "config.json").is_file():
             path = inner
         if not (path / "config.json").is_file():

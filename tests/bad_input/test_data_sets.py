@@ -76,7 +76,11 @@ TABLES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "truncated gzip": ("x.jsonl.gz", gzip.compress(table(ITEMS))[:-9], ("damaged or truncated gzip file",)),
     "no gzip at all": ("x.csv.gz", b"user,input,output\n", ("damaged or truncated gzip file",)),
     "truncated CSV": ("x.csv", b'user,input,output\nu,"half', ("x.csv: line 2: damaged or truncated CSV",)),
-    "CSV without its columns": ("x.csv", b"user,text,output\n", ("no column input", "pass --columns input=text")),
+    "CSV without its columns": (
+        "x.csv",
+        b"user,text,output\n",
+        ("no column input", "pass --columns input=text"),
+    ),
     "broken Parquet": ("x.parquet", b"PAR1 and then nothing", ("damaged or truncated Parquet",)),
     "wrong encoding": (
         "x.csv",
