@@ -7,7 +7,7 @@ from typing import Any
 
 from prime_audit.community.build import Community
 from prime_audit.community.sharers import bank_name, named
-from prime_audit.engine.unify import each_changes_nothing
+from prime_audit.engine.unify import changes_nothing, each_changes_nothing
 from prime_audit.lamp.data import GivenSharer
 
 
@@ -72,6 +72,10 @@ def _given(community: Community) -> list[str]:
         f"the adapters of {len(given.sharers)} sharers were trained elsewhere: they apply to the base {before}, and no "
         "base adaptation is trained; results are not meaningful for adapters trained with other prompts than ours"
     ]
+    if adapters.base is not None and changes_nothing(adapters.base):
+        lines.append(
+            "the base adapter changes nothing (a factor or lora_alpha is zero): the base is the model as it was loaded"
+        )
     if any(s.heldout for s in given.sharers):
         lines.append(
             "held-out items came with the adapters: the heldout game's test is valid only if they were drawn at random "

@@ -68,7 +68,7 @@ class Base:
         self.worker = Worker()
         """Who does the passes through the model; training's, too."""
         known = model.config.model_type in KINDS
-        self.codec = Codec(tokenizer, Shape.of(model.config).context)
+        self.codec = Codec(tokenizer, Shape.of(model.config).context, name)
         self.codec.rows = model.get_input_embeddings().num_embeddings
         if self.codec.eos >= self.codec.rows:
             raise UserError(
@@ -79,7 +79,7 @@ class Base:
         """Token ids that end an answer: the tokenizer's end-of-text and those in the model's configuration."""
         self.sites, self._linears = adapted(model, targets, name)
         """The adapted layers, in the model's order."""
-        self._aside = aside(model)
+        self._aside = aside(model, name)
         self.rotation_limit = rotate_by_row(self.model)
         """Longest text in tokens up to which no rotation depends on its length; None: none ever does."""
         fuse(self.model)

@@ -301,11 +301,14 @@ def require_causal(model: Any, source: Source) -> None:
     ids = torch.tensor([[(7 + 3 * i) % rows for i in range(6)]] * 2, device=model.device)
     ids[1, -1] = (ids[1, -1] + rows // 2) % rows
     try:
-        logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
     except Exception as fault:
         raise source.fault(f"cannot score text: {first_line_of(fault)}") from fault
+    fine = {logits.dtype, model.dtype} <= {torch.float32, torch.float64}
+    logits = logits.float()
     apart = float((logits[0] - logits[1]).abs().max())
-    if apart > 0.02 * float(logits.std()):  # rounding differs by far less; not-a-number is no finding here
+    # Rounding differs by far less, coarsely in half formats. Not-a-number is no finding here.
+    if apart > (1e-4 if fine else 0.02) * float(logits.std()):
         raise source.fault(
             f"its logits depend on later tokens ({model.config.model_type}): it is no causal language model; pass a "
             "decoder such as Llama, Mistral or Qwen, or pass this one as --encoder"
@@ -313,11 +316,17 @@ def require_causal(model: Any, source: Source) -> None:
 
 
 def require_vocabulary(model: Any, tokenizer: Any, source: Source) -> None:
-    """Refuse a tokenizer with ids beyond the embedding; special tokens, which texts do not contain, may be."""
-    rows = model.get_input_embeddings().num_embeddings
+    """Refuse a tokenizer with ids beyond the embedding; special tokens may be, unless it adds them to every text."""
+    try:
+        rows = int(model.get_input_embeddings().num_embeddings)
+    except (AttributeError, NotImplementedError):
+        raise source.fault(
+            f"has no embedding of tokens ({model.config.model_type}); pass a model of text"
+        ) from None
     special = set(tokenizer.all_special_ids)
     added = getattr(tokenizer, "added_tokens_decoder", {})
     special |= {i for i, token in added.items() if getattr(token, "special", False)}
+    special -= {*tokenizer("a")["input_ids"]}
     beyond = [i for i in tokenizer.get_vocab().values() if i >= rows and i not in special]
     if beyond:
         raise source.fault(

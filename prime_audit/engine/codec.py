@@ -34,10 +34,10 @@ KEEP = 2_000_000
 class Codec:
     """A tokenizer with two encodings, prompts and examples; it remembers the latest texts."""
 
-    def __init__(self, tokenizer: Any, context: int) -> None:
+    def __init__(self, tokenizer: Any, context: int, name: str) -> None:
         self.tokenizer = tokenizer
         self.context = context
-        self.eos = _end(tokenizer)
+        self.eos = _end(tokenizer, name)
         # Padding is masked everywhere; a tokenizer's own token may be outside the vocabulary.
         self.pad = self.eos
         begin = _begin(tokenizer)
@@ -155,10 +155,10 @@ def _begin(tokenizer: Any) -> int | None:
     return tokenizer.eos_token_id if begin is None else int(begin)
 
 
-def _end(tokenizer: Any) -> int:
+def _end(tokenizer: Any, name: str) -> int:
     if tokenizer.eos_token_id is None:
         raise UserError(
-            "the model's tokenizer has no end-of-text token; set eos_token in tokenizer_config.json"
+            f"model {name}: its tokenizer has no end-of-text token; set eos_token in tokenizer_config.json"
         )
     return int(tokenizer.eos_token_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,20 +12,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from prime_audit.engine.base import Base, config_sha256
 from prime_audit.engine.batches import Tick, batches, nothing
 from prime_audit.engine.checkpoint import Source, open_model, require_vocabulary
 from prime_audit.engine.codec import require_known, tokens_sha256
 from prime_audit.engine.finite import states_not_finite
-from prime_audit.engine.load import load_tokenizer, pick_device, resolve_model
+from prime_audit.engine.keys import leaf_of
+from prime_audit.engine.load import OLD_LAYOUT, load_tokenizer, pick_device, resolve_model
 from prime_audit.engine.lora import hash_of
 from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Pass, Worker
 from prime_audit.engine.rotations import positions, rotate_by_row
 from prime_audit.engine.shape import Shape
-from prime_audit.errors import UserError
+from prime_audit.errors import UserError, first_line_of
 from prime_audit.io import intake
 
 
@@ -161,17 +164,29 @@ def load_encoder(
     body = body.eval().requires_grad_(False)
     limit = min(limit, _longest(body), _trained_length(source.place))
     name = f"encoder {model}"
-    encoder = Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, spent=spent, name=name)
+    encoder = Encoder(body, tokenizer, limit=limit, batch_tokens=batch_tokens, name=name)
+    try:
+        encoder.embed(["a"])
+    except UserError:
+        raise
+    except Exception as fault:  # one of images or sound fails in any way
+        raise source.fault(f"cannot embed text ({first_line_of(fault)}); pass a text encoder") from fault
+    encoder.spent = encoder.spent if spent is None else spent
     encoder.notes = (*opened.notes, *_pooling(source.place))
     return encoder
 
 
 def _longest(body: Any) -> int:
     """Most tokens that an encoder has positions for; where they are no table, there is no limit."""
-    tables = (m for name, m in body.named_modules() if name.endswith("embeddings.position_embeddings"))
-    # Where the table has a padding row, as RoBERTa's, positions are counted from the row after it.
-    rows = [t.num_embeddings - (0 if t.padding_idx is None else t.padding_idx + 1) for t in tables]
-    return min(rows, default=sys.maxsize)
+    rows = [sys.maxsize]
+    for name, module in body.named_modules():
+        if name.endswith("embeddings.position_embeddings"):
+            # Where the table has a padding row, as RoBERTa's, positions are counted from the row after it.
+            pad = module.padding_idx
+            rows.append(module.num_embeddings - (0 if pad is None else pad + 1))
+        elif isinstance(module, nn.Embedding) and re.search("wpe|position", leaf_of(name)):
+            rows.append(Shape.of(body.config).context)
+    return min(rows)
 
 
 def _trained_length(source: str) -> int:
@@ -182,7 +197,19 @@ def _trained_length(source: str) -> int:
 
 def _pooling(source: str) -> list[str]:
     """Warn where a sentence-transformers folder asks for another embedding than the mean over tokens."""
-    if _said(source, "1_Pooling/config.json").get("pooling_mode_mean_tokens", True):
+    # The old layout keeps the model one folder deeper.
+    home = Path(source).parent if Path(source).name == OLD_LAYOUT else Path(source)
+    said = _said(str(home), "1_Pooling/config.json")
+    if named := said.get("pooling_mode"):
+        modes = {*map(str, named)} if isinstance(named, list) else {str(named)}
+    else:
+        older = {"pooling_mode_mean_tokens": True} | said
+        modes = {
+            key.removeprefix("pooling_mode_")
+            for key, used in older.items()
+            if "pooling_mode_" in key and used
+        }
+    if modes in ({"mean"}, {"mean_tokens"}):
         return []
     return [
         "the encoder was trained with another pooling than the mean over tokens, which is used here: similarities are "

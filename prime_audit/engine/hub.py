@@ -6,7 +6,13 @@ transformers finds the files: ``HF_HOME``, ``HF_HUB_OFFLINE``, ``HF_TOKEN`` and 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from prime_audit.errors import UserError
 
 
 def is_gguf(source: str) -> bool:
@@ -26,6 +32,38 @@ def pinned(source: str) -> tuple[str, dict[str, str]]:
     if not (at and name and revision) or Path(source).is_dir():
         return source, {}
     return name, {"revision": revision}
+
+
+@contextmanager
+def alone(source: str) -> Iterator[str]:
+    """Give a GGUF file a folder of its own while it is loaded; another source stays where it is.
+
+    From its own folder, transformers would also read the files beside it: an adapter, a tokenizer, a configuration.
+    """
+    if not is_gguf(source):
+        yield source
+        return
+    with ExitStack() as until:
+        try:
+            folder = until.enter_context(tempfile.TemporaryDirectory(prefix="prime-audit-"))
+            place = Path(folder, Path(source).name)
+            _link(Path(source).resolve(), place)
+        except OSError as fault:
+            why = fault.strerror or fault
+            raise UserError(
+                f"{source}: cannot be linked into a temporary folder ({why}); set TMPDIR"
+            ) from None
+        yield str(place)
+
+
+def _link(file: Path, place: Path) -> None:
+    """Link a file, or copy it where links are impossible."""
+    for link in (os.symlink, os.link):
+        try:
+            return link(file, place)
+        except OSError:
+            continue
+    shutil.copyfile(file, place)
 
 
 def advice(fault: BaseException, source: str) -> str:

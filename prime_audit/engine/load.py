@@ -20,10 +20,13 @@ from prime_audit.engine.checkpoint import (
     require_causal,
     require_vocabulary,
 )
-from prime_audit.engine.hub import advice, is_gguf, pinned
+from prime_audit.engine.hub import advice, alone, is_gguf, pinned
 from prime_audit.errors import UserError, first_line_of, unknown
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG
+
+OLD_LAYOUT = "0_Transformer"
+"""Where old sentence-transformers folders keep the encoder itself."""
 
 
 def pick_device(device: str) -> str:
@@ -59,16 +62,18 @@ def load_base(
     kind = ("bfloat16" if device.startswith("cuda") else "float32") if dtype == "auto" else dtype
     if kind not in DTYPES:
         raise unknown("dtype", kind, DTYPES)
-    source = Source(role, model, resolve_model(model, role))
-    opened = open_model(source, DTYPES[kind], device, plain=bool(targets))
-    tokenizer = load_tokenizer(source.place, model, role)
+    place = resolve_model(model, role)
+    with alone(place) as own:
+        source = Source(role, model, own)
+        opened = open_model(source, DTYPES[kind], device, plain=bool(targets))
+        tokenizer = load_tokenizer(own, model, role)
     if opened.header is not None and opened.header.splits_digits:
         gguf_file.split_digits(tokenizer)
     require_vocabulary(opened.model, tokenizer, source)
     require_causal(opened.model, source)
     base = Base(opened.model, tokenizer, targets, model)
     base.notes = opened.notes
-    base.file_sha256 = gguf_file.sha256(source.place) if is_gguf(source.place) else None
+    base.file_sha256 = gguf_file.sha256(place) if is_gguf(place) else None
     if context is not None:
         base.codec.context = min(base.codec.context, context)
     return base
@@ -77,13 +82,13 @@ def load_base(
 def resolve_model(model: str, role: str = "model") -> str:
     """Turn ``mini``, a local folder or a GGUF file into a path; the rest is a hub id, with an optional ``@revision``.
 
-    An encoder may be a sentence-transformers folder, in the old layout too (``0_Transformer``).
+    An encoder may be a sentence-transformers folder, in the old layout too.
     """
     if model == "mini":
         return str(MINI)
     path = Path(model).expanduser()
     if path.is_dir():
-        inner = path / "0_Transformer"
+        inner = path / OLD_LAYOUT
         if role == "encoder" and not (path / "config.json").exists() and (inner / "config.json").is_file():
             path = inner
         if not (path / "config.json").is_file():

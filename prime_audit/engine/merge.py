@@ -68,7 +68,13 @@ def merge_folders(folders: Sequence[Path], weights: str, rule: str, out: Path) -
         raise UserError(
             f"--out {out}: cannot be written ({why}); free space or choose another folder"
         ) from fault
-    return Merged(made, tuple(_notes(folders, adapters, alike, bases)))
+    return Merged(made, (*_notes(folders, adapters, alike, bases), *_idle_rows(table, made)))
+
+
+def _idle_rows(weights: Tensor, made: Adapter) -> Iterator[str]:
+    reached = 1 + max(map(layer_of, made.sites))
+    if weights.ndim == 2 and len(weights) > reached:
+        yield f"the adapters reach no further layer, so rows of --weights after the first {reached} have no effect"
 
 
 def _notes(
@@ -121,8 +127,10 @@ def _spread(weights: Tensor, adapter: Adapter) -> Tensor:
         raise UserError(
             "--weights: the adapters also change modules outside the layers; pass one weight per adapter"
         )
-    if len(weights) != max(layers) + 1:
+    # How many layers the model has, adapter files do not say: rows beyond the last adapted layer have no effect.
+    if len(weights) <= max(layers):
         raise UserError(
-            f"--weights: {len(weights)} rows for {max(layers) + 1} decoder layers; pass one row per layer"
+            f"--weights: {len(weights)} rows, but the adapters reach decoder layer {max(layers)}, counted from 0; pass "
+            "one row per layer of the model"
         )
     return weights[layers]

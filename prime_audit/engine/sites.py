@@ -41,19 +41,19 @@ def adapted(model: nn.Module, targets: Sequence[str], name: str) -> tuple[list[S
 
     UserError where a target is missing, with the names that this model has.
     """
-    found = {path: module for path, module in _linears(model) if leaf_of(path) in targets}
+    found = {path: module for path, module in _linears(model, name) if leaf_of(path) in targets}
     missing = [target for target in targets if target not in set(map(leaf_of, found))]
     if missing:
         raise NoModuleError(
-            f"model {name}: no Linear layer named {', '.join(missing)} to adapt; {_hint(model)}"
+            f"model {name}: no Linear layer named {', '.join(missing)} to adapt; {_hint(model, name)}"
         )
     sites = [Site(path, layer_of(path), *_widths(module)) for path, module in found.items()]
     return sites, list(found.values())
 
 
-def aside(model: Any) -> frozenset[str]:
+def aside(model: Any, name: str) -> frozenset[str]:
     """Name the Linear layers outside the text part, except the output layer: no text runs through them."""
-    within, head = _text_part(model), model.get_output_embeddings()
+    within, head = _text_part(model, name), model.get_output_embeddings()
     every = (
         p
         for p, module in model.named_modules()
@@ -73,15 +73,15 @@ def _widths(module: Any) -> tuple[int, int]:
     return int(module.in_features), int(module.out_features)
 
 
-def _linears(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _linears(model: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield the Linear layers within decoder layers; an encoder of images or sound has the same names inside."""
-    others = aside(model)
+    others = aside(model, name)
     for path, module in model.named_modules():
         if isinstance(module, nn.Linear | Conv1D) and path not in others and layer_of(path) >= 0:
             yield path, module
 
 
-def _text_part(model: Any) -> str:
+def _text_part(model: Any, name: str) -> str:
     """Return the path, with a dot, of the part that reads and writes text; empty: the whole model."""
     text = text_config(model.config)
     if text is model.config:
@@ -92,13 +92,13 @@ def _text_part(model: Any) -> str:
     same = [path for path, own in parts.items() if own is text]
     inside = same or [path for path, own in parts.items() if type(own) is type(text)]
     if not inside:
-        raise UserError("the model's text part cannot be found; pass a text-generation model")
+        raise UserError(f"model {name}: its text part cannot be found; pass a text-generation model")
     return f"{inside[0]}."
 
 
-def _hint(model: nn.Module) -> str:
+def _hint(model: nn.Module, name: str) -> str:
     """Say what this model has, most common first, and what to pass."""
-    paths = [path for path, _ in _linears(model)]
+    paths = [path for path, _ in _linears(model, name)]
     if not paths:
         return "its decoder layers have no Linear layers; pass another model"
     names = [leaf for leaf, _ in Counter(map(leaf_of, paths)).most_common(MOST)]

@@ -161,17 +161,24 @@ def _sites(model: Model) -> tuple[str, ...]:
 
 
 def _alike(adapters: Sequence[Adapter], model: Model) -> list[Adapter]:
-    """Name and order adapters' modules as the base's. Given ones may lack some, and name them otherwise."""
+    """Name and order adapters' modules as the base's.
+
+    Given ones may lack some, name them otherwise, and also adapt encoders of images, which the run left out.
+    """
     from prime_audit.engine.keys import matched
     from prime_audit.engine.unify import united
 
     sites = _sites(model)
     if not sites:
         return [_ordered(a, model) for a in adapters]
-    names = [matched(a.sites, sites) for a in adapters]
-    return united(
-        [replace(a, sites=tuple(n[s] for s in a.sites)) for a, n in zip(adapters, names, strict=True)], sites
-    )
+    return united([_kept(a, matched(a.sites, sites)) for a in adapters], sites)
+
+
+def _kept(adapter: Adapter, names: Mapping[str, str]) -> Adapter:
+    """Keep the modules that have a name in the base."""
+    own = [i for i, site in enumerate(adapter.sites) if site in names]
+    a, b = (tuple(side[i] for i in own) for side in (adapter.A, adapter.B))
+    return Adapter(tuple(names[adapter.sites[i]] for i in own), a, b, adapter.scaling)
 
 
 def _ordered(adapter: Adapter, model: Model) -> Adapter:

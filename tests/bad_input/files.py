@@ -156,7 +156,6 @@ WORDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "of 400 digits": ("9" * 400 + ",1", ("pass numbers such as 0.5,0.3",)),
     "nested without end": ("[" * 50_000, ("pass numbers such as 0.5,0.3",)),
     "ragged": ("[1,2],[3]", ("pass numbers such as 0.5,0.3",)),
-    "a row too many": ("[1,2],[3,4]", ("2 rows for 1 decoder layers; pass one row per layer",)),
     "text": ('"a","b"', ("pass numbers such as 0.5,0.3",)),
     "a file that is not there": ("none.json", ("none.json: cannot be read (No such file",)),
     "a device": ("/dev/full.json", ("cannot be read",)),

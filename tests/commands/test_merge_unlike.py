@@ -80,12 +80,21 @@ def test_weights_by_layer_count_the_models_layers(
     say: Callable[..., Any], unlike: list[Path], llama_folder: Path, tmp_path: Path
 ) -> None:
     table = [[1.0, 0.5], [0.0, -1.0], [0.2, 0.4]]
+    (tmp_path / "w.json").write_text(json.dumps(table[:2]))
+    said = say("merge", *unlike[:2], "--weights", tmp_path / "w.json", "--out", tmp_path / "out")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "2 rows, but the adapters reach decoder layer 2, counted from 0" in said.err
+    (tmp_path / "w.json").write_text(json.dumps([*table, [9.0, 9.0]]))
+    said = say("merge", *unlike[:2], "--weights", tmp_path / "w.json", "--out", tmp_path / "more")
+    assert said.code == 0, said.err
+    assert "rows of --weights after the first 3 have no effect" in said.err
     (tmp_path / "w.json").write_text(json.dumps(table))
     said = say("merge", *unlike[:2], "--weights", tmp_path / "w.json", "--out", tmp_path / "out")
     assert said.code == 0, said.err
     parts = [updates(llama_folder, folder) for folder in unlike[:2]]
     layer = lambda name: table[int(name.split(".layers.")[1].split(".")[0])]  # noqa: E731
-    require_sum(updates(llama_folder, tmp_path / "out"), parts, layer)
+    for out in ("out", "more"):
+        require_sum(updates(llama_folder, tmp_path / out), parts, layer)
 
 
 def test_other_bases_and_idle_adapters_are_said(

@@ -116,7 +116,7 @@ def test_what_is_no_model_folder_is_one_line(tmp_path, llama_folder):
     (endless / "tokenizer_config.json").write_text(
         json.dumps({k: v for k, v in config.items() if k != "eos_token"})
     )
-    refused(endless, "no end-of-text token", targets=TARGETS)
+    refused(endless, f"model {endless}: its tokenizer has no end-of-text token", targets=TARGETS)
     alien = shutil.copytree(llama_folder, tmp_path / "alien")
     (alien / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "<|new|>"}))
     refused(alien, "end-of-text is outside the model's vocabulary")

@@ -234,16 +234,32 @@ def test_a_special_token_beyond_the_embedding_is_refused_where_a_text_has_it(
         load_encoder(str(folder), "cpu").embed(["a knight <image>"])
 
 
-def bert_shape(rows: int) -> Any:
+def test_a_begin_of_text_beyond_the_embedding_is_refused_at_load(changed: Callable[..., Path]) -> None:
+    folder = changed()
+    file, settings = folder / "tokenizer.json", folder / "tokenizer_config.json"
+    add_token(folder, "<begin>", special=True)
+    tokens = json.loads(file.read_text())
+    (new,) = (t["id"] for t in tokens["added_tokens"] if t["content"] == "<begin>")
+    front = {"SpecialToken": {"id": "<begin>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
+    tokens["post_processor"] = {
+        "type": "TemplateProcessing", "single": front, "pair": front,
+        "special_tokens": {"<begin>": {"id": "<begin>", "ids": [new], "tokens": ["<begin>"]}},
+    }  # fmt: skip
+    file.write_text(json.dumps(tokens))
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"bos_token": "<begin>"}))
+    refusal(load_base, folder, f"token ids up to {new}", targets=TARGETS)
+
+
+def bert_shape(rows: int, spread: float = 0.5) -> Any:
     from transformers import BertConfig
 
     return BertConfig(
         vocab_size=rows, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
-        max_position_embeddings=24, initializer_range=0.5,
+        max_position_embeddings=24, initializer_range=spread,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["bert", "t5"])
+@pytest.mark.parametrize("kind", ["bert", "untrained bert", "t5"])
 def test_a_model_that_is_not_causal_is_refused(llama_folder: Path, tmp_path: Path, kind: str) -> None:
     from transformers import BertForMaskedLM, T5Config, T5ForConditionalGeneration
 
@@ -251,12 +267,14 @@ def test_a_model_that_is_not_causal_is_refused(llama_folder: Path, tmp_path: Pat
     torch.manual_seed(0)
     t5 = {"vocab_size": rows, "d_model": 32, "d_ff": 48, "num_layers": 1, "num_heads": 2, "d_kv": 16}
     model: Any = (
-        BertForMaskedLM(bert_shape(rows)) if kind == "bert" else T5ForConditionalGeneration(T5Config(**t5))
+        T5ForConditionalGeneration(T5Config(**t5))
+        if kind == "t5"
+        else BertForMaskedLM(bert_shape(rows, 0.5 if kind == "bert" else 0.02))
     )
     model.save_pretrained(tmp_path)
     for file in llama_folder.glob("token*"):
         shutil.copy(file, tmp_path)
-    says = "logits depend on later tokens (bert)" if kind == "bert" else "t5 is an encoder-decoder"
+    says = "t5 is an encoder-decoder" if kind == "t5" else "logits depend on later tokens (bert)"
     refusal(load_base, tmp_path, says, "Llama", targets=("query", "value"))
     refusal(load_base, tmp_path, says, f"profiler {tmp_path}", targets=(), role="profiler")
 
@@ -324,11 +342,50 @@ def test_the_encoder_of_t5_is_an_encoder(llama_folder: Path, tmp_path: Path) -> 
     np.testing.assert_allclose(load_encoder(str(tmp_path), "cpu").embed(TEXTS[:1])[0], theirs, atol=1e-5)
 
 
-def test_another_pooling_is_noted(encoder: Path) -> None:
-    (encoder / "1_Pooling").mkdir()
-    for mean, notes in ((True, 0), (False, 1)):
-        (encoder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": mean}))
-        assert len(load_encoder(str(encoder), "cpu").notes) == notes
+@pytest.mark.parametrize("layout", ["", "0_Transformer"])
+def test_another_pooling_is_noted(encoder: Path, layout: str, tmp_path: Path) -> None:
+    folder = tmp_path / "sentences"
+    shutil.copytree(encoder, folder / layout)
+    (folder / "1_Pooling").mkdir()
+    mean, cls = "pooling_mode_mean_tokens", "pooling_mode_cls_token"
+    for said in ({mean: True, cls: False}, {"pooling_mode": "mean"}, {"pooling_mode": ["mean"]}, {}):
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(said))
+        assert load_encoder(str(folder), "cpu").notes == ()
+    for said in (
+        {mean: False},
+        {mean: True, cls: True},
+        {"pooling_mode": "cls"},
+        {"pooling_mode": ["mean", "max"]},
+    ):
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(said))
+        assert len(load_encoder(str(folder), "cpu").notes) == 1
+
+
+@pytest.mark.parametrize("kind", ["clip", "vit"])
+def test_an_encoder_of_images_is_refused(encoder: Path, tmp_path: Path, kind: str) -> None:
+    import transformers as hf
+
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sees = small | {"image_size": 28, "patch_size": 14}
+    both = {"text_config": small | {"vocab_size": 99}, "vision_config": sees}
+    model: Any = hf.ViTModel(hf.ViTConfig(**sees)) if kind == "vit" else hf.CLIPModel(hf.CLIPConfig(**both))
+    folder = shutil.copytree(encoder, tmp_path / kind)
+    model.save_pretrained(folder)
+    refusal(load_encoder, folder, f"encoder {folder}", "pass a")
+
+
+def test_a_table_of_positions_by_another_name_limits_an_encoder(llama_folder: Path, tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2Model
+
+    rows = json.loads((llama_folder / "config.json").read_text())["vocab_size"]
+    GPT2Model(GPT2Config(n_embd=32, n_layer=1, n_head=2, n_positions=20, vocab_size=rows)).save_pretrained(
+        tmp_path
+    )
+    for file in llama_folder.glob("token*"):
+        shutil.copy(file, tmp_path)
+    ours = load_encoder(str(tmp_path), "cpu")
+    assert ours.limit == 20
+    assert np.isfinite(ours.embed([" ".join(TEXTS * 9)])).all()
 
 
 def test_an_old_sentence_transformers_folder_is_read(encoder: Path, tmp_path: Path) -> None:

@@ -109,6 +109,22 @@ def test_it_is_the_model_that_it_was_made_from(written: Callable[..., Path], lla
     )  # the writer above does not ask for begin-of-text
 
 
+def test_files_beside_it_have_no_part_in_it(written: Callable[..., Path], llama_folder: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path, plain = written(), load(written())
+    tuned = LoraConfig(target_modules=["up_proj"], init_lora_weights=False)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(llama_folder), tuned).save_pretrained(path.parent)
+    other = AutoTokenizer.from_pretrained(llama_folder)
+    other.add_tokens(["knight"])
+    other.save_pretrained(path.parent)
+    (path.parent / "config.json").write_text('{"model_type": "bert", "vocab_size": 9}')
+    ours = load(path)
+    assert ours.fingerprint == plain.fingerprint
+    assert ours.model.state_dict().keys() == plain.model.state_dict().keys()  # no adapter inside
+
+
 def test_blocks_are_dequantised_and_noted(written: Callable[..., Path]) -> None:
     path = written("Q8_0")
     base = load(path, dtype="bfloat16")

@@ -128,6 +128,20 @@ def test_a_module_that_the_model_lacks_is_one_line(quick: Go, given: Path, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+def test_what_adapts_a_vision_tower_is_exported_without_it(quick: Go, given: Path, tmp_path: Path) -> None:
+    for folder in given.iterdir():
+        change(
+            folder, lambda t: t | {k.replace("model.layers", "vision_tower.layers"): v for k, v in t.items()}
+        )
+    run = quick("nearest", sharers=given, cache=tmp_path / "cache")
+    target, row = next(iter(models(run, "nearest").items()))
+    export(run.path, target, "nearest", tmp_path / "out", cache=tmp_path / "cache", sharers=given)
+    found, whole = (
+        load_file(f / "adapter_model.safetensors") for f in (tmp_path / "out", given / row["sharers"][0])
+    )
+    assert found.keys() == {key for key in whole if "vision" not in key}
+
+
 def test_adapters_that_change_nothing_are_named(quick: Go, given: Path, tmp_path: Path) -> None:
     assert not any("change nothing" in line for line in quick("nearest", sharers=given).record.warnings)
     for name in ("ann", "bea", "cem", "dot"):
@@ -135,7 +149,9 @@ def test_adapters_that_change_nothing_are_named(quick: Go, given: Path, tmp_path
     config = given / "dot" / "adapter_config.json"
     change(given / "dot", lambda t: {k: v + 1 for k, v in t.items()})
     config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 0}))
-    run = quick("np,nearest,soup:k=2", sharers=given, out=tmp_path / "idle", cache=tmp_path / "cache")
+    options = {"out": tmp_path / "idle", "cache": tmp_path / "cache", "base_adapter": given / "ann"}
+    run = quick("np,nearest,soup:k=2", sharers=given, **options)
+    assert sum("the base adapter changes nothing" in w for w in run.record.warnings) == 1
     (line,) = (w for w in run.record.warnings if "sharers change nothing" in w)
     assert "the adapters of 4 of 4 sharers" in line
     ids = line.partition("; ids: ")[2].split(", ")
@@ -146,7 +162,8 @@ def test_adapters_that_change_nothing_are_named(quick: Go, given: Path, tmp_path
     for name in ("table.md", "index.html"):
         assert "sharers change nothing" in (run.path / name).read_text(encoding="utf-8")
     target = next(iter(models(run, "nearest")))
-    export(run.path, target, "nearest", tmp_path / "out", cache=tmp_path / "cache", sharers=given)
+    folders = {"cache": tmp_path / "cache", "sharers": given, "base_adapter": given / "ann"}
+    export(run.path, target, "nearest", tmp_path / "out", **folders)
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "sharers change nothing" in card
     assert not any(f"ids: {name}" in card for name in ids)  # a card names no sharer
