@@ -40,7 +40,7 @@ def split_of(path: Path, kind: str = QUESTIONS) -> str | None:
 
 def questions_files(folder: Path) -> list[Path]:
     """Return a folder's files of questions."""
-    return sorted(path for path in folder.iterdir() if split_of(path) is not None and path.is_file())
+    return sorted(path for path in folder.iterdir() if split_of(path) is not None)
 
 
 def questions_file(folder: Path) -> Path:

@@ -60,7 +60,7 @@ class _Folder:
                 self.profiles |= _profile_texts(self.path / name, name, self.log)
 
     def note_unused_profiles(self, *names: str) -> None:
-        """Note profile texts of nobody who was read."""
+        """Note profile texts that fit no user."""
         if unused := [key for key in self.profiles if key not in self.users]:
             self.log.notes.append(
                 f"{' and '.join(names)}: {len(unused)} of {len(self.profiles)} profile texts fit no user "

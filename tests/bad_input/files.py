@@ -201,7 +201,7 @@ SCORES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
         ("damaged or truncated CSV", "fix line"),
     ),
     "a cell of 2 MiB": ("s.csv", (HEAD + "1," + "x" * (1 << 21)).encode(), ("line 2: member is 'xxx",)),
-    "UTF-16 scores": ("s.csv", (HEAD + "1,1\n").encode("utf-16"), ("not UTF-8 text", "convert it to UTF-8")),
+    "UTF-16 scores": ("s.csv", (HEAD + "1,1\n").encode("utf-16"), ("is UTF-16 text", "save it as UTF-8")),
     "a key twice in a row": (
         "s.jsonl",
         b'{"score": 1, "score": 2, "member": 1}',

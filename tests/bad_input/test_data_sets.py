@@ -85,7 +85,7 @@ TABLES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "wrong encoding": (
         "x.csv",
         "user,input,output\nu,é,e\n".encode("utf-16"),
-        ("not UTF-8 text", "convert it"),
+        ("is UTF-16 text", "save it as UTF-8"),
     ),
     "too few users": (
         "x.jsonl",

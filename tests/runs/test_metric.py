@@ -47,7 +47,7 @@ def test_rouge_on_chinese_is_warned_of_and_not_searched(ran: Callable[..., Run])
     assert run.record.spec["metric"] == "rouge"
     (warned,) = [w for w in run.record.warnings if "official ROUGE reads only a to z" in w]
     assert "of the letters of 3 of 3 golds" in warned
-    assert "--metric chrf can" in warned
+    assert "pass --metric chrf" in warned
     (stopped,) = [w for w in run.record.warnings if "nothing was searched" in w]
     assert stopped.startswith("LaMP-4: prime: ")
     assert stopped.endswith("(3 of 3 targets)")
