@@ -190,7 +190,7 @@ def _read(text: str) -> _Moment | None:
     for form in (datetime.fromisoformat, parsedate_to_datetime, _by_dateutil):
         try:
             found = form(text)
-        except (ValueError, OverflowError, TypeError, IndexError):
+        except (ValueError, ArithmeticError, TypeError, IndexError):  # dateutil lets decimal's through
             continue
         return _moment(found) if found else None
     return None

@@ -136,6 +136,7 @@ def test_years_of_two_digits(mark: str) -> None:
         "٣٤٥",
         "\0",
         "2020-01-01T00:00:00+99:00",
+        "0:33333333333333333333333333330",
     ],
 )
 def test_what_is_no_time(value: object) -> None:
