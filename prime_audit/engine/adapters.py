@@ -65,12 +65,12 @@ def save_adapter(
         r=adapter.rank,
         lora_alpha=int(alpha) if float(alpha).is_integer() else alpha,
         lora_dropout=dropout,
-        target_modules=_targets(adapter.sites),
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_model or None,
         revision=revision or None,
         inference_mode=True,
     )
+    config.target_modules = _targets(adapter.sites)  # PEFT made a set of it, whose order differs between processes
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as draft:
         save_file(tensors, f"{draft}/{WEIGHTS}", metadata={"format": "pt"})
         config.save_pretrained(draft)
