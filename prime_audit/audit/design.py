@@ -55,7 +55,7 @@ class Dealt:
     items: Sequence[str | None] | None = None
     """Ids by which one item is recognised in several targets' games, [items]; None: by its place among its owner's."""
     given: bool = False
-    """Whether membership was given from outside: nobody saw it drawn, so the judge looks for signs of selection."""
+    """Whether membership was given from outside: no draw was seen, so the judge looks for signs of selection."""
     signs: Sequence[str] = ()
     """Signs that membership was selected and not drawn, one line each: with any, the game can show nothing."""
 

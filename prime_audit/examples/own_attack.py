@@ -27,7 +27,7 @@ def own_attack(signals: Signals) -> np.ndarray:
 
 
 def main(run: str, **words: Any) -> Any:
-    """Score it beside the paper's attack; Holm corrects over both."""
+    """Score it beside the paper's attack; the test corrects over both."""
     from prime_audit.runs.rescore import attack as score_again
 
     found = score_again(run, "loss,own_attack", plugins=[__file__], **words)
