@@ -58,6 +58,9 @@ class Units:
         unnamed = False
         for game in dealt:
             owners: Sequence[Hashable] = game.owners if unit != "item" else [""] * len(game.owners)
+            if len(dealt) == 1 and unit != "sharer":  # no other game to recognise an item in
+                places = np.arange(len(owners))
+                return cls._grouped([_cell(places, places, game.members)], _ids(owners), patterns=False)
             keys, named = _keys(owners, game.items)
             unnamed |= not named
             if apart or (unit == "item" and not named):
