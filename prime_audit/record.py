@@ -199,7 +199,7 @@ class Leak:
     p_tail: float | None = None
     """The same of the tail."""
     tail: float | None = None
-    """Share of members among the 5 % of items with the highest gains over the base."""
+    """Share of members among the 2 to 5 % of items with the highest gains over the base."""
     excluded: float | None = None
     """The largest share of fully memorised members that the tail does not exclude; null: it excludes none."""
     detectable: float | None = None

@@ -30,7 +30,7 @@ from typing import Literal
 
 from prime_audit.audit.bootstrap import Estimate
 from prime_audit.audit.mean_auc import AucEstimate
-from prime_audit.audit.permutation import TAIL, Relabelled
+from prime_audit.audit.permutation import Relabelled
 
 Word = Literal["leaks", "leaks, already in the base", "no leak found", "confounded", "too few to say"]
 
@@ -287,7 +287,8 @@ def verdict(evidence: Evidence, q: float | None = None, q_already: float | None 
 
 
 def _tail(tests: Relabelled) -> str:
-    return f"tail {tests.p_tail:.3g} ({100 * tests.tail:.0f} % of the top {100 * TAIL:g} % are members)"
+    members = f"{tests.tail * tests.top:.3g}"
+    return f"tail {tests.p_tail:.3g} ({members} of the {tests.top} items with the highest gains are members)"
 
 
 def _enough(e: Evidence, tests: Relabelled) -> str:

@@ -48,6 +48,7 @@ def relabelled(**changed: Any) -> Relabelled:
         adjusted_reversed=0.8,
         gain=0.01,
         tail=0.5,
+        top=10,
         excluded=0.04,
         detectable=0.56,
     )
@@ -70,7 +71,7 @@ ROWS: list[tuple[int, str, dict[str, Any]]] = [
     (2, "signs of selection", {"signs": ("any",)}),
     (3, "+0.100 [+0.020, +0.300] to the best control, base at 0.600", {"tests": SURE, "against": AGAINST}),
     (3, "q 0.05", {"tests": relabelled(adjusted=0.05)}),
-    (3, "50 % of the top 5 % are members", {"tests": replace(BOTH, adjusted=0.01)}),
+    (3, "5 of the 10 items with the highest gains are members", {"tests": replace(BOTH, adjusted=0.01)}),
     (4, "unmerged base's together", {"tests": BOTH}),
     (5, "members were selected", {"drawn": False, "tests": relabelled(adjusted=0.05)}),
     (5, "against the attack's direction", {"drawn": False, "tests": relabelled(adjusted_reversed=0.05)}),
