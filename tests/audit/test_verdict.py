@@ -79,6 +79,7 @@ ROWS: list[tuple[int, str, dict[str, Any]]] = [
     (6, "no interval: all members belong", {"estimate": figure(0.5, None)}),
     (6, "any share of fully memorised", {"tests": relabelled(excluded=None)}),
     (6, "11 % of fully memorised", {"tests": relabelled(excluded=SPARSE + 0.01)}),
+    (6, "80 % would find a gain over the base of 0.060", {"tests": relabelled(excluded=None)}),
     (6, "about 36 people on a side, now 9", {"estimate": figure(0.5, (0.4, 0.6))}),
     (6, "an unlucky draw", {"tests": relabelled(adjusted_auc=0.01), "estimate": figure(0.6, (0.5, 0.7))}),
     (7, "AUC above 0.540 and more than 4 % fully memorised members excluded", {}),
