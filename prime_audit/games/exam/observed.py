@@ -13,10 +13,14 @@ from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT, Rows, Signals, mean_nll
 from prime_audit.engine.mixture import Observation
 
-FIELDS = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "population")
+WHITE_BOX = ("grad_norm", "alignment")
+"""Fields that a single adapter's factors decide; only queries of single adapters observe them."""
+FIELDS = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", *WHITE_BOX, "population")
 """Fields of ``Observed``."""
+PER_ROW = FIELDS[:-1]
+"""Those with a row an item of the pool."""
 BEHIND: Mapping[str, str] = {
-    **{name: name for name in FIELDS[1:5]},
+    **{name: name for name in PER_ROW[1:]},
     "population_logprobs": "population",
     "population_out_nll": "population",
 }
@@ -35,6 +39,9 @@ class Observed:
     sigma: Rows = ABSENT
     lower_logprobs: Rows = ABSENT
     prefix_logprobs: Rows = ABSENT
+    grad_norm: Rows = ABSENT
+    """By adapted module, float64 [modules], as ``alignment``."""
+    alignment: Rows = ABSENT
     population: Rows = ()
     """Log-probabilities of the known non-members."""
 
@@ -65,10 +72,7 @@ class Observed:
                 full[row] = value
             return full
 
-        return replace(self, **{name: place(getattr(self, name)) for name in _PER_ROW})
-
-
-_PER_ROW = FIELDS[:5]
+        return replace(self, **{name: place(getattr(self, name)) for name in PER_ROW})
 
 
 def _known(values: FloatArray | None) -> FloatArray:
@@ -127,6 +131,8 @@ def signals_of(
         sigma=take(own.sigma),
         lower_logprobs=take(own.lower_logprobs),
         prefix_logprobs=take(own.prefix_logprobs),
+        grad_norm=take(own.grad_norm),
+        alignment=take(own.alignment),
         base_logprobs=take(base.logprobs),
         texts=[pool.golds[r] for r in rows],
         prompts=[pool.prompts[r] for r in rows],

@@ -20,7 +20,7 @@ from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS
-from prime_audit.games.exam.observed import Observed, Shadow, signals_of
+from prime_audit.games.exam.observed import WHITE_BOX, Observed, Shadow, signals_of
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import Exam, Pass
@@ -101,6 +101,10 @@ class Player:
             try:
                 if attack.people and not game.design.of_people:
                     raise Undefined("scores people, and here each person has items on both sides")
+                if {*attack.needs} & {*WHITE_BOX} and not queries_of(game).single:
+                    raise Undefined(
+                        "reads the factors of one adapter: only the adapter game queries single adapters"
+                    )
                 scored.append(self._score(game, attack, able, signals, plain))
             except Undefined as why:
                 silent[attack.name] = str(why)
