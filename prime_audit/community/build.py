@@ -21,6 +21,7 @@ from prime_audit.engine.embed import Encoder
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of
+from prime_audit.engine.mixture import Mixture
 from prime_audit.engine.privacy import Guarantee, Privacy, account
 from prime_audit.engine.recipe import Job, Recipe
 from prime_audit.engine.unify import fitting
@@ -93,6 +94,12 @@ class Community:
         """Return a view for some of the targets; all views share what is trained."""
         view = copy.copy(self)
         view.chunk = frozenset(targets)
+        return view
+
+    def on(self, engine: Engine) -> Community:
+        """Return a view whose sharers' adapters are those of another engine's bank."""
+        view = copy.copy(self)
+        view.engine = engine
         return view
 
     def including(self, included: Mapping[str, tuple[str, ...]]) -> Community:
@@ -235,20 +242,28 @@ class Community:
         return account(len(sharer.trained), recipe, self.privacy) if self.privacy else None
 
     def train_own(
-        self, users: Sequence[User], recipe: Recipe, *, lora: dict[str, Any], stage: str
+        self,
+        users: Sequence[User],
+        recipe: Recipe,
+        *,
+        lora: dict[str, Any],
+        stage: str,
+        onto: Mapping[str, Mixture] | None = None,
     ) -> dict[str, Adapter]:
         """Train one adapter per user on their own history (OPPU), by the sharers' recipe or another.
 
-        Raises PartError where one of them diverges: that user has no model then.
+        ``onto``: user → what their adapter is trained on top of, frozen; by default the base alone. The adapters have
+        the bank's rank and scaling, where it has any. Raises PartError where one of them diverges: that user has no
+        model then.
         """
         jobs = [_job(u.id, self.user_examples(u)) for u in users]
-        made, lost = self._trainer.adapters(stage, jobs, recipe, lora=lora)
+        made, lost = self._trainer.adapters(stage, jobs, recipe, lora=lora, onto=onto)
         if lost:
             raise PartError(f"{self.task.name}: {lost[0].line()}")
-        if self.given is None:
+        bank = self.given or (self.engine.bank if self.engine.bank.names else None)
+        if bank is None:
             return made
-        # Beside given adapters the bank may have a larger rank.
-        fitted = {user: fitting(a, self.given.rank, self.given.scaling) for user, a in made.items()}
+        fitted = {user: fitting(a, bank.rank, bank.scaling) for user, a in made.items()}
         self.origins.update({fitted[user].content: self.origins[a.content] for user, a in made.items()})
         return fitted
 

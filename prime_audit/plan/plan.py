@@ -85,7 +85,7 @@ class Plan:
 
     tasks: tuple[str, ...]
     methods: tuple[MethodSpec, ...]
-    """The reference first."""
+    """The reference first, controls last."""
     attacks: tuple[str, ...]
     games: tuple[str, ...]
     data: str
@@ -161,6 +161,7 @@ def make_plan(**options: Any) -> Plan:
         raise UserError("--methods: names no method; write for example --methods np,prime, or leave it out")
     typed = ",".join([REFERENCE, *named])
     specs = _distinct(parse_methods(typed, files), settings, tasks)
+    specs = tuple(sorted(specs, key=lambda spec: bool(spec.core.plugin.control)))  # stable: controls last
     games = [load_game(game, files).name for game in words(given["games"])]
     attacks = [load_attack(a, files).name for a in words(given["attacks"])]
     _require_texts(given["metric"], tasks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         ),
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
-        notes=tuple(_notes(record, tasks)),
+        notes=(*_controls(record, methods), *_notes(record, tasks)),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
     )
@@ -83,6 +84,16 @@ def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
         sources=(source,),
         seeds=() if r.value is None else (r.value,),
     )
+
+
+def _controls(record: Record, methods: Iterable[str]) -> Iterator[str]:
+    """Say of each control what its row says of the others."""
+    said: dict[str, list[str]] = {}
+    for label in methods:
+        name = re.split("[:+]", label)[0]
+        if control := record.plugins.get(f"method {name}", {}).get("control"):
+            said.setdefault(str(control), []).append(label)
+    yield from (f"{', '.join(labels)}: control; {control}." for control, labels in said.items())
 
 
 def _notes(record: Record, tasks: Sequence[str]) -> Iterator[str]:
