@@ -132,6 +132,7 @@ class TaskRun:
         users = [*self.seen.adapt, *self.seen.targets, *(s.shown for s in community.sharers)]
         community.profiles.update(self._profiles(users, community))
         community.adapt()
+        community.make_canaries(self.data)
         return community
 
     def _profiles(self, users: Sequence[User], community: Community) -> dict[str, str]:
