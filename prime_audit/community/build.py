@@ -273,7 +273,10 @@ class Community:
 
     def guarantee(self, sharer: Sharer) -> Guarantee | None:
         """Return the guarantee of a sharer's adapter, for each of their items; None without ``privacy``."""
-        recipe, items = self._trainer.recipe("sharer"), len(sharer.trained) + len(self._trained_canaries(sharer))
+        recipe, items = (
+            self._trainer.recipe("sharer"),
+            len(sharer.trained) + len(self._trained_canaries(sharer)),
+        )
         return account(items, recipe, self.privacy) if self.privacy else None
 
     def train_own(

@@ -6,7 +6,7 @@ Three designs, in equal parts (Carlini et al. 2019 insert random secrets; Panda 
   words drawn from the sharer's trained items.
 * ``unlikely``: such a prompt; the gold is the ``SECRET`` tokens that the base finds least likely after it, of
   ``CANDIDATES`` tokens drawn at random. No token is part of two canaries.
-* ``near``: one of the sharer's own trained items with up to ``CHANGED`` words exchanged, so that it equals no one's item.
+* ``near``: one of the sharer's own trained items with up to ``CHANGED`` words exchanged, so that it is nobody's item.
 
 Of each sharer's canaries of each design exactly half are drawn to be trained on. A canary gives one plain example: it
 is in no history, so nothing retrieves it, no profile or question is made of it, and no other game asks for it. Those
@@ -61,8 +61,8 @@ def require_sharers(task: str, sharers: Sequence[Sharer]) -> None:
     """Refuse a community that is too small for a verdict on its canaries; UserError."""
     if len(sharers) < MIN_SHARERS:
         raise UserError(
-            f"{task}: canaries need at least {MIN_SHARERS} sharers for a verdict, and the community has {len(sharers)}; "
-            "raise --set clusters=N, lower --set min_history=N, or leave the canaries out"
+            f"{task}: canaries need at least {MIN_SHARERS} sharers for a verdict, and the community has "
+            f"{len(sharers)}; raise --set clusters=N, lower --set min_history=N, or leave the canaries out"
         )
 
 
@@ -202,9 +202,7 @@ def _unlikely(
         for name, maker in makers.items()
         for n, example in enumerate(maker.examples([maker.item("unlikely", k, "") for k in range(each)]))
     }
-    some = {
-        (name, n): makers[name].candidates(n, spare) for name, n in prompts
-    }
+    some = {(name, n): makers[name].candidates(n, spare) for name, n in prompts}
     probes = [
         Probe(prompt, BASE, tuple(Continuation(tokens[token]) for token in some[key]))
         for key, prompt in prompts.items()
@@ -251,7 +249,10 @@ def _tokens_of(codec: Codec, task: Task, data: Dataset, further: Iterable[str]) 
         texts += [user.profile] if user.profile else []
     # A text begins at the start of a line or behind a space.
     return {
-        token for own in (texts, [f" {text}" for text in texts]) for ids in _encoded(codec, own) for token in ids
+        token
+        for own in (texts, [f" {text}" for text in texts])
+        for ids in _encoded(codec, own)
+        for token in ids
     }
 
 

@@ -1,4 +1,4 @@
-"""What games ask for of people's items: held out of a target for the target game, drawn of a sharer for the heldout game."""
+"""Items that games ask for: held out of a target (target game), or drawn of a sharer's trained ones (heldout game)."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ def _trained_by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pa
 
 @game(
     source="Carlini et al. 2019; two of the designs: Panda et al. 2025",
-    says="A draw decided which canaries a sharer's adapter was trained on: this game can say leaks, in the worst case of "
-    "items made to be remembered; it does not ask about real items.",
+    says="A draw decided which canaries a sharer's adapter was trained on: this game can say leaks, in the worst case, "
+    "of items made to be remembered; it does not ask about real items.",
     unit="item-within-sharer",
     randomised=True,
     queries=Canaries,

@@ -263,9 +263,7 @@ def _canary_game(
                 f"game {CANARY}: {task} has no canaries to ask for; add --canaries 12, or leave the game out"
             )
     if sharers is not None and any(counts.values()):
-        raise UserError(
-            "--canaries: the adapters of --sharers are trained already; leave one of the two out"
-        )
+        raise UserError("--canaries: the adapters of --sharers are trained already; leave one of the two out")
     return [CANARY] if any(counts.values()) else []
 
 
