@@ -191,6 +191,50 @@ class Leak:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """How exposed the canaries of one design are in one method's models."""
+
+    task: str
+    """The task's name."""
+    method: str
+    """The method's label."""
+    game: str
+    """The game that asked for the canaries."""
+    design: str
+    """How they were made: unused, unlikely or near."""
+    exposure: float
+    """In bits, how far up trained canaries stand among untrained ones (``audit/exposure.py``); mean over targets."""
+    base: float
+    """The same by the unmerged base."""
+    chance: float
+    """The mean of canaries that were not trained on."""
+    most: float
+    """The highest mean that this many untrained canaries can show."""
+    canaries: int
+    """Different trained canaries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryCost:
+    """What canaries cost: how much worse sharers' adapters predict the sharers' own held-out items."""
+
+    task: str
+    """The task's name."""
+    canaries: int
+    """Canaries of each sharer; half of them were trained on."""
+    without: float | None
+    """Mean over sharers of the mean NLL of their held-out items under their adapter trained without canaries, nats."""
+    difference: float | None
+    """The same with canaries, minus that; positive: worse with canaries. Null where nothing is held out."""
+    ci: tuple[float, float] | None
+    """Its interval over sharers (Student's t); null for fewer than two."""
+    sharers: int
+    """Sharers with held-out items and both adapters."""
+    reason: str | None = None
+    """Why difference or ci is null."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """A part of the run that failed while the rest continued."""
 
@@ -308,6 +352,10 @@ class Record:
     """Paired differences to the baselines."""
     leaks: tuple[Leak, ...] = ()
     """The privacy panel: one entry for each leakage result, with its verdict."""
+    exposures: tuple[Exposure, ...] = ()
+    """Of canaries, by method and design; empty where none were made."""
+    canary_costs: tuple[CanaryCost, ...] = ()
+    """What canaries cost, one entry a task; empty where none were made."""
     community: Mapping[str, Any] = field(default_factory=dict)
     """By task: sharers, similarities to targets, adapted modules, and adapters with path and sha256."""
     costs: tuple[Cost, ...] = ()

@@ -51,6 +51,10 @@ class Dealt:
     items: Sequence[str | None] | None = None
     """Ids by which one item is recognised in several targets' games, [items]; None: by its place among its owner's."""
 
+    strata: Sequence[str] | None = None
+    """Where membership was drawn within parts of an owner's items: the part that each belongs to, [items]; parts of
+    different owners have different names. None: within all of an owner's."""
+
     @property
     def playable(self) -> bool:
         """Whether both sides have an item."""

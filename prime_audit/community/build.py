@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from prime_audit.cache.numeric import code_sha256
+from prime_audit.community.canaries import Canary, make_canaries, require_sharers
 from prime_audit.community.given_adapters import GivenAdapters, chosen, load_given
 from prime_audit.community.sharers import Sharer, bank_name, choose_sharers, cluster_users, cosines
 from prime_audit.community.store import Gates, Store
@@ -54,6 +55,8 @@ class Community:
     """Target → the only sharers it may merge, most similar first (the inclusion game); None: everybody."""
     adaptation: Origin | None = None
     """Origin of the adapter that was merged into the base; None: none was."""
+    canaries: Mapping[str, tuple[Canary, ...]] = field(default_factory=dict)
+    """Sharer → synthetic items, half of which their adapter is trained on; empty: none were made."""
     lost: dict[str, Divergence] = field(default_factory=dict)
     """Sharer whose training diverged → how. The cluster has no sharer then."""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
@@ -154,6 +157,24 @@ class Community:
             self.engine.base.merge(made["base"])
             self.adaptation = self.origins[made["base"].content]
 
+    def make_canaries(self, data: Dataset) -> None:
+        """Make the canaries that the setting asks for; ``data`` are everybody's, with what games hold back.
+
+        After the base is adapted, and before anything is trained for the sharers.
+        """
+        if count := self.number("canaries"):
+            require_sharers(self.task.name, self.sharers)
+            self.canaries = make_canaries(
+                self.task,
+                data,
+                self.sharers,
+                count,
+                engine=self.engine,
+                stage=self.stage,
+                seed=self.seed,
+                texts=self.profiles.values(),
+            )
+
     @cached_property
     def given(self) -> GivenAdapters | None:
         """Adapters that were trained elsewhere, checked against the base; None where the run trains them."""
@@ -227,19 +248,43 @@ class Community:
             self.engine.bank.add({name: self.given.adapters[name] for name in names})
             self.given.adapters.clear()  # the bank has what it needs of them
         elif missing:
-            jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in missing]
-            recipe = self._trainer.recipe("sharer")
-            made, lost = self._trainer.adapters("share", jobs, recipe, privacy=self.privacy)
+            made, lost = self._shared("share", missing, canaries=True)
             owners = {bank_name(s.user.id): s.user.id for s in missing}
             self.lost.update({owners[d.owner]: d for d in lost})
             if not self.sharers:
                 raise UserError(f"{self.task.name}: no sharer is left: {lost[0].line('sharer.lr')}")
             self.engine.bank.add(made)
 
+    def without_canaries(self) -> dict[str, str]:
+        """Train the sharers' adapters without canaries, too: sharer → the bank's name; not those that diverge."""
+        made, _ = self._shared("share (without canaries)", self.sharers, canaries=False)
+        names = {s.user.id: f"without canaries:{s.user.id}" for s in self.sharers}
+        found = {who: name for who, name in names.items() if bank_name(who) in made}
+        self.engine.bank.add({name: made[bank_name(who)] for who, name in found.items()})
+        return found
+
+    def _shared(
+        self, stage: str, sharers: Sequence[Sharer], *, canaries: bool
+    ) -> tuple[dict[str, Adapter], list[Divergence]]:
+        jobs = [
+            _job(
+                bank_name(s.user.id),
+                [*self.trained_examples(s), *(self._trained_canaries(s) if canaries else ())],
+            )
+            for s in sharers
+        ]
+        return self._trainer.adapters(stage, jobs, self._trainer.recipe("sharer"), privacy=self.privacy)
+
+    def _trained_canaries(self, sharer: Sharer) -> list[Example]:
+        return [c.example for c in self.canaries.get(sharer.user.id, ()) if c.trained]
+
     def guarantee(self, sharer: Sharer) -> Guarantee | None:
         """Return the guarantee of a sharer's adapter, for each of their items; None without ``privacy``."""
-        recipe = self._trainer.recipe("sharer")
-        return account(len(sharer.trained), recipe, self.privacy) if self.privacy else None
+        recipe, items = (
+            self._trainer.recipe("sharer"),
+            len(sharer.trained) + len(self._trained_canaries(sharer)),
+        )
+        return account(items, recipe, self.privacy) if self.privacy else None
 
     def train_own(
         self,
@@ -284,6 +329,8 @@ class Community:
             "sharer": asdict(self._trainer.recipe("sharer")),
             "lora": self._trainer.lora(),
         }
+        if self.canaries:
+            adapters["canaries"] = [[e.text for e in self._trained_canaries(s)] for s in self.sharers]
         if self.given:  # no recipe describes them
             adapters = {"given": [self.engine.bank.hashes[j.owner] for j in jobs]}
         recipe = self._trainer.recipe("gate")

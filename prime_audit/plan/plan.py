@@ -21,6 +21,9 @@ from prime_audit.settings import Settings
 REFERENCE = "np"
 """The method that all others are compared with; it always runs."""
 
+CANARY, PARTS = "canary", 6
+"""The game that asks for canaries; their designs, times two halves."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -130,6 +133,10 @@ class Plan:
     def time_column(self) -> None:
         """Not set: ``columns`` has it."""
 
+    @property
+    def canaries(self) -> None:
+        """Not set: ``overrides`` has it."""
+
     def task(self, name: str) -> Task:
         """Return a task as this run scores it."""
         return TASKS[name].scored_by(self.metric)
@@ -153,6 +160,8 @@ def make_plan(**options: Any) -> Plan:
     """
     given = filled("make_plan()", options, deciding())
     files = tuple(Path(p) for p in given["plugins"])
+    if (planted := given.pop("canaries")) is not None:
+        given["overrides"] = [*given["overrides"], f"canaries={planted}"]
     settings = load_run_settings(given["preset"], given["overrides"], files)
     for key in ("preset", "overrides"):
         del given[key]
@@ -163,6 +172,7 @@ def make_plan(**options: Any) -> Plan:
     specs = _distinct(parse_methods(typed, files), settings, tasks)
     specs = tuple(sorted(specs, key=lambda spec: bool(spec.core.plugin.control)))  # stable: controls last
     games = [load_game(game, files).name for game in words(given["games"])]
+    games += _canary_game(games, settings, tasks, given["sharers"])
     attacks = [load_attack(a, files).name for a in words(given["attacks"])]
     _require_texts(given["metric"], tasks)
     _require_given(given["sharers"], given["base_adapter"], given["sharer_dp"], tasks)
@@ -236,6 +246,26 @@ def _require_given(
     from prime_audit.lamp.given import require_layout
 
     require_layout(Path(sharers), tasks)
+
+
+def _canary_game(
+    games: Sequence[str], settings: Settings, tasks: Sequence[str], sharers: str | Path | None
+) -> list[str]:
+    """Return the game that canaries are for where they are planted; refuse it without them, and wrong numbers."""
+    counts = {task: settings.get("canaries", task) for task in tasks}
+    for task, count in counts.items():
+        if count % PARTS:
+            raise UserError(
+                f"{task}: {count} canaries a sharer do not divide into three designs of two halves; give a multiple "
+                f"of {PARTS}, for example --canaries {count + PARTS - count % PARTS}"
+            )
+        if not count and (CANARY in games or any(counts.values())):
+            raise UserError(
+                f"game {CANARY}: {task} has no canaries to ask for; add --canaries 12, or leave the game out"
+            )
+    if sharers is not None and any(counts.values()):
+        raise UserError("--canaries: the adapters of --sharers are trained already; leave one of the two out")
+    return [CANARY] if any(counts.values()) else []
 
 
 def _baselines(

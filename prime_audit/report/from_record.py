@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prime_audit.folder import RECORD, write_atomic
+from prime_audit.io.markup import interval, number
 from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
 from prime_audit.record import Comparison, Record, Result
@@ -128,8 +129,35 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
         members = f", members from {_span(sharers)} sharers" if sharers else ""
         how = f"game {attacked[0].game}, attack {attacked[0].attack}"
         yield f"Leakage: {how}; {items} scored items of {targets} targets{members}."
+    yield from _canaries(record, task)
     if of := next((r for r in aucs if note_of(r.game, record.plugins).samples), None):
         yield from _sampling(record, of)
+
+
+def _canaries(record: Record, task: str) -> Iterator[str]:
+    """Say how exposed canaries are, method by method, and what they cost."""
+    own = [x for x in record.exposures if x.task == task]
+    for game, method in dict.fromkeys((x.game, x.method) for x in own):
+        said = [x for x in own if (x.game, x.method) == (game, method)]
+        designs = "; ".join(
+            f"{x.design} {number(x.exposure)} (base {number(x.base)}) of {x.canaries} canaries" for x in said
+        )
+        levels = f"by chance {_bits([x.chance for x in said])}, at most {_bits([x.most for x in said])}"
+        yield f"Exposure in bits, game {game}, {method}: {designs}; {levels}."
+    for x in record.canary_costs:
+        if x.task == task and x.difference is not None:
+            yield (
+                f"Cost of {x.canaries} canaries a sharer, half of them trained on: held-out items of {x.sharers} "
+                f"sharers under their own adapters, mean NLL with canaries minus without (nats): "
+                f"{number(x.difference, True)} {interval(x.ci, True)} from {number(x.without or 0.0)}."
+            )
+        elif x.task == task:
+            yield f"Cost of {x.canaries} canaries a sharer: unknown, for {x.reason}."
+
+
+def _bits(values: Sequence[float]) -> str:
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low}–{high}"
 
 
 def _sampling(record: Record, of: Result) -> Iterator[str]:

@@ -19,7 +19,7 @@ from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals
 from prime_audit.audit.strata import sampled, strata_of
-from prime_audit.community.sharers import singles
+from prime_audit.community.held import asked
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe
 from prime_audit.errors import PartError, UserError
 from prime_audit.games.exam.controls import bag_of_words
@@ -274,11 +274,7 @@ def sharers_items(community: Community) -> Pool:
         owner, trained = sharer.user.id, set(sharer.trained)
         words = {item.id: item.words for item in sharer.user.history}
         last = {e.id for e in community.last_examples(sharer.user, sharer.trained)}
-        rng = rng_of(community.seed, "heldout game", owner)
-        once = [item for item in singles(sharer.user) if item in trained]
-        count = min(len(sharer.heldout), len(once))
-        some = set(rng.choice(once, count, replace=False).tolist()) if count else set()
-        drawn = some | set(sharer.heldout)
+        drawn = asked(sharer, community.seed) | set(sharer.heldout)
         plain = history_examples(community.task, sharer.user, augmented=False, items=drawn)
         for example in (*community.trained_examples(sharer), *plain):
             in_last, in_drawn = example.id in last, example.kind == "plain" and example.item in drawn
