@@ -177,17 +177,16 @@ def _corrected(tested: Sequence[_Raw]) -> list[PValues]:
 
 def _judge(game: _Game, scored: Scored, raw: _Raw, tests: PValues) -> Judged:
     own, reasons = _panels(game.dealt, scored.scores), dict[str, str]()
-    interval_of = partial(auc_interval, n=game.draws, seed=game.seed)
     controls = {name: _panels(game.dealt, scores) for name, scores in scored.controls.items()}
-    figures = {name: interval_of(panels).estimate for name, panels in controls.items()}
+    figures = {name: auc_interval(panels).estimate for name, panels in controls.items()}
     best = best_control(figures, game.design.selector)
     gaps = {
-        name: auc_difference(own, panels, n=game.draws, seed=game.seed).estimate
+        name: auc_difference(own, panels).estimate
         for name, panels in controls.items()
         if name in ("base", best)
     }
     against = Against(best, figures[best].value, gaps[best]) if best else None
-    interval = interval_of(own)
+    interval = auc_interval(own)
     if interval.estimate.ci is None:
         reasons["interval"] = str(interval.estimate.reason)
     if raw.reason:

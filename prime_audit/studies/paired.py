@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, Undefined
-from prime_audit.audit.bootstrap import Estimate
+from prime_audit.audit.jackknife import Estimate
 from prime_audit.audit.mean_auc import TargetScores, same_game, target_auc, two_way
 from prime_audit.audit.permutation import holm
 from prime_audit.lamp.metrics import MetricTable
