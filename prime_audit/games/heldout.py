@@ -8,6 +8,7 @@ import numpy as np
 
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
+from prime_audit.audit.signs import marked
 from prime_audit.games.exam.stored import Pass
 from prime_audit.plugins import Audited, game
 
@@ -18,7 +19,7 @@ def _trained_by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pa
     for sharer in sorted(set(pool.owners)):
         own = np.flatnonzero(pool.drawn & (owners == sharer))
         trained[own] = rng.permutation(trained[own])
-    return one, replace(pool, trained=trained)
+    return one, replace(pool, trained=trained, given=False)  # what we draw is random
 
 
 @game(
@@ -37,4 +38,4 @@ def heldout(audited: Audited, pool: Pool) -> Dealt:
     if pool.trained[rows].all():
         # In published records.
         return Dealt.nothing(audited.target, "no merged sharer has held-out items: no non-members")
-    return pool.deal(audited.target, rows, pool.trained[rows])
+    return marked(pool.deal(audited.target, rows, pool.trained[rows]), pool)
