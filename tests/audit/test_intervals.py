@@ -35,9 +35,7 @@ def test_items_are_independent_where_each_is_somebody_elses() -> None:
 
 
 def test_one_item_on_a_side_has_no_interval() -> None:
-    found = auc_interval(
-        [TargetScores("t", np.arange(3.0), ["a", "b", "c"], np.array([True, False, False]))]
-    )
+    found = auc_interval([TargetScores("t", np.arange(3.0), ["a", "b", "c"], np.array([True, False, False]))])
     assert found.estimate.ci is None
     assert found.estimate.reason == "an interval needs two items on each side"
 
