@@ -10,15 +10,18 @@ import numpy as np
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import ABSENT, Rows, Signals, mean_nll
+from prime_audit.audit.signals import ABSENT, ITEM_FIELDS, Rows, Signals, mean_nll
 from prime_audit.engine.mixture import Observation
 
-FIELDS = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "population")
+FIELDS = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "population", "shadow_nll")
 """Fields of ``Observed``."""
+PER_ROW = tuple(name for name in FIELDS if name != "population")
+"""Those with an array for each row of the pool."""
 BEHIND: Mapping[str, str] = {
     **{name: name for name in FIELDS[1:5]},
     "population_logprobs": "population",
     "population_out_nll": "population",
+    **dict.fromkeys(ITEM_FIELDS, "shadow_nll"),
 }
 """Signal an attack may need → the observed field it is made of; all others come with every pass."""
 
@@ -37,6 +40,8 @@ class Observed:
     prefix_logprobs: Rows = ABSENT
     population: Rows = ()
     """Log-probabilities of the known non-members."""
+    shadow_nll: Rows = ABSENT
+    """Mean NLL under the model with each shadow adapter of the row's owner, [shadows]; empty: there are none."""
 
     @classmethod
     def gather(cls, found: Sequence[Observation], rows: int, extras: Sequence[str]) -> Observed:
@@ -65,10 +70,7 @@ class Observed:
                 full[row] = value
             return full
 
-        return replace(self, **{name: place(getattr(self, name)) for name in _PER_ROW})
-
-
-_PER_ROW = FIELDS[:5]
+        return replace(self, **{name: place(getattr(self, name)) for name in PER_ROW})
 
 
 def _known(values: FloatArray | None) -> FloatArray:
@@ -104,11 +106,13 @@ def signals_of(
     pool: Pool,
     dealt: Dealt,
     similarity: FloatArray,
+    shadow_nll: Rows = ABSENT,
 ) -> Signals:
     """Take a game's rows out of a model's pass, with the other targets' models as shadow models.
 
     A module that contains an item's owner is an IN model for it, any other an OUT model, the base included (a community
     LiRA); one that was not queried with the item is neither. Membership in the audited model decides nothing here.
+    ``shadow_nll`` is the audited model's, also where ``own`` is the base: the reference of its scores stays the same.
     ValueError where the model or the base was not queried with a row: no score means "not asked".
     """
     rows = dealt.rows
@@ -119,6 +123,7 @@ def signals_of(
         return ABSENT if values is ABSENT else [values[r] for r in rows]
 
     inside, outside = _shadows(others, merged, dealt)
+    item_in, item_out = _item_shadows(shadow_nll, pool, rows)
     floor = mean_nll(take(base.logprobs))
     crowd = [mean_nll(base.population), *(shadow.population for shadow in others.values())]
     return Signals(
@@ -133,6 +138,8 @@ def signals_of(
         owners=[pool.owners[r] for r in rows],
         in_nll=inside,
         out_nll=[np.append(own, rest) for own, rest in zip(floor, outside, strict=True)],
+        item_in_nll=item_in,
+        item_out_nll=item_out,
         population_logprobs=own.population,
         population_out_nll=[np.array(column) for column in zip(*crowd, strict=True)],
         members=dealt.members,
@@ -156,3 +163,17 @@ def _shadows(
         [nll[inside[:, i] & asked[:, i], i] for i in range(len(rows))],
         [nll[~inside[:, i] & asked[:, i], i] for i in range(len(rows))],
     )
+
+
+def _item_shadows(shadow_nll: Rows, pool: Pool, rows: IntArray) -> tuple[Rows, Rows]:
+    """Mean NLL of each item in play under the shadows that were trained with it, and under those without."""
+    if shadow_nll is ABSENT or not len(pool.inside):
+        return ABSENT, ABSENT
+    inside, outside = list[FloatArray](), list[FloatArray]()
+    for row in rows:
+        nll, trained = shadow_nll[row], pool.inside[row]
+        known = np.isfinite(nll)
+        trained = trained if nll.size else np.zeros(0, dtype=np.bool_)
+        inside.append(nll[trained & known])
+        outside.append(nll[~trained & known])
+    return inside, outside

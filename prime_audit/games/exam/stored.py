@@ -26,7 +26,7 @@ from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import write_atomic
-from prime_audit.games.exam.observed import BEHIND, FIELDS, Observed
+from prime_audit.games.exam.observed import BEHIND, FIELDS, PER_ROW, Observed
 from prime_audit.io import intake
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins import Audited
@@ -184,7 +184,9 @@ def _pool_json(pool: Pool) -> dict[str, Any]:
     marks = {name: getattr(pool, name).astype(int).tolist() for name in ("trained", "last", "drawn")}
     texts = {name: list(getattr(pool, name)) for name in ("owners", "ids", "prompts", "golds", "twins")}
     sampled = {target: rows.tolist() for target, rows in pool.sampled.items()}
-    others = {"sampled": sampled} if sampled else {}
+    others: dict[str, Any] = {"sampled": sampled} if sampled else {}
+    if len(pool.inside):
+        others["inside"] = ["".join(map(str, own.astype(int))) for own in pool.inside]
     return {**texts, **marks, "population": [list(pair) for pair in pool.population], **others}
 
 
@@ -248,7 +250,8 @@ def _pool(content: Mapping[str, Any]) -> Pool:
     texts = {n: content[n] for n in ("owners", "ids", "prompts", "golds", "twins")}
     population = [(prompt, gold) for prompt, gold in content["population"]]
     sampled = {t: np.array(rows, dtype=np.int64) for t, rows in content.get("sampled", {}).items()}
-    return Pool(**texts, **marks, population=population, sampled=sampled)
+    inside = [np.array([c == "1" for c in own], dtype=np.bool_) for own in content.get("inside", ())]
+    return Pool(**texts, **marks, population=population, inside=inside, sampled=sampled)
 
 
 def _pass(folder: Path, content: Mapping[str, Any], pools: Mapping[str, Pool]) -> Pass:
@@ -319,6 +322,8 @@ def _require_sound(exam: Exam) -> None:
         texts = [text for column in _TEXTS for text in getattr(pool, column)]
         if not all(isinstance(text, str) for text in (*texts, *(t for own in pool.twins for t in own))):
             raise ValueError(f"pool {name}: a text is none")
+        if len(pool.inside) not in (0, rows):
+            raise ValueError(f"pool {name}: inside is not one a row")
         if any(r.size and not 0 <= r.min() <= r.max() < rows for r in pool.sampled.values()):
             raise ValueError(f"pool {name}: a sampled row that is not there")
     for one in exam.passes:
@@ -331,13 +336,18 @@ def _require_pass(exam: Exam, one: Pass) -> None:
     if not one.seen:
         return
     rows, people = len(exam.pools[one.pool]), {*exam.pools[one.pool].owners} - {*one.merged}
+    inside = exam.pools[one.pool].inside
     for seen in one.seen.values():
-        for column in FIELDS[:5]:
+        for column in PER_ROW:
             values = getattr(seen, column)
             if values is ABSENT and column != "logprobs":
                 continue
             if values is ABSENT or len(values) != rows:
                 raise ValueError(f"{one.method}: not {rows} rows of {column}")
+        if seen.shadow_nll is not ABSENT and len(inside):
+            pairs = zip(seen.shadow_nll, inside, strict=True)
+            if any(nll.size not in (0, own.size) for nll, own in pairs):
+                raise ValueError(f"{one.method}: an item with another number of shadows")
     if one.method is None:
         if UNMERGED not in one.seen:
             raise ValueError("the base was not queried")
