@@ -42,6 +42,7 @@ def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
         for name in (
             *("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "base_logprobs", "texts"),
             *("prompts", "in_nll", "out_nll", "population_logprobs", "population_out_nll"),
+            *("item_in_nll", "item_out_nll"),
         )
     }
 
@@ -64,6 +65,8 @@ def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
         fields["base_logprobs"].append(observe(module(0.0), gold)[0])
         fields["in_nll"].append(np.array([-observe(module(leak), gold)[0].mean() for _ in range(3)]))
         fields["out_nll"].append(np.array([-observe(module(0.0), gold)[0].mean() for _ in range(4)]))
+        for name, by in (("item_in_nll", leak), ("item_out_nll", 0.0)):
+            fields[name].append(np.array([-observe(module(by), gold)[0].mean() for _ in range(4)]))
         letters = rng.choice(list(string.ascii_letters + " "), size=30)
         fields["texts"].append("A" + "".join(letters))
         fields["prompts"].append(
