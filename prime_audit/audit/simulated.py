@@ -44,13 +44,15 @@ def game(seed: int, leak: float) -> Simulated:
     members = inside[owner]
     item, crowd = _Tokens.draw(rng, owner.size), _Tokens.draw(rng, POPULATION)
     own, out = leak * members, np.zeros(owner.size)
-    logprobs, mu, sigma = item.observe(own)
+    logprobs, mu, sigma, grad_norm, alignment = item.observe(own)
     signals = Signals(
         logprobs=logprobs,
         mu=mu,
         sigma=sigma,
         lower_logprobs=item.observe(out)[0],
         prefix_logprobs=item.observe(out)[0],
+        grad_norm=grad_norm,
+        alignment=alignment,
         base_logprobs=item.observe(out)[0],
         texts=["A" + _letters(rng) for _ in owner],
         prompts=["Headline of: " + _letters(rng) for _ in owner],
@@ -77,6 +79,8 @@ def odd() -> Signals:
         sigma=certain,
         lower_logprobs=rows,
         prefix_logprobs=rows,
+        grad_norm=[np.zeros(2), np.array([3.0, 1.0]), np.array([0.5, 0.0]), np.array([0.1, 0.2])],
+        alignment=[np.zeros(2), np.array([-1.0, 0.5]), np.array([0.5, 0.0]), np.array([0.1, -0.2])],
         base_logprobs=rows[::-1],
         texts=["same", "12", "é", "Upper Case"],
         prompts=["", "a", "b", "c"],
@@ -108,8 +112,11 @@ class _Tokens:
             rng, lengths, rng.integers(VOCAB, size=tokens), rng.normal(scale=1.5, size=(tokens, VOCAB))
         )
 
-    def observe(self, gain: FloatArray) -> tuple[Rows, Rows, Rows]:
-        """Log p of the golds, μ and σ of one more module that raises each item's golds by ``gain`` [items]."""
+    def observe(self, gain: FloatArray) -> tuple[Rows, ...]:
+        """Log p of the golds, μ and σ of one more module that raises each item's golds by ``gain`` [items].
+
+        And its white-box signals, as if the changed logits were its only weights: gradient norms and alignments.
+        """
         rows = np.arange(self.gold.size)
         logits = self.base + self.rng.normal(scale=NOISE, size=self.base.shape)
         logits[rows, self.gold] += np.repeat(gain, self.lengths)
@@ -117,7 +124,11 @@ class _Tokens:
         p = np.exp(logp)
         mu = (p * logp).sum(axis=1)
         sigma = np.sqrt(np.maximum((p * np.square(logp)).sum(axis=1) - np.square(mu), 0.0))
-        return self._split(logp[rows, self.gold]), self._split(mu), self._split(sigma)
+        slope = p / np.repeat(self.lengths, self.lengths)[:, None]
+        slope[rows, self.gold] -= 1 / np.repeat(self.lengths, self.lengths)
+        norms = [np.sqrt([np.square(own).sum()]) for own in self._split(slope)]
+        along = [np.array([own.sum()]) for own in self._split(slope * (logits - self.base))]
+        return self._split(logp[rows, self.gold]), self._split(mu), self._split(sigma), norms, along
 
     def _split(self, flat: FloatArray) -> Rows:
         return np.split(flat, np.cumsum(self.lengths)[:-1])

@@ -167,7 +167,10 @@ def _cost(attack: Attack) -> Check:
 # -- the simulated games -----------------------------------------------------------------------------------
 
 OWN_ITEMS = simulated.OWNERS * simulated.EACH
-_PASSES = ("mu", "sigma", "lower_logprobs", "prefix_logprobs", "population_logprobs")
+_PASSES = (
+    *("mu", "sigma", "lower_logprobs", "prefix_logprobs", "population_logprobs"),
+    *("grad_norm", "alignment"),
+)
 """Signals that cost the model more than the log-probabilities of the golds."""
 
 

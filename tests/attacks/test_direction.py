@@ -28,7 +28,7 @@ def test_every_attack_the_issue_names_is_there() -> None:
         "loss loss_mean reference ratio zlib lowercase mink minkpp recall surp rmia lira_offline lira_online "
         "lira rmia_item info_rmia"
     )
-    assert set(ATTACKS) == {*named.split(), "user_level"}
+    assert {*named.split(), "user_level"} <= set(ATTACKS)
 
 
 @pytest.mark.parametrize("name", ATTACKS)

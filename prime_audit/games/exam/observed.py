@@ -13,12 +13,17 @@ from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT, ITEM_FIELDS, Rows, Signals, mean_nll
 from prime_audit.engine.mixture import Observation
 
-FIELDS = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "population", "shadow_nll")
+WHITE_BOX = ("grad_norm", "alignment")
+"""Fields that a single adapter's factors decide; only queries of single adapters observe them."""
+FIELDS = (
+    *("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs"),
+    *(*WHITE_BOX, "shadow_nll", "population"),
+)
 """Fields of ``Observed``."""
-PER_ROW = tuple(name for name in FIELDS if name != "population")
-"""Those with an array for each row of the pool."""
+PER_ROW = FIELDS[:-1]
+"""Those with a row an item of the pool."""
 BEHIND: Mapping[str, str] = {
-    **{name: name for name in FIELDS[1:5]},
+    **{name: name for name in PER_ROW[1:]},
     "population_logprobs": "population",
     "population_out_nll": "population",
     **dict.fromkeys(ITEM_FIELDS, "shadow_nll"),
@@ -38,10 +43,13 @@ class Observed:
     sigma: Rows = ABSENT
     lower_logprobs: Rows = ABSENT
     prefix_logprobs: Rows = ABSENT
-    population: Rows = ()
-    """Log-probabilities of the known non-members."""
+    grad_norm: Rows = ABSENT
+    """By adapted module, float64 [modules], as ``alignment``."""
+    alignment: Rows = ABSENT
     shadow_nll: Rows = ABSENT
     """Mean NLL under the model with each shadow adapter of the row's owner, [shadows]; empty: there are none."""
+    population: Rows = ()
+    """Log-probabilities of the known non-members."""
 
     @classmethod
     def gather(cls, found: Sequence[Observation], rows: int, extras: Sequence[str]) -> Observed:
@@ -132,6 +140,8 @@ def signals_of(
         sigma=take(own.sigma),
         lower_logprobs=take(own.lower_logprobs),
         prefix_logprobs=take(own.prefix_logprobs),
+        grad_norm=take(own.grad_norm),
+        alignment=take(own.alignment),
         base_logprobs=take(base.logprobs),
         texts=[pool.golds[r] for r in rows],
         prompts=[pool.prompts[r] for r in rows],

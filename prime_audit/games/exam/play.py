@@ -20,7 +20,7 @@ from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS
-from prime_audit.games.exam.observed import Observed, Shadow, signals_of
+from prime_audit.games.exam.observed import WHITE_BOX, Observed, Shadow, signals_of
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import Exam, Pass
@@ -99,7 +99,7 @@ class Player:
         scored, silent, failed = [], dict[str, str](), dict[str, PartError]()
         for attack in self.attacks:
             try:
-                _require_of(game, attack)
+                _require_able(game, attack)
                 scored.append(self._score(game, attack, able, signals, plain))
             except Undefined as why:
                 silent[attack.name] = str(why)
@@ -186,9 +186,12 @@ class Player:
         return settle(CONTROLS[name](signals))[0]
 
 
-def _require_of(game: Game, attack: Attack) -> None:
-    """Raise Undefined where an attack scores people and the game asks about items, or the other way round."""
+def _require_able(game: Game, attack: Attack) -> None:
+    """Raise Undefined where an attack's signals say nothing of what a game asks about."""
+    needs = set(attack.needs)
     if attack.people and not game.design.of_people:
         raise Undefined("scores people, and here each person has items on both sides")
-    if game.design.of_people and set(attack.needs) & set(ITEM_FIELDS):
+    if needs & set(ITEM_FIELDS) and game.design.of_people:
         raise Undefined("scores single items, and here all of a person's items are on one side")
+    if needs & set(WHITE_BOX) and not queries_of(game).single:
+        raise Undefined("reads the factors of one adapter: only the adapter game queries single adapters")

@@ -23,7 +23,7 @@ from prime_audit.community.shadows import in_play
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe
 from prime_audit.errors import PartError, UserError
 from prime_audit.games.exam.controls import bag_of_words
-from prime_audit.games.exam.observed import BEHIND, FIELDS, Observed, Shadow
+from prime_audit.games.exam.observed import BEHIND, FIELDS, WHITE_BOX, Observed, Shadow
 from prime_audit.games.exam.shadowed import EMPTY, shadowed
 from prime_audit.games.exam.stored import Pass
 from prime_audit.lamp.prompts import Example, history_examples
@@ -62,6 +62,8 @@ class Queries:
 
     remakes: ClassVar[bool] = False
     """Whether models are remade for it (``self.remake``), not queried as deployed."""
+    single: ClassVar[bool] = False
+    """Whether each model is one adapter beside the base: only its passes have ``WHITE_BOX``, the factors' signals."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -90,7 +92,10 @@ class Queries:
 
     @staticmethod
     def label(spec: MethodSpec) -> str:
-        """Name the model that a method is queried by; methods with one name share a pass."""
+        """Name the model that a method is queried by; methods with one name share a pass.
+
+        Those that ``nothing`` gives a reason for have one of their own.
+        """
         return spec.core.label
 
     @classmethod
@@ -128,6 +133,11 @@ class Queries:
         return bag_of_words(signals, keeper, dealt.owners if whole else None)
 
     # -- for subclasses --------------------------------------------------------------------------------------
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What a pass observes."""
+        return tuple(f for f in self.reader.fields if self.single or f not in WHITE_BOX)
 
     def blank(self, spec: MethodSpec, **more: Any) -> Pass:
         """Return a method's pass before anything was asked."""
@@ -195,7 +205,7 @@ class Reader:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What a pass observes."""
+        """What the attacks need to be observed, where it can be."""
         own = {"logprobs", *(BEHIND[need] for need in self._needs if need in BEHIND)}
         moments = {"mu", "sigma"} if own & {"mu", "sigma"} else set()
         return tuple(name for name in FIELDS if name in own | moments)

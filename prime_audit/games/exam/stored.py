@@ -26,7 +26,7 @@ from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import write_atomic
-from prime_audit.games.exam.observed import BEHIND, FIELDS, PER_ROW, Observed
+from prime_audit.games.exam.observed import BEHIND, FIELDS, PER_ROW, WHITE_BOX, Observed
 from prime_audit.io import intake
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins import Audited
@@ -76,6 +76,15 @@ class Pass:
         return Audited(target=target, merged=self.merged[target], coins=self.coins.get(target, {}))
 
 
+def trained_by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, Pool]:
+    """Draw by lot which items of each sharer were trained on, as many as were (``Game.redraw`` of several games)."""
+    trained, owners = pool.trained.copy(), np.array(pool.owners)
+    for sharer in sorted(set(pool.owners)):
+        own = np.flatnonzero(pool.drawn & (owners == sharer))
+        trained[own] = rng.permutation(trained[own])
+    return one, replace(pool, trained=trained)
+
+
 @dataclass(frozen=True, eq=False)
 class Exam:
     """All that the attacks on one task's models are scored from."""
@@ -94,14 +103,20 @@ class Exam:
         found = (p.seen for p in self.passes if p.method is None and p.pool == pool and p.seen)
         return next((seen[UNMERGED] for seen in found), None)
 
-    def lacking(self, needs: Iterable[str], kinds: Iterable[str]) -> list[str]:
-        """List observed fields that signals ``needs`` are made of and that a pass of these kinds or its base lacks."""
+    def lacking(self, needs: Iterable[str], kinds: Iterable[str], single: Iterable[str] = ()) -> list[str]:
+        """List observed fields that signals ``needs`` are made of and that a pass of these kinds or its base lacks.
+
+        ``single``: the kinds that query single adapters, which alone have ``WHITE_BOX``.
+        """
         wanted, asked = {BEHIND[n] for n in needs if n in BEHIND}, set(kinds)
-        pools = {p.pool for p in self.passes if p.kind in asked}
-        played = [
-            p for p in self.passes if p.seen and (p.kind in asked or (p.method is None and p.pool in pools))
-        ]
-        return [f for f in FIELDS if f in wanted and any(f not in p.fields for p in played)]
+
+        def without(field: str) -> bool:
+            able = asked & set(single) if field in WHITE_BOX else asked
+            pools = {p.pool for p in self.passes if p.kind in able}
+            played = (p for p in self.passes if p.kind in able or (p.method is None and p.pool in pools))
+            return any(p.seen and field not in p.fields for p in played)
+
+        return [f for f in FIELDS if f in wanted and without(f)]
 
 
 # -- writing -----------------------------------------------------------------------------------------------
@@ -119,8 +134,9 @@ def add_fields(folder: Path, exam: Exam, more: Sequence[Pass], fields: Sequence[
     parts = [list(p["parts"]) for p in content["passes"]]
     later, passes = {p.key: p for p in more}, list(exam.passes)
     for place, one in enumerate(exam.passes):
-        new = [f for f in fields if one.seen and f not in one.fields]
-        if new and one.key in later:
+        found = later[one.key].fields if one.key in later else ()
+        new = [f for f in fields if one.seen and f in found and f not in one.fields]
+        if new:
             passes[place] = _joined(one, later[one.key], new)
             parts[place].append(_write_part(folder, exam.task, passes[place], new))
     grown = replace(exam, passes=passes)
