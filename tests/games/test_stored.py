@@ -12,7 +12,7 @@ import pytest
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT
 from prime_audit.errors import UserError
-from prime_audit.games.exam.observed import Observed
+from prime_audit.games.exam.observed import PER_ROW, Observed
 from prime_audit.games.exam.stored import FIELDS, UNMERGED, Exam, Pass, add_fields, read_exam, write_exam
 
 ODD = "../../étc/\u2028p\ud800w"
@@ -32,6 +32,7 @@ def observed(rng: np.random.Generator, moments: bool = False, rest: bool = False
         sigma=more if moments else ABSENT,
         lower_logprobs=[rng.random(n + 1) for n in lengths] if rest else ABSENT,
         prefix_logprobs=tokens if rest else ABSENT,
+        **(dict.fromkeys(PER_ROW[5:], more) if rest else {}),
         population=[rng.random(2), rng.random(4)] if rest else [],
     )
 
@@ -41,6 +42,8 @@ def exam(seed: int = 0, *, moments: bool = False, rest: bool = False) -> Exam:
     marks = dict.fromkeys(("trained", "last", "drawn"), np.array([True, False, True, False]))
     texts = {"owners": [ODD, "a", "a", "b"], "ids": list("wxyz"), "prompts": [""] * ROWS}
     pool = Pool(**texts, golds=["g", "", "Ü", "g"], **marks, twins=TWINS, population=[("p", "q")])
+    inside = [np.arange(n) % 2 == 0 for n in (3, 1, 0, 5)] if rest else []  # lengths of ``more``
+    pool = replace(pool, inside=inside)
     names = ["logprobs", *(["mu", "sigma"] if moments else []), *(FIELDS[3:] if rest else [])]
     base = Pass(kind="base", method=None, seen={UNMERGED: observed(rng, moments, rest)}, fields=names)
     seen = {target: observed(rng, moments, rest) for target in ("t0", ODD)}
@@ -60,7 +63,7 @@ def gaps() -> Exam:
     drawn = {"t0": np.array([0, 2]), ODD: np.array([], dtype=np.int64)}
     every = np.array([0, 1, 3])
     seen = {
-        t: replace(s, **{f: [getattr(s, f)[r] for r in every] for f in FIELDS[:5]}).spread(every, ROWS)
+        t: replace(s, **{f: [getattr(s, f)[r] for r in every] for f in PER_ROW}).spread(every, ROWS)
         for t, s in own.seen.items()
     }
     pool = replace(made.pools["sharers"], sampled=drawn)
@@ -81,7 +84,9 @@ def test_rows_that_a_model_was_not_asked_for_stay_so(tmp_path: Path) -> None:
 def same(one: Exam, other: Exam) -> None:
     assert (one.task, one.seed, one.similarity) == (other.task, other.seed, other.similarity)
     for field in fields(Pool):
-        if field.name == "sampled":
+        if field.name == "inside":
+            a, b = ([own.tolist() for own in e.pools["sharers"].inside] for e in (one, other))
+        elif field.name == "sampled":
             a, b = ({t: r.tolist() for t, r in e.pools["sharers"].sampled.items()} for e in (one, other))
         else:
             a, b = (list(getattr(e.pools["sharers"], field.name)) for e in (one, other))
