@@ -62,6 +62,10 @@ class Signals:
     """Per item, mean NLL under other targets' modules that contain its owner [m]; m may be 0."""
     out_nll: Rows = ABSENT
     """Per item, mean NLL under other targets' modules without its owner, the unmerged base first [m >= 1]."""
+    item_in_nll: Rows = ABSENT
+    """Per item, mean NLL under the model with its owner's adapter replaced by shadows trained with this item [m]."""
+    item_out_nll: Rows = ABSENT
+    """The same with shadows trained without this item [m]; m may be 0, where the model has no adapter of the owner."""
     population_logprobs: Rows = ABSENT
     """``logprobs`` of known non-members, disjoint from the items."""
     population_out_nll: Rows = ABSENT
@@ -98,6 +102,8 @@ class Signals:
 
 _ALL = tuple(Signals.__dataclass_fields__)
 _PER_ITEM = tuple(name for name in _ALL if not name.startswith("population_"))
+ITEM_FIELDS = ("item_in_nll", "item_out_nll")
+"""Fields that are made of shadow adapters: only runs with ``shadows`` have them, in games whose members are items."""
 CONTROL_FIELDS = ("members", "similarity")
 """Fields only controls may declare."""
 FIELDS = tuple(name for name in _ALL if name not in CONTROL_FIELDS)

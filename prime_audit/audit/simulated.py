@@ -66,6 +66,8 @@ def game(seed: int, leak: float) -> Simulated:
         owners=[f"s{number}" for number in owner],
         in_nll=_nll(item, leak),
         out_nll=_nll(item, 0.0),
+        item_in_nll=_nll(item, leak),
+        item_out_nll=_nll(item, 0.0),
         population_logprobs=crowd.observe(np.zeros(POPULATION))[0],
         population_out_nll=_nll(crowd, 0.0),
         members=members,
@@ -96,6 +98,8 @@ def odd() -> Signals:
         owners=["s0", "s1", "s1", "s2"],
         in_nll=[np.zeros(0)] * 4,
         out_nll=[np.array([1.0])] * 4,
+        item_in_nll=[np.array([0.0, 1.0])] * 4,
+        item_out_nll=[np.array([1.0, np.inf])] * 4,
         population_logprobs=[],
         population_out_nll=[],
     )

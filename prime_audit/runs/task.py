@@ -131,6 +131,8 @@ class TaskRun:
             privacy=self.plan.sharer_dp,
         )
         community.embed()
+        for sharer in community.sharers:
+            community.shadows(sharer)  # refused before anything is trained
         users = [*self.seen.adapt, *self.seen.targets, *(s.shown for s in community.sharers)]
         community.profiles.update(self._profiles(users, community))
         community.adapt()

@@ -53,6 +53,7 @@ def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
             ),
             *("base_mu", "base_sigma", "continuations"),
             *("prompts", "in_nll", "out_nll", "population_logprobs", "population_out_nll"),
+            *("item_in_nll", "item_out_nll"),
         )
     }
 
@@ -77,6 +78,8 @@ def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
             fields[name].append(found)
         fields["in_nll"].append(np.array([-observe(module(leak), gold)[0].mean() for _ in range(3)]))
         fields["out_nll"].append(np.array([-observe(module(0.0), gold)[0].mean() for _ in range(4)]))
+        for name, by in (("item_in_nll", leak), ("item_out_nll", 0.0)):
+            fields[name].append(np.array([-observe(module(by), gold)[0].mean() for _ in range(4)]))
         letters = rng.choice(list(string.ascii_letters + " "), size=30)
         fields["texts"].append("A" + "".join(letters) + " and an end of seven words")
         words = fields["texts"][-1].split()

@@ -203,6 +203,8 @@ def _pool_json(pool: Pool) -> dict[str, Any]:
     sampled = {target: rows.tolist() for target, rows in pool.sampled.items()}
     others: dict[str, Any] = {"places": pool.places.tolist(), "given": pool.given}
     others |= {"sampled": sampled} if sampled else {}
+    if len(pool.inside):
+        others["inside"] = ["".join(map(str, own.astype(int))) for own in pool.inside]
     return {**texts, **marks, "population": [list(pair) for pair in pool.population], **others}
 
 
@@ -268,7 +270,9 @@ def _pool(content: Mapping[str, Any]) -> Pool:
     sampled = {t: np.array(rows, dtype=np.int64) for t, rows in content.get("sampled", {}).items()}
     places = np.array(content.get("places", []), dtype=np.int64).reshape(-1, 2)
     given = content.get("given", False) is True
-    return Pool(**texts, **marks, places=places, given=given, population=population, sampled=sampled)
+    inside = [np.array([c == "1" for c in own], dtype=np.bool_) for own in content.get("inside", ())]
+    marks |= {"places": places, "given": given, "inside": inside}
+    return Pool(**texts, **marks, population=population, sampled=sampled)
 
 
 def _pass(folder: Path, content: Mapping[str, Any], pools: Mapping[str, Pool]) -> Pass:
@@ -342,6 +346,8 @@ def _require_sound(exam: Exam) -> None:
         place, length = pool.places.T
         if len(pool.places) not in (0, rows) or (place < 1).any() or (place > length).any():
             raise ValueError(f"pool {name}: places that are none of a history")
+        if len(pool.inside) not in (0, rows):
+            raise ValueError(f"pool {name}: inside is not one a row")
         if any(r.size and not 0 <= r.min() <= r.max() < rows for r in pool.sampled.values()):
             raise ValueError(f"pool {name}: a sampled row that is not there")
     for one in exam.passes:
@@ -354,6 +360,7 @@ def _require_pass(exam: Exam, one: Pass) -> None:
     if not one.seen:
         return
     rows, people = len(exam.pools[one.pool]), {*exam.pools[one.pool].owners} - {*one.merged}
+    inside = exam.pools[one.pool].inside
     for seen in one.seen.values():
         for column in PER_ROW:
             values = getattr(seen, column)
@@ -361,6 +368,10 @@ def _require_pass(exam: Exam, one: Pass) -> None:
                 continue
             if values is ABSENT or len(values) != rows:
                 raise ValueError(f"{one.method}: not {rows} rows of {column}")
+        if seen.shadow_nll is not ABSENT and len(inside):
+            pairs = zip(seen.shadow_nll, inside, strict=True)
+            if any(nll.size not in (0, own.size) for nll, own in pairs):
+                raise ValueError(f"{one.method}: an item with another number of shadows")
     if one.method is None:
         if UNMERGED not in one.seen:
             raise ValueError("the base was not queried")
