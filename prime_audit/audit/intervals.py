@@ -124,7 +124,9 @@ def _lacking(found: LeftOut, over: Over) -> str | None:
         side = "members" if found.inside.sum() < 2 else "non-members"
         return f"an interval over sharers needs two on each side, but all {side} belong to one sharer"
     if np.isnan(found.without).any():
-        return "an interval over sharers needs two on each side: without one of them, no target has both sides"
+        return (
+            "an interval over sharers needs two on each side: without one of them, no target has both sides"
+        )
     return None
 
 

@@ -186,9 +186,7 @@ def test_no_interval_where_all_hangs_on_one_sharer() -> None:
 
 
 def test_nothing_varies_at_an_auc_of_1() -> None:
-    panels = [
-        TargetScores(f"t{i}", np.arange(4.0), ["a", "b", "a", "b"], np.arange(4) > 1) for i in range(3)
-    ]
+    panels = [TargetScores(f"t{i}", np.arange(4.0), ["a", "b", "a", "b"], np.arange(4) > 1) for i in range(3)]
     assert estimated(panels).ci == (1.0, 1.0)
 
 
@@ -202,7 +200,9 @@ def test_faulty_panels() -> None:
         estimated(panels * 2)
 
 
-def covered(make: Callable[[np.random.Generator], list[TargetScores]], truth: float, runs: int = 200) -> float:
+def covered(
+    make: Callable[[np.random.Generator], list[TargetScores]], truth: float, runs: int = 200
+) -> float:
     """Share of simulated data sets whose interval holds the truth."""
     rng, hits = np.random.default_rng(0), 0
     for _ in range(runs):
@@ -214,7 +214,9 @@ def covered(make: Callable[[np.random.Generator], list[TargetScores]], truth: fl
 def test_coverage_of_the_null_where_sharers_differ() -> None:
     # Scores carry no membership but much of whose item it is: the truth is ½ (members are drawn by lot).
     rng, naive = np.random.default_rng(0), 0
-    assert covered(lambda rng: paper_panels(rng, targets=8, sharers=24, items=6, k=6, spread=1.0), 0.5) >= 0.92
+    assert (
+        covered(lambda rng: paper_panels(rng, targets=8, sharers=24, items=6, k=6, spread=1.0), 0.5) >= 0.92
+    )
     for _ in range(200):
         one = paper_panels(rng, targets=1, sharers=24, items=6, k=6, spread=1.0)[0]
         inside, outside = one.scores[one.members], one.scores[~one.members]
