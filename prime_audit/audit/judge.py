@@ -90,7 +90,6 @@ def judge(
     scored: Sequence[Scored],
     *,
     seed: int,
-    draws: int,
     permutations: int = PERMUTATIONS,
 ) -> list[Judged]:
     """Judge the attacks of one game and method together; ``dealt`` holds the targets it can be played on.
@@ -102,7 +101,7 @@ def judge(
         scored = [_whole(dealt, one) for one in scored]
         dealt = [by_sharer(d, np.zeros(len(d.owners)))[0] for d in dealt]
     tested = [_test(design, dealt, one, seed, permutations) for one in scored]
-    tests, game = _corrected(tested), _Game(design, dealt, len(scored), seed, draws)
+    tests, game = _corrected(tested), _Game(design, dealt, len(scored), seed)
     return [_judge(game, one, raw, test) for one, raw, test in zip(scored, tested, tests, strict=True)]
 
 
@@ -114,7 +113,6 @@ class _Game:
     dealt: Sequence[Dealt]
     attacks: int
     seed: int
-    draws: int
 
 
 @dataclass(frozen=True)

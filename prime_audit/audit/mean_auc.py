@@ -153,8 +153,10 @@ def leave_one_out(score_sets: Sequence[Sequence[TargetScores]]) -> LeftOut:
 def _count(groups: IntArray, which: BoolArray | None, weights: FloatArray | None = None) -> FloatArray:
     """Sum the weights (1) of those in ``which`` (all) by group -> [groups]."""
     if weights is None or which is None:
-        return np.bincount(groups, which if weights is None else weights)
-    return np.bincount(groups, np.where(which, weights, 0.0))
+        counted = np.bincount(groups, which if weights is None else weights)
+    else:
+        counted = np.bincount(groups, np.where(which, weights, 0.0))
+    return counted.astype(np.float64)
 
 
 def _won(groups: IntArray, scores: FloatArray, members: BoolArray) -> FloatArray:

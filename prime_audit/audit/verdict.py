@@ -70,7 +70,7 @@ class Against:
     auc: float
     """Its mean AUC over targets."""
     difference: Estimate
-    """The attack's AUC minus the control's, on the same draws."""
+    """The attack's AUC minus the control's, of the same items."""
 
 
 def best_control(controls: Mapping[str, AucEstimate], selector: str | None = None) -> str | None:

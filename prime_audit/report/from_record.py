@@ -115,13 +115,14 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
     shown = next(telling, next(iter(played), None))  # as the tables show it
     attacked = [r for r in aucs if r.value is not None and (r.game, r.attack) == shown]
     level, draws = f"{100 * record.intervals.level:g} %", record.intervals.draws
+    how = f"bootstrap percentiles, {draws} draws" if draws else "one person left out at a time, Student's t"
     units = ["utility over users"] * bool(utility) + ["leakage over sharers and targets"] * bool(attacked)
-    yield f"Intervals: {level} bootstrap percentiles, {draws} draws; {'; '.join(units)}."
+    yield f"Intervals: {level}, {how}; {'; '.join(units)}."
     if utility:
         yield f"Utility: {_span(r.n for r in utility)} questions of {_span(r.targets for r in utility)} targets."
     if any(r.metric == CHRF for r in utility):
         yield f"chrf: character n-gram F-score of sacreBLEU ({CHRF_SIGNATURE}), mean over answers, 0 to 1."
-    if any(r.metric == "f1" for r in utility):
+    if draws and any(r.metric == "f1" for r in utility):
         yield "f1: percentile intervals lean low: a resample may lack a class, which then counts 0."
     if attacked:
         items, targets = _span(r.n for r in attacked), _span(r.targets for r in attacked)

@@ -26,7 +26,7 @@ def items(rng: np.random.Generator, size: int, shift: float, target: str = "t") 
 def test_items_are_independent_where_each_is_somebody_elses() -> None:
     rng = np.random.default_rng(0)
     covered = 0
-    for run in range(300):
+    for _ in range(300):
         found = auc_interval([items(rng, 60, 1.0)])
         assert found.over == "items"
         assert found.estimate.ci is not None
@@ -43,7 +43,7 @@ def test_one_item_on_a_side_has_no_interval() -> None:
 def test_targets_are_the_unit_where_the_items_are_their_own() -> None:
     rng = np.random.default_rng(1)
     covered = 0
-    for run in range(200):
+    for _ in range(200):
         tastes = rng.normal(scale=0.5, size=12)
         panels = []
         for t, taste in enumerate(tastes):
