@@ -31,13 +31,8 @@ from prime_audit.plan.plan import REFERENCE, MethodSpec, Plan
 from prime_audit.plugins import Attack, Personal, Scene
 from prime_audit.plugins.calling import models_of, naming, require_sound
 from prime_audit.plugins.loading import load_attack, load_game
-<<<<<<< HEAD
-from prime_audit.record import Comparison, Failure, Intervals
-from prime_audit.runs import canaries, unaided, utility
-=======
 from prime_audit.record import Comparison, Failure
-from prime_audit.runs import unaided, utility
->>>>>>> intervals
+from prime_audit.runs import canaries, unaided, utility
 from prime_audit.runs.account import data_cautions, data_of, describe, model_row
 from prime_audit.runs.cells import Cell, Lost, chunks, cores_of
 from prime_audit.runs.findings import Findings
