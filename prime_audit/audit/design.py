@@ -22,8 +22,6 @@ class Design:
     """Whether membership was drawn at random, not selected. Only then can the verdict be *leaks*."""
     whole: bool = False
     """Whether a sharer is one unit, scored by the mean over their items. Each has a fair coin of their own."""
-    fixed: bool = True
-    """Whether a fixed number of units was drawn, so that one more member is one less non-member (see ``bounds``)."""
     selector: str | None = None
     """The control by which members were selected: it restates membership and is never the best control."""
 
