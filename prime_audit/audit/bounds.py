@@ -81,7 +81,7 @@ def empirical_epsilon(
 def pair_bound(gaps: FloatArray, *, alpha: float = 0.05) -> Bound:
     """Bound ε by the member's gain minus its partner's in every pair, ``gaps`` [m]; Undefined without pairs."""
     if not gaps.size:
-        raise Undefined("no pairs: nobody has both a member and a non-member item")
+        raise Undefined("no pairs: no person has both a member and a non-member item")
     most = (gaps.size + 1) // 2
     widest = gaps[np.argsort(-np.abs(gaps), kind="stable")[:most]]
     made, right = int((widest != 0).sum()), int((widest > 0).sum())
@@ -95,7 +95,7 @@ def matched_gaps(
     """Match units at random in the blocks that membership was drawn in -> member's gain minus its partner's, [pairs].
 
     An item of several targets' games is one unit. One that is a member for one target and not for another was not
-    drawn once: it is left out. The order of the pairs says nothing about who is the member.
+    drawn once: it is left out. The order of the pairs does not depend on who is the member.
     """
     units: dict[tuple[str, Hashable], tuple[set[bool], list[float]]] = {}
     name = _naming(design, dealt)
