@@ -26,8 +26,6 @@ class Design:
     whole: bool = False
     """Whether a sharer is one unit, scored by the mean over their items. Each has a fair coin of their own, and every
     target throws its own coins."""
-    fixed: bool = True
-    """Whether a fixed number of units was drawn, so that one more member is one less non-member (see ``bounds``)."""
     selector: str | None = None
     """The control by which members were selected: it restates membership and is never the best control."""
 

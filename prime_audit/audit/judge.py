@@ -14,12 +14,11 @@ from typing import TypeVar
 import numpy as np
 
 from prime_audit.audit.auc import FPRS, FloatArray, Undefined
-from prime_audit.audit.bounds import by_sharer, empirical_epsilon
+from prime_audit.audit.bounds import Bound, by_sharer, empirical_epsilon
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.intervals import Over, auc_difference, auc_interval, mean_tpr
 from prime_audit.audit.mean_auc import AucEstimate, TargetScores
 from prime_audit.audit.permutation import PERMUTATIONS, Column, Relabelled, relabel
-from prime_audit.audit.splitting import Bound
 from prime_audit.audit.verdict import Against, Evidence, Verdict, best_control, verdict
 
 T = TypeVar("T")

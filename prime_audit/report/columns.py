@@ -124,6 +124,12 @@ FIGURES: tuple[Column[Shown], ...] = (
         },
     ),
     Column(
+        name="board q",
+        cell=lambda x: Cell(x.figure.q),
+        head=lambda *_: "board q",
+        fields={"board_q": attrgetter("figure.q")},
+    ),
+    Column(
         name="records",
         fields={"seeds": lambda x: len(x.figure.seeds), "records": lambda x: " ".join(x.figure.sources)},
     ),

@@ -63,6 +63,8 @@ class Figure:
     """What was subtracted: np for utility, base for leakage."""
     rank: tuple[int, int] | None = None
     """Best and worst place in its column that the intervals allow, from 1; None where the column has no order."""
+    q: float | None = None
+    """Of an AUC on a board: the smallest level at which the board calls a leak; None where members were selected."""
     sources: tuple[str, ...] = ()
     """Ids of the records behind it."""
     seeds: tuple[float, ...] = ()
