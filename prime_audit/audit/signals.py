@@ -100,6 +100,8 @@ class Signals:
         return Signals(**{name: getattr(self, name) for name in names})
 
 
+ROUNDING = 1e-5
+"""Nats (or standard deviations) by which two passes of one float32 model may differ: other batches, other sums."""
 _ALL = tuple(Signals.__dataclass_fields__)
 _PER_ITEM = tuple(name for name in _ALL if not name.startswith("population_"))
 ITEM_FIELDS = ("item_in_nll", "item_out_nll")
@@ -134,12 +136,20 @@ def standardised(logprobs: FloatArray, mu: FloatArray, sigma: FloatArray) -> Flo
     return out
 
 
+def change(own: FloatArray, base: FloatArray) -> FloatArray:
+    """``own - base``, 0 where they differ by rounding alone (``ROUNDING``), NaN where both are infinite.
+
+    A model that equals the base would otherwise be scored, and its items ordered, by its rounding errors.
+    """
+    with np.errstate(invalid="ignore"):
+        found: FloatArray = own - base
+    return np.where(np.abs(found) <= ROUNDING, 0.0, found)
+
+
 def gains(signals: Signals) -> list[FloatArray]:
-    """Log p - log p of the base at each gold token -> items of [T]; infinities count as 1e30 nats, so sums exist."""
-    return [
-        np.maximum(own, -1e30) - np.maximum(base, -1e30)
-        for own, base in zip(signals.logprobs, signals.base_logprobs, strict=True)
-    ]
+    """Log p minus the base's at each gold token, by :func:`change` -> items of [T]; -inf counts as -1e30, so sums exist."""
+    pairs = zip(signals.logprobs, signals.base_logprobs, strict=True)
+    return [change(np.maximum(own, -1e30), np.maximum(base, -1e30)) for own, base in pairs]
 
 
 def halves(text: str) -> tuple[str, list[str]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import beta, ttest_1samp
+from scipy.stats import ttest_1samp
 
 from prime_audit.audit.auc import Undefined
 from prime_audit.audit.intervals import auc_difference, auc_interval, mean_tpr
 from prime_audit.audit.mean_auc import TargetScores, target_auc
-from tests.audit.whole import whole_sharers
 
 
 def items(rng: np.random.Generator, size: int, shift: float, target: str = "t") -> TargetScores:
