@@ -120,11 +120,16 @@ class _Tokens:
         p = np.exp(logp)
         mu = (p * logp).sum(axis=1)
         sigma = np.sqrt(np.maximum((p * np.square(logp)).sum(axis=1) - np.square(mu), 0.0))
-        slope = p / np.repeat(self.lengths, self.lengths)[:, None]
-        slope[rows, self.gold] -= 1 / np.repeat(self.lengths, self.lengths)
-        norms = [np.sqrt([np.square(own).sum()]) for own in self._split(slope)]
-        along = [np.array([own.sum()]) for own in self._split(slope * (logits - self.base))]
+        here, there = self._slope(logits), self._slope(self.base)
+        norms = [np.sqrt([np.square(own).sum()]) for own in self._split(here)]
+        along = [np.array([own.sum()]) for own in self._split(there * (logits - self.base))]
         return self._split(logp[rows, self.gold]), self._split(mu), self._split(sigma), norms, along
+
+    def _slope(self, logits: FloatArray) -> FloatArray:
+        """Gradient of each item's mean NLL with respect to its logits, [tokens, VOCAB]."""
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        p[np.arange(self.gold.size), self.gold] -= 1
+        return np.asarray(p / np.repeat(self.lengths, self.lengths)[:, None])
 
     def _split(self, flat: FloatArray) -> Rows:
         return np.split(flat, np.cumsum(self.lengths)[:-1])

@@ -51,6 +51,8 @@ class Community:
     """Ids of the only targets that this view has; None: all."""
     included: Mapping[str, tuple[str, ...]] | None = None
     """Target → the only sharers it may merge, most similar first (the inclusion game); None: everybody."""
+    withdrawn: frozenset[str] = frozenset()
+    """Sharers who are none in this view."""
     adaptation: Origin | None = None
     """Origin of the adapter that was merged into the base; None: none was."""
     lost: dict[str, Divergence] = field(default_factory=dict)
@@ -102,6 +104,12 @@ class Community:
         """
         view = copy.copy(self)
         view.included = included
+        return view
+
+    def without(self, sharer: str) -> Community:
+        """Return the view of a community that this sharer never joined; the others' adapters are what they are here."""
+        view = copy.copy(self)
+        view.withdrawn = self.withdrawn | {sharer}
         return view
 
     def number(self, key: str) -> Any:
@@ -163,7 +171,8 @@ class Community:
 
         A sharer whose training diverges is listed until it is tried (``ready``, ``nearest``), and not afterwards.
         """
-        return tuple(s for s in self._chosen if s.user.id not in self.lost)
+        gone = self.lost.keys() | self.withdrawn
+        return tuple(s for s in self._chosen if s.user.id not in gone)
 
     @cached_property
     def _chosen(self) -> tuple[Sharer, ...]:

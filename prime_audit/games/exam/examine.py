@@ -111,7 +111,7 @@ class Examiner:
         self, way: type[Queries], personal: Mapping[str, Made]
     ) -> dict[tuple[str, str | None], list[MethodSpec]]:
         """Sort methods by pass, named by ``Queries.label``, and by why there is nothing to query (None: there is)."""
-        found = dict[tuple[str, str | None], list[MethodSpec]]()
+        found: dict[tuple[str, str | None], list[MethodSpec]] = {}
         for spec in self.methods:
             made = personal[spec.core.label]
             why = way.nothing([own for own in made if not isinstance(own, Failed)])
