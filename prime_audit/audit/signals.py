@@ -42,8 +42,8 @@ class Signals:
     """Per item, at each adapted module: the norm of the gradient of the item's mean NLL with respect to the adapter's
     factors A and B there [modules]. For the unmerged base: of a fresh LoRA. Only where a model is one adapter."""
     alignment: Rows = ABSENT
-    """Per item, at each adapted module: ⟨∂L/∂ΔW, ΔW⟩ of the item's mean NLL L and the adapter's update ΔW [modules].
-    It is the slope of L along the adapter's scale at full weight; 0 for the unmerged base. Only as ``grad_norm``."""
+    """Per item, at each adapted module: ⟨∂L/∂ΔW, ΔW⟩ of the item's mean NLL L under the base and the adapter's update
+    ΔW [modules]: what it adds to L, to first order; 0 for the unmerged base. Only where a model is one adapter."""
     base_logprobs: Rows = ABSENT
     """``logprobs`` under the adapted base with nothing merged [T]."""
     base_mu: Rows = ABSENT

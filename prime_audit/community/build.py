@@ -55,6 +55,8 @@ class Community:
     """Ids of the only targets that this view has; None: all."""
     included: Mapping[str, tuple[str, ...]] | None = None
     """Target → the only sharers it may merge, most similar first (the inclusion game); None: everybody."""
+    withdrawn: frozenset[str] = frozenset()
+    """Sharers who are none in this view."""
     adaptation: Origin | None = None
     """Origin of the adapter that was merged into the base; None: none was."""
     canaries: Mapping[str, tuple[Canary, ...]] = field(default_factory=dict)
@@ -120,6 +122,12 @@ class Community:
         """
         view = copy.copy(self)
         view.included = included
+        return view
+
+    def without(self, sharer: str) -> Community:
+        """Return the view of a community that this sharer never joined; the others' adapters are what they are here."""
+        view = copy.copy(self)
+        view.withdrawn = self.withdrawn | {sharer}
         return view
 
     def number(self, key: str) -> Any:
@@ -199,7 +207,8 @@ class Community:
 
         A sharer whose training diverges is listed until it is tried (``ready``, ``nearest``), and not afterwards.
         """
-        return tuple(s for s in self._chosen if s.user.id not in self.lost)
+        gone = self.lost.keys() | self.withdrawn
+        return tuple(s for s in self._chosen if s.user.id not in gone)
 
     @cached_property
     def _chosen(self) -> tuple[Sharer, ...]:
