@@ -21,7 +21,7 @@ from prime_audit.record import CanaryCost, Exposure, Intervals
 
 
 def exposed(exam: Exam) -> Iterator[Exposure]:
-    """Yield the exposure of every method's canaries, by design, from the mean log-probability of their golds.
+    """Yield the exposure of every method's canaries, by design, from the log-probability of their golds.
 
     A target's trained canaries are ranked among the untrained ones of the same design and of the sharers merged for
     this target: which of these were trained on was drawn by lot.
@@ -59,7 +59,7 @@ def _exposed(
     trained = pool.trained[rows]
 
     def mean(observed: Rows) -> float:
-        scores = -mean_nll([observed[r] for r in rows.tolist()])
+        scores = np.array([observed[r].sum() for r in rows.tolist()])
         return float(exposure.exposures(scores[trained], scores[~trained]).mean())
 
     others = int((~trained).sum())
