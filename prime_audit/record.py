@@ -82,8 +82,8 @@ class Intervals:
 
     level: float = 0.95
     """Nominal coverage."""
-    draws: int = 1000
-    """Bootstrap resamples: of users for utility, of sharers and targets for leakage; percentile limits."""
+    draws: int = 0
+    """0: leaving one person out at a time, with Student's t. Older records: number of bootstrap resamples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,16 +109,22 @@ class Result:
     targets: int = 0
     """Targets that count in the result."""
     member_sharers: int | None = None
-    """Distinct sharers among the members, over which a leakage interval is drawn."""
+    """Distinct sharers among the members, which a leakage interval leaves out in turn."""
     game: str | None = None
     """For leakage: the game's name, which decides who is a member."""
     attack: str | None = None
     """For leakage: the attack's name."""
+    se: float | None = None
+    """Standard error; null where there is no interval, and in older records."""
+    freedom: int = 0
+    """Degrees of freedom of the interval's Student t; 0 where se is null."""
+    without: tuple[float, ...] = ()
+    """For utility: the value without each target, in the order of their ids; differences of methods rest on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A paired difference between a method and a baseline, on the same questions or items and the same resamples."""
+    """A paired difference between a method and a baseline, on the same questions or items."""
 
     task: str
     """The task's name."""
@@ -140,6 +146,10 @@ class Comparison:
     """The game, for leakage."""
     attack: str | None = None
     """The attack, for leakage."""
+    se: float | None = None
+    """Standard error; null where there is no interval, and in older records."""
+    freedom: int = 0
+    """Degrees of freedom of the interval's Student t; 0 where se is null."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +181,7 @@ class Leak:
     over_control: float | None
     """The AUC minus that control's."""
     over_control_ci: tuple[float, float] | None
-    """Interval of that difference, on the same draws."""
+    """Interval of that difference, of the same items."""
     tpr: Mapping[str, float | None]
     """Mean TPR by FPR limit; null where a target has too few non-members for that rate."""
     members: int

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -14,16 +14,19 @@ import numpy as np
 from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.canaries import Canary, make_canaries, require_sharers
 from prime_audit.community.given_adapters import GivenAdapters, chosen, load_given
+from prime_audit.community.shadows import separate, shadow_name, shadows_of
 from prime_audit.community.sharers import Sharer, bank_name, choose_sharers, cluster_users, cosines
 from prime_audit.community.store import Gates, Store
 from prime_audit.community.training import Origin, Stage, Trainer, privacy_key
+from prime_audit.engine.batches import Tick, nothing
 from prime_audit.engine.divergence import Divergence
 from prime_audit.engine.embed import Encoder
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of
+from prime_audit.engine.mixture import Mixture
 from prime_audit.engine.privacy import Guarantee, Privacy, account
-from prime_audit.engine.recipe import Job, Recipe
+from prime_audit.engine.recipe import Job, Recipe, count_steps
 from prime_audit.engine.unify import fitting
 from prime_audit.errors import PartError, UserError
 from prime_audit.lamp.data import Dataset, User
@@ -58,6 +61,12 @@ class Community:
     """Sharer → synthetic items, half of which their adapter is trained on; empty: none were made."""
     lost: dict[str, Divergence] = field(default_factory=dict)
     """Sharer whose training diverged → how. The cluster has no sharer then."""
+    lost_shadows: set[str] = field(default_factory=set)
+    """Names of the shadow adapters whose training diverged."""
+    _shadows: dict[str, dict[str, Adapter]] = field(default_factory=dict)
+    """Sharer → their shadow adapters, where no cache has them."""
+    _shadowed: bool = False
+    """Whether the shadow adapters were trained, or read, once."""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     _examples: dict[tuple[object, ...], tuple[User, list[Example]]] = field(default_factory=dict)
     """Each user's examples, written once: games, methods and trainings share them."""
@@ -96,6 +105,12 @@ class Community:
         """Return a view for some of the targets; all views share what is trained."""
         view = copy.copy(self)
         view.chunk = frozenset(targets)
+        return view
+
+    def on(self, engine: Engine) -> Community:
+        """Return a view whose sharers' adapters are those of another engine's bank."""
+        view = copy.copy(self)
+        view.engine = engine
         return view
 
     def including(self, included: Mapping[str, tuple[str, ...]]) -> Community:
@@ -280,20 +295,28 @@ class Community:
         return account(items, recipe, self.privacy) if self.privacy else None
 
     def train_own(
-        self, users: Sequence[User], recipe: Recipe, *, lora: dict[str, Any], stage: str
+        self,
+        users: Sequence[User],
+        recipe: Recipe,
+        *,
+        lora: dict[str, Any],
+        stage: str,
+        onto: Mapping[str, Mixture] | None = None,
     ) -> dict[str, Adapter]:
         """Train one adapter per user on their own history (OPPU), by the sharers' recipe or another.
 
-        Raises PartError where one of them diverges: that user has no model then.
+        ``onto``: user → what their adapter is trained on top of, frozen; by default the base alone. The adapters have
+        the bank's rank and scaling, where it has any. Raises PartError where one of them diverges: that user has no
+        model then.
         """
         jobs = [_job(u.id, self.user_examples(u)) for u in users]
-        made, lost = self._trainer.adapters(stage, jobs, recipe, lora=lora)
+        made, lost = self._trainer.adapters(stage, jobs, recipe, lora=lora, onto=onto)
         if lost:
             raise PartError(f"{self.task.name}: {lost[0].line()}")
-        if self.given is None:
+        bank = self.given or (self.engine.bank if self.engine.bank.names else None)
+        if bank is None:
             return made
-        # Beside given adapters the bank may have a larger rank.
-        fitted = {user: fitting(a, self.given.rank, self.given.scaling) for user, a in made.items()}
+        fitted = {user: fitting(a, bank.rank, bank.scaling) for user, a in made.items()}
         self.origins.update({fitted[user].content: self.origins[a.content] for user, a in made.items()})
         return fitted
 
@@ -320,6 +343,50 @@ class Community:
             adapters = {"given": [self.engine.bank.hashes[j.owner] for j in jobs]}
         recipe = self._trainer.recipe("gate")
         return self._trainer.gates(jobs, recipe, adapters | privacy_key(self.privacy))
+
+    # -- shadows -----------------------------------------------------------------------------------------
+
+    def shadows(self, sharer: Sharer) -> list[Sharer]:
+        """Return the sharer as each of their shadow adapters knows them; none where the run has no shadows.
+
+        UserError where the items in play carry fewer shadows than the run asks for.
+        """
+        return shadows_of(sharer, count, self.seed) if (count := self.number("shadows")) else []
+
+    def with_shadows(self) -> Iterator[tuple[Sharer, Engine]]:
+        """Yield every sharer with an engine whose bank also has their shadow adapters, trained when first needed.
+
+        One sharer's are in memory at a time, and each sharer's are an entry of the cache: all of a community's may be
+        larger than the base. A shadow whose training diverged is not there.
+        """
+        self.ready()
+        recipe = self._trainer.recipe("sharer")
+        jobs = {
+            s.user.id: [
+                _job(shadow_name(s.user.id, n), self.trained_examples(own))
+                for n, own in enumerate(self.shadows(s))
+            ]
+            for s in self.sharers
+        }
+
+        def made(sharer: Sharer, tick: Tick) -> dict[str, Adapter]:
+            if sharer.user.id not in self._shadows:
+                found, lost = self._trainer.trained(jobs[sharer.user.id], recipe, tick, privacy=self.privacy)
+                self.lost_shadows |= {d.owner for d in lost}
+                if self.store.root is not None:
+                    return found
+                self._shadows[sharer.user.id] = found
+            return self._shadows[sharer.user.id]
+
+        if not self._shadowed:
+            with self.stage("shadows", sum(count_steps(own, recipe) for own in jobs.values())) as tick:
+                for sharer in self.sharers:
+                    made(sharer, tick)
+            self._shadowed = True
+        for sharer in self.sharers:
+            bank = separate(self.engine.bank)
+            bank.add(made(sharer, nothing))
+            yield sharer, replace(self.engine, bank=bank)
 
     # -- examples ----------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from typing import Any
 from prime_audit.community.build import Community
 from prime_audit.community.sharers import bank_name, named
 from prime_audit.engine.unify import changes_nothing, each_changes_nothing
-from prime_audit.lamp.data import GivenSharer
 
 
 def cautions(community: Community, models: Iterable[Mapping[str, Any]] = ()) -> list[str]:
@@ -68,12 +67,6 @@ def _texts(community: Community) -> list[str]:
     ]
 
 
-def _last(sharer: GivenSharer) -> bool:
-    """Whether a sharer's held-out items are the last of several; one alone may be last by chance."""
-    out = [item.id in set(sharer.heldout) for item in sharer.user.history]
-    return sum(out) > 1 and out == sorted(out)
-
-
 def _given(community: Community) -> list[str]:
     given, adapters = community.data.given, community.given
     if given is None or adapters is None:
@@ -91,12 +84,6 @@ def _given(community: Community) -> list[str]:
         lines.append(
             "held-out items came with the adapters: the heldout game's test is valid only if they were drawn at random "
             "from all of a sharer's items and never trained on"
-        )
-    late = [s for s in given.sharers if s.heldout and _last(s)]
-    if late:
-        lines.append(
-            f"all held-out items of {len(late)} of the given sharers come after all their trained ones: held out by "
-            "time, not at random, so a difference may be due to time"
         )
     if left := len(given.sharers) - len(community.sharers):
         lines.append(

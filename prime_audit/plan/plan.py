@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prime_audit.audit.signals import ITEM_FIELDS
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.columns import read_columns
 from prime_audit.lamp.tasks import ROUGE, TASKS, Task, find_task
 from prime_audit.plan.options import deciding, filled, spec_of
-from prime_audit.plugins import Augment, Method
+from prime_audit.plugins import Attack, Augment, Method
 from prime_audit.plugins.calling import front_of
 from prime_audit.plugins.loading import load_attack, load_game, load_method, load_run_settings, read_params
 from prime_audit.settings import Settings
@@ -88,7 +89,7 @@ class Plan:
 
     tasks: tuple[str, ...]
     methods: tuple[MethodSpec, ...]
-    """The reference first."""
+    """The reference first, controls last."""
     attacks: tuple[str, ...]
     games: tuple[str, ...]
     data: str
@@ -170,11 +171,14 @@ def make_plan(**options: Any) -> Plan:
         raise UserError("--methods: names no method; write for example --methods np,prime, or leave it out")
     typed = ",".join([REFERENCE, *named])
     specs = _distinct(parse_methods(typed, files), settings, tasks)
+    specs = tuple(sorted(specs, key=lambda spec: bool(spec.core.plugin.control)))  # stable: controls last
     games = [load_game(game, files).name for game in words(given["games"])]
     games += _canary_game(games, settings, tasks, given["sharers"])
-    attacks = [load_attack(a, files).name for a in words(given["attacks"])]
+    loaded = [load_attack(a, files) for a in words(given["attacks"])]
+    attacks = [attack.name for attack in loaded]
     _require_texts(given["metric"], tasks)
     _require_given(given["sharers"], given["base_adapter"], given["sharer_dp"], tasks)
+    _require_shadows(settings, tasks, loaded, given["sharers"])
     columns = read_columns(given["columns"], given.pop("time_column"))
     privacy, model = given["sharer_dp"], given["model"] or settings.get("model")
     read = {
@@ -265,6 +269,33 @@ def _canary_game(
     if sharers is not None and any(counts.values()):
         raise UserError("--canaries: the adapters of --sharers are trained already; leave one of the two out")
     return [CANARY] if any(counts.values()) else []
+
+
+def _require_shadows(
+    settings: Settings, tasks: Sequence[str], attacks: Sequence[Attack], sharers: str | Path | None
+) -> None:
+    """Refuse shadow adapters that cannot be trained, and attacks that need them where there are none."""
+    for task in tasks:
+        count = settings.get("shadows", task)
+        if count and sharers is not None:
+            raise UserError(
+                "--set shadows: how the adapters of --sharers were trained is not known, so their shadows cannot be "
+                "trained; leave one of the two out"
+            )
+        if count % 2:
+            raise UserError(
+                f"--set shadows={count}: pass an even number; each item is in exactly half of the shadow adapters"
+            )
+        need = [attack.name for attack in attacks if set(attack.needs) & set(ITEM_FIELDS)]
+        if need and not count:
+            how = (
+                "leave it out"
+                if sharers is not None
+                else "run compare with --set shadows=16, or leave it out"
+            )
+            raise UserError(
+                f"attack {need[0]}: compares shadow adapters, and there are none for {task} (shadows = 0); {how}"
+            )
 
 
 def _baselines(

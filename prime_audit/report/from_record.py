@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         ),
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
-        notes=tuple(_notes(record, tasks)),
+        notes=(*_controls(record, methods), *_notes(record, tasks)),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
     )
@@ -86,6 +87,16 @@ def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
     )
 
 
+def _controls(record: Record, methods: Iterable[str]) -> Iterator[str]:
+    """Say of each control what its row says of the others."""
+    said: dict[str, list[str]] = {}
+    for label in methods:
+        name = re.split("[:+]", label)[0]
+        if control := record.plugins.get(f"method {name}", {}).get("control"):
+            said.setdefault(str(control), []).append(label)
+    yield from (f"{', '.join(labels)}: control; {control}." for control, labels in said.items())
+
+
 def _notes(record: Record, tasks: Sequence[str]) -> Iterator[str]:
     """Say what the figures rest on: once where all tasks agree, else task by task."""
     by_task = {task: [*_of_task(record, task)] for task in tasks}
@@ -104,13 +115,14 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
     shown = next(telling, next(iter(played), None))  # as the tables show it
     attacked = [r for r in aucs if r.value is not None and (r.game, r.attack) == shown]
     level, draws = f"{100 * record.intervals.level:g} %", record.intervals.draws
+    how = f"bootstrap percentiles, {draws} draws" if draws else "one person left out at a time, Student's t"
     units = ["utility over users"] * bool(utility) + ["leakage over sharers and targets"] * bool(attacked)
-    yield f"Intervals: {level} bootstrap percentiles, {draws} draws; {'; '.join(units)}."
+    yield f"Intervals: {level}, {how}; {'; '.join(units)}."
     if utility:
         yield f"Utility: {_span(r.n for r in utility)} questions of {_span(r.targets for r in utility)} targets."
     if any(r.metric == CHRF for r in utility):
         yield f"chrf: character n-gram F-score of sacreBLEU ({CHRF_SIGNATURE}), mean over answers, 0 to 1."
-    if any(r.metric == "f1" for r in utility):
+    if draws and any(r.metric == "f1" for r in utility):
         yield "f1: percentile intervals lean low: a resample may lack a class, which then counts 0."
     if attacked:
         items, targets = _span(r.n for r in attacked), _span(r.targets for r in attacked)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import stdtrit
 
 from prime_audit.audit import exposure
 from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.jackknife import limits
 from prime_audit.audit.signals import Rows, mean_nll
 from prime_audit.community.build import Community
 from prime_audit.community.canaries import DESIGNS, design_of
@@ -17,7 +17,7 @@ from prime_audit.engine.mixture import Continuation, Probe, alone
 from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.lamp.prompts import history_examples
 from prime_audit.plan.plan import CANARY
-from prime_audit.record import CanaryCost, Exposure, Intervals
+from prime_audit.record import CanaryCost, Exposure
 
 
 def exposed(exam: Exam) -> Iterator[Exposure]:
@@ -85,14 +85,15 @@ def cost(community: Community) -> CanaryCost:
     planted = _mean_nlls(community, able, {s.user.id: bank_name(s.user.id) for s in able})
     without = _mean_nlls(community, able, clean)
     gaps = planted - without
+    mean, few = float(gaps.mean()), gaps.size < 2
     return CanaryCost(
         task=task,
         canaries=count,
         without=float(without.mean()),
-        difference=float(gaps.mean()),
-        ci=_interval(gaps),
+        difference=mean,
+        ci=None if few else limits(mean, float(gaps.std(ddof=1)) / gaps.size**0.5, gaps.size - 1),
         sharers=len(able),
-        reason=None if gaps.size > 1 else "one sharer: no interval",
+        reason="one sharer: no interval" if few else None,
     )
 
 
@@ -107,11 +108,3 @@ def _mean_nlls(community: Community, sharers: list[Sharer], adapters: dict[str, 
     with community.stage("cost of the canaries", len(probes)) as tick:
         seen = iter(community.engine.observe(probes, tick=tick))
     return np.array([mean_nll([next(seen).logprobs[0] for _ in own]).mean() for own in examples])
-
-
-def _interval(values: FloatArray) -> tuple[float, float] | None:
-    """Student's t interval of a mean over people; None for one."""
-    if values.size < 2:
-        return None
-    reach = stdtrit(values.size - 1, (1 + Intervals().level) / 2) * values.std(ddof=1) / np.sqrt(values.size)
-    return float(values.mean() - reach), float(values.mean() + reach)

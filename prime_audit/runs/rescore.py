@@ -151,8 +151,9 @@ def _completed(
     ledger: Ledger,
 ) -> dict[str, Exam]:
     """Run the model for signals that are not stored, and store them beside the others."""
-    needs, kinds = {n for a in attacks for n in a.needs}, {queries_of(g).name for g in games}
-    lacking = {task: fields for task, exam in exams.items() if (fields := exam.lacking(needs, kinds))}
+    needs, ways = {n for a in attacks for n in a.needs}, {queries_of(g) for g in games}
+    kinds, single = {way.name for way in ways}, {way.name for way in ways if way.single}
+    lacking = {task: fields for task, exam in exams.items() if (fields := exam.lacking(needs, kinds, single))}
     if not lacking:
         return exams
     names = ", ".join(dict.fromkeys(f for fields in lacking.values() for f in fields))

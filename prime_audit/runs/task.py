@@ -31,7 +31,7 @@ from prime_audit.plan.plan import REFERENCE, MethodSpec, Plan
 from prime_audit.plugins import Attack, Personal, Scene
 from prime_audit.plugins.calling import models_of, naming, require_sound
 from prime_audit.plugins.loading import load_attack, load_game
-from prime_audit.record import Comparison, Failure, Intervals
+from prime_audit.record import Comparison, Failure
 from prime_audit.runs import canaries, unaided, utility
 from prime_audit.runs.account import data_cautions, data_of, describe, model_row
 from prime_audit.runs.cells import Cell, Lost, chunks, cores_of
@@ -131,6 +131,8 @@ class TaskRun:
             privacy=self.plan.sharer_dp,
         )
         community.embed()
+        for sharer in community.sharers:
+            community.shadows(sharer)  # refused before anything is trained
         users = [*self.seen.adapt, *self.seen.targets, *(s.shown for s in community.sharers)]
         community.profiles.update(self._profiles(users, community))
         community.adapt()
@@ -240,31 +242,30 @@ class TaskRun:
     # -- results -----------------------------------------------------------------------------------------
 
     def _score(self, answers: Mapping[str, Answers | Failed]) -> None:
-        seed, draws = seed_of(self.plan.seed, "bootstrap", self.task.name), Intervals().draws
         for label, own in answers.items():
             if isinstance(own, Failed):
                 self.found.results += utility.failed(self.task, label, own)
             else:
-                self.found.results += utility.results(self.task, own, seed, draws)
+                self.found.results += utility.results(self.task, own)
                 self.found.predictions += utility.rows(self.task, own)
             for other in self.plan.against:
                 if label not in (REFERENCE, other):
-                    self.found.comparisons += self._compared(label, own, other, answers[other], seed, draws)
+                    self.found.comparisons += self._compared(label, own, other, answers[other])
         answered = [own for own in answers.values() if isinstance(own, Answers)]
         lines = [
             *utility.cautions(self.task, answered),
-            *unaided.cautions(self.task, answered, seed, draws),
+            *unaided.cautions(self.task, answered),
         ]
         self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
 
     def _compared(
-        self, label: str, own: Answers | Failed, other: str, theirs: Answers | Failed, seed: int, draws: int
+        self, label: str, own: Answers | Failed, other: str, theirs: Answers | Failed
     ) -> list[Comparison]:
         if isinstance(own, Failed):
             return utility.failed_comparisons(self.task, label, other, own)
         if isinstance(theirs, Failed):
             return utility.failed_comparisons(self.task, label, other, theirs)
-        return utility.comparisons(self.task, own, theirs, seed, draws)
+        return utility.comparisons(self.task, own, theirs)
 
     def _play(self, exam: Exam, effort: Effort = ALL) -> None:
         self.found.exams.append(exam)
