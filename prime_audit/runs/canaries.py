@@ -14,9 +14,9 @@ from prime_audit.community.build import Community
 from prime_audit.community.canaries import DESIGNS, design_of
 from prime_audit.community.sharers import Sharer, bank_name
 from prime_audit.engine.mixture import Continuation, Probe, alone
+from prime_audit.games.exam.planted import CANARY_KINDS
 from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.lamp.prompts import history_examples
-from prime_audit.plan.plan import CANARY
 from prime_audit.record import CanaryCost, Exposure
 
 
@@ -28,7 +28,7 @@ def exposed(exam: Exam) -> Iterator[Exposure]:
     """
     for one in exam.passes:
         base = exam.base(one.pool)
-        if one.kind != CANARY or one.method is None or base is None or not one.seen:
+        if one.kind not in CANARY_KINDS or one.method is None or base is None or not one.seen:
             continue
         for design in DESIGNS:
             values = [_exposed(exam, one, target, base.logprobs, design) for target in one.seen]

@@ -75,9 +75,9 @@ def test_a_run_with_canaries(
     check_the_game(run)
     check_the_reports(run)
     again = attack(run.path, "loss", cache=None, quiet=True)
-    assert [x for x in again.record.leaks if x.game == "canary"] == [
-        x for x in run.record.leaks if x.game == "canary"
-    ]
+    ours, theirs = ([x for x in r.record.leaks if "canary" in x.game] for r in (run, again))
+    assert ours == theirs
+    assert {x.game for x in ours} == {"canary", "canary_adapter"}
     assert again.record.exposures == run.record.exposures
     texts.clear()
     plain = quick("rag:k=4,perpcs,prime+pag", **words, out=tmp_path / "plain")
@@ -136,13 +136,16 @@ def check_the_reports(run: Run) -> None:
     exam = read_exam(run.path, TASK)
     pool, base = exam.pools["canary items"], exam.base("canary items")
     assert base is not None
-    assert {(x.method, x.design) for x in run.record.exposures} == {
-        (m, d) for m in ("perpcs", "prime+pag") for d in ("unused", "unlikely", "near")
+    games, designs = ("canary", "canary_adapter"), ("unused", "unlikely", "near")
+    assert {(x.game, x.method, x.design) for x in run.record.exposures} == {
+        (g, m, d) for g in games for m in ("perpcs", "prime+pag") for d in designs
     }
-    (one,) = [p for p in exam.passes if p.kind == "canary" and "prime+pag" in p.labels]
+    passes = {p.kind: p for p in exam.passes if "prime+pag" in p.labels}
+    assert {*passes["canary_adapter"].seen} == {*pool.owners}  # one panel a sharer
     for found in run.record.exposures:
         if found.method != "prime+pag":
             continue
+        one = passes[found.game]
         for observed, value in ((one.seen, found.exposure), (dict.fromkeys(one.seen, base), found.base)):
             means = []
             for target, merged in one.merged.items():
@@ -200,11 +203,14 @@ def test_private_training_counts_them(quick: Callable[..., Run]) -> None:
 
 def test_the_option_is_a_setting_and_plays_the_game() -> None:
     plan = make_plan(tasks=TASK, canaries=12, games="heldout")
-    assert plan.games == ("heldout", "canary")
+    assert plan.games == ("heldout", "canary", "canary_adapter")
     assert plan.overrides == {"canaries": 12}
     assert plan.settings.get("canaries", TASK) == 12
     assert "canaries" not in plan.spec()
-    assert plan.spec() == make_plan(tasks=TASK, overrides=["canaries=12"], games="heldout,canary").spec()
+    assert (
+        plan.spec()
+        == make_plan(tasks=TASK, overrides=["canaries=12"], games="heldout,canary,canary_adapter").spec()
+    )
     assert make_plan(tasks=TASK).settings.get("canaries", TASK) == 0
     assert make_plan(tasks=TASK, canaries=0).games == ("paper", "heldout")
 
@@ -214,6 +220,7 @@ def test_the_option_is_a_setting_and_plays_the_game() -> None:
     [
         ({"canaries": 10}, "LaMP-2: 10 canaries a sharer do not divide .* a multiple of 6, for example --canaries 12"),
         ({"canaries": -6}, "canaries=-6: give a finite number, at least 0"),
+        ({"games": "canary_adapter"}, "game canary_adapter: LaMP-2 has no canaries to ask for; add --canaries 12"),
         ({"games": "canary"}, "game canary: LaMP-2 has no canaries to ask for; add --canaries 12"),
         ({"tasks": "LaMP-2,LaMP-4", "overrides": ["LaMP-2.canaries=6"]}, "game canary: LaMP-4 has no canaries"),
         ({"canaries": 6, "sharers": "somewhere"}, "--canaries: the adapters of --sharers are trained already"),
