@@ -63,6 +63,11 @@ class Dealt:
     different owners have different names. None: within all of an owner's."""
 
     @property
+    def drawn_within(self) -> Sequence[str]:
+        """What the members were drawn within, where items are the unit: the item's stratum, else its owner, [items]."""
+        return self.owners if self.strata is None else self.strata
+
+    @property
     def playable(self) -> bool:
         """Whether both sides have an item."""
         return two_sided(self.members)

@@ -138,13 +138,16 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
 def _canaries(record: Record, task: str) -> Iterator[str]:
     """Say how exposed canaries are, method by method, and what they cost."""
     own = [x for x in record.exposures if x.task == task]
+    lines = dict[tuple[str, str], list[str]]()
     for game, method in dict.fromkeys((x.game, x.method) for x in own):
         said = [x for x in own if (x.game, x.method) == (game, method)]
         designs = "; ".join(
             f"{x.design} {number(x.exposure)} (base {number(x.base)}) of {x.canaries} canaries" for x in said
         )
         levels = f"by chance {_bits([x.chance for x in said])}, at most {_bits([x.most for x in said])}"
-        yield f"Exposure in bits, game {game}, {method}: {designs}; {levels}."
+        lines.setdefault((game, f"{designs}; {levels}"), []).append(method)
+    for (game, line), methods in lines.items():
+        yield f"Exposure in bits, game {game}, {', '.join(methods)}: {line}."
     for x in record.canary_costs:
         if x.task == task and x.difference is not None:
             yield (
