@@ -10,7 +10,7 @@ from typing import Any
 
 from prime_audit import faults
 from prime_audit.cache.numeric import versions
-from prime_audit.folder import PREDICTIONS, SCORES, RunFolder
+from prime_audit.folder import PREDICTIONS, SCORES, VULNERABILITY, RunFolder
 from prime_audit.games.exam.stored import write_exam
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.readers import require_searchable
@@ -65,6 +65,7 @@ def perform(worker: Worker, command: str, lost: Mapping[Cell, Lost] | None = Non
         results=tuple(found.results),
         comparisons=tuple(found.comparisons),
         leaks=tuple(found.leaks),
+        vulnerable=found.most_exposed(),
         community=found.community,
         costs=tuple(ledger.costs),
         intervals=Intervals(),
@@ -90,6 +91,8 @@ def write(folder: RunFolder, record: Record, found: Findings) -> None:
 
     folder.write_jsonl(PREDICTIONS, found.predictions)
     folder.write_jsonl(SCORES, found.scores)
+    if found.vulnerable:
+        folder.write_jsonl(VULNERABILITY, found.vulnerable)
     folder.write_jsonl("models.jsonl", found.models)
     for exam in found.exams:
         write_exam(folder.path, exam)

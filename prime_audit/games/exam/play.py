@@ -20,6 +20,7 @@ from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS
+from prime_audit.games.exam.exposed import exposed
 from prime_audit.games.exam.observed import WHITE_BOX, Observed, Shadow, signals_of
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.queries import queries_of
@@ -99,7 +100,7 @@ class Player:
         scored, silent, failed = [], dict[str, str](), dict[str, PartError]()
         for attack in self.attacks:
             try:
-                _require_able(game, attack)
+                _require_able(game, attack, self.pool)
                 scored.append(self._score(game, attack, able, signals, plain))
             except Undefined as why:
                 silent[attack.name] = str(why)
@@ -119,6 +120,7 @@ class Player:
             silent=silent,
             judged=judged,
             failed=failed,
+            exposed=exposed(game, one, able, self.pool, seed),
         )
 
     def nothing(self, game: Game, one: Pass, why: str) -> Played:
@@ -186,12 +188,14 @@ class Player:
         return settle(CONTROLS[name](signals))[0]
 
 
-def _require_able(game: Game, attack: Attack) -> None:
+def _require_able(game: Game, attack: Attack, pool: Pool) -> None:
     """Raise Undefined where an attack's signals say nothing of what a game asks about."""
     needs = set(attack.needs)
     if attack.people and not game.design.of_people:
         raise Undefined("scores people, and here each person has items on both sides")
     if needs & set(ITEM_FIELDS) and game.design.of_people:
         raise Undefined("scores single items, and here all of a person's items are on one side")
+    if needs & set(ITEM_FIELDS) and not len(pool.inside):
+        raise Undefined("compares shadow adapters, and this game's items have none")
     if needs & set(WHITE_BOX) and not queries_of(game).single:
         raise Undefined("reads the factors of one adapter: only the adapter game queries single adapters")
