@@ -50,6 +50,14 @@ class Dealt:
     """Where one side is sampled: the items that a permutation test may exchange, [items]; None for all."""
     items: Sequence[str | None] | None = None
     """Ids by which one item is recognised in several targets' games, [items]; None: by its place among its owner's."""
+    given: bool = False
+    """Whether the data say which items are the non-members, so that nobody here drew them at random."""
+    signs: Sequence[str] = ()
+    """What shows that they were not drawn at random (``audit.signs``)."""
+
+    strata: Sequence[str] | None = None
+    """Where membership was drawn within parts of an owner's items: the part that each belongs to, [items]; parts of
+    different owners have different names. None: within all of an owner's."""
 
     @property
     def playable(self) -> bool:

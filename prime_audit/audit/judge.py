@@ -90,7 +90,6 @@ def judge(
     scored: Sequence[Scored],
     *,
     seed: int,
-    draws: int,
     permutations: int = PERMUTATIONS,
 ) -> list[Judged]:
     """Judge the attacks of one game and method together; ``dealt`` holds the targets it can be played on.
@@ -102,7 +101,7 @@ def judge(
         scored = [_whole(dealt, one) for one in scored]
         dealt = [by_sharer(d, np.zeros(len(d.owners)))[0] for d in dealt]
     tested = [_test(design, dealt, one, seed, permutations) for one in scored]
-    tests, game = _corrected(tested), _Game(design, dealt, len(scored), seed, draws)
+    tests, game = _corrected(tested), _Game(design, dealt, len(scored), seed)
     return [_judge(game, one, raw, test) for one, raw, test in zip(scored, tested, tests, strict=True)]
 
 
@@ -114,7 +113,6 @@ class _Game:
     dealt: Sequence[Dealt]
     attacks: int
     seed: int
-    draws: int
 
 
 @dataclass(frozen=True)
@@ -177,17 +175,16 @@ def _corrected(tested: Sequence[_Raw]) -> list[PValues]:
 
 def _judge(game: _Game, scored: Scored, raw: _Raw, tests: PValues) -> Judged:
     own, reasons = _panels(game.dealt, scored.scores), dict[str, str]()
-    interval_of = partial(auc_interval, n=game.draws, seed=game.seed)
     controls = {name: _panels(game.dealt, scores) for name, scores in scored.controls.items()}
-    figures = {name: interval_of(panels).estimate for name, panels in controls.items()}
+    figures = {name: auc_interval(panels).estimate for name, panels in controls.items()}
     best = best_control(figures, game.design.selector)
     gaps = {
-        name: auc_difference(own, panels, n=game.draws, seed=game.seed).estimate
+        name: auc_difference(own, panels).estimate
         for name, panels in controls.items()
         if name in ("base", best)
     }
     against = Against(best, figures[best].value, gaps[best]) if best else None
-    interval = interval_of(own)
+    interval = auc_interval(own)
     if interval.estimate.ci is None:
         reasons["interval"] = str(interval.estimate.reason)
     if raw.reason:

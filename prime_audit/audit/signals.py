@@ -32,6 +32,8 @@ class Signals:
     """Per item, at each gold token's position: the mean of log p over the vocabulary, Σ p·log p [T]."""
     sigma: Rows = ABSENT
     """Per item, at each gold token's position: the deviation of log p, √(Σ p·(log p)² − μ²), >= 0 [T]."""
+    top: Sequence[BoolArray] = ABSENT
+    """Per item, for each gold token whether the model finds no token more likely [T]."""
     lower_logprobs: Rows = ABSENT
     """Per item, log p of each token of the gold text in lower case [T', its own tokens]."""
     prefix_logprobs: Rows = ABSENT
@@ -44,6 +46,12 @@ class Signals:
     It is the slope of L along the adapter's scale at full weight; 0 for the unmerged base. Only as ``grad_norm``."""
     base_logprobs: Rows = ABSENT
     """``logprobs`` under the adapted base with nothing merged [T]."""
+    base_mu: Rows = ABSENT
+    """``mu`` under that base [T]."""
+    base_sigma: Rows = ABSENT
+    """``sigma`` under that base [T]."""
+    continuations: Sequence[Sequence[str]] = ABSENT
+    """Per item, texts that the model sampled after the prompt and the first half of the gold (:func:`halves`)."""
     texts: Sequence[str] = ABSENT
     """Per item, the gold text."""
     prompts: Sequence[str] = ABSENT
@@ -129,6 +137,29 @@ def lowest(values: FloatArray, share: float) -> np.ndarray:
     """Positions of the max(1, ⌊share·T⌋) lowest values; of ties the earlier."""
     count = max(1, int(share * len(values) + 1e-9))  # 0.29 * 100 is 28.999999999999996
     return np.argsort(values, kind="stable")[:count]
+
+
+def standardised(logprobs: FloatArray, mu: FloatArray, sigma: FloatArray) -> FloatArray:
+    """(log p - μ)/σ of one item's tokens, 0 where σ = 0."""
+    out: FloatArray = np.divide(logprobs - mu, sigma, out=np.zeros_like(logprobs), where=sigma > 0)
+    return out
+
+
+def gains(signals: Signals) -> list[FloatArray]:
+    """Log p - log p of the base at each gold token -> items of [T]; infinities count as 1e30 nats, so sums exist."""
+    return [
+        np.maximum(own, -1e30) - np.maximum(base, -1e30)
+        for own, base in zip(signals.logprobs, signals.base_logprobs, strict=True)
+    ]
+
+
+def halves(text: str) -> tuple[str, list[str]]:
+    """Cut a text after the first ⌊n/2⌋ of its n words (by white space) -> the first half, the words of the second.
+
+    A text of one word has an empty first half.
+    """
+    words = text.split()
+    return " ".join(words[: len(words) // 2]), words[len(words) // 2 :]
 
 
 def returned(name: str, scores: ArrayLike, items: int) -> FloatArray:

@@ -42,7 +42,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from prime_audit.audit.bootstrap import Estimate
+from prime_audit.audit.jackknife import Estimate
 from prime_audit.audit.mean_auc import AucEstimate
 
 Word = Literal["leaks", "no leak found", "confounded", "too few to say"]
@@ -70,7 +70,7 @@ class Against:
     auc: float
     """Its mean AUC over targets."""
     difference: Estimate
-    """The attack's AUC minus the control's, on the same draws."""
+    """The attack's AUC minus the control's, of the same items."""
 
 
 def best_control(controls: Mapping[str, AucEstimate], selector: str | None = None) -> str | None:

@@ -16,7 +16,8 @@ from dataclasses import replace
 from math import comb
 from typing import TYPE_CHECKING
 
-from prime_audit.community.sharers import Sharer, singles
+from prime_audit.community.held import asked
+from prime_audit.community.sharers import Sharer
 from prime_audit.errors import UserError
 from prime_audit.lamp.given import shown
 from prime_audit.seeds import rng_of
@@ -30,11 +31,8 @@ def in_play(sharer: Sharer, seed: int) -> tuple[str, ...]:
 
     Only trained items without a copy are drawn; fewer where there are not enough.
     """
-    rng, trained = rng_of(seed, "heldout game", sharer.user.id), set(sharer.trained)
-    once = [item for item in singles(sharer.user) if item in trained]
-    count = min(len(sharer.heldout), len(once))
-    some = set(rng.choice(once, count, replace=False).tolist()) if count else set()
-    return tuple(item.id for item in sharer.user.history if item.id in some | set(sharer.heldout))
+    play = asked(sharer, seed) | set(sharer.heldout)
+    return tuple(item.id for item in sharer.user.history if item.id in play)
 
 
 def shadows_of(sharer: Sharer, count: int, seed: int) -> list[Sharer]:

@@ -125,8 +125,8 @@ def made_up(texts: Sequence[Sequence[int]], moments: bool) -> Observation:
     """Return log-probabilities for continuations of these gold tokens, the same for the same tokens."""
     rng = np.random.default_rng(_seed(repr(texts)))
     logprobs = tuple(-rng.exponential(size=len(t)) for t in texts)
-    both = (-np.ones(len(texts[0])), np.ones(len(texts[0]))) if moments else (None, None)
-    return Observation(logprobs, *both)
+    ones = np.ones(len(texts[0]))
+    return Observation(logprobs, *((-ones, ones, logprobs[0] > -1) if moments else ()))
 
 
 def _seed(text: str) -> int:

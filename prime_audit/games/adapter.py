@@ -17,6 +17,7 @@ import numpy as np
 from prime_audit.audit.auc import IntArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
+from prime_audit.audit.signs import marked
 from prime_audit.community.sharers import bank_name
 from prime_audit.engine.mixture import alone
 from prime_audit.games.exam.observed import WHITE_BOX, Observed
@@ -117,4 +118,4 @@ class Adapters(Queries):
 def adapter(audited: Audited, pool: Pool) -> Dealt:
     """Members: trained items of the adapter's owner, drawn at random; non-members: as many held-out items of theirs."""
     rows = np.flatnonzero(pool.drawn & pool.of(audited.merged))
-    return pool.deal(audited.target, rows, pool.trained[rows])
+    return marked(pool.deal(audited.target, rows, pool.trained[rows]), pool)

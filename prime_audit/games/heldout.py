@@ -6,6 +6,7 @@ import numpy as np
 
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
+from prime_audit.audit.signs import marked
 from prime_audit.games.exam.stored import trained_by_lot
 from prime_audit.plugins import Audited, game
 
@@ -26,4 +27,4 @@ def heldout(audited: Audited, pool: Pool) -> Dealt:
     if pool.trained[rows].all():
         # In published records.
         return Dealt.nothing(audited.target, "no merged sharer has held-out items: no non-members")
-    return pool.deal(audited.target, rows, pool.trained[rows])
+    return marked(pool.deal(audited.target, rows, pool.trained[rows]), pool)

@@ -22,6 +22,9 @@ from prime_audit.settings import Settings
 REFERENCE = "np"
 """The method that all others are compared with; it always runs."""
 
+CANARY, PARTS = "canary", 6
+"""The game that asks for canaries; their designs, times two halves."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -86,7 +89,7 @@ class Plan:
 
     tasks: tuple[str, ...]
     methods: tuple[MethodSpec, ...]
-    """The reference first."""
+    """The reference first, controls last."""
     attacks: tuple[str, ...]
     games: tuple[str, ...]
     data: str
@@ -131,6 +134,10 @@ class Plan:
     def time_column(self) -> None:
         """Not set: ``columns`` has it."""
 
+    @property
+    def canaries(self) -> None:
+        """Not set: ``overrides`` has it."""
+
     def task(self, name: str) -> Task:
         """Return a task as this run scores it."""
         return TASKS[name].scored_by(self.metric)
@@ -154,6 +161,8 @@ def make_plan(**options: Any) -> Plan:
     """
     given = filled("make_plan()", options, deciding())
     files = tuple(Path(p) for p in given["plugins"])
+    if (planted := given.pop("canaries")) is not None:
+        given["overrides"] = [*given["overrides"], f"canaries={planted}"]
     settings = load_run_settings(given["preset"], given["overrides"], files)
     for key in ("preset", "overrides"):
         del given[key]
@@ -162,7 +171,9 @@ def make_plan(**options: Any) -> Plan:
         raise UserError("--methods: names no method; write for example --methods np,prime, or leave it out")
     typed = ",".join([REFERENCE, *named])
     specs = _distinct(parse_methods(typed, files), settings, tasks)
+    specs = tuple(sorted(specs, key=lambda spec: bool(spec.core.plugin.control)))  # stable: controls last
     games = [load_game(game, files).name for game in words(given["games"])]
+    games += _canary_game(games, settings, tasks, given["sharers"])
     loaded = [load_attack(a, files) for a in words(given["attacks"])]
     attacks = [attack.name for attack in loaded]
     _require_texts(given["metric"], tasks)
@@ -238,6 +249,26 @@ def _require_given(
     from prime_audit.lamp.given import require_layout
 
     require_layout(Path(sharers), tasks)
+
+
+def _canary_game(
+    games: Sequence[str], settings: Settings, tasks: Sequence[str], sharers: str | Path | None
+) -> list[str]:
+    """Return the game that canaries are for where they are planted; refuse it without them, and wrong numbers."""
+    counts = {task: settings.get("canaries", task) for task in tasks}
+    for task, count in counts.items():
+        if count % PARTS:
+            raise UserError(
+                f"{task}: {count} canaries a sharer do not divide into three designs of two halves; give a multiple "
+                f"of {PARTS}, for example --canaries {count + PARTS - count % PARTS}"
+            )
+        if not count and (CANARY in games or any(counts.values())):
+            raise UserError(
+                f"game {CANARY}: {task} has no canaries to ask for; add --canaries 12, or leave the game out"
+            )
+    if sharers is not None and any(counts.values()):
+        raise UserError("--canaries: the adapters of --sharers are trained already; leave one of the two out")
+    return [CANARY] if any(counts.values()) else []
 
 
 def _require_shadows(

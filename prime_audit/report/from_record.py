@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prime_audit.folder import RECORD, write_atomic
+from prime_audit.io.markup import interval, number
 from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
 from prime_audit.record import Comparison, Record, Result, Vulnerable
@@ -59,7 +61,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
         exposed=tuple(map(_vulnerable, record.vulnerable)),
-        notes=tuple(_notes(record, tasks)),
+        notes=(*_controls(record, methods), *_notes(record, tasks)),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
     )
@@ -95,6 +97,16 @@ def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
     )
 
 
+def _controls(record: Record, methods: Iterable[str]) -> Iterator[str]:
+    """Say of each control what its row says of the others."""
+    said: dict[str, list[str]] = {}
+    for label in methods:
+        name = re.split("[:+]", label)[0]
+        if control := record.plugins.get(f"method {name}", {}).get("control"):
+            said.setdefault(str(control), []).append(label)
+    yield from (f"{', '.join(labels)}: control; {control}." for control, labels in said.items())
+
+
 def _notes(record: Record, tasks: Sequence[str]) -> Iterator[str]:
     """Say what the figures rest on: once where all tasks agree, else task by task."""
     by_task = {task: [*_of_task(record, task)] for task in tasks}
@@ -113,13 +125,14 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
     shown = next(telling, next(iter(played), None))  # as the tables show it
     attacked = [r for r in aucs if r.value is not None and (r.game, r.attack) == shown]
     level, draws = f"{100 * record.intervals.level:g} %", record.intervals.draws
+    how = f"bootstrap percentiles, {draws} draws" if draws else "one person left out at a time, Student's t"
     units = ["utility over users"] * bool(utility) + ["leakage over sharers and targets"] * bool(attacked)
-    yield f"Intervals: {level} bootstrap percentiles, {draws} draws; {'; '.join(units)}."
+    yield f"Intervals: {level}, {how}; {'; '.join(units)}."
     if utility:
         yield f"Utility: {_span(r.n for r in utility)} questions of {_span(r.targets for r in utility)} targets."
     if any(r.metric == CHRF for r in utility):
         yield f"chrf: character n-gram F-score of sacreBLEU ({CHRF_SIGNATURE}), mean over answers, 0 to 1."
-    if any(r.metric == "f1" for r in utility):
+    if draws and any(r.metric == "f1" for r in utility):
         yield "f1: percentile intervals lean low: a resample may lack a class, which then counts 0."
     if attacked:
         items, targets = _span(r.n for r in attacked), _span(r.targets for r in attacked)
@@ -127,8 +140,35 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
         members = f", members from {_span(sharers)} sharers" if sharers else ""
         how = f"game {attacked[0].game}, attack {attacked[0].attack}"
         yield f"Leakage: {how}; {items} scored items of {targets} targets{members}."
+    yield from _canaries(record, task)
     if of := next((r for r in aucs if note_of(r.game, record.plugins).samples), None):
         yield from _sampling(record, of)
+
+
+def _canaries(record: Record, task: str) -> Iterator[str]:
+    """Say how exposed canaries are, method by method, and what they cost."""
+    own = [x for x in record.exposures if x.task == task]
+    for game, method in dict.fromkeys((x.game, x.method) for x in own):
+        said = [x for x in own if (x.game, x.method) == (game, method)]
+        designs = "; ".join(
+            f"{x.design} {number(x.exposure)} (base {number(x.base)}) of {x.canaries} canaries" for x in said
+        )
+        levels = f"by chance {_bits([x.chance for x in said])}, at most {_bits([x.most for x in said])}"
+        yield f"Exposure in bits, game {game}, {method}: {designs}; {levels}."
+    for x in record.canary_costs:
+        if x.task == task and x.difference is not None:
+            yield (
+                f"Cost of {x.canaries} canaries a sharer, half of them trained on: held-out items of {x.sharers} "
+                f"sharers under their own adapters, mean NLL with canaries minus without (nats): "
+                f"{number(x.difference, True)} {interval(x.ci, True)} from {number(x.without or 0.0)}."
+            )
+        elif x.task == task:
+            yield f"Cost of {x.canaries} canaries a sharer: unknown, for {x.reason}."
+
+
+def _bits(values: Sequence[float]) -> str:
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low}–{high}"
 
 
 def _sampling(record: Record, of: Result) -> Iterator[str]:

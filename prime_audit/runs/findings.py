@@ -9,7 +9,7 @@ from typing import Any
 from prime_audit.faults import Faults
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.stored import Exam
-from prime_audit.record import Comparison, Data, Leak, Result, Vulnerable
+from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Leak, Result, Vulnerable
 
 FEW = 5
 """Records that a report names as the most exposed."""
@@ -23,6 +23,8 @@ class Findings:
     results: list[Result] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     leaks: list[Leak] = field(default_factory=list)
+    exposures: list[Exposure] = field(default_factory=list)
+    canary_costs: list[CanaryCost] = field(default_factory=list)
     community: dict[str, Any] = field(default_factory=dict)
     predictions: list[Mapping[str, object]] = field(default_factory=list)
     scores: list[Mapping[str, object]] = field(default_factory=list)

@@ -92,9 +92,9 @@ class ScoresReport:
 
     source: str
     seed: int
-    """Of resampling, relabelling and splitting."""
+    """Of relabelling and splitting."""
     draws: int
-    """Bootstrap draws, and relabellings."""
+    """Relabellings, the observed one included."""
     attacks: tuple[Figures, ...]
     """In the file's order."""
     columns: tuple[str, ...] = ()
@@ -204,10 +204,9 @@ def describe_scores(
     Columns ``score`` (higher = member) and ``member`` (1/0, true/false); optional ``attack``, ``target``, ``sharer``,
     ``item``, ``task``, ``method``, ``game``. ``columns`` gives the file's own names, ``score=s,member=label``;
     ``score=loss+minkp`` takes each column as an attack, and ``score=-loss`` turns the sign.
-    Without sharers a target's items count as one person's; without either, as independent. ``draws``: bootstrap draws
-    and relabellings. ``plugins``: files with games; a game that is neither installed nor among them has no
-    design, and its ε a note. UserError for a missing column, a score or membership that is none, an attack with one
-    class only.
+    Without sharers a target's items count as one person's; without either, as independent. ``draws``: relabellings, the
+    observed one included. ``plugins``: files with games; a game that is neither installed nor among them has no design,
+    and its ε a note. UserError for a missing column, a score or membership that is none, an attack with one class only.
     """
     groups, notes = read_scores(Path(path), columns)
     found = [
@@ -237,7 +236,7 @@ def _figures(path: Path, group: Group, game: Game | None, seed: int, draws: int)
     design = _design(game, panels, named)
     one = Scored(attack=group.attack, scores=scores, undefined=0, controls={})
     try:
-        (found,) = judge(design, dealt, [one], seed=seed, draws=draws, permutations=draws - 1)
+        (found,) = judge(design, dealt, [one], seed=seed, permutations=draws - 1)
     except Undefined as reason:
         raise UserError(
             f"{path}: {group.name}: {reason}; give every target both, or leave out its column"

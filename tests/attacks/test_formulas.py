@@ -34,7 +34,7 @@ def moments(
 
 
 LL, MU, SIGMA = moments(LOGITS, GOLDS)
-BASE_LL, _, _ = moments(BASE, GOLDS)
+BASE_LL, BASE_MU, BASE_SIGMA = moments(BASE, GOLDS)
 
 
 def score(name: str, **fields: Any) -> np.ndarray:
@@ -266,6 +266,79 @@ def test_user_level_is_the_mean_gain_of_the_owner() -> None:
     assert found == pytest.approx([0.75, 1.0, 0.75])
 
 
+def test_mink_ref_and_minkpp_ref_subtract_the_bases_own_lowest() -> None:
+    def least(values: Sequence[float]) -> float:
+        low = sorted(values)[: max(1, math.floor(0.2 * len(values)))]
+        return sum(low) / len(low)
+
+    def z(logprobs: Sequence[float], mu: Sequence[float], sigma: Sequence[float]) -> list[float]:
+        return [(x - m) / s for x, m, s in zip(logprobs, mu, sigma, strict=True)]
+
+    twice, base = rows(LL, LL * 3), rows(BASE_LL, BASE_LL * 3)
+    found = score("mink_ref", logprobs=twice, base_logprobs=base)
+    assert found == pytest.approx([least(LL) - least(BASE_LL), least(LL * 3) - least(BASE_LL * 3)])
+    found = score(
+        "minkpp_ref",
+        logprobs=rows(LL),
+        mu=rows(MU),
+        sigma=rows(SIGMA),
+        base_logprobs=rows(BASE_LL),
+        base_mu=rows(BASE_MU),
+        base_sigma=rows(BASE_SIGMA),
+    )
+    assert found == pytest.approx([least(z(LL, MU, SIGMA)) - least(z(BASE_LL, BASE_MU, BASE_SIGMA))])
+
+
+def windows(gains: Sequence[float]) -> float:
+    """Equations 10 to 13 of the WBC paper, window by window."""
+    shares = []
+    for k in range(10):
+        width = min(round(2 * 20 ** (k / 9)), len(gains))
+        sums = [math.fsum(gains[i : i + width]) for i in range(len(gains) - width + 1)]
+        shares.append(sum(s > 0 for s in sums) / len(sums))
+    return sum(shares) / 10
+
+
+def test_wbc_counts_the_windows_in_which_the_base_loses() -> None:
+    import prime_attacks.wbc
+
+    assert prime_attacks.wbc.WINDOWS == (2, 3, 4, 5, 8, 11, 15, 21, 29, 40)
+    rng = np.random.default_rng(0)
+    own, base = (-rng.exponential(size=60) for _ in range(2))
+    found = score("wbc", logprobs=rows(own, own[:1], LL), base_logprobs=rows(base, base[:1], BASE_LL))
+    gains = [a - b for a, b in zip(LL, BASE_LL, strict=True)]
+    expected = [windows((own - base).tolist()), windows((own - base)[:1].tolist()), windows(gains)]
+    assert found == pytest.approx(expected)
+    assert 0 < expected[0] < 1
+    assert score("wbc", logprobs=rows(own), base_logprobs=rows(own)).tolist() == [0.0]
+
+
+def test_ez_is_the_rising_share_of_what_changed_where_the_model_is_wrong() -> None:
+    top = [max(range(4), key=row.__getitem__) == gold for row, gold in zip(LOGITS, GOLDS, strict=True)]
+    gains = [a - b for a, b, right in zip(LL, BASE_LL, top, strict=True) if not right]
+    up, down = sum(g for g in gains if g > 0), -sum(g for g in gains if g < 0)
+    assert top == [True, False, True, False]
+    assert up > 0
+    assert down > 0
+    found = score("ez", logprobs=rows(LL), base_logprobs=rows(BASE_LL), top=[np.array(top)])
+    assert found == pytest.approx([up / (up + down)])
+
+
+def test_ez_ranks_what_only_rose_first_and_what_did_not_move_in_the_middle() -> None:
+    own, base = [[-1.0, -1.0], [-1.0, -3.0], [-2.0, -1.0]], [[-2.0, -1.5], [-2.0, -2.5], [-2.0, -1.0]]
+    wrong = [np.zeros(2, dtype=np.bool_)] * 3
+    found = score("ez", logprobs=rows(*own), base_logprobs=rows(*base), top=wrong)
+    assert found == pytest.approx([1.0, 2 / 3, 0.5])
+
+
+def test_samia_is_the_mean_recall_of_the_second_halfs_words() -> None:
+    texts = ["one two three four four", "label", "Half of it"]
+    told = [["four four three two", "four"], ["label label", "other", "Label"], ["of of", "it of it"]]
+    # "three four four": 3 of 3 words (the sample is cut to three), then 1 of 3. "of it": 1 of 2, then 2 of 2.
+    expected = [(3 / 3 + 1 / 3) / 2, 1 / 3, (1 / 2 + 2 / 2) / 2]
+    assert score("samia", texts=texts, continuations=told) == pytest.approx(expected)
+
+
 UNDEFINED: list[tuple[str, dict[str, Any]]] = [
     ("ratio", {"logprobs": rows([-1.0]), "base_logprobs": rows([0.0])}),
     ("recall", {"logprobs": rows([0.0, 0.0]), "prefix_logprobs": rows([-1.0, -1.0])}),
@@ -293,6 +366,9 @@ UNDEFINED: list[tuple[str, dict[str, Any]]] = [
     ),
     ("lira", {"logprobs": rows([-1.0]), "item_in_nll": rows([]), "item_out_nll": rows([])}),
     ("reference", {"logprobs": rows([-math.inf]), "base_logprobs": rows([-math.inf])}),
+    ("mink_ref", {"logprobs": rows([-math.inf]), "base_logprobs": rows([-math.inf])}),
+    ("ez", {"logprobs": rows([-1.0]), "base_logprobs": rows([-2.0]), "top": [np.array([True])]}),
+    ("samia", {"texts": ["a b"], "continuations": [[]]}),
 ]
 
 

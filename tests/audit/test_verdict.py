@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prime_audit.audit.bootstrap import Estimate
+from prime_audit.audit.jackknife import Estimate
 from prime_audit.audit.mean_auc import AucEstimate
 from prime_audit.audit.verdict import BLIND, MIN_SHARERS, Against, PValues, best_control, verdict
 

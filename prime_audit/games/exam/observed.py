@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +15,21 @@ from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT, ITEM_FIELDS, Rows, Signals, mean_nll
 from prime_audit.engine.mixture import Observation
 
+VOCABULARY = ("mu", "sigma", "top")
+"""Fields that come together: what the whole vocabulary says at each gold token."""
 WHITE_BOX = ("grad_norm", "alignment")
 """Fields that a single adapter's factors decide; only queries of single adapters observe them."""
-FIELDS = (
-    *("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs"),
-    *(*WHITE_BOX, "shadow_nll", "population"),
+PER_ROW = (
+    *("logprobs", *VOCABULARY, "lower_logprobs", "prefix_logprobs"),
+    *(*WHITE_BOX, "shadow_nll", "continuations"),
 )
-"""Fields of ``Observed``."""
-PER_ROW = FIELDS[:-1]
-"""Those with a row an item of the pool."""
+FIELDS = (*PER_ROW, "population")
+"""Fields of ``Observed``; those ``PER_ROW`` have one entry a row of the pool."""
+DTYPES: Mapping[str, Any] = dict.fromkeys(FIELDS, np.float64) | {"top": np.bool_, "continuations": np.uint8}
 BEHIND: Mapping[str, str] = {
     **{name: name for name in PER_ROW[1:]},
+    "base_mu": "mu",
+    "base_sigma": "sigma",
     "population_logprobs": "population",
     "population_out_nll": "population",
     **dict.fromkeys(ITEM_FIELDS, "shadow_nll"),
@@ -33,7 +39,7 @@ BEHIND: Mapping[str, str] = {
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Observed:
-    """One model's pass over the pool: a row each, float64 [T] arrays; absent fields were not observed.
+    """One model's pass over the pool: a row each, [T] arrays of ``DTYPES``; absent fields were not observed.
 
     A row that the model was not queried with is empty, T = 0 (end-of-text is scored too, so T >= 1 where it was).
     """
@@ -41,6 +47,7 @@ class Observed:
     logprobs: Rows
     mu: Rows = ABSENT
     sigma: Rows = ABSENT
+    top: Sequence[BoolArray] = ABSENT
     lower_logprobs: Rows = ABSENT
     prefix_logprobs: Rows = ABSENT
     grad_norm: Rows = ABSENT
@@ -48,6 +55,8 @@ class Observed:
     alignment: Rows = ABSENT
     shadow_nll: Rows = ABSENT
     """Mean NLL under the model with each shadow adapter of the row's owner, [shadows]; empty: there are none."""
+    continuations: Sequence[np.ndarray] = ABSENT
+    """The texts that the model sampled for a row, a JSON list as bytes: uint8 [bytes] (``written``, ``texts_in``)."""
     population: Rows = ()
     """Log-probabilities of the known non-members."""
 
@@ -58,8 +67,7 @@ class Observed:
         moments = bool(own) and own[0].mu is not None
         return cls(
             logprobs=[o.logprobs[0] for o in own],
-            mu=[_known(o.mu) for o in own] if moments else ABSENT,
-            sigma=[_known(o.sigma) for o in own] if moments else ABSENT,
+            **{name: [getattr(o, name) for o in own] if moments else ABSENT for name in VOCABULARY},
             **{
                 name: [o.logprobs[1 + extras.index(name)] for o in own] if name in extras else ABSENT
                 for name in ("lower_logprobs", "prefix_logprobs")
@@ -70,20 +78,29 @@ class Observed:
     def spread(self, rows: IntArray, total: int) -> Observed:
         """Put the items of a pass over ``rows`` alone at their rows of a pool of ``total``; the others stay empty."""
 
-        def place(values: Rows) -> Rows:
+        def place(name: str) -> Any:
+            values = getattr(self, name)
             if values is ABSENT:
                 return ABSENT
-            full: list[FloatArray] = [np.zeros(0)] * total
+            full: list[np.ndarray] = [np.zeros(0, dtype=DTYPES[name])] * total
             for row, value in zip(rows.tolist(), values, strict=True):
                 full[row] = value
             return full
 
-        return replace(self, **{name: place(getattr(self, name)) for name in PER_ROW})
+        return replace(self, **{name: place(name) for name in PER_ROW})
 
 
-def _known(values: FloatArray | None) -> FloatArray:
-    assert values is not None
-    return values
+def written(texts: Sequence[str]) -> np.ndarray:
+    """Encode texts as one row of ``continuations``, uint8 [bytes]."""
+    return np.frombuffer(json.dumps(list(texts)).encode(), dtype=np.uint8)
+
+
+def texts_in(row: np.ndarray) -> list[str]:
+    """Decode one row of ``continuations``; ValueError where it holds no list of texts."""
+    found = json.loads(row.tobytes())
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise ValueError("continuations that are no texts")
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +144,10 @@ def signals_of(
     if not all(len(seen.logprobs[r]) for seen in (own, base) for r in rows):
         raise ValueError(f"target {dealt.target!r}: an item in play was never queried")
 
-    def take(values: Rows) -> Rows:
+    def take(values: Any) -> Any:
         return ABSENT if values is ABSENT else [values[r] for r in rows]
 
+    told = take(own.continuations)
     inside, outside = _shadows(others, merged, dealt)
     item_in, item_out = _item_shadows(shadow_nll, pool, rows)
     floor = mean_nll(take(base.logprobs))
@@ -138,11 +156,15 @@ def signals_of(
         logprobs=take(own.logprobs),
         mu=take(own.mu),
         sigma=take(own.sigma),
+        top=take(own.top),
         lower_logprobs=take(own.lower_logprobs),
         prefix_logprobs=take(own.prefix_logprobs),
         grad_norm=take(own.grad_norm),
         alignment=take(own.alignment),
         base_logprobs=take(base.logprobs),
+        base_mu=take(base.mu),
+        base_sigma=take(base.sigma),
+        continuations=ABSENT if told is ABSENT else [texts_in(row) for row in told],
         texts=[pool.golds[r] for r in rows],
         prompts=[pool.prompts[r] for r in rows],
         owners=[pool.owners[r] for r in rows],

@@ -27,15 +27,14 @@ from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.plugins import Attack, Game
 from prime_audit.plugins.calling import dealt_of, naming, scores_of
-from prime_audit.record import FAILED, Intervals
+from prime_audit.record import FAILED
 from prime_audit.seeds import seed_of
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How many resamples and permutations a game's figures get."""
+    """How many relabellings a game's p-values rest on."""
 
-    draws: int = Intervals().draws
     permutations: int = PERMUTATIONS
 
 

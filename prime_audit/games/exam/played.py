@@ -54,6 +54,8 @@ class Played:
                     reason=e.reason,
                     targets=len(e.per_target),
                     member_sharers=e.member_sharers,
+                    se=e.se,
+                    freedom=e.freedom,
                 )
         for attack, metric, why in self._without():
             named = self._of(task, label, attack)
@@ -88,6 +90,8 @@ class Played:
                     ci=gap.ci,
                     n=gap.n,
                     reason=gap.reason,
+                    se=gap.se,
+                    freedom=gap.freedom,
                 )
 
     def leaks(self, task: str, label: str) -> Iterator[Leak]:
