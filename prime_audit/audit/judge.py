@@ -40,6 +40,8 @@ class Scored:
     """Control → target → its scores of the same items."""
     silent: Mapping[str, str] = field(default_factory=dict)
     """Control → why it has no figure."""
+    duplicate: str | None = None
+    """The attack whose scores these repeat in this game (say ``reference``): its errors are not counted twice."""
     undefined_base: int = 0
     """Items for which the same score from the unmerged base is undefined, dealt with alike."""
     items: int = 0

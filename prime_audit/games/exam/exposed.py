@@ -14,7 +14,7 @@ from prime_audit.games.exam.stored import Pass
 from prime_audit.plugins import Game
 
 
-def exposed(game: Game, one: Pass, dealt: Sequence[Dealt], pool: Pool, seed: int) -> list[dict[str, object]]:
+def exposed(game: Game, one: Pass, dealt: Sequence[Dealt], pool: Pool) -> list[dict[str, object]]:
     """Return each record in play that a model has shadows of; φ is averaged over the targets' models that have them."""
     phi: dict[int, list[np.ndarray]] = {}
     for d in dealt if not game.design.of_people else ():
@@ -29,7 +29,7 @@ def exposed(game: Game, one: Pass, dealt: Sequence[Dealt], pool: Pool, seed: int
         np.array([np.mean(phi[r], axis=0) for r in rows]),
         np.array([pool.inside[r] for r in rows]),
     )
-    found = vulnerability(means, inside, [pool.owners[r] for r in rows], seed=seed)
+    found = vulnerability(means, inside, [pool.owners[r] for r in rows])
     limit = None if np.isnan(found.limit) else found.limit
     return [
         {

@@ -13,6 +13,7 @@ import numpy as np
 
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.design import Dealt
+from prime_audit.audit.duplicates import marked
 from prime_audit.audit.judge import PERMUTATIONS, Scored, judge
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ITEM_FIELDS, Signals, settle
@@ -105,6 +106,7 @@ class Player:
                 silent[attack.name] = str(why)
             except PartError as fault:  # of this attack: the others are played all the same
                 silent[attack.name], failed[attack.name] = FAILED + one_line(fault), fault
+        scored = marked(scored)
         try:
             judged = judge(game.design, able, scored, seed=seed, **asdict(effort)) if scored else []
         except Undefined as why:  # every target's coins fell alike
@@ -119,7 +121,7 @@ class Player:
             silent=silent,
             judged=judged,
             failed=failed,
-            exposed=exposed(game, one, able, self.pool, seed),
+            exposed=exposed(game, one, able, self.pool),
         )
 
     def nothing(self, game: Game, one: Pass, why: str) -> Played:
