@@ -10,6 +10,8 @@ from prime_audit.record import Comparison, Leak, Record
 from prime_audit.report.games import GameNote, note_of
 
 AUC, BASE = "auc", "auc_base"
+EXPOSED = "The most exposed records"
+"""Title of ``Sheet.exposed``."""
 _LEAKAGE = frozenset({AUC, BASE, "auc_bag_of_words", "auc_length_only", "auc_similarity_only"})
 
 
@@ -115,6 +117,8 @@ class Sheet:
     """Control panels of all records."""
     sources: Mapping[str, Source] = field(default_factory=dict)
     """Records by id."""
+    exposed: tuple[str, ...] = ()
+    """The most exposed records of a run, a line each."""
     notes: tuple[str, ...] = ()
     """What the figures rest on: intervals, sizes, sampling."""
     failures: tuple[str, ...] = ()

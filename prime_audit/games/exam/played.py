@@ -33,6 +33,8 @@ class Played:
     judged: Sequence[Judged] = ()
     failed: Mapping[str, PartError] = field(default_factory=dict)
     """Attack → what it failed by; ``silent`` says so too."""
+    exposed: Sequence[Mapping[str, object]] = ()
+    """Records with shadow adapters, and how exposed each is (``exposed.exposed``)."""
 
     def _of(self, task: str, label: str, attack: str) -> dict[str, Any]:
         """Name a figure: the fields that all parts of a record have in common."""
@@ -128,6 +130,11 @@ class Played:
     def _dealt(self, attack: str) -> list[Dealt]:
         """List the targets with scores of an attack."""
         return [d for d in self.dealt if d.target in self.scored[attack].scores]
+
+    def vulnerable(self, task: str) -> Iterator[dict[str, object]]:
+        """Yield the rows of ``vulnerability.jsonl``; ``method`` is the pass's, whatever its labels."""
+        for row in self.exposed:
+            yield {"task": task, "method": self.one.method, "game": self.game.name, **row}
 
     def rows(self, task: str) -> Iterator[dict[str, object]]:
         """Yield the rows of ``scores.jsonl``; ``method`` is the pass's, whatever its labels."""
