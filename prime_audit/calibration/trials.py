@@ -15,7 +15,7 @@ from prime_audit.audit.auc import BoolArray, FloatArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.epsilon import epsilon_bound
 from prime_audit.audit.judge import Judged, judge
-from prime_audit.audit.permutation import naive_item_p
+from prime_audit.audit.permutation import FEWEST, naive_item_p
 from prime_audit.games.exam.play import Effort, Player
 from prime_audit.games.exam.queries import Queries
 from prime_audit.games.exam.simulated import Trial
@@ -41,7 +41,9 @@ class Outcome:
 
 def outcome(trial: Trial, seed: int) -> Outcome:
     """Judge one trial as a run would. The bag of words is no control here, which makes a false ``leaks`` easier."""
-    (found,) = judge(trial.game.design, trial.dealt, [trial.scored], seed=seed, draws=DRAWS)
+    (found,) = judge(
+        trial.game.design, trial.dealt, [trial.scored], seed=seed, draws=DRAWS, permutations=FEWEST
+    )
     return _outcome(found, trial.dealt, trial.scored.scores)
 
 
@@ -64,7 +66,7 @@ def redrawn(
     again = replace(again, merged={t: again.merged[t] for t in one.seen})
     controls = ("length_only", "similarity_only")
     player = Player(pool, attacks, exam.similarity, exam.base(one.pool), controls)
-    played = player.play(game, again, Effort(DRAWS), seed)
+    played = player.play(game, again, Effort(DRAWS, FEWEST), seed)
     return [_outcome(found, played.dealt, played.scored[found.attack].scores) for found in played.judged]
 
 

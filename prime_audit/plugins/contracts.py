@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import numpy as np
 
-    from prime_audit.audit.design import Dealt, Design
-    from prime_audit.audit.permutation import Unit
+    from prime_audit.audit.design import Dealt, Design, Unit
     from prime_audit.audit.pool import Pool
     from prime_audit.audit.signals import Signals
     from prime_audit.community.build import Community

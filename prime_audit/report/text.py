@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from rich.console import Group as Rendered
     from rich.console import RenderableType
 
-_STYLES = {"leaks": "bold red", "confounded": "yellow", "no leak found": "green"}
+_STYLES = {
+    "leaks": "bold red",
+    "leaks, already in the base": "red",
+    "confounded": "yellow",
+    "no leak found": "green",
+}
 """Of verdicts."""
 
 

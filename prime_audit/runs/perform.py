@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from prime_audit import faults
+from prime_audit.audit.verdict import EDITION
 from prime_audit.cache.numeric import versions
 from prime_audit.folder import PREDICTIONS, SCORES, RunFolder
 from prime_audit.games.exam.stored import write_exam
@@ -64,14 +65,15 @@ def perform(worker: Worker, command: str, lost: Mapping[Cell, Lost] | None = Non
         hardware=hardware(base),
         results=tuple(found.results),
         comparisons=tuple(found.comparisons),
-        leaks=tuple(found.leaks),
+        leaks=found.settled(),
         community=found.community,
         costs=tuple(ledger.costs),
         intervals=Intervals(),
-        warnings=tuple(found.warnings),
+        warnings=(*found.warnings, *found.expected()),
         code=code_since(began),
         plugins=plugins,
         failures=tuple(found.faults.found),
+        rules=EDITION,
         times=replace(ledger.times(), halved=halved),
     )
     return record, found

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prime_audit import faults
+from prime_audit.audit.verdict import EDITION
 from prime_audit.community.store import content_key
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import RECORD, SCORES, Run, RunFolder, load_run
@@ -205,12 +206,13 @@ def _record(
         spec=spec,
         results=(*(r for r in old.results if not is_leakage(r.metric)), *found.results),
         comparisons=(*(c for c in old.comparisons if not is_leakage(c.metric)), *found.comparisons),
-        leaks=tuple(found.leaks),
+        leaks=found.settled(),
+        rules=EDITION,
         # Their tracebacks are in the attacked run's folder; the same names here mean other errors.
         failures=(*(replace(f, file=None) for f in old.failures if f.attack is None), *found.faults.found),
         times=ledger.times(),
         plugins={**old.plugins, **plugins},
-        warnings=(*old.warnings, *found.warnings),
+        warnings=(*old.warnings, *found.warnings, *found.expected()),
     )
 
 

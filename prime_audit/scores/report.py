@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 
 from prime_audit.audit.auc import FPRS, FloatArray, IntArray, Undefined
-from prime_audit.audit.design import Dealt, Design
+from prime_audit.audit.design import Dealt, Design, Unit
 from prime_audit.audit.intervals import Over
 from prime_audit.audit.judge import Scored, judge
 from prime_audit.audit.mean_auc import TargetScores
-from prime_audit.audit.permutation import Unit, holm, naive_item_p, unit_of
+from prime_audit.audit.permutation import holm, naive_item_p, unit_of
 from prime_audit.audit.splitting import Bound
 from prime_audit.errors import UserError
 from prime_audit.plugins import Game

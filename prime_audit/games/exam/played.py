@@ -91,7 +91,7 @@ class Played:
     def leaks(self, task: str, label: str) -> Iterator[Leak]:
         """Yield the panel of every attack: what is shown beside the AUC, and the verdict."""
         for one in self.judged:
-            best, dealt = one.best, self._dealt(one.attack)
+            best, dealt, tests = one.best, self._dealt(one.attack), one.tests
             yield Leak(
                 **self._of(task, label, one.attack),
                 auc=one.estimate.value,
@@ -111,6 +111,14 @@ class Played:
                 both_sides=sum(_on_both_sides(self.pool, d, self.one.merged[d.target]) for d in dealt),
                 epsilon=one.epsilon.value if one.epsilon else None,
                 epsilon_ceiling=one.epsilon.ceiling if one.epsilon else None,
+                q=one.p_adjusted,
+                p_auc=tests.p_auc if tests else None,
+                p_base=tests.p_base if tests else None,
+                p_tail=tests.p_tail if tests else None,
+                tail=tests.tail if tests else None,
+                excluded=tests.excluded if tests else None,
+                detectable=tests.detectable if tests else None,
+                relabellings=tests.n if tests else None,
             )
 
     def _dealt(self, attack: str) -> list[Dealt]:
