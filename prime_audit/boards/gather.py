@@ -13,6 +13,7 @@ from prime_audit.boards.pooling import Seen, pooled
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Result
+from prime_audit.report.columns import older
 from prime_audit.report.sheet import Figure, Sheet, Source, judged
 
 Key = tuple[str, str, str, str | None, str | None]
@@ -43,7 +44,7 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
         figures=tuple(figures),
         leaks=tuple(one for f in filed for one in judged(f.record, f.id)),
         sources={f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
-        notes=(*NOTES, *_sizes(filed), *_how(board, filed)),
+        notes=(*NOTES, *_sizes(filed), *older(f.record for f in filed), *_how(board, filed)),
         warnings=tuple(dict.fromkeys(w for f in filed for w in f.record.warnings)),
     )
 
