@@ -168,20 +168,15 @@ PANEL: tuple[Column[PanelRow], ...] = (
     Column(
         name="AUC",
         cell=lambda x: Cell(x.leak.auc, x.leak.ci),
-        help="how often a member scores above a non-member (½: guessing)",
-    ),
-    Column(name="over base", cell=_over_base, help="AUC minus the unmerged base's"),
-    Column(
-        name="over control",
-        cell=lambda x: Cell(x.leak.over_control, x.leak.over_control_ci, signed=True),
-        fields={
+        fields={  # shown in the verdict's reason
             "best_control": attrgetter("leak.best_control"),
             "over_control": attrgetter("leak.over_control"),
             "over_control_lo": _limit("leak.over_control_ci", 0),
             "over_control_hi": _limit("leak.over_control_ci", 1),
         },
-        help="AUC minus the best control's",
+        help="how often a member scores above a non-member (½: guessing)",
     ),
+    Column(name="over base", cell=_over_base, help="AUC minus the unmerged base's"),
     Column(
         name="q",
         cell=lambda x: Cell(x.leak.q),

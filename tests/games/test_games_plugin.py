@@ -187,7 +187,7 @@ def test_the_page_shows_it_from_the_record_alone(played: tuple[Run, list[Path]])
     (row,) = [line for line in table.splitlines() if "| halves" in line and leak.verdict in line]
     cells = [cell.strip() for cell in row.split("|")]
     assert leak.q is not None
-    assert cells[7] == f"{leak.q:.3f}"
+    assert cells[6] == f"{leak.q:.3f}"
     again = load_run(played[0].path)
     assert again.record.to_json() == played[0].record.to_json()
 

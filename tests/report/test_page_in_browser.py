@@ -85,7 +85,7 @@ def test_a_leakage_cell_opens_its_control_panel(browser: Browser, sheet: Sheet) 
         assert row == [
             *(leak.game, leak.attack, f"{leak.auc:.3f}[{lo:.3f}, {hi:.3f}]"),
             f"+{gap:.3f}[+{gap - 0.04:.3f}, +{gap + 0.04:.3f}]",
-            *("−0.271[−0.376, +0.019]", "0.021", "0.550", "0.565", ".13 .01 –"),
+            *("0.021", "0.550", "0.565", ".13 .01 –"),
             *("0.11 of 2.55", "leaks", f"{source} (seed 0)"),
         ]
         assert why.startswith(
