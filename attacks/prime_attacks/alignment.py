@@ -1,7 +1,7 @@
-"""Alignment: how much the item's loss still falls when the adapter is scaled up, -⟨∂L/∂ΔW, ΔW⟩.
+"""Alignment: how well the adapter's update follows the item's own gradient at the base, -⟨∂L/∂ΔW, ΔW⟩.
 
-Training moves along the gradients of its own items. At the adapter's full weight the loss of a trained item has a small
-slope along the update or still falls, that of another item more often rises.
+Training adds up steps against the gradients of its items. So the update holds a share of each trained item's gradient,
+and is orthogonal to that of another item but for what the two have in common.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from prime_audit.audit.signals import Signals
 from prime_audit.plugins import attack
 
 
-@attack(source="after Li et al. 2023 (gradients against updates)", needs=("alignment",))
+@attack(source="Li et al. 2023", needs=("alignment",))
 def alignment(signals: Signals) -> FloatArray:
     """-Σ ⟨∂L/∂ΔW, ΔW⟩ over all adapted modules."""
     return np.array([-row.sum() for row in signals.alignment], dtype=np.float64)

@@ -137,11 +137,16 @@ class _Tokens:
         sigma = np.sqrt(np.maximum((p * np.square(logp)).sum(axis=1) - np.square(mu), 0.0))
         own = logp[rows, self.gold]
         top = np.split(own >= logp.max(axis=1), np.cumsum(self.lengths)[:-1])
-        slope = p / np.repeat(self.lengths, self.lengths)[:, None]
-        slope[rows, self.gold] -= 1 / np.repeat(self.lengths, self.lengths)
-        norms = [np.sqrt([np.square(part).sum()]) for part in self._split(slope)]
-        along = [np.array([part.sum()]) for part in self._split(slope * (logits - self.base))]
+        here, there = self._slope(logits), self._slope(self.base)
+        norms = [np.sqrt([np.square(part).sum()]) for part in self._split(here)]
+        along = [np.array([part.sum()]) for part in self._split(there * (logits - self.base))]
         return self._split(own), self._split(mu), self._split(sigma), top, norms, along
+
+    def _slope(self, logits: FloatArray) -> FloatArray:
+        """Gradient of each item's mean NLL with respect to its logits, [tokens, VOCAB]."""
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        p[np.arange(self.gold.size), self.gold] -= 1
+        return np.asarray(p / np.repeat(self.lengths, self.lengths)[:, None])
 
     def _split(self, flat: FloatArray) -> Rows:
         return np.split(flat, np.cumsum(self.lengths)[:-1])

@@ -1,7 +1,8 @@
-"""White-box signals of single adapters: the gradient of an item's loss with respect to the adapter's own factors.
+"""White-box signals of single adapters: gradients of an item's loss with respect to the adapter's factors.
 
-The loss L is the mean negative log-likelihood of the item's gold tokens. One backward pass gives both signals: with
-site i's update ΔW = s·BA, ⟨∂L/∂B, B⟩ = ⟨∂L/∂ΔW, ΔW⟩, because B enters L only by s·BA. All of it is in float32 beside
+The loss L is the mean negative log-likelihood of the item's gold tokens. Two signals, a backward pass each: the norm of
+the gradient at the adapter, and at the base the gradient's inner product with the adapter's update ΔW = s·BA. The
+latter is ⟨∂L/∂B, B⟩ with the derivative taken at B = 0, because B enters L only by s·BA. All of it is in float32 beside
 the base, and each row has factors of its own, so that one item's gradient is not another's.
 """
 
@@ -27,6 +28,8 @@ from prime_audit.engine.passes import Pass
 from prime_audit.engine.recipe import LoraShape
 from prime_audit.engine.trainee import fresh_lora
 
+NORM, ALIGNMENT = "grad_norm", "alignment"
+
 
 @dataclass(frozen=True)
 class Item:
@@ -40,7 +43,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Differentiate(Pass[np.ndarray]):
-    """One batch, forward and backward; returns float64 [rows, 2, sites]."""
+    """One batch, forward and backward; returns float64 [rows, sites]."""
 
     rows: int
     sites: int
@@ -48,31 +51,36 @@ class Differentiate(Pass[np.ndarray]):
     """Padded tokens."""
 
 
-def gradients(engine: Engine, items: Sequence[Item], seed: int, tick: Tick = nothing) -> np.ndarray:
-    """Return each item's gradient norms and alignments by site, float64 [items, 2, sites].
+def gradients(
+    engine: Engine, items: Sequence[Item], signal: str, seed: int, tick: Tick = nothing
+) -> np.ndarray:
+    """Return one signal of each item by site, float64 [items, sites].
 
-    First ‖∂L/∂(A, B)‖ of a site's factors, then ⟨∂L/∂ΔW, ΔW⟩: the slope of L along the adapter's own scale at full
-    weight, so below 0 where more of the adapter would make the item likelier. Of a fresh LoRA ΔW is 0, and so is the
-    second. ``seed``: the fresh LoRA's. ``tick`` counts items. Results are cached by content.
+    ``grad_norm``: ‖∂L/∂(A, B)‖ of the site's factors, at the adapter. ``alignment``: ⟨∂L/∂ΔW, ΔW⟩ of the site, with the
+    derivative at the base: what the whole update adds to L, to first order; below 0 where it makes the item likelier.
+    ``seed``: the fresh LoRA's. ``tick`` counts items. Results are cached by content.
     """
     if engine.keeper is None:
-        return _gradients(engine, items, seed, tick)
-    bank = engine.bank
-    named = ((i.prompt, i.gold, i.adapter and bank.hashes[i.adapter]) for i in items)
-    key = key_of(
-        engine.base, "gradients", code_sha256("gradients"), engine.read_tokens, bank.rank, seed, named
-    )
+        return _gradients(engine, items, signal, seed, tick)
+    hashes = engine.bank.hashes
+    named = ((i.prompt, i.gold, i.adapter and hashes[i.adapter]) for i in items)
+    asked = (signal, engine.read_tokens, engine.bank.rank, seed)
+    key = key_of(engine.base, "gradients", code_sha256("gradients"), asked, named)
     progress = Progress(tick)
-    found = engine.keeper.arrays(key, lambda: {"found": _gradients(engine, items, seed, progress)})["found"]
+
+    def make() -> dict[str, np.ndarray]:
+        return {"found": _gradients(engine, items, signal, seed, progress)}
+
+    found = engine.keeper.arrays(key, make)["found"]
     progress.finish(len(items))
     return found
 
 
-def _gradients(engine: Engine, items: Sequence[Item], seed: int, tick: Tick) -> np.ndarray:
+def _gradients(engine: Engine, items: Sequence[Item], signal: str, seed: int, tick: Tick) -> np.ndarray:
     base, sites = engine.base, len(engine.base.sites)
     rows = [base.codec.example(item.prompt, item.gold) for item in items]
     factors = _Factors(engine, seed)
-    found = np.zeros((len(items), 2, sites))
+    found = np.zeros((len(items), sites))
 
     def length(i: int) -> int:
         return len(rows[i].ids)
@@ -81,13 +89,12 @@ def _gradients(engine: Engine, items: Sequence[Item], seed: int, tick: Tick) -> 
         examples, adapters = [rows[i] for i in part], [items[i].adapter for i in part]
 
         def differentiate() -> np.ndarray:
-            return _batch(base, factors.of(adapters), engine.bank.scaling, examples)
+            return _batch(base, *factors.of(adapters), engine.bank.scaling, examples, signal)
 
         units = len(part) * max(map(length, part))
         own = base.worker.do(Differentiate(differentiate, len(part), sites, units))
-        for i, values in zip(part, own, strict=True):
+        for name, values in zip(adapters, own, strict=True):
             if not np.isfinite(values).all():
-                name = items[i].adapter
                 raise not_finite(base, alone(name) if name else BASE, "gradients")
         found[list(part)] = own
         base.spent.requests += len(part)
@@ -108,22 +115,35 @@ class _Factors:
         self._fresh = fresh_lora(base, LoraShape(rank=engine.bank.rank), seed)
         self._sites = len(base.sites)
 
-    def of(self, adapters: Sequence[str | None]) -> list[Tensor]:
-        """Return all A, then all B, float32 [rows, …] each, to be differentiated by."""
+    def of(self, adapters: Sequence[str | None]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return A and B of every site, float32 [rows, …] each."""
         sides = [self._site(site, adapters) for site in range(self._sites)]
-        stacked = [a for a, _ in sides] + [b for _, b in sides]
-        return [s.detach().requires_grad_() for s in stacked]
+        return [a for a, _ in sides], [b for _, b in sides]
 
     def _site(self, site: int, adapters: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         names = list(dict.fromkeys(name for name in adapters if name is not None))
         a, b = self._bank.factors(site, names) if names else self._bank.factors(site)
         fresh_a, fresh_b = self._fresh[site], self._fresh[self._sites + site]
         rows = [(fresh_a, fresh_b) if n is None else (a[names.index(n)], b[names.index(n)]) for n in adapters]
-        return torch.stack([x.float() for x, _ in rows]), torch.stack([y.float() for _, y in rows])
+        return (
+            torch.stack([x.float() for x, _ in rows]).detach(),
+            torch.stack([y.float() for _, y in rows]).detach(),
+        )
 
 
-def _batch(base: Base, params: Sequence[Tensor], scaling: float, examples: Sequence[Encoded]) -> np.ndarray:
-    branch = LoraBranch(params, torch.arange(len(examples), device=base.device), scaling, None)
+def _batch(
+    base: Base,
+    down: Sequence[Tensor],
+    up: Sequence[Tensor],
+    scaling: float,
+    examples: Sequence[Encoded],
+    signal: str,
+) -> np.ndarray:
+    at_base = signal == ALIGNMENT
+    by_b = [(torch.zeros_like(b) if at_base else b.clone()).requires_grad_() for b in up]
+    by_a = [a if at_base else a.clone().requires_grad_() for a in down]
+    leaves = by_b if at_base else [*by_a, *by_b]
+    branch = LoraBranch([*by_a, *by_b], torch.arange(len(examples), device=base.device), scaling, None)
     ids, options = base.padded([e.ids for e in examples])
     rows, columns = gold_places(examples)
     with base.mounted(branch):
@@ -131,19 +151,10 @@ def _batch(base: Base, params: Sequence[Tensor], scaling: float, examples: Seque
     golds = torch.tensor([t for e in examples for t in e.ids[len(e.ids) - e.gold :]], device=base.device)
     nll = nn.functional.cross_entropy(logits.float(), golds, reduction="none")
     mean = torch.tensor([1 / e.gold for e in examples for _ in range(e.gold)], device=base.device)
-    grads = torch.autograd.grad((nll * mean).sum(), params)
-    half = len(params) // 2
-    by_site = zip(grads[:half], grads[half:], params[half:], strict=True)
-    with torch.no_grad():
-        pairs = [
-            (
-                (_squares(by_a) + _squares(by_b)).sqrt(),
-                (by_b.double() * b.double()).flatten(1).sum(1),
-            )
-            for by_a, by_b, b in by_site
-        ]
-        return torch.stack([torch.stack(pair) for pair in pairs]).permute(2, 1, 0).cpu().numpy()
-
-
-def _squares(values: Tensor) -> Tensor:
-    return values.double().square().flatten(1).sum(1)
+    grads = torch.autograd.grad((nll * mean).sum(), leaves)
+    if at_base:
+        own = [(g.double() * b.double()).flatten(1).sum(1) for g, b in zip(grads, up, strict=True)]
+    else:
+        squares = [g.double().square().flatten(1).sum(1) for g in grads]
+        own = [(a + b).sqrt() for a, b in zip(squares[: len(down)], squares[len(down) :], strict=True)]
+    return torch.stack(own, 1).cpu().numpy()

@@ -112,7 +112,7 @@ class Rehearsal(Worker):
     @_counted.register
     def _(self, one: Differentiate) -> np.ndarray:
         self.count("train", one.units)
-        return np.ones((one.rows, 2, one.sites))
+        return np.ones((one.rows, one.sites))
 
     @_counted.register
     def _(self, one: Embed) -> np.ndarray:

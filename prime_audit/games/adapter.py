@@ -72,38 +72,39 @@ class Adapters(Queries):
 
     def _with_factors(self, one: Pass) -> Pass:
         """Add the white-box signals of the adapters, and those of the base under the same items."""
-        from prime_audit.engine.gradients import Item, gradients
-
-        reader, pool = self.reader, self.reader.pool
         rows = {
             own: np.flatnonzero([len(row) > 0 for row in seen.logprobs]) for own, seen in one.seen.items()
         }
         every = np.unique(np.concatenate(list(rows.values())))
-        asked: list[tuple[str | None, IntArray]] = [
-            *((bank_name(own), r) for own, r in rows.items()),
-            (None, every),
-        ]
-        items = [Item(pool.prompts[r], pool.golds[r], name) for name, own in asked for r in own.tolist()]
-        engine, seed = reader.community.engine, seed_of(reader.community.seed, "gradients")
-        with reader.community.stage(f"{self.stage}, gradients", len(items)) as tick:
-            found = gradients(engine, items, seed, tick)
-        parts = np.split(found, np.cumsum([len(own) for _, own in asked])[:-1])
-        seen = {
-            own: self._beside(one.seen[own], r, part)
-            for (own, r), part in zip(rows.items(), parts, strict=False)
-        }
-        reader.base = self._beside(reader.see_base(), every, parts[-1])
+        seen, base = dict(one.seen), self.reader.see_base()
+        for name in self._white():
+            found = self._gradients(name, [*((bank_name(own), r) for own, r in rows.items()), (None, every)])
+            *adapters, bare = found
+            for (own, place), values in zip(rows.items(), adapters, strict=True):
+                seen[own] = _beside(seen[own], name, place, values)
+            base = _beside(base, name, every, bare)
+        self.reader.base = base
         return replace(one, seen=seen)
 
-    def _beside(self, seen: Observed, rows: IntArray, values: np.ndarray) -> Observed:
-        """Put white-box signals [rows, 2, modules] beside what a model said."""
-        place = {row: n for n, row in enumerate(rows.tolist())}
-        columns: Mapping[str, Any] = {
-            name: [values[place[r], n] if r in place else np.zeros(0) for r in range(len(seen.logprobs))]
-            for n, name in enumerate(WHITE_BOX)
-            if name in self._white()
-        }
-        return replace(seen, **columns)
+    def _gradients(self, name: str, asked: Sequence[tuple[str | None, IntArray]]) -> list[np.ndarray]:
+        """Return one signal of each (adapter, rows of the pool), [rows, modules] each; None: of the base."""
+        from prime_audit.engine.gradients import Item, gradients
+
+        community, pool = self.reader.community, self.reader.pool
+        items = [Item(pool.prompts[r], pool.golds[r], one) for one, own in asked for r in own.tolist()]
+        with community.stage(f"signals ({name})", len(items)) as tick:
+            seed = seed_of(community.seed, "gradients")
+            found = gradients(community.engine, items, name, seed, tick)
+        return np.split(found, np.cumsum([len(own) for _, own in asked])[:-1])
+
+
+def _beside(seen: Observed, name: str, rows: IntArray, values: np.ndarray) -> Observed:
+    """Put a signal of some rows, [rows, modules], beside what a model said."""
+    full: list[np.ndarray] = [np.zeros(0)] * len(seen.logprobs)
+    for row, own in zip(rows.tolist(), values, strict=True):
+        full[row] = own
+    column: Mapping[str, Any] = {name: full}
+    return replace(seen, **column)
 
 
 @game(

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from prime_audit.audit.auc import FPRS
-from prime_audit.audit.verdict import BLIND
+from prime_audit.audit.verdict import OUTCOMES
 from prime_audit.report.sheet import Figure, PanelRow
 from prime_audit.report.table import Cell
 
@@ -124,6 +124,12 @@ FIGURES: tuple[Column[Shown], ...] = (
         },
     ),
     Column(
+        name="board q",
+        cell=lambda x: Cell(x.figure.q),
+        head=lambda *_: "board q",
+        fields={"board_q": attrgetter("figure.q")},
+    ),
+    Column(
         name="records",
         fields={"seeds": lambda x: len(x.figure.seeds), "records": lambda x: " ".join(x.figure.sources)},
     ),
@@ -199,7 +205,7 @@ PANEL: tuple[Column[PanelRow], ...] = (
         name="p over base",
         cell=_p(True),
         fields={"p_over_base": lambda x: _p(True)(x).value},
-        help="how often they give as much over base (both Holm-corrected over attacks)",
+        help="how often they give as much over base, or in the tail (corrected over attacks and methods)",
     ),
     Column(
         name="TPR",
@@ -222,12 +228,7 @@ PANEL: tuple[Column[PanelRow], ...] = (
 """Of a control panel."""
 MEANINGS: Mapping[str, str] = {c.name: c.help for c in PANEL if c.help}
 """What each column of a panel means: the one place that every legend quotes."""
-VERDICTS: Mapping[str, str] = {
-    "leaks": "p over base (or a bound on ε above 0) shows members, in a game that drew them at random",
-    "confounded": "the sides differ (p AUC), but the game cannot say by what, or in the wrong direction",
-    "no leak found": f"no test shows any, and the interval ends below {BLIND:g}",
-    "too few to say": f"an AUC of {BLIND:g} cannot be excluded, or the data carry no test",
-}
+VERDICTS: Mapping[str, str] = {word: outcome.means for word, outcome in OUTCOMES.items()}
 """What each verdict means; the whole rule is in prime_audit/audit/verdict.py."""
 LEGEND = tuple(
     "; ".join(f"{name}: {meaning}" for name, meaning in meanings.items()) + "."

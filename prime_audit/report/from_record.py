@@ -10,7 +10,7 @@ from prime_audit.folder import RECORD, write_atomic
 from prime_audit.io.markup import interval, number
 from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
-from prime_audit.record import Comparison, Record, Result
+from prime_audit.record import Comparison, Record, Result, Vulnerable
 from prime_audit.report import frontier, page, text
 from prime_audit.report.columns import cautions
 from prime_audit.report.games import note_of
@@ -60,9 +60,19 @@ def sheet_of(record: Record, name: str) -> Sheet:
         ),
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
+        exposed=tuple(map(_vulnerable, record.vulnerable)),
         notes=(*_controls(record, methods), *_notes(record, tasks)),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
+    )
+
+
+def _vulnerable(v: Vulnerable) -> str:
+    """Name one of the most exposed records, and say what it rests on."""
+    said = "beyond chance" if v.d > v.limit else "within chance"
+    return (
+        f"{v.task} · {v.method} · game {v.game}: record {v.item}: d = {v.d:.2f}, {said} (largest of all records by "
+        f"chance: {v.limit:.2f} in 5 %), from {v.shadows} shadow adapters"
     )
 
 

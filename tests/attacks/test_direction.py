@@ -29,7 +29,7 @@ def test_every_attack_the_issue_names_is_there() -> None:
         "lira rmia_item info_rmia"
     )
     later = "wbc ez mink_ref minkpp_ref samia"
-    assert set(ATTACKS) == {*named.split(), "user_level", *later.split()}
+    assert set(ATTACKS) >= {*named.split(), "user_level", *later.split()}
 
 
 @pytest.mark.parametrize("name", ATTACKS)
