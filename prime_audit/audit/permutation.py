@@ -362,7 +362,8 @@ class _Units:
         numbers, others, owned, cells = dict[Hashable, int](), dict[Hashable, int](), list[Hashable](), []
         unnamed = False
         for game in dealt:
-            owners: Sequence[Hashable] = game.owners if unit != "item" else [""] * len(game.owners)
+            within = game.drawn_within if unit == "item-within-sharer" else game.owners
+            owners: Sequence[Hashable] = within if unit != "item" else [""] * len(game.owners)
             keys, named = _keys(owners, game.items)
             unnamed |= not named
             if apart or (unit == "item" and not named):
