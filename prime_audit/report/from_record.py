@@ -10,7 +10,7 @@ from prime_audit.folder import RECORD, write_atomic
 from prime_audit.io.markup import interval, number
 from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
-from prime_audit.record import Comparison, Record, Result, Vulnerable
+from prime_audit.record import Comparison, Exposure, Record, Result, Vulnerable
 from prime_audit.report import frontier, page, text
 from prime_audit.report.columns import cautions, older
 from prime_audit.report.games import note_of
@@ -152,7 +152,8 @@ def _canaries(record: Record, task: str) -> Iterator[str]:
     for game, method in dict.fromkeys((x.game, x.method) for x in own):
         said = [x for x in own if (x.game, x.method) == (game, method)]
         designs = "; ".join(
-            f"{x.design} {number(x.exposure)} (base {number(x.base)}) of {x.canaries} canaries" for x in said
+            f"{x.design} {number(x.exposure)} (base {number(x.base)}; {_bound(x)}) of {x.canaries} canaries"
+            for x in said
         )
         levels = f"by chance {_bits([x.chance for x in said])}, at most {_bits([x.most for x in said])}"
         lines.setdefault((game, f"{designs}; {levels}"), []).append(method)
@@ -167,6 +168,12 @@ def _canaries(record: Record, task: str) -> Iterator[str]:
             )
         elif x.task == task:
             yield f"Cost of {x.canaries} canaries a sharer: unknown, for {x.reason}."
+
+
+def _bound(x: Exposure) -> str:
+    if x.epsilon is None or x.epsilon_ceiling is None:
+        return "no ε"
+    return f"ε ≥ {x.epsilon:.2f} of {x.epsilon_ceiling:.2f}"
 
 
 def _bits(values: Sequence[float]) -> str:
