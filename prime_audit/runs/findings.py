@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from prime_audit.faults import Faults
 from prime_audit.games.exam.played import Played
+from prime_audit.games.exam.sharing import taken_away
 from prime_audit.games.exam.stored import Exam
 from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Leak, Result
 
@@ -39,3 +40,11 @@ class Findings:
             self.results += played.results(task, label)
             self.comparisons += played.comparisons(task, label)
             self.leaks += played.leaks(task, label)
+
+    def take_all(self, task: str, rounds: Iterable[Played]) -> None:
+        """Take down all games of a task, and what two of them say together."""
+        every = []
+        for played in rounds:
+            self.take(task, played)
+            every.append(played)
+        self.comparisons += taken_away(task, every)
