@@ -170,13 +170,15 @@ class Leak:
     ci: tuple[float, float] | None
     """Its interval: over sharers and targets, over targets in the target game, over items where there is one target."""
     verdict: str
-    """leaks, no leak found, confounded, or too few to say: by the rule of prime_audit/audit/verdict.py."""
+    """leaks; leaks, already in the base; no leak found; confounded; or too few to say: by the rule of
+    prime_audit/audit/verdict.py."""
     why: str
     """The numbers behind the verdict."""
     p: float | None
     """One-sided permutation p: if randomised, of the AUC minus the base's; else of the AUC. Null without a test."""
     p_adjusted: float | None
-    """After Holm's correction over the attacks of this method and game."""
+    """The smaller of p and p_tail, corrected by max-T over all attacks and methods of this task and game. In records of
+    rules 1: p after Holm's correction over the attacks of this method and game."""
     best_control: str | None
     """The control with the highest AUC."""
     over_control: float | None
@@ -199,6 +201,48 @@ class Leak:
     """Lower bound on ε, 95 % confidence over all attacks of this method and game; null if it does not apply."""
     epsilon_ceiling: float | None = None
     """The largest bound that this number of guesses could have given."""
+    q: float | None = None
+    """The smallest level at which this figure is called, over all tasks of the run: the verdict's p."""
+    p_auc: float | None = None
+    """One-sided permutation p of the AUC, uncorrected."""
+    p_base: float | None = None
+    """The same of the unmerged base's AUC."""
+    p_tail: float | None = None
+    """The same of the tail."""
+    tail: float | None = None
+    """Share of members among the 5 % of items with the highest gains over the base."""
+    excluded: float | None = None
+    """The largest share of fully memorised members that the tail does not exclude; null: it excludes none."""
+    detectable: float | None = None
+    """The smallest leak that 80 % of such audits would have found, as an AUC: 0.5 plus the gain over the base."""
+    relabellings: int | None = None
+    """Relabellings of the permutation tests."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vulnerable:
+    """One of the most exposed records of a task, method and game, by shadow adapters with and without it."""
+
+    task: str
+    """The task's name."""
+    method: str
+    """The label of the method, or of the models that several methods share."""
+    game: str
+    """The game's name: which models were queried."""
+    sharer: str
+    """Whose record it is."""
+    item: str
+    """Id of the example, as in scores.jsonl."""
+    trained: bool
+    """Whether the sharer's own adapter was trained on it; decides nothing here."""
+    models: int
+    """Targets' models over which it is averaged."""
+    shadows: int
+    """Shadow adapters it rests on; half of them were trained on it."""
+    d: float
+    """Mean of log(p/(1 - p)) with the record minus without it, in deviations within a side; 1 is an AUC of 0.76."""
+    limit: float
+    """What the largest d of all records of this task, method and game exceeds by chance in 5 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,6 +407,8 @@ class Record:
     """Paired differences to the baselines."""
     leaks: tuple[Leak, ...] = ()
     """The privacy panel: one entry for each leakage result, with its verdict."""
+    vulnerable: tuple[Vulnerable, ...] = ()
+    """Where the run has shadow adapters: the few most exposed records; all are in vulnerability.jsonl."""
     exposures: tuple[Exposure, ...] = ()
     """Of canaries, by method and design; empty where none were made."""
     canary_costs: tuple[CanaryCost, ...] = ()
@@ -381,6 +427,8 @@ class Record:
     """Parts that failed while the rest continued, or sharers whose training diverged; their results are null."""
     plugins: Mapping[str, Any] = field(default_factory=dict)
     """By kind and name, as ``attack loss``: a plugin's version and origin; for a single file its sha256."""
+    rules: int = 1
+    """Edition of the rule that the verdicts follow."""
     schema: str = SCHEMA
     """Name and version of this format."""
 

@@ -20,7 +20,8 @@ from prime_audit.plugins import attack
 def ez(signals: Signals) -> FloatArray:
     """P/(P + N): sums of the positive and negative parts of log p - log p_base over tokens that are not the top one.
 
-    Undefined where the model gets every token right: it has no error to look at. ½ where no wrong token moved.
+    Undefined where the model gets every token right: it has no error to look at. ½ where no wrong token moved by
+    more than rounding.
     """
     return np.array([_one(row[~top]) for row, top in zip(gains(signals), signals.top, strict=True)])
 

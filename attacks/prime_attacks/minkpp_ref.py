@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from prime_attacks._mink import K, minkpp
 from prime_audit.audit.auc import FloatArray
-from prime_audit.audit.signals import Signals
+from prime_audit.audit.signals import Signals, change
 from prime_audit.plugins import attack
 
 
@@ -17,5 +15,4 @@ from prime_audit.plugins import attack
 def minkpp_ref(signals: Signals) -> FloatArray:
     """Min-K%++(x) - Min-K%++(x; base), each over its own lowest z; undefined where both are infinite."""
     own = minkpp(signals.logprobs, signals.mu, signals.sigma, K)
-    with np.errstate(invalid="ignore"):
-        return own - minkpp(signals.base_logprobs, signals.base_mu, signals.base_sigma, K)
+    return change(own, minkpp(signals.base_logprobs, signals.base_mu, signals.base_sigma, K))

@@ -100,6 +100,8 @@ class Signals:
         return Signals(**{name: getattr(self, name) for name in names})
 
 
+ROUNDING = 1e-5
+"""Nats (or standard deviations) by which two passes of one float32 model may differ: other batches, other sums."""
 _ALL = tuple(Signals.__dataclass_fields__)
 _PER_ITEM = tuple(name for name in _ALL if not name.startswith("population_"))
 ITEM_FIELDS = ("item_in_nll", "item_out_nll")
@@ -113,6 +115,17 @@ FIELDS = tuple(name for name in _ALL if name not in CONTROL_FIELDS)
 def mean_nll(rows: Rows) -> FloatArray:
     """Mean negative log-likelihood of each item's tokens -> [items]; NaN for an item without tokens."""
     return np.array([-row.mean() if len(row) else np.nan for row in rows], dtype=np.float64)
+
+
+def logit(nll: FloatArray) -> FloatArray:
+    """Return log(p/(1 - p)) of p = e^-NLL, as LiRA scales confidences; finite, for p is at most 1 - ``LEAST``."""
+    above = np.maximum(nll, LEAST)
+    found: FloatArray = -above - np.log(-np.expm1(-above))
+    return found
+
+
+LEAST = 2.0**-24
+"""Nats: a smaller NLL is rounding error of float32, and its logit would be infinite."""
 
 
 def ratio(above: FloatArray, below: FloatArray) -> FloatArray:
@@ -134,12 +147,20 @@ def standardised(logprobs: FloatArray, mu: FloatArray, sigma: FloatArray) -> Flo
     return out
 
 
+def change(own: FloatArray, base: FloatArray) -> FloatArray:
+    """``own - base``, 0 where they differ by rounding alone (``ROUNDING``), NaN where both are infinite.
+
+    A model that equals the base would otherwise be scored, and its items ordered, by its rounding errors.
+    """
+    with np.errstate(invalid="ignore"):
+        found: FloatArray = own - base
+    return np.where(np.abs(found) <= ROUNDING, 0.0, found)
+
+
 def gains(signals: Signals) -> list[FloatArray]:
-    """Log p - log p of the base at each gold token -> items of [T]; infinities count as 1e30 nats, so sums exist."""
-    return [
-        np.maximum(own, -1e30) - np.maximum(base, -1e30)
-        for own, base in zip(signals.logprobs, signals.base_logprobs, strict=True)
-    ]
+    """Log p minus the base's at each gold token, by :func:`change` -> items of [T]; -inf counts as -1e30: sums exist."""
+    pairs = zip(signals.logprobs, signals.base_logprobs, strict=True)
+    return [change(np.maximum(own, -1e30), np.maximum(base, -1e30)) for own, base in pairs]
 
 
 def halves(text: str) -> tuple[str, list[str]]:

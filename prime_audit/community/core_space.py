@@ -84,7 +84,7 @@ class Core(Uniting):
 
         a, b = a.double(), b.double()
         u, v = _svd(b.permute(1, 0, 2).flatten(1))[0], _svd(a.flatten(0, 1))[2].T
-        if not (u.shape[1] and v.shape[1]):  # nobody changes this module
+        if not (u.shape[1] and v.shape[1]):  # no sharer changes this module
             return a.new_zeros(rank, a.shape[2]).float(), b.new_zeros(b.shape[1], rank).float()
         merged = VARIANTS[self.variant]((u.T @ b) @ (a @ v))
         more = rank - u.shape[1]

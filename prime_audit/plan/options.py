@@ -93,7 +93,7 @@ OPTIONS: list[Option] = [
     Option(name="games", kind=Names(), default="paper,heldout", metavar="G,…", completes="games",
            decides=True, help="Membership games (see list games)."),
     Option(name="canaries", kind=Shorthand(), metavar="N", default_text="none", decides=True,
-           help="Plant N synthetic items a sharer, a multiple of 6, half of them trained on; play the game canary."),
+           help="Plant N synthetic items a sharer, a multiple of 6, half of them trained on; play the games for them."),
     Option(name="sharer-dp", kind=Terms(), metavar="epsilon=E[,delta=D][,clip=C]", decides=True,
            commands=STUDY, help="Train sharers' adapters with DP-SGD."),
     Option(name="against", kind=Names(), default="np", metavar="M,…", completes="methods", decides=True,

@@ -22,8 +22,10 @@ from prime_audit.settings import Settings
 REFERENCE = "np"
 """The method that all others are compared with; it always runs."""
 
-CANARY, PARTS = "canary", 6
-"""The game that asks for canaries; their designs, times two halves."""
+CANARY_GAMES = ("canary", "canary_adapter")
+"""The games that ask for canaries: of the targets' models, and of the sharers' own adapters."""
+CANARY_PARTS = 6
+"""Canaries' designs, times two halves."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def make_plan(**options: Any) -> Plan:
     specs = _distinct(parse_methods(typed, files), settings, tasks)
     specs = tuple(sorted(specs, key=lambda spec: bool(spec.core.plugin.control)))  # stable: controls last
     games = [load_game(game, files).name for game in words(given["games"])]
-    games += _canary_game(games, settings, tasks, given["sharers"])
+    games += _canary_games(games, settings, tasks, given["sharers"])
     loaded = [load_attack(a, files) for a in words(given["attacks"])]
     attacks = [attack.name for attack in loaded]
     _require_texts(given["metric"], tasks)
@@ -251,24 +253,25 @@ def _require_given(
     require_layout(Path(sharers), tasks)
 
 
-def _canary_game(
+def _canary_games(
     games: Sequence[str], settings: Settings, tasks: Sequence[str], sharers: str | Path | None
 ) -> list[str]:
-    """Return the game that canaries are for where they are planted; refuse it without them, and wrong numbers."""
+    """Return the games for canaries where there are some; refuse the games without them, and wrong numbers."""
     counts = {task: settings.get("canaries", task) for task in tasks}
     for task, count in counts.items():
-        if count % PARTS:
+        if count % CANARY_PARTS:
             raise UserError(
                 f"{task}: {count} canaries a sharer do not divide into three designs of two halves; give a multiple "
-                f"of {PARTS}, for example --canaries {count + PARTS - count % PARTS}"
+                f"of {CANARY_PARTS}, for example --canaries {count + CANARY_PARTS - count % CANARY_PARTS}"
             )
-        if not count and (CANARY in games or any(counts.values())):
+        asking = [*(g for g in games if g in CANARY_GAMES), *(CANARY_GAMES if any(counts.values()) else ())]
+        if asking and not count:
             raise UserError(
-                f"game {CANARY}: {task} has no canaries to ask for; add --canaries 12, or leave the game out"
+                f"game {asking[0]}: {task} has no canaries to ask for; add --canaries 12, or leave the game out"
             )
     if sharers is not None and any(counts.values()):
         raise UserError("--canaries: the adapters of --sharers are trained already; leave one of the two out")
-    return [CANARY] if any(counts.values()) else []
+    return [*CANARY_GAMES] if any(counts.values()) else []
 
 
 def _require_shadows(

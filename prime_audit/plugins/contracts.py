@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import numpy as np
 
-    from prime_audit.audit.design import Dealt, Design
-    from prime_audit.audit.permutation import Unit
+    from prime_audit.audit.design import Dealt, Design, Unit
     from prime_audit.audit.pool import Pool
     from prime_audit.audit.signals import Signals
     from prime_audit.community.build import Community
@@ -187,7 +186,6 @@ def game(
     unit: Unit,
     randomised: bool,
     whole: bool = False,
-    fixed: bool = True,
     selector: str | None = None,
     queries: type[Any] | None = None,
     redraw: Callable[..., Any] | None = None,
@@ -205,7 +203,7 @@ def game(
         return Game(
             source=source,
             says=says,
-            design=Design(unit=unit, randomised=randomised, whole=whole, fixed=fixed, selector=selector),
+            design=Design(unit=unit, randomised=randomised, whole=whole, selector=selector),
             deal=function,
             queries=queries,
             redraw=redraw,

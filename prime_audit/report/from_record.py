@@ -10,9 +10,9 @@ from prime_audit.folder import RECORD, write_atomic
 from prime_audit.io.markup import interval, number
 from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
-from prime_audit.record import Comparison, Record, Result
+from prime_audit.record import Comparison, Record, Result, Vulnerable
 from prime_audit.report import frontier, page, text
-from prime_audit.report.columns import cautions
+from prime_audit.report.columns import cautions, older
 from prime_audit.report.games import note_of
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, is_leakage, judged
 
@@ -60,9 +60,19 @@ def sheet_of(record: Record, name: str) -> Sheet:
         ),
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
-        notes=(*_controls(record, methods), *_notes(record, tasks)),
+        exposed=tuple(map(_vulnerable, record.vulnerable)),
+        notes=(*_controls(record, methods), *_notes(record, tasks), *older([record])),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
+    )
+
+
+def _vulnerable(v: Vulnerable) -> str:
+    """Name one of the most exposed records, and say what it rests on."""
+    said = "beyond chance" if v.d > v.limit else "within chance"
+    return (
+        f"{v.task} · {v.method} · game {v.game}: record {v.item}: d = {v.d:.2f}, {said} (largest of all records by "
+        f"chance: {v.limit:.2f} in 5 %), from {v.shadows} shadow adapters"
     )
 
 
@@ -138,13 +148,16 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
 def _canaries(record: Record, task: str) -> Iterator[str]:
     """Say how exposed canaries are, method by method, and what they cost."""
     own = [x for x in record.exposures if x.task == task]
+    lines = dict[tuple[str, str], list[str]]()
     for game, method in dict.fromkeys((x.game, x.method) for x in own):
         said = [x for x in own if (x.game, x.method) == (game, method)]
         designs = "; ".join(
             f"{x.design} {number(x.exposure)} (base {number(x.base)}) of {x.canaries} canaries" for x in said
         )
         levels = f"by chance {_bits([x.chance for x in said])}, at most {_bits([x.most for x in said])}"
-        yield f"Exposure in bits, game {game}, {method}: {designs}; {levels}."
+        lines.setdefault((game, f"{designs}; {levels}"), []).append(method)
+    for (game, line), methods in lines.items():
+        yield f"Exposure in bits, game {game}, {', '.join(methods)}: {line}."
     for x in record.canary_costs:
         if x.task == task and x.difference is not None:
             yield (

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import stdtrit
 
 from prime_audit.audit import exposure
 from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.jackknife import limits
 from prime_audit.audit.signals import Rows, mean_nll
 from prime_audit.community.build import Community
 from prime_audit.community.canaries import DESIGNS, design_of
 from prime_audit.community.sharers import Sharer, bank_name
 from prime_audit.engine.mixture import Continuation, Probe, alone
+from prime_audit.games.exam.planted import CANARY_KINDS
 from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.lamp.prompts import history_examples
-from prime_audit.plan.plan import CANARY
-from prime_audit.record import CanaryCost, Exposure, Intervals
+from prime_audit.record import CanaryCost, Exposure
 
 
 def exposed(exam: Exam) -> Iterator[Exposure]:
-    """Yield the exposure of every method's canaries, by design, from the mean log-probability of their golds.
+    """Yield the exposure of every method's canaries, by design, from the log-probability of their golds.
 
     A target's trained canaries are ranked among the untrained ones of the same design and of the sharers merged for
     this target: which of these were trained on was drawn by lot.
     """
     for one in exam.passes:
         base = exam.base(one.pool)
-        if one.kind != CANARY or one.method is None or base is None or not one.seen:
+        if one.kind not in CANARY_KINDS or one.method is None or base is None or not one.seen:
             continue
         for design in DESIGNS:
             values = [_exposed(exam, one, target, base.logprobs, design) for target in one.seen]
@@ -59,7 +59,7 @@ def _exposed(
     trained = pool.trained[rows]
 
     def mean(observed: Rows) -> float:
-        scores = -mean_nll([observed[r] for r in rows.tolist()])
+        scores = np.array([observed[r].sum() for r in rows.tolist()])
         return float(exposure.exposures(scores[trained], scores[~trained]).mean())
 
     others = int((~trained).sum())
@@ -85,14 +85,15 @@ def cost(community: Community) -> CanaryCost:
     planted = _mean_nlls(community, able, {s.user.id: bank_name(s.user.id) for s in able})
     without = _mean_nlls(community, able, clean)
     gaps = planted - without
+    mean, few = float(gaps.mean()), gaps.size < 2
     return CanaryCost(
         task=task,
         canaries=count,
         without=float(without.mean()),
-        difference=float(gaps.mean()),
-        ci=_interval(gaps),
+        difference=mean,
+        ci=None if few else limits(mean, float(gaps.std(ddof=1)) / gaps.size**0.5, gaps.size - 1),
         sharers=len(able),
-        reason=None if gaps.size > 1 else "one sharer: no interval",
+        reason="one sharer: no interval" if few else None,
     )
 
 
@@ -107,11 +108,3 @@ def _mean_nlls(community: Community, sharers: list[Sharer], adapters: dict[str, 
     with community.stage("cost of the canaries", len(probes)) as tick:
         seen = iter(community.engine.observe(probes, tick=tick))
     return np.array([mean_nll([next(seen).logprobs[0] for _ in own]).mean() for own in examples])
-
-
-def _interval(values: FloatArray) -> tuple[float, float] | None:
-    """Student's t interval of a mean over people; None for one."""
-    if values.size < 2:
-        return None
-    reach = stdtrit(values.size - 1, (1 + Intervals().level) / 2) * values.std(ddof=1) / np.sqrt(values.size)
-    return float(values.mean() - reach), float(values.mean() + reach)
