@@ -62,7 +62,7 @@ class Figure:
     baseline: str | None = None
     """What was subtracted: np for utility, base for leakage."""
     rank: tuple[int, int] | None = None
-    """Best and worst place in its column that the intervals allow, from 1; None where the column has no order."""
+    """Best and worst place in its column that paired differences allow, from 1; None where it has no order."""
     sources: tuple[str, ...] = ()
     """Ids of the records behind it."""
     seeds: tuple[float, ...] = ()
