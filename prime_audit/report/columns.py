@@ -60,7 +60,7 @@ def _difference_head(_metric: str, figures: Sequence[Figure]) -> str:
 def _value(x: Shown) -> Cell:
     f = x.figure
     why = f.reason if f.value is None or f.ci is None else None
-    return Cell(f.value, f.ci, rank=1 if f.rank and f.rank[0] == 1 else 0, reason=why)
+    return Cell(f.value, f.ci, reason=why)
 
 
 def _difference(x: Shown) -> Cell:
