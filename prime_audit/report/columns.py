@@ -257,9 +257,8 @@ def cautions(x: PanelRow) -> list[tuple[str, str]]:
 
 
 def remark(x: PanelRow) -> str:
-    """Say in one line what a verdict rests on: items, cautions, the best control, and the p before correction."""
+    """Say in one line what a verdict rests on: items, cautions, and the p before correction."""
     sizes = f"{x.leak.members:,} member and {x.leak.others:,} other items"
-    control = [f"best control {x.leak.best_control.replace('_', ' ')}"] if x.leak.best_control else []
     draws = f" ({x.leak.relabellings:,} relabellings)" if x.leak.relabellings else ""
     alone = [] if x.leak.p is None else [f"p before correction {x.leak.p:.3g}{draws}"]
-    return "; ".join([sizes, *(line for _, line in cautions(x)), *control, *alone])
+    return "; ".join([sizes, *(line for _, line in cautions(x)), *alone])
