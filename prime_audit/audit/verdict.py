@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from prime_audit.audit.bootstrap import Estimate
+from prime_audit.audit.jackknife import Estimate
 from prime_audit.audit.mean_auc import AucEstimate
 from prime_audit.audit.permutation import TAIL, Relabelled
 
@@ -92,7 +92,7 @@ class Against:
     auc: float
     """Its mean AUC over targets."""
     difference: Estimate
-    """The attack's AUC minus the control's, on the same draws."""
+    """The attack's AUC minus the control's, of the same items."""
 
 
 @dataclass(frozen=True, kw_only=True)

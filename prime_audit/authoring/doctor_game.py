@@ -31,7 +31,7 @@ FALSE = 8
 """The most of these that may say *leaks*: two looks at 5 % each say so in 4 of 40, in more than 8 once in 50 times."""
 SLACK = 0.02
 """How far from ½ their mean AUC may be, beyond three standard errors."""
-EFFORT = {"draws": 100, "permutations": 199}
+PERMUTATIONS = 199
 
 
 def examine_game(game: Game) -> list[Check]:
@@ -125,7 +125,7 @@ def _unit(game: Game, dealt: list[Dealt]) -> Check:
 
 def _judged(game: Game, seed: int, strength: float = 0.0) -> Judged:
     trial = simulated(game, np.random.default_rng(seed), strength, everything=True)
-    (found,) = judge(game.design, trial.dealt, [trial.scored], seed=seed, **EFFORT)
+    (found,) = judge(game.design, trial.dealt, [trial.scored], seed=seed, permutations=PERMUTATIONS)
     return found
 
 

@@ -55,6 +55,8 @@ PARTS: Mapping[str, Part] = {
         ),
         ("torch", "transformers", "tokenizers", "numpy"),
     ),
+    # Gradients with respect to an adapter's factors, on top of the engine.
+    "gradients": Part(_engine("gradients"), ("torch",)),
     # DP-SGD, on top of the engine's training.
     "private training": Part(_engine("privacy private"), ("opacus",)),
     # Clusters of users.

@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit.audit.epsilon import epsilon_ceiling
+from prime_audit.audit.bounds import Bound
 from prime_audit.calibration.trials import (
-    DELTA,
     Bounds,
     Outcome,
-    gaussian_shift,
+    coin_response,
+    coin_shift,
+    item_response,
     outcome,
-    randomised_response,
     redrawn,
     trials,
 )
@@ -55,13 +55,18 @@ AUDIT_COLUMNS = (
 )
 BOUND_COLUMNS = (
     *("mechanism", "estimator", "true ε", "bounds"),
-    *("mean bound", "highest", "of at most", "above the truth", "AUC"),
+    *("mean bound", "highest", "of at most", "above 0", "above the truth", "AUC"),
 )
 SHIFT = 0.5
 """Standard deviations of a selection shift, under every model."""
-EPSILONS = (0.5, 1.0, 2.0, 4.0)
-UNITS = 200
-"""Bits that a simulated mechanism publishes."""
+EPSILONS = (0.0, 0.5, 1.0, 2.0, 4.0)
+MECHANISMS: tuple[tuple[str, str, Callable[..., Bound], tuple[int, int]], ...] = (
+    ("randomised response of items, 8 sharers, 6 v 6", "pairs", item_response, (8, 6)),
+    ("randomised response of items, 50 sharers, 8 v 8", "pairs", item_response, (50, 8)),
+    ("randomised response of coins, 25 targets of 8", "coins", coin_response, (25, 8)),
+    ("Gaussian shift of coins, δ 1e-5, 25 targets of 8", "coins", coin_shift, (25, 8)),
+)
+"""What publishes, the estimator, how it is simulated, and its size."""
 ALPHA = 0.05
 WORLD = {"users": 26, "adapt": 2, "targets": 6, "history": (14, 16), "queries": 1, "clusters": 6}
 SMALL = ("clusters=10", "min_history=4", "heldout=0.4", "max_new=2", "prime.k=4", "prime.budget=5")
@@ -222,18 +227,13 @@ def _count(
 
 
 def _mechanisms(count: int, seed: int) -> list[Bounds]:
+    """Bound every mechanism at every ε, each at its size."""
     rng, found = rng_of(seed, "calibrate", "mechanisms"), list[Bounds]()
-    plain = {"mechanism": "randomised response", "estimator": "threshold", "ceiling": _most(0.0)}
-    shift = {"mechanism": "Gaussian shift, δ 1e-5", "estimator": "threshold", "ceiling": _most(DELTA)}
-    for e in EPSILONS:
-        found.append(Bounds.of([randomised_response(e, UNITS, rng) for _ in range(count)], e, **plain))
-        found.append(Bounds.of([gaussian_shift(e, DELTA, UNITS, rng) for _ in range(count)], e, **shift))
+    for mechanism, estimator, make, size in MECHANISMS:
+        for epsilon in EPSILONS:
+            bounds = [make(epsilon, *size, rng) for _ in range(count)]
+            found.append(Bounds.of(bounds, epsilon, mechanism=mechanism, estimator=estimator))
     return found
-
-
-def _most(delta: float) -> float:
-    """Highest bound possible with ``UNITS`` bits, however many of them are 1."""
-    return max(epsilon_ceiling(n, UNITS - n, delta=delta) for n in range(1, UNITS))
 
 
 def _exam(run: Path | None, seed: int) -> Exam:
@@ -284,4 +284,4 @@ def _bound_row(b: Bounds) -> tuple[str, ...]:
     figures = (f"{b.mean:.3f}", f"{b.highest:.3f}", f"{b.ceiling:.2f}")
     over = f"{b.exceed}" if b.epsilon is not None else "–"
     auc = "–" if b.auc is None else f"{b.auc:.3f}"
-    return (b.mechanism, b.estimator, epsilon, str(b.bounds), *figures, over, auc)
+    return (b.mechanism, b.estimator, epsilon, str(b.bounds), *figures, str(b.shown), over, auc)

@@ -12,8 +12,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from prime_audit.audit.auc import BoolArray, FloatArray
-from prime_audit.audit.design import Dealt
-from prime_audit.audit.epsilon import epsilon_bound
+from prime_audit.audit.bounds import Bound, coin_bound, empirical_epsilon
+from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.judge import Judged, judge
 from prime_audit.audit.permutation import FEWEST, naive_item_p
 from prime_audit.games.exam.play import Effort, Player
@@ -22,10 +22,9 @@ from prime_audit.games.exam.simulated import Trial
 from prime_audit.games.exam.stored import Exam
 from prime_audit.plugins import Attack, Game
 
-DRAWS = 200
-"""Bootstrap draws of a trial; a run takes 1000."""
 DELTA = 1e-5
 """The δ of the mechanisms that have one."""
+PAIRS = Design(unit="item-within-sharer", randomised=True)
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,7 @@ class Outcome:
 
 def outcome(trial: Trial, seed: int) -> Outcome:
     """Judge one trial as a run would. The bag of words is no control here, which makes a false ``leaks`` easier."""
-    (found,) = judge(
-        trial.game.design, trial.dealt, [trial.scored], seed=seed, draws=DRAWS, permutations=FEWEST
-    )
+    (found,) = judge(trial.game.design, trial.dealt, [trial.scored], seed=seed, permutations=FEWEST)
     return _outcome(found, trial.dealt, trial.scored.scores)
 
 
@@ -66,7 +63,7 @@ def redrawn(
     again = replace(again, merged={t: again.merged[t] for t in one.seen})
     controls = ("length_only", "similarity_only")
     player = Player(pool, attacks, exam.similarity, exam.base(one.pool), controls)
-    played = player.play(game, again, Effort(DRAWS, FEWEST), seed)
+    played = player.play(game, again, Effort(permutations=FEWEST), seed)
     return [_outcome(found, played.dealt, played.scored[found.attack].scores) for found in played.judged]
 
 
@@ -79,7 +76,7 @@ class Bounds:
 
     mechanism: str
     estimator: str
-    """``threshold`` (Clopper-Pearson at a fixed threshold) or ``one run`` (Steinke et al. 2023)."""
+    """``pairs`` or ``coins``: see ``audit/bounds.py``."""
     epsilon: float | None
     """The truth; None where there is no guarantee."""
     bounds: int
@@ -87,31 +84,63 @@ class Bounds:
     highest: float
     ceiling: float
     """The highest bound possible with this number of guesses, all right; a higher truth cannot be exceeded."""
+    shown: int
+    """Bounds above 0."""
     exceed: int
     """Bounds above the truth; 5 % may be, by the bounds' own confidence."""
     auc: float | None = None
     """Mean AUC of the score, where it comes from a module."""
 
     @classmethod
-    def of(cls, bounds: Sequence[float], epsilon: float | None, **others: Any) -> Bounds:
+    def of(cls, bounds: Sequence[Bound], epsilon: float | None, **others: Any) -> Bounds:
         """Count the bounds that exceed the truth; ``others`` are the fields that do not follow from these."""
-        exceed = 0 if epsilon is None else sum(b > epsilon for b in bounds)
-        mean, highest = float(np.mean(bounds)), max(bounds)
-        return cls(epsilon=epsilon, bounds=len(bounds), mean=mean, highest=highest, exceed=exceed, **others)
+        values = [bound.value for bound in bounds]
+        return cls(
+            epsilon=epsilon,
+            bounds=len(values),
+            mean=float(np.mean(values)),
+            highest=max(values),
+            ceiling=max(bound.ceiling for bound in bounds),
+            shown=sum(value > 0 for value in values),
+            exceed=0 if epsilon is None else sum(value > epsilon for value in values),
+            **others,
+        )
 
 
-def randomised_response(epsilon: float, units: int, rng: np.random.Generator) -> float:
-    """Bound ε of a mechanism that publishes each of ``units`` bits, true with probability e^ε/(1 + e^ε)."""
-    bits = rng.random(units) < 0.5
-    said = bits ^ (rng.random(units) >= 1 / (1 + math.exp(-epsilon)))
-    return _bound(bits, said, 0.0)
+def item_response(epsilon: float, sharers: int, each: int, rng: np.random.Generator) -> Bound:
+    """Bound ε where every item's membership is published, true with probability e^ε/(1 + e^ε).
+
+    ``each`` member items and as many others of every sharer; what a sharer's items have in common is under the base
+    too.
+    """
+    owner = np.repeat(np.arange(sharers), 2 * each)
+    members = np.concatenate([rng.permutation(np.arange(2 * each) % 2 == 0) for _ in range(sharers)])
+    base = rng.normal(size=sharers)[owner] + rng.normal(size=owner.size)
+    dealt = Dealt(
+        target="t", rows=np.arange(owner.size), members=members, owners=[f"s{n}" for n in owner.tolist()]
+    )
+    scores, own = {"t": base + _said(members, epsilon, rng)}, int(rng.integers(1 << 30))
+    return empirical_epsilon(PAIRS, [dealt], scores, {"t": base}, attacks=1, seed=own)
 
 
-def gaussian_shift(epsilon: float, delta: float, units: int, rng: np.random.Generator) -> float:
-    """Bound ε of a mechanism that publishes N(μ·bit, 1), μ such that it is (ε, δ)-private; threshold μ/2."""
-    mu = gaussian_mu(epsilon, delta)
-    bits = rng.random(units) < 0.5
-    return _bound(bits, rng.normal(size=units) + mu * bits >= mu / 2, delta)
+def coin_response(epsilon: float, targets: int, candidates: int, rng: np.random.Generator) -> Bound:
+    """Bound ε where every target publishes each candidate's coin, true with probability e^ε/(1 + e^ε)."""
+    coins = [rng.random(candidates) < 0.5 for _ in range(targets)]
+    return coin_bound([(_said(own, epsilon, rng), own) for own in coins])
+
+
+def coin_shift(epsilon: float, targets: int, candidates: int, rng: np.random.Generator) -> Bound:
+    """Bound ε at δ = ``DELTA`` where a target publishes N(μ·coin, 1) of each candidate, μ such that it is private."""
+    mu = gaussian_mu(epsilon, DELTA)
+    coins = [rng.random(candidates) < 0.5 for _ in range(targets)]
+    return coin_bound([(rng.normal(size=candidates) + mu * own, own) for own in coins], delta=DELTA)
+
+
+def _said(bits: BoolArray, epsilon: float, rng: np.random.Generator) -> FloatArray:
+    """Randomised response, with noise that only orders equal ones."""
+    wrong = rng.random(bits.size) >= 1 / (1 + math.exp(-epsilon))
+    said: FloatArray = (bits ^ wrong) + 1e-6 * rng.random(bits.size)
+    return said
 
 
 def gaussian_mu(epsilon: float, delta: float) -> float:
@@ -121,12 +150,7 @@ def gaussian_mu(epsilon: float, delta: float) -> float:
         first = norm.cdf(mu / 2 - epsilon / mu)
         return float(first - math.exp(epsilon) * norm.cdf(-mu / 2 - epsilon / mu) - delta)
 
-    return float(brentq(excess, 1e-3, 50.0))
-
-
-def _bound(bits: BoolArray, said: BoolArray, delta: float) -> float:
-    inside, outside = int(bits.sum()), int((~bits).sum())
-    return epsilon_bound(int(said[bits].sum()), inside, int(said[~bits].sum()), outside, delta=delta)
+    return float(brentq(excess, 1e-6, 50.0))
 
 
 def trials(count: int, seed: int) -> Iterator[np.random.Generator]:

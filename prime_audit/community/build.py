@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from prime_audit.cache.numeric import code_sha256
+from prime_audit.community.canaries import Canary, make_canaries, require_sharers
 from prime_audit.community.given_adapters import GivenAdapters, chosen, load_given
+from prime_audit.community.shadows import separate, shadow_name, shadows_of
 from prime_audit.community.sharers import Sharer, bank_name, choose_sharers, cluster_users, cosines
 from prime_audit.community.store import Gates, Store
 from prime_audit.community.training import Origin, Stage, Trainer, privacy_key
@@ -23,7 +25,7 @@ from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of
 from prime_audit.engine.mixture import Mixture
 from prime_audit.engine.privacy import Guarantee, Privacy, account
-from prime_audit.engine.recipe import Job, Recipe
+from prime_audit.engine.recipe import Job, Recipe, count_steps
 from prime_audit.engine.unify import fitting
 from prime_audit.errors import PartError, UserError
 from prime_audit.lamp.data import Dataset, User
@@ -52,10 +54,18 @@ class Community:
     """Ids of the only targets that this view has; None: all."""
     included: Mapping[str, tuple[str, ...]] | None = None
     """Target → the only sharers it may merge, most similar first (the inclusion game); None: everybody."""
+    withdrawn: frozenset[str] = frozenset()
+    """Sharers who are none in this view."""
     adaptation: Origin | None = None
     """Origin of the adapter that was merged into the base; None: none was."""
+    canaries: Mapping[str, tuple[Canary, ...]] = field(default_factory=dict)
+    """Sharer → synthetic items, half of which their adapter is trained on; empty: none were made."""
     lost: dict[str, Divergence] = field(default_factory=dict)
     """Sharer whose training diverged → how. The cluster has no sharer then."""
+    lost_shadows: set[str] = field(default_factory=set)
+    """Names of the shadow adapters whose training diverged."""
+    _shadows: dict[str, dict[str, Adapter]] = field(default_factory=dict)
+    """Sharer → their shadow adapters, once they are trained."""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     _examples: dict[tuple[object, ...], tuple[User, list[Example]]] = field(default_factory=dict)
     """Each user's examples, written once: games, methods and trainings share them."""
@@ -111,6 +121,12 @@ class Community:
         view.included = included
         return view
 
+    def without(self, sharer: str) -> Community:
+        """Return the view of a community that this sharer never joined; the others' adapters are what they are here."""
+        view = copy.copy(self)
+        view.withdrawn = self.withdrawn | {sharer}
+        return view
+
     def number(self, key: str) -> Any:
         """Read a setting for this task."""
         return self.settings.get(key, self.task.name)
@@ -154,6 +170,24 @@ class Community:
             self.engine.base.merge(made["base"])
             self.adaptation = self.origins[made["base"].content]
 
+    def make_canaries(self, data: Dataset) -> None:
+        """Make the canaries that the setting asks for; ``data`` are everybody's, with what games hold back.
+
+        After the base is adapted, and before anything is trained for the sharers.
+        """
+        if count := self.number("canaries"):
+            require_sharers(self.task.name, self.sharers)
+            self.canaries = make_canaries(
+                self.task,
+                data,
+                self.sharers,
+                count,
+                engine=self.engine,
+                stage=self.stage,
+                seed=self.seed,
+                texts=self.profiles.values(),
+            )
+
     @cached_property
     def given(self) -> GivenAdapters | None:
         """Adapters that were trained elsewhere, checked against the base; None where the run trains them."""
@@ -170,7 +204,8 @@ class Community:
 
         A sharer whose training diverges is listed until it is tried (``ready``, ``nearest``), and not afterwards.
         """
-        return tuple(s for s in self._chosen if s.user.id not in self.lost)
+        gone = self.lost.keys() | self.withdrawn
+        return tuple(s for s in self._chosen if s.user.id not in gone)
 
     @cached_property
     def _chosen(self) -> tuple[Sharer, ...]:
@@ -227,19 +262,43 @@ class Community:
             self.engine.bank.add({name: self.given.adapters[name] for name in names})
             self.given.adapters.clear()  # the bank has what it needs of them
         elif missing:
-            jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in missing]
-            recipe = self._trainer.recipe("sharer")
-            made, lost = self._trainer.adapters("share", jobs, recipe, privacy=self.privacy)
+            made, lost = self._shared("share", missing, canaries=True)
             owners = {bank_name(s.user.id): s.user.id for s in missing}
             self.lost.update({owners[d.owner]: d for d in lost})
             if not self.sharers:
                 raise UserError(f"{self.task.name}: no sharer is left: {lost[0].line('sharer.lr')}")
             self.engine.bank.add(made)
 
+    def without_canaries(self) -> dict[str, str]:
+        """Train the sharers' adapters without canaries, too: sharer → the bank's name; not those that diverge."""
+        made, _ = self._shared("share (without canaries)", self.sharers, canaries=False)
+        names = {s.user.id: f"without canaries:{s.user.id}" for s in self.sharers}
+        found = {who: name for who, name in names.items() if bank_name(who) in made}
+        self.engine.bank.add({name: made[bank_name(who)] for who, name in found.items()})
+        return found
+
+    def _shared(
+        self, stage: str, sharers: Sequence[Sharer], *, canaries: bool
+    ) -> tuple[dict[str, Adapter], list[Divergence]]:
+        jobs = [
+            _job(
+                bank_name(s.user.id),
+                [*self.trained_examples(s), *(self._trained_canaries(s) if canaries else ())],
+            )
+            for s in sharers
+        ]
+        return self._trainer.adapters(stage, jobs, self._trainer.recipe("sharer"), privacy=self.privacy)
+
+    def _trained_canaries(self, sharer: Sharer) -> list[Example]:
+        return [c.example for c in self.canaries.get(sharer.user.id, ()) if c.trained]
+
     def guarantee(self, sharer: Sharer) -> Guarantee | None:
         """Return the guarantee of a sharer's adapter, for each of their items; None without ``privacy``."""
-        recipe = self._trainer.recipe("sharer")
-        return account(len(sharer.trained), recipe, self.privacy) if self.privacy else None
+        recipe, items = (
+            self._trainer.recipe("sharer"),
+            len(sharer.trained) + len(self._trained_canaries(sharer)),
+        )
+        return account(items, recipe, self.privacy) if self.privacy else None
 
     def train_own(
         self,
@@ -284,10 +343,48 @@ class Community:
             "sharer": asdict(self._trainer.recipe("sharer")),
             "lora": self._trainer.lora(),
         }
+        if self.canaries:
+            adapters["canaries"] = [[e.text for e in self._trained_canaries(s)] for s in self.sharers]
         if self.given:  # no recipe describes them
             adapters = {"given": [self.engine.bank.hashes[j.owner] for j in jobs]}
         recipe = self._trainer.recipe("gate")
         return self._trainer.gates(jobs, recipe, adapters | privacy_key(self.privacy))
+
+    # -- shadows -----------------------------------------------------------------------------------------
+
+    def shadows(self, sharer: Sharer) -> list[Sharer]:
+        """Return the sharer as each of their shadow adapters knows them; none where the run has no shadows.
+
+        UserError where the items in play carry fewer shadows than the run asks for.
+        """
+        return shadows_of(sharer, count, self.seed) if (count := self.number("shadows")) else []
+
+    def train_shadows(self) -> None:
+        """Train every sharer's shadow adapters, once; each sharer's are an entry of the cache, all are in memory."""
+        self.ready()
+        if self._shadows:
+            return
+        recipe, jobs = self._trainer.recipe("sharer"), {s.user.id: self._shadow_jobs(s) for s in self.sharers}
+        with self.stage("shadows", sum(count_steps(own, recipe) for own in jobs.values())) as tick:
+            for user, own in jobs.items():
+                self._shadows[user], lost = self._trainer.trained(own, recipe, tick, privacy=self.privacy)
+                self.lost_shadows.update(d.owner for d in lost)
+
+    def with_shadows(self, sharer: str) -> Engine:
+        """Return an engine whose bank also has a sharer's shadow adapters, but those whose training diverged."""
+        self.train_shadows()
+        bank = separate(self.engine.bank)
+        bank.add(self._shadows[sharer])
+        return replace(self.engine, bank=bank)
+
+    def _shadow_jobs(self, sharer: Sharer) -> list[Job]:
+        return [
+            _job(
+                shadow_name(sharer.user.id, number),
+                [*self.trained_examples(own), *self._trained_canaries(sharer)],
+            )
+            for number, own in enumerate(self.shadows(sharer))
+        ]
 
     # -- examples ----------------------------------------------------------------------------------------
 

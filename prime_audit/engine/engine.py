@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -95,7 +95,7 @@ class Engine:
     def observe(
         self, probes: Sequence[Probe], moments: bool = False, tick: Tick = nothing
     ) -> list[Observation]:
-        """Score every continuation of every probe in one pass, optionally with ``moments`` of the first.
+        """Score every continuation of every probe in one pass, optionally with ``moments`` and ``top`` of the first.
 
         Each number is what the continuation would get in a batch of one. ``tick`` counts probes.
         """
@@ -145,7 +145,7 @@ class Engine:
         for batch in self._plan([probes[i].mixture for i, _, _ in rows], length, room, kinds):
             self.base.fits["observe"].run(work, batch, length)
         return [
-            Observation(tuple(found[i, n].logprobs[j] for n, j in spots), found[i, 0].mu, found[i, 0].sigma)
+            replace(found[i, 0], logprobs=tuple(found[i, n].logprobs[j] for n, j in spots))
             for i, (_, spots) in enumerate(planned)
         ]
 

@@ -186,7 +186,6 @@ def game(
     unit: Unit,
     randomised: bool,
     whole: bool = False,
-    fixed: bool = True,
     selector: str | None = None,
     queries: type[Any] | None = None,
     redraw: Callable[..., Any] | None = None,
@@ -204,7 +203,7 @@ def game(
         return Game(
             source=source,
             says=says,
-            design=Design(unit=unit, randomised=randomised, whole=whole, fixed=fixed, selector=selector),
+            design=Design(unit=unit, randomised=randomised, whole=whole, selector=selector),
             deal=function,
             queries=queries,
             redraw=redraw,

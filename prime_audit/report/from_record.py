@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from prime_audit.audit.verdict import EDITION
 from prime_audit.folder import RECORD, write_atomic
+from prime_audit.io.markup import interval, number
 from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
-from prime_audit.record import Comparison, Record, Result
+from prime_audit.record import Comparison, Record, Result, Vulnerable
 from prime_audit.report import frontier, page, text
-from prime_audit.report.columns import cautions, older
+from prime_audit.report.columns import cautions, editions
 from prime_audit.report.games import note_of
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, is_leakage, judged
 
@@ -59,9 +61,23 @@ def sheet_of(record: Record, name: str) -> Sheet:
         ),
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
-        notes=(*_controls(record, methods), *_notes(record, tasks), *older([record])),
+        exposed=tuple(map(_vulnerable, record.vulnerable)),
+        notes=(
+            *_controls(record, methods),
+            *_notes(record, tasks),
+            *(editions([record]) if record.rules < EDITION else ()),
+        ),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
+    )
+
+
+def _vulnerable(v: Vulnerable) -> str:
+    """Name one of the most exposed records, and say what it rests on."""
+    said = "beyond chance" if v.d > v.limit else "within chance"
+    return (
+        f"{v.task} · {v.method} · game {v.game}: record {v.item}: d = {v.d:.2f}, {said} (largest of all records by "
+        f"chance: {v.limit:.2f} in 5 %), from {v.shadows} shadow adapters"
     )
 
 
@@ -114,13 +130,14 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
     shown = next(telling, next(iter(played), None))  # as the tables show it
     attacked = [r for r in aucs if r.value is not None and (r.game, r.attack) == shown]
     level, draws = f"{100 * record.intervals.level:g} %", record.intervals.draws
+    how = f"bootstrap percentiles, {draws} draws" if draws else "one person left out at a time, Student's t"
     units = ["utility over users"] * bool(utility) + ["leakage over sharers and targets"] * bool(attacked)
-    yield f"Intervals: {level} bootstrap percentiles, {draws} draws; {'; '.join(units)}."
+    yield f"Intervals: {level}, {how}; {'; '.join(units)}."
     if utility:
         yield f"Utility: {_span(r.n for r in utility)} questions of {_span(r.targets for r in utility)} targets."
     if any(r.metric == CHRF for r in utility):
         yield f"chrf: character n-gram F-score of sacreBLEU ({CHRF_SIGNATURE}), mean over answers, 0 to 1."
-    if any(r.metric == "f1" for r in utility):
+    if draws and any(r.metric == "f1" for r in utility):
         yield "f1: percentile intervals lean low: a resample may lack a class, which then counts 0."
     if attacked:
         items, targets = _span(r.n for r in attacked), _span(r.targets for r in attacked)
@@ -128,8 +145,38 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
         members = f", members from {_span(sharers)} sharers" if sharers else ""
         how = f"game {attacked[0].game}, attack {attacked[0].attack}"
         yield f"Leakage: {how}; {items} scored items of {targets} targets{members}."
+    yield from _canaries(record, task)
     if of := next((r for r in aucs if note_of(r.game, record.plugins).samples), None):
         yield from _sampling(record, of)
+
+
+def _canaries(record: Record, task: str) -> Iterator[str]:
+    """Say how exposed canaries are, method by method, and what they cost."""
+    own = [x for x in record.exposures if x.task == task]
+    lines = dict[tuple[str, str], list[str]]()
+    for game, method in dict.fromkeys((x.game, x.method) for x in own):
+        said = [x for x in own if (x.game, x.method) == (game, method)]
+        designs = "; ".join(
+            f"{x.design} {number(x.exposure)} (base {number(x.base)}) of {x.canaries} canaries" for x in said
+        )
+        levels = f"by chance {_bits([x.chance for x in said])}, at most {_bits([x.most for x in said])}"
+        lines.setdefault((game, f"{designs}; {levels}"), []).append(method)
+    for (game, line), methods in lines.items():
+        yield f"Exposure in bits, game {game}, {', '.join(methods)}: {line}."
+    for x in record.canary_costs:
+        if x.task == task and x.difference is not None:
+            yield (
+                f"Cost of {x.canaries} canaries a sharer, half of them trained on: held-out items of {x.sharers} "
+                f"sharers under their own adapters, mean NLL with canaries minus without (nats): "
+                f"{number(x.difference, True)} {interval(x.ci, True)} from {number(x.without or 0.0)}."
+            )
+        elif x.task == task:
+            yield f"Cost of {x.canaries} canaries a sharer: unknown, for {x.reason}."
+
+
+def _bits(values: Sequence[float]) -> str:
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low}–{high}"
 
 
 def _sampling(record: Record, of: Result) -> Iterator[str]:

@@ -10,6 +10,8 @@ from prime_audit.record import Comparison, Leak, Record
 from prime_audit.report.games import GameNote, note_of
 
 AUC, BASE = "auc", "auc_base"
+EXPOSED = "The most exposed records"
+"""Title of ``Sheet.exposed``."""
 _LEAKAGE = frozenset({AUC, BASE, "auc_bag_of_words", "auc_length_only", "auc_similarity_only"})
 
 
@@ -63,6 +65,8 @@ class Figure:
     """What was subtracted: np for utility, base for leakage."""
     rank: tuple[int, int] | None = None
     """Best and worst place in its column that the intervals allow, from 1; None where the column has no order."""
+    q: float | None = None
+    """Of an AUC on a board: the smallest level at which the board calls a leak; None where members were selected."""
     sources: tuple[str, ...] = ()
     """Ids of the records behind it."""
     seeds: tuple[float, ...] = ()
@@ -113,6 +117,8 @@ class Sheet:
     """Control panels of all records."""
     sources: Mapping[str, Source] = field(default_factory=dict)
     """Records by id."""
+    exposed: tuple[str, ...] = ()
+    """The most exposed records of a run, a line each."""
     notes: tuple[str, ...] = ()
     """What the figures rest on: intervals, sizes, sampling."""
     failures: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
 from prime_audit.report import table as forms
 from prime_audit.report.columns import FIGURES, LEGEND, PANEL
-from prime_audit.report.sheet import PanelRow, Sheet
+from prime_audit.report.sheet import EXPOSED, PanelRow, Sheet
 from prime_audit.report.table import Table
 from prime_audit.report.views import TaskView, glance, panel, shown, views, with_records
 
@@ -48,6 +48,7 @@ def terminal(sheet: Sheet, width: int) -> Rendered:
     lines = [*sheet.notes, *(LEGEND if judged else ())]
     return Rendered(
         *parts,
+        *(Text(plain(f"{EXPOSED}: {line}")) for line in sheet.exposed),
         *(Text(line, style="dim") for line in lines),
         *(Text(f"✗ failed: {line}", style="bold red") for line in sheet.failures),
         *(Text(f"! {line}", style="yellow") for line in sheet.warnings),
@@ -76,6 +77,8 @@ def markdown(sheet: Sheet) -> str:
     lines += ["## How to read this", _bullets([*sheet.about[1:], *map(markdown_text, sheet.notes)])]
     if any(panel(sheet, view.task).labels for view in found):
         lines.append(_bullets(map(markdown_text, LEGEND)))
+    if sheet.exposed:
+        lines += [f"## {EXPOSED}", _bullets(map(markdown_text, sheet.exposed))]
     for title, said in (("Failures", sheet.failures), ("Warnings", sheet.warnings)):
         lines += [f"## {title}", _bullets(map(markdown_text, said))] if said else []
     return "\n\n".join(filter(None, lines)) + "\n"

@@ -11,7 +11,10 @@ from prime_audit.audit.verdict import ALPHA, Evidence, verdict
 from prime_audit.faults import Faults
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.stored import Exam
-from prime_audit.record import Comparison, Data, Leak, Result
+from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Leak, Result, Vulnerable
+
+FEW = 5
+"""Records that a report names as the most exposed."""
 
 
 @dataclass(kw_only=True)
@@ -25,9 +28,12 @@ class Findings:
     """As if their task was all that was audited; ``settled`` judges them together."""
     evidence: list[Evidence] = field(default_factory=list)
     """Of each leak."""
+    exposures: list[Exposure] = field(default_factory=list)
+    canary_costs: list[CanaryCost] = field(default_factory=list)
     community: dict[str, Any] = field(default_factory=dict)
     predictions: list[Mapping[str, object]] = field(default_factory=list)
     scores: list[Mapping[str, object]] = field(default_factory=list)
+    vulnerable: list[dict[str, Any]] = field(default_factory=list)
     models: list[Mapping[str, object]] = field(default_factory=list)
     exams: list[Exam] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -38,6 +44,7 @@ class Findings:
         for where, fault in played.faults(task):
             self.faults.note(fault, where)
         self.scores += played.rows(task)
+        self.vulnerable += played.vulnerable(task)
         for label in played.one.labels:
             self.results += played.results(task, label)
             self.comparisons += played.comparisons(task, label)
@@ -71,6 +78,15 @@ class Findings:
                     f"{ALPHA * called:.2g} of these tasks, on average at most, a call is false (q ≤ {ALPHA:g})"
                 )
         return lines
+
+    def most_exposed(self) -> tuple[Vulnerable, ...]:
+        """Return the few most exposed records of each task, method and game that has shadow adapters."""
+        groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in self.vulnerable:
+            if row["d"] is not None:
+                groups.setdefault((row["task"], row["method"], row["game"]), []).append(row)
+        ranked = (sorted(rows, key=lambda row: -row["d"])[:FEW] for rows in groups.values())
+        return tuple(Vulnerable(**row) for rows in ranked for row in rows)
 
 
 def _looks(evidence: Evidence) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,12 +16,12 @@ from typing import Any, Literal
 import numpy as np
 
 from prime_audit.audit.auc import FPRS, FloatArray, IntArray, Undefined
+from prime_audit.audit.bounds import Bound, empirical_epsilon
 from prime_audit.audit.design import Dealt, Design, Unit
 from prime_audit.audit.intervals import Over
 from prime_audit.audit.judge import Scored, judge
 from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import holm, naive_item_p, unit_of
-from prime_audit.audit.splitting import Bound
 from prime_audit.errors import UserError
 from prime_audit.plugins import Game
 from prime_audit.plugins.loading import known_game
@@ -32,6 +33,12 @@ _UNNAMED = {
     "target": "no sharers are named: a target's items count as one person's",
     "item": "no sharers or targets are named: the rows are taken as independent; if they are not, all is too narrow",
 }
+_TRIALS: dict[Unit, str] = {
+    "item-within-sharer": "a pair of one sharer's items",
+    "sharer": "a pair of sharers",
+    "item": "a pair of one target's items",
+}
+_COIN = "a coin of one target and sharer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +79,13 @@ class Figures:
     """What the permutation test relabelled."""
     p_naive: float
     """Item-level Mann-Whitney p-value, as if all rows were independent: for comparison only."""
-    trials: Literal["sharer", "target", "item"]
-    """What counts as one independent trial for ε: the finest unit the file names."""
+    finest: Literal["sharer", "target", "item"]
+    """The finest unit that the file names."""
+    trials: str
+    """What counts as one trial for ε."""
     epsilon: Bound | None
-    """Lower bound on ε by sample splitting, with its ceiling."""
+    """Lower bound on ε with its ceiling; the error probability is shared among the attacks of a task, method and
+    game."""
     game: str | None
     """The game whose design was followed; None where the file names none that is known."""
     both_classes: int | None
@@ -92,9 +102,9 @@ class ScoresReport:
 
     source: str
     seed: int
-    """Of resampling, relabelling and splitting."""
+    """Of relabelling and matching."""
     draws: int
-    """Bootstrap draws, and relabellings."""
+    """Relabellings, the observed one included."""
     attacks: tuple[Figures, ...]
     """In the file's order."""
     columns: tuple[str, ...] = ()
@@ -133,16 +143,11 @@ class ScoresReport:
                 named = f" of {family}" if family else ""
                 lines.append(f"p (Holm) is corrected over the {tests} attacks and methods{named} together")
         for f in self.attacks:
-            lines.append(
-                f"interval over {f.over}; p relabels {f.unit}; ε counts one trial a side of each {f.trials}"
-            )
-            if f.trials != "sharer":
-                lines.append(_UNNAMED[f.trials])
+            lines.append(f"interval over {f.over}; p relabels {f.unit}; ε counts one trial for {f.trials}")
+            if f.finest != "sharer":
+                lines.append(_UNNAMED[f.finest])
             if f.epsilon and not f.game:
-                lines.append(
-                    "ε holds only where membership was drawn at random; where a fixed number was drawn, that of adding "
-                    "one item is half of it"
-                )
+                lines.append("ε holds only where membership was drawn at random")
             if f.left_out:
                 lines.append(f"{f.attack}: {f.left_out} targets with one side only left out")
             if f.p_reversed_holm is not None and f.p_reversed_holm <= _SURE and f.auc < 0.5:
@@ -161,7 +166,7 @@ class ScoresReport:
             if f.repeated:
                 lines.append(
                     f"{f.attack}: {f.repeated} of {f.n} rows repeat an earlier row's target, sharer, item and member: "
-                    "p may be too small, the interval too narrow and ε too large; give each item once"
+                    "p may be too small and the interval too narrow; give each item once"
                 )
         lines += self._reasons()
         return list(dict.fromkeys(lines))
@@ -204,14 +209,20 @@ def describe_scores(
     Columns ``score`` (higher = member) and ``member`` (1/0, true/false); optional ``attack``, ``target``, ``sharer``,
     ``item``, ``task``, ``method``, ``game``. ``columns`` gives the file's own names, ``score=s,member=label``;
     ``score=loss+minkp`` takes each column as an attack, and ``score=-loss`` turns the sign.
-    Without sharers a target's items count as one person's; without either, as independent. ``draws``: bootstrap draws
-    and relabellings. ``plugins``: files with games; a game that is neither installed nor among them has no
-    design, and its ε a note. UserError for a missing column, a score or membership that is none, an attack with one
-    class only.
+    Without sharers a target's items count as one person's; without either, as independent. ``draws``: relabellings, the
+    observed one included. ``plugins``: files with games; a game that is neither installed nor among them has no design,
+    and its ε a note. UserError for a missing column, a score or membership that is none, an attack with one class only.
     """
     groups, notes = read_scores(Path(path), columns)
+    attacks = Counter((group.task, group.method, group.game) for group in groups)
     found = [
-        _figures(Path(path), group, known_game(group.game, tuple(plugins)), seed, draws) for group in groups
+        _figures(
+            Path(path),
+            group,
+            known_game(group.game, tuple(plugins)),
+            (seed, draws, attacks[group.task, group.method, group.game]),
+        )
+        for group in groups
     ]
     families: dict[str, list[int]] = {}
     for place, (group, figures) in enumerate(zip(groups, found, strict=True)):
@@ -227,7 +238,9 @@ def describe_scores(
     return ScoresReport(str(path), seed, draws, tuple(found), tuple(notes), sizes)
 
 
-def _figures(path: Path, group: Group, game: Game | None, seed: int, draws: int) -> Figures:
+def _figures(path: Path, group: Group, game: Game | None, effort: tuple[int, int, int]) -> Figures:
+    """``effort``: seed, draws, and the attacks that share one error probability for ε."""
+    seed, draws, attacks = effort
     members, named = int(group.members.sum()), group.sharers is not None
     if members in (0, group.members.size):
         side = "members" if members else "non-members"
@@ -237,14 +250,16 @@ def _figures(path: Path, group: Group, game: Game | None, seed: int, draws: int)
     design = _design(game, panels, named)
     one = Scored(attack=group.attack, scores=scores, undefined=0, controls={})
     try:
-        (found,) = judge(design, dealt, [one], seed=seed, draws=draws, permutations=draws - 1)
+        (found,) = judge(design, dealt, [one], seed=seed, permutations=draws - 1)
     except Undefined as reason:
         raise UserError(
             f"{path}: {group.name}: {reason}; give every target both, or leave out its column"
         ) from None
     epsilon, reasons = found.epsilon, dict(found.reasons)
-    if game and game.design.whole and not named:
-        epsilon, reasons["ε"] = None, "no sharers are named: this game's coins are thrown for sharers"
+    if why := _uncounted(game, group, dealt, design):
+        epsilon, reasons["ε"] = None, why
+    elif epsilon and attacks > 1:
+        epsilon = empirical_epsilon(design, dealt, scores, None, attacks=attacks, seed=seed)
     both, repeated = _repeats(group)
     return Figures(
         attack=group.name,
@@ -264,13 +279,32 @@ def _figures(path: Path, group: Group, game: Game | None, seed: int, draws: int)
         turn=group.turn,
         unit=design.unit,
         p_naive=naive_item_p(found.panels),
-        trials="sharer" if named else "item" if group.targets is None else "target",
+        finest="sharer" if named else "item" if group.targets is None else "target",
+        trials=_COIN if design.whole else _TRIALS[design.unit],
         epsilon=epsilon,
         game=game.name if game else None,
         both_classes=both,
         repeated=repeated,
         reasons=reasons,
     )
+
+
+def _uncounted(game: Game | None, group: Group, dealt: Sequence[Dealt], design: Design) -> str | None:
+    """Say why the rows do not show what one trial for ε is; None where they do."""
+    if game and game.design.whole and group.sharers is None:
+        return "no sharers are named: this game's coins are thrown for sharers"
+    if design.unit != "item-within-sharer" or group.items is not None:
+        return None
+    lists: dict[str, set[tuple[bool, ...]]] = {}
+    for one in dealt:
+        own: dict[str, list[bool]] = {}
+        for sharer, member in zip(one.owners, one.members.tolist(), strict=True):
+            own.setdefault(sharer, []).append(member)
+        for sharer, members in own.items():
+            lists.setdefault(sharer, set()).add(tuple(members))
+    if all(len(one) == 1 for one in lists.values()):
+        return None
+    return "targets list different items of a sharer, and no column names the items"
 
 
 def _dealt(group: Group) -> tuple[list[Dealt], dict[str, FloatArray]]:
@@ -289,16 +323,27 @@ def _dealt(group: Group) -> tuple[list[Dealt], dict[str, FloatArray]]:
         else:
             owners = [target or f"row {n}" for n in range(rows.size)]
         items = [group.items[row] for row in own] if group.items is not None else None
+        seen: dict[str, int] = {}
+        places = []
+        for owner in owners:
+            places.append(seen.get(owner, 0))
+            seen[owner] = places[-1] + 1
         members = group.members[rows]
         dealt.append(
-            Dealt(target=target, rows=np.arange(rows.size), members=members, owners=owners, items=items)
+            Dealt(
+                target=target,
+                rows=np.array(places, dtype=np.int64),
+                members=members,
+                owners=owners,
+                items=items,
+            )
         )
     return dealt, {target: group.scores[rows] for target, rows in rows_of.items()}
 
 
 def _design(game: Game | None, panels: Sequence[TargetScores], named: bool) -> Design:
     """Take the named game's design; otherwise, as if membership was drawn. The unit is what the rows allow."""
-    known = game.design if game else Design(unit="item", randomised=True, fixed=False)
+    known = game.design if game else Design(unit="item", randomised=True)
     if not named:
         return replace(known, unit="item", whole=False)
     return known if known.whole else replace(known, unit=unit_of(panels))

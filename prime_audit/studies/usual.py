@@ -9,7 +9,6 @@ import numpy as np
 
 from prime_audit.lamp.tasks import find_task
 from prime_audit.plan.plan import REFERENCE
-from prime_audit.record import Intervals
 from prime_audit.report.sheet import AUC
 from prime_audit.report.table import Cell, Table, ranked
 from prime_audit.studies import figures
@@ -112,18 +111,17 @@ def over_base(found: Found, model: str, variant: Variant, task: str, game: str) 
 def notes(found: Found) -> tuple[str, ...]:
     """List the sample sizes behind the results."""
     first = next(iter(found.runs.values())).record
-    level, draws = f"{Intervals().level:.0%}", Intervals().draws
     sizes = [f"{d.task} {d.queries} questions of {d.users['targets']} targets" for d in first.data]
     lines = [f"Metrics pool the questions of all targets: {', '.join(sizes)}; seed {found.plan.seed}."]
     if any(len(v.runs) > 1 for v in found.study.variants):
         lines.append("±: standard error over the repetitions, which share targets, data and models.")
-    lines.append(f"Intervals: {level} bootstrap percentiles over targets, {draws} draws.")
+    lines.append(f"Intervals: {first.intervals.level:.0%}, leaving out one target at a time, Student's t.")
     if found.study.games:
         lines.append(
             f"AUC: attack {found.plan.attacks[0]}, game {', '.join(found.study.games)}; not "
             "ranked, because distance from ½ in either direction is signal, and part of it "
             "exists before anything is merged. AUC − base is what merging adds; both intervals "
-            "resample sharers and targets."
+            "leave out one sharer at a time."
         )
     return tuple(lines)
 
