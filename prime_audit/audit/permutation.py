@@ -362,7 +362,9 @@ class _Units:
         numbers, others, owned, cells = dict[Hashable, int](), dict[Hashable, int](), list[Hashable](), []
         unnamed = False
         for game in dealt:
-            owners: Sequence[Hashable] = game.owners if unit != "item" else [""] * len(game.owners)
+            owners: Sequence[Hashable] = game.owners if unit == "sharer" else game.drawn_within
+            if unit == "item":
+                owners = [""] * len(owners)
             keys, named = _keys(owners, game.items)
             unnamed |= not named
             if apart or (unit == "item" and not named):

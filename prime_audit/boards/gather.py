@@ -14,6 +14,7 @@ from prime_audit.boards.wide import Wide, widened
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Result
+from prime_audit.report.columns import older
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, judged
 
 Key = tuple[str, str, str, str | None, str | None]
@@ -47,7 +48,7 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
         figures=tuple(_with_q(f, wide) for f in figures),
         leaks=tuple(wide.shown(one) for f in filed for one in judged(f.record, f.id)),
         sources={f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
-        notes=(*NOTES, *wide.notes, *_sizes(filed), *_how(board, filed)),
+        notes=(*NOTES, *wide.notes, *_sizes(filed), *older(f.record for f in filed), *_how(board, filed)),
         warnings=tuple(dict.fromkeys(w for f in filed for w in f.record.warnings)),
     )
 

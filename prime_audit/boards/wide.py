@@ -9,7 +9,6 @@ from prime_audit.audit.board import Looks, board_wide
 from prime_audit.audit.verdict import ALPHA
 from prime_audit.boards.filed import Filed
 from prime_audit.record import Leak
-from prime_audit.report.columns import editions
 from prime_audit.report.sheet import PanelRow, judged
 
 HERE = {
@@ -67,7 +66,7 @@ def widened(filed: Sequence[Filed]) -> Wide:
             f"Game {game}: of {len(cells)} cells (one attack on one model in one task, its seeds combined) the board "
             f"calls leaks in {called} (q ≤ {ALPHA:g}); on average at most {ALPHA * called:.2g} of these are false."
         )
-    return Wide(q, (*notes, *editions(f.record for f in filed)))
+    return Wide(q, tuple(notes))
 
 
 def _looks(leak: Leak) -> Looks:

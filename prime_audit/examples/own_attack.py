@@ -32,7 +32,9 @@ def main(run: str, **words: Any) -> Any:
 
     found = score_again(run, "loss,own_attack", plugins=[__file__], **words)
     for leak in found.record.leaks:
-        print(f"{leak.method} {leak.game} {leak.attack}: AUC {leak.auc:.3f} {leak.ci}, q {leak.q}, {leak.verdict}")
+        print(
+            f"{leak.method} {leak.game} {leak.attack}: AUC {leak.auc:.3f} {leak.ci}, q {leak.q}, {leak.verdict}"
+        )
     return found
 
 

@@ -229,22 +229,21 @@ LEGEND = tuple(
     for meanings in (MEANINGS, VERDICTS)
 )
 """The legend of a control panel."""
-EDITIONS = {
-    1: "the first edition of the rules (p corrected over the attacks of one method and game; no q and no look at the "
-    "tail; a bound on ε above 0 was a leak, an interval below 0.7 enough to find none)",
-    2: "the second edition of the rules",
-}
-"""What verdicts of records rest on, by ``Record.rules``."""
+OLDER = (
+    "Verdicts of edition 1 of the rules, and no q: p was corrected over the attacks of one method and game (Holm), a "
+    "bound on ε above 0 was enough for a leak and an interval below 0.7 for none, and nothing looked at the tail. Run "
+    f"compare again for edition {EDITION}."
+)
+"""What a reader must know of verdicts in older records."""
 
 
-def editions(records: Iterable[Record]) -> list[str]:
-    """Say which rules the verdicts of records follow."""
-    found = sorted({record.rules for record in records if record.leaks})
-    if not found:
-        return []
-    names = " and ".join(EDITIONS.get(edition, f"edition {edition} of the rules") for edition in found)
-    old = ", until they are replaced by new runs" if found[0] < EDITION else ""
-    return [f"The verdicts of records follow {names}{old}."]
+def older(records: Iterable[Record]) -> tuple[str, ...]:
+    """Name the rules of verdicts that do not follow the current ones, with how many records have them."""
+    judged = [record for record in records if record.leaks]
+    old = sum(record.rules < EDITION for record in judged)
+    if not old:
+        return ()
+    return (OLDER if old == len(judged) else f"{old} of {len(judged)} records: {OLDER}",)
 
 
 def cautions(x: PanelRow) -> list[tuple[str, str]]:

@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from prime_audit.audit.verdict import EDITION
 from prime_audit.folder import RECORD, write_atomic
 from prime_audit.io.markup import interval, number
 from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
 from prime_audit.record import Comparison, Record, Result, Vulnerable
 from prime_audit.report import frontier, page, text
-from prime_audit.report.columns import cautions, editions
+from prime_audit.report.columns import cautions, older
 from prime_audit.report.games import note_of
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, is_leakage, judged
 
@@ -62,11 +61,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
         exposed=tuple(map(_vulnerable, record.vulnerable)),
-        notes=(
-            *_controls(record, methods),
-            *_notes(record, tasks),
-            *(editions([record]) if record.rules < EDITION else ()),
-        ),
+        notes=(*_controls(record, methods), *_notes(record, tasks), *older([record])),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
     )

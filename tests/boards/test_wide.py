@@ -78,4 +78,4 @@ def test_the_page_says_which_rules_its_verdicts_follow(rules: tuple[int, ...], s
     *_, last = widened(files).notes
     assert last.startswith("The verdicts of records follow")
     assert said in last
-    assert ("replaced by new runs" in last) == (1 in rules)
+    assert ("rebuilt from new runs" in last) == (1 in rules)

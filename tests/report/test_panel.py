@@ -19,7 +19,7 @@ from prime_audit.plan.plan import parse_methods
 from prime_audit.plugins.loading import available, load_game
 from prime_audit.record import Comparison, Failure, Leak, Record
 from prime_audit.report import columns, page, page_data, text, views
-from prime_audit.report.columns import EDITIONS, LEGEND, MEANINGS, PANEL, VERDICTS, Column, editions
+from prime_audit.report.columns import LEGEND, MEANINGS, OLDER, PANEL, VERDICTS, Column, older
 from prime_audit.report.from_record import sheet_of
 from prime_audit.report.sheet import PanelRow
 from prime_audit.report.table import Cell
@@ -188,13 +188,11 @@ def test_q_tail_and_what_could_have_been_found() -> None:
     assert all(drawn.count(figure) == len(GAMES) for figure in ("0.021", "0.340", "0.581"))
     old = replace(record_of(tuple(replace(x, q=None) for x in leaks), ()), rules=1)
     assert {row["q"] for row in rows_of(markdown(old))} == {"–"}
-    (note,) = editions([old])
     for said in (" ".join(shown(old).split()), markdown(old), html.unescape(page.render(sheet_of(old, "r")))):
-        assert markdown_text(note) in said or note in said
-    assert "edition" not in drawn
-    (both,) = editions([record, old])
-    assert f"{EDITIONS[1]} and {EDITIONS[2]}" in both
-    assert editions([replace(old, leaks=())]) == []
+        assert markdown_text(OLDER) in said or OLDER in said
+    assert OLDER not in " ".join(drawn.split())
+    assert older([old, record]) == (f"1 of 2 records: {OLDER}",)
+    assert older([record, replace(old, leaks=())]) == ()
 
 
 def test_one_legend_under_every_panel() -> None:
