@@ -10,7 +10,7 @@ from prime_audit.record import failed
 from prime_audit.report.columns import PANEL, SHOWN, Column, Shown
 from prime_audit.report.games import GameNote, note_of
 from prime_audit.report.sheet import AUC, BASE, Figure, PanelRow, Sheet
-from prime_audit.report.table import Cell, Linked, Table, marked, any_beaten
+from prime_audit.report.table import Cell, Linked, Table, any_beaten, marked
 
 
 @dataclass(frozen=True, kw_only=True)
