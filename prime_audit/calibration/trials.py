@@ -125,7 +125,7 @@ class Coverage:
 
 
 def coverage(game: Game, people: int, world: World, count: int, seed: int) -> Coverage:
-    """Count how often the interval holds the truth, which is the mean of ten times as many other audits."""
+    """Count how often the interval holds the truth, which is the mean of five times as many other audits."""
     everything = game.name == "target"
 
     def played(rng: np.random.Generator) -> list[TargetScores]:
@@ -134,7 +134,7 @@ def coverage(game: Game, people: int, world: World, count: int, seed: int) -> Co
 
     aucs = [
         np.mean([target_auc(p.scores, p.members) for p in played(rng)])
-        for rng in trials(10 * count, seed + 1)
+        for rng in trials(5 * count, seed + 1)
     ]
     truth = float(np.mean(aucs))
     found = [auc_interval(played(rng)).estimate.ci for rng in trials(count, seed)]
