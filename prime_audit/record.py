@@ -131,7 +131,8 @@ class Comparison:
     method: str
     """The method's label."""
     baseline: str
-    """What is subtracted: np for utility; for leakage base, the unmerged base's score of the same items."""
+    """What is subtracted: np for utility; for leakage base, the unmerged base's score of the same items, or adapter,
+    the AUC of that game."""
     metric: str
     """Metric of both."""
     difference: float | None
@@ -219,6 +220,32 @@ class Leak:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Vulnerable:
+    """One of the most exposed records of a task, method and game, by shadow adapters with and without it."""
+
+    task: str
+    """The task's name."""
+    method: str
+    """The label of the method, or of the models that several methods share."""
+    game: str
+    """The game's name: which models were queried."""
+    sharer: str
+    """Whose record it is."""
+    item: str
+    """Id of the example, as in scores.jsonl."""
+    trained: bool
+    """Whether the sharer's own adapter was trained on it; decides nothing here."""
+    models: int
+    """Targets' models over which it is averaged."""
+    shadows: int
+    """Shadow adapters it rests on; half of them were trained on it."""
+    d: float
+    """Mean of log(p/(1 - p)) with the record minus without it, in deviations within a side; 1 is an AUC of 0.76."""
+    limit: float
+    """What the largest d of all records of this task, method and game exceeds by chance in 5 %."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Exposure:
     """How exposed the canaries of one design are in one method's models."""
 
@@ -240,6 +267,10 @@ class Exposure:
     """The highest mean that this many untrained canaries can show."""
     canaries: int
     """Different trained canaries."""
+    epsilon: float | None = None
+    """Lower bound on ε from this design's pairs, by the same figure; 95 % confidence over the designs together."""
+    epsilon_ceiling: float | None = None
+    """The largest bound that this number of pairs could have given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -380,6 +411,8 @@ class Record:
     """Paired differences to the baselines."""
     leaks: tuple[Leak, ...] = ()
     """The privacy panel: one entry for each leakage result, with its verdict."""
+    vulnerable: tuple[Vulnerable, ...] = ()
+    """Where the run has shadow adapters: the few most exposed records; all are in vulnerability.jsonl."""
     exposures: tuple[Exposure, ...] = ()
     """Of canaries, by method and design; empty where none were made."""
     canary_costs: tuple[CanaryCost, ...] = ()

@@ -119,7 +119,7 @@ def matched_gaps(
 def _naming(design: Design, dealt: Sequence[Dealt]) -> Callable[[Dealt, int], tuple[str, Hashable]]:
     """Return what names a row's block and its unit there."""
     if design.unit == "item-within-sharer":
-        return lambda one, row: (one.owners[row], (one.items and one.items[row]) or int(one.rows[row]))
+        return lambda one, row: (one.drawn_within[row], (one.items and one.items[row]) or int(one.rows[row]))
     if design.unit == "item":
         return lambda one, row: (one.target, row)
     sides = {

@@ -117,6 +117,17 @@ def mean_nll(rows: Rows) -> FloatArray:
     return np.array([-row.mean() if len(row) else np.nan for row in rows], dtype=np.float64)
 
 
+def logit(nll: FloatArray) -> FloatArray:
+    """Return log(p/(1 - p)) of p = e^-NLL, as LiRA scales confidences; finite, for p is at most 1 - ``LEAST``."""
+    above = np.maximum(nll, LEAST)
+    found: FloatArray = -above - np.log(-np.expm1(-above))
+    return found
+
+
+LEAST = 2.0**-24
+"""Nats: a smaller NLL is rounding error of float32, and its logit would be infinite."""
+
+
 def ratio(above: FloatArray, below: FloatArray) -> FloatArray:
     """``above / below``, NaN (undefined) where ``below`` is 0 or both are infinite."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -147,7 +158,7 @@ def change(own: FloatArray, base: FloatArray) -> FloatArray:
 
 
 def gains(signals: Signals) -> list[FloatArray]:
-    """Log p minus the base's at each gold token, by :func:`change` -> items of [T]; -inf counts as -1e30, so sums exist."""
+    """Log p minus the base's at each gold token, by :func:`change` -> items of [T]; -inf counts as -1e30."""
     pairs = zip(signals.logprobs, signals.base_logprobs, strict=True)
     return [change(np.maximum(own, -1e30), np.maximum(base, -1e30)) for own, base in pairs]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -18,7 +18,6 @@ from prime_audit.community.shadows import separate, shadow_name, shadows_of
 from prime_audit.community.sharers import Sharer, bank_name, choose_sharers, cluster_users, cosines
 from prime_audit.community.store import Gates, Store
 from prime_audit.community.training import Origin, Stage, Trainer, privacy_key
-from prime_audit.engine.batches import Tick, nothing
 from prime_audit.engine.divergence import Divergence
 from prime_audit.engine.embed import Encoder
 from prime_audit.engine.engine import Engine
@@ -66,9 +65,7 @@ class Community:
     lost_shadows: set[str] = field(default_factory=set)
     """Names of the shadow adapters whose training diverged."""
     _shadows: dict[str, dict[str, Adapter]] = field(default_factory=dict)
-    """Sharer → their shadow adapters, where no cache has them."""
-    _shadowed: bool = False
-    """Whether the shadow adapters were trained, or read, once."""
+    """Sharer → their shadow adapters, once they are trained."""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     _examples: dict[tuple[object, ...], tuple[User, list[Example]]] = field(default_factory=dict)
     """Each user's examples, written once: games, methods and trainings share them."""
@@ -362,40 +359,32 @@ class Community:
         """
         return shadows_of(sharer, count, self.seed) if (count := self.number("shadows")) else []
 
-    def with_shadows(self) -> Iterator[tuple[Sharer, Engine]]:
-        """Yield every sharer with an engine whose bank also has their shadow adapters, trained when first needed.
-
-        One sharer's are in memory at a time, and each sharer's are an entry of the cache: all of a community's may be
-        larger than the base. A shadow whose training diverged is not there.
-        """
+    def train_shadows(self) -> None:
+        """Train every sharer's shadow adapters, once; each sharer's are an entry of the cache, all are in memory."""
         self.ready()
-        recipe = self._trainer.recipe("sharer")
-        jobs = {
-            s.user.id: [
-                _job(shadow_name(s.user.id, n), self.trained_examples(own))
-                for n, own in enumerate(self.shadows(s))
-            ]
-            for s in self.sharers
-        }
+        if self._shadows:
+            return
+        recipe, jobs = self._trainer.recipe("sharer"), {s.user.id: self._shadow_jobs(s) for s in self.sharers}
+        with self.stage("shadows", sum(count_steps(own, recipe) for own in jobs.values())) as tick:
+            for user, own in jobs.items():
+                self._shadows[user], lost = self._trainer.trained(own, recipe, tick, privacy=self.privacy)
+                self.lost_shadows.update(d.owner for d in lost)
 
-        def made(sharer: Sharer, tick: Tick) -> dict[str, Adapter]:
-            if sharer.user.id not in self._shadows:
-                found, lost = self._trainer.trained(jobs[sharer.user.id], recipe, tick, privacy=self.privacy)
-                self.lost_shadows |= {d.owner for d in lost}
-                if self.store.root is not None:
-                    return found
-                self._shadows[sharer.user.id] = found
-            return self._shadows[sharer.user.id]
+    def with_shadows(self, sharer: str) -> Engine:
+        """Return an engine whose bank also has a sharer's shadow adapters, but those whose training diverged."""
+        self.train_shadows()
+        bank = separate(self.engine.bank)
+        bank.add(self._shadows[sharer])
+        return replace(self.engine, bank=bank)
 
-        if not self._shadowed:
-            with self.stage("shadows", sum(count_steps(own, recipe) for own in jobs.values())) as tick:
-                for sharer in self.sharers:
-                    made(sharer, tick)
-            self._shadowed = True
-        for sharer in self.sharers:
-            bank = separate(self.engine.bank)
-            bank.add(made(sharer, nothing))
-            yield sharer, replace(self.engine, bank=bank)
+    def _shadow_jobs(self, sharer: Sharer) -> list[Job]:
+        return [
+            _job(
+                shadow_name(sharer.user.id, number),
+                [*self.trained_examples(own), *self._trained_canaries(sharer)],
+            )
+            for number, own in enumerate(self.shadows(sharer))
+        ]
 
     # -- examples ----------------------------------------------------------------------------------------
 

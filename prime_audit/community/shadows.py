@@ -14,13 +14,16 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from math import comb
+from typing import TYPE_CHECKING
 
 from prime_audit.community.held import asked
 from prime_audit.community.sharers import Sharer
-from prime_audit.engine.bank import AdapterBank
 from prime_audit.errors import UserError
 from prime_audit.lamp.given import shown
 from prime_audit.seeds import rng_of
+
+if TYPE_CHECKING:
+    from prime_audit.engine.bank import AdapterBank
 
 
 def in_play(sharer: Sharer, seed: int) -> tuple[str, ...]:

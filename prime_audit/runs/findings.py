@@ -9,8 +9,12 @@ from typing import Any
 from prime_audit.audit.verdict import ALPHA, Evidence, over_tasks, verdict
 from prime_audit.faults import Faults
 from prime_audit.games.exam.played import Played
+from prime_audit.games.exam.sharing import taken_away
 from prime_audit.games.exam.stored import Exam
-from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Leak, Result
+from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Leak, Result, Vulnerable
+
+FEW = 5
+"""Records that a report names as the most exposed."""
 
 
 @dataclass(kw_only=True)
@@ -29,6 +33,7 @@ class Findings:
     community: dict[str, Any] = field(default_factory=dict)
     predictions: list[Mapping[str, object]] = field(default_factory=list)
     scores: list[Mapping[str, object]] = field(default_factory=list)
+    vulnerable: list[dict[str, Any]] = field(default_factory=list)
     models: list[Mapping[str, object]] = field(default_factory=list)
     exams: list[Exam] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -39,11 +44,20 @@ class Findings:
         for where, fault in played.faults(task):
             self.faults.note(fault, where)
         self.scores += played.rows(task)
+        self.vulnerable += played.vulnerable(task)
         for label in played.one.labels:
             self.results += played.results(task, label)
             self.comparisons += played.comparisons(task, label)
             self.leaks += played.leaks(task, label)
             self.evidence += [one.evidence for one in played.judged]
+
+    def take_all(self, task: str, rounds: Iterable[Played]) -> None:
+        """Take down all games of a task, and what two of them say together."""
+        every = []
+        for played in rounds:
+            self.take(task, played)
+            every.append(played)
+        self.comparisons += taken_away(task, every)
 
     def settled(self) -> tuple[Leak, ...]:
         """Return the leaks with their verdicts over all tasks, each game's together."""
@@ -72,6 +86,15 @@ class Findings:
                     f"{ALPHA * called:.2g} of these tasks, on average at most, a call is false (q ≤ {ALPHA:g})"
                 )
         return lines
+
+    def most_exposed(self) -> tuple[Vulnerable, ...]:
+        """Return the few most exposed records of each task, method and game that has shadow adapters."""
+        groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in self.vulnerable:
+            if row["d"] is not None:
+                groups.setdefault((row["task"], row["method"], row["game"]), []).append(row)
+        ranked = (sorted(rows, key=lambda row: -row["d"])[:FEW] for rows in groups.values())
+        return tuple(Vulnerable(**row) for rows in ranked for row in rows)
 
 
 def _by(places: Iterable[int], key: Callable[[int], str]) -> list[list[int]]:

@@ -133,7 +133,7 @@ def test_without_known_non_members_recall_is_undefined_not_a_half() -> None:
         def __enter__(self) -> None: ...
         def __exit__(self, *fault: object) -> None: ...
 
-    community = SimpleNamespace(engine=engine, stage=lambda *words: Stage())
+    community = SimpleNamespace(engine=engine, stage=lambda *words: Stage(), number=lambda key: 0)
     base = Reader(community, pool(), [attack]).see_base()  # type: ignore[arg-type]
     played = Player(pool(), [attack], NEAR, base).play(
         load_game("paper"), passed({"t": ("a",)}, {"t": base}), effort=Effort(20), seed=0

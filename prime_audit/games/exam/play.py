@@ -13,6 +13,7 @@ import numpy as np
 
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.design import Dealt
+from prime_audit.audit.duplicates import marked
 from prime_audit.audit.judge import Entry, Scored, judge_all
 from prime_audit.audit.permutation import PERMUTATIONS
 from prime_audit.audit.pool import Pool
@@ -21,6 +22,7 @@ from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS
+from prime_audit.games.exam.exposed import exposed
 from prime_audit.games.exam.observed import WHITE_BOX, Observed, Shadow, signals_of
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.queries import queries_of
@@ -124,12 +126,13 @@ class Player:
         scored, silent, failed = [], dict[str, str](), dict[str, PartError]()
         for attack in self.attacks:
             try:
-                _require_able(game, attack)
+                _require_able(game, attack, self.pool)
                 scored.append(self._score(game, attack, able, signals, plain))
             except Undefined as why:
                 silent[attack.name] = str(why)
             except PartError as fault:  # of this attack: the others are played all the same
                 silent[attack.name], failed[attack.name] = FAILED + one_line(fault), fault
+        scored = marked(scored)
         return Played(
             game=game,
             one=one,
@@ -138,6 +141,7 @@ class Player:
             scored={s.attack: s for s in scored},
             silent=silent,
             failed=failed,
+            exposed=exposed(game, one, able, self.pool),
         )
 
     def _dealt(self, game: Game, one: Pass, target: str) -> Dealt:
@@ -212,12 +216,14 @@ class Player:
         return settle(CONTROLS[name](signals))[0]
 
 
-def _require_able(game: Game, attack: Attack) -> None:
+def _require_able(game: Game, attack: Attack, pool: Pool) -> None:
     """Raise Undefined where an attack's signals say nothing of what a game asks about."""
     needs = set(attack.needs)
     if attack.people and not game.design.of_people:
         raise Undefined("scores people, and here each person has items on both sides")
     if needs & set(ITEM_FIELDS) and game.design.of_people:
         raise Undefined("scores single items, and here all of a person's items are on one side")
+    if needs & set(ITEM_FIELDS) and not len(pool.inside):
+        raise Undefined("compares shadow adapters, and this game's items have none")
     if needs & set(WHITE_BOX) and not queries_of(game).single:
         raise Undefined("reads the factors of one adapter: only the adapter game queries single adapters")

@@ -164,7 +164,7 @@ class Queries:
         found = self.reader.observe(f"{one.method} · {self.stage}", asked) if rest else []
         total = len(self.reader.pool)
         seen = {t: own.spread(rows[t], total) for t, own in zip(rest, found, strict=True)}
-        if self._of_items():
+        if rest and self._of_items():
             mixtures = {t: models[t].mixture for t in rest}
             nll = shadowed(self.reader.community, self.reader.pool, str(one.method), mixtures, rows)
             seen = {t: replace(own, shadow_nll=nll[t]) for t, own in seen.items()}
@@ -172,10 +172,8 @@ class Queries:
         return replace(one, seen={t: seen[t] if t in seen else self.reader.see_base() for t in able})
 
     def _of_items(self) -> bool:
-        """Whether an attack compares shadow adapters, the run has some, and a game asks about single items."""
-        reader = self.reader
-        asked = "shadow_nll" in reader.fields and len(reader.pool.inside) > 0
-        return asked and not all(game.design.of_people for game in self.games)
+        """Whether the run has shadow adapters, and a game asks about single items."""
+        return len(self.reader.pool.inside) > 0 and not all(game.design.of_people for game in self.games)
 
     def _rows(self, one: Pass, target: str) -> IntArray:
         """Rows that a target's model is queried with: all that others may be dealt, or what this target is dealt."""
@@ -214,7 +212,8 @@ class Reader:
         """What the attacks need to be observed, where it can be."""
         own = {"logprobs", *(BEHIND[need] for need in self._needs if need in BEHIND)}
         together = {*VOCABULARY} if own & {*VOCABULARY} else set()
-        return tuple(name for name in FIELDS if name in own | together)
+        shadows = {"shadow_nll"} if self.community.number("shadows") else set()
+        return tuple(name for name in FIELDS if name in own | together | shadows)
 
     def see_base(self) -> Observed:
         """Run the unmerged base over the pool, once for all methods."""

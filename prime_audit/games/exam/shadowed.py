@@ -36,46 +36,48 @@ def shadowed(
     is not in the model. NaN for a shadow whose training diverged.
     """
     found = {target: [EMPTY] * len(pool) for target in models}
-    owners, played = np.array(pool.owners), np.array([inside.size > 0 for inside in pool.inside], dtype=bool)
-    shadows = range(community.number("shadows"))
-    for sharer, engine in community.with_shadows():
-        name, own = bank_name(sharer.user.id), np.flatnonzero(played & (owners == sharer.user.id))
-        same: dict[tuple[object, ...], list[str]] = {}
-        for target, mixture in models.items():
-            asked = np.intersect1d(own, rows[target])
-            if name in mixture.names and asked.size:
-                same.setdefault((_content(mixture), asked.tobytes()), []).append(target)
-        names = [shadow_name(sharer.user.id, n) for n in shadows]
-        there = [n for n in shadows if names[n] in engine.bank.names]
-        places = [
-            (targets, row)
-            for targets in same.values()
-            for row in np.intersect1d(own, rows[targets[0]]).tolist()
-        ]
-        probes = [
-            Probe(
-                pool.prompts[row],
-                _with(models[targets[0]], name, names[n]),
-                (Continuation(pool.golds[row]),),
-            )
-            for targets, row in places
-            for n in there
-        ]
-        if not probes:
-            continue
-        with community.stage(f"{label} · shadows", len(probes)) as tick:
-            seen = iter(engine.observe(probes, tick=tick))
-        for targets, row in places:
-            nll = np.full(len(names), np.nan)
-            nll[there] = [-next(seen).logprobs[0].mean() for _ in there]
-            for target in targets:
-                found[target][row] = nll
+    places = {s.user.id: _places(pool, s.user.id, models, rows) for s in community.sharers}
+    count = community.number("shadows")
+    total = count * sum(map(len, places.values()))
+    if not total:
+        return found
+    community.train_shadows()
+    with community.stage(f"{label} · shadows", total) as tick:
+        for user, own in places.items():
+            engine, names = community.with_shadows(user), [shadow_name(user, n) for n in range(count)]
+            there = [n for n, name in enumerate(names) if name in engine.bank.names]
+            probes = [
+                Probe(
+                    pool.prompts[row],
+                    _with(models[targets[0]], user, names[n]),
+                    (Continuation(pool.golds[row]),),
+                )
+                for targets, row in own
+                for n in there
+            ]
+            seen = iter(engine.observe(probes, tick=tick) if probes else ())
+            for targets, row in own:
+                nll = np.full(count, np.nan)
+                nll[there] = [-next(seen).logprobs[0].mean() for _ in there]
+                for target in targets:
+                    found[target][row] = nll
     return found
 
 
-def _with(mixture: Mixture, name: str, shadow: str) -> Mixture:
+def _places(
+    pool: Pool, user: str, models: Mapping[str, Mixture], rows: Mapping[str, IntArray]
+) -> list[tuple[list[str], int]]:
+    """List a sharer's rows in play, with the targets whose model has the sharer's adapter, by models that differ."""
+    own = np.flatnonzero(pool.drawn & pool.of([user]))
+    same: dict[tuple[object, ...], tuple[list[str], list[int]]] = {}
+    for target, mixture in models.items():
+        if bank_name(user) in mixture.names:
+            asked = np.intersect1d(own, rows[target]).tolist()
+            weights = mixture.weights.shape, mixture.weights.tobytes()
+            same.setdefault((mixture.rule, mixture.names, *weights, *asked), ([], asked))[0].append(target)
+    return [(targets, row) for targets, asked in same.values() for row in asked]
+
+
+def _with(mixture: Mixture, user: str, shadow: str) -> Mixture:
+    name = bank_name(user)
     return replace(mixture, names=tuple(shadow if n == name else n for n in mixture.names))
-
-
-def _content(mixture: Mixture) -> tuple[object, ...]:
-    return mixture.rule, mixture.names, mixture.weights.shape, mixture.weights.tobytes()
