@@ -16,7 +16,7 @@ from prime_audit.audit.pool import Pool
 from prime_audit.authoring.check import Check, described, in_line
 from prime_audit.errors import UserError
 from prime_audit.games.exam.examine import NO_ITEMS, grouped
-from prime_audit.games.exam.simulated import TARGETS, items, simulated
+from prime_audit.games.exam.simulated import TARGETS, World, items, simulated
 from prime_audit.plugins import Audited, Game
 from prime_audit.plugins.calling import dealt_of
 from prime_audit.plugins.loading import available, load_game
@@ -124,7 +124,7 @@ def _unit(game: Game, dealt: list[Dealt]) -> Check:
 
 
 def _judged(game: Game, seed: int, strength: float = 0.0) -> Judged:
-    trial = simulated(game, np.random.default_rng(seed), strength, everything=True)
+    trial = simulated(game, np.random.default_rng(seed), World(strength=strength), everything=True)
     (found,) = judge(game.design, trial.dealt, [trial.scored], seed=seed, permutations=PERMUTATIONS)
     return found
 
