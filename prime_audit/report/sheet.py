@@ -66,7 +66,7 @@ class Figure:
     baseline: str | None = None
     """What was subtracted: np for utility, base for leakage."""
     rank: tuple[int, int] | None = None
-    """Best and worst place in its column that the intervals allow, from 1; None where the column has no order."""
+    """Best and worst place in its column that paired differences allow, from 1; None where it has no order."""
     q: float | None = None
     """Of an AUC on a board: the smallest level at which the board calls a leak; None where members were selected."""
     sources: tuple[str, ...] = ()
