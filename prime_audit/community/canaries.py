@@ -2,8 +2,8 @@
 
 Three designs, in equal parts (Carlini et al. 2019 insert random secrets; Panda et al. 2025 propose the first two):
 
-* ``unused``: the gold is one token that occurs in no user's data, ``SECRET`` times. The prompt has the task's form, with
-  words drawn from the sharer's trained items.
+* ``unused``: the gold is one token that occurs in no user's data, ``SECRET`` times. The prompt has the task's form,
+  with words drawn from the sharer's trained items.
 * ``unlikely``: such a prompt; the gold is the ``SECRET`` tokens that the base finds least likely after it, of
   ``CANDIDATES`` tokens drawn at random. No token is part of two canaries.
 * ``near``: one of the sharer's own trained items with up to ``CHANGED`` words exchanged, so that it is no user's item.
