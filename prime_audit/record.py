@@ -131,7 +131,8 @@ class Comparison:
     method: str
     """The method's label."""
     baseline: str
-    """What is subtracted: np for utility; for leakage base, the unmerged base's score of the same items."""
+    """What is subtracted: np for utility; for leakage base, the unmerged base's score of the same items, or adapter,
+    the AUC of that game."""
     metric: str
     """Metric of both."""
     difference: float | None

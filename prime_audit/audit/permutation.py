@@ -362,8 +362,9 @@ class _Units:
         numbers, others, owned, cells = dict[Hashable, int](), dict[Hashable, int](), list[Hashable](), []
         unnamed = False
         for game in dealt:
-            within = game.drawn_within if unit == "item-within-sharer" else game.owners
-            owners: Sequence[Hashable] = within if unit != "item" else [""] * len(game.owners)
+            owners: Sequence[Hashable] = game.owners if unit == "sharer" else game.drawn_within
+            if unit == "item":
+                owners = [""] * len(owners)
             keys, named = _keys(owners, game.items)
             unnamed |= not named
             if apart or (unit == "item" and not named):
@@ -460,7 +461,7 @@ class _Units:
 
 
 def _keys(owners: Sequence[Hashable], ids: Sequence[str | None] | None) -> tuple[list[Hashable], bool]:
-    """Find what identifies each item among its owner's, and whether that is an id; repeated ids are told apart."""
+    """Find what identifies each item among its owner's, and whether that is an id; repeated ids get numbers."""
     named = ids is not None and not any(one is None for one in ids)
     listed: Sequence[Hashable] = ids if named and ids is not None else [None] * len(owners)
     pairs = list(zip(owners, listed, strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from prime_audit.audit.board import Looks, board_wide
-from prime_audit.audit.verdict import ALPHA, EDITION
+from prime_audit.audit.verdict import ALPHA
 from prime_audit.boards.filed import Filed
 from prime_audit.record import Leak
 from prime_audit.report.sheet import PanelRow, judged
@@ -16,11 +16,6 @@ HERE = {
     "leaks, already in the base": "leaks here (already in the base), not board-wide",
 }
 """A record's verdict → what is shown where the board does not call its cell."""
-EDITIONS = {
-    1: "the first edition of the rules (p corrected over the attacks of a method and game only; a bound on ε above 0 "
-    "counts as a leak)",
-    2: "the second edition of the rules",
-}
 Cell = tuple[str, str, str, str]
 """Task, method, game, attack."""
 
@@ -71,19 +66,9 @@ def widened(filed: Sequence[Filed]) -> Wide:
             f"Game {game}: of {len(cells)} cells (one attack on one model in one task, its seeds combined) the board "
             f"calls leaks in {called} (q ≤ {ALPHA:g}); on average at most {ALPHA * called:.2g} of these are false."
         )
-    return Wide(q, (*notes, *_editions(filed)))
+    return Wide(q, tuple(notes))
 
 
 def _looks(leak: Leak) -> Looks:
     already = None if leak.p_auc is None or leak.p_base is None else max(leak.p_auc, leak.p_base)
     return Looks(leak.p, leak.p_tail, already)
-
-
-def _editions(filed: Sequence[Filed]) -> list[str]:
-    """Say which rules the verdicts follow."""
-    found = sorted({f.record.rules for f in filed if f.record.leaks})
-    if not found:
-        return []
-    names = " and ".join(EDITIONS.get(edition, f"edition {edition} of the rules") for edition in found)
-    old = ", until the board is rebuilt from new runs"
-    return [f"The verdicts of records follow {names}{old if min(found) < EDITION else ''}."]

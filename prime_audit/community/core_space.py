@@ -37,7 +37,8 @@ def decorrelated(cores: Tensor) -> Tensor:
     kept = max(1, s.shape[1] // count)
     left = _orthonormal(u[:, :, :kept].permute(1, 0, 2).flatten(1))
     right = _orthonormal(vh[:, :kept].flatten(0, 1))
-    return left @ (s[:, :kept].flatten()[:, None] * right) / count
+    made: Tensor = left @ (s[:, :kept].flatten()[:, None] * right) / count
+    return made
 
 
 def _orthonormal(vectors: Tensor) -> Tensor:
@@ -84,7 +85,7 @@ class Core(Uniting):
 
         a, b = a.double(), b.double()
         u, v = _svd(b.permute(1, 0, 2).flatten(1))[0], _svd(a.flatten(0, 1))[2].T
-        if not (u.shape[1] and v.shape[1]):  # nobody changes this module
+        if not (u.shape[1] and v.shape[1]):  # no sharer changes this module
             return a.new_zeros(rank, a.shape[2]).float(), b.new_zeros(b.shape[1], rank).float()
         merged = VARIANTS[self.variant]((u.T @ b) @ (a @ v))
         more = rank - u.shape[1]

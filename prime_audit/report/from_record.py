@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from prime_audit.folder import RECORD, write_atomic
@@ -12,14 +13,16 @@ from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
 from prime_audit.record import Comparison, Exposure, Record, Result, Vulnerable
 from prime_audit.report import frontier, page, text
-from prime_audit.report.columns import cautions
+from prime_audit.report.columns import cautions, older
 from prime_audit.report.games import note_of
+from prime_audit.report.places import Gap, between, gap_between, with_places
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, is_leakage, judged
 
 _READING = (
     "Does personalisation help its user, and whose data does it leak?",
-    "Utility pools the questions of all targets; the best value of a column is bold, the second best underlined. An "
-    "interval says more than the order. Δ np is the method minus the non-personalised model on the same questions.",
+    "Utility pools the questions of all targets. Bold is what no other method beats, where any is beaten: by paired "
+    "differences of all methods, corrected together (Holm, 95 %). Δ np is the method minus the non-personalised model "
+    "on the same questions.",
     "AUC is the attack's, per target, averaged over targets: ½ is chance, and distance from ½ in either direction is "
     "signal. It is not ranked: members are chosen by similarity, so part of it is there before any model is "
     "personalised. That part is AUC base, the same score from the unmerged base; AUC − base is what merging adds.",
@@ -44,6 +47,9 @@ def sheet_of(record: Record, name: str) -> Sheet:
         compared.setdefault((c.task, c.method, c.metric, c.game, c.attack), c)
     tasks = tuple(dict.fromkeys(r.task for r in record.results))
     methods = dict.fromkeys([*record.methods, *(r.method for r in record.results)])
+    figures = [
+        _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name) for r in record.results
+    ]
     leaks = judged(record, name)
     warned = [f"{x.leak.task}: {of}: {line}" for x in leaks for of, line in cautions(x)]
     return Sheet(
@@ -54,14 +60,11 @@ def sheet_of(record: Record, name: str) -> Sheet:
         model=record.model.name,
         tasks=tasks,
         methods={method: {"parameters": record.methods.get(method, {})} for method in methods},
-        figures=tuple(
-            _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name)
-            for r in record.results
-        ),
+        figures=tuple(with_places(figures, partial(_gap, record))),
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
         exposed=tuple(map(_vulnerable, record.vulnerable)),
-        notes=(*_controls(record, methods), *_notes(record, tasks)),
+        notes=(*_controls(record, methods), *_notes(record, tasks), *older([record])),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
     )
@@ -105,6 +108,19 @@ def _controls(record: Record, methods: Iterable[str]) -> Iterator[str]:
         if control := record.plugins.get(f"method {name}", {}).get("control"):
             said.setdefault(str(control), []).append(label)
     yield from (f"{', '.join(labels)}: control; {control}." for control, labels in said.items())
+
+
+def _gap(record: Record, one: Figure, other: Figure) -> Gap | None:
+    """Subtract two methods' results on one metric."""
+    ours, theirs = (
+        next(
+            r
+            for r in record.results
+            if (r.task, r.method, r.metric, r.game) == (f.task, f.method, f.metric, f.game)
+        )
+        for f in (one, other)
+    )
+    return gap_between(ours, theirs, between(record.comparisons, ours, theirs))
 
 
 def _notes(record: Record, tasks: Sequence[str]) -> Iterator[str]:

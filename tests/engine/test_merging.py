@@ -224,7 +224,7 @@ def test_core_space_of_one_sharer_is_her_update(shared, variant):
 
 @pytest.mark.parametrize("variant", DENSE)
 def test_core_space_has_no_direction_that_no_sharer_has(bench, variant):
-    """Equal adapters, one of them padded with zeros, and a module that nobody changes."""
+    """Equal adapters, one of them padded with zeros, and a module that no sharer changes."""
     b = bench()
     ann = b.plain.adapters["ann"]
     half = [torch.cat([a[:2], torch.zeros_like(a[2:])]) for a in ann.A]
