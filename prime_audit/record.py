@@ -258,7 +258,7 @@ class Exposure:
     design: str
     """How they were made: unused, unlikely or near."""
     exposure: float
-    """In bits, how far up trained canaries stand among untrained ones (``audit/exposure.py``); mean over targets."""
+    """In bits, how high trained canaries rank among untrained ones (``audit/exposure.py``); mean over targets."""
     base: float
     """The same by the unmerged base."""
     chance: float
