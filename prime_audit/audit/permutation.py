@@ -461,7 +461,7 @@ class _Units:
 
 
 def _keys(owners: Sequence[Hashable], ids: Sequence[str | None] | None) -> tuple[list[Hashable], bool]:
-    """Find what identifies each item among its owner's, and whether that is an id; repeated ids are told apart."""
+    """Find what identifies each item among its owner's, and whether that is an id; repeated ids get numbers."""
     named = ids is not None and not any(one is None for one in ids)
     listed: Sequence[Hashable] = ids if named and ids is not None else [None] * len(owners)
     pairs = list(zip(owners, listed, strict=True))

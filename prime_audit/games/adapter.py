@@ -1,7 +1,7 @@
 """A sharer's own adapter, as a recipient downloads it: what it was trained on against the sharer's held-out items.
 
 One panel a sharer: the items of ``heldout``, scored under the base with that sharer's adapter at full weight. No merge
-takes part, so all methods that merge somebody share one pass and one figure: what sharing leaks before any merge. The
+takes part, so all methods that merge sharers use one pass and one figure: what sharing leaks before any merge. The
 difference to ``heldout`` is what a merge takes away. A recipient also has the factors, so attacks may read white-box
 signals here (``Signals.grad_norm``, ``Signals.alignment``).
 """

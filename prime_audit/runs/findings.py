@@ -10,6 +10,7 @@ from prime_audit.audit.permutation import over_families
 from prime_audit.audit.verdict import ALPHA, Evidence, verdict
 from prime_audit.faults import Faults
 from prime_audit.games.exam.played import Played
+from prime_audit.games.exam.sharing import taken_away
 from prime_audit.games.exam.stored import Exam
 from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Leak, Result, Vulnerable
 
@@ -50,6 +51,14 @@ class Findings:
             self.comparisons += played.comparisons(task, label)
             self.leaks += played.leaks(task, label)
             self.evidence += [one.evidence for one in played.judged]
+
+    def take_all(self, task: str, rounds: Iterable[Played]) -> None:
+        """Take down all games of a task, and what two of them say together."""
+        every = []
+        for played in rounds:
+            self.take(task, played)
+            every.append(played)
+        self.comparisons += taken_away(task, every)
 
     def settled(self) -> tuple[Leak, ...]:
         """Return the leaks with their verdicts over all tasks, each game's together."""
