@@ -57,7 +57,9 @@ class Units:
         numbers, others, owned, cells = dict[Hashable, int](), dict[Hashable, int](), list[Hashable](), []
         unnamed = False
         for game in dealt:
-            owners: Sequence[Hashable] = game.owners if unit != "item" else [""] * len(game.owners)
+            owners: Sequence[Hashable] = game.owners if unit == "sharer" else game.drawn_within
+            if unit == "item":
+                owners = [""] * len(owners)
             if len(dealt) == 1 and unit != "sharer":  # no other game to recognise an item in
                 places = np.arange(len(owners))
                 return cls._grouped([_cell(places, places, game.members)], _ids(owners), patterns=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,25 +16,29 @@ from typing import Any, Literal
 import numpy as np
 
 from prime_audit.audit.auc import FPRS, FloatArray, IntArray
+from prime_audit.audit.bounds import Bound, empirical_epsilon
 from prime_audit.audit.design import Dealt, Design, Unit
 from prime_audit.audit.intervals import Over
 from prime_audit.audit.judge import Entry, Judged, Scored, judge_all
 from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import PERMUTATIONS, holm, naive_item_p, unit_of
-from prime_audit.audit.splitting import Bound
 from prime_audit.errors import UserError
 from prime_audit.plugins import Game
 from prime_audit.plugins.loading import known_game
 from prime_audit.scores.rows import Group, read_scores
 
-DRAWS = 1000
-"""Bootstrap draws of an interval at most."""
 _SURE = 0.05
 """A p-value as low is reported as beyond chance."""
 _UNNAMED = {
     "target": "no sharers are named: a target's items count as one person's",
     "item": "no sharers or targets are named: the rows are taken as independent; if they are not, all is too narrow",
 }
+_TRIALS: dict[Unit, str] = {
+    "item-within-sharer": "a pair of one sharer's items",
+    "sharer": "a pair of sharers",
+    "item": "a pair of one target's items",
+}
+_COIN = "a coin of one target and sharer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +81,13 @@ class Figures:
     """How many relabellings; fewer than asked for where the data are large."""
     p_naive: float
     """Item-level Mann-Whitney p-value, as if all rows were independent: for comparison only."""
-    trials: Literal["sharer", "target", "item"]
-    """What counts as one independent trial for ε: the finest unit the file names."""
+    finest: Literal["sharer", "target", "item"]
+    """The finest unit that the file names."""
+    trials: str
+    """What counts as one trial for ε."""
     epsilon: Bound | None
-    """Lower bound on ε by sample splitting, with its ceiling."""
+    """Lower bound on ε with its ceiling; the error probability is shared among the attacks of a task, method and
+    game."""
     game: str | None
     """The game whose design was followed; None where the file names none that is known."""
     both_classes: int | None
@@ -96,9 +104,9 @@ class ScoresReport:
 
     source: str
     seed: int
-    """Of resampling, relabelling and splitting."""
+    """Of relabelling and matching."""
     draws: int
-    """Relabellings at most, the data's own included."""
+    """Relabellings at most, the observed one included."""
     attacks: tuple[Figures, ...]
     """In the file's order."""
     columns: tuple[str, ...] = ()
@@ -157,16 +165,11 @@ class ScoresReport:
                         "p (adjusted) is Holm's, which is higher than need be"
                     )
         for f in self.attacks:
-            lines.append(
-                f"interval over {f.over}; p relabels {f.unit}; ε counts one trial a side of each {f.trials}"
-            )
-            if f.trials != "sharer":
-                lines.append(_UNNAMED[f.trials])
+            lines.append(f"interval over {f.over}; p relabels {f.unit}; ε counts one trial for {f.trials}")
+            if f.finest != "sharer":
+                lines.append(_UNNAMED[f.finest])
             if f.epsilon and not f.game:
-                lines.append(
-                    "ε holds only where membership was drawn at random; where a fixed number was drawn, that of adding "
-                    "one item is half of it"
-                )
+                lines.append("ε holds only where membership was drawn at random")
             if f.left_out:
                 lines.append(f"{f.attack}: {f.left_out} targets with one side only left out")
             if f.p_reversed_adjusted is not None and f.p_reversed_adjusted <= _SURE and f.auc < 0.5:
@@ -185,7 +188,7 @@ class ScoresReport:
             if f.repeated:
                 lines.append(
                     f"{f.attack}: {f.repeated} of {f.n} rows repeat an earlier row's target, sharer, item and member: "
-                    "p may be too small, the interval too narrow and ε too large; give each item once"
+                    "p may be too small and the interval too narrow; give each item once"
                 )
         lines += self._reasons()
         return list(dict.fromkeys(lines))
@@ -239,11 +242,15 @@ def describe_scores(
     for one in asked:
         family = "/".join(name for name in (one.group.task, one.group.game) if name is not None)
         families.setdefault(family, []).append(one)
+    attacks = Counter((group.task, group.method, group.game) for group in groups)
     found: dict[int, Figures] = {}
     sizes, apart = dict[str, int](), list[str]()
     for family, own in families.items():
         together, judged = _judged(own, seed, draws)
-        figures = [_figures(one, j, together) for one, j in zip(own, judged, strict=True)]
+        figures = [
+            _figures(one, j, together, attacks[one.group.task, one.group.method, one.group.game], seed)
+            for one, j in zip(own, judged, strict=True)
+        ]
         if not together:
             apart.append(family)
             figures = _by_holm(figures)
@@ -311,7 +318,7 @@ def _judged(family: Sequence[_Asked], seed: int, draws: int) -> tuple[bool, list
         )
         for one in family
     ]
-    effort = {"seed": seed, "draws": min(draws, DRAWS), "permutations": draws - 1}
+    effort = {"seed": seed, "permutations": draws - 1}
     first = family[0]
     same = all(one.dealt is first.dealt for one in family)
     named = all(one.group.items is not None for one in family)
@@ -337,12 +344,15 @@ def _by_holm(found: Sequence[Figures]) -> list[Figures]:
     ]
 
 
-def _figures(asked: _Asked, found: Judged, together: bool) -> Figures:
+def _figures(asked: _Asked, found: Judged, together: bool, attacks: int, seed: int) -> Figures:
+    """``attacks`` share one error probability for ε."""
     group, game, dealt, design = asked.group, asked.game, asked.dealt, asked.design
     named, tests = group.sharers is not None, found.tests
     epsilon, reasons = found.epsilon, dict(found.reasons)
-    if game and game.design.whole and not named:
-        epsilon, reasons["ε"] = None, "no sharers are named: this game's coins are thrown for sharers"
+    if why := _uncounted(game, group, dealt, design):
+        epsilon, reasons["ε"] = None, why
+    elif epsilon and attacks > 1:
+        epsilon = empirical_epsilon(design, dealt, asked.scores, None, attacks=attacks, seed=seed)
     both, repeated = _repeats(group)
     return Figures(
         attack=group.name,
@@ -363,13 +373,32 @@ def _figures(asked: _Asked, found: Judged, together: bool) -> Figures:
         turn=group.turn,
         unit=design.unit,
         p_naive=naive_item_p(found.panels),
-        trials="sharer" if named else "item" if group.targets is None else "target",
+        finest="sharer" if named else "item" if group.targets is None else "target",
+        trials=_COIN if design.whole else _TRIALS[design.unit],
         epsilon=epsilon,
         game=game.name if game else None,
         both_classes=both,
         repeated=repeated,
         reasons=reasons,
     )
+
+
+def _uncounted(game: Game | None, group: Group, dealt: Sequence[Dealt], design: Design) -> str | None:
+    """Say why the rows do not show what one trial for ε is; None where they do."""
+    if game and game.design.whole and group.sharers is None:
+        return "no sharers are named: this game's coins are thrown for sharers"
+    if design.unit != "item-within-sharer" or group.items is not None:
+        return None
+    lists: dict[str, set[tuple[bool, ...]]] = {}
+    for one in dealt:
+        own: dict[str, list[bool]] = {}
+        for sharer, member in zip(one.owners, one.members.tolist(), strict=True):
+            own.setdefault(sharer, []).append(member)
+        for sharer, members in own.items():
+            lists.setdefault(sharer, set()).add(tuple(members))
+    if all(len(one) == 1 for one in lists.values()):
+        return None
+    return "targets list different items of a sharer, and no column names the items"
 
 
 def _places(group: Group) -> dict[str, IntArray]:
@@ -392,16 +421,27 @@ def _dealt(group: Group, places: Mapping[str, IntArray]) -> list[Dealt]:
         else:
             owners = [target or f"row {n}" for n in range(rows.size)]
         items = [group.items[row] for row in own] if group.items is not None else None
+        seen: dict[str, int] = {}
+        place = []
+        for owner in owners:
+            place.append(seen.get(owner, 0))
+            seen[owner] = place[-1] + 1
         members = group.members[rows]
         dealt.append(
-            Dealt(target=target, rows=np.arange(rows.size), members=members, owners=owners, items=items)
+            Dealt(
+                target=target,
+                rows=np.array(place, dtype=np.int64),
+                members=members,
+                owners=owners,
+                items=items,
+            )
         )
     return dealt
 
 
 def _design(game: Game | None, panels: Sequence[TargetScores], named: bool) -> Design:
     """Take the named game's design; otherwise, as if membership was drawn. The unit is what the rows allow."""
-    known = game.design if game else Design(unit="item", randomised=True, fixed=False)
+    known = game.design if game else Design(unit="item", randomised=True)
     if not named:
         return replace(known, unit="item", whole=False)
     return known if known.whole else replace(known, unit=unit_of(panels))

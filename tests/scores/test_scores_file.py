@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from prime_audit.audit.mean_auc import TargetScores, two_way
+from prime_audit.audit.epsilon import one_run_epsilon
+from prime_audit.audit.intervals import auc_interval
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import holm
 from prime_audit.commands.stats import command
 from prime_audit.errors import UserError
@@ -70,7 +72,7 @@ def our_rows(games: list[TargetScores], attack: str, gain: float = 1.0) -> list[
 def test_scores_and_labels_are_enough(tmp_path: Path) -> None:
     report = describe_scores(plain(tmp_path), seed=0)
     (found,) = report.attacks
-    assert (found.attack, found.n, found.members, found.over, found.trials) == (
+    assert (found.attack, found.n, found.members, found.over, found.finest) == (
         "score",
         120,
         60,
@@ -98,10 +100,10 @@ def test_a_runs_own_scores_give_the_runs_own_figure(tmp_path: Path) -> None:
     path = write(tmp_path / "scores.jsonl", *our_rows(games, "loss"), *our_rows(games, "upside_down", -1.0))
     report = describe_scores(path, seed=7, draws=200)
     loss, turned = report.attacks
-    expected = two_way([games], n=200, seed=7)
+    expected = auc_interval(games).estimate
     assert loss.attack == "LaMP-2/prime/paper/loss"
     assert (loss.auc, loss.ci, loss.over) == (expected.value, expected.ci, "sharers and targets")
-    assert (loss.unit, loss.trials, loss.sharers, loss.targets) == ("sharer", "sharer", 8, 3)
+    assert (loss.unit, loss.finest, loss.sharers, loss.targets) == ("sharer", "sharer", 8, 3)
     assert turned.auc == pytest.approx(1 - loss.auc)
     assert turned.p == 1.0
     assert turned.p_reversed == loss.p == 1 / 200
@@ -124,11 +126,48 @@ def test_only_a_known_game_says_whether_members_were_drawn(tmp_path: Path) -> No
     assert (known.attacks[0].game, known.attacks[0].epsilon) == ("picked", None)
 
 
+def held_out(tmp_path: Path, *columns: str, attacks: int = 1, targets: int = 1) -> Path:
+    """Write scores of 20 sharers' items, four trained on and four not, that tell them apart."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for a in range(attacks):
+        for t in range(targets):
+            for s in range(20):
+                for i, m in enumerate(
+                    rng.permutation(np.arange(8) % 2) if "item" not in columns else [0, 1] * 4
+                ):
+                    row = {"attack": f"a{a}", "target": f"t{t}", "sharer": f"s{s}", "item": f"i{i}"}
+                    values = [row[c] for c in columns]
+                    rows.append(",".join([*values, f"{m + rng.random() / 2}", str(m)]))
+    return write(tmp_path / "held.csv", ",".join([*columns, "score", "member"]), *rows)
+
+
+def test_pairs_of_a_sharers_items_are_the_trials_of_epsilon_and_attacks_share_its_error(
+    tmp_path: Path,
+) -> None:
+    one = describe_scores(held_out(tmp_path, "sharer"), draws=50)
+    (found,) = one.attacks
+    assert found.epsilon is not None
+    assert found.epsilon.value == found.epsilon.ceiling == one_run_epsilon(80, 40, 40) / 2
+    assert any("ε counts one trial for a pair of one sharer's items" in note for note in one.notes())
+    many = describe_scores(held_out(tmp_path, "sharer", "attack", attacks=5), draws=50).attacks
+    assert [a.epsilon.ceiling for a in many if a.epsilon] == [one_run_epsilon(80, 40, 40, alpha=0.01) / 2] * 5
+
+
+def test_an_item_of_several_targets_is_one_trial_if_the_file_names_items(tmp_path: Path) -> None:
+    named = describe_scores(held_out(tmp_path, "target", "sharer", "item", targets=3), draws=50).attacks[0]
+    assert named.epsilon is not None
+    assert named.epsilon.ceiling == one_run_epsilon(80, 40, 40) / 2
+    unnamed = describe_scores(held_out(tmp_path, "target", "sharer", targets=3), draws=50).attacks[0]
+    assert unnamed.epsilon is None
+    assert "no column names the items" in unnamed.reasons["ε"]
+
+
 def test_targets_without_sharers_are_one_person_each(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     lines = [f"t{t},{rng.normal()},{i % 2}" for t in range(5) for i in range(8)]
     (found,) = describe_scores(write(tmp_path / "s.csv", "target,score,member", *lines)).attacks
-    assert (found.over, found.trials, found.targets) == ("targets", "target", 5)
+    assert (found.over, found.finest, found.targets) == ("targets", "target", 5)
 
 
 def test_items_in_both_classes_are_counted(tmp_path: Path) -> None:
