@@ -239,7 +239,7 @@ def _none(e: Evidence, q: float, already: float) -> str | None:
     assert e.estimate.ci is not None
     assert f.tests.excluded is not None
     return (
-        f"{f.figure}; AUC above {e.estimate.ci[1]:.3f} and more than {100 * f.tests.excluded:.3g} % fully memorised "
+        f"{f.figure}; AUC above {e.estimate.ci[1]:.3f} and more than {100 * f.tests.excluded:.2g} % fully memorised "
         f"members excluded{_found(e, f.tests)}{f.aside}"
     )
 
