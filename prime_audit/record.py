@@ -131,7 +131,8 @@ class Comparison:
     method: str
     """The method's label."""
     baseline: str
-    """What is subtracted: np for utility; for leakage base, the unmerged base's score of the same items."""
+    """What is subtracted: np for utility; for leakage base, the unmerged base's score of the same items, or adapter,
+    the AUC of that game."""
     metric: str
     """Metric of both."""
     difference: float | None
@@ -169,13 +170,15 @@ class Leak:
     ci: tuple[float, float] | None
     """Its interval: over sharers and targets, over targets in the target game, over items where there is one target."""
     verdict: str
-    """leaks, no leak found, confounded, or too few to say: by the rule of prime_audit/audit/verdict.py."""
+    """leaks; leaks, already in the base; no leak found; confounded; or too few to say: by the rule of
+    prime_audit/audit/verdict.py."""
     why: str
     """The numbers behind the verdict."""
     p: float | None
     """One-sided permutation p: if randomised, of the AUC minus the base's; else of the AUC. Null without a test."""
     p_adjusted: float | None
-    """After Holm's correction over the attacks of this method and game."""
+    """The smaller of p and p_tail, corrected by max-T over all attacks and methods of this task and game. In records of
+    rules 1: p after Holm's correction over the attacks of this method and game."""
     best_control: str | None
     """The control with the highest AUC."""
     over_control: float | None
@@ -198,6 +201,96 @@ class Leak:
     """Lower bound on ε, 95 % confidence over all attacks of this method and game; null if it does not apply."""
     epsilon_ceiling: float | None = None
     """The largest bound that this number of guesses could have given."""
+    q: float | None = None
+    """The smallest level at which this figure is called, over all tasks of the run: the verdict's p."""
+    p_auc: float | None = None
+    """One-sided permutation p of the AUC, uncorrected."""
+    p_base: float | None = None
+    """The same of the unmerged base's AUC."""
+    p_tail: float | None = None
+    """The same of the tail."""
+    tail: float | None = None
+    """Share of members among the 5 % of items with the highest gains over the base."""
+    excluded: float | None = None
+    """The largest share of fully memorised members that the tail does not exclude; null: it excludes none."""
+    detectable: float | None = None
+    """The smallest leak that 80 % of such audits would have found, as an AUC: 0.5 plus the gain over the base."""
+    relabellings: int | None = None
+    """Relabellings of the permutation tests."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vulnerable:
+    """One of the most exposed records of a task, method and game, by shadow adapters with and without it."""
+
+    task: str
+    """The task's name."""
+    method: str
+    """The label of the method, or of the models that several methods share."""
+    game: str
+    """The game's name: which models were queried."""
+    sharer: str
+    """Whose record it is."""
+    item: str
+    """Id of the example, as in scores.jsonl."""
+    trained: bool
+    """Whether the sharer's own adapter was trained on it; decides nothing here."""
+    models: int
+    """Targets' models over which it is averaged."""
+    shadows: int
+    """Shadow adapters it rests on; half of them were trained on it."""
+    d: float
+    """Mean of log(p/(1 - p)) with the record minus without it, in deviations within a side; 1 is an AUC of 0.76."""
+    limit: float | None
+    """What the largest d of all records of this task, method and game exceeds by chance in 5 %; null: unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """How exposed the canaries of one design are in one method's models."""
+
+    task: str
+    """The task's name."""
+    method: str
+    """The method's label."""
+    game: str
+    """The game that asked for the canaries."""
+    design: str
+    """How they were made: unused, unlikely or near."""
+    exposure: float
+    """In bits, how high trained canaries rank among untrained ones (``audit/exposure.py``); mean over targets."""
+    base: float
+    """The same by the unmerged base."""
+    chance: float
+    """The mean of canaries that were not trained on."""
+    most: float
+    """The highest mean that this many untrained canaries can show."""
+    canaries: int
+    """Different trained canaries."""
+    epsilon: float | None = None
+    """Lower bound on ε from this design's pairs, by the same figure; 95 % confidence over the designs together."""
+    epsilon_ceiling: float | None = None
+    """The largest bound that this number of pairs could have given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryCost:
+    """What canaries cost: how much worse sharers' adapters predict the sharers' own held-out items."""
+
+    task: str
+    """The task's name."""
+    canaries: int
+    """Canaries of each sharer; half of them were trained on."""
+    without: float | None
+    """Mean over sharers of the mean NLL of their held-out items under their adapter trained without canaries, nats."""
+    difference: float | None
+    """The same with canaries, minus that; positive: worse with canaries. Null where nothing is held out."""
+    ci: tuple[float, float] | None
+    """Its interval over sharers (Student's t); null for fewer than two."""
+    sharers: int
+    """Sharers with held-out items and both adapters."""
+    reason: str | None = None
+    """Why difference or ci is null."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,6 +411,12 @@ class Record:
     """Paired differences to the baselines."""
     leaks: tuple[Leak, ...] = ()
     """The privacy panel: one entry for each leakage result, with its verdict."""
+    vulnerable: tuple[Vulnerable, ...] = ()
+    """Where the run has shadow adapters: the few most exposed records; all are in vulnerability.jsonl."""
+    exposures: tuple[Exposure, ...] = ()
+    """Of canaries, by method and design; empty where none were made."""
+    canary_costs: tuple[CanaryCost, ...] = ()
+    """What canaries cost, one entry a task; empty where none were made."""
     community: Mapping[str, Any] = field(default_factory=dict)
     """By task: sharers, similarities to targets, adapted modules, and adapters with path and sha256."""
     costs: tuple[Cost, ...] = ()
@@ -332,6 +431,8 @@ class Record:
     """Parts that failed while the rest continued, or sharers whose training diverged; their results are null."""
     plugins: Mapping[str, Any] = field(default_factory=dict)
     """By kind and name, as ``attack loss``: a plugin's version and origin; for a single file its sha256."""
+    rules: int = 1
+    """Edition of the rule that the verdicts follow."""
     schema: str = SCHEMA
     """Name and version of this format."""
 

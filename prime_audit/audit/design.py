@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, two_sided
 from prime_audit.audit.mean_auc import TargetScores
-from prime_audit.audit.permutation import Unit
+
+Unit = Literal["item-within-sharer", "sharer", "item"]
+"""What a permutation test exchanges (``permutation``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +24,8 @@ class Design:
     randomised: bool
     """Whether membership was drawn at random, not selected. Only then can the verdict be *leaks*."""
     whole: bool = False
-    """Whether a sharer is one unit, scored by the mean over their items. Each has a fair coin of their own."""
-    fixed: bool = True
-    """Whether a fixed number of units was drawn, so that one more member is one less non-member (see ``bounds``)."""
+    """Whether a sharer is one unit, scored by the mean over their items. Each has a fair coin of their own, and every
+    target throws its own coins."""
     selector: str | None = None
     """The control by which members were selected: it restates membership and is never the best control."""
 
@@ -50,11 +52,47 @@ class Dealt:
     """Where one side is sampled: the items that a permutation test may exchange, [items]; None for all."""
     items: Sequence[str | None] | None = None
     """Ids by which one item is recognised in several targets' games, [items]; None: by its place among its owner's."""
+    given: bool = False
+    """Whether the data say which items are the non-members: nobody saw them drawn, so the judge looks for signs of
+    selection."""
+    signs: Sequence[str] = ()
+    """Signs that membership was selected and not drawn, one line each (``audit.signs``): with any, the game can show
+    nothing."""
+    strata: Sequence[str] | None = None
+    """Where membership was drawn within parts of an owner's items: the part that each belongs to, [items]; parts of
+    different owners have different names. None: within all of an owner's."""
+
+    @property
+    def drawn_within(self) -> Sequence[str]:
+        """What the members were drawn within, where items are the unit: the item's stratum, else its owner, [items]."""
+        return self.owners if self.strata is None else self.strata
 
     @property
     def playable(self) -> bool:
         """Whether both sides have an item."""
         return two_sided(self.members)
+
+    def exchangeable(self) -> Dealt:
+        """Return the game of the items that may be exchanged: all of a member's against a sample of another's are no
+        match.
+
+        A figure of more items is steadier, whatever membership carries; with all of them the test rejects too seldom.
+        """
+        if self.even is None:
+            return self
+        return replace(
+            self,
+            rows=self.rows[self.even],
+            members=self.members[self.even],
+            owners=np.asarray(self.owners)[self.even].tolist(),
+            strata=None if self.strata is None else np.asarray(self.strata)[self.even].tolist(),
+            items=None if self.items is None else np.asarray(self.items, dtype=object)[self.even].tolist(),
+            even=None,
+        )
+
+    def even_part(self, scores: FloatArray) -> FloatArray:
+        """Return the scores [items] of the items that may be exchanged."""
+        return scores if self.even is None else scores[self.even]
 
     def panel(self, scores: FloatArray) -> TargetScores:
         """Return the game with scores of its items, [items]."""

@@ -1,7 +1,7 @@
 """From scores to a judged figure: AUC, its controls, TPR, a test at the randomised unit, ε and a verdict.
 
-Runs, ``attack``, ``stats`` and ``calibrate`` all go through :func:`judge`. It knows of a game its ``Design`` and the
-rows dealt.
+Runs, ``attack``, ``stats`` and ``calibrate`` all go through :func:`judge_all`. It knows of a game
+its ``Design`` and the rows dealt.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import TypeVar
 import numpy as np
 
 from prime_audit.audit.auc import FPRS, FloatArray, Undefined
-from prime_audit.audit.bounds import by_sharer, empirical_epsilon
+from prime_audit.audit.bounds import Bound, by_sharer, empirical_epsilon
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.intervals import Over, auc_difference, auc_interval, mean_tpr
 from prime_audit.audit.mean_auc import AucEstimate, TargetScores
-from prime_audit.audit.permutation import Permutation, holm, permutation_test
-from prime_audit.audit.splitting import Bound
-from prime_audit.audit.verdict import Against, PValues, Verdict, best_control, verdict
+from prime_audit.audit.permutation import PERMUTATIONS, Column, Relabelled, relabel
+from prime_audit.audit.verdict import Against, Evidence, Verdict, best_control, verdict
 
 T = TypeVar("T")
-PERMUTATIONS = 999
+WORDS = "bag_of_words"
+SIGN = 0.01
+"""Two-sided p at which a control that never saw the model is a sign of selection, where membership was given."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,6 +41,8 @@ class Scored:
     """Control → target → its scores of the same items."""
     silent: Mapping[str, str] = field(default_factory=dict)
     """Control → why it has no figure."""
+    duplicate: str | None = None
+    """The attack whose scores these repeat in this game (say ``reference``): its errors are not counted twice."""
     undefined_base: int = 0
     """Items for which the same score from the unmerged base is undefined, dealt with alike."""
     items: int = 0
@@ -68,20 +71,48 @@ class Judged:
     """The control with the highest AUC, and the difference to it."""
     tpr: Mapping[str, float | None]
     """By FPR: the mean over targets; None where some target has too few non-members."""
-    p_deciding: float | None
-    """The one-sided permutation p that the record calls ``p``, before correction over attacks: where membership was
-    drawn, of the AUC minus the unmerged base's (*p over base*, where there is a base); else of the AUC."""
-    p_adjusted: float | None
-    """``p_deciding`` after Holm's correction over the attacks of this game and method."""
-    p_reversed: float | None
-    """Of an AUC as low, before correction."""
+    tests: Relabelled | None
+    """The permutation tests; None where nothing could be exchanged."""
     undefined: int
     undefined_base: int
-    verdict: Verdict
+    evidence: Evidence
+    """What the verdict is made from."""
     epsilon: Bound | None
     """Empirical lower bound on ε (``bounds``)."""
     reasons: Mapping[str, str]
     """``interval``, ``p``, ``TPR@1%`` or ``ε`` → why it is None."""
+
+    @property
+    def p_deciding(self) -> float | None:
+        """The one-sided permutation p that the record calls ``p``, uncorrected: where membership was drawn, of the AUC
+        minus the unmerged base's (where there is a base); else of the AUC.
+        """
+        return self.tests.p_gain if self.tests else None
+
+    @property
+    def p_adjusted(self) -> float | None:
+        """The smaller p of gain and tail, corrected over attacks and methods."""
+        return self.tests.adjusted if self.tests else None
+
+    @property
+    def p_reversed(self) -> float | None:
+        """Of an AUC as low, uncorrected."""
+        return self.tests.p_reversed if self.tests else None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict where this task is all that was audited."""
+        return verdict(self.evidence)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Entry:
+    """One method's game."""
+
+    dealt: Sequence[Dealt]
+    """The targets it can be played on."""
+    scored: Sequence[Scored]
+    """What each attack says of them."""
 
 
 def judge(
@@ -92,17 +123,39 @@ def judge(
     seed: int,
     permutations: int = PERMUTATIONS,
 ) -> list[Judged]:
-    """Judge the attacks of one game and method together; ``dealt`` holds the targets it can be played on.
+    """Judge the attacks of one game and method alone; see :func:`judge_all`."""
+    entry = Entry(dealt=dealt, scored=scored)
+    return judge_all(design, [entry], seed=seed, permutations=permutations)[0]
 
-    Where whole sharers are the members, each is one row, with the mean of their items' scores. Undefined where no
-    target's game has both sides.
+
+def judge_all(
+    design: Design,
+    entries: Sequence[Entry],
+    *,
+    seed: int,
+    permutations: int = PERMUTATIONS,
+) -> list[list[Judged]]:
+    """Judge all methods of one task and game together: their attacks are one family of tests.
+
+    Where whole sharers are the members, each is one row, with the mean of their items' scores. Undefined where a method
+    has no target whose game has both sides.
     """
     if design.whole:
-        scored = [_whole(dealt, one) for one in scored]
-        dealt = [by_sharer(d, np.zeros(len(d.owners)))[0] for d in dealt]
-    tested = [_test(design, dealt, one, seed, permutations) for one in scored]
-    tests, game = _corrected(tested), _Game(design, dealt, len(scored), seed)
-    return [_judge(game, one, raw, test) for one, raw, test in zip(scored, tested, tests, strict=True)]
+        entries = [
+            Entry(
+                dealt=[by_sharer(d, np.zeros(len(d.owners)))[0] for d in entry.dealt],
+                scored=[_whole(entry.dealt, one) for one in entry.scored],
+            )
+            for entry in entries
+        ]
+    tested, selected = _test(design, entries, seed, permutations)
+    return [
+        [
+            _judge(_Game(design, entry, signs, seed), one, tests)
+            for one, tests in zip(entry.scored, own, strict=True)
+        ]
+        for entry, own, signs in zip(entries, tested, selected, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,74 +163,79 @@ class _Game:
     """What the attacks that are judged together share."""
 
     design: Design
-    dealt: Sequence[Dealt]
-    attacks: int
+    entry: Entry
+    signs: Sequence[str]
     seed: int
 
-
-@dataclass(frozen=True)
-class _Raw:
-    """One attack's permutation tests, before correction; None where there was nothing to permute, for a reason."""
-
-    auc: Permutation | None
-    deciding: Permutation | None
-    """Of the AUC minus the base's, where membership was drawn; else of the AUC."""
-    reason: str | None
+    @property
+    def attacks(self) -> int:
+        """Count the attacks among which errors are shared: duplicates say nothing new."""
+        return sum(one.duplicate is None for one in self.entry.scored) or 1
 
 
-def _test(design: Design, dealt: Sequence[Dealt], scored: Scored, seed: int, n: int) -> _Raw:
-    known = [d for d in dealt if d.target in scored.scores and d.playable]
-    own, base = evenly(known, scored.scores), scored.controls.get("base")
-    items = None if any(d.items is None for d in known) else [d.items for d in known]
-
-    def permuted(minus: Sequence[TargetScores] | None = None) -> Permutation:
-        return permutation_test(own, unit=design.unit, n=n, seed=seed, items=items, minus=minus)  # type: ignore[arg-type]
-
+def _test(
+    design: Design, entries: Sequence[Entry], seed: int, n: int
+) -> tuple[list[list[Relabelled | str]], list[list[str]]]:
+    """Run the permutation tests of all attacks and methods -> by method, each attack's; and signs of selection."""
+    columns = [
+        Column(dealt=entry.dealt, scores=one.scores, base=one.controls.get("base"))
+        for entry in entries
+        for one in entry.scored
+    ]
+    words, of_words = list[Column](), dict[int, int]()
+    for place, entry in enumerate(entries):
+        said = entry.scored[0].controls.get(WORDS) if entry.scored and _given(entry) else None
+        if said:
+            of_words[place] = len(columns) + len(words)
+            words.append(Column(dealt=entry.dealt, scores=said))
     try:
-        raw = permuted()
-        return _Raw(raw, permuted(evenly(known, base)) if base and design.randomised else raw, None)
-    except Undefined as reason:
-        return _Raw(None, None, str(reason))
-
-
-def evenly(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[TargetScores]:
-    """Panels of the items that may be exchanged: all of a member's against a sample of another's are no match.
-
-    A figure of more items is steadier, whatever membership carries; with all of them the test rejects too seldom.
-    """
-    return [
-        panel
-        if d.even is None
-        else TargetScores(
-            d.target, panel.scores[d.even], np.asarray(d.owners)[d.even].tolist(), d.members[d.even]
+        found = relabel(
+            [*columns, *words],
+            unit=design.unit,
+            apart=design.whole,
+            n=n,
+            seed=seed,
+            drawn=design.randomised,
+            alone=range(len(columns), len(columns) + len(words)),
         )
-        for d in dealt
-        for panel in _panels([d], scores)
+    except Undefined as reason:
+        found = [str(reason)] * (len(columns) + len(words))
+    rest, tested, selected = iter(found), [], []
+    for place, entry in enumerate(entries):
+        own = [next(rest) for _ in entry.scored]
+        said_by_words = found[of_words[place]] if place in of_words else None
+        tested.append(own)
+        selected.append(_signs(entry, own, said_by_words))
+    return tested, selected
+
+
+def _given(entry: Entry) -> bool:
+    return any(d.given for d in entry.dealt)
+
+
+def _signs(entry: Entry, tests: Sequence[Relabelled | str], words: Relabelled | str | None) -> list[str]:
+    """List signs that membership was selected: the games' own, and what tells members without the model."""
+    found = list(dict.fromkeys(sign for d in entry.dealt for sign in d.signs))
+    if not _given(entry):
+        return found
+    base = [
+        min(t.p_base, t.p_base_reversed)
+        for t in tests
+        if isinstance(t, Relabelled) and t.p_base and t.p_base_reversed
     ]
+    said = [min(words.p_auc, words.p_reversed)] if isinstance(words, Relabelled) else []
+    for what, ps in (("the unmerged base's scores", base), ("their words (bag of words)", said)):
+        if ps and 2 * min(ps) <= SIGN:
+            found.append(f"{what} tell members apart within their owners' items (p = {2 * min(ps):.2g})")
+    return found
 
 
-def _corrected(tested: Sequence[_Raw]) -> list[PValues]:
-    """Correct each kind of p over the attacks that have one."""
-    able = [(r.auc, r.deciding) for r in tested if r.auc and r.deciding]
-    columns = (
-        holm([auc.p for auc, _ in able]),
-        holm([auc.p_reversed for auc, _ in able]),
-        holm([deciding.p for _, deciding in able]),
-    )
-    rows = iter(zip(*columns, strict=True))
-    return [
-        PValues(*next(rows), floor=r.auc.floor * len(tested))
-        if r.auc and r.deciding
-        else PValues(None, None, None)
-        for r in tested
-    ]
-
-
-def _judge(game: _Game, scored: Scored, raw: _Raw, tests: PValues) -> Judged:
-    own, reasons = _panels(game.dealt, scored.scores), dict[str, str]()
-    controls = {name: _panels(game.dealt, scores) for name, scores in scored.controls.items()}
+def _judge(game: _Game, scored: Scored, tests: Relabelled | str) -> Judged:
+    dealt, design = game.entry.dealt, game.design
+    own, reasons = _panels(dealt, scored.scores), dict[str, str]()
+    controls = {name: _panels(dealt, scores) for name, scores in scored.controls.items()}
     figures = {name: auc_interval(panels).estimate for name, panels in controls.items()}
-    best = best_control(figures, game.design.selector)
+    best = best_control(figures, design.selector)
     gaps = {
         name: auc_difference(own, panels).estimate
         for name, panels in controls.items()
@@ -187,17 +245,16 @@ def _judge(game: _Game, scored: Scored, raw: _Raw, tests: PValues) -> Judged:
     interval = auc_interval(own)
     if interval.estimate.ci is None:
         reasons["interval"] = str(interval.estimate.reason)
-    if raw.reason:
-        reasons["p"] = raw.reason
+    if isinstance(tests, str):
+        reasons["p"] = tests
     tpr = {f"{fpr:g}": _known(reasons, f"TPR@{100 * fpr:g}%", partial(mean_tpr, own, fpr)) for fpr in FPRS}
-    bound = partial(empirical_epsilon, game.design, game.dealt, scored.scores, scored.controls.get("base"))
-    epsilon = _known(reasons, "ε", partial(bound, attacks=game.attacks, seed=game.seed))
-    said = verdict(
-        interval.estimate,
-        tests,
-        against,
-        randomised=game.design.randomised,
-        epsilon=epsilon.value if epsilon else None,
+    bound = partial(empirical_epsilon, design, dealt, scored.scores, scored.controls.get("base"))
+    evidence = Evidence(
+        estimate=interval.estimate,
+        tests=tests,
+        against=against,
+        drawn=design.randomised,
+        signs=tuple(game.signs),
         undefined=scored.unknown,
     )
     return Judged(
@@ -209,13 +266,11 @@ def _judge(game: _Game, scored: Scored, raw: _Raw, tests: PValues) -> Judged:
         base_difference=gaps.get("base"),
         best=against,
         tpr=tpr,
-        p_deciding=raw.deciding.p if raw.deciding else None,
-        p_adjusted=tests.p_deciding,
-        p_reversed=raw.auc.p_reversed if raw.auc else None,
+        tests=None if isinstance(tests, str) else tests,
         undefined=scored.undefined,
         undefined_base=scored.undefined_base,
-        verdict=said,
-        epsilon=epsilon,
+        evidence=evidence,
+        epsilon=_known(reasons, "ε", partial(bound, attacks=game.attacks, seed=game.seed)),
         reasons=reasons,
     )
 

@@ -1,4 +1,4 @@
-"""Permutation tests at the unit whose membership was drawn, and the correction over attacks.
+"""Permutation tests at the unit whose membership was drawn: all scores of a task and game together.
 
 Under the null, membership has no effect. Then it can be exchanged between the units that could have received it,
 without changing the distribution of the scores. The p-value is the share of such relabellings, the data's own
@@ -6,45 +6,122 @@ included, with a statistic at least as high. There are three units:
 
 * ``item-within-sharer``: items of one sharer exchange membership with each other (the heldout and target games). What
   a sharer's items have in common is then on both sides.
-* ``sharer``: sharers exchange membership with all their items (the inclusion game). In the paper's game nothing was
-  drawn; there the test asks whether *any* difference, selection included, is beyond chance.
-* ``item``: all items of a target exchange membership with each other (scores that name no sharers).
+* ``sharer``: sharers exchange membership with all their items. Where each target threw coins of its own (the inclusion
+  game), those of one target do; otherwise (the paper's game) one exchange applies to all targets. In the paper's game
+  nothing was drawn; there the test asks whether *any* difference, selection included, is beyond chance.
+* ``item``: items that the same targets list exchange membership (scores that name no sharers).
 
-One relabelling applies to all targets at once. Sharers serve several targets, and a sharer with high scores has them
-for several. A common relabelling preserves that dependence; one per target would not, and would reject too often. It
-is common to the targets that list the same units, and to all targets where every sharer has one membership
-throughout.
+A relabelling applies to everything at once: the union of all units that any target of any method lists is relabelled,
+and every game sees its part. Sharers serve several targets, and a sharer with high scores has them for several. A
+common relabelling preserves that dependence; one per target would not, and would reject too often. Where a unit is a
+member for some targets and not for others, only units that the same games list can be exchanged. Where none can, there
+is no p.
 
-Memory is bounded whatever the number of items: a permutation is used for all tables at once, and relabellings are drawn
-in steps. The steps change no figure: sums of midranks and counts are exact, so their order does not matter.
+For each score column there are three statistics: the mean AUC over targets, the same of the unmerged base's scores, and
+the *tail*: the share of members among the ``TAIL`` of the items with the highest gains (score minus the base's score,
+averaged over the targets that list the item). An AUC hardly moves where few members are memorised; the tail does.
+A gain in AUC is the first minus the second. *Already* is the lesser of the first two, standardised: it is high only
+where both are.
+
+Adjusted p are Westfall and Young's (1993), step-down max-T: relabellings share the maximum over the family, so that
+columns that say the same cost nothing, and exact duplicates change no other's p.
+
+Memory is bounded whatever the number of items: relabellings are drawn in steps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import ndtr
+from numpy.typing import NDArray
+from scipy.special import gammaln, ndtr, ndtri
 
-from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, midranks, steps
-from prime_audit.audit.mean_auc import TargetScores, contrast, playable, same_game
+from prime_audit.audit.auc import CELLS, BoolArray, FloatArray, IntArray, Undefined, midranks, steps
+from prime_audit.audit.design import Dealt, Unit
+from prime_audit.audit.exchange import Cell, Units, draws
+from prime_audit.audit.mean_auc import TargetScores, playable, same_game
 
-Unit = Literal["item-within-sharer", "sharer", "item"]
-_TIE = 1e-12
-"""Two statistics this close are equal: the same figures summed in another order."""
-_LARGE = 100_000
-"""Above this size of a pool, members are drawn as a subset: five times faster than by a permutation of the pool, and
-other draws of the same distribution."""
-_SINGLY = 1000
-"""From this size of a pool, permutations are drawn singly: the same ones, faster."""
+PERMUTATIONS = 99_999
+"""Relabellings, where ``BUDGET`` allows."""
+FEWEST = 999
+"""Relabellings of however large data."""
+BUDGET = 8e9
+"""Nominal nanoseconds: relabellings are cut to it by the sizes alone, so that the same data get the same number."""
+_ROWS = 60_000_000
+"""Statistics kept: columns times relabellings."""
+TAIL = 0.05
+"""Share of items whose members are counted. With 2 %, a community of 8 sharers has 4 items there, and no count of them
+is surprising; at 50 sharers both find 5 % memorised members equally often."""
+POWER = 0.8
+_TIE = 1e-5
+"""Two statistics within so many of their standard deviations are equal: the same figures summed in another order."""
+_STILL = 1e-10
+"""A statistic with a smaller deviation over relabellings does not vary: what is left is rounding."""
+_AUC, _GAIN, _TAIL, _EACH = 0, 1, 2, 3
+"""Rows of a column's statistics, and their number."""
+_ALREADY, _REVERSED = 3, 4
+"""Further looks at them."""
+_MANY = 256
+"""Relabellings of a step where each of many games is counted by itself."""
+_Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Column:
+    """One score of one method, with the base's same score."""
+
+    dealt: Sequence[Dealt]
+    """The games, by target. Those without both sides do not count."""
+    scores: Mapping[str, FloatArray]
+    """By target [items]; a target that is left out does not count."""
+    base: Mapping[str, FloatArray] | None = None
+    """The same from the unmerged base, which never saw the labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relabelled:
+    """What relabelling tells of one column; p are one-sided, (1 + hits)/(1 + n)."""
+
+    n: int
+    """Relabellings drawn."""
+    floor: float
+    """The smallest p these data can give: 1 over the number of distinct relabellings, at least 1/(1 + n)."""
+    p_auc: float
+    """Of a mean AUC at least as high."""
+    p_reversed: float
+    """Of one at least as low."""
+    p_gain: float
+    """Of a mean AUC at least as far above the base's; ``p_auc`` where the column has no base."""
+    p_tail: float
+    """Of at least as many members in the tail."""
+    p_base: float | None = None
+    """Of a mean AUC of the base at least as high."""
+    p_base_reversed: float | None = None
+    """Of one at least as low."""
+    adjusted: float = 1.0
+    """The smaller of ``p_gain`` and ``p_tail``, after max-T over gain, tail and *already* of all columns together."""
+    adjusted_already: float | None = None
+    """Of *already*, in the same family."""
+    adjusted_auc: float = 1.0
+    """``p_auc`` after max-T over all columns' AUCs."""
+    adjusted_reversed: float = 1.0
+    """``p_reversed`` after max-T over all columns."""
+    gain: float = 0.0
+    """The statistic of ``p_gain``: the mean AUC, minus the base's where there is one."""
+    tail: float = math.nan
+    """Share of members among the items of the tail."""
+    excluded: float | None = None
+    """The largest share of fully memorised members that the tail does not exclude; None where it excludes none."""
+    detectable: float = math.nan
+    """The gain that would have been called in ``POWER`` of such audits, as an AUC: ½ + so much."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Permutation:
-    """Result of a permutation test."""
+    """Result of a permutation test of one figure."""
 
     p: float
     """One-sided, (1 + hits)/(1 + n): how often a relabelling's mean AUC is at least as high as the data's."""
@@ -66,10 +143,10 @@ def permutation_test(
     unit: Unit,
     n: int = 999,
     seed: int,
-    items: Sequence[Sequence[Hashable]] | None = None,
+    items: Sequence[Sequence[str]] | None = None,
     minus: Sequence[TargetScores] | None = None,
 ) -> Permutation:
-    """Test the mean AUC over targets against relabellings of the unit that was randomised.
+    """Test one mean AUC over targets against relabellings of the unit that was randomised.
 
     Parameters
     ----------
@@ -97,36 +174,80 @@ def permutation_test(
     """
     if minus is not None and not all(same_game(*pair) for pair in zip(panels, minus, strict=True)):
         raise ValueError("the two sets of panels are of different games")
-    if unit == "item":
-        panels, minus = _unowned(panels), None if minus is None else _unowned(minus)
-    names = items if items is not None else [_places(panel) for panel in panels]
-    pairs = [(p, ids) for p, ids in zip(panels, names, strict=True) if p.playable]
-    if not pairs:
-        raise Undefined("no target has both members and non-members")
-    make = _by_sharer if unit == "sharer" else _by_item
-    tables = make([panel for panel, _ in pairs], [ids for _, ids in pairs])
-    taken = make([p for p in minus if p.playable], [ids for _, ids in pairs]) if minus is not None else []
-    distinct = _log_relabellings(tables)
-    if distinct == 0.0:
-        raise Undefined(f"membership cannot be exchanged: no relabelling by {unit} differs from the data")
-    sets = [tables, taken] if taken else [tables]
-    observed = float(
-        contrast(np.array([[[_own_auc(table)] for table in each] for each in sets]).mean(axis=1))[0]
-    )
-    drawn = _relabelled(sets, n, np.random.default_rng(seed))
-    missing = int(np.isnan(drawn).sum())  # no target had both sides: no evidence, so a hit on either side
-    high = missing + int((drawn >= observed - _TIE).sum())
-    low = missing + int((drawn <= observed + _TIE).sum())
-    floor = max(1 / (1 + n), math.exp(-distinct))
+    dealt = [
+        Dealt(
+            target=panel.target,
+            rows=np.arange(panel.scores.size),
+            members=panel.members,
+            owners=panel.sharers,
+            items=None if items is None else items[place],
+        )
+        for place, panel in enumerate(panels)
+    ]
+    base = None if minus is None else {panel.target: panel.scores for panel in minus}
+    column = Column(dealt=dealt, scores={panel.target: panel.scores for panel in panels}, base=base)
+    drawn = _Drawn.of([column], unit, apart=False, n=n, seed=seed)
     return Permutation(
-        p=(1 + high) / (1 + n), p_reversed=(1 + low) / (1 + n), value=observed, n=n, floor=floor, unit=unit
+        p=drawn.p(_GAIN),
+        p_reversed=drawn.p(_GAIN, reverse=True),
+        value=float(drawn.observed[_GAIN]),
+        n=drawn.n,
+        floor=drawn.floor(0),
+        unit=unit,
     )
+
+
+def relabel(
+    columns: Sequence[Column],
+    *,
+    unit: Unit,
+    apart: bool = False,
+    n: int = PERMUTATIONS,
+    seed: int,
+    alpha: float = 0.05,
+    drawn: bool = True,
+    alone: Sequence[int] = (),
+) -> list[Relabelled | str]:
+    """Test all columns of a task and game together; for each its results, or why membership cannot be exchanged.
+
+    Parameters
+    ----------
+    columns
+        All attacks of all methods.
+    unit
+        What was drawn: see the module's text.
+    apart
+        Whether each target's membership was drawn by itself.
+    n
+        Relabellings; fewer, but at least ``FEWEST``, where the data are large.
+    seed
+        Of numpy's default generator.
+    alpha
+        Level at which ``detectable`` would have been called.
+    drawn
+        Whether membership was drawn: then the family holds gains over the base and *already*; otherwise AUCs.
+    alone
+        Places of columns that are in no family: controls. Their adjusted p are 1.
+
+    Raises
+    ------
+    Undefined
+        Where no target has both sides, or membership cannot be exchanged in any column's games.
+    ValueError
+        Where the unit is the sharer and one is on both sides.
+    """
+    found = _Drawn.of(columns, unit, apart=apart, n=n, seed=seed)
+    return found.tests(alpha, drawn, set(alone))
 
 
 def unit_of(panels: Sequence[TargetScores]) -> Unit:
     """Return the unit of a game from its shape: ``sharer`` where every sharer is on one side for every target."""
-    whole = all(len(set(p.members[own].tolist())) == 1 for p in panels for own in _own(p).values())
-    return "sharer" if whole else "item-within-sharer"
+    for panel in panels:
+        sides: dict[str, bool] = {}
+        for sharer, member in zip(panel.sharers, panel.members.tolist(), strict=True):
+            if sides.setdefault(sharer, member) != member:
+                return "item-within-sharer"
+    return "sharer"
 
 
 def naive_item_p(panels: Sequence[TargetScores]) -> float:
@@ -157,195 +278,423 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Units of one table among which membership is exchanged."""
+def over_families(families: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Turn adjusted p of families into q, the smallest α at which a figure is called (Benjamini and Bogomolov 2014).
 
-    key: Hashable
-    """Blocks of one key, in several tables, are relabelled by the same permutation."""
-    pool: BoolArray
-    """The memberships that are exchanged, [pool]."""
-    units: IntArray
-    """The table's units it covers, [u]."""
-    places: IntArray
-    """Their positions in the pool, [u]."""
+    Families whose smallest p passes Benjamini and Hochberg's step at α are selected, R of T; within them a figure is
+    called where its p is at most α·R/T. With one family q is p. On average over the selected families, at most α of
+    them hold a false call.
+    """
+    total = len(families)
+    least = np.sort([min(own) for own in families])
+    scale = total / np.arange(1, total + 1)
+    return [[min(1.0, float((scale * np.maximum(least, p)).min())) for p in own] for own in families]
+
+
+def not_excluded(items: int, members: int, top: int, found: int, alpha: float = 0.05) -> float | None:
+    """Bound the share of fully memorised members from the members found among the top items; None: no bound.
+
+    ``items`` have ``members`` among them; ``found`` of the ``top`` highest are members. If j members are memorised,
+    so that they are above everything else, min(j, top) of them are in the top, and the rest of it holds
+    Hypergeometric(items - j, members - j, top - j) members. j is excluded where as few as ``found`` have a
+    probability of at most ``alpha``. The bound is the largest j that is not, over ``members``.
+    """
+    if found >= min(top, members):
+        return None
+    low, high = 0, found + 1  # the probability falls with j
+    while high - low > 1:
+        j = (low + high) // 2
+        excluded = _at_most(found - j, items - j, members - j, top - j) <= alpha
+        low, high = (low, j) if excluded else (j, high)
+    return low / members
+
+
+def _at_most(most: int, items: int, members: int, drawn: int) -> float:
+    """P(at most ``most`` members among ``drawn`` of ``items``), hypergeometric."""
+    k = np.arange(max(0, drawn - (items - members)), min(most, drawn, members) + 1, dtype=np.float64)
+
+    def log_choose(n: FloatArray | float, of: FloatArray | float) -> FloatArray:
+        return np.asarray(gammaln(n + 1.0) - gammaln(of + 1.0) - gammaln(n - of + 1.0))
+
+    terms = log_choose(members, k) + log_choose(items - members, drawn - k) - log_choose(items, drawn)
+    return float(np.exp(terms).sum())
 
 
 @dataclass(frozen=True, eq=False)
-class _Table:
-    """One target's game by unit."""
+class _Term:
+    """What one game's memberships add to the statistics, where they differ from another game's."""
 
-    weights: FloatArray
-    """Items of the unit, and the sum of their midranks, [units, 2]."""
-    blocks: Sequence[_Block]
-    """They cover all units."""
-
-
-def _own_auc(table: _Table) -> float:
-    """AUC of one target under the data's own memberships."""
-    sums = sum(table.weights[block.units[block.pool[block.places]]].sum(axis=0) for block in table.blocks)
-    return float(_aucs(table, np.asarray(sums)[None, :])[0])
+    cell: Cell
+    weights: dict[int, FloatArray]
+    """Row of the statistics → weight of each unit, [u]."""
 
 
-def _relabelled(sets: Sequence[Sequence[_Table]], n: int, rng: np.random.Generator) -> FloatArray:
-    """Mean AUC of the first set, minus that of the second where there is one, in each of ``n`` relabellings, [n].
+@dataclass(frozen=True, eq=False)
+class _Counted:
+    """A game whose number of members varies: its AUCs are counted in every relabelling."""
 
-    NaN where no target has both sides. The sets hold the same games.
+    cell: Cell
+    sums: FloatArray
+    """Items of each unit, and the sums of their midranks in every score, [u, 1 + scores]."""
+    own: IntArray
+    """Columns that count here, [scores of the method]."""
+    base: IntArray
+    """Those with a base, whose ranks follow in ``sums``."""
+
+
+class _Statistics:
+    """Weights of all statistics on the units, and their relabelled values.
+
+    Rows: for each column its AUC, its gain (the AUC where it has no base) and its tail.
     """
-    # In order of first use, which the generator follows.
-    uses: dict[Hashable, list[tuple[int, _Table, _Block]]] = {}
-    for which, tables in enumerate(sets):
-        for table in tables:
-            for block in table.blocks:
-                uses.setdefault(block.key, []).append((which, table, block))
-    open_tables: dict[_Table, tuple[FloatArray, int]] = {}
-    total, counts = np.zeros((len(sets), n)), np.zeros((len(sets), n))
-    for used in uses.values():
-        sums = [np.zeros((n, 2)) for _ in used]
-        weights = [table.weights[block.units] for _, table, block in used]
-        for draws, labels in _relabellings([block for _, _, block in used], n, rng):
-            for own, drawn, weight in zip(sums, labels, weights, strict=True):
-                own[draws] = drawn.astype(np.float64) @ weight
-        for (which, table, _), own in zip(used, sums, strict=True):
-            before, done = open_tables.pop(table, (np.zeros((n, 2)), 0))
-            if done + 1 < len(table.blocks):
-                open_tables[table] = before + own, done + 1
+
+    def __init__(self, columns: Sequence[Column], unit: Unit, apart: bool) -> None:
+        games, cells_of, places = list[Dealt](), list[list[int]](), dict[int, int]()
+        even: dict[int, Dealt] = {}
+        scores: list[list[tuple[FloatArray, FloatArray | None]]] = []
+        for column in columns:
+            own, values = list[int](), list[tuple[FloatArray, FloatArray | None]]()
+            for dealt in column.dealt:
+                game = even.setdefault(id(dealt), dealt.exchangeable())
+                if dealt.target in column.scores and dealt.playable and game.playable:
+                    if id(dealt) not in places:
+                        places[id(dealt)] = len(games)
+                        games.append(game)
+                    own.append(places[id(dealt)])
+                    values.append(
+                        (
+                            dealt.even_part(column.scores[dealt.target]),
+                            dealt.even_part(column.base[dealt.target]) if column.base is not None else None,
+                        )
+                    )
+            cells_of.append(own)
+            scores.append(values)
+        if not games:
+            raise Undefined("no target has both members and non-members")
+        self.based = [column.base is not None for column in columns]
+        self.units = Units.of(games, unit, apart)
+        self.cells_of = cells_of
+        self.reasons = self._reasons(unit)
+        self.shape = (self.units.group.size, _EACH * len(columns))
+        self.dense = np.zeros(self.shape)
+        self.offsets = np.zeros(self.shape[1])
+        self._terms: dict[tuple[bytes, bytes], _Term] = {}
+        self.tails: list[tuple[int, int, int]] = []
+        fixed = [self.units.fixed(cell) for cell in self.units.cells]
+        counted: dict[int, list[tuple[int, FloatArray, FloatArray | None]]] = {}
+        for c, (own, values) in enumerate(zip(cells_of, scores, strict=True)):
+            self.tails.append(self._tail(_EACH * c + _TAIL, own, values))
+            linear = all(fixed[place] for place in own)
+            for place, (value, base) in zip(own, values, strict=True):
+                if linear:
+                    self._linear(c, self.units.cells[place], len(own), value, base)
+                else:
+                    counted.setdefault(place, []).append((c, value, base))
+        self.counted = [_counted(self.units.cells[place], found) for place, found in counted.items()]
+
+    def _reasons(self, unit: Unit) -> list[float | str]:
+        """For each column log of its relabellings, or why there are none."""
+        known: dict[tuple[int, ...], float] = {}
+        found: list[float | str] = []
+        for own in self.cells_of:
+            key = tuple(own)
+            if not own:
+                found.append("no target has both members and non-members")
                 continue
-            aucs = _aucs(table, before + own)
-            known = np.isfinite(aucs)
-            total[which] += np.where(known, aucs, 0.0)
-            counts[which] += known
-    return contrast(np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0))
+            if key not in known:
+                known[key] = self.units.log_relabellings([self.units.cells[place] for place in own])
+            why = f"membership cannot be exchanged: no relabelling by {unit} differs from the data"
+            if self.units.mixed.any():
+                why += "; who is a member differs between targets that list different units"
+            found.append(known[key] or why)
+        if all(isinstance(one, str) for one in found):
+            raise Undefined(str(found[0]))
+        return found
+
+    def _add(self, row: int, cell: Cell, weights: FloatArray) -> None:
+        """Add weights of a game's units [u] to a row: of its members."""
+        mixed = self.units.mixed[cell.units]
+        self.dense[cell.units[~mixed], row] += weights[~mixed]
+        if mixed.any():
+            key = cell.units.tobytes(), cell.labels.tobytes()
+            term = self._terms.setdefault(key, _Term(cell, {}))
+            term.weights[row] = term.weights.get(row, 0.0) + np.where(mixed, weights, 0.0)
+
+    def _linear(self, c: int, cell: Cell, cells: int, scores: FloatArray, base: FloatArray | None) -> None:
+        """Add a game of which every relabelling has as many members to its column's mean AUC and gain."""
+        inside, total = float(cell.sizes[cell.labels].sum()), float(cell.sizes.sum())
+        scale = 1.0 / (inside * (total - inside) * cells)
+        offset = -inside * (inside + 1) / 2 * scale
+        weights = _sums(cell, scores) * scale
+        self._add(_EACH * c + _AUC, cell, weights)
+        self.offsets[_EACH * c + _AUC] += offset
+        if base is not None:
+            self._add(_EACH * c + _GAIN, cell, weights - _sums(cell, base) * scale)
+
+    def _tail(
+        self, row: int, own: Sequence[int], values: Sequence[tuple[FloatArray, FloatArray | None]]
+    ) -> tuple[int, int, int]:
+        """Add a column's tail -> items, of them members, items in the tail.
+
+        An item whose membership is the same throughout counts once, with its mean gain over the games that list it.
+        """
+        if not own:
+            return 0, 0, 0
+        cells = [self.units.cells[place] for place in own]
+        with np.errstate(invalid="ignore"):
+            gains = np.concatenate([v if b is None else v - b for v, b in values])
+        gains = np.where(np.isnan(gains), 0.0, gains)  # infinite under both models: no evidence
+        unit = np.concatenate([cell.units[cell.of] for cell in cells])
+        item = np.concatenate([cell.items for cell in cells])
+        label = np.concatenate([cell.labels[cell.of] for cell in cells])
+        game = np.repeat(np.arange(len(cells)), [cell.of.size for cell in cells])
+        mixed = self.units.mixed[unit]
+        item = np.where(mixed, item.max() + 1 + np.arange(item.size), item)
+        _, first, which, often = np.unique(item, return_index=True, return_inverse=True, return_counts=True)
+        with np.errstate(invalid="ignore"):
+            mean = np.bincount(which, weights=gains) / often
+        mean = np.where(np.isnan(mean), 0.0, mean)
+        top = math.ceil(TAIL * mean.size)
+        edge = np.partition(mean, mean.size - top)[mean.size - top]
+        above, level = mean > edge, mean == edge
+        inside = above + level * (top - int(above.sum())) / int(level.sum())
+        for place, cell in enumerate(cells) if mixed.any() else ():
+            here = (game[first] == place) & mixed[first]
+            at = np.searchsorted(cell.units, unit[first][here])
+            self._add(row, cell, _weighed(at, inside[here] / top, cell.units.size))
+        plain = ~mixed[first]
+        np.add.at(self.dense[:, row], unit[first][plain], inside[plain] / top)
+        return mean.size, int(label[first].sum()), top
+
+    # -- relabelling ---------------------------------------------------------------------------------------
+
+    def cost(self) -> float:
+        """Nominal nanoseconds of one relabelling."""
+        rows = self.shape[1]
+        games = [(term.cell.units.size, len(term.weights)) for term in self._terms.values()]
+        games += [(one.cell.units.size, 2 * one.sums.shape[1]) for one in self.counted]
+        drawn = 25.0 * int(self.units.free.sum()) + self.shape[0] * (2 + 0.1 * rows)
+        return drawn + sum(size * (4 + 0.1 * width) + 20 * width for size, width in games)
+
+    def values(self, labels: BoolArray, order: IntArray | None) -> FloatArray:
+        """All statistics in some relabellings, [draws, rows]; NaN where no target has both sides.
+
+        ``labels`` [draws, units]; ``order`` [draws, units]: whose membership each unit has.
+        """
+        draws = len(labels)
+        found = np.tile(self.offsets, (draws, 1))
+        for at in steps(draws, self.shape[0]):
+            found[at] += labels[at].astype(np.float64) @ self.dense
+        for term in self._terms.values():
+            rows = list(term.weights)
+            weights = np.stack([term.weights[row] for row in rows], axis=1)
+            found[:, rows] += self._labels(term.cell, labels, order).astype(np.float64) @ weights
+        if self.counted:
+            self._count(found, labels, order)
+        plain = np.array([_EACH * c for c, based in enumerate(self.based) if not based], dtype=np.int64)
+        found[:, plain + _GAIN] = found[:, plain + _AUC]
+        return found
+
+    def _labels(self, cell: Cell, labels: BoolArray, order: IntArray | None) -> BoolArray:
+        """Membership of a game's units, [draws, u]."""
+        found: BoolArray = labels[:, cell.units]
+        if order is not None:
+            mixed = self.units.mixed[cell.units]
+            own = np.zeros(self.shape[0], dtype=np.bool_)
+            own[cell.units] = cell.labels
+            found[:, mixed] = own[order[:, cell.units[mixed]]]
+        return found
+
+    def _count(self, found: FloatArray, labels: BoolArray, order: IntArray | None) -> None:
+        total = np.zeros((len(labels), self.shape[1] // _EACH, 2))
+        number = np.zeros(total.shape[:2])
+        for one in self.counted:
+            sums = self._labels(one.cell, labels, order).astype(np.float64) @ one.sums
+            inside, items = sums[:, :1], one.cell.sizes.sum()
+            pairs = inside * (items - inside)
+            aucs = np.divide(
+                sums[:, 1:] - inside * (inside + 1) / 2,
+                pairs,
+                out=np.zeros((len(sums), sums.shape[1] - 1)),
+                where=pairs > 0,
+            )
+            total[:, one.own, 0] += aucs[:, : one.own.size]
+            total[:, one.base, 1] += aucs[:, one.own.size :]
+            number[:, one.own] += pairs > 0
+        columns = np.array(sorted({c for one in self.counted for c in one.own.tolist()}), dtype=np.int64)
+        often = number[:, columns]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found[:, _EACH * columns + _AUC] = total[:, columns, 0] / often
+            found[:, _EACH * columns + _GAIN] = (total[:, columns, 0] - total[:, columns, 1]) / often
 
 
-def _relabellings(
-    blocks: Sequence[_Block], n: int, rng: np.random.Generator
-) -> Iterator[tuple[slice, Iterator[BoolArray]]]:
-    """Draw ``n`` relabellings of blocks of one key, in steps -> which draws, and each block's labels [draws, u].
-
-    The labels are made one block at a time: there may be as many as targets.
-    """
-    pool = blocks[0].pool
-    subsets = pool.size > _LARGE and all(np.array_equal(block.pool, pool) for block in blocks)
-    for draws in steps(n, pool.size):
-        count = draws.stop - draws.start
-        if subsets:
-            drawn = np.stack([_subset(pool.size, int(pool.sum()), rng) for _ in range(count)])
-            labels = (drawn for _ in blocks)
-        else:
-            order = _permutations(pool.size, count, rng)
-            labels = (block.pool[order] for block in blocks)
-        yield (
-            draws,
-            (
-                label if block.places.size == pool.size else label[:, block.places]
-                for block, label in zip(blocks, labels, strict=True)
-            ),
-        )
+def _sums(cell: Cell, scores: FloatArray) -> FloatArray:
+    """Sum the midranks of each unit's items, [u]."""
+    return _weighed(cell.of, midranks(scores), cell.units.size)
 
 
-def _permutations(size: int, count: int, rng: np.random.Generator) -> IntArray:
-    """Draw ``count`` permutations of ``size``, [count, size]."""
-    if size < _SINGLY:
-        return rng.permuted(np.broadcast_to(np.arange(size), (count, size)), axis=1)
-    return np.stack([rng.permutation(size) for _ in range(count)])
+def _weighed(places: IntArray, weights: FloatArray, size: int) -> FloatArray:
+    """Sum weights by place, [size]."""
+    found = np.zeros(size)
+    found[:] = np.bincount(places, weights=weights, minlength=size)
+    return found
 
 
-def _subset(size: int, count: int, rng: np.random.Generator) -> BoolArray:
-    """Draw ``count`` of ``size``, every subset alike: by a coin for each, then as many more or fewer as it takes."""
-    inside = rng.random(size, dtype=np.float32) < count / size
-    over = int(np.count_nonzero(inside)) - count
-    if over:
-        inside[rng.choice(np.flatnonzero(inside == (over > 0)), abs(over), replace=False)] = over < 0
-    return inside
+def _counted(cell: Cell, found: Sequence[tuple[int, FloatArray, FloatArray | None]]) -> _Counted:
+    based = [(c, base) for c, _, base in found if base is not None]
+    ranks = [_sums(cell, scores) for _, scores, _ in found] + [_sums(cell, base) for _, base in based]
+    own, base = ([c for c, *_ in found], [c for c, _ in based])
+    return _Counted(
+        cell,
+        np.stack([cell.sizes, *ranks], axis=1),
+        np.array(own, dtype=np.int64),
+        np.array(base, dtype=np.int64),
+    )
 
 
-def _aucs(table: _Table, sums: FloatArray) -> FloatArray:
-    """AUC from the members' items and ranks in each relabelling, [draws, 2] -> [draws]; NaN where a side is empty."""
-    inside, ranks = sums.T
-    won = ranks - inside * (inside + 1) / 2
-    pairs = inside * (table.weights[:, 0].sum() - inside)
-    aucs: FloatArray = np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
-    return aucs
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """All statistics in the data and in ``n`` relabellings."""
 
+    statistics: _Statistics
+    n: int
+    observed: FloatArray
+    """[rows]."""
+    moved: _Floats
+    """Relabelled minus observed, [rows, n]; infinite where no target has both sides: no evidence, so a hit."""
+    mean: FloatArray
+    sd: FloatArray
+    """Over relabellings, [rows]; 0: the statistic does not vary."""
+    base_sd: dict[int, float] = field(default_factory=dict)
+    """The same of the base's AUC, by column."""
 
-def _by_item(panels: Sequence[TargetScores], names: Sequence[Sequence[Hashable]]) -> list[_Table]:
-    tables = []
-    for panel, ids in zip(panels, names, strict=True):
-        blocks = []
-        for sharer, own in _own(panel).items():
-            listed = [str(ids[place]) for place in own.tolist()]
-            order = sorted(range(own.size), key=listed.__getitem__)
-            units = own[order]
-            key = (sharer, tuple(listed[i] for i in order))
-            blocks.append(_Block(key, panel.members[units], units, np.arange(own.size)))
-        weights = np.stack([np.ones(panel.scores.size), midranks(panel.scores)], axis=1)
-        tables.append(_Table(weights, blocks))
-    return tables
+    @classmethod
+    def of(cls, columns: Sequence[Column], unit: Unit, *, apart: bool, n: int, seed: int) -> _Drawn:
+        statistics = _Statistics(columns, unit, apart)
+        units, rows = statistics.units, statistics.shape[1]
+        n = min(n, max(FEWEST, int(BUDGET / statistics.cost())), max(FEWEST, _ROWS // rows))
+        step = max(1, CELLS // units.group.size, min(_MANY, len(statistics.counted)))
+        observed = statistics.values(units.labels[None, :], np.arange(units.group.size)[None, :])[0]
+        moved, done = np.empty((rows, n), dtype=np.float32), 0
+        for labels, order in draws(units, n, step, np.random.default_rng(seed)):
+            moved[:, done : done + len(labels)] = (statistics.values(labels, order) - observed).T
+            done += len(labels)
+        missing = np.isnan(moved)
+        mean, sd = np.zeros(rows), np.zeros(rows)
+        for row in range(rows):
+            own = moved[row][~missing[row]]
+            if own.size:
+                mean[row] = own.mean(dtype=np.float64)
+                sd[row] = own.std(dtype=np.float64)
+        sd[sd < _STILL] = 0.0
+        moved[missing] = np.inf
+        return cls(statistics, n, observed, moved, mean, sd)
 
+    def floor(self, c: int) -> float:
+        """Return the smallest p that a column's relabellings can give."""
+        distinct = self.statistics.reasons[c]
+        return max(1 / (1 + self.n), math.exp(-float(distinct)))
 
-def _by_sharer(panels: Sequence[TargetScores], _names: Sequence[Sequence[Hashable]]) -> list[_Table]:
-    owns = [_own(panel) for panel in panels]
-    coins: dict[str, set[bool]] = {}
-    for panel, own in zip(panels, owns, strict=True):
-        for sharer, places in own.items():
-            sides = set(panel.members[places].tolist())
-            if len(sides) > 1:
-                raise ValueError(
-                    f"sharer {sharer!r} is on both sides of {panel.target!r}: relabel items, not sharers"
+    def p(self, row: int, *, reverse: bool = False) -> float:
+        """One-sided p of one statistic."""
+        return self._p(self.moved[row], float(self.sd[row]), reverse)
+
+    def _p(self, moved: _Floats, sd: float, reverse: bool) -> float:
+        edge = _TIE * sd
+        hits = ((moved <= edge) | np.isinf(moved)) if reverse else moved >= -edge
+        return float((1 + hits.sum()) / (1 + self.n)) if sd else 1.0
+
+    def tests(self, alpha: float, drawn: bool, alone: set[int]) -> list[Relabelled | str]:
+        """Each column's results, or the reason for none; see ``relabel``."""
+        reasons = self.statistics.reasons
+        able = [c for c, why in enumerate(reasons) if not isinstance(why, str)]
+        own = [c for c in able if c not in alone]
+        base = {c: self._base(c) for c in able if self.statistics.based[c]}
+        self.base_sd.update({c: sd for c, (_, sd) in base.items()})
+        decides = _GAIN if drawn else _AUC
+        looks = [(c, look) for look in (decides, _TAIL) for c in own]
+        looks += [(c, _ALREADY) for c in own if drawn and c in base]
+        family, critical = self._max_t(looks, alpha)
+        aucs, _ = self._max_t([(c, _AUC) for c in own], alpha)
+        turned, _ = self._max_t([(c, _REVERSED) for c in own], alpha)
+        found: list[Relabelled | str] = []
+        for c, why in enumerate(reasons):
+            if isinstance(why, str):
+                found.append(why)
+                continue
+            at, (items, members, top) = _EACH * c, self.statistics.tails[c]
+            tail = float(self.observed[at + _TAIL])
+            moved, sd = base.get(c, (None, 0.0))
+            found.append(
+                Relabelled(
+                    n=self.n,
+                    floor=self.floor(c),
+                    p_auc=self.p(at + _AUC),
+                    p_reversed=self.p(at + _AUC, reverse=True),
+                    p_gain=self.p(at + decides),
+                    p_tail=self.p(at + _TAIL),
+                    p_base=None if moved is None else self._p(moved, sd, False),
+                    p_base_reversed=None if moved is None else self._p(moved, sd, True),
+                    adjusted=min(family.get((c, decides), 1.0), family.get((c, _TAIL), 1.0)),
+                    adjusted_already=family.get((c, _ALREADY)),
+                    adjusted_auc=aucs.get((c, _AUC), 1.0),
+                    adjusted_reversed=turned.get((c, _REVERSED), 1.0),
+                    gain=float(self.observed[at + decides]),
+                    tail=tail,
+                    excluded=not_excluded(items, members, top, int(tail * top + 1e-6)),
+                    detectable=0.5 + (critical + float(ndtri(POWER))) * float(self.sd[at + decides]),
                 )
-            coins.setdefault(sharer, set()).update(sides)
-    everywhere = all(len(sides) == 1 for sides in coins.values())
-    everyone = sorted(coins)
-    tables = []
-    for panel, own in zip(panels, owns, strict=True):
-        sharers = sorted(own)
-        pool = everyone if everywhere else sharers
-        place = {sharer: i for i, sharer in enumerate(pool)}
-        flags = [next(iter(coins[s])) if everywhere else bool(panel.members[own[s][0]]) for s in pool]
-        block = _Block(
-            tuple(pool), np.array(flags), np.arange(len(sharers)), np.array([place[s] for s in sharers])
-        )
-        ranks = midranks(panel.scores)
-        weights = np.array([(float(own[s].size), ranks[own[s]].sum()) for s in sharers])
-        tables.append(_Table(weights, [block]))
-    return tables
+            )
+        return found
 
+    def _base(self, c: int) -> tuple[_Floats, float]:
+        """Relabelled minus observed AUC of a column's base, and its deviation."""
+        auc, gain = self.moved[_EACH * c + _AUC], self.moved[_EACH * c + _GAIN]
+        known = np.isfinite(auc)
+        moved = np.full_like(auc, np.inf)
+        moved[known] = auc[known] - gain[known]
+        sd = float(moved[known].std(dtype=np.float64)) if known.any() else 0.0
+        return moved, sd if sd >= _STILL else 0.0
 
-def _unowned(panels: Sequence[TargetScores]) -> list[TargetScores]:
-    """Take all items of a target for one person's."""
-    return [replace(p, sharers=[p.target] * p.scores.size) for p in panels]
+    def _max_t(
+        self, looks: Sequence[tuple[int, int]], alpha: float
+    ) -> tuple[dict[tuple[int, int], float], float]:
+        """Step-down max-T -> (column, look) → adjusted p, and the maximum that a share ``alpha`` of draws reaches."""
+        if not looks:
+            return {}, math.inf
+        here = np.zeros(self.moved.shape[0], dtype=np.float32)  # the data: nothing moved
+        observed = np.array([self._look(c, look, here[:, None])[0] for c, look in looks], dtype=np.float32)
+        ascending = np.argsort(observed, kind="stable")
+        observed, ordered = observed[ascending], [looks[int(place)] for place in ascending]
+        edge = (observed - _TIE * np.where(np.isfinite(observed), np.maximum(1.0, np.abs(observed)), 0.0))[
+            :, None
+        ]
+        hits, highest = np.zeros(len(looks)), np.empty(self.n, dtype=np.float32)
+        for at in steps(self.n, len(looks)):
+            moved = self.moved[:, at]
+            each = np.stack([self._look(c, look, moved) for c, look in ordered])
+            np.maximum.accumulate(each, axis=0, out=each)
+            hits += (each >= edge).sum(axis=1)
+            highest[at] = each[-1]
+        adjusted = np.maximum.accumulate(((1 + hits) / (1 + self.n))[::-1])[::-1]
+        return dict(zip(ordered, adjusted.tolist(), strict=True)), float(np.quantile(highest, 1 - alpha))
 
+    def _look(self, c: int, look: int, moved: _Floats) -> _Floats:
+        """One statistic in some relabellings, standardised, [draws]; minus infinity where it does not vary."""
+        at = _EACH * c
+        if look == _ALREADY:
+            auc, gain = at + _AUC, at + _GAIN
+            shift = float(self.mean[auc] - self.mean[gain])
+            known = np.isfinite(moved[auc])
+            of_base = np.subtract(moved[auc], moved[gain], out=np.full_like(moved[auc], np.inf), where=known)
+            base = self._scaled(of_base, shift, self.base_sd[c])
+            return np.minimum(self._scaled(moved[auc], float(self.mean[auc]), float(self.sd[auc])), base)
+        row = at + (_AUC if look == _REVERSED else look)
+        found = self._scaled(moved[row], float(self.mean[row]), float(self.sd[row]))
+        return np.where(np.isinf(found), found, -found) if look == _REVERSED else found
 
-def _log_relabellings(tables: Sequence[_Table]) -> float:
-    """Log of the number of distinct relabellings: arrangements of each key's columns of memberships."""
-    columns: dict[Hashable, list[BoolArray]] = {}
-    for table in tables:
-        for block in table.blocks:
-            columns.setdefault(block.key, []).append(block.pool)
-    total = 0.0
-    for pools in columns.values():
-        if len(pools) == 1:
-            counts = np.bincount(pools[0])
-        else:
-            _, counts = np.unique(np.array(pools), axis=1, return_counts=True)
-        total += math.lgamma(counts.sum() + 1) - sum(math.lgamma(c + 1) for c in counts.tolist())
-    return max(0.0, total) if total > 1e-9 else 0.0
-
-
-def _own(panel: TargetScores) -> dict[str, IntArray]:
-    """Positions of each sharer's items, by sharer in order of appearance."""
-    places: dict[str, list[int]] = {}
-    for place, sharer in enumerate(panel.sharers):
-        places.setdefault(sharer, []).append(place)
-    return {sharer: np.array(own) for sharer, own in places.items()}
-
-
-def _places(panel: TargetScores) -> list[int]:
-    """Position of each item among its sharer's."""
-    seen: dict[str, int] = {}
-    out = []
-    for sharer in panel.sharers:
-        out.append(seen.get(sharer, 0))
-        seen[sharer] = out[-1] + 1
-    return out
+    @staticmethod
+    def _scaled(moved: _Floats, mean: float, sd: float) -> _Floats:
+        if not sd:
+            return np.full_like(moved, -np.inf)
+        return ((moved - np.float32(mean)) / np.float32(sd)).astype(np.float32)

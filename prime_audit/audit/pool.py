@@ -33,8 +33,16 @@ class Pool:
     twins: Sequence[Sequence[str]]
     """Ids of the people whose adapters were trained on an item with the same words, [rows]. In the target's own pool:
     the target, where the history that methods see has such an item."""
+    places: IntArray = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
+    """Place of each row's item in its owner's history, the oldest 1, and that history's length, [rows, 2]; [0, 2]
+    where they are not known."""
+    given: bool = False
+    """Whether the data say which items were held out, so that nobody here drew them at random."""
     population: Sequence[tuple[str, str]] = ()
     """(prompt, gold) of users who share nothing and are no targets: known non-members, disjoint from the rows."""
+    inside: Sequence[BoolArray] = ()
+    """Which shadow adapters of its owner were trained on it, [rows] of [shadows]; a row that is not ``drawn`` has
+    none. Empty where there are no shadows."""
     sampled: Mapping[str, IntArray] = field(default_factory=dict)
     """Target → the rows of ``last`` that were drawn for them, some of every sharer (``strata.sampled``). Empty where
     nothing is sampled."""

@@ -32,12 +32,26 @@ class Signals:
     """Per item, at each gold token's position: the mean of log p over the vocabulary, Σ p·log p [T]."""
     sigma: Rows = ABSENT
     """Per item, at each gold token's position: the deviation of log p, √(Σ p·(log p)² − μ²), >= 0 [T]."""
+    top: Sequence[BoolArray] = ABSENT
+    """Per item, for each gold token whether the model finds no token more likely [T]."""
     lower_logprobs: Rows = ABSENT
     """Per item, log p of each token of the gold text in lower case [T', its own tokens]."""
     prefix_logprobs: Rows = ABSENT
     """Per item, log p of each gold token after a prefix of known non-members' golds (the prefix is not scored) [T]."""
+    grad_norm: Rows = ABSENT
+    """Per item, at each adapted module: the norm of the gradient of the item's mean NLL with respect to the adapter's
+    factors A and B there [modules]. For the unmerged base: of a fresh LoRA. Only where a model is one adapter."""
+    alignment: Rows = ABSENT
+    """Per item, at each adapted module: ⟨∂L/∂ΔW, ΔW⟩ of the item's mean NLL L under the base and the adapter's update
+    ΔW [modules]: what it adds to L, to first order; 0 for the unmerged base. Only where a model is one adapter."""
     base_logprobs: Rows = ABSENT
     """``logprobs`` under the adapted base with nothing merged [T]."""
+    base_mu: Rows = ABSENT
+    """``mu`` under that base [T]."""
+    base_sigma: Rows = ABSENT
+    """``sigma`` under that base [T]."""
+    continuations: Sequence[Sequence[str]] = ABSENT
+    """Per item, texts that the model sampled after the prompt and the first half of the gold (:func:`halves`)."""
     texts: Sequence[str] = ABSENT
     """Per item, the gold text."""
     prompts: Sequence[str] = ABSENT
@@ -48,6 +62,10 @@ class Signals:
     """Per item, mean NLL under other targets' modules that contain its owner [m]; m may be 0."""
     out_nll: Rows = ABSENT
     """Per item, mean NLL under other targets' modules without its owner, the unmerged base first [m >= 1]."""
+    item_in_nll: Rows = ABSENT
+    """Per item, mean NLL under the model with its owner's adapter replaced by shadows trained with this item [m]."""
+    item_out_nll: Rows = ABSENT
+    """The same with shadows trained without this item [m]; m may be 0, where the model has no adapter of the owner."""
     population_logprobs: Rows = ABSENT
     """``logprobs`` of known non-members, disjoint from the items."""
     population_out_nll: Rows = ABSENT
@@ -82,8 +100,12 @@ class Signals:
         return Signals(**{name: getattr(self, name) for name in names})
 
 
+ROUNDING = 1e-5
+"""Nats (or standard deviations) by which two passes of one float32 model may differ: other batches, other sums."""
 _ALL = tuple(Signals.__dataclass_fields__)
 _PER_ITEM = tuple(name for name in _ALL if not name.startswith("population_"))
+ITEM_FIELDS = ("item_in_nll", "item_out_nll")
+"""Fields that are made of shadow adapters: only runs with ``shadows`` have them, in games whose members are items."""
 CONTROL_FIELDS = ("members", "similarity")
 """Fields only controls may declare."""
 FIELDS = tuple(name for name in _ALL if name not in CONTROL_FIELDS)
@@ -93,6 +115,17 @@ FIELDS = tuple(name for name in _ALL if name not in CONTROL_FIELDS)
 def mean_nll(rows: Rows) -> FloatArray:
     """Mean negative log-likelihood of each item's tokens -> [items]; NaN for an item without tokens."""
     return np.array([-row.mean() if len(row) else np.nan for row in rows], dtype=np.float64)
+
+
+def logit(nll: FloatArray) -> FloatArray:
+    """Return log(p/(1 - p)) of p = e^-NLL, as LiRA scales confidences; finite, for p is at most 1 - ``LEAST``."""
+    above = np.maximum(nll, LEAST)
+    found: FloatArray = -above - np.log(-np.expm1(-above))
+    return found
+
+
+LEAST = 2.0**-24
+"""Nats: a smaller NLL is rounding error of float32, and its logit would be infinite."""
 
 
 def ratio(above: FloatArray, below: FloatArray) -> FloatArray:
@@ -106,6 +139,37 @@ def lowest(values: FloatArray, share: float) -> np.ndarray:
     """Positions of the max(1, ⌊share·T⌋) lowest values; of ties the earlier."""
     count = max(1, int(share * len(values) + 1e-9))  # 0.29 * 100 is 28.999999999999996
     return np.argsort(values, kind="stable")[:count]
+
+
+def standardised(logprobs: FloatArray, mu: FloatArray, sigma: FloatArray) -> FloatArray:
+    """(log p - μ)/σ of one item's tokens, 0 where σ = 0."""
+    out: FloatArray = np.divide(logprobs - mu, sigma, out=np.zeros_like(logprobs), where=sigma > 0)
+    return out
+
+
+def change(own: FloatArray, base: FloatArray) -> FloatArray:
+    """``own - base``, 0 where they differ by rounding alone (``ROUNDING``), NaN where both are infinite.
+
+    A model that equals the base would otherwise be scored, and its items ordered, by its rounding errors.
+    """
+    with np.errstate(invalid="ignore"):
+        found: FloatArray = own - base
+    return np.where(np.abs(found) <= ROUNDING, 0.0, found)
+
+
+def gains(signals: Signals) -> list[FloatArray]:
+    """Log p minus the base's at each gold token, by :func:`change` -> items of [T]; -inf counts as -1e30."""
+    pairs = zip(signals.logprobs, signals.base_logprobs, strict=True)
+    return [change(np.maximum(own, -1e30), np.maximum(base, -1e30)) for own, base in pairs]
+
+
+def halves(text: str) -> tuple[str, list[str]]:
+    """Cut a text after the first ⌊n/2⌋ of its n words (by white space) -> the first half, the words of the second.
+
+    A text of one word has an empty first half.
+    """
+    words = text.split()
+    return " ".join(words[: len(words) // 2]), words[len(words) // 2 :]
 
 
 def returned(name: str, scores: ArrayLike, items: int) -> FloatArray:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
-from prime_audit.audit.signals import Rows, Signals
+from prime_audit.audit.signals import Rows, Signals, halves
 
 VOCAB = 12
 OWNERS, EACH = 24, 4
@@ -44,19 +45,29 @@ def game(seed: int, leak: float) -> Simulated:
     members = inside[owner]
     item, crowd = _Tokens.draw(rng, owner.size), _Tokens.draw(rng, POPULATION)
     own, out = leak * members, np.zeros(owner.size)
-    logprobs, mu, sigma = item.observe(own)
+    logprobs, mu, sigma, top, grad_norm, alignment = item.observe(own)
+    base, base_mu, base_sigma, *_ = item.observe(out)
+    texts = ["A" + _letters(rng) for _ in owner]
     signals = Signals(
         logprobs=logprobs,
         mu=mu,
         sigma=sigma,
+        top=top,
         lower_logprobs=item.observe(out)[0],
         prefix_logprobs=item.observe(out)[0],
-        base_logprobs=item.observe(out)[0],
-        texts=["A" + _letters(rng) for _ in owner],
+        grad_norm=grad_norm,
+        alignment=alignment,
+        base_logprobs=base,
+        base_mu=base_mu,
+        base_sigma=base_sigma,
+        continuations=[_written(rng, text, gain) for text, gain in zip(texts, own, strict=True)],
+        texts=texts,
         prompts=["Headline of: " + _letters(rng) for _ in owner],
         owners=[f"s{number}" for number in owner],
         in_nll=_nll(item, leak),
         out_nll=_nll(item, 0.0),
+        item_in_nll=_nll(item, leak),
+        item_out_nll=_nll(item, 0.0),
         population_logprobs=crowd.observe(np.zeros(POPULATION))[0],
         population_out_nll=_nll(crowd, 0.0),
         members=members,
@@ -73,14 +84,22 @@ def odd() -> Signals:
         logprobs=rows,
         mu=[np.minimum(-0.1, certain_row) for certain_row in certain],
         sigma=certain,
+        top=[np.ones(2, dtype=np.bool_), *(np.zeros(len(row), dtype=np.bool_) for row in rows[1:])],
         lower_logprobs=rows,
         prefix_logprobs=rows,
-        base_logprobs=rows[::-1],
+        grad_norm=[np.zeros(2), np.array([3.0, 1.0]), np.array([0.5, 0.0]), np.array([0.1, 0.2])],
+        alignment=[np.zeros(2), np.array([-1.0, 0.5]), np.array([0.5, 0.0]), np.array([0.1, -0.2])],
+        base_logprobs=[np.zeros(2), np.array([-np.inf]), np.zeros(1), np.array([-1.0, -np.inf, -0.1])],
+        base_mu=[np.minimum(-0.1, certain_row) for certain_row in certain],
+        base_sigma=certain,
+        continuations=[[], ["12"], [""], ["Case of its own", "Upper"]],
         texts=["same", "12", "é", "Upper Case"],
         prompts=["", "a", "b", "c"],
         owners=["s0", "s1", "s1", "s2"],
         in_nll=[np.zeros(0)] * 4,
         out_nll=[np.array([1.0])] * 4,
+        item_in_nll=[np.array([0.0, 1.0])] * 4,
+        item_out_nll=[np.array([1.0, np.inf])] * 4,
         population_logprobs=[],
         population_out_nll=[],
     )
@@ -104,8 +123,11 @@ class _Tokens:
             rng, lengths, rng.integers(VOCAB, size=tokens), rng.normal(scale=1.5, size=(tokens, VOCAB))
         )
 
-    def observe(self, gain: FloatArray) -> tuple[Rows, Rows, Rows]:
-        """Log p of the golds, μ and σ of one more module that raises each item's golds by ``gain`` [items]."""
+    def observe(self, gain: FloatArray) -> tuple[Rows, Rows, Rows, Sequence[BoolArray], Rows, Rows]:
+        """Log p of the golds, μ, σ and top of one more module that raises each item's golds by ``gain`` [items].
+
+        And its white-box signals, as if the changed logits were its only weights: gradient norms and alignments.
+        """
         rows = np.arange(self.gold.size)
         logits = self.base + self.rng.normal(scale=NOISE, size=self.base.shape)
         logits[rows, self.gold] += np.repeat(gain, self.lengths)
@@ -113,7 +135,18 @@ class _Tokens:
         p = np.exp(logp)
         mu = (p * logp).sum(axis=1)
         sigma = np.sqrt(np.maximum((p * np.square(logp)).sum(axis=1) - np.square(mu), 0.0))
-        return self._split(logp[rows, self.gold]), self._split(mu), self._split(sigma)
+        own = logp[rows, self.gold]
+        top = np.split(own >= logp.max(axis=1), np.cumsum(self.lengths)[:-1])
+        here, there = self._slope(logits), self._slope(self.base)
+        norms = [np.sqrt([np.square(part).sum()]) for part in self._split(here)]
+        along = [np.array([part.sum()]) for part in self._split(there * (logits - self.base))]
+        return self._split(own), self._split(mu), self._split(sigma), top, norms, along
+
+    def _slope(self, logits: FloatArray) -> FloatArray:
+        """Gradient of each item's mean NLL with respect to its logits, [tokens, VOCAB]."""
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        p[np.arange(self.gold.size), self.gold] -= 1
+        return np.asarray(p / np.repeat(self.lengths, self.lengths)[:, None])
 
     def _split(self, flat: FloatArray) -> Rows:
         return np.split(flat, np.cumsum(self.lengths)[:-1])
@@ -124,6 +157,13 @@ def _nll(tokens: _Tokens, gain: float) -> Rows:
     gains = np.full(tokens.lengths.size, gain)
     seen = [[-row.mean() for row in tokens.observe(gains)[0]] for _ in range(MODULES)]
     return [np.array(column) for column in zip(*seen, strict=True)]
+
+
+def _written(rng: np.random.Generator, text: str, gain: float) -> list[str]:
+    """Sample five continuations, each of whose words is the text's own with odds of e^gain to 2."""
+    words = halves(text)[1]
+    kept = rng.random((5, len(words))) < np.exp(gain) / (2 + np.exp(gain))
+    return [" ".join(w if own else "other" for w, own in zip(words, row, strict=True)) for row in kept]
 
 
 def _letters(rng: np.random.Generator) -> str:

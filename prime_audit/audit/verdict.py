@@ -1,36 +1,21 @@
-"""The verdict: one of four, by a rule that is fixed before any result is seen.
+"""The verdict: one of five, by a rule that is fixed before any result is seen.
 
 The attack's direction is fixed beforehand (higher = member). An AUC below 0.5 is never flipped, and neither is a
-control's. All p are the permutation test's, one-sided, at the unit that was drawn, corrected over attacks (Holm). The
-first row that applies decides:
+control's. ``RULE`` is the whole rule: the first row that applies decides. ``OUTCOMES`` says what each verdict means and
+what to do about it. Docs and tests read both.
 
-| # | if | verdict |
-|---|---|---|
-| 1 | the AUC has no interval, or no p | too few to say |
-| 2 | items of fewer than ``MIN_SHARERS`` people on a side (sharers; in the target game, targets) | too few to say |
-| 3 | the attack, or its score from the unmerged base, is undefined for over half of the items | too few to say |
-| 4 | the data cannot give a p as low as alpha, whatever the scores | too few to say |
-| 5 | membership was drawn at random, and the p of the AUC minus the base's <= alpha | leaks |
-| 6 | membership was drawn at random, and the lower bound on ε is above 0 | leaks |
-| 7 | the p of the AUC <= alpha | confounded |
-| 8 | the p of an AUC as low <= alpha | confounded |
-| 9 | the interval's upper limit reaches ``BLIND`` | too few to say |
-| 10 | otherwise | no leak found |
+*q* is the smallest level at which a figure is called, over everything that was asked together: the attacks and methods
+of a task and game share one family of permutation tests (max-T, ``permutation``), with three looks at each figure: the
+AUC's gain over the unmerged base's, the tail of the gains, and the AUC together with the base's (*already*). So all
+rows that say *leaks* share one alpha. Over the tasks of a run families are selected by Benjamini and Hochberg's step
+(``permutation.over_families``). In games whose members were selected, the AUC itself takes the gain's place.
 
-What the verdicts mean:
+Only drawn membership can show a leak. In the paper's game members are *selected* for being similar to the target. A
+personalised model finds likely what similar people write, whoever was merged. And where membership was drawn, nothing
+confounds: an AUC beyond chance that is neither the model's nor the base's is an unlucky draw.
 
-* *leaks*: the personalised model's scores reveal members, beyond chance and beyond the unmerged base's scores of the
-  same items. Only randomised membership can show that. In the paper's game members are *selected* for being similar to
-  the target. A personalised model finds likely what similar people write, whoever was merged. There the panel shows the
-  AUC minus the base's and minus the best control's, and the verdict is never *leaks*.
-* *confounded*: the sides differ, but the game cannot identify the cause (row 7), or they differ in the direction
-  opposite to memorising (row 8). No leak is shown, and none is ruled out.
-* *no leak found*: this attack found none, and would probably have found an AUC of ``BLIND``. It does not prove that
-  there is no leak.
-* *too few to say*: the data are too few for a statement.
-
-Rows 5 and 6 are two tests at level alpha each. So a false *leaks* of a method and game has at most probability
-2·alpha (``prime-audit calibrate`` measures how often it occurs).
+*No leak found* says what it excludes: an AUC above the interval's upper limit, and more fully memorised members than
+the tail bounds. The first sees a little of everyone, the second few that are certain. ε decides nothing by itself.
 
 The *best control* is the one with the highest AUC. In the paper's game ``similarity_only`` restates how members were
 selected. It is shown, but never used as the best control.
@@ -38,19 +23,56 @@ selected. It is shown, but never used as the best control.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from prime_audit.audit.jackknife import Estimate
 from prime_audit.audit.mean_auc import AucEstimate
+from prime_audit.audit.permutation import TAIL, Relabelled, over_families
 
-Word = Literal["leaks", "no leak found", "confounded", "too few to say"]
+Word = Literal["leaks", "leaks, already in the base", "no leak found", "confounded", "too few to say"]
 
-MIN_SHARERS = 3
+EDITION = 2
+"""Of the rule; runs before there was a number followed edition 1."""
+ALPHA = 0.05
+MIN_SHARERS = 5
 """With fewer on a side, an interval over sharers depends on one or two people."""
-BLIND = 0.7
-"""An AUC that a useful audit must exclude before it reports that it found nothing."""
+BLIND = 0.55
+"""An AUC that an audit must exclude before it reports that it found nothing."""
+SPARSE = 0.10
+"""A share of fully memorised members that it must exclude as well."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verdict means."""
+
+    means: str
+    do: str
+    """What a reader can do."""
+
+
+OUTCOMES: Mapping[Word, Outcome] = {
+    "leaks": Outcome(
+        "scores reveal members, beyond chance and beyond the unmerged base", "treat it as a leak"
+    ),
+    "leaks, already in the base": Outcome(
+        "scores reveal members, but so do the unmerged base's",
+        "look at what the base, or its adaptation, was trained on",
+    ),
+    "confounded": Outcome(
+        "members were selected, or seem to have been",
+        "play a game with drawn membership, or draw the held-out items at random",
+    ),
+    "too few to say": Outcome(
+        "neither a leak nor its absence is shown", "add as many people or items as the reason says"
+    ),
+    "no leak found": Outcome(
+        "nothing beyond chance; the reason says what is excluded", "try stronger attacks; it is not a proof"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -73,96 +95,228 @@ class Against:
     """The attack's AUC minus the control's, of the same items."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a verdict is made from."""
+
+    estimate: AucEstimate
+    """The attack's mean AUC over targets, with its interval and its number of sharers."""
+    tests: Relabelled | str
+    """The permutation tests, or why there are none."""
+    against: Against | None = None
+    """The best control; None where none was computed. It is quoted in the reason and decides nothing."""
+    drawn: bool
+    """Whether membership was drawn at random (heldout, inclusion, target) or selected (paper)."""
+    signs: tuple[str, ...] = ()
+    """Signs that it was selected after all."""
+    undefined: float = 0.0
+    """The larger share of undefined items, of the attack and of the same score from the base."""
+
+    @property
+    def p_leak(self) -> float:
+        """Of gain or tail, corrected within task and game."""
+        return 1.0 if isinstance(self.tests, str) else self.tests.adjusted
+
+    @property
+    def p_already(self) -> float:
+        """Of the AUC and the base's together, corrected within task and game."""
+        found = None if isinstance(self.tests, str) else self.tests.adjusted_already
+        return 1.0 if found is None else found
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """Evidence with its q."""
+
+    e: Evidence
+    tests: Relabelled
+    """Of evidence that has tests."""
+    q: float
+    q_already: float
+
+    @property
+    def figure(self) -> str:
+        """The AUC, beside the best control's."""
+        return (
+            f"AUC {self.e.estimate.value:.3f}, p AUC {self.tests.adjusted_auc:.3g}{_beside(self.e.against)}"
+        )
+
+    @property
+    def aside(self) -> str:
+        """What else is beyond chance, and shows no leak."""
+        if self.tests.adjusted_auc <= ALPHA:
+            return "; the AUC is beyond chance, but neither its gain nor the base's is: an unlucky draw"
+        if self.tests.adjusted_reversed <= ALPHA:
+            return (
+                f"; an AUC this low is beyond chance (p = {self.tests.adjusted_reversed:.3g}): an unlucky draw, or a "
+                "score of the wrong sign"
+            )
+        return ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the rule."""
+
+    when: str
+    """In words, for the docs."""
+    word: Word
+    holds: Callable[[Evidence, float, float], str | None]
+    """(evidence, q, q of *already*) → the reason where the row applies, else None."""
+
+
+def _thin(e: Evidence, _q: float, _already: float) -> str | None:
+    if isinstance(e.tests, str):
+        return e.tests
+    fewest = min(e.estimate.member_sharers, e.estimate.other_sharers)
+    if fewest < MIN_SHARERS:
+        return f"one side has items of {fewest} people; at least {MIN_SHARERS} are needed"
+    if e.undefined > 0.5:
+        return f"the score, or the unmerged base's, is undefined for {100 * e.undefined:.0f} % of the items"
+    if e.tests.floor > ALPHA:
+        return f"the smallest possible p is {e.tests.floor:.3g}: too few ways to exchange membership"
+    return None
+
+
+def _facts(e: Evidence, q: float, already: float) -> _Facts:
+    assert not isinstance(e.tests, str)
+    return _Facts(e, e.tests, q, already)
+
+
+def _signs(e: Evidence, q: float, already: float) -> str | None:
+    if not e.signs:
+        return None
+    return f"signs of selection: {'; '.join(e.signs)}. {_facts(e, q, already).figure}"
+
+
+def _leaks(e: Evidence, q: float, already: float) -> str | None:
+    if not e.drawn or q > ALPHA:
+        return None
+    f = _facts(e, q, already)
+    return f"{f.figure}; q {q:.3g}: p over base {f.tests.p_gain:.3g}, {_tail(f.tests)}"
+
+
+def _already(e: Evidence, q: float, already: float) -> str | None:
+    if not e.drawn or already > ALPHA:
+        return None
+    f = _facts(e, q, already)
+    return (
+        f"{f.figure}; q {already:.3g} of this AUC and the unmerged base's together; more than the base's is not shown "
+        f"(q {q:.3g})"
+    )
+
+
+def _selected(e: Evidence, q: float, already: float) -> str | None:
+    if e.drawn:
+        return None
+    f = _facts(e, q, already)
+    if q <= ALPHA:
+        return f"{f.figure}, {_tail(f.tests)}; q {q:.3g}: the sides differ, members were selected"
+    if f.tests.adjusted_reversed <= ALPHA:
+        return f"{f.figure}: the sides differ, against the attack's direction{f.aside}"
+    return None
+
+
+def _open(e: Evidence, q: float, already: float) -> str | None:
+    f = _facts(e, q, already)
+    ci, excluded = e.estimate.ci, f.tests.excluded
+    if ci is None:
+        return f"{f.figure}; no interval: {e.estimate.reason or 'unknown'}{f.aside}"
+    left = []
+    if ci[1] >= BLIND:
+        left.append(f"an AUC up to {ci[1]:.3f}")
+    if excluded is None or excluded > SPARSE:
+        left.append(
+            f"{'any share' if excluded is None else f'{100 * excluded:.3g} %'} of fully memorised members"
+        )
+    if not left:
+        return None
+    return f"{f.figure}, but {' and '.join(left)} cannot be excluded{_enough(e, f.tests)}{f.aside}"
+
+
+def _none(e: Evidence, q: float, already: float) -> str | None:
+    f = _facts(e, q, already)
+    assert e.estimate.ci is not None
+    assert f.tests.excluded is not None
+    return (
+        f"{f.figure}; AUC above {e.estimate.ci[1]:.3f} and more than {100 * f.tests.excluded:.3g} % fully memorised "
+        f"members excluded{f.aside}"
+    )
+
+
+RULE = (
+    Row(
+        f"there is no p, one side has items of fewer than {MIN_SHARERS} people, scores are undefined for over half of "
+        f"the items, or no relabelling could give p ≤ {ALPHA:g}",
+        "too few to say",
+        _thin,
+    ),
+    Row("membership shows signs of selection", "confounded", _signs),
+    Row(f"membership was drawn, and q ≤ {ALPHA:g}", "leaks", _leaks),
+    Row(
+        f"membership was drawn, and q of AUC and base's AUC together ≤ {ALPHA:g}",
+        "leaks, already in the base",
+        _already,
+    ),
+    Row(f"membership was selected, and q, or p of an AUC as low, ≤ {ALPHA:g}", "confounded", _selected),
+    Row(
+        f"an AUC of {BLIND:g}, or {100 * SPARSE:g} % of fully memorised members, cannot be excluded",
+        "too few to say",
+        _open,
+    ),
+    Row("otherwise", "no leak found", _none),
+)
+"""In this order; the first row that applies decides."""
+
+
 def best_control(controls: Mapping[str, AucEstimate], selector: str | None = None) -> str | None:
     """Return the control with the highest AUC, the first of ties, except ``selector``; None where there is none."""
     able = [name for name in controls if name != selector]
     return max(able, key=lambda name: controls[name].value, default=None)
 
 
-@dataclass(frozen=True)
-class PValues:
-    """Results of the permutation tests; None where nothing could be permuted."""
-
-    p_auc: float | None
-    """Of an AUC at least as high: *p AUC* in the tables."""
-    p_reversed: float | None
-    """Of an AUC at least as low."""
-    p_deciding: float | None
-    """Of an AUC at least as far above the base's: *p over base*. Without a base or without a draw, the same as
-    ``p_auc``."""
-    floor: float = 0.0
-    """The smallest corrected p possible with the data: ``Permutation.floor`` times the number of attacks."""
+def verdict(evidence: Evidence, q: float | None = None, q_already: float | None = None) -> Verdict:
+    """Decide by ``RULE``; without ``q``, as if the task was all that was audited: q is the corrected p."""
+    q = evidence.p_leak if q is None else q
+    q_already = evidence.p_already if q_already is None else q_already
+    for row in RULE:
+        reason = row.holds(evidence, q, q_already)
+        if reason is not None:
+            return Verdict(row.word, reason)
+    raise AssertionError("the last row always applies")
 
 
-def verdict(
-    estimate: AucEstimate,
-    tests: PValues,
-    against: Against | None,
-    *,
-    randomised: bool,
-    epsilon: float | None = None,
-    undefined: float = 0.0,
-    alpha: float = 0.05,
-) -> Verdict:
-    """Decide by the table above.
+def over_tasks(tasks: Sequence[Sequence[Evidence]]) -> list[list[tuple[float, float]]]:
+    """Return q of a leak and q of one already in the base, of every figure of one game's tasks together."""
+    found = over_families([[p for e in own for p in (e.p_leak, e.p_already)] for own in tasks])
+    return [list(zip(q[::2], q[1::2], strict=True)) for q in found]
 
-    Parameters
-    ----------
-    estimate
-        The attack's mean AUC over targets, with its interval and its number of sharers.
-    tests
-        Holm-corrected p-values.
-    against
-        The best control; None where none was computed. It is quoted in the reason and decides nothing.
-    randomised
-        Whether membership was drawn at random (heldout, inclusion, target) or selected (paper).
-    epsilon
-        Lower bound on ε; None where the game has none.
-    undefined
-        The larger share of undefined items, of the attack and of the same score from the base.
-    alpha
-        Significance level.
-    """
-    thin = _too_thin(estimate, tests, undefined, alpha)
-    if thin:
-        return Verdict("too few to say", thin)
-    assert estimate.ci is not None
-    assert tests.p_auc is not None
-    figure = f"AUC {estimate.value:.3f}, p AUC {tests.p_auc:.3g}{_beside(against)}"
-    if randomised and tests.p_deciding is not None and tests.p_deciding <= alpha:
-        return Verdict("leaks", f"{figure}; p over base {tests.p_deciding:.3g}")
-    if randomised and epsilon:
-        return Verdict("leaks", f"{figure}; ε is at least {epsilon:.3g}")
-    if tests.p_auc <= alpha:
-        how = "not shown to be more than under the unmerged base" if randomised else "members were selected"
-        return Verdict("confounded", f"{figure}: the sides differ, {how}")
-    if tests.p_reversed is not None and tests.p_reversed <= alpha:
-        return Verdict(
-            "confounded",
-            f"AUC {estimate.value:.3f} is below ½ beyond chance (p = {tests.p_reversed:.3g} for an "
-            "AUC this low): signal against the direction that was fixed beforehand",
+
+def _tail(tests: Relabelled) -> str:
+    return f"tail {tests.p_tail:.3g} ({100 * tests.tail:.0f} % of the top {100 * TAIL:g} % are members)"
+
+
+def _enough(e: Evidence, tests: Relabelled) -> str:
+    """How many people would be enough: intervals and standard deviations narrow with the root of their number."""
+    ci, people = e.estimate.ci, min(e.estimate.member_sharers, e.estimate.other_sharers)
+    if ci is None:
+        return ""
+    if ci[1] < BLIND:
+        return "; about twice the items would exclude more"
+    room, value = BLIND - max(0.5, e.estimate.value), e.estimate.value
+    if room > 0:
+        times, what = (ci[1] - max(0.5, value)) / room, f"exclude {BLIND:g}"
+    else:
+        times, what = (
+            (tests.detectable - 0.5) / max(1e-9, abs(tests.gain - (0.0 if e.drawn else 0.5))),
+            "show such a gain",
         )
-    upper = estimate.ci[1]
-    if upper >= BLIND:
-        return Verdict("too few to say", f"{figure}, but an AUC up to {upper:.3f} cannot be excluded")
-    side = ", on the wrong side of ½" if estimate.value < 0.5 else ""
-    return Verdict("no leak found", f"{figure}{side}; above {upper:.3f} excluded at the interval's level")
-
-
-def _too_thin(estimate: AucEstimate, tests: PValues, undefined: float, alpha: float) -> str | None:
-    """Rows 1 to 4: why the data are too few, or None."""
-    if estimate.ci is None:
-        return estimate.reason or "no interval"
-    if tests.p_auc is None:
-        return "membership cannot be exchanged between units: no test"
-    fewest = min(estimate.member_sharers, estimate.other_sharers)
-    if fewest < MIN_SHARERS:
-        return f"one side has items of {fewest} people; at least {MIN_SHARERS} are needed"
-    if undefined > 0.5:
-        return f"the score, or the unmerged base's, is undefined for {100 * undefined:.0f} % of the items"
-    if tests.floor > alpha:
-        return f"the smallest possible p is {tests.floor:.3g}: too few ways to exchange membership"
-    return None
+    enough = math.ceil(people * max(1.0, times) ** 2)
+    return (
+        f"; about {enough:,} people on a side, now {people}, would be enough to {what}"
+        if enough < 1e6
+        else ""
+    )
 
 
 def _beside(against: Against | None) -> str:

@@ -167,7 +167,10 @@ def _cost(attack: Attack) -> Check:
 # -- the simulated games -----------------------------------------------------------------------------------
 
 OWN_ITEMS = simulated.OWNERS * simulated.EACH
-_PASSES = ("mu", "sigma", "lower_logprobs", "prefix_logprobs", "population_logprobs")
+_PASSES = (
+    *("mu", "sigma", "top", "base_mu", "base_sigma", "grad_norm", "alignment"),
+    *("lower_logprobs", "prefix_logprobs", "continuations", "population_logprobs"),
+)
 """Signals that cost the model more than the log-probabilities of the golds."""
 
 

@@ -10,11 +10,13 @@ from typing import Any
 from prime_audit.boards.config import DIRECTIONS, Board
 from prime_audit.boards.filed import Filed
 from prime_audit.boards.pooling import Seen, pooled
+from prime_audit.boards.wide import Wide, widened
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Result
+from prime_audit.report.columns import older
 from prime_audit.report.places import Gap, between, error_of, gap_between, with_places
-from prime_audit.report.sheet import Figure, Sheet, Source, judged
+from prime_audit.report.sheet import AUC, Figure, Sheet, Source, judged
 
 Key = tuple[str, str, str, str | None, str | None]
 """(task, method, metric, game, attack): one cell."""
@@ -28,6 +30,9 @@ NOTES = (
     "Δ np is the method minus the non-personalised model on the same questions of each seed.",
     "AUC base is the same score from the unmerged base: what is there before any model is personalised. AUC − base is "
     "what merging adds.",
+    "Board q: the smallest level at which the board calls a leak in a game that drew its members, over all of the "
+    "game's cells (Benjamini and Hochberg) with the seeds of a cell combined (Stouffer). A record whose verdict is "
+    "leaks where board q is above 0.05 is shown as leaks here, not board-wide.",
     "n/a is not zero: its reason is the footnote, and no average includes it.",
 )
 
@@ -43,17 +48,30 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
     order = {m: i for i, m in enumerate(methods)}
     filed = sorted(filed, key=lambda f: (order[f.method], f.seed, f.id))
     gap, kinds = _gaps(board, filed)
-    figures = with_places(_figures(board, filed, methods), gap)
+    figures, wide = with_places(_figures(board, filed, methods), gap), widened(filed)
     return sheet_with(
         board,
         tasks=board.tasks,
         methods={m: _known_of(m, filed) for m in methods},
-        figures=tuple(figures),
-        leaks=tuple(one for f in filed for one in judged(f.record, f.id)),
+        figures=tuple(_with_q(f, wide) for f in figures),
+        leaks=tuple(wide.shown(one) for f in filed for one in judged(f.record, f.id)),
         sources={f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
-        notes=(*NOTES, *([APART] if False in kinds else []), *_sizes(filed), *_how(board, filed)),
+        notes=(
+            *NOTES,
+            *([APART] if False in kinds else []),
+            *wide.notes,
+            *_sizes(filed),
+            *older(f.record for f in filed),
+            *_how(board, filed),
+        ),
         warnings=tuple(dict.fromkeys(w for f in filed for w in f.record.warnings)),
     )
+
+
+def _with_q(f: Figure, wide: Wide) -> Figure:
+    """Give an AUC its board-wide q, where its game drew its members."""
+    found = wide.q.get((f.task, f.method, f.game or "", f.attack or "")) if f.metric == AUC else None
+    return f if found is None else replace(f, q=found[0])
 
 
 def sheet_with(board: Board, **shown: Any) -> Sheet:

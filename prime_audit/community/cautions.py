@@ -8,7 +8,6 @@ from typing import Any
 from prime_audit.community.build import Community
 from prime_audit.community.sharers import bank_name, named
 from prime_audit.engine.unify import changes_nothing, each_changes_nothing
-from prime_audit.lamp.data import GivenSharer
 
 
 def cautions(community: Community, models: Iterable[Mapping[str, Any]] = ()) -> list[str]:
@@ -18,6 +17,7 @@ def cautions(community: Community, models: Iterable[Mapping[str, Any]] = ()) -> 
     """
     return [
         *_changes_nothing(community, models),
+        *_canaries(community),
         *_texts(community),
         *_given(community),
         *_private(community),
@@ -47,6 +47,16 @@ def _changes_nothing(community: Community, models: Iterable[Mapping[str, Any]]) 
     return lines
 
 
+def _canaries(community: Community) -> list[str]:
+    if not community.canaries:
+        return []
+    each = community.number("canaries")
+    return [
+        f"sharers' adapters were trained on canaries, {each // 2} each: every figure is of such models. Leave "
+        "--canaries out for the utility that you report and for adapters that you share"
+    ]
+
+
 def _texts(community: Community) -> list[str]:
     texts = sum(s.user.profile is not None and bool(s.heldout) for s in community.sharers)
     if not texts:
@@ -55,12 +65,6 @@ def _texts(community: Community) -> list[str]:
         f"the data's profile texts of {texts} sharers are not used in training, because they may reveal held-out "
         "items; summaries or profiler texts of the other items replace them"
     ]
-
-
-def _last(sharer: GivenSharer) -> bool:
-    """Whether a sharer's held-out items are the last of several; one alone may be last by chance."""
-    out = [item.id in set(sharer.heldout) for item in sharer.user.history]
-    return sum(out) > 1 and out == sorted(out)
 
 
 def _given(community: Community) -> list[str]:
@@ -80,12 +84,6 @@ def _given(community: Community) -> list[str]:
         lines.append(
             "held-out items came with the adapters: the heldout game's test is valid only if they were drawn at random "
             "from all of a sharer's items and never trained on"
-        )
-    late = [s for s in given.sharers if s.heldout and _last(s)]
-    if late:
-        lines.append(
-            f"all held-out items of {len(late)} of the given sharers come after all their trained ones: held out by "
-            "time, not at random, so a difference may be due to time"
         )
     if left := len(given.sharers) - len(community.sharers):
         lines.append(

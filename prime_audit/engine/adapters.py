@@ -70,7 +70,9 @@ def save_adapter(
         revision=revision or None,
         inference_mode=True,
     )
-    config.target_modules = _targets(adapter.sites)  # PEFT made a set of it, whose order differs between processes
+    config.target_modules = _targets(
+        adapter.sites
+    )  # PEFT made a set of it, whose order differs between processes
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as draft:
         save_file(tensors, f"{draft}/{WEIGHTS}", metadata={"format": "pt"})
         config.save_pretrained(draft)

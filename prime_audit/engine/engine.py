@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -52,7 +52,7 @@ class Engine:
         if self.keeper is None:
             return self._generate(requests, max_new, tick)
         drawn = self.sampling is not None
-        asked = ((r.prompt, self._content(r.mixture), r.key if drawn else ()) for r in requests)
+        asked = ((r.prompt, self.content(r.mixture), r.key if drawn else ()) for r in requests)
         key = key_of(
             self.base, "generate", max_new, self.batch_tokens, self.read_tokens, self.sampling, asked
         )
@@ -95,20 +95,20 @@ class Engine:
     def observe(
         self, probes: Sequence[Probe], moments: bool = False, tick: Tick = nothing
     ) -> list[Observation]:
-        """Score every continuation of every probe in one pass, optionally with ``moments`` of the first.
+        """Score every continuation of every probe in one pass, optionally with ``moments`` and ``top`` of the first.
 
         Each number is what the continuation would get in a batch of one. ``tick`` counts probes.
         """
         if self.keeper is None:
             return self._observe(probes, moments, tick)
-        asked = ((p.prompt, self._content(p.mixture), p.golds) for p in probes)
+        asked = ((p.prompt, self.content(p.mixture), p.golds) for p in probes)
         key = key_of(self.base, "observe", moments, self.read_tokens, asked)
         progress = Progress(tick)
         found = self.keeper.arrays(key, lambda: pack(self._observe(probes, moments, progress)))
         progress.finish(len(probes))
         return unpack(found)
 
-    def _content(self, mixture: Mixture) -> tuple[object, ...]:
+    def content(self, mixture: Mixture) -> tuple[object, ...]:
         """Identify a mixture, with adapters by content."""
         named = tuple(self.bank.hashes[name] for name in mixture.names)
         return mixture.rule, named, tuple(np.ravel(mixture.weights).tolist()), mixture.weights.shape
@@ -145,7 +145,7 @@ class Engine:
         for batch in self._plan([probes[i].mixture for i, _, _ in rows], length, room, kinds):
             self.base.fits["observe"].run(work, batch, length)
         return [
-            Observation(tuple(found[i, n].logprobs[j] for n, j in spots), found[i, 0].mu, found[i, 0].sigma)
+            replace(found[i, 0], logprobs=tuple(found[i, n].logprobs[j] for n, j in spots))
             for i, (_, spots) in enumerate(planned)
         ]
 

@@ -47,6 +47,9 @@ def key_of(base: Base, kind: str, *asked: Any) -> str:
     return digest.hexdigest()
 
 
+_OF_VOCABULARY = ("mu", "sigma", "top")
+
+
 # -- ragged rows as flat arrays ------------------------------------------------------------------------------
 
 
@@ -54,7 +57,7 @@ def pack(found: Sequence[Observation]) -> Arrays:
     """Flatten observations: values, and the length of each row."""
     rows = [row for o in found for row in o.logprobs]
     packed = {"many": np.array([len(o.logprobs) for o in found], dtype=np.int64), **_flat("logprobs", rows)}
-    for name in ("mu", "sigma"):
+    for name in _OF_VOCABULARY:
         own = [getattr(o, name) for o in found]
         if any(v is not None for v in own):
             packed |= _flat(name, [np.zeros(0) if v is None else v for v in own])
@@ -70,14 +73,18 @@ def unpack(packed: Arrays) -> list[Observation]:
         [v if known else None for v, known in zip(_rows(packed, n), packed[f"{n}.known"], strict=True)]
         if n in packed
         else [None] * len(logprobs)
-        for n in ("mu", "sigma")
+        for n in _OF_VOCABULARY
     ]
     return [Observation(*own) for own in zip(logprobs, *moments, strict=True)]
 
 
 def _flat(name: str, rows: Sequence[np.ndarray]) -> Arrays:
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    return {name: np.concatenate([np.zeros(0), *rows]), f"{name}.lengths": lengths}
+    kind = np.bool_ if name == "top" else np.float64
+    return {
+        name: np.concatenate([np.zeros(0, dtype=kind), *(np.asarray(r, dtype=kind) for r in rows)]),
+        f"{name}.lengths": lengths,
+    }
 
 
 def _rows(packed: Arrays, name: str) -> list[np.ndarray]:

@@ -65,7 +65,7 @@ class Probe:
     prompt: str
     mixture: Mixture
     golds: tuple[Continuation, ...]
-    """At least one; moments are computed for the first."""
+    """At least one; moments, and which tokens are the most likely, are computed for the first."""
 
     def __post_init__(self) -> None:
         if not self.golds:
@@ -82,6 +82,8 @@ class Observation:
     """At each token of the first, the mean of log p over the vocabulary, Σ p·log p: float64 [T]; None: not computed."""
     sigma: np.ndarray | None = None
     """At each token of the first, √(Σ p·(log p)² − μ²): float64 [T], ≥ 0; None: not computed."""
+    top: np.ndarray | None = None
+    """For each token of the first, whether no token is more likely: bool [T]; None: not computed."""
 
     @property
     def finite(self) -> bool:

@@ -1,4 +1,4 @@
-"""One pass for all signals: log-probabilities and vocabulary moments at gold positions."""
+"""One pass for all signals: log-probabilities, and what the vocabulary says at gold positions."""
 
 from __future__ import annotations
 
@@ -17,28 +17,34 @@ from prime_audit.engine.tree import Tree, plant, tree_logits
 def read(base: Base, trees: Sequence[Tree], wanted: Sequence[bool]) -> list[Observation]:
     """Run one batch of rows, all plain or all packed, under the mounted branch.
 
-    Returns each row's results; with moments of its first continuation where they are ``wanted``.
+    Returns each row's results; with moments and ``top`` of its first continuation where they are ``wanted``.
     """
     logits = (_plain_logits if trees[0].plain else tree_logits)(base, trees)
     golds = torch.tensor([token for tree in trees for token in tree.golds()], device=base.device)
     logp = torch.log_softmax(logits.float(), -1)
-    scores = _numpy(logp.gather(-1, golds[:, None])[:, 0])
+    own = logp.gather(-1, golds[:, None])[:, 0]
+    scores = _numpy(own)
     spans = [[row.gold for row in tree.rows] for tree in trees]
     begins = np.cumsum([0, *(sum(span) for span in spans)])
     firsts = [np.arange(b, b + s[0]) for b, s, w in zip(begins, spans, wanted, strict=False) if w]
-    moment = iter(_moments(logp, firsts) if firsts else ())
+    more = iter(_vocabulary(logp, own, firsts) if firsts else ())
     found = []
     for begin, span, want in zip(begins, spans, wanted, strict=False):
         parts = np.split(scores[begin : begin + sum(span)], np.cumsum(span)[:-1])
-        found.append(Observation(tuple(parts), *(next(moment) if want else ())))
+        found.append(Observation(tuple(parts), *(next(more) if want else ())))
     return found
 
 
-def _moments(logp: Tensor, places: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _vocabulary(
+    logp: Tensor, golds: Tensor, places: Sequence[np.ndarray]
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Moments of log p [n, vocabulary] at each row's places, and whether the gold's ``golds`` [n] is the highest."""
     rows = torch.tensor(np.concatenate(places), device=logp.device)
     cuts = np.cumsum([len(p) for p in places])[:-1]
-    mu, sigma = (np.split(_numpy(m), cuts) for m in moments(logp[rows]))
-    return list(zip(mu, sigma, strict=True))
+    chosen = logp[rows]
+    top = (golds[rows] >= chosen.amax(-1)).cpu().numpy()
+    found = (*(_numpy(m) for m in moments(chosen)), top)
+    return list(zip(*(np.split(values, cuts) for values in found), strict=True))
 
 
 def _numpy(values: Tensor) -> np.ndarray:

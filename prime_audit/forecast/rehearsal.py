@@ -17,6 +17,7 @@ import numpy as np
 from prime_audit.engine.assemble import Assemble
 from prime_audit.engine.embed import Embed
 from prime_audit.engine.engine import Read, Write
+from prime_audit.engine.gradients import Differentiate
 from prime_audit.engine.mixture import Observation
 from prime_audit.engine.passes import Pass, Worker
 from prime_audit.engine.train import Learn
@@ -109,6 +110,11 @@ class Rehearsal(Worker):
         self.count(one.kind, one.units)
 
     @_counted.register
+    def _(self, one: Differentiate) -> np.ndarray:
+        self.count("train", one.units)
+        return np.ones((one.rows, one.sites))
+
+    @_counted.register
     def _(self, one: Embed) -> np.ndarray:
         self.count("embed", one.tokens)
         rngs = [np.random.default_rng(_seed(text)) for text in one.texts]
@@ -119,8 +125,8 @@ def made_up(texts: Sequence[Sequence[int]], moments: bool) -> Observation:
     """Return log-probabilities for continuations of these gold tokens, the same for the same tokens."""
     rng = np.random.default_rng(_seed(repr(texts)))
     logprobs = tuple(-rng.exponential(size=len(t)) for t in texts)
-    both = (-np.ones(len(texts[0])), np.ones(len(texts[0]))) if moments else (None, None)
-    return Observation(logprobs, *both)
+    ones = np.ones(len(texts[0]))
+    return Observation(logprobs, *((-ones, ones, logprobs[0] > -1) if moments else ()))
 
 
 def _seed(text: str) -> int:

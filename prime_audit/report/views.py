@@ -9,7 +9,7 @@ from functools import cached_property
 from prime_audit.record import failed
 from prime_audit.report.columns import PANEL, SHOWN, Column, Shown
 from prime_audit.report.games import GameNote, note_of
-from prime_audit.report.sheet import AUC, BASE, Figure, PanelRow, Sheet
+from prime_audit.report.sheet import AUC, BASE, SHARED, Figure, PanelRow, Sheet
 from prime_audit.report.table import Cell, Linked, Table, any_beaten, marked
 
 
@@ -210,6 +210,34 @@ def panel(sheet: Sheet, task: str) -> Table:
     heads = tuple(("", c.name) for c in PANEL)
     stub = ("method", *(["seed"] if several else []))
     return Table("", stub, heads, tuple(labels), tuple(cells for _, cells in rows))
+
+
+def sharing(sheet: Sheet, task: str) -> Table:
+    """Set the shared adapters' AUC beside the merged models': what sharing leaks, and how much merging takes away.
+
+    A row a method, attack and record with both games; empty where the game adapter was not played.
+    """
+    alone = {
+        (x.source, x.leak.method, x.leak.attack): x
+        for x in sheet.leaks
+        if (x.leak.task, x.leak.game) == (task, SHARED)
+    }
+    own = [x for x in sheet.leaks if x.leak.task == task and x.left is not None]
+    rows = [(x, alone.get((x.source, x.leak.method, x.leak.attack))) for x in own]
+    cells = tuple(
+        (
+            Cell(shared.leak.auc, shared.leak.ci) if shared else Cell(text="–"),
+            Cell(x.leak.auc, x.leak.ci),
+            Cell(x.left.difference, x.left.ci, signed=True, reason=x.left.reason),
+        )
+        for x, shared in rows
+        if x.left
+    )
+    several = len(sheet.sources) > 1
+    labels = [(x.leak.method, x.leak.attack, *([_seed(sheet, x)] if several else [])) for x, _ in rows]
+    stub = ("method", "attack", *(["seed"] if several else []))
+    heads = (("AUC", "shared adapters"), ("AUC", "merged"), ("AUC", "merged − shared"))
+    return Table("", stub, heads, tuple(labels), cells)
 
 
 def _seed(sheet: Sheet, one: PanelRow) -> str:

@@ -34,7 +34,7 @@ def moments(
 
 
 LL, MU, SIGMA = moments(LOGITS, GOLDS)
-BASE_LL, _, _ = moments(BASE, GOLDS)
+BASE_LL, BASE_MU, BASE_SIGMA = moments(BASE, GOLDS)
 
 
 def score(name: str, **fields: Any) -> np.ndarray:
@@ -62,13 +62,19 @@ def test_vectors_worked_by_hand_of_mink_and_minkpp(monkeypatch: pytest.MonkeyPat
 
 
 def test_shares_fixed_beforehand() -> None:
+    import prime_attacks._ratio
     import prime_attacks.mink
     import prime_attacks.minkpp
     import prime_attacks.rmia
+    import prime_attacks.rmia_item
     import prime_attacks.surp
 
     assert prime_attacks.mink.K == prime_attacks.minkpp.K == 0.2
-    assert (prime_attacks.rmia.A, prime_attacks.rmia.GAMMA) == (0.3, 1.0)
+    assert (prime_attacks._ratio.A, prime_attacks.rmia.GAMMA, prime_attacks.rmia_item.GAMMA) == (
+        0.3,
+        1.0,
+        1.0,
+    )
     assert (prime_attacks.surp.K, prime_attacks.surp.MAX_ENTROPY) == (0.4, 2.0)
 
 
@@ -109,26 +115,114 @@ def test_surp_on_tokens_both_unlikely_and_sure() -> None:
     assert score("surp", logprobs=rows(LL), mu=rows(MU)) == pytest.approx([np.mean(expected)])
 
 
+ITEMS, ITEM_OUT = rows(LL, BASE_LL, [-0.9]), rows([1.2, 2.0], [0.9], [1.0, 1.4])
+ITEM_IN = rows([0.8, 0.7, 1.0], [0.6], [0.2, 0.3])
+CROWD, CROWD_OUT = (
+    rows([-1.0, -2.0], [-0.1], [-3.0], [-0.7, -0.9, -1.1]),
+    rows([1.0], [0.4, 0.2], [2.0, 4.0], [0.9, 0.8]),
+)
+
+
+def likelihood(row: np.ndarray) -> float:
+    return math.exp(sum(row) / len(row))
+
+
+def mean_p(nll: np.ndarray) -> float:
+    return sum(math.exp(-x) for x in nll) / len(nll)
+
+
+def p_offline(out: np.ndarray) -> float:
+    return 0.5 * ((1 + 0.3) * mean_p(out) + (1 - 0.3))
+
+
+def dominated(ours: Sequence[float]) -> list[float]:
+    """Share of the population with a lower ratio; the item's own place counts r/(1 + r)."""
+    theirs = [likelihood(z) / p_offline(out) for z, out in zip(CROWD, CROWD_OUT, strict=True)]
+    return [(sum(x / z > 1.0 for z in theirs) + x / (1 + x)) / (len(theirs) + 1) for x in ours]
+
+
 def test_rmia_is_the_share_of_the_population_beaten() -> None:
-    items, population = rows(LL, BASE_LL), rows([-1.0, -2.0], [-0.1], [-3.0], [-0.7, -0.9, -1.1])
-    item_out, population_out = rows([1.2, 2.0], [0.9]), rows([1.0], [0.4, 0.2], [2.0, 4.0], [0.9, 0.8])
+    crowd = {"population_logprobs": CROWD, "population_out_nll": CROWD_OUT}
+    ours = [likelihood(x) / p_offline(out) for x, out in zip(ITEMS, ITEM_OUT, strict=True)]
+    found = score("rmia", logprobs=ITEMS, out_nll=ITEM_OUT, **crowd)
+    assert found == pytest.approx(dominated(ours))
+    assert 0 < found[0] < 1
+    both = [
+        likelihood(x) / ((mean_p(i) + mean_p(o)) / 2)
+        for x, i, o in zip(ITEMS, ITEM_IN, ITEM_OUT, strict=True)
+    ]
+    by_item = score("rmia_item", logprobs=ITEMS, item_in_nll=ITEM_IN, item_out_nll=ITEM_OUT, **crowd)
+    assert by_item == pytest.approx(dominated(both))
 
-    def likelihood_ratio(row: np.ndarray, out: np.ndarray) -> float:
-        mean_out = sum(math.exp(-x) for x in out) / len(out)
-        return math.exp(sum(row) / len(row)) / (0.5 * ((1 + 0.3) * mean_out + (1 - 0.3)))
 
-    ours = [likelihood_ratio(*pair) for pair in zip(items, item_out, strict=True)]
-    theirs = [likelihood_ratio(*pair) for pair in zip(population, population_out, strict=True)]
-    expected = [sum(x / z > 1.0 for z in theirs) / 4 for x in ours]
+def test_rmia_breaks_ties_by_the_ratio_and_changes_no_other_order() -> None:
+    rng = np.random.default_rng(0)
+    many = [-rng.exponential(size=3) for _ in range(50)]
+    out = [rng.exponential(size=2) for _ in many]
+    found = score("rmia", logprobs=many, out_nll=out, population_logprobs=CROWD, population_out_nll=CROWD_OUT)
+    ratios = [likelihood(x) / p_offline(o) for x, o in zip(many, out, strict=True)]
+    assert np.argsort(found).tolist() == np.argsort(ratios).tolist()
+    assert len(set(found.tolist())) == 50
+    theirs = sorted(likelihood(z) / p_offline(o) for z, o in zip(CROWD, CROWD_OUT, strict=True))
+    assert np.floor(found * 5).tolist() == np.searchsorted(theirs, ratios).tolist()
+
+
+def test_info_rmia_adds_the_divergence_of_the_population() -> None:
     found = score(
-        "rmia",
-        logprobs=items,
-        out_nll=item_out,
-        population_logprobs=population,
-        population_out_nll=population_out,
+        "info_rmia",
+        logprobs=ITEMS,
+        out_nll=ITEM_OUT,
+        population_logprobs=CROWD,
+        population_out_nll=CROWD_OUT,
     )
+    p = np.array([p_offline(out) for out in CROWD_OUT])
+    under = np.array([likelihood(z) for z in CROWD])
+    divergence = float((p / p.sum() * np.log(p / under)).sum())
+    expected = [math.log(likelihood(x) / p_offline(o)) for x, o in zip(ITEMS, ITEM_OUT, strict=True)]
+    assert found == pytest.approx(np.array(expected) + divergence)
+
+
+def test_item_level_lira_is_the_ratio_of_gaussians_of_logits() -> None:
+    def logit(nll: float) -> float:
+        p = math.exp(-nll)
+        return math.log(p / (1 - p))
+
+    sides = [[np.array([logit(x) for x in own]) for own in side] for side in (ITEM_IN, ITEM_OUT)]
+    expected = [
+        norm.logpdf(logit(-float(x.mean())), i.mean(), pooled(sides[0]))
+        - norm.logpdf(logit(-float(x.mean())), o.mean(), pooled(sides[1]))
+        for x, i, o in zip(ITEMS, *sides, strict=True)
+    ]
+    found = score("lira", logprobs=ITEMS, item_in_nll=ITEM_IN, item_out_nll=ITEM_OUT)
     assert found == pytest.approx(expected)
-    assert 0 < expected[0] < 1
+
+
+def test_item_level_lira_with_many_shadows_uses_the_items_own_deviations() -> None:
+    rng = np.random.default_rng(1)
+    inside, outside = ([rng.uniform(low, 2, size=16) for _ in range(2)] for low in (0.5, 1.5))
+    found = score("lira", logprobs=rows([-1.0], [-0.7]), item_in_nll=inside, item_out_nll=outside)
+
+    def logit(nll: Any) -> Any:
+        return np.log(np.exp(-nll) / (1 - np.exp(-nll)))
+
+    sides = [[logit(own) for own in side] for side in (inside, outside)]
+    expected = [
+        norm.logpdf(logit(x), i.mean(), i.std(ddof=1)) - norm.logpdf(logit(x), o.mean(), o.std(ddof=1))
+        for x, i, o in zip((1.0, 0.7), *sides, strict=True)
+    ]
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("error")
+def test_item_level_lira_where_a_model_is_certain_or_has_no_shadows() -> None:
+    found = score(
+        "lira",
+        logprobs=rows([0.0], [-1.0], [-1.0]),
+        item_in_nll=rows([0.0, 0.0], [], [0.5, 0.6]),
+        item_out_nll=rows([1.0, 2.0], [], [1.1, 1.2]),
+    )
+    assert np.isfinite(found).tolist() == [True, False, True]
+    assert found[0] > 0
 
 
 def pooled(rows_: list[np.ndarray]) -> float:
@@ -172,6 +266,79 @@ def test_user_level_is_the_mean_gain_of_the_owner() -> None:
     assert found == pytest.approx([0.75, 1.0, 0.75])
 
 
+def test_mink_ref_and_minkpp_ref_subtract_the_bases_own_lowest() -> None:
+    def least(values: Sequence[float]) -> float:
+        low = sorted(values)[: max(1, math.floor(0.2 * len(values)))]
+        return sum(low) / len(low)
+
+    def z(logprobs: Sequence[float], mu: Sequence[float], sigma: Sequence[float]) -> list[float]:
+        return [(x - m) / s for x, m, s in zip(logprobs, mu, sigma, strict=True)]
+
+    twice, base = rows(LL, LL * 3), rows(BASE_LL, BASE_LL * 3)
+    found = score("mink_ref", logprobs=twice, base_logprobs=base)
+    assert found == pytest.approx([least(LL) - least(BASE_LL), least(LL * 3) - least(BASE_LL * 3)])
+    found = score(
+        "minkpp_ref",
+        logprobs=rows(LL),
+        mu=rows(MU),
+        sigma=rows(SIGMA),
+        base_logprobs=rows(BASE_LL),
+        base_mu=rows(BASE_MU),
+        base_sigma=rows(BASE_SIGMA),
+    )
+    assert found == pytest.approx([least(z(LL, MU, SIGMA)) - least(z(BASE_LL, BASE_MU, BASE_SIGMA))])
+
+
+def windows(gains: Sequence[float]) -> float:
+    """Equations 10 to 13 of the WBC paper, window by window."""
+    shares = []
+    for k in range(10):
+        width = min(round(2 * 20 ** (k / 9)), len(gains))
+        sums = [math.fsum(gains[i : i + width]) for i in range(len(gains) - width + 1)]
+        shares.append(sum(s > 0 for s in sums) / len(sums))
+    return sum(shares) / 10
+
+
+def test_wbc_counts_the_windows_in_which_the_base_loses() -> None:
+    import prime_attacks.wbc
+
+    assert prime_attacks.wbc.WINDOWS == (2, 3, 4, 5, 8, 11, 15, 21, 29, 40)
+    rng = np.random.default_rng(0)
+    own, base = (-rng.exponential(size=60) for _ in range(2))
+    found = score("wbc", logprobs=rows(own, own[:1], LL), base_logprobs=rows(base, base[:1], BASE_LL))
+    gains = [a - b for a, b in zip(LL, BASE_LL, strict=True)]
+    expected = [windows((own - base).tolist()), windows((own - base)[:1].tolist()), windows(gains)]
+    assert found == pytest.approx(expected)
+    assert 0 < expected[0] < 1
+    assert score("wbc", logprobs=rows(own), base_logprobs=rows(own)).tolist() == [0.0]
+
+
+def test_ez_is_the_rising_share_of_what_changed_where_the_model_is_wrong() -> None:
+    top = [max(range(4), key=row.__getitem__) == gold for row, gold in zip(LOGITS, GOLDS, strict=True)]
+    gains = [a - b for a, b, right in zip(LL, BASE_LL, top, strict=True) if not right]
+    up, down = sum(g for g in gains if g > 0), -sum(g for g in gains if g < 0)
+    assert top == [True, False, True, False]
+    assert up > 0
+    assert down > 0
+    found = score("ez", logprobs=rows(LL), base_logprobs=rows(BASE_LL), top=[np.array(top)])
+    assert found == pytest.approx([up / (up + down)])
+
+
+def test_ez_ranks_what_only_rose_first_and_what_did_not_move_in_the_middle() -> None:
+    own, base = [[-1.0, -1.0], [-1.0, -3.0], [-2.0, -1.0]], [[-2.0, -1.5], [-2.0, -2.5], [-2.0, -1.0]]
+    wrong = [np.zeros(2, dtype=np.bool_)] * 3
+    found = score("ez", logprobs=rows(*own), base_logprobs=rows(*base), top=wrong)
+    assert found == pytest.approx([1.0, 2 / 3, 0.5])
+
+
+def test_samia_is_the_mean_recall_of_the_second_halfs_words() -> None:
+    texts = ["one two three four four", "label", "Half of it"]
+    told = [["four four three two", "four"], ["label label", "other", "Label"], ["of of", "it of it"]]
+    # "three four four": 3 of 3 words (the sample is cut to three), then 1 of 3. "of it": 1 of 2, then 2 of 2.
+    expected = [(3 / 3 + 1 / 3) / 2, 1 / 3, (1 / 2 + 2 / 2) / 2]
+    assert score("samia", texts=texts, continuations=told) == pytest.approx(expected)
+
+
 UNDEFINED: list[tuple[str, dict[str, Any]]] = [
     ("ratio", {"logprobs": rows([-1.0]), "base_logprobs": rows([0.0])}),
     ("recall", {"logprobs": rows([0.0, 0.0]), "prefix_logprobs": rows([-1.0, -1.0])}),
@@ -188,7 +355,20 @@ UNDEFINED: list[tuple[str, dict[str, Any]]] = [
             "population_out_nll": [],
         },
     ),
+    (
+        "info_rmia",
+        {
+            "logprobs": rows([-1.0]),
+            "out_nll": rows([1.0]),
+            "population_logprobs": [],
+            "population_out_nll": [],
+        },
+    ),
+    ("lira", {"logprobs": rows([-1.0]), "item_in_nll": rows([]), "item_out_nll": rows([])}),
     ("reference", {"logprobs": rows([-math.inf]), "base_logprobs": rows([-math.inf])}),
+    ("mink_ref", {"logprobs": rows([-math.inf]), "base_logprobs": rows([-math.inf])}),
+    ("ez", {"logprobs": rows([-1.0]), "base_logprobs": rows([-2.0]), "top": [np.array([True])]}),
+    ("samia", {"texts": ["a b"], "continuations": [[]]}),
 ]
 
 

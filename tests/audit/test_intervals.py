@@ -1,19 +1,14 @@
-"""Intervals by the shape of the data, and ε by sample splitting."""
+"""Intervals by the shape of the data."""
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
-from scipy.stats import beta, ttest_1samp
+from scipy.stats import ttest_1samp
 
 from prime_audit.audit.auc import Undefined
-from prime_audit.audit.epsilon import epsilon_bound, epsilon_ceiling
 from prime_audit.audit.intervals import auc_difference, auc_interval, mean_tpr
 from prime_audit.audit.mean_auc import TargetScores, target_auc
-from prime_audit.audit.splitting import split_epsilon
-from tests.audit.whole import whole_sharers
 
 
 def items(rng: np.random.Generator, size: int, shift: float, target: str = "t") -> TargetScores:
@@ -89,61 +84,6 @@ def test_tpr_is_refused_where_one_target_cannot_carry_it() -> None:
         mean_tpr([wide, narrow], 0.1)
 
 
-def test_the_split_counts_what_the_other_half_did_not_choose() -> None:
-    rng = np.random.default_rng(5)
-    members = np.arange(400) % 2 == 0
-    panel = TargetScores("t", members * 10.0 + rng.random(400), [f"s{i}" for i in range(400)], members)
-    found = split_epsilon([panel], seed=0)
-    assert (found.tp, found.n_members, found.fp, found.n_others) == (100, 100, 0, 100)
-    assert found.value == found.ceiling == epsilon_ceiling(100, 100) == epsilon_bound(100, 100, 0, 100)
-    assert 1 < found.threshold <= 11
-    assert split_epsilon([panel], seed=0) == found
-
-
-def test_a_sharer_is_one_trial_a_side_and_never_in_both_halves() -> None:
-    owner = [f"s{i}" for i in range(12) for _ in range(5)]
-    coins = np.repeat(np.arange(12) < 6, 5)
-    panels = [TargetScores(f"t{t}", np.random.default_rng(t).normal(size=60), owner, coins) for t in range(3)]
-    found = split_epsilon(panels, seed=1)
-    assert (found.n_members, found.n_others) == (3, 3)
-    mixed = [TargetScores("t", np.arange(60.0), owner, np.arange(60) % 5 < 2)]
-    both = split_epsilon(mixed, seed=1)
-    assert (both.n_members, both.n_others) == (6, 6)
-
-
-def test_too_few_sharers_for_two_halves() -> None:
-    panel = whole_sharers("t", [1.0, 2.0, 3.0], ["a", "b", "c"], {"a": True, "b": False, "c": False})
-    with pytest.raises(Undefined, match="two sharers each"):
-        split_epsilon([panel], seed=0)
-
-
-@pytest.mark.parametrize("alike", [0.0, 0.5])
-def test_null_audits_hardly_ever_find_an_epsilon_where_the_best_threshold_does(alike: float) -> None:
-    # ε maximised over thresholds without correction "finds" ε > 0 in null audits; the more so
-    # where a sharer's items are alike and each is counted.
-    rng, runs = np.random.default_rng(6), 200
-    owner, split, greedy = np.repeat(np.arange(40), 10), 0, 0
-    for run in range(runs):
-        scores = np.sqrt(alike) * rng.normal(size=40)[owner] + np.sqrt(1 - alike) * rng.normal(size=400)
-        panel = TargetScores(
-            "t", scores, [f"s{i}" for i in owner], rng.permutation(np.arange(40) < 20)[owner]
-        )
-        split += split_epsilon([panel], seed=run).value > 0
-        inside, outside = np.sort(scores[panel.members]), np.sort(scores[~panel.members])
-        tp = inside.size - np.searchsorted(inside, inside)  # a best threshold is a member's score
-        fp = outside.size - np.searchsorted(outside, inside)
-        lower = beta.ppf(0.025, tp, inside.size - tp + 1)
-        upper = beta.ppf(0.975, fp + 1, np.maximum(outside.size - fp, 1e-9))
-        greedy += bool((lower > upper).any())
-    print(
-        f"alike {alike}: null audits with ε > 0: split {split / runs:.3f}, best threshold {greedy / runs:.3f}"
-    )
-    assert split / runs <= 0.05
-    assert greedy >= split
-    if alike:
-        assert greedy / runs > 0.2
-
-
 def test_a_difference_is_clustered_as_its_figure() -> None:
     rng = np.random.default_rng(8)
     games, second = [], []
@@ -179,16 +119,3 @@ def test_over_items_it_is_delongs_variance() -> None:
     assert found.estimate.value == pytest.approx(gap.mean())
     assert found.estimate.se == pytest.approx(np.sqrt(59 / 60 * (parts[0] * 25 / 24 + parts[1] * 35 / 34)))
     assert found.estimate.freedom == 24
-
-
-def test_one_long_id_reserves_no_matrix_as_wide() -> None:
-    """As fixed-width text, 200 ids beside one of 200,000 letters are 160 MB."""
-    owner = [f"s{i}" for i in range(200)]
-    panel = TargetScores("t", np.arange(200.0), ["x" * 200_000, *owner[1:]], np.arange(200) % 2 == 0)
-    tracemalloc.start()
-    found = split_epsilon([panel], seed=0)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 10 << 20
-    last = TargetScores("t", panel.scores, ["x", *owner[1:]], panel.members)
-    assert split_epsilon([last], seed=0) == found

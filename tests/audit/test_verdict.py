@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -10,94 +12,116 @@ from hypothesis import strategies as st
 
 from prime_audit.audit.jackknife import Estimate
 from prime_audit.audit.mean_auc import AucEstimate
-from prime_audit.audit.verdict import BLIND, MIN_SHARERS, Against, PValues, best_control, verdict
+from prime_audit.audit.permutation import Relabelled
+from prime_audit.audit.verdict import (
+    BLIND,
+    MIN_SHARERS,
+    OUTCOMES,
+    RULE,
+    SPARSE,
+    Against,
+    Evidence,
+    Word,
+    best_control,
+    verdict,
+)
 
 
-def figure(value: float, ci: tuple[float, float] | None = (0.45, 0.6), sharers: int = 9) -> AucEstimate:
+def figure(value: float, ci: tuple[float, float] | None = (0.45, 0.54), sharers: int = 9) -> AucEstimate:
     reason = None if ci else "all members belong to one sharer"
     return AucEstimate(value=value, ci=ci, reason=reason, n=100, member_sharers=sharers, other_sharers=9)
 
 
-def against(low: float | None, difference: float = 0.1) -> Against:
-    ci = None if low is None else (low, 0.3)
-    return Against("base", 0.6, Estimate(difference, ci))
-
-
-STRONG = figure(0.7, (0.62, 0.78))
-SURE, NOT = PValues(0.01, 0.99, 0.01), PValues(0.4, 0.6, 0.4)
-ROWS: list[tuple[int, str, str, dict[str, Any]]] = [
-    (1, "too few to say", "belong to one sharer", {"estimate": figure(0.9, None)}),
-    (1, "too few to say", "no test", {"tests": PValues(None, None, None)}),
-    (
-        2,
-        "too few to say",
-        "items of 2 people",
-        {"estimate": figure(0.9, (0.8, 1.0), MIN_SHARERS - 1), "tests": SURE},
-    ),
-    (3, "too few to say", "undefined for 51 %", {"estimate": STRONG, "tests": SURE, "undefined": 0.51}),
-    (4, "too few to say", "smallest possible p is 0.1", {"tests": PValues(0.1, 1.0, 0.1, floor=0.1)}),
-    (
-        5,
-        "leaks",
-        "+0.100 [+0.020, +0.300] to the best control, base at 0.600",
-        {"estimate": STRONG, "tests": SURE, "against": against(0.02)},
-    ),
-    (5, "leaks", "no control", {"estimate": STRONG, "tests": SURE}),
-    (
-        5,
-        "leaks",
-        "p over base 0.05",
-        {"tests": PValues(0.3, 0.7, 0.05)},
-    ),  # inclusive; base below chance
-    (6, "leaks", "ε is at least 0.3", {"epsilon": 0.3}),
-    (7, "confounded", "under the unmerged base", {"estimate": STRONG, "tests": PValues(0.01, 0.99, 0.2)}),
-    (
-        7,
-        "confounded",
-        "were selected",
-        {"estimate": STRONG, "tests": SURE, "against": against(0.02), "randomised": False},
-    ),
-    (
-        8,
-        "confounded",
-        "beyond chance (p = 0.01 for an AUC this low): signal against the direction",
-        {"estimate": figure(0.408, (0.35, 0.46)), "tests": PValues(0.99, 0.01, 0.99)},
-    ),
-    (9, "too few to say", f"up to {BLIND:.3f}", {"estimate": figure(0.55, (0.4, BLIND))}),
-    (10, "no leak found", "above 0.600 excluded", {}),
-    (10, "no leak found", "above 0.600 excluded", {"epsilon": 0.0}),
-    (10, "no leak found", "on the wrong side of ½", {"estimate": figure(0.48)}),
-]
-
-
-@pytest.mark.parametrize(("row", "word", "why", "given"), ROWS)
-def test_each_row_of_the_table(row: int, word: str, why: str, given: dict[str, Any]) -> None:
-    defaults = {"estimate": figure(0.52), "tests": NOT, "against": None, "randomised": True}
-    found = verdict(**(defaults | given))
-    assert found.word == word, f"row {row}"
-    assert why in found.reason
-    assert "\n" not in found.reason
-
-
-def test_earlier_rows_decide_first() -> None:
-    few = figure(0.9, (0.8, 0.95), 2)
-    assert verdict(few, SURE, against(0.1), randomised=True, epsilon=1.0).word == "too few to say"
-    both = PValues(0.05, 0.01, 0.2)
-    assert "wrong direction" not in verdict(STRONG, both, None, randomised=True).reason
-
-
-@given(st.floats(0, 1), st.tuples(*[st.floats(0.001, 1)] * 3), st.floats(0, 5), st.floats(-0.5, 0.5))
-def test_what_was_selected_is_never_called_a_leak(
-    value: float, ps: tuple[float, float, float], epsilon: float, gap: float
-) -> None:
-    found = verdict(
-        figure(value, (value, value)), PValues(*ps), against(gap, gap), randomised=False, epsilon=epsilon
+def relabelled(**changed: Any) -> Relabelled:
+    """Return tests in which nothing is beyond chance."""
+    found = Relabelled(
+        n=999,
+        floor=0.001,
+        p_auc=0.4,
+        p_reversed=0.6,
+        p_gain=0.4,
+        p_tail=0.4,
+        p_base=0.5,
+        adjusted=0.6,
+        adjusted_already=0.7,
+        adjusted_auc=0.5,
+        adjusted_reversed=0.8,
+        gain=0.01,
+        tail=0.5,
+        excluded=0.04,
+        detectable=0.56,
     )
-    assert found.word != "leaks"
+    return replace(found, **changed)
 
 
-def test_the_best_control_is_the_highest_never_the_farthest_either_way() -> None:
-    controls = {"base": figure(0.55), "length_only": figure(0.1), "bag_of_words": figure(0.58)}
+def evidence(**changed: Any) -> Evidence:
+    return replace(Evidence(estimate=figure(0.5), tests=relabelled(), drawn=True), **changed)
+
+
+AGAINST = Against("base", 0.6, Estimate(0.1, (0.02, 0.3)))
+SURE = relabelled(adjusted=0.01)
+BOTH = relabelled(adjusted_auc=0.01, p_auc=0.01, adjusted_already=0.02)
+ROWS: list[tuple[int, str, dict[str, Any]]] = [
+    (1, "nothing to exchange", {"tests": "nothing to exchange"}),
+    (1, f"at least {MIN_SHARERS}", {"estimate": figure(0.9, (0.8, 1.0), MIN_SHARERS - 1), "tests": SURE}),
+    (1, "undefined for 51 %", {"tests": relabelled(adjusted=0.01), "undefined": 0.51}),
+    (1, "smallest possible p is 0.1", {"tests": relabelled(floor=0.1)}),
+    (2, "the last of their owners", {"signs": ("held-out items are the last of their owners'",), "tests": SURE}),
+    (2, "signs of selection", {"signs": ("any",)}),
+    (3, "+0.100 [+0.020, +0.300] to the best control, base at 0.600", {"tests": SURE, "against": AGAINST}),
+    (3, "q 0.05", {"tests": relabelled(adjusted=0.05)}),
+    (3, "50 % of the top 5 % are members", {"tests": replace(BOTH, adjusted=0.01)}),
+    (4, "unmerged base's together", {"tests": BOTH}),
+    (5, "members were selected", {"drawn": False, "tests": relabelled(adjusted=0.05)}),
+    (5, "against the attack's direction", {"drawn": False, "tests": relabelled(adjusted_reversed=0.05)}),
+    (6, f"up to {BLIND:.3f}", {"estimate": figure(0.5, (0.4, BLIND))}),
+    (6, "no interval: all members belong", {"estimate": figure(0.5, None)}),
+    (6, "any share of fully memorised", {"tests": relabelled(excluded=None)}),
+    (6, "11 % of fully memorised", {"tests": relabelled(excluded=SPARSE + 0.01)}),
+    (6, "about 36 people on a side, now 9", {"estimate": figure(0.5, (0.4, 0.6))}),
+    (6, "an unlucky draw", {"tests": relabelled(adjusted_auc=0.01), "estimate": figure(0.6, (0.5, 0.7))}),
+    (7, "AUC above 0.540 and more than 4 % fully memorised members excluded", {}),
+    (7, "score of the wrong sign", {"tests": relabelled(adjusted_reversed=0.01)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "reason", "changed"), ROWS)
+def test_each_row_decides_with_its_reason(row: int, reason: str, changed: dict[str, Any]) -> None:
+    said = verdict(evidence(**changed))
+    assert said.word == RULE[row - 1].word
+    assert reason in said.reason
+    one = evidence(**changed)
+    assert [bool(r.holds(one, one.p_leak, one.p_already)) for r in RULE[:row]] == [False] * (row - 1) + [True]
+
+
+def test_a_p_that_others_tasks_make_weaker_is_no_leak() -> None:
+    one = evidence(tests=relabelled(adjusted=0.01))
+    assert verdict(one).word == "leaks"
+    assert verdict(one, q=0.06, q_already=1.0).word == "no leak found"
+    both = evidence(tests=BOTH)
+    assert verdict(both, q=1.0, q_already=0.06).word == "no leak found"
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0.3, 0.9), st.booleans())
+def test_selected_members_never_leak_and_drawn_ones_are_never_confounded(
+    adjusted: float, already: float, value: float, drawn: bool
+) -> None:
+    found = relabelled(adjusted=adjusted, adjusted_already=already, adjusted_auc=adjusted)
+    word = verdict(evidence(estimate=figure(value, (value, value)), tests=found, drawn=drawn)).word
+    assert not (word == "confounded" if drawn else word.startswith("leaks"))
+
+
+def test_there_are_five_outcomes_and_the_docs_have_the_same_table() -> None:
+    assert set(OUTCOMES) == set(get_args(Word)) == {row.word for row in RULE}
+    page = (Path(__file__).parents[2] / "docs/concepts/verdicts.md").read_text(encoding="utf-8")
+    for word, outcome in OUTCOMES.items():
+        assert f"| **{word}** | {outcome.means} | {outcome.do} |" in page
+    for number, row in enumerate(RULE, 1):
+        assert f"| {number} | {row.when} | {row.word} |" in page
+
+
+def test_the_best_control_is_the_highest_that_did_not_select() -> None:
+    controls = {"base": figure(0.4), "bag_of_words": figure(0.6)}
     assert best_control(controls) == "bag_of_words"
     assert best_control({"base": figure(0.4), "length_only": figure(0.3)}) == "base"
     assert best_control({}) is None

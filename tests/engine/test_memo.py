@@ -100,18 +100,25 @@ def test_observations_come_back_bit_for_bit(kept, pairs):
     assert not ran
     for one, other in zip(first, again, strict=True):
         for x, y in zip(
-            (*one.logprobs, one.mu, one.sigma), (*other.logprobs, other.mu, other.sigma), strict=True
+            (*one.logprobs, one.mu, one.sigma, one.top),
+            (*other.logprobs, other.mu, other.sigma, other.top),
+            strict=True,
         ):
             np.testing.assert_array_equal(x, y)
     assert asked(kept, lambda: kept.engine.observe(probes))[1]  # without moments: another question
 
 
 def test_packing_keeps_what_is_not_there():
-    rows = [Observation((np.arange(3.0), np.zeros(0)), np.ones(3), np.ones(3)), Observation((np.ones(1),))]
+    seen = np.array([True, False, True])
+    rows = [
+        Observation((np.arange(3.0), np.zeros(0)), np.ones(3), np.ones(3), seen),
+        Observation((np.ones(1),)),
+    ]
     back = unpack(pack(rows))
     assert [len(o.logprobs) for o in back] == [2, 1]
     assert back[1].mu is None
     np.testing.assert_array_equal(back[0].mu, np.ones(3))
+    assert back[0].top.tolist() == [True, False, True]
     assert unpack(pack([])) == []
 
 

@@ -100,7 +100,7 @@ def test_a_single_continuation_is_exactly_a_score(bench, pairs, worst):
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
 def test_moments_equal_float64_from_all_logits(bench, pairs, worst, kind):
     b = bench(kind)
-    model, mu, sigma = b.plain.model(), [], []
+    model, mu, sigma, top = b.plain.model(), [], [], []
     for prompt, gold in pairs:
         head, tail = b.plain.split(prompt, gold)
         with torch.no_grad():
@@ -108,11 +108,21 @@ def test_moments_equal_float64_from_all_logits(bench, pairs, worst, kind):
         logp = torch.log_softmax(logits[len(head) - 1 : -1], -1)
         mean = (logp.exp() * logp).sum(-1)
         mu.append(mean.cpu().numpy())
+        top.append((logits[len(head) - 1 : -1].argmax(-1).cpu() == torch.tensor(tail)).numpy())
         sigma.append(((logp.exp() * logp**2).sum(-1) - mean**2).sqrt().cpu().numpy())
     asked = [Probe(p, Mixture(), (Continuation(g), Continuation(g, PREFIX))) for p, g in pairs]
     seen = b.engine.observe(asked, moments=True)
     assert worst([o.mu for o in seen], mu) < 1e-5
     assert worst([o.sigma for o in seen], sigma) < 1e-5
+    # The random model is seldom right: also ask it for what it finds most likely.
+    liked = [b.engine.generate([Request(p)], 4)[0] for p, _ in pairs]
+    again = b.engine.observe(
+        [Probe(p, Mixture(), (Continuation(g),)) for (p, _), g in zip(pairs, liked, strict=True) if g],
+        moments=True,
+    )
+    assert [o.top.tolist() for o in seen] == [row.tolist() for row in top]
+    assert all(o.top.dtype == np.bool_ for o in seen)
+    assert any(o.top.any() for o in again)
 
 
 def test_moments_of_flat_and_of_certain_distributions():

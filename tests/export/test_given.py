@@ -84,17 +84,22 @@ def test_methods_games_and_the_account(quick: Go, given: Path, content: Callable
     assert any("drawn at random" in line for line in record.warnings)
 
 
-def test_items_held_out_by_time_are_told(quick: Go, given: Path, rows: Any, tmp_path: Path) -> None:
-    """The last items are no random ones: between them and the rest lies time, too."""
+def test_items_held_out_by_time_are_a_sign_of_selection(
+    quick: Go, given: Path, rows: Any, tmp_path: Path
+) -> None:
+    """Four sharers of eight items: the last two held out of each are no random ones, as the stored places show."""
+    from prime_audit.audit.signs import signs
+    from prime_audit.games.exam.stored import read_exam
+
     read, write = rows
-    said = "come after all their trained ones"
+    plain = read_exam(quick("nearest", sharers=given).path, TASK).pools["sharers"]
+    assert plain.given
+    assert signs(plain) == ()
     for name in ("ann", "bea", "cem", "dot"):
-        write(given / name, sorted(read(given / name), key=lambda row: not row.get("heldout", False)))
-    assert not any(said in line for line in quick("nearest", sharers=given).record.warnings)
-    for name in ("ann", "bea"):
         write(given / name, sorted(read(given / name), key=lambda row: row.get("heldout", False)))
-    run = quick("nearest", sharers=given, out=tmp_path / "late")
-    assert any(f"of 2 of the given sharers {said}" in line for line in run.record.warnings)
+    late = read_exam(quick("nearest", sharers=given, out=tmp_path / "late").path, TASK).pools["sharers"]
+    assert sorted(late.places[late.drawn & ~late.trained].tolist()) == [[7, 8]] * 4 + [[8, 8]] * 4
+    assert "later in their owners' histories" in signs(late)[0]
 
 
 def test_the_same_again_to_the_byte_and_plan_takes_it(

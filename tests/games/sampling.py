@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from prime_audit.audit.intervals import auc_interval
-from prime_audit.audit.judge import evenly
 from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import permutation_test
 from prime_audit.audit.pool import Pool
@@ -83,7 +82,7 @@ def sampling(
         low, high = auc_interval(panels).estimate.ci or (math.nan, math.nan)
         p = math.nan
         if relabellings:
-            even = evenly(dealt, {d.target: said[d.target][d.rows] for d in dealt})
+            even = [d.exchangeable().panel(d.even_part(said[d.target][d.rows])) for d in dealt]
             p = permutation_test(even, unit="sharer", n=relabellings, seed=seed).p
         found[each] = Sampling(sum(int((~d.members).sum()) for d in dealt), high - low, p)
     return found

@@ -37,7 +37,7 @@ def reasons(run: Run, game: str) -> dict[str, str | None]:
 def test_every_game_is_listed(say: Callable[..., Any]) -> None:
     listed = json.loads(say("list", "games", "--json").out)
     names = [row["game"] for row in listed]
-    assert names == ["heldout", "inclusion", "paper", "target"]
+    assert names == ["adapter", "canary", "canary_adapter", "heldout", "inclusion", "paper", "target"]
     assert all(load_game(name).design.randomised == (name != "paper") for name in names)
 
 

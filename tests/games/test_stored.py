@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT
 from prime_audit.errors import UserError
-from prime_audit.games.exam.observed import Observed
+from prime_audit.games.exam.observed import DTYPES, PER_ROW, VOCABULARY, Observed, written
 from prime_audit.games.exam.stored import FIELDS, UNMERGED, Exam, Pass, add_fields, read_exam, write_exam
 
 ODD = "../../étc/\u2028p\ud800w"
@@ -30,18 +32,24 @@ def observed(rng: np.random.Generator, moments: bool = False, rest: bool = False
         logprobs=tokens,
         mu=more if moments else ABSENT,
         sigma=more if moments else ABSENT,
+        top=[row > 0.5 for row in more] if moments else ABSENT,
         lower_logprobs=[rng.random(n + 1) for n in lengths] if rest else ABSENT,
         prefix_logprobs=tokens if rest else ABSENT,
+        **(dict.fromkeys(("grad_norm", "alignment", "shadow_nll"), more) if rest else {}),
+        continuations=[written(["Ü", ODD][: n % 3]) for n in lengths] if rest else ABSENT,
         population=[rng.random(2), rng.random(4)] if rest else [],
     )
 
 
 def exam(seed: int = 0, *, moments: bool = False, rest: bool = False) -> Exam:
     rng = np.random.default_rng(seed)
-    marks = dict.fromkeys(("trained", "last", "drawn"), np.array([True, False, True, False]))
+    marks: dict[str, Any] = dict.fromkeys(("trained", "last", "drawn"), np.array([True, False, True, False]))
     texts = {"owners": [ODD, "a", "a", "b"], "ids": list("wxyz"), "prompts": [""] * ROWS}
+    marks |= {"places": np.array([[3, 9], [1, 2], [2, 2], [5, 5]]), "given": True}
     pool = Pool(**texts, golds=["g", "", "Ü", "g"], **marks, twins=TWINS, population=[("p", "q")])
-    names = ["logprobs", *(["mu", "sigma"] if moments else []), *(FIELDS[3:] if rest else [])]
+    inside = [np.arange(n) % 2 == 0 for n in (3, 1, 0, 5)] if rest else []  # lengths of ``more``
+    pool = replace(pool, inside=inside)
+    names = ["logprobs", *(VOCABULARY if moments else []), *(FIELDS[4:] if rest else [])]
     base = Pass(kind="base", method=None, seen={UNMERGED: observed(rng, moments, rest)}, fields=names)
     seen = {target: observed(rng, moments, rest) for target in ("t0", ODD)}
     merged = {"t0": ("a",), ODD: ()}
@@ -60,7 +68,7 @@ def gaps() -> Exam:
     drawn = {"t0": np.array([0, 2]), ODD: np.array([], dtype=np.int64)}
     every = np.array([0, 1, 3])
     seen = {
-        t: replace(s, **{f: [getattr(s, f)[r] for r in every] for f in FIELDS[:5]}).spread(every, ROWS)
+        t: replace(s, **{f: [getattr(s, f)[r] for r in every] for f in PER_ROW}).spread(every, ROWS)
         for t, s in own.seen.items()
     }
     pool = replace(made.pools["sharers"], sampled=drawn)
@@ -81,10 +89,13 @@ def test_rows_that_a_model_was_not_asked_for_stay_so(tmp_path: Path) -> None:
 def same(one: Exam, other: Exam) -> None:
     assert (one.task, one.seed, one.similarity) == (other.task, other.seed, other.similarity)
     for field in fields(Pool):
-        if field.name == "sampled":
+        if field.name == "inside":
+            a, b = ([own.tolist() for own in e.pools["sharers"].inside] for e in (one, other))
+        elif field.name == "sampled":
             a, b = ({t: r.tolist() for t, r in e.pools["sharers"].sampled.items()} for e in (one, other))
         else:
-            a, b = (list(getattr(e.pools["sharers"], field.name)) for e in (one, other))
+            a, b = (np.asarray(getattr(e.pools["sharers"], field.name), dtype=object) for e in (one, other))
+            a, b = a.tolist(), b.tolist()
         assert a == b
     for p, q in zip(one.passes, other.passes, strict=True):
         assert (p.key, list(p.labels), p.merged, p.coins, p.why) == (
@@ -100,7 +111,7 @@ def same(one: Exam, other: Exam) -> None:
                 a, b = getattr(seen, name), getattr(q.seen[target], name)
                 assert (a is ABSENT) == (b is ABSENT), name
                 for row, again in zip(a or [], b or [], strict=True):
-                    assert row.dtype == again.dtype == np.float64
+                    assert row.dtype == again.dtype == DTYPES[name]
                     assert row.tobytes() == again.tobytes()
 
 
@@ -157,5 +168,19 @@ def test_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_exam(tmp_path, "LaMP-2")
     (tmp_path / "signals" / "LaMP-2.pool.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(UserError, match="is no prime-audit/signals/3"):
+    with pytest.raises(UserError, match="is no prime-audit/signals/4"):
         read_exam(tmp_path, "LaMP-2")
+
+
+def test_a_pool_of_the_earlier_format_is_read_without_places(tmp_path: Path) -> None:
+    write_exam(tmp_path, exam())
+    path = tmp_path / "signals" / "LaMP-2.pool.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content.pop("sha256")
+    content["format"] = "prime-audit/signals/3"
+    for key in ("places", "given"):
+        del content["pools"]["sharers"][key]
+    content["sha256"] = sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps(content), encoding="utf-8")
+    pool = read_exam(tmp_path, "LaMP-2").pools["sharers"]
+    assert (len(pool), pool.places.shape, pool.given) == (ROWS, (0, 2), False)

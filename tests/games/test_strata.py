@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from prime_audit.audit.design import Dealt
-from prime_audit.audit.judge import PERMUTATIONS
 from prime_audit.audit.mean_auc import TargetScores
-from prime_audit.audit.permutation import permutation_test
+from prime_audit.audit.permutation import PERMUTATIONS, permutation_test
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.calibration.trials import trials

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import ABSENT, Rows, Signals, mean_nll
+from prime_audit.audit.signals import ABSENT, ITEM_FIELDS, Rows, Signals, mean_nll
 from prime_audit.engine.mixture import Observation
 
-FIELDS = ("logprobs", "mu", "sigma", "lower_logprobs", "prefix_logprobs", "population")
-"""Fields of ``Observed``."""
+VOCABULARY = ("mu", "sigma", "top")
+"""Fields that come together: what the whole vocabulary says at each gold token."""
+WHITE_BOX = ("grad_norm", "alignment")
+"""Fields that a single adapter's factors decide; only queries of single adapters observe them."""
+PER_ROW = (
+    *("logprobs", *VOCABULARY, "lower_logprobs", "prefix_logprobs"),
+    *(*WHITE_BOX, "shadow_nll", "continuations"),
+)
+FIELDS = (*PER_ROW, "population")
+"""Fields of ``Observed``; those ``PER_ROW`` have one entry a row of the pool."""
+DTYPES: Mapping[str, Any] = dict.fromkeys(FIELDS, np.float64) | {"top": np.bool_, "continuations": np.uint8}
 BEHIND: Mapping[str, str] = {
-    **{name: name for name in FIELDS[1:5]},
+    **{name: name for name in PER_ROW[1:]},
+    "base_mu": "mu",
+    "base_sigma": "sigma",
     "population_logprobs": "population",
     "population_out_nll": "population",
+    **dict.fromkeys(ITEM_FIELDS, "shadow_nll"),
 }
 """Signal an attack may need → the observed field it is made of; all others come with every pass."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Observed:
-    """One model's pass over the pool: a row each, float64 [T] arrays; absent fields were not observed.
+    """One model's pass over the pool: a row each, [T] arrays of ``DTYPES``; absent fields were not observed.
 
     A row that the model was not queried with is empty, T = 0 (end-of-text is scored too, so T >= 1 where it was).
     """
@@ -33,8 +47,16 @@ class Observed:
     logprobs: Rows
     mu: Rows = ABSENT
     sigma: Rows = ABSENT
+    top: Sequence[BoolArray] = ABSENT
     lower_logprobs: Rows = ABSENT
     prefix_logprobs: Rows = ABSENT
+    grad_norm: Rows = ABSENT
+    """By adapted module, float64 [modules], as ``alignment``."""
+    alignment: Rows = ABSENT
+    shadow_nll: Rows = ABSENT
+    """Mean NLL under the model with each shadow adapter of the row's owner, [shadows]; empty: there are none."""
+    continuations: Sequence[np.ndarray] = ABSENT
+    """The texts that the model sampled for a row, a JSON list as bytes: uint8 [bytes] (``written``, ``texts_in``)."""
     population: Rows = ()
     """Log-probabilities of the known non-members."""
 
@@ -45,8 +67,7 @@ class Observed:
         moments = bool(own) and own[0].mu is not None
         return cls(
             logprobs=[o.logprobs[0] for o in own],
-            mu=[_known(o.mu) for o in own] if moments else ABSENT,
-            sigma=[_known(o.sigma) for o in own] if moments else ABSENT,
+            **{name: [getattr(o, name) for o in own] if moments else ABSENT for name in VOCABULARY},
             **{
                 name: [o.logprobs[1 + extras.index(name)] for o in own] if name in extras else ABSENT
                 for name in ("lower_logprobs", "prefix_logprobs")
@@ -57,23 +78,29 @@ class Observed:
     def spread(self, rows: IntArray, total: int) -> Observed:
         """Put the items of a pass over ``rows`` alone at their rows of a pool of ``total``; the others stay empty."""
 
-        def place(values: Rows) -> Rows:
+        def place(name: str) -> Any:
+            values = getattr(self, name)
             if values is ABSENT:
                 return ABSENT
-            full: list[FloatArray] = [np.zeros(0)] * total
+            full: list[np.ndarray] = [np.zeros(0, dtype=DTYPES[name])] * total
             for row, value in zip(rows.tolist(), values, strict=True):
                 full[row] = value
             return full
 
-        return replace(self, **{name: place(getattr(self, name)) for name in _PER_ROW})
+        return replace(self, **{name: place(name) for name in PER_ROW})
 
 
-_PER_ROW = FIELDS[:5]
+def written(texts: Sequence[str]) -> np.ndarray:
+    """Encode texts as one row of ``continuations``, uint8 [bytes]."""
+    return np.frombuffer(json.dumps(list(texts)).encode(), dtype=np.uint8)
 
 
-def _known(values: FloatArray | None) -> FloatArray:
-    assert values is not None
-    return values
+def texts_in(row: np.ndarray) -> list[str]:
+    """Decode one row of ``continuations``; ValueError where it holds no list of texts."""
+    found = json.loads(row.tobytes())
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise ValueError("continuations that are no texts")
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,35 +131,47 @@ def signals_of(
     pool: Pool,
     dealt: Dealt,
     similarity: FloatArray,
+    shadow_nll: Rows = ABSENT,
 ) -> Signals:
     """Take a game's rows out of a model's pass, with the other targets' models as shadow models.
 
     A module that contains an item's owner is an IN model for it, any other an OUT model, the base included (a community
     LiRA); one that was not queried with the item is neither. Membership in the audited model decides nothing here.
+    ``shadow_nll`` is the audited model's, also where ``own`` is the base: the reference of its scores stays the same.
     ValueError where the model or the base was not queried with a row: no score means "not asked".
     """
     rows = dealt.rows
     if not all(len(seen.logprobs[r]) for seen in (own, base) for r in rows):
         raise ValueError(f"target {dealt.target!r}: an item in play was never queried")
 
-    def take(values: Rows) -> Rows:
+    def take(values: Any) -> Any:
         return ABSENT if values is ABSENT else [values[r] for r in rows]
 
+    told = take(own.continuations)
     inside, outside = _shadows(others, merged, dealt)
+    item_in, item_out = _item_shadows(shadow_nll, pool, rows)
     floor = mean_nll(take(base.logprobs))
     crowd = [mean_nll(base.population), *(shadow.population for shadow in others.values())]
     return Signals(
         logprobs=take(own.logprobs),
         mu=take(own.mu),
         sigma=take(own.sigma),
+        top=take(own.top),
         lower_logprobs=take(own.lower_logprobs),
         prefix_logprobs=take(own.prefix_logprobs),
+        grad_norm=take(own.grad_norm),
+        alignment=take(own.alignment),
         base_logprobs=take(base.logprobs),
+        base_mu=take(base.mu),
+        base_sigma=take(base.sigma),
+        continuations=ABSENT if told is ABSENT else [texts_in(row) for row in told],
         texts=[pool.golds[r] for r in rows],
         prompts=[pool.prompts[r] for r in rows],
         owners=[pool.owners[r] for r in rows],
         in_nll=inside,
         out_nll=[np.append(own, rest) for own, rest in zip(floor, outside, strict=True)],
+        item_in_nll=item_in,
+        item_out_nll=item_out,
         population_logprobs=own.population,
         population_out_nll=[np.array(column) for column in zip(*crowd, strict=True)],
         members=dealt.members,
@@ -156,3 +195,17 @@ def _shadows(
         [nll[inside[:, i] & asked[:, i], i] for i in range(len(rows))],
         [nll[~inside[:, i] & asked[:, i], i] for i in range(len(rows))],
     )
+
+
+def _item_shadows(shadow_nll: Rows, pool: Pool, rows: IntArray) -> tuple[Rows, Rows]:
+    """Mean NLL of each item in play under the shadows that were trained with it, and under those without."""
+    if shadow_nll is ABSENT or not len(pool.inside):
+        return ABSENT, ABSENT
+    inside, outside = list[FloatArray](), list[FloatArray]()
+    for row in rows:
+        nll, trained = shadow_nll[row], pool.inside[row]
+        known = np.isfinite(nll)
+        trained = trained if nll.size else np.zeros(0, dtype=np.bool_)
+        inside.append(nll[trained & known])
+        outside.append(nll[~trained & known])
+    return inside, outside

@@ -13,14 +13,17 @@ import numpy as np
 
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.design import Dealt
-from prime_audit.audit.judge import PERMUTATIONS, Scored, judge
+from prime_audit.audit.duplicates import marked
+from prime_audit.audit.judge import Entry, Scored, judge_all
+from prime_audit.audit.permutation import PERMUTATIONS
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import Signals, settle
+from prime_audit.audit.signals import ITEM_FIELDS, Signals, settle
 from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS
-from prime_audit.games.exam.observed import Observed, Shadow, signals_of
+from prime_audit.games.exam.exposed import exposed
+from prime_audit.games.exam.observed import WHITE_BOX, Observed, Shadow, signals_of
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import Exam, Pass
@@ -38,8 +41,8 @@ class Effort:
 
 
 ALL = Effort()
-Stage = Callable[[str, str], AbstractContextManager[object]]
-"""(method, name) → a stage of the run's account."""
+Stage = Callable[[str | None, str], AbstractContextManager[object]]
+"""(method, name) → a stage of the run's account; None: all methods together."""
 
 
 def rounds(
@@ -59,15 +62,33 @@ def rounds(
         name: Player(pool, attacks, exam.similarity, exam.base(name), keeper=keeper)
         for name, pool in exam.pools.items()
     }
+    found = list[Played]()
     for one in exam.passes:
         for game in games:
-            if one.method is not None and queries_of(game).name == one.kind:
+            if one.method is None or queries_of(game).name != one.kind:
+                continue
+            if one.why is not None:
+                found.append(players[one.pool].nothing(game, one, one.why))
+                continue
+            with stage(one.method, f"game {game.name}"):
+                found.append(players[one.pool].score(game, one))
+    for game in games:
+        places = [place for place, played in enumerate(found) if played.game is game and played.scored]
+        if places:
+            with stage(None, f"game {game.name}"):
                 seed = seed_of(exam.seed, "bootstrap", exam.task, game.name)
-                if one.why is not None:
-                    yield players[one.pool].nothing(game, one, one.why)
-                    continue
-                with stage(one.method, f"game {game.name}"):
-                    yield players[one.pool].play(game, one, effort, seed)
+                for place, played in zip(
+                    places, judged([found[place] for place in places], effort, seed), strict=True
+                ):
+                    found[place] = played
+    yield from found
+
+
+def judged(played: Sequence[Played], effort: Effort, seed: int) -> list[Played]:
+    """Judge all methods of one game together: their attacks are one family of tests."""
+    entries = [Entry(dealt=one.dealt, scored=list(one.scored.values())) for one in played]
+    found = judge_all(played[0].game.design, entries, seed=seed, **asdict(effort))
+    return [replace(one, judged=own) for one, own in zip(played, found, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +103,14 @@ class Player:
     keeper: Keeper | None = None
 
     def play(self, game: Game, one: Pass, effort: Effort, seed: int) -> Played:
-        """Play one game on one method's models with every attack."""
+        """Play one game on one method's models with every attack, and judge it by itself."""
+        played = self.score(game, one)
+        return judged([played], effort, seed)[0] if played.scored else played
+
+    def score(self, game: Game, one: Pass) -> Played:
+        """Score one game on one method's models with every attack; not judged yet."""
         try:
-            dealt = [dealt_of(game, one.audited(target), self.pool) for target in one.merged]
+            dealt = [self._dealt(game, one, target) for target in one.merged]
             able = [d for d in dealt if d.reason is None]
             with naming("game", game.name):
                 shadows = queries_of(game).shadows(one, able, self.pool)
@@ -93,23 +119,20 @@ class Player:
             return replace(self.nothing(game, one, FAILED + one_line(fault)), failed=failed)
         if not able:
             return self.nothing(game, one, "; ".join(dict.fromkeys(d.reason or "" for d in dealt)))
+        if not any(d.playable for d in able):  # every target's coins fell alike
+            return self.nothing(game, one, "no target has both members and non-members")
         signals = {d.target: self.signals(one, d, shadows, base=False) for d in able}
         plain = {d.target: self.signals(one, d, shadows, base=True) for d in able}
         scored, silent, failed = [], dict[str, str](), dict[str, PartError]()
         for attack in self.attacks:
             try:
-                if attack.people and not game.design.of_people:
-                    raise Undefined("scores people, and here each person has items on both sides")
+                _require_able(game, attack, self.pool)
                 scored.append(self._score(game, attack, able, signals, plain))
             except Undefined as why:
                 silent[attack.name] = str(why)
             except PartError as fault:  # of this attack: the others are played all the same
                 silent[attack.name], failed[attack.name] = FAILED + one_line(fault), fault
-        try:
-            judged = judge(game.design, able, scored, seed=seed, **asdict(effort)) if scored else []
-        except Undefined as why:  # every target's coins fell alike
-            none = self.nothing(game, one, str(why))
-            return replace(none, silent={**none.silent, **silent}, failed=failed)
+        scored = marked(scored)
         return Played(
             game=game,
             one=one,
@@ -117,8 +140,15 @@ class Player:
             dealt=able,
             scored={s.attack: s for s in scored},
             silent=silent,
-            judged=judged,
             failed=failed,
+            exposed=exposed(game, one, able, self.pool),
+        )
+
+    def _dealt(self, game: Game, one: Pass, target: str) -> Dealt:
+        """Deal a game to one target; a row of the pool is the same item in every target's game."""
+        dealt = dealt_of(game, one.audited(target), self.pool)
+        return (
+            replace(dealt, items=[str(row) for row in dealt.rows.tolist()]) if dealt.items is None else dealt
         )
 
     def nothing(self, game: Game, one: Pass, why: str) -> Played:
@@ -138,6 +168,7 @@ class Player:
             self.pool,
             dealt,
             np.array([near[owner] for owner in dealt.owners]),
+            one.seen[target].shadow_nll,
         )
 
     def _score(
@@ -183,3 +214,16 @@ class Player:
         if name == "similarity_only" and set(dealt.owners) == {dealt.target}:
             raise Undefined("all items are the target's own, equally similar to her")  # in published records
         return settle(CONTROLS[name](signals))[0]
+
+
+def _require_able(game: Game, attack: Attack, pool: Pool) -> None:
+    """Raise Undefined where an attack's signals say nothing of what a game asks about."""
+    needs = set(attack.needs)
+    if attack.people and not game.design.of_people:
+        raise Undefined("scores people, and here each person has items on both sides")
+    if needs & set(ITEM_FIELDS) and game.design.of_people:
+        raise Undefined("scores single items, and here all of a person's items are on one side")
+    if needs & set(ITEM_FIELDS) and not len(pool.inside):
+        raise Undefined("compares shadow adapters, and this game's items have none")
+    if needs & set(WHITE_BOX) and not queries_of(game).single:
+        raise Undefined("reads the factors of one adapter: only the adapter game queries single adapters")

@@ -10,6 +10,7 @@ import numpy as np
 
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.judge import Judged, Scored
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.pool import Pool
 from prime_audit.errors import PartError
 from prime_audit.games.exam.controls import CONTROLS, both_sides
@@ -33,6 +34,8 @@ class Played:
     judged: Sequence[Judged] = ()
     failed: Mapping[str, PartError] = field(default_factory=dict)
     """Attack → what it failed by; ``silent`` says so too."""
+    exposed: Sequence[Mapping[str, object]] = ()
+    """Records with shadow adapters, and how exposed each is (``exposed.exposed``)."""
 
     def _of(self, task: str, label: str, attack: str) -> dict[str, Any]:
         """Name a figure: the fields that all parts of a record have in common."""
@@ -95,7 +98,7 @@ class Played:
     def leaks(self, task: str, label: str) -> Iterator[Leak]:
         """Yield the panel of every attack: what is shown beside the AUC, and the verdict."""
         for one in self.judged:
-            best, dealt = one.best, self._dealt(one.attack)
+            best, dealt, tests = one.best, self._dealt(one.attack), one.tests
             yield Leak(
                 **self._of(task, label, one.attack),
                 auc=one.estimate.value,
@@ -115,11 +118,29 @@ class Played:
                 both_sides=sum(_on_both_sides(self.pool, d, self.one.merged[d.target]) for d in dealt),
                 epsilon=one.epsilon.value if one.epsilon else None,
                 epsilon_ceiling=one.epsilon.ceiling if one.epsilon else None,
+                q=one.p_adjusted,
+                p_auc=tests.p_auc if tests else None,
+                p_base=tests.p_base if tests else None,
+                p_tail=tests.p_tail if tests else None,
+                tail=tests.tail if tests else None,
+                excluded=tests.excluded if tests else None,
+                detectable=tests.detectable if tests else None,
+                relabellings=tests.n if tests else None,
             )
 
     def _dealt(self, attack: str) -> list[Dealt]:
         """List the targets with scores of an attack."""
         return [d for d in self.dealt if d.target in self.scored[attack].scores]
+
+    def panels(self, attack: str) -> list[TargetScores]:
+        """Return an attack's scores, a panel a target."""
+        scores = self.scored[attack].scores
+        return [d.panel(scores[d.target]) for d in self._dealt(attack)]
+
+    def vulnerable(self, task: str) -> Iterator[dict[str, object]]:
+        """Yield the rows of ``vulnerability.jsonl``; ``method`` is the pass's, whatever its labels."""
+        for row in self.exposed:
+            yield {"task": task, "method": self.one.method, "game": self.game.name, **row}
 
     def rows(self, task: str) -> Iterator[dict[str, object]]:
         """Yield the rows of ``scores.jsonl``; ``method`` is the pass's, whatever its labels."""

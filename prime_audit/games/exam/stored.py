@@ -4,9 +4,9 @@
 for each pass its files with their sha256, and its own sha256. ``signals/<task>.<sha256>.safetensors`` hold the numbers.
 They are named by their content, so that two processes that add signals cannot overwrite each other's; ids and labels
 never become paths. Ragged rows are flattened: ``logprobs`` is float64 [all tokens of all models], and
-``logprobs.offsets``, int64 [models · items + 1], says where each item begins, models in the order of ``models``; an
-item that a model was not queried with is empty. The same signals give the same bytes. A later pass for further signals
-adds files; only the pool's file changes.
+``logprobs.offsets``, int64 [models · items + 1], says where each item begins, models in the order of ``models``. An
+item that a model was not queried with is empty. ``top`` is bool, ``continuations`` uint8 (``observed.DTYPES``). The
+same signals give the same bytes. A later pass for further signals adds files; only the pool's file changes.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit.audit.auc import FloatArray
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import write_atomic
-from prime_audit.games.exam.observed import BEHIND, FIELDS, Observed
+from prime_audit.games.exam.observed import BEHIND, DTYPES, FIELDS, PER_ROW, WHITE_BOX, Observed
 from prime_audit.io import intake
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins import Audited
 
-FORMAT = "prime-audit/signals/3"
+FORMAT = "prime-audit/signals/4"
+READABLE = ("prime-audit/signals/3", FORMAT)
+"""The third had no places of items, and did not say whether held-out items were given."""
 FOLDER = "signals"
 _TEXTS = ("owners", "ids", "prompts", "golds")
 """A pool's columns of texts."""
@@ -76,6 +77,15 @@ class Pass:
         return Audited(target=target, merged=self.merged[target], coins=self.coins.get(target, {}))
 
 
+def trained_by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, Pool]:
+    """Draw by lot which items of each sharer were trained on, as many as were (``Game.redraw`` of several games)."""
+    trained, owners = pool.trained.copy(), np.array(pool.owners)
+    for sharer in sorted(set(pool.owners)):
+        own = np.flatnonzero(pool.drawn & (owners == sharer))
+        trained[own] = rng.permutation(trained[own])
+    return one, replace(pool, trained=trained, given=False)  # what we draw is random
+
+
 @dataclass(frozen=True, eq=False)
 class Exam:
     """All that the attacks on one task's models are scored from."""
@@ -94,14 +104,20 @@ class Exam:
         found = (p.seen for p in self.passes if p.method is None and p.pool == pool and p.seen)
         return next((seen[UNMERGED] for seen in found), None)
 
-    def lacking(self, needs: Iterable[str], kinds: Iterable[str]) -> list[str]:
-        """List observed fields that signals ``needs`` are made of and that a pass of these kinds or its base lacks."""
+    def lacking(self, needs: Iterable[str], kinds: Iterable[str], single: Iterable[str] = ()) -> list[str]:
+        """List observed fields that signals ``needs`` are made of and that a pass of these kinds or its base lacks.
+
+        ``single``: the kinds that query single adapters, which alone have ``WHITE_BOX``.
+        """
         wanted, asked = {BEHIND[n] for n in needs if n in BEHIND}, set(kinds)
-        pools = {p.pool for p in self.passes if p.kind in asked}
-        played = [
-            p for p in self.passes if p.seen and (p.kind in asked or (p.method is None and p.pool in pools))
-        ]
-        return [f for f in FIELDS if f in wanted and any(f not in p.fields for p in played)]
+
+        def without(field: str) -> bool:
+            able = asked & set(single) if field in WHITE_BOX else asked
+            pools = {p.pool for p in self.passes if p.kind in able}
+            played = (p for p in self.passes if p.kind in able or (p.method is None and p.pool in pools))
+            return any(p.seen and field not in p.fields for p in played)
+
+        return [f for f in FIELDS if f in wanted and without(f)]
 
 
 # -- writing -----------------------------------------------------------------------------------------------
@@ -119,8 +135,9 @@ def add_fields(folder: Path, exam: Exam, more: Sequence[Pass], fields: Sequence[
     parts = [list(p["parts"]) for p in content["passes"]]
     later, passes = {p.key: p for p in more}, list(exam.passes)
     for place, one in enumerate(exam.passes):
-        new = [f for f in fields if one.seen and f not in one.fields]
-        if new and one.key in later:
+        found = later[one.key].fields if one.key in later else ()
+        new = [f for f in fields if one.seen and f in found and f not in one.fields]
+        if new:
             passes[place] = _joined(one, later[one.key], new)
             parts[place].append(_write_part(folder, exam.task, passes[place], new))
     grown = replace(exam, passes=passes)
@@ -142,7 +159,7 @@ def _write_part(folder: Path, task: str, one: Pass, fields: Sequence[str]) -> di
     tensors: dict[str, np.ndarray] = {}
     for name in fields:
         rows = [row for seen in one.seen.values() for row in getattr(seen, name)]
-        tensors[name] = np.concatenate([np.zeros(0), *rows])
+        tensors[name] = np.concatenate([np.zeros(0, dtype=DTYPES[name]), *rows])
         tensors[f"{name}.offsets"] = np.cumsum([0, *map(len, rows)], dtype=np.int64)
     content = save(tensors)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -184,7 +201,10 @@ def _pool_json(pool: Pool) -> dict[str, Any]:
     marks = {name: getattr(pool, name).astype(int).tolist() for name in ("trained", "last", "drawn")}
     texts = {name: list(getattr(pool, name)) for name in ("owners", "ids", "prompts", "golds", "twins")}
     sampled = {target: rows.tolist() for target, rows in pool.sampled.items()}
-    others = {"sampled": sampled} if sampled else {}
+    others: dict[str, Any] = {"places": pool.places.tolist(), "given": pool.given}
+    others |= {"sampled": sampled} if sampled else {}
+    if len(pool.inside):
+        others["inside"] = ["".join(map(str, own.astype(int))) for own in pool.inside]
     return {**texts, **marks, "population": [list(pair) for pair in pool.population], **others}
 
 
@@ -236,7 +256,7 @@ def _read_pool(folder: Path, task: str) -> dict[str, Any]:
         raise UserError(f"{path}: no signals are stored there; rerun compare to store them") from None
     except (OSError, ValueError) as fault:
         raise UserError(f"{path}: cannot be read ({fault}); restore it, or rerun compare") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in READABLE:
         raise UserError(f"{path}: is no {FORMAT} file; rerun compare with this prime-audit")
     if content.pop("sha256", None) != _digest(content):
         raise UserError(f"{path}: was changed after it was written (sha256); restore it, or rerun compare")
@@ -248,6 +268,10 @@ def _pool(content: Mapping[str, Any]) -> Pool:
     texts = {n: content[n] for n in ("owners", "ids", "prompts", "golds", "twins")}
     population = [(prompt, gold) for prompt, gold in content["population"]]
     sampled = {t: np.array(rows, dtype=np.int64) for t, rows in content.get("sampled", {}).items()}
+    places = np.array(content.get("places", []), dtype=np.int64).reshape(-1, 2)
+    given = content.get("given", False) is True
+    inside = [np.array([c == "1" for c in own], dtype=np.bool_) for own in content.get("inside", ())]
+    marks |= {"places": places, "given": given, "inside": inside}
     return Pool(**texts, **marks, population=population, sampled=sampled)
 
 
@@ -258,7 +282,7 @@ def _pass(folder: Path, content: Mapping[str, Any], pools: Mapping[str, Pool]) -
             raise ValueError(f"no name of a part: {part['file'][:40]!r}")
         tensors = _tensors(folder / FOLDER / part["file"], part["sha256"])
         for name in part["fields"]:
-            found[name] = _unpacked(tensors[name], tensors[f"{name}.offsets"], len(models))
+            found[name] = _unpacked(name, tensors[name], tensors[f"{name}.offsets"], len(models))
     columns = [found.get(name, [[] if name == "population" else ABSENT] * len(models)) for name in FIELDS]
     seen = {
         target: Observed(**dict(zip(FIELDS, own, strict=True)))
@@ -294,9 +318,9 @@ def _tensors(path: Path, sha256: str) -> dict[str, np.ndarray]:
         raise ValueError(f"{path.name}: {fault}") from None
 
 
-def _unpacked(values: FloatArray, offsets: np.ndarray, models: int) -> list[list[FloatArray]]:
-    """Cut flat values into [models] lists of one array an item."""
-    if values.dtype != np.float64 or values.ndim != 1 or offsets.dtype != np.int64 or offsets.ndim != 1:
+def _unpacked(name: str, values: np.ndarray, offsets: np.ndarray, models: int) -> list[list[np.ndarray]]:
+    """Cut a field's flat values into [models] lists of one array an item."""
+    if values.dtype != DTYPES[name] or values.ndim != 1 or offsets.dtype != np.int64 or offsets.ndim != 1:
         raise ValueError("numbers of another type or shape")
     if not offsets.size or offsets[0] or offsets[-1] != values.size or (np.diff(offsets) < 0).any():
         raise ValueError("offsets that do not cut the numbers")
@@ -319,6 +343,11 @@ def _require_sound(exam: Exam) -> None:
         texts = [text for column in _TEXTS for text in getattr(pool, column)]
         if not all(isinstance(text, str) for text in (*texts, *(t for own in pool.twins for t in own))):
             raise ValueError(f"pool {name}: a text is none")
+        place, length = pool.places.T
+        if len(pool.places) not in (0, rows) or (place < 1).any() or (place > length).any():
+            raise ValueError(f"pool {name}: places that are none of a history")
+        if len(pool.inside) not in (0, rows):
+            raise ValueError(f"pool {name}: inside is not one a row")
         if any(r.size and not 0 <= r.min() <= r.max() < rows for r in pool.sampled.values()):
             raise ValueError(f"pool {name}: a sampled row that is not there")
     for one in exam.passes:
@@ -331,13 +360,18 @@ def _require_pass(exam: Exam, one: Pass) -> None:
     if not one.seen:
         return
     rows, people = len(exam.pools[one.pool]), {*exam.pools[one.pool].owners} - {*one.merged}
+    inside = exam.pools[one.pool].inside
     for seen in one.seen.values():
-        for column in FIELDS[:5]:
+        for column in PER_ROW:
             values = getattr(seen, column)
             if values is ABSENT and column != "logprobs":
                 continue
             if values is ABSENT or len(values) != rows:
                 raise ValueError(f"{one.method}: not {rows} rows of {column}")
+        if seen.shadow_nll is not ABSENT and len(inside):
+            pairs = zip(seen.shadow_nll, inside, strict=True)
+            if any(nll.size not in (0, own.size) for nll, own in pairs):
+                raise ValueError(f"{one.method}: an item with another number of shadows")
     if one.method is None:
         if UNMERGED not in one.seen:
             raise ValueError("the base was not queried")

@@ -1,0 +1,81 @@
+"""Held-out items that came with the data: their places show whether they may have been drawn at random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from prime_audit.audit.pool import Pool
+from prime_audit.audit.signs import LEVEL, position_p, signs
+from prime_audit.games.heldout import heldout
+from prime_audit.plugins import Audited
+
+SHARERS, HISTORY, OUT = 12, 30, 6
+
+
+def pool_of(places: list[np.ndarray], *, given: bool = True) -> Pool:
+    """Pool the held-out items at these places, 1 to HISTORY, of one sharer each, with as many trained ones."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, out in enumerate(places):
+        inside = rng.choice(np.setdiff1d(np.arange(1, HISTORY + 1), out), out.size, replace=False)
+        rows += [(f"s{number}", int(p), False) for p in out] + [(f"s{number}", int(p), True) for p in inside]
+    owners, where, trained = zip(*rows, strict=True)
+    texts = [str(n) for n in range(len(rows))]
+    every = np.ones(len(rows), dtype=np.bool_)
+    return Pool(
+        owners=owners,
+        ids=texts,
+        prompts=texts,
+        golds=texts,
+        trained=np.array(trained),
+        last=every,
+        drawn=every,
+        twins=[()] * len(rows),
+        places=np.array([(p, HISTORY) for p in where], dtype=np.int64),
+        given=given,
+    )
+
+
+WAYS = {
+    "last": np.arange(HISTORY - OUT, HISTORY),
+    "first": np.arange(OUT),
+    "last but one": np.arange(HISTORY - OUT - 1, HISTORY - 1),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_items_held_out_by_time_show(way: str) -> None:
+    pool = pool_of([WAYS[way] + 1] * SHARERS)
+    (said,) = signs(pool)
+    assert ("earlier" if way == "first" else "later") in said
+    dealt = heldout.plugin.deal(Audited(target="t", merged=["s0", "s1"]), pool)
+    assert dealt.given
+    assert dealt.signs == (said,)
+    assert signs(replace(pool, given=False)) == ()
+    assert signs(replace(pool, places=np.zeros((0, 2), dtype=np.int64))) == ()
+
+
+def test_items_held_out_at_random_seldom_show() -> None:
+    rng = np.random.default_rng(1)
+    fired = sum(
+        bool(signs(pool_of([rng.choice(HISTORY, OUT, replace=False) + 1 for _ in range(SHARERS)])))
+        for _ in range(300)
+    )
+    assert fired <= 2
+
+
+def test_the_p_is_the_rank_sum_tests_normal_one() -> None:
+    """By listing all draws: mean and variance of the sum of places, over two sharers of five and four items."""
+    sums = [sum(a) + sum(b) for a in combinations(range(1, 6), 2) for b in combinations(range(1, 5), 1)]
+    observed = 5 + 4 + 4
+    from scipy.stats import norm
+
+    z = (observed - np.mean(sums)) / np.std(sums)
+    found = position_p(np.array([5, 4, 4]), np.array([5, 5, 4]), np.array([0, 0, 1]))
+    assert found == pytest.approx(2 * norm.sf(abs(z)))
+    assert position_p(np.array([1]), np.array([1]), np.array([0])) is None
+    assert LEVEL == 0.001
