@@ -133,8 +133,7 @@ def coverage(game: Game, people: int, world: World, count: int, seed: int) -> Co
         return [d.panel(trial.scored.scores[d.target]) for d in trial.dealt if d.playable]
 
     aucs = [
-        np.mean([target_auc(p.scores, p.members) for p in played(rng)])
-        for rng in trials(5 * count, seed + 1)
+        np.mean([target_auc(p.scores, p.members) for p in played(rng)]) for rng in trials(5 * count, seed + 1)
     ]
     truth = float(np.mean(aucs))
     found = [auc_interval(played(rng)).estimate.ci for rng in trials(count, seed)]
