@@ -241,8 +241,8 @@ class Vulnerable:
     """Shadow adapters it rests on; half of them were trained on it."""
     d: float
     """Mean of log(p/(1 - p)) with the record minus without it, in deviations within a side; 1 is an AUC of 0.76."""
-    limit: float
-    """What the largest d of all records of this task, method and game exceeds by chance in 5 %."""
+    limit: float | None
+    """What the largest d of all records of this task, method and game exceeds by chance in 5 %; null: unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +258,7 @@ class Exposure:
     design: str
     """How they were made: unused, unlikely or near."""
     exposure: float
-    """In bits, how far up trained canaries stand among untrained ones (``audit/exposure.py``); mean over targets."""
+    """In bits, how high trained canaries rank among untrained ones (``audit/exposure.py``); mean over targets."""
     base: float
     """The same by the unmerged base."""
     chance: float

@@ -211,7 +211,7 @@ def _selected(e: Evidence, q: float, already: float) -> str | None:
         return None
     f = _facts(e, q, already)
     if q <= ALPHA:
-        return f"{f.figure}; q {q:.3g}: the sides differ, members were selected"
+        return f"{f.figure}, {_tail(f.tests)}; q {q:.3g}: the sides differ, members were selected"
     if f.tests.adjusted_reversed <= ALPHA:
         return f"{f.figure}: the sides differ, against the attack's direction{f.aside}"
     return None

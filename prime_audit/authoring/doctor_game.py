@@ -27,8 +27,8 @@ SEEDS = range(5)
 """Planted leaks."""
 NULLS = range(1000, 1040)
 """Audits without a leak."""
-FALSE = 8
-"""The most of these that may say *leaks*: two looks at 5 % each say so in 4 of 40, in more than 8 once in 50 times."""
+FALSE = 5
+"""The most of these that may say *leaks* (in the base or not): at level 5 % more than 5 of 40 do once in 70 times."""
 SLACK = 0.02
 """How far from ½ their mean AUC may be, beyond three standard errors."""
 PERMUTATIONS = 199
@@ -133,7 +133,7 @@ def _null(game: Game) -> Check:
     found = [_judged(game, seed) for seed in NULLS]
     areas = np.array([one.estimate.value for one in found])
     mean, error = float(areas.mean()), float(areas.std(ddof=1) / np.sqrt(areas.size))
-    alarms = sum(one.verdict.word == "leaks" for one in found)
+    alarms = sum(one.verdict.word.startswith("leaks") for one in found)
     well = alarms <= (FALSE if game.design.randomised else 0) and abs(mean - 0.5) <= SLACK + 3 * error
     said = f"AUC {mean:.3f} ± {error:.3f}; {alarms} of {areas.size} audits of {TARGETS} targets say leaks"
     remedy = "deal by nothing that a score could depend on; randomised= only where chance decided"

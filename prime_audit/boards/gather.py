@@ -24,7 +24,7 @@ NOTES = (
     "A figure is the mean over seeds. Its 95 % interval covers users and seeds: the users' variance from each run "
     "(leakage: over sharers and targets), the seeds' from the spread of their values, with Student's t for so few "
     "(prime_audit/boards/pooling.py).",
-    "Place: a method stands below another only if that one beats it in their paired difference over users and seeds; "
+    "Place: a method is below another only if that one beats it in their paired difference over users and seeds; "
     "all pairs of a column are corrected together (Holm, 95 %). Bold: what no other beats, where any is beaten. An AUC "
     "is not ranked: ½ is chance, and distance from ½ in either direction is signal.",
     "Δ np is the method minus the non-personalised model on the same questions of each seed.",

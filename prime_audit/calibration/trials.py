@@ -72,7 +72,7 @@ def redrawn(
     assert game.redraw is not None
     one = next(p for p in exam.passes if p.kind == kind_of(exam, game) and p.seen)
     again, pool = game.redraw(one, exam.pools[one.pool], rng)
-    again = replace(again, merged={t: again.merged[t] for t in one.seen})
+    again = replace(again, merged={t: again.merged[t] for t in again.seen})
     controls = ("length_only", "similarity_only")
     player = Player(pool, attacks, exam.similarity, exam.base(one.pool), controls)
     played = player.play(game, again, Effort(permutations=FEWEST), seed)

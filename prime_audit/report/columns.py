@@ -154,6 +154,12 @@ def _over_base(x: PanelRow) -> Cell:
     return Cell(x.gap.difference, x.gap.ci, signed=True, reason=why)
 
 
+def _q(x: PanelRow) -> Cell:
+    """Show q; below what three decimals can show, as an inequality: it is not 0."""
+    q = x.leak.q
+    return Cell(q) if q is None or q >= 0.0005 else Cell(text="<0.001")
+
+
 def _bound(x: PanelRow) -> Cell:
     known = x.leak.epsilon is not None and x.leak.epsilon_ceiling is not None
     return Cell(text=f"{x.leak.epsilon:.2f} of {x.leak.epsilon_ceiling:.2f}" if known else "–")
@@ -185,7 +191,7 @@ PANEL: tuple[Column[PanelRow], ...] = (
     Column(name="over base", cell=_over_base, help="AUC minus the unmerged base's"),
     Column(
         name="q",
-        cell=lambda x: Cell(x.leak.q),
+        cell=_q,
         fields={name: attrgetter(f"leak.{name}") for name in ("q", "p_adjusted", "p", "p_auc", "p_base")},
         help="smallest level at which this is a finding, over all attacks, methods and tasks of the run",
     ),

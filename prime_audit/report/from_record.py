@@ -72,11 +72,11 @@ def sheet_of(record: Record, name: str) -> Sheet:
 
 def _vulnerable(v: Vulnerable) -> str:
     """Name one of the most exposed records, and say what it rests on."""
-    said = "beyond chance" if v.d > v.limit else "within chance"
-    return (
-        f"{v.task} · {v.method} · game {v.game}: record {v.item}: d = {v.d:.2f}, {said} (largest of all records by "
-        f"chance: {v.limit:.2f} in 5 %), from {v.shadows} shadow adapters"
-    )
+    said = "chance is unknown"
+    if v.limit is not None:
+        how = "beyond" if v.d > v.limit else "within"
+        said = f"{how} chance (the largest of all records exceeds {v.limit:.2f} by chance in 5 %)"
+    return f"{v.task} · {v.method} · game {v.game}: record {v.item}: d = {v.d:.2f}, {said}; {v.shadows} shadow adapters"
 
 
 def _figure(r: Result, c: Comparison | None, source: str) -> Figure:

@@ -36,7 +36,7 @@ def runs(
     fewer = Path(shutil.copytree(given_once, home / "fewer"))
     shutil.rmtree(fewer / GONE)
     words: dict[str, Any] = {"tasks": TASK, "data": str(small_data(TASK)), "model": str(llama_folder)}
-    words |= {"overrides": list(small), "games": "inclusion,heldout", "attacks": "reference"}
+    words |= {"overrides": list(small), "games": "heldout", "attacks": "reference"}
     words |= {"cache": home / "cache", "quiet": True}
     whole = compare(METHODS, sharers=given_once, out=home / "whole", **words)
     never = compare(METHODS, sharers=fewer, out=home / "never", **words)
