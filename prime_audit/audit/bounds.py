@@ -1,6 +1,6 @@
 """The empirical ε of a game: a lower bound on the ε of the audited mechanism, by a rule fixed beforehand.
 
-Where membership was selected there is no bound: an attack's success proves nothing about ε. Where it was drawn, both
+Where membership was selected, or shows signs of it, there is no bound: success proves nothing about ε. Where it was drawn, both
 rules are one-run auditing (Steinke et al. 2023): fair coins, each independent given all the others; guesses made from
 the scores alone; the number of right ones is then stochastically at most Binomial(guesses, e^ε/(1 + e^ε)), even where
 the scores of different units depend on each other. What is guessed from is the *gain*: a score minus the same from the
