@@ -1,13 +1,14 @@
 """The empirical ε of a game: a lower bound on the ε of the audited mechanism, by a rule fixed beforehand.
 
-Where membership was selected, or shows signs of it, there is no bound: success proves nothing about ε. Where it was drawn, both
-rules are one-run auditing (Steinke et al. 2023): fair coins, each independent given all the others; guesses made from
-the scores alone; the number of right ones is then stochastically at most Binomial(guesses, e^ε/(1 + e^ε)), even where
-the scores of different units depend on each other. What is guessed from is the *gain*: a score minus the same from the
-unmerged base (where there is no base, the score), since what an item is like without the adapter is no evidence.
+Where membership was selected, or shows signs of it, there is no bound: success proves nothing about ε. Where it was
+drawn, both rules are one-run auditing (Steinke et al. 2023): fair coins, each independent given all the others; guesses
+made from the scores alone; the number of right ones is then stochastically at most Binomial(guesses, e^ε/(1 + e^ε)),
+even where the scores of different units depend on each other. What is guessed from is the *gain*: a score minus the
+same from the unmerged base (where there is no base, the score), since what an item is like without the adapter is no
+evidence.
 
 * **Matched pairs**, where the members are some of a person's items. Each person's members and non-members are matched
-  at random, by seed. Given the pairs, which of the two is the member is a fair coin, and the coins of all pairs are
+  at random, by seed; where membership was drawn within strata of a person's items, in each stratum. Given the pairs, which of the two is the member is a fair coin, and the coins of all pairs are
   independent: exchanging the two of a pair changes neither the probability of the draw (a fixed number of items, or
   one coin an item, fair or not) nor that of the matching. Items that found no partner stay as they are. An item that
   several targets' models were asked is one trial, with its mean gain. The larger gain of a pair is guessed to be the
