@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from prime_audit.audit.auc import Undefined
-from prime_audit.audit.bounds import by_sharer, empirical_epsilon, guesses, matched_gaps, matched_gaps
+from prime_audit.audit.bounds import by_sharer, empirical_epsilon, guesses, matched_gaps
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.epsilon import one_run_epsilon
 
