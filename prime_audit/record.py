@@ -131,7 +131,8 @@ class Comparison:
     method: str
     """The method's label."""
     baseline: str
-    """What is subtracted: np for utility; for leakage base, the unmerged base's score of the same items."""
+    """What is subtracted: np for utility; for leakage base, the unmerged base's score of the same items, or adapter,
+    the AUC of that game."""
     metric: str
     """Metric of both."""
     difference: float | None
@@ -257,7 +258,7 @@ class Exposure:
     design: str
     """How they were made: unused, unlikely or near."""
     exposure: float
-    """In bits, how far up trained canaries stand among untrained ones (``audit/exposure.py``); mean over targets."""
+    """In bits, how high trained canaries rank among untrained ones (``audit/exposure.py``); mean over targets."""
     base: float
     """The same by the unmerged base."""
     chance: float
@@ -266,6 +267,10 @@ class Exposure:
     """The highest mean that this many untrained canaries can show."""
     canaries: int
     """Different trained canaries."""
+    epsilon: float | None = None
+    """Lower bound on ε from this design's pairs, by the same figure; 95 % confidence over the designs together."""
+    epsilon_ceiling: float | None = None
+    """The largest bound that this number of pairs could have given."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,7 @@ class Dealt:
             rows=self.rows[self.even],
             members=self.members[self.even],
             owners=np.asarray(self.owners)[self.even].tolist(),
+            strata=None if self.strata is None else np.asarray(self.strata)[self.even].tolist(),
             items=None if self.items is None else np.asarray(self.items, dtype=object)[self.even].tolist(),
             even=None,
         )

@@ -37,7 +37,8 @@ def decorrelated(cores: Tensor) -> Tensor:
     kept = max(1, s.shape[1] // count)
     left = _orthonormal(u[:, :, :kept].permute(1, 0, 2).flatten(1))
     right = _orthonormal(vh[:, :kept].flatten(0, 1))
-    return left @ (s[:, :kept].flatten()[:, None] * right) / count
+    made: Tensor = left @ (s[:, :kept].flatten()[:, None] * right) / count
+    return made
 
 
 def _orthonormal(vectors: Tensor) -> Tensor:

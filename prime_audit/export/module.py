@@ -38,7 +38,7 @@ class Model:
     row: Mapping[str, Any]
     """Its line of ``models.jsonl``."""
     unlearnt: Unlearnt | None = None
-    """Where it was made again without a sharer: how, and what it still says of them."""
+    """Where it was remade without a sharer: how, and what it still reveals of them."""
 
     @property
     def names(self) -> tuple[str, ...]:

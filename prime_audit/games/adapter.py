@@ -1,7 +1,7 @@
 """A sharer's own adapter, as a recipient downloads it: what it was trained on against the sharer's held-out items.
 
 One panel a sharer: the items of ``heldout``, scored under the base with that sharer's adapter at full weight. No merge
-takes part, so all methods that merge somebody share one pass and one figure: what sharing leaks before any merge. The
+takes part, so all methods that merge sharers use one pass and one figure: what sharing leaks before any merge. The
 difference to ``heldout`` is what a merge takes away. A recipient also has the factors, so attacks may read white-box
 signals here (``Signals.grad_norm``, ``Signals.alignment``).
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,6 +108,14 @@ def _beside(seen: Observed, name: str, rows: IntArray, values: np.ndarray) -> Ob
     return replace(seen, **column)
 
 
+def _by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, Pool]:
+    """Draw by lot what each sharer trained on; of a pass of merged models, take one after the other for a sharer."""
+    again, relabelled = trained_by_lot(one, pool, rng)
+    people, models = sorted(set(pool.owners)), cycle(one.seen.values())
+    seen, merged = {own: next(models) for own in people}, {own: (own,) for own in people}
+    return replace(again, seen=seen, merged=merged), relabelled
+
+
 @game(
     source="ours; white-box signals of Nasr et al. 2019",
     says="Members were drawn from a sharer's own items: this game can say leaks, of what the shared adapter itself "
@@ -114,7 +123,7 @@ def _beside(seen: Observed, name: str, rows: IntArray, values: np.ndarray) -> Ob
     unit="item-within-sharer",
     randomised=True,
     queries=Adapters,
-    redraw=trained_by_lot,
+    redraw=_by_lot,
 )
 def adapter(audited: Audited, pool: Pool) -> Dealt:
     """Members: trained items of the adapter's owner, drawn at random; non-members: as many held-out items of theirs."""

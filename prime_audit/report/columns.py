@@ -60,7 +60,7 @@ def _difference_head(_metric: str, figures: Sequence[Figure]) -> str:
 def _value(x: Shown) -> Cell:
     f = x.figure
     why = f.reason if f.value is None or f.ci is None else None
-    return Cell(f.value, f.ci, rank=1 if f.rank and f.rank[0] == 1 else 0, reason=why)
+    return Cell(f.value, f.ci, reason=why)
 
 
 def _difference(x: Shown) -> Cell:
@@ -154,6 +154,12 @@ def _over_base(x: PanelRow) -> Cell:
     return Cell(x.gap.difference, x.gap.ci, signed=True, reason=why)
 
 
+def _q(x: PanelRow) -> Cell:
+    """Show q; below what three decimals can show, as an inequality: it is not 0."""
+    q = x.leak.q
+    return Cell(q) if q is None or q >= 0.0005 else Cell(text="<0.001")
+
+
 def _bound(x: PanelRow) -> Cell:
     known = x.leak.epsilon is not None and x.leak.epsilon_ceiling is not None
     return Cell(text=f"{x.leak.epsilon:.2f} of {x.leak.epsilon_ceiling:.2f}" if known else "–")
@@ -185,7 +191,7 @@ PANEL: tuple[Column[PanelRow], ...] = (
     Column(name="over base", cell=_over_base, help="AUC minus the unmerged base's"),
     Column(
         name="q",
-        cell=lambda x: Cell(x.leak.q),
+        cell=_q,
         fields={name: attrgetter(f"leak.{name}") for name in ("q", "p_adjusted", "p", "p_auc", "p_base")},
         help="smallest level at which this is a finding, over all attacks, methods and tasks of the run",
     ),
@@ -230,9 +236,9 @@ LEGEND = tuple(
 )
 """The legend of a control panel."""
 OLDER = (
-    "Verdicts of edition 1 of the rules, and no q: p was corrected over the attacks of one method and game (Holm), an "
-    "interval below 0.7 was enough to find no leak, and nothing looked at the tail. Run compare again for edition "
-    f"{EDITION}."
+    "Verdicts of edition 1 of the rules, and no q: p was corrected over the attacks of one method and game (Holm), a "
+    "bound on ε above 0 was enough for a leak and an interval below 0.7 for none, and nothing looked at the tail. Run "
+    f"compare again for edition {EDITION}."
 )
 """What a reader must know of verdicts in older records."""
 
@@ -263,9 +269,8 @@ def cautions(x: PanelRow) -> list[tuple[str, str]]:
 
 
 def remark(x: PanelRow) -> str:
-    """Say in one line what a verdict rests on: items, cautions, the best control, and the p before correction."""
+    """Say in one line what a verdict rests on: items, cautions, and the p before correction."""
     sizes = f"{x.leak.members:,} member and {x.leak.others:,} other items"
-    control = [f"best control {x.leak.best_control.replace('_', ' ')}"] if x.leak.best_control else []
     draws = f" ({x.leak.relabellings:,} relabellings)" if x.leak.relabellings else ""
     alone = [] if x.leak.p is None else [f"p before correction {x.leak.p:.3g}{draws}"]
-    return "; ".join([sizes, *(line for _, line in cautions(x)), *control, *alone])
+    return "; ".join([sizes, *(line for _, line in cautions(x)), *alone])

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from prime_audit.folder import RECORD, write_atomic
 from prime_audit.io.markup import interval, number
 from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
-from prime_audit.record import Comparison, Record, Result, Vulnerable
+from prime_audit.record import Comparison, Exposure, Record, Result, Vulnerable
 from prime_audit.report import frontier, page, text
 from prime_audit.report.columns import cautions, older
 from prime_audit.report.games import note_of
+from prime_audit.report.places import Gap, between, gap_between, with_places
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, is_leakage, judged
 
 _READING = (
     "Does personalisation help its user, and whose data does it leak?",
-    "Utility pools the questions of all targets; the best value of a column is bold, the second best underlined. An "
-    "interval says more than the order. Δ np is the method minus the non-personalised model on the same questions.",
+    "Utility pools the questions of all targets. Bold is what no other method beats, where any is beaten: by paired "
+    "differences of all methods, corrected together (Holm, 95 %). Δ np is the method minus the non-personalised model "
+    "on the same questions.",
     "AUC is the attack's, per target, averaged over targets: ½ is chance, and distance from ½ in either direction is "
     "signal. It is not ranked: members are chosen by similarity, so part of it is there before any model is "
     "personalised. That part is AUC base, the same score from the unmerged base; AUC − base is what merging adds.",
@@ -44,6 +47,9 @@ def sheet_of(record: Record, name: str) -> Sheet:
         compared.setdefault((c.task, c.method, c.metric, c.game, c.attack), c)
     tasks = tuple(dict.fromkeys(r.task for r in record.results))
     methods = dict.fromkeys([*record.methods, *(r.method for r in record.results)])
+    figures = [
+        _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name) for r in record.results
+    ]
     leaks = judged(record, name)
     warned = [f"{x.leak.task}: {of}: {line}" for x in leaks for of, line in cautions(x)]
     return Sheet(
@@ -54,10 +60,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         model=record.model.name,
         tasks=tasks,
         methods={method: {"parameters": record.methods.get(method, {})} for method in methods},
-        figures=tuple(
-            _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name)
-            for r in record.results
-        ),
+        figures=tuple(with_places(figures, partial(_gap, record))),
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
         exposed=tuple(map(_vulnerable, record.vulnerable)),
@@ -107,6 +110,19 @@ def _controls(record: Record, methods: Iterable[str]) -> Iterator[str]:
     yield from (f"{', '.join(labels)}: control; {control}." for control, labels in said.items())
 
 
+def _gap(record: Record, one: Figure, other: Figure) -> Gap | None:
+    """Subtract two methods' results on one metric."""
+    ours, theirs = (
+        next(
+            r
+            for r in record.results
+            if (r.task, r.method, r.metric, r.game) == (f.task, f.method, f.metric, f.game)
+        )
+        for f in (one, other)
+    )
+    return gap_between(ours, theirs, between(record.comparisons, ours, theirs))
+
+
 def _notes(record: Record, tasks: Sequence[str]) -> Iterator[str]:
     """Say what the figures rest on: once where all tasks agree, else task by task."""
     by_task = {task: [*_of_task(record, task)] for task in tasks}
@@ -152,7 +168,8 @@ def _canaries(record: Record, task: str) -> Iterator[str]:
     for game, method in dict.fromkeys((x.game, x.method) for x in own):
         said = [x for x in own if (x.game, x.method) == (game, method)]
         designs = "; ".join(
-            f"{x.design} {number(x.exposure)} (base {number(x.base)}) of {x.canaries} canaries" for x in said
+            f"{x.design} {number(x.exposure)} (base {number(x.base)}; {_bound(x)}) of {x.canaries} canaries"
+            for x in said
         )
         levels = f"by chance {_bits([x.chance for x in said])}, at most {_bits([x.most for x in said])}"
         lines.setdefault((game, f"{designs}; {levels}"), []).append(method)
@@ -167,6 +184,12 @@ def _canaries(record: Record, task: str) -> Iterator[str]:
             )
         elif x.task == task:
             yield f"Cost of {x.canaries} canaries a sharer: unknown, for {x.reason}."
+
+
+def _bound(x: Exposure) -> str:
+    if x.epsilon is None or x.epsilon_ceiling is None:
+        return "no ε"
+    return f"ε ≥ {x.epsilon:.2f} of {x.epsilon_ceiling:.2f}"
 
 
 def _bits(values: Sequence[float]) -> str:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from prime_audit.audit import exposure
-from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.auc import FloatArray, Undefined
+from prime_audit.audit.bounds import empirical_epsilon
+from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.jackknife import limits
-from prime_audit.audit.signals import Rows, mean_nll
+from prime_audit.audit.signals import mean_nll
 from prime_audit.community.build import Community
 from prime_audit.community.canaries import DESIGNS, design_of
 from prime_audit.community.sharers import Sharer, bank_name
 from prime_audit.engine.mixture import Continuation, Probe, alone
+from prime_audit.games.exam.observed import Observed
 from prime_audit.games.exam.planted import CANARY_KINDS
 from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.lamp.prompts import history_examples
 from prime_audit.record import CanaryCost, Exposure
+from prime_audit.seeds import seed_of
+
+ITEMS = Design(unit="item-within-sharer", randomised=True)
 
 
 def exposed(exam: Exam) -> Iterator[Exposure]:
@@ -31,45 +38,48 @@ def exposed(exam: Exam) -> Iterator[Exposure]:
         if one.kind not in CANARY_KINDS or one.method is None or base is None or not one.seen:
             continue
         for design in DESIGNS:
-            values = [_exposed(exam, one, target, base.logprobs, design) for target in one.seen]
-            names = {name for *_, trained in values for name in trained}
-            own, plain, chance, most = (float(np.mean([row[n] for row in values])) for n in range(4))
-            for label in one.labels:
-                yield Exposure(
-                    task=exam.task,
-                    method=label,
-                    game=one.kind,
-                    design=design,
-                    exposure=own,
-                    base=plain,
-                    chance=chance,
-                    most=most,
-                    canaries=len(names),
-                )
+            found = _exposed(exam, one, base, design)
+            yield from (replace(found, method=label) for label in one.labels)
 
 
-def _exposed(
-    exam: Exam, one: Pass, target: str, base: Rows, design: str
-) -> tuple[float, float, float, float, list[str]]:
-    """One target's mean exposure of a design: of the model, of the base, by chance, at most; and the canaries' ids."""
+def _exposed(exam: Exam, one: Pass, base: Observed, design: str) -> Exposure:
+    """Measure one design's canaries in one method's models."""
     pool = exam.pools[one.pool]
-    rows = np.flatnonzero(
-        pool.of(one.merged[target]) & np.array([design_of(name) == design for name in pool.ids])
+    of_design = np.array([design_of(name) == design for name in pool.ids])
+    rows = {target: np.flatnonzero(pool.of(one.merged[target]) & of_design) for target in one.seen}
+    dealt = [pool.deal(target, own, pool.trained[own]) for target, own in rows.items()]
+    scores = {d.target: _sums(one.seen[d.target], d) for d in dealt}
+    plain = {d.target: _sums(base, d) for d in dealt}
+    others = [int((~d.members).sum()) for d in dealt]
+    seed = seed_of(exam.seed, "canary pairs", exam.task, one.kind, design)
+    try:
+        bound = empirical_epsilon(ITEMS, dealt, scores, plain, attacks=len(DESIGNS), seed=seed)
+    except Undefined:  # no pair: a design of one side only, which no run makes
+        bound = None
+    return Exposure(
+        task=exam.task,
+        method=str(one.method),
+        game=one.kind,
+        design=design,
+        exposure=_mean(dealt, scores),
+        base=_mean(dealt, plain),
+        chance=float(np.mean([exposure.by_chance(n) for n in others])),
+        most=float(np.mean([exposure.most(n) for n in others])),
+        canaries=len({row for d in dealt for row in d.rows[d.members].tolist()}),
+        epsilon=bound.value if bound else None,
+        epsilon_ceiling=bound.ceiling if bound else None,
     )
-    trained = pool.trained[rows]
 
-    def mean(observed: Rows) -> float:
-        scores = np.array([observed[r].sum() for r in rows.tolist()])
-        return float(exposure.exposures(scores[trained], scores[~trained]).mean())
 
-    others = int((~trained).sum())
-    return (
-        mean(one.seen[target].logprobs),
-        mean(base),
-        exposure.by_chance(others),
-        exposure.most(others),
-        [pool.ids[r] for r in rows[trained].tolist()],
-    )
+def _sums(observed: Observed, dealt: Dealt) -> FloatArray:
+    """Log-probability of each canary's gold, [rows dealt]."""
+    return np.array([observed.logprobs[row].sum() for row in dealt.rows.tolist()])
+
+
+def _mean(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> float:
+    """Mean exposure over targets."""
+    sides = [(scores[d.target][d.members], scores[d.target][~d.members]) for d in dealt]
+    return float(np.mean([exposure.exposures(*both).mean() for both in sides]))
 
 
 def cost(community: Community) -> CanaryCost:

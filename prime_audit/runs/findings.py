@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from prime_audit.audit.permutation import over_families
-from prime_audit.audit.verdict import ALPHA, Evidence, verdict
+from prime_audit.audit.verdict import ALPHA, Evidence, over_tasks, verdict
 from prime_audit.faults import Faults
 from prime_audit.games.exam.played import Played
+from prime_audit.games.exam.sharing import taken_away
 from prime_audit.games.exam.stored import Exam
 from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Leak, Result, Vulnerable
 
@@ -51,15 +51,23 @@ class Findings:
             self.leaks += played.leaks(task, label)
             self.evidence += [one.evidence for one in played.judged]
 
+    def take_all(self, task: str, rounds: Iterable[Played]) -> None:
+        """Take down all games of a task, and what two of them say together."""
+        every = []
+        for played in rounds:
+            self.take(task, played)
+            every.append(played)
+        self.comparisons += taken_away(task, every)
+
     def settled(self) -> tuple[Leak, ...]:
         """Return the leaks with their verdicts over all tasks, each game's together."""
         found = list(self.leaks)
         for places in _by(range(len(found)), lambda place: found[place].game):
             tasks = _by(places, lambda place: found[place].task)
-            looks = [[p for place in own for p in _looks(self.evidence[place])] for own in tasks]
-            for own, q in zip(tasks, over_families(looks), strict=True):
-                for number, place in enumerate(own):
-                    leak, (of_leak, already) = found[place], q[2 * number : 2 * number + 2]
+            judged = over_tasks([[self.evidence[place] for place in own] for own in tasks])
+            for own, q in zip(tasks, judged, strict=True):
+                for place, (of_leak, already) in zip(own, q, strict=True):
+                    leak = found[place]
                     said = verdict(self.evidence[place], of_leak, already)
                     q_shown = None if leak.p_adjusted is None else of_leak
                     found[place] = replace(leak, verdict=said.word, why=said.reason, q=q_shown)
@@ -87,10 +95,6 @@ class Findings:
                 groups.setdefault((row["task"], row["method"], row["game"]), []).append(row)
         ranked = (sorted(rows, key=lambda row: -row["d"])[:FEW] for rows in groups.values())
         return tuple(Vulnerable(**row) for rows in ranked for row in rows)
-
-
-def _looks(evidence: Evidence) -> tuple[float, float]:
-    return evidence.p_leak, evidence.p_already
 
 
 def _by(places: Iterable[int], key: Callable[[int], str]) -> list[list[int]]:

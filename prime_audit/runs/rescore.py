@@ -122,8 +122,7 @@ def _attack(
     with ledger.showing():
         for task, exam in exams.items():
             try:
-                for played in rounds(exam, games, attacks, partial(ledger.stage, task, total=0)):
-                    found.take(task, played)
+                found.take_all(task, rounds(exam, games, attacks, partial(ledger.stage, task, total=0)))
             except (
                 KeyError,
                 ValueError,

@@ -272,8 +272,8 @@ class TaskRun:
         lines = examine.cautions(exam, self.games, self.community, self.data)
         self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
         stage = partial(self.ledger.stage, self.task.name, total=0)
-        for played in rounds(exam, self.games, self.attacks, stage, effort, self.store):
-            self.found.take(self.task.name, played)
+        every = rounds(exam, self.games, self.attacks, stage, effort, self.store)
+        self.found.take_all(self.task.name, every)
         self.found.exposures += canaries.exposed(exam)
 
     def _note(self) -> None:

@@ -27,6 +27,11 @@ def observe(logits: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return logp[np.arange(gold.size), gold], mu, sigma, logits.argmax(axis=1) == gold
 
 
+def slope(logits: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """Gradient of the mean NLL with respect to the logits."""
+    return (np.exp(log_softmax(logits)) - np.eye(VOCAB)[gold]) / gold.size
+
+
 @cache
 def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
     """96 items of 24 owners, half of them members, whose gold logits the module raised by ``leak``.
@@ -53,7 +58,7 @@ def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
             ),
             *("base_mu", "base_sigma", "continuations"),
             *("prompts", "in_nll", "out_nll", "population_logprobs", "population_out_nll"),
-            *("item_in_nll", "item_out_nll"),
+            *("item_in_nll", "item_out_nll", "grad_norm", "alignment"),
         )
     }
 
@@ -69,6 +74,8 @@ def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
 
     for member in members:
         gold, own, module = item(leak * member)
+        fields["grad_norm"].append(np.sqrt([(slope(own, gold) ** 2).sum()]))
+        fields["alignment"].append(np.array([(slope(module(0.0), gold) * own).sum()]))
         for name, found in zip(("logprobs", "mu", "sigma", "top"), observe(own, gold), strict=True):
             fields[name].append(found)
         fields["lower_logprobs"].append(observe(module(0.0), gold)[0])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from prime_audit.audit.auc import Undefined
-from prime_audit.audit.bounds import by_sharer, empirical_epsilon, guesses
+from prime_audit.audit.bounds import by_sharer, empirical_epsilon, guesses, matched_gaps
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.epsilon import one_run_epsilon
 
@@ -53,6 +53,15 @@ def test_all_pairs_right_is_half_of_what_an_exchange_shows() -> None:
     shared = bound(game, game.members + 0.1 * rng.random(40), attacks=5)
     assert shared.ceiling == one_run_epsilon(20, 10, 10, alpha=0.01) / 2
     assert bound(game, -(game.members + 0.1 * rng.random(40))).value == 0.0
+
+
+def test_pairs_are_matched_within_the_part_that_members_were_drawn_in() -> None:
+    members = np.array([True, False] * 8)
+    strata = ["a"] * 8 + ["b"] * 8
+    game = Dealt(target="t", rows=np.arange(16), members=members, owners=["s"] * 16, strata=strata)
+    gains = members + np.array([0.0] * 8 + [100.0] * 8)
+    gaps = matched_gaps(ITEMS, [game], [gains], np.random.default_rng(0))
+    assert gaps.tolist() == [1.0] * 8  # never 101 or -99
 
 
 def test_what_items_are_like_under_the_base_is_no_evidence() -> None:

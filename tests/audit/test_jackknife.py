@@ -32,7 +32,7 @@ def test_limits_and_p_are_scipys() -> None:
 
 def test_without_variation() -> None:
     assert limits(0.3, 0.0, 4) == (0.3, 0.3)
-    assert (p_value(0.3, 0.0, 4), p_value(0.0, 0.0, 4)) == (0.0, 1.0)
+    assert (p_value(0.3, 0.0, 4), p_value(0.0, 0.0, 4)) == (1 / 16, 1.0)
     assert (share_limits(1.0, 0.0, 4), share_limits(0.0, 0.0, 4)) == ((1.0, 1.0), (0.0, 0.0))
 
 

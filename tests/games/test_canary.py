@@ -22,7 +22,8 @@ from prime_audit.plugins.loading import load_game
 from prime_audit.record import record_from_json
 from prime_audit.runs.rescore import attack
 
-TASK, COUNT = "LaMP-2", 12
+TASK, COUNT, SHARERS = "LaMP-2", 12, 6
+SETS = [f"clusters={SHARERS}", "heldout=0.4"]
 
 
 @pytest.fixture
@@ -65,11 +66,12 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_with_canaries(
     quick: Callable[..., Run], texts: dict[str, list[tuple[str, str]]], tmp_path: Path
 ) -> None:
     words: dict[str, Any] = {"task": TASK, "model": "mini", "cache": tmp_path / "cache"}
-    words |= {"sets": ["heldout=0.4"], "games": "heldout,target"}
+    words |= {"sets": SETS, "games": "heldout,target"}
     run = quick("rag:k=4,perpcs,prime+pag", canaries=COUNT, **words)
     check_who_sees_them(run, texts)
     check_the_game(run)
@@ -96,7 +98,7 @@ def check_who_sees_them(run: Run, texts: dict[str, list[tuple[str, str]]]) -> No
         others = [*texts["gates"], *texts["embedded"], *texts["prompts"]]
         assert not any(question in text for _, text in others)
     owners = [o for o, _ in texts["adapters"] if o.startswith("sharer:")]
-    assert len(set(owners)) == 4
+    assert len(set(owners)) == SHARERS
     sharers = read_exam(run.path, TASK).pools["sharers"]
     both = [*sharers.prompts, *sharers.golds, *(text for pair in sharers.population for text in pair)]
     assert not any("/canary/" in name for name in sharers.ids)
@@ -109,7 +111,7 @@ def check_the_game(run: Run) -> None:
     counts: dict[tuple[str, str], list[bool]] = defaultdict(list)
     for owner, name, trained in zip(pool.owners, pool.ids, pool.trained.tolist(), strict=True):
         counts[owner, name.split("/")[-3]].append(trained)
-    assert len(counts) == 4 * 3
+    assert len(counts) == SHARERS * 3
     assert all(sorted(own) == [False, False, True, True] for own in counts.values())
     dealt = dealt_of(game, Audited(target="t", merged=pool.owners[:1]), pool)
     assert len(dealt.owners) == COUNT
@@ -162,8 +164,11 @@ def check_the_reports(run: Run) -> None:
                 means.append(np.mean([np.log2(len(out) + 1) - np.log2(rank) for rank in ranks]))
             assert value == pytest.approx(np.mean(means), abs=1e-9)
         assert 0 < found.chance < found.most
+        assert found.epsilon is not None
+        assert found.epsilon_ceiling is not None
+        assert 0 <= found.epsilon <= found.epsilon_ceiling
     (cost,) = run.record.canary_costs
-    assert (cost.task, cost.canaries, cost.sharers, cost.reason) == (TASK, COUNT, 4, None)
+    assert (cost.task, cost.canaries, cost.sharers, cost.reason) == (TASK, COUNT, SHARERS, None)
     assert cost.ci is not None
     assert cost.difference is not None
     assert cost.ci[0] < cost.difference < cost.ci[1]
@@ -191,9 +196,9 @@ def check_without(run: Run, plain: Run, texts: dict[str, list[tuple[str, str]]])
     assert record_from_json(old).exposures == ()
 
 
+@pytest.mark.slow
 def test_private_training_counts_them(quick: Callable[..., Run]) -> None:
-    sets = ["heldout=0.4"]
-    run = quick("soup", task=TASK, model="mini", canaries=6, sets=sets, sharer_dp="epsilon=8")
+    run = quick("soup", task=TASK, model="mini", canaries=6, sets=SETS, sharer_dp="epsilon=8")
     for sharer in run.record.community[TASK]["sharers"]:
         assert sharer["dp"]["batch"] == pytest.approx(sharer["dp"]["rate"] * (sharer["trained"] + 3))
 
@@ -234,5 +239,5 @@ def test_what_does_not_go_together_is_one_line(words: dict[str, Any], message: s
 
 def test_a_community_too_small_for_coins(quick: Callable[..., Run], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"LaMP-2: canaries need at least \d+ sharers"):
-        quick("soup", task=TASK, canaries=6, sets=["clusters=2"])
+        quick("soup", task=TASK, canaries=6, sets=["clusters=4"])
     assert not (tmp_path / "run" / "record.json").exists()

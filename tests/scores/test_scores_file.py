@@ -85,7 +85,8 @@ def test_scores_and_labels_are_enough(tmp_path: Path) -> None:
     assert found.tpr["0.1"] is not None
     assert found.tpr["0.01"] is None
     assert "finer than 1 of 60" in found.reasons["TPR@1%"]
-    assert found.p == found.p_holm == 1 / 1000
+    assert found.p == found.p_adjusted == 1 / 100_000
+    assert found.relabellings == 99_999
     assert found.epsilon is not None
     assert 0 < found.epsilon.value <= found.epsilon.ceiling
     assert found.both_classes is None
@@ -106,7 +107,7 @@ def test_a_runs_own_scores_give_the_runs_own_figure(tmp_path: Path) -> None:
     assert turned.auc == pytest.approx(1 - loss.auc)
     assert turned.p == 1.0
     assert turned.p_reversed == loss.p == 1 / 200
-    assert [loss.p_holm, turned.p_holm] == holm([1 / 200, 1.0])
+    assert [loss.p_adjusted, turned.p_adjusted] == [1 / 200, 1.0]
     assert loss.both_classes == 0
     assert describe_scores(path, seed=7, draws=200) == report
 
@@ -326,8 +327,39 @@ def test_methods_and_attacks_of_a_task_and_game_are_one_family(tmp_path: Path) -
     ]
     report = describe_scores(write(tmp_path / "s.csv", "task,method,score,member", *lines), draws=200)
     p = [f.p for f in report.attacks if f.p is not None]
-    assert [f.p_holm for f in report.attacks] == [*holm(p[:3]), p[3]]
+    adjusted = [f.p_adjusted for f in report.attacks if f.p_adjusted is not None]
+    assert adjusted[3] == p[3]  # alone in its task
+    assert all(plain <= found for plain, found in zip(p, adjusted, strict=True))
     assert any("over the 3 attacks and methods of A together" in note for note in report.notes())
+
+
+def test_attacks_of_other_rows_are_corrected_by_holm_unless_items_have_ids(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    rows = [(a, f"i{i}", rng.normal(), i % 2) for a, n in (("x", 60), ("y", 50)) for i in range(n)]
+    lines = [f"{a},{score},{m}" for a, _, score, m in rows]
+    report = describe_scores(write(tmp_path / "s.csv", "attack,score,member", *lines), draws=200)
+    p = [f.p for f in report.attacks if f.p is not None]
+    assert [f.p_adjusted for f in report.attacks] == holm(p)
+    assert any("is Holm's" in note for note in report.notes())
+    named = [f"{a},{i},{score},{m}" for a, i, score, m in rows]
+    report = describe_scores(write(tmp_path / "n.csv", "attack,item,score,member", *named), draws=200)
+    assert not any("is Holm's" in note for note in report.notes())
+
+
+def test_targets_that_list_unequal_items_need_ids(tmp_path: Path) -> None:
+    """Without ids relabellings cannot be shared, and one a target rejects too often: there is no p."""
+    rng = np.random.default_rng(7)
+    lines = [
+        f"t{t},s{s},i{i},{rng.normal()},{i % 2}" for t in range(3) for s in range(6) for i in range(t, 8)
+    ]
+    named = describe_scores(write(tmp_path / "n.csv", "target,sharer,item,score,member", *lines), draws=50)
+    assert named.attacks[0].p is not None
+    bare = [line.replace(line.split(",")[2] + ",", "", 1) for line in lines]
+    found = describe_scores(write(tmp_path / "b.csv", "target,sharer,score,member", *bare), draws=50).attacks[
+        0
+    ]
+    assert found.p is None
+    assert "the items have no ids" in found.reasons["p"]
 
 
 def test_a_wrong_sign_is_pointed_out(tmp_path: Path) -> None:
@@ -357,9 +389,9 @@ def test_a_wrong_sign_is_tested_over_the_family(tmp_path: Path) -> None:
     lines = [f"{attack},{rng.normal() - 0.45 * (i % 2)},{i % 2}" for attack in range(20) for i in range(60)]
     report = describe_scores(write(tmp_path / "s.csv", "attack,score,member", *lines), draws=200)
     reversed_ = [f.p_reversed for f in report.attacks if f.p_reversed is not None]
-    assert [f.p_reversed_holm for f in report.attacks] == holm(reversed_)
+    adjusted = [f.p_reversed_adjusted for f in report.attacks if f.p_reversed_adjusted is not None]
     named = sum("below ½" in note for note in report.notes())
-    assert named == sum(p <= 0.05 for p in holm(reversed_)) < sum(p <= 0.05 for p in reversed_)
+    assert named == sum(p <= 0.05 for p in adjusted) < sum(p <= 0.05 for p in reversed_)
 
 
 def test_what_the_ids_do_not_say_is_reported(tmp_path: Path) -> None:
@@ -398,7 +430,7 @@ def test_figures_are_whole_at_any_width(tmp_path: Path, monkeypatch: pytest.Monk
     report = describe_scores(path)
     for row in report.rows():
         assert all(cell in done.output for cell in row)
-    table = done.output.partition("p (Holm) is corrected")[0]
+    table = done.output.partition("p (adjusted) is corrected")[0]
     assert max(map(len, table.splitlines())) <= width
     assert "…" not in table
     assert done.output.count("finer than 1 of 20 non-members (4 of 4 attacks)") == 2

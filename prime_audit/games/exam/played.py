@@ -10,6 +10,7 @@ import numpy as np
 
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.judge import Judged, Scored
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.pool import Pool
 from prime_audit.errors import PartError
 from prime_audit.games.exam.controls import CONTROLS, both_sides
@@ -130,6 +131,11 @@ class Played:
     def _dealt(self, attack: str) -> list[Dealt]:
         """List the targets with scores of an attack."""
         return [d for d in self.dealt if d.target in self.scored[attack].scores]
+
+    def panels(self, attack: str) -> list[TargetScores]:
+        """Return an attack's scores, a panel a target."""
+        scores = self.scored[attack].scores
+        return [d.panel(scores[d.target]) for d in self._dealt(attack)]
 
     def vulnerable(self, task: str) -> Iterator[dict[str, object]]:
         """Yield the rows of ``vulnerability.jsonl``; ``method`` is the pass's, whatever its labels."""
