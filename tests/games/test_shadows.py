@@ -218,6 +218,21 @@ def test_records_are_ranked_by_how_exposed_they_are(run: Run) -> None:
     assert named[0].item in (run.path / "table.md").read_text(encoding="utf-8").replace("\\", "")
 
 
+def test_ids_of_exposed_records_are_text_on_the_page(run: Run) -> None:
+    from dataclasses import replace
+
+    from prime_audit.report import page, text
+    from prime_audit.report.from_record import sheet_of
+
+    odd = '<img src=x onerror="1">\u202e\n'
+    named = replace(run.record.vulnerable[0], item=odd, limit=None)
+    sheet = sheet_of(replace(run.record, vulnerable=(named,)), "run")
+    assert "chance is unknown" in sheet.exposed[0]
+    assert "<img" not in page.render(sheet)
+    assert "&lt;img src=x" in page.render(sheet)
+    assert "<img" not in text.markdown(sheet)
+
+
 # -- vulnerability -------------------------------------------------------------------------------------------
 
 
