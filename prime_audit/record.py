@@ -217,6 +217,8 @@ class Leak:
     """The smallest leak that 80 % of such audits would have found, as an AUC: 0.5 plus the gain over the base."""
     relabellings: int | None = None
     """Relabellings of the permutation tests."""
+    duplicate: str | None = None
+    """The attack before it with the same scores in this game, up to shift and scale: corrections do not count it."""
 
 
 @dataclass(frozen=True, kw_only=True)
