@@ -135,7 +135,7 @@ def change(own: FloatArray, base: FloatArray) -> FloatArray:
 
 
 def gains(signals: Signals) -> list[FloatArray]:
-    """Log p minus the base's at each gold token, by :func:`change` -> items of [T]; -inf counts as -1e30, so sums exist."""
+    """Log p minus the base's at each gold token, by :func:`change` -> items of [T]; -inf is -1e30, so sums exist."""
     pairs = zip(signals.logprobs, signals.base_logprobs, strict=True)
     return [change(np.maximum(own, -1e30), np.maximum(base, -1e30)) for own, base in pairs]
 
