@@ -105,6 +105,7 @@ def methods() -> str:
     for name in available("method"):
         found = load_method(name)
         kind = " A method of the prompt: joins any other with `+`." if found.augment else ""
+        kind += f" It shows what merging anything gives: {found.control}." if found.control else ""
         parts.append(f"### {name}\n\n{found.summary}{kind}\n\nSource: {found.source}.")
         rows = [
             (f"`{p.name}`", _default(p.default), p.help, ", ".join(f"`{word}`" for word in p.choices))

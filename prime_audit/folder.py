@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECORD, PREDICTIONS, SCORES = "record.json", "predictions.jsonl", "scores.jsonl"
+VULNERABILITY = "vulnerability.jsonl"
 MODELS = "models.jsonl"
 _MODEL = {
     "task": str,

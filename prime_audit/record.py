@@ -82,8 +82,8 @@ class Intervals:
 
     level: float = 0.95
     """Nominal coverage."""
-    draws: int = 1000
-    """Bootstrap resamples: of users for utility, of sharers and targets for leakage; percentile limits."""
+    draws: int = 0
+    """0: leaving one person out at a time, with Student's t. Older records: number of bootstrap resamples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,23 +109,30 @@ class Result:
     targets: int = 0
     """Targets that count in the result."""
     member_sharers: int | None = None
-    """Distinct sharers among the members, over which a leakage interval is drawn."""
+    """Distinct sharers among the members, which a leakage interval leaves out in turn."""
     game: str | None = None
     """For leakage: the game's name, which decides who is a member."""
     attack: str | None = None
     """For leakage: the attack's name."""
+    se: float | None = None
+    """Standard error; null where there is no interval, and in older records."""
+    freedom: int = 0
+    """Degrees of freedom of the interval's Student t; 0 where se is null."""
+    without: tuple[float, ...] = ()
+    """For utility: the value without each target, in the order of their ids; differences of methods rest on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A paired difference between a method and a baseline, on the same questions or items and the same resamples."""
+    """A paired difference between a method and a baseline, on the same questions or items."""
 
     task: str
     """The task's name."""
     method: str
     """The method's label."""
     baseline: str
-    """What is subtracted: np for utility; for leakage base, the unmerged base's score of the same items."""
+    """What is subtracted: np for utility; for leakage base, the unmerged base's score of the same items, or adapter,
+    the AUC of that game."""
     metric: str
     """Metric of both."""
     difference: float | None
@@ -140,6 +147,10 @@ class Comparison:
     """The game, for leakage."""
     attack: str | None = None
     """The attack, for leakage."""
+    se: float | None = None
+    """Standard error; null where there is no interval, and in older records."""
+    freedom: int = 0
+    """Degrees of freedom of the interval's Student t; 0 where se is null."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +184,7 @@ class Leak:
     over_control: float | None
     """The AUC minus that control's."""
     over_control_ci: tuple[float, float] | None
-    """Interval of that difference, on the same draws."""
+    """Interval of that difference, of the same items."""
     tpr: Mapping[str, float | None]
     """Mean TPR by FPR limit; null where a target has too few non-members for that rate."""
     members: int
@@ -206,6 +217,80 @@ class Leak:
     """The smallest leak that 80 % of such audits would have found, as an AUC: 0.5 plus the gain over the base."""
     relabellings: int | None = None
     """Relabellings of the permutation tests."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vulnerable:
+    """One of the most exposed records of a task, method and game, by shadow adapters with and without it."""
+
+    task: str
+    """The task's name."""
+    method: str
+    """The label of the method, or of the models that several methods share."""
+    game: str
+    """The game's name: which models were queried."""
+    sharer: str
+    """Whose record it is."""
+    item: str
+    """Id of the example, as in scores.jsonl."""
+    trained: bool
+    """Whether the sharer's own adapter was trained on it; decides nothing here."""
+    models: int
+    """Targets' models over which it is averaged."""
+    shadows: int
+    """Shadow adapters it rests on; half of them were trained on it."""
+    d: float
+    """Mean of log(p/(1 - p)) with the record minus without it, in deviations within a side; 1 is an AUC of 0.76."""
+    limit: float | None
+    """What the largest d of all records of this task, method and game exceeds by chance in 5 %; null: unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """How exposed the canaries of one design are in one method's models."""
+
+    task: str
+    """The task's name."""
+    method: str
+    """The method's label."""
+    game: str
+    """The game that asked for the canaries."""
+    design: str
+    """How they were made: unused, unlikely or near."""
+    exposure: float
+    """In bits, how high trained canaries rank among untrained ones (``audit/exposure.py``); mean over targets."""
+    base: float
+    """The same by the unmerged base."""
+    chance: float
+    """The mean of canaries that were not trained on."""
+    most: float
+    """The highest mean that this many untrained canaries can show."""
+    canaries: int
+    """Different trained canaries."""
+    epsilon: float | None = None
+    """Lower bound on ε from this design's pairs, by the same figure; 95 % confidence over the designs together."""
+    epsilon_ceiling: float | None = None
+    """The largest bound that this number of pairs could have given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryCost:
+    """What canaries cost: how much worse sharers' adapters predict the sharers' own held-out items."""
+
+    task: str
+    """The task's name."""
+    canaries: int
+    """Canaries of each sharer; half of them were trained on."""
+    without: float | None
+    """Mean over sharers of the mean NLL of their held-out items under their adapter trained without canaries, nats."""
+    difference: float | None
+    """The same with canaries, minus that; positive: worse with canaries. Null where nothing is held out."""
+    ci: tuple[float, float] | None
+    """Its interval over sharers (Student's t); null for fewer than two."""
+    sharers: int
+    """Sharers with held-out items and both adapters."""
+    reason: str | None = None
+    """Why difference or ci is null."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,6 +411,12 @@ class Record:
     """Paired differences to the baselines."""
     leaks: tuple[Leak, ...] = ()
     """The privacy panel: one entry for each leakage result, with its verdict."""
+    vulnerable: tuple[Vulnerable, ...] = ()
+    """Where the run has shadow adapters: the few most exposed records; all are in vulnerability.jsonl."""
+    exposures: tuple[Exposure, ...] = ()
+    """Of canaries, by method and design; empty where none were made."""
+    canary_costs: tuple[CanaryCost, ...] = ()
+    """What canaries cost, one entry a task; empty where none were made."""
     community: Mapping[str, Any] = field(default_factory=dict)
     """By task: sharers, similarities to targets, adapted modules, and adapters with path and sha256."""
     costs: tuple[Cost, ...] = ()

@@ -25,7 +25,7 @@ def leak(**changes: Any) -> Leak:
     found = {"auc": 0.53, "ci": (0.4, 0.6), "verdict": "no leak found", "why": "because", "p": 0.03}
     control = {"best_control": "bag_of_words", "over_control": -0.2, "over_control_ci": (-0.3, -0.1)}
     counts = {"members": 40, "others": 360, "undefined": 0, "undefined_base": 0, "both_sides": 0}
-    more = {"p_adjusted": 0.03, "tpr": {"0.1": 0.2, "0.01": None}}
+    more = {"p_adjusted": 0.03, "q": 0.03, "tpr": {"0.1": 0.2, "0.01": None}}
     return Leak(**{**plain, **found, **more, **control, **counts} | changes)
 
 

@@ -1,4 +1,4 @@
-"""The Gaussians of LiRA over community modules: own means, and own deviations where there are enough modules."""
+"""The Gaussians of LiRA over an item's models: own means, and own deviations where there are enough models."""
 
 from __future__ import annotations
 

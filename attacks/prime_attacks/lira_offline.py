@@ -1,4 +1,4 @@
-"""Community LiRA, offline: how far the item's likelihood is above its likelihood under modules without its owner.
+"""Community LiRA, offline, of owners: how far an item is likelier than under modules without its owner.
 
 The shadow models cost nothing. Over many targets, the modules without the item's owner, and the unmerged base, are
 its OUT models. They share the base and other sharers with the audited module, so they are not independent draws as in

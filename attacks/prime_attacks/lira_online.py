@@ -1,8 +1,9 @@
-"""Community LiRA, online: the likelihood ratio of modules with the item's owner against modules without.
+"""Community LiRA, online, of owners: the likelihood ratio of modules with the item's owner against modules without.
 
 The shadow models cost nothing. Over many targets, the other targets' modules with the item's owner are its IN models;
 those without (and the unmerged base) are its OUT models. They differ by the owner's contribution, not by the single
-item, so the attack tests whether the owner's data are in. See ``lira_offline`` on φ and on what is not independent.
+item, so the attack tests whether the owner's data are in; ``lira`` tests the single item. See ``lira_offline`` on φ
+and on what is not independent.
 """
 
 from __future__ import annotations

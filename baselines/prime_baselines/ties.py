@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from prime_audit.community.trim import SPACES, WAYS, Trim, united
+from prime_audit.community.trim import SPACES, WAYS, Trim
+from prime_audit.community.unite import united
 from prime_audit.engine.mixture import Mixture
 from prime_audit.plugins import Param, Personal, Scene, method
 

@@ -1,37 +1,55 @@
 """The empirical ε of a game: a lower bound on the ε of the audited mechanism, by a rule fixed beforehand.
 
-Where membership was selected there is no bound: an attack's success proves nothing about ε.
+Where membership was selected there is no bound: an attack's success proves nothing about ε. Where it was drawn, both
+rules are one-run auditing (Steinke et al. 2023): fair coins, each independent given all the others; guesses made from
+the scores alone; the number of right ones is then stochastically at most Binomial(guesses, e^ε/(1 + e^ε)), even where
+the scores of different units depend on each other. What is guessed from is the *gain*: a score minus the same from the
+unmerged base (where there is no base, the score), since what an item is like without the adapter is no evidence.
 
-* Items drawn from their owner's own: ``split_epsilon``. The threshold is chosen on half of the people and counted on
-  the others, one item a person and side. Where a fixed number of items is drawn, a member and a non-member differ by an
-  *exchange*, which (ε, 0)-privacy under adding an item allows 2ε: the bound is half of what was counted.
-* Sharers drawn by coin: one-run auditing (Steinke et al. 2023). All targets' coins are fair and independent, one for
-  each (target, candidate): m of them. A coin's score is the mean over the sharer's items of the attack's score, minus
-  the same from the unmerged base: what the items are like without the adapter is no evidence. The ⌊m/4⌋ coins with the
-  highest scores are guessed to be in, the ⌊m/4⌋ with the lowest to be out; of equal ones the earlier. The others are
-  abstained from. Targets whose coins all fell alike count too: without them the coins are not independent.
+* **Matched pairs**, where the members are some of a person's items. Each person's members and non-members are matched
+  at random, by seed. Given the pairs, which of the two is the member is a fair coin, and the coins of all pairs are
+  independent: exchanging the two of a pair changes neither the probability of the draw (a fixed number of items, or
+  one coin an item, fair or not) nor that of the matching. Items that found no partner stay as they are. An item that
+  several targets' models were asked is one trial, with its mean gain. The larger gain of a pair is guessed to be the
+  member's, in the half of the pairs with the largest gaps; no guess is made from equal gains. A pair is an *exchange*,
+  one item removed and one added, which (ε, 0)-privacy under adding an item allows 2ε: the bound is half of what was
+  counted. Where membership is exchanged between whole people or among a target's items, these are matched instead.
+* **Coins**, where one decided for each target and person. Within each target of c coins the ⌊c/4⌋ people with the
+  lowest mean gain are guessed to be out, and the ⌊c/4⌋ with the highest to be in; of equal ones the earlier. Guesses
+  within a target cannot tell how many are in, only who. Targets whose coins all fell alike count too: without them
+  the coins are not independent.
 
-ε is that of adding or removing the unit (an item of a sharer's training set; a sharer's part in one target's merge), at
-δ = 0. The error probability is shared among the attacks of a method and game (Bonferroni), so that the highest of the
-bounds holds as well.
+ε is that of adding or removing the unit (an item of a training set; a sharer's part in one target's merge), at δ = 0.
+The error probability is shared among the attacks of a method and game (Bonferroni): all their bounds hold together
+with probability 1 - ``ALPHA``, and so does the highest. Nothing is shared among methods, games and tasks: of 20 methods
+one may have a bound above the truth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, numbered
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.epsilon import one_run_epsilon
-from prime_audit.audit.splitting import Bound, split_epsilon
 
 ALPHA = 0.05
 """Error probability of the bounds of one method and game together."""
 EXCHANGE = 2
 """An exchange is one item removed and one added."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """A lower bound on ε."""
+
+    value: float
+    """Lower bound on ε, with confidence 1 - alpha; 0 where nothing is shown."""
+    ceiling: float
+    """The largest bound possible with as many guesses: every one right."""
 
 
 def empirical_epsilon(
@@ -45,49 +63,91 @@ def empirical_epsilon(
 ) -> Bound:
     """Bound ε from one attack's ``scores`` by target, by the rule above.
 
-    ``base`` is the same attack's scores from the unmerged base; ``attacks`` share the error probability. Undefined
-    where the game allows no bound, or the data are too few.
+    ``base`` is the same attack's scores from the unmerged base, of the same targets; ``attacks`` share the error
+    probability. Undefined where the game allows no bound, or the data are too few.
     """
-    known, alpha = [d for d in dealt if d.target in scores], ALPHA / attacks
     if not design.randomised:
         raise Undefined("membership was selected, not drawn: success proves nothing about ε")
-    if design.whole:
-        return _one_run(known, scores, base, alpha)
-    panels = [d.panel(scores[d.target]) for d in known]
-    found = split_epsilon(panels, seed=seed, alpha=alpha)
-    if not design.fixed:
-        return found
-    return replace(found, value=found.value / EXCHANGE, ceiling=found.ceiling / EXCHANGE)
+    known, alpha = [d for d in dealt if d.target in scores], ALPHA / attacks
+    if not known:
+        raise Undefined("no scores")
+    gains = [_gains(scores[d.target], base[d.target] if base else None) for d in known]
+    if not design.whole:
+        return pair_bound(matched_gaps(design, known, gains, np.random.default_rng(seed)), alpha=alpha)
+    people = [by_sharer(d, own) for d, own in zip(known, gains, strict=True)]
+    return coin_bound([(own, d.members) for d, own in people], alpha=alpha)
 
 
-def _one_run(
-    dealt: Sequence[Dealt],
-    scores: Mapping[str, FloatArray],
-    base: Mapping[str, FloatArray] | None,
-    alpha: float,
+def pair_bound(gaps: FloatArray, *, alpha: float = 0.05) -> Bound:
+    """Bound ε by the member's gain minus its partner's in every pair, ``gaps`` [m]; Undefined without pairs."""
+    if not gaps.size:
+        raise Undefined("no pairs: no person has both a member and a non-member item")
+    most = (gaps.size + 1) // 2
+    widest = gaps[np.argsort(-np.abs(gaps), kind="stable")[:most]]
+    made, right = int((widest != 0).sum()), int((widest > 0).sum())
+    value, ceiling = (one_run_epsilon(gaps.size, r, v, alpha=alpha) for r, v in ((made, right), (most, most)))
+    return Bound(value=value / EXCHANGE, ceiling=ceiling / EXCHANGE)
+
+
+def matched_gaps(
+    design: Design, dealt: Sequence[Dealt], gains: Sequence[FloatArray], rng: np.random.Generator
+) -> FloatArray:
+    """Match units at random in the blocks that membership was drawn in -> member's gain minus its partner's, [pairs].
+
+    An item of several targets' games is one unit. One that is a member for one target and not for another was not
+    drawn once: it is left out. The order of the pairs does not depend on who is the member.
+    """
+    units: dict[tuple[str, Hashable], tuple[set[bool], list[float]]] = {}
+    name = _naming(design, dealt)
+    for one, own in zip(dealt, gains, strict=True):
+        for row, (member, gain) in enumerate(zip(one.members.tolist(), own.tolist(), strict=True)):
+            sides, values = units.setdefault(name(one, row), (set(), []))
+            sides.add(member)
+            values.append(gain)
+    blocks: dict[str, tuple[list[float], list[float]]] = {}
+    with np.errstate(invalid="ignore"):  # equal infinities: no evidence
+        for (block, _), (sides, values) in units.items():
+            if len(sides) == 1:
+                blocks.setdefault(block, ([], []))[sides.pop()].append(sum(values) / len(values))
+        gaps = [np.zeros(0)]
+        for _, (outside, inside) in sorted(blocks.items()):
+            pairs = min(len(inside), len(outside))
+            gaps.append(rng.permutation(inside)[:pairs] - rng.permutation(outside)[:pairs])
+        return np.nan_to_num(np.concatenate(gaps), nan=0.0, posinf=np.inf, neginf=-np.inf)
+
+
+def _naming(design: Design, dealt: Sequence[Dealt]) -> Callable[[Dealt, int], tuple[str, Hashable]]:
+    """Return what names a row's block and its unit there."""
+    if design.unit == "item-within-sharer":
+        return lambda one, row: (one.drawn_within[row], (one.items and one.items[row]) or int(one.rows[row]))
+    if design.unit == "item":
+        return lambda one, row: (one.target, row)
+    sides = {
+        (owner, member) for d in dealt for owner, member in zip(d.owners, d.members.tolist(), strict=True)
+    }
+    if len(sides) == len({owner for owner, _ in sides}):
+        return lambda one, row: ("", one.owners[row])
+    return lambda one, row: (one.target, one.owners[row])  # drawn anew for each target
+
+
+def coin_bound(
+    targets: Sequence[tuple[FloatArray, BoolArray]], *, alpha: float = 0.05, delta: float = 0.0
 ) -> Bound:
-    if base is None:
-        raise Undefined(
-            "coins are bounded together, with the unmerged base's scores: the run's record holds it"
-        )
-    if not dealt:
-        raise Undefined("no coins")
-    with np.errstate(invalid="ignore"):
-        gains = np.concatenate([scores[d.target] - base[d.target] for d in dealt])
-    gains = np.nan_to_num(gains, nan=0.0)  # infinite under both models: no evidence
-    return coin_bound(gains, np.concatenate([d.members for d in dealt]), alpha=alpha)
+    """Bound ε by one-run auditing of fair coins, guessed within each target from its (gains, coins), [c] each.
 
-
-def coin_bound(gains: FloatArray, coins: BoolArray, *, alpha: float = 0.05, delta: float = 0.0) -> Bound:
-    """Bound ε by one-run auditing of fair ``coins`` [m], guessed from ``gains`` [m]; Undefined below four coins."""
-    low, high = guesses(gains)
-    right = int((~coins[low]).sum() + coins[high].sum())
-    made = low.size + high.size
+    Undefined where no target has four coins.
+    """
+    made = right = 0
+    for gains, coins in targets:
+        low, high = guesses(gains)
+        made += low.size + high.size
+        right += int((~coins[low]).sum() + coins[high].sum())
+    count = sum(coins.size for _, coins in targets)
     if not made:
-        raise Undefined(f"{coins.size} coins are too few to guess any")
+        raise Undefined(f"{count} coins are too few to guess any: a target needs four")
     return Bound(
-        value=one_run_epsilon(coins.size, made, right, delta, alpha),
-        ceiling=one_run_epsilon(coins.size, made, made, delta, alpha),
+        value=one_run_epsilon(count, made, right, delta, alpha),
+        ceiling=one_run_epsilon(count, made, made, delta, alpha),
     )
 
 
@@ -111,3 +171,11 @@ def by_sharer(dealt: Dealt, scores: FloatArray) -> tuple[Dealt, FloatArray]:
     return Dealt(
         target=dealt.target, rows=dealt.rows[first], members=dealt.members[first], owners=owners
     ), means
+
+
+def _gains(scores: FloatArray, base: FloatArray | None) -> FloatArray:
+    if base is None:
+        return scores
+    with np.errstate(invalid="ignore"):
+        gains: FloatArray = scores - base
+    return np.nan_to_num(gains, nan=0.0, posinf=np.inf, neginf=-np.inf)  # infinite under both: no evidence

@@ -26,8 +26,6 @@ class Design:
     whole: bool = False
     """Whether a sharer is one unit, scored by the mean over their items. Each has a fair coin of their own, and every
     target throws its own coins."""
-    fixed: bool = True
-    """Whether a fixed number of units was drawn, so that one more member is one less non-member (see ``bounds``)."""
     selector: str | None = None
     """The control by which members were selected: it restates membership and is never the best control."""
 
@@ -55,9 +53,19 @@ class Dealt:
     items: Sequence[str | None] | None = None
     """Ids by which one item is recognised in several targets' games, [items]; None: by its place among its owner's."""
     given: bool = False
-    """Whether membership was given from outside: nobody saw it drawn, so the judge looks for signs of selection."""
+    """Whether the data say which items are the non-members: nobody saw them drawn, so the judge looks for signs of
+    selection."""
     signs: Sequence[str] = ()
-    """Signs that membership was selected and not drawn, one line each: with any, the game can show nothing."""
+    """Signs that membership was selected and not drawn, one line each (``audit.signs``): with any, the game can show
+    nothing."""
+    strata: Sequence[str] | None = None
+    """Where membership was drawn within parts of an owner's items: the part that each belongs to, [items]; parts of
+    different owners have different names. None: within all of an owner's."""
+
+    @property
+    def drawn_within(self) -> Sequence[str]:
+        """What the members were drawn within, where items are the unit: the item's stratum, else its owner, [items]."""
+        return self.owners if self.strata is None else self.strata
 
     @property
     def playable(self) -> bool:
@@ -77,6 +85,7 @@ class Dealt:
             rows=self.rows[self.even],
             members=self.members[self.even],
             owners=np.asarray(self.owners)[self.even].tolist(),
+            strata=None if self.strata is None else np.asarray(self.strata)[self.even].tolist(),
             items=None if self.items is None else np.asarray(self.items, dtype=object)[self.even].tolist(),
             even=None,
         )

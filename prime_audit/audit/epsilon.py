@@ -1,7 +1,7 @@
-"""Empirical lower bounds on the ε of (ε, δ)-differential privacy, from an attack's successes.
+"""Empirical lower bounds on the ε of (ε, δ)-differential privacy, from right guesses in one training run.
 
-A bound is valid for a threshold (or a set of guesses) fixed before the scores were seen. If you choose the best of
-many, correct ``alpha`` for the choice.
+A bound is valid for a rule of guessing that was fixed before the scores were seen. If you choose the best of many,
+correct ``alpha`` for the choice.
 """
 
 from __future__ import annotations
@@ -32,37 +32,6 @@ def clopper_pearson(successes: int, n: int, alpha: float = 0.05) -> tuple[float,
     lower = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, alpha / 2))
     upper = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - alpha / 2))
     return lower, upper
-
-
-def epsilon_bound(
-    tp: int, n_members: int, fp: int, n_others: int, alpha: float = 0.05, delta: float = 0.0
-) -> float:
-    """Lower bound on ε from one threshold: max(0, ln((L - δ) / U)).
-
-    L is the lower Clopper-Pearson limit of the true-positive rate, U the upper one of the false-positive rate. Each
-    is one-sided at ``alpha``/2, so the bound has confidence 1 - ``alpha``. The trials must be independent; items of
-    one sharer are not.
-
-    Parameters
-    ----------
-    tp, n_members
-        Members at or above the threshold, and all of them.
-    fp, n_others
-        Non-members at or above the threshold, and all of them.
-    alpha
-        Error probability of the bound.
-    delta
-        The δ of (ε, δ); 0 where L does not exceed it.
-    """
-    _check_delta(delta)
-    lower, _ = clopper_pearson(tp, n_members, alpha)
-    _, upper = clopper_pearson(fp, n_others, alpha)
-    return max(0.0, math.log((lower - delta) / upper)) if lower > delta else 0.0
-
-
-def epsilon_ceiling(n_members: int, n_others: int, alpha: float = 0.05, delta: float = 0.0) -> float:
-    """Return the largest ``epsilon_bound`` possible with these counts: every guess right."""
-    return epsilon_bound(n_members, n_members, 0, n_others, alpha, delta)
 
 
 def one_run_epsilon(m: int, r: int, v: int, delta: float = 0.0, alpha: float = 0.05) -> float:

@@ -14,12 +14,11 @@ from typing import TypeVar
 import numpy as np
 
 from prime_audit.audit.auc import FPRS, FloatArray, Undefined
-from prime_audit.audit.bounds import by_sharer, empirical_epsilon
+from prime_audit.audit.bounds import Bound, by_sharer, empirical_epsilon
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.intervals import Over, auc_difference, auc_interval, mean_tpr
 from prime_audit.audit.mean_auc import AucEstimate, TargetScores
 from prime_audit.audit.permutation import PERMUTATIONS, Column, Relabelled, relabel
-from prime_audit.audit.splitting import Bound
 from prime_audit.audit.verdict import Against, Evidence, Verdict, best_control, verdict
 
 T = TypeVar("T")
@@ -122,12 +121,11 @@ def judge(
     scored: Sequence[Scored],
     *,
     seed: int,
-    draws: int,
     permutations: int = PERMUTATIONS,
 ) -> list[Judged]:
     """Judge the attacks of one game and method alone; see :func:`judge_all`."""
     entry = Entry(dealt=dealt, scored=scored)
-    return judge_all(design, [entry], seed=seed, draws=draws, permutations=permutations)[0]
+    return judge_all(design, [entry], seed=seed, permutations=permutations)[0]
 
 
 def judge_all(
@@ -135,7 +133,6 @@ def judge_all(
     entries: Sequence[Entry],
     *,
     seed: int,
-    draws: int,
     permutations: int = PERMUTATIONS,
 ) -> list[list[Judged]]:
     """Judge all methods of one task and game together: their attacks are one family of tests.
@@ -154,7 +151,7 @@ def judge_all(
     tested, selected = _test(design, entries, seed, permutations)
     return [
         [
-            _judge(_Game(design, entry, signs, seed, draws), one, tests)
+            _judge(_Game(design, entry, signs, seed), one, tests)
             for one, tests in zip(entry.scored, own, strict=True)
         ]
         for entry, own, signs in zip(entries, tested, selected, strict=True)
@@ -169,7 +166,6 @@ class _Game:
     entry: Entry
     signs: Sequence[str]
     seed: int
-    draws: int
 
     @property
     def attacks(self) -> int:
@@ -237,17 +233,16 @@ def _signs(entry: Entry, tests: Sequence[Relabelled | str], words: Relabelled | 
 def _judge(game: _Game, scored: Scored, tests: Relabelled | str) -> Judged:
     dealt, design = game.entry.dealt, game.design
     own, reasons = _panels(dealt, scored.scores), dict[str, str]()
-    interval_of = partial(auc_interval, n=game.draws, seed=game.seed)
     controls = {name: _panels(dealt, scores) for name, scores in scored.controls.items()}
-    figures = {name: interval_of(panels).estimate for name, panels in controls.items()}
+    figures = {name: auc_interval(panels).estimate for name, panels in controls.items()}
     best = best_control(figures, design.selector)
     gaps = {
-        name: auc_difference(own, panels, n=game.draws, seed=game.seed).estimate
+        name: auc_difference(own, panels).estimate
         for name, panels in controls.items()
         if name in ("base", best)
     }
     against = Against(best, figures[best].value, gaps[best]) if best else None
-    interval = interval_of(own)
+    interval = auc_interval(own)
     if interval.estimate.ci is None:
         reasons["interval"] = str(interval.estimate.reason)
     if isinstance(tests, str):

@@ -40,6 +40,9 @@ class Pool:
     """Whether the data say which items were held out, so that this run did not draw them at random."""
     population: Sequence[tuple[str, str]] = ()
     """(prompt, gold) of users who share nothing and are no targets: known non-members, disjoint from the rows."""
+    inside: Sequence[BoolArray] = ()
+    """Which shadow adapters of its owner were trained on it, [rows] of [shadows]; a row that is not ``drawn`` has
+    none. Empty where there are no shadows."""
     sampled: Mapping[str, IntArray] = field(default_factory=dict)
     """Target → the rows of ``last`` that were drawn for them, some of every sharer (``strata.sampled``). Empty where
     nothing is sampled."""

@@ -38,6 +38,12 @@ class Signals:
     """Per item, log p of each token of the gold text in lower case [T', its own tokens]."""
     prefix_logprobs: Rows = ABSENT
     """Per item, log p of each gold token after a prefix of known non-members' golds (the prefix is not scored) [T]."""
+    grad_norm: Rows = ABSENT
+    """Per item, at each adapted module: the norm of the gradient of the item's mean NLL with respect to the adapter's
+    factors A and B there [modules]. For the unmerged base: of a fresh LoRA. Only where a model is one adapter."""
+    alignment: Rows = ABSENT
+    """Per item, at each adapted module: ⟨∂L/∂ΔW, ΔW⟩ of the item's mean NLL L under the base and the adapter's update
+    ΔW [modules]: what it adds to L, to first order; 0 for the unmerged base. Only where a model is one adapter."""
     base_logprobs: Rows = ABSENT
     """``logprobs`` under the adapted base with nothing merged [T]."""
     base_mu: Rows = ABSENT
@@ -56,6 +62,10 @@ class Signals:
     """Per item, mean NLL under other targets' modules that contain its owner [m]; m may be 0."""
     out_nll: Rows = ABSENT
     """Per item, mean NLL under other targets' modules without its owner, the unmerged base first [m >= 1]."""
+    item_in_nll: Rows = ABSENT
+    """Per item, mean NLL under the model with its owner's adapter replaced by shadows trained with this item [m]."""
+    item_out_nll: Rows = ABSENT
+    """The same with shadows trained without this item [m]; m may be 0, where the model has no adapter of the owner."""
     population_logprobs: Rows = ABSENT
     """``logprobs`` of known non-members, disjoint from the items."""
     population_out_nll: Rows = ABSENT
@@ -94,6 +104,8 @@ ROUNDING = 1e-5
 """Nats (or standard deviations) by which two passes of one float32 model may differ: other batches, other sums."""
 _ALL = tuple(Signals.__dataclass_fields__)
 _PER_ITEM = tuple(name for name in _ALL if not name.startswith("population_"))
+ITEM_FIELDS = ("item_in_nll", "item_out_nll")
+"""Fields that are made of shadow adapters: only runs with ``shadows`` have them, in games whose members are items."""
 CONTROL_FIELDS = ("members", "similarity")
 """Fields only controls may declare."""
 FIELDS = tuple(name for name in _ALL if name not in CONTROL_FIELDS)
@@ -103,6 +115,17 @@ FIELDS = tuple(name for name in _ALL if name not in CONTROL_FIELDS)
 def mean_nll(rows: Rows) -> FloatArray:
     """Mean negative log-likelihood of each item's tokens -> [items]; NaN for an item without tokens."""
     return np.array([-row.mean() if len(row) else np.nan for row in rows], dtype=np.float64)
+
+
+def logit(nll: FloatArray) -> FloatArray:
+    """Return log(p/(1 - p)) of p = e^-NLL, as LiRA scales confidences; finite, for p is at most 1 - ``LEAST``."""
+    above = np.maximum(nll, LEAST)
+    found: FloatArray = -above - np.log(-np.expm1(-above))
+    return found
+
+
+LEAST = 2.0**-24
+"""Nats: a smaller NLL is rounding error of float32, and its logit would be infinite."""
 
 
 def ratio(above: FloatArray, below: FloatArray) -> FloatArray:
@@ -135,7 +158,7 @@ def change(own: FloatArray, base: FloatArray) -> FloatArray:
 
 
 def gains(signals: Signals) -> list[FloatArray]:
-    """Log p minus the base's at each gold token, by :func:`change` -> items of [T]; -inf is -1e30, so sums exist."""
+    """Log p minus the base's at each gold token, by :func:`change` -> items of [T]; -inf counts as -1e30."""
     pairs = zip(signals.logprobs, signals.base_logprobs, strict=True)
     return [change(np.maximum(own, -1e30), np.maximum(base, -1e30)) for own, base in pairs]
 

@@ -45,8 +45,8 @@ def game(seed: int, leak: float) -> Simulated:
     members = inside[owner]
     item, crowd = _Tokens.draw(rng, owner.size), _Tokens.draw(rng, POPULATION)
     own, out = leak * members, np.zeros(owner.size)
-    logprobs, mu, sigma, top = item.observe(own)
-    base, base_mu, base_sigma, _ = item.observe(out)
+    logprobs, mu, sigma, top, grad_norm, alignment = item.observe(own)
+    base, base_mu, base_sigma, *_ = item.observe(out)
     texts = ["A" + _letters(rng) for _ in owner]
     signals = Signals(
         logprobs=logprobs,
@@ -55,6 +55,8 @@ def game(seed: int, leak: float) -> Simulated:
         top=top,
         lower_logprobs=item.observe(out)[0],
         prefix_logprobs=item.observe(out)[0],
+        grad_norm=grad_norm,
+        alignment=alignment,
         base_logprobs=base,
         base_mu=base_mu,
         base_sigma=base_sigma,
@@ -64,6 +66,8 @@ def game(seed: int, leak: float) -> Simulated:
         owners=[f"s{number}" for number in owner],
         in_nll=_nll(item, leak),
         out_nll=_nll(item, 0.0),
+        item_in_nll=_nll(item, leak),
+        item_out_nll=_nll(item, 0.0),
         population_logprobs=crowd.observe(np.zeros(POPULATION))[0],
         population_out_nll=_nll(crowd, 0.0),
         members=members,
@@ -83,6 +87,8 @@ def odd() -> Signals:
         top=[np.ones(2, dtype=np.bool_), *(np.zeros(len(row), dtype=np.bool_) for row in rows[1:])],
         lower_logprobs=rows,
         prefix_logprobs=rows,
+        grad_norm=[np.zeros(2), np.array([3.0, 1.0]), np.array([0.5, 0.0]), np.array([0.1, 0.2])],
+        alignment=[np.zeros(2), np.array([-1.0, 0.5]), np.array([0.5, 0.0]), np.array([0.1, -0.2])],
         base_logprobs=[np.zeros(2), np.array([-np.inf]), np.zeros(1), np.array([-1.0, -np.inf, -0.1])],
         base_mu=[np.minimum(-0.1, certain_row) for certain_row in certain],
         base_sigma=certain,
@@ -92,6 +98,8 @@ def odd() -> Signals:
         owners=["s0", "s1", "s1", "s2"],
         in_nll=[np.zeros(0)] * 4,
         out_nll=[np.array([1.0])] * 4,
+        item_in_nll=[np.array([0.0, 1.0])] * 4,
+        item_out_nll=[np.array([1.0, np.inf])] * 4,
         population_logprobs=[],
         population_out_nll=[],
     )
@@ -115,8 +123,11 @@ class _Tokens:
             rng, lengths, rng.integers(VOCAB, size=tokens), rng.normal(scale=1.5, size=(tokens, VOCAB))
         )
 
-    def observe(self, gain: FloatArray) -> tuple[Rows, Rows, Rows, Sequence[BoolArray]]:
-        """Log p of the golds, μ, σ and top of one more module that raises each item's golds by ``gain`` [items]."""
+    def observe(self, gain: FloatArray) -> tuple[Rows, Rows, Rows, Sequence[BoolArray], Rows, Rows]:
+        """Log p of the golds, μ, σ and top of one more module that raises each item's golds by ``gain`` [items].
+
+        And its white-box signals, as if the changed logits were its only weights: gradient norms and alignments.
+        """
         rows = np.arange(self.gold.size)
         logits = self.base + self.rng.normal(scale=NOISE, size=self.base.shape)
         logits[rows, self.gold] += np.repeat(gain, self.lengths)
@@ -126,7 +137,16 @@ class _Tokens:
         sigma = np.sqrt(np.maximum((p * np.square(logp)).sum(axis=1) - np.square(mu), 0.0))
         own = logp[rows, self.gold]
         top = np.split(own >= logp.max(axis=1), np.cumsum(self.lengths)[:-1])
-        return self._split(own), self._split(mu), self._split(sigma), top
+        here, there = self._slope(logits), self._slope(self.base)
+        norms = [np.sqrt([np.square(part).sum()]) for part in self._split(here)]
+        along = [np.array([part.sum()]) for part in self._split(there * (logits - self.base))]
+        return self._split(own), self._split(mu), self._split(sigma), top, norms, along
+
+    def _slope(self, logits: FloatArray) -> FloatArray:
+        """Gradient of each item's mean NLL with respect to its logits, [tokens, VOCAB]."""
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        p[np.arange(self.gold.size), self.gold] -= 1
+        return np.asarray(p / np.repeat(self.lengths, self.lengths)[:, None])
 
     def _split(self, flat: FloatArray) -> Rows:
         return np.split(flat, np.cumsum(self.lengths)[:-1])

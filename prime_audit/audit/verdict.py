@@ -24,13 +24,13 @@ selected. It is shown, but never used as the best control.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prime_audit.audit.bootstrap import Estimate
+from prime_audit.audit.jackknife import Estimate
 from prime_audit.audit.mean_auc import AucEstimate
-from prime_audit.audit.permutation import TAIL, Relabelled
+from prime_audit.audit.permutation import TAIL, Relabelled, over_families
 
 Word = Literal["leaks", "leaks, already in the base", "no leak found", "confounded", "too few to say"]
 
@@ -92,7 +92,7 @@ class Against:
     auc: float
     """Its mean AUC over targets."""
     difference: Estimate
-    """The attack's AUC minus the control's, on the same draws."""
+    """The attack's AUC minus the control's, of the same items."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +211,7 @@ def _selected(e: Evidence, q: float, already: float) -> str | None:
         return None
     f = _facts(e, q, already)
     if q <= ALPHA:
-        return f"{f.figure}; q {q:.3g}: the sides differ, members were selected"
+        return f"{f.figure}, {_tail(f.tests)}; q {q:.3g}: the sides differ, members were selected"
     if f.tests.adjusted_reversed <= ALPHA:
         return f"{f.figure}: the sides differ, against the attack's direction{f.aside}"
     return None
@@ -284,6 +284,12 @@ def verdict(evidence: Evidence, q: float | None = None, q_already: float | None 
         if reason is not None:
             return Verdict(row.word, reason)
     raise AssertionError("the last row always applies")
+
+
+def over_tasks(tasks: Sequence[Sequence[Evidence]]) -> list[list[tuple[float, float]]]:
+    """Return q of a leak and q of one already in the base, of every figure of one game's tasks together."""
+    found = over_families([[p for e in own for p in (e.p_leak, e.p_already)] for own in tasks])
+    return [list(zip(q[::2], q[1::2], strict=True)) for q in found]
 
 
 def _tail(tests: Relabelled) -> str:

@@ -168,7 +168,7 @@ def _cost(attack: Attack) -> Check:
 
 OWN_ITEMS = simulated.OWNERS * simulated.EACH
 _PASSES = (
-    *("mu", "sigma", "top", "base_mu", "base_sigma"),
+    *("mu", "sigma", "top", "base_mu", "base_sigma", "grad_norm", "alignment"),
     *("lower_logprobs", "prefix_logprobs", "continuations", "population_logprobs"),
 )
 """Signals that cost the model more than the log-probabilities of the golds."""

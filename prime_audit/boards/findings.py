@@ -12,6 +12,7 @@ from prime_audit.boards.filed import Filed
 from prime_audit.boards.pooling import Seen, pooled
 from prime_audit.io.markup import markdown_text
 from prime_audit.record import Comparison
+from prime_audit.report.places import error_of
 from prime_audit.report.sheet import AUC, Sheet
 from prime_audit.report.table import Cell, Table
 from prime_audit.report.table import markdown as table
@@ -58,7 +59,7 @@ _ABOUT = (
     "*against* it, where its interval excludes 0, after widening (Bonferroni) so that all intervals of the claim hold "
     "together with 95 %; else it is *open*. A claim that says *always* holds where every comparison is for it and is "
     "contradicted where any is against it; *often*: where most are; *no worse* can only be contradicted.\n\n"
-    "Utility is compared on the same questions and resamples. Two methods' AUCs are compared as if independent; where "
+    "Utility is compared on the same questions. Two methods' AUCs are compared as if independent; where "
     "they are on two sides of ½, their distances from it add up, and so do their intervals. An AUC has two readings: "
     "the paper's, and distance from ½, which is what an attacker has who may reverse the score."
 )
@@ -88,7 +89,7 @@ def _row(claim: Expected, reading: str | None, found: Sequence[Compared]) -> tup
     counts = [sum(c.word == word for c in found) for word in (FOR, OPEN, AGAINST)]
     numbers = [str(n) for n in (len(found), sum(c.gain > 0 for c in found), *counts)]
     said = verdict(found, claim.says)
-    words = Cell(text=said, rank=int(said == CONTRADICTED))  # bold
+    words = Cell(text=said, best=said == CONTRADICTED)  # bold
     return (*(Cell(text=t) for t in (claim.says, reading or "", *numbers)), words)
 
 
@@ -157,7 +158,7 @@ def _useful(method: str, baseline: str, task: str, filed: Sequence[Filed], sign:
     first, second = (method, baseline)[::sign]
     found: Pooled = []
     for metric, seen in by_metric.items():
-        gain, ci = pooled(list(seen.values()))
+        gain, ci, _ = pooled(list(seen.values()))
         gap = Compared(task=task, method=first, baseline=second, what=metric, gain=gain, ci=ci)
         found.append((gap, {*seen}))
     return found
@@ -166,8 +167,8 @@ def _useful(method: str, baseline: str, task: str, filed: Sequence[Filed], sign:
 def _turned(c: Comparison, split: str, turned: bool) -> Seen:
     assert c.difference is not None
     if not turned:
-        return Seen(c.difference, c.ci, split)
-    return Seen(-c.difference, (-c.ci[1], -c.ci[0]) if c.ci else None, split)
+        return Seen(c.difference, error_of(c), split, c.ci)
+    return Seen(-c.difference, error_of(c), split, (-c.ci[1], -c.ci[0]) if c.ci else None)
 
 
 def _leaky(method: str, baseline: str, task: str, sheet: Sheet, half: bool) -> Iterator[Compared]:

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from prime_audit.boards.config import DIRECTIONS, Board
 from prime_audit.boards.filed import Filed
 from prime_audit.boards.pooling import Seen, pooled
+from prime_audit.boards.wide import Wide, widened
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Result
-from prime_audit.report.sheet import Figure, Sheet, Source, judged
+from prime_audit.report.columns import older
+from prime_audit.report.places import Gap, between, error_of, gap_between, with_places
+from prime_audit.report.sheet import AUC, Figure, Sheet, Source, judged
 
 Key = tuple[str, str, str, str | None, str | None]
 """(task, method, metric, game, attack): one cell."""
 NOTES = (
-    "A figure is the mean over seeds. Its 95 % interval covers users and seeds: the users' variance from each run's "
-    "bootstrap (leakage: over sharers and targets), the seeds' from the spread of their values, with Student's t for "
-    "so few (prime_audit/boards/pooling.py).",
-    "Place: the best and the worst place that the intervals allow; methods whose intervals overlap share places. "
-    "Bold may be the first. An AUC is not ranked: ½ is chance, and distance from ½ in either direction is signal.",
+    "A figure is the mean over seeds. Its 95 % interval covers users and seeds: the users' variance from each run "
+    "(leakage: over sharers and targets), the seeds' from the spread of their values, with Student's t for so few "
+    "(prime_audit/boards/pooling.py).",
+    "Place: a method is below another only if that one beats it in their paired difference over users and seeds; "
+    "all pairs of a column are corrected together (Holm, 95 %). Bold: what no other beats, where any is beaten. An AUC "
+    "is not ranked: ½ is chance, and distance from ½ in either direction is signal.",
     "Δ np is the method minus the non-personalised model on the same questions of each seed.",
     "AUC base is the same score from the unmerged base: what is there before any model is personalised. AUC − base is "
     "what merging adds.",
+    "Board q: the smallest level at which the board calls a leak in a game that drew its members, over all of the "
+    "game's cells (Benjamini and Hochberg) with the seeds of a cell combined (Stouffer). A record whose verdict is "
+    "leaks where board q is above 0.05 is shown as leaks here, not board-wide.",
     "n/a is not zero: its reason is the footnote, and no average includes it.",
+)
+
+APART = (
+    "Some records were made before differences of all methods were kept: there, pairs without np are compared as if "
+    "measured on different users, which tells fewer apart."
 )
 
 
@@ -35,17 +47,31 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
     methods = list(dict.fromkeys([*board.methods, *(f.method for f in filed)]))
     order = {m: i for i, m in enumerate(methods)}
     filed = sorted(filed, key=lambda f: (order[f.method], f.seed, f.id))
-    figures = with_places(_figures(board, filed, methods))
+    gap, kinds = _gaps(board, filed)
+    figures, wide = with_places(_figures(board, filed, methods), gap), widened(filed)
     return sheet_with(
         board,
         tasks=board.tasks,
         methods={m: _known_of(m, filed) for m in methods},
-        figures=tuple(figures),
-        leaks=tuple(one for f in filed for one in judged(f.record, f.id)),
+        figures=tuple(_with_q(f, wide) for f in figures),
+        leaks=tuple(wide.shown(one) for f in filed for one in judged(f.record, f.id)),
         sources={f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
-        notes=(*NOTES, *_sizes(filed), *_how(board, filed)),
+        notes=(
+            *NOTES,
+            *([APART] if False in kinds else []),
+            *wide.notes,
+            *_sizes(filed),
+            *older(f.record for f in filed),
+            *_how(board, filed),
+        ),
         warnings=tuple(dict.fromkeys(w for f in filed for w in f.record.warnings)),
     )
+
+
+def _with_q(f: Figure, wide: Wide) -> Figure:
+    """Give an AUC its board-wide q, where its game drew its members."""
+    found = wide.q.get((f.task, f.method, f.game or "", f.attack or "")) if f.metric == AUC else None
+    return f if found is None else replace(f, q=found[0])
 
 
 def sheet_with(board: Board, **shown: Any) -> Sheet:
@@ -137,7 +163,7 @@ def _figure(board: Board, key: Key, seen: Sequence[tuple[Filed, Result]]) -> Fig
         return replace(empty, reason=_reason(lacking))
     if missing := sorted({*board.seeds} - {f.seed for f, _ in seen}):
         return replace(empty, reason=f"seed {', '.join(map(str, missing))} not filed")
-    value, ci = pooled([Seen(_value(r), r.ci, _split(f, task)) for f, r in seen])
+    value, ci, _ = pooled([Seen(_value(r), error_of(r), _split(f, task), r.ci) for f, r in seen])
     ci = _within_range(ci, first)
     difference, difference_ci, baseline = _difference(seen)
     return replace(
@@ -189,37 +215,39 @@ def _difference(
         c = next((x for x, key in every if key == wanted), None)
         if c is None or c.difference is None:
             return None, None, None
-        found.append((c, Seen(c.difference, c.ci, _split(one, r.task))))
-    return *pooled([s for _, s in found]), found[0][0].baseline
+        found.append((c, Seen(c.difference, error_of(c), _split(one, r.task), c.ci)))
+    value, ci, _ = pooled([s for _, s in found])
+    return value, ci, found[0][0].baseline
 
 
-def with_places(figures: Sequence[Figure]) -> list[Figure]:
-    """Return figures with their places in their column; one without a value or a direction has none."""
-    columns: dict[Any, list[Figure]] = {}
-    for f in figures:
-        columns.setdefault((f.task, f.metric, f.game, f.attack), []).append(f)
-    return [
-        f
-        if f.value is None or f.higher_is_better is None
-        else replace(f, rank=places(f, columns[f.task, f.metric, f.game, f.attack]))
-        for f in figures
-    ]
+def _gaps(board: Board, filed: Sequence[Filed]) -> tuple[Callable[[Figure, Figure], Gap | None], set[bool]]:
+    """Return the difference of two figures over seeds, and the kinds met so far (paired, or apart)."""
+    results = {
+        (r.task, f.method, r.metric, f.seed): (f, r)
+        for f in filed
+        for r in f.record.results
+        if r.game is None
+    }
+    kinds = set[bool]()
+
+    def gap(one: Figure, other: Figure) -> Gap | None:
+        seen, paired = [], True
+        for seed in board.seeds:
+            ours, theirs = (results[f.task, f.method, f.metric, seed] for f in (one, other))
+            same = _data(ours[0], one.task) == _data(theirs[0], one.task)
+            held = between([*ours[0].record.comparisons, *theirs[0].record.comparisons], ours[1], theirs[1])
+            found = gap_between(ours[1], theirs[1], held, same=same)
+            if found is None:
+                return None
+            paired = paired and found.paired
+            seen.append(Seen(found.difference, (found.se, found.freedom), _split(ours[0], one.task)))
+        value, _, error = pooled(seen)
+        kinds.add(paired)
+        return None if error is None else Gap(value, *error, paired)
+
+    return gap, kinds
 
 
-def places(figure: Figure, column: Sequence[Figure]) -> tuple[int, int]:
-    """Return the best and worst place of a figure in its column that the intervals allow, from 1.
-
-    A method is surely better where its whole interval is beyond the other's; a figure without one is a point.
-    """
-    sign = 1.0 if figure.higher_is_better else -1.0
-    own_low, own_high = _bounds(figure, sign)
-    others = [_bounds(f, sign) for f in column if f.value is not None and f is not figure]
-    better = sum(low > own_high for low, _ in others)
-    worse = sum(high < own_low for _, high in others)
-    return 1 + better, 1 + len(others) - worse
-
-
-def _bounds(figure: Figure, sign: float) -> tuple[float, float]:
-    assert figure.value is not None
-    low, high = sorted(sign * x for x in (figure.ci or (figure.value, figure.value)))
-    return low, high
+def _data(one: Filed, task: str) -> tuple[str, str]:
+    """Identify a task's questions."""
+    return next((d.sha256, d.split_sha256) for d in one.record.data if d.task == task)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean, variance
+from statistics import fmean, variance
+from typing import NamedTuple
 
-from scipy.special import stdtrit
-
-_Z = NormalDist().inv_cdf(0.975)
+from prime_audit.audit.jackknife import limits
 
 
 @dataclass(frozen=True)
@@ -17,55 +16,59 @@ class Seen:
     """One seed's figure."""
 
     value: float
-    ci: tuple[float, float] | None
-    """95 % interval over the users of this seed's data."""
+    error: tuple[float, float] | None
+    """Standard error over the users of this seed's data, and its degrees of freedom (infinite: not known)."""
     split: str
     """Hash of the users: seeds with the same hash tested the same people."""
+    ci: tuple[float, float] | None = None
+    """Its own interval, which a single seed keeps."""
 
 
-def pooled(seen: Sequence[Seen]) -> tuple[float, tuple[float, float] | None]:
-    """Pool seeds -> mean, 95 % interval (None if any seed has none).
+class Pooled(NamedTuple):
+    """A mean over seeds."""
 
-    A single seed has its own interval. Of several, each seed's variance over users is the square of its interval's half
-    width over 1.96. Seeds with the same users (one split): the mean users' variance, which more seeds do not shrink,
-    plus the variance of the seeds' values over their number. Seeds with different users: the larger of the mean users'
-    variance and the variance of the values, over their number (random effects with equal weights, DerSimonian and Laird
-    1986). The spread of a few values takes Student's t with Satterthwaite's degrees of freedom (as Hartung and Knapp
+    value: float
+    ci: tuple[float, float] | None
+    """95 % interval; None if any seed has no error."""
+    error: tuple[float, float] | None
+    """Standard error and degrees of freedom."""
+
+
+def pooled(seen: Sequence[Seen]) -> Pooled:
+    """Pool seeds.
+
+    A single seed has its own interval. Of several with the same users (one split): the mean users' variance, which more
+    seeds do not shrink, plus the variance of the seeds' values over their number. Seeds with different users: the
+    larger of the mean users' variance and the variance of the values, over their number (random effects with equal
+    weights, DerSimonian and Laird 1986). Student's t has Satterthwaite's degrees of freedom (as Hartung and Knapp
     2001), so three seeds that disagree give a wide interval.
     """
     if len(seen) == 1:
-        return seen[0].value, seen[0].ci
+        (one,) = seen
+        return Pooled(one.value, one.ci, one.error)
     groups: dict[str, list[Seen]] = {}
     for one in seen:
         groups.setdefault(one.split, []).append(one)
     means = [fmean(s.value for s in group) for group in groups.values()]
     value = fmean(means)
-    if any(s.ci is None for s in seen):
-        return value, None
-    users, seeds = _parts(list(groups.values()), means)
-    half = _quantile(users, *seeds) * math.sqrt(users + seeds[0])
-    return value, (value - half, value + half)
+    if any(s.error is None for s in seen):
+        return Pooled(value, None, None)
+    parts = _parts(list(groups.values()), means)
+    total = sum(part for part, _ in parts)
+    shares = sum(part**2 / freedom for part, freedom in parts)
+    error = math.sqrt(total), total**2 / shares if shares else math.inf
+    return Pooled(value, limits(value, *error), error)
 
 
-def _parts(groups: Sequence[Sequence[Seen]], means: Sequence[float]) -> tuple[float, tuple[float, int]]:
-    """Split the mean's variance into the users' part, and the seeds' with its degrees of freedom."""
-    users = fmean(fmean(_users_variance(s) for s in group) for group in groups)
+def _parts(groups: Sequence[Sequence[Seen]], means: Sequence[float]) -> list[tuple[float, float]]:
+    """Split the mean's variance into the users' part and the seeds', each with its degrees of freedom."""
+    own = [[s.error for s in group if s.error is not None] for group in groups]
+    users = fmean(fmean(se**2 for se, _ in errors) for errors in own)
+    freedoms = [min(freedom for _, freedom in errors) for errors in own]
     if len(groups) == 1:
         values = [s.value for s in groups[0]]
-        return users, (variance(values) / len(values), len(values) - 1)
+        return [(users, freedoms[0]), (variance(values) / len(values), len(values) - 1)]
     spread = variance(means)
     if spread <= users:
-        return users / len(groups), (0.0, 1)
-    return 0.0, (spread / len(groups), len(groups) - 1)
-
-
-def _quantile(users: float, seeds: float, freedom: int) -> float:
-    """Student's 97.5 % point, by Satterthwaite; the users' part counts as known."""
-    if seeds == 0:
-        return _Z
-    return float(stdtrit(freedom * ((users + seeds) / seeds) ** 2, 0.975))
-
-
-def _users_variance(seen: Seen) -> float:
-    low, high = seen.ci or (seen.value, seen.value)
-    return ((high - low) / 2 / _Z) ** 2
+        return [(users / len(groups), sum(freedoms))]
+    return [(spread / len(groups), len(groups) - 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 from prime_audit.boards.cells import AUC, DECIMALS, FILE, Cell, Reported, read_cells
 from prime_audit.boards.config import read_board
-from prime_audit.boards.gather import sheet_with, with_places
+from prime_audit.boards.gather import sheet_with
 from prime_audit.lamp.tasks import TASKS
+from prime_audit.report.places import Gap, with_places
 from prime_audit.report.sheet import Figure, Sheet, Source
 
 
@@ -108,7 +110,15 @@ def _figures(name: str, rows: Sequence[_Row], reported: Reported) -> list[Figure
     """Return a tab's figures: a row's metrics in the task's order, then the AUC if any row has one."""
     task = next(iter(rows[0].cells.values()))[0].task
     metrics = [*TASKS[task].metrics, *([AUC] if any(AUC in row.cells for row in rows) else [])]
-    return with_places([_figure(name, task, row, metric, reported) for row in rows for metric in metrics])
+    figures = [_figure(name, task, row, metric, reported) for row in rows for metric in metrics]
+    return with_places(figures, _printed)
+
+
+def _printed(one: Figure, other: Figure) -> Gap:
+    """Take printed values as they are: no error is printed."""
+    assert one.value is not None
+    assert other.value is not None
+    return Gap(one.value - other.value, 0.0, math.inf)
 
 
 def _figure(name: str, task: str, row: _Row, metric: str, reported: Reported) -> Figure:

@@ -55,12 +55,17 @@ PARTS: Mapping[str, Part] = {
         ),
         ("torch", "transformers", "tokenizers", "numpy"),
     ),
+    # Gradients with respect to an adapter's factors, on top of the engine.
+    "gradients": Part(_engine("gradients"), ("torch",)),
     # DP-SGD, on top of the engine's training.
     "private training": Part(_engine("privacy private"), ("opacus",)),
     # Clusters of users.
     "sharers": Part(("community/sharers.py",), ("scikit-learn", "numpy", "scipy")),
-    # Trimmed and united adapters.
-    "trim": Part(("community/trim.py", "seeds.py"), ("torch", "numpy")),
+    # Adapters made from sharers' adapters.
+    "united": Part(
+        (*(f"community/{name}.py" for name in ("unite", "trim", "core_space", "noise")), "seeds.py"),
+        ("torch", "numpy"),
+    ),
     # PriME's searches: candidates, and the objective that scores answers.
     "search": Part(
         ("prime/objective.py", "prime/search.py", "lamp/metrics.py", "lamp/tasks.py", "lamp/tasks.toml"),

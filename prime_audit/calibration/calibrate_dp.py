@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, auc
-from prime_audit.audit.bounds import coin_bound
-from prime_audit.audit.splitting import Bound
-from prime_audit.calibration.trials import DELTA, Bounds
+from prime_audit.audit.bounds import Bound, coin_bound
+from prime_audit.calibration.mechanisms import DELTA, Bounds
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine
@@ -90,13 +89,11 @@ def _regime(
     bounds, aucs = list[Bound](), list[float]()
     for owner in owners:
         gains = _gains(engine, owner)
-        bounds.append(coin_bound(gains, owner.coins, delta=delta))
+        bounds.append(coin_bound([(gains, owner.coins)], delta=delta))
         aucs.append(auc(gains[owner.coins], gains[~owner.coins]))
     truth = account(ITEMS, recipe, privacy).epsilon if privacy else None
     name = f"DP-SGD module, δ {DELTA:g}" if privacy else "module without privacy"
-    values, ceiling = [bound.value for bound in bounds], bounds[0].ceiling  # every owner has ITEMS coins
-    said = {"mechanism": name, "estimator": "one run", "ceiling": ceiling, "auc": float(np.mean(aucs))}
-    return Bounds.of(values, truth, **said)
+    return Bounds.of(bounds, truth, mechanism=name, estimator="coins", auc=float(np.mean(aucs)))
 
 
 def _gains(engine: Engine, owner: _Owner) -> FloatArray:

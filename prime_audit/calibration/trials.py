@@ -1,132 +1,151 @@
-"""Audits with a known answer: labels without effect, leaks of known strength, mechanisms of known ε."""
+"""Audits with a known answer, judged as runs judge: labels without effect, leaks, boards, intervals."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
 
-from prime_audit.audit.auc import BoolArray, FloatArray
+from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.board import Looks, board_wide
 from prime_audit.audit.design import Dealt
-from prime_audit.audit.epsilon import epsilon_bound
-from prime_audit.audit.judge import Judged, judge
+from prime_audit.audit.intervals import auc_interval
+from prime_audit.audit.judge import Judged, judge_all
+from prime_audit.audit.mean_auc import TargetScores, target_auc
 from prime_audit.audit.permutation import FEWEST, naive_item_p
+from prime_audit.audit.verdict import ALPHA, over_tasks, verdict
+from prime_audit.calibration.scenarios import BOARD, TASKS
 from prime_audit.games.exam.play import Effort, Player
-from prime_audit.games.exam.queries import Queries
-from prime_audit.games.exam.simulated import Trial
+from prime_audit.games.exam.queries import Queries, queries_of
+from prime_audit.games.exam.simulated import Trial, World, simulated
 from prime_audit.games.exam.stored import Exam
 from prime_audit.plugins import Attack, Game
 
-DRAWS = 200
-"""Bootstrap draws of a trial; a run takes 1000."""
-DELTA = 1e-5
-"""The δ of the mechanisms that have one."""
+BOARD_RELABELLINGS = 4999
+"""A cell of a board needs a p below ALPHA over the number of cells."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Results of an audit."""
+    """Results of one audit."""
 
-    p: float
-    """Clustered permutation test."""
-    naive: float
-    """Item-level Mann-Whitney test."""
-    verdict: str
+    p: Sequence[float]
+    """Of each attack and method: the clustered permutation test, uncorrected."""
+    naive: Sequence[float]
+    """Item-level Mann-Whitney tests."""
+    verdicts: Sequence[str]
+    epsilon: bool = False
+    """Whether a bound on ε is above 0."""
+
+    @property
+    def leaks(self) -> bool:
+        """Whether any verdict is *leaks*."""
+        return "leaks" in self.verdicts
 
 
 def outcome(trial: Trial, seed: int) -> Outcome:
     """Judge one trial as a run would. The bag of words is no control here, which makes a false ``leaks`` easier."""
-    (found,) = judge(
-        trial.game.design, trial.dealt, [trial.scored], seed=seed, draws=DRAWS, permutations=FEWEST
+    found = judge_all(trial.game.design, trial.entries, seed=seed, permutations=FEWEST)
+    scores = [one.scores for entry in trial.entries for one in entry.scored]
+    return _outcome([one for own in found for one in own], trial.dealt, scores)
+
+
+def _outcome(
+    found: Sequence[Judged], dealt: Sequence[Dealt], scores: Sequence[Mapping[str, FloatArray]]
+) -> Outcome:
+    return Outcome(
+        p=[1.0 if one.p_deciding is None else one.p_deciding for one in found],
+        naive=[naive_item_p([d.panel(own[d.target]) for d in dealt if d.target in own]) for own in scores],
+        verdicts=[one.verdict.word for one in found],
+        epsilon=any(one.epsilon is not None and one.epsilon.value > 0 for one in found),
     )
-    return _outcome(found, trial.dealt, trial.scored.scores)
-
-
-def _outcome(found: Judged, dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> Outcome:
-    p = 1.0 if found.p_deciding is None else found.p_deciding
-    panels = [d.panel(scores[d.target]) for d in dealt if d.target in scores]
-    return Outcome(p, naive_item_p(panels), found.verdict.word)
 
 
 def redrawn(
     exam: Exam, attacks: Sequence[Attack], game: Game, rng: np.random.Generator, seed: int
-) -> list[Outcome]:
-    """Audit a real pass with new members (``Game.redraw``), so that membership carries nothing: each attack's outcome.
+) -> Outcome:
+    """Audit a real pass with new members (``Game.redraw``), so that membership carries nothing.
 
     Words are no control here either.
     """
     assert game.redraw is not None
-    one = next(p for p in exam.passes if p.kind == Queries.name and p.seen)
+    one = next(p for p in exam.passes if p.kind == kind_of(exam, game) and p.seen)
     again, pool = game.redraw(one, exam.pools[one.pool], rng)
-    again = replace(again, merged={t: again.merged[t] for t in one.seen})
+    again = replace(again, merged={t: again.merged[t] for t in again.seen})
     controls = ("length_only", "similarity_only")
     player = Player(pool, attacks, exam.similarity, exam.base(one.pool), controls)
-    played = player.play(game, again, Effort(DRAWS, FEWEST), seed)
-    return [_outcome(found, played.dealt, played.scored[found.attack].scores) for found in played.judged]
+    played = player.play(game, again, Effort(permutations=FEWEST), seed)
+    return _outcome(played.judged, played.dealt, [played.scored[j.attack].scores for j in played.judged])
 
 
-# -- mechanisms of known ε ---------------------------------------------------------------------------------
+def kind_of(exam: Exam, game: Game) -> str | None:
+    """Return the kind of a pass that can be played again: the game's own, or for new coins any model's; or None."""
+    queries = queries_of(game)
+    kinds = {p.kind for p in exam.passes if p.seen}
+    return queries.name if queries.name in kinds else Queries.name if queries.remakes else None
+
+
+def null_board(game: Game, rng: np.random.Generator, seed: int) -> tuple[Outcome, Outcome]:
+    """Judge a board on which nothing leaks -> by each run's q, and board-wide."""
+    tasks = []
+    for task in range(TASKS):
+        trial = simulated(game, rng, BOARD)
+        judged = judge_all(game.design, trial.entries, seed=seed + task, permutations=BOARD_RELABELLINGS)
+        tasks.append([one for own in judged for one in own])
+    every = [one for own in tasks for one in own]
+    q = [both for own in over_tasks([[one.evidence for one in own] for own in tasks]) for both in own]
+    run = [verdict(one.evidence, *both).word for one, both in zip(every, q, strict=True)]
+    cells = board_wide([[_looks(one)] for one in every])
+    board = ["leaks" if min(both) <= ALPHA else "none" for both in cells]
+    p = [1.0 if one.p_deciding is None else one.p_deciding for one in every]
+    return Outcome(p, [], run), Outcome(p, [], board)
+
+
+def _looks(one: Judged) -> Looks:
+    tests = one.tests
+    if tests is None:
+        return Looks(None)
+    return Looks(tests.p_gain, tests.p_tail, None if tests.p_base is None else max(tests.p_auc, tests.p_base))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """Lower bounds on ε, with the truth."""
+class Coverage:
+    """How often 95 % intervals hold the mean AUC of all such audits."""
 
-    mechanism: str
-    estimator: str
-    """``threshold`` (Clopper-Pearson at a fixed threshold) or ``one run`` (Steinke et al. 2023)."""
-    epsilon: float | None
-    """The truth; None where there is no guarantee."""
-    bounds: int
-    mean: float
-    highest: float
-    ceiling: float
-    """The highest bound possible with this number of guesses, all right; a higher truth cannot be exceeded."""
-    exceed: int
-    """Bounds above the truth; 5 % may be, by the bounds' own confidence."""
-    auc: float | None = None
-    """Mean AUC of the score, where it comes from a module."""
-
-    @classmethod
-    def of(cls, bounds: Sequence[float], epsilon: float | None, **others: Any) -> Bounds:
-        """Count the bounds that exceed the truth; ``others`` are the fields that do not follow from these."""
-        exceed = 0 if epsilon is None else sum(b > epsilon for b in bounds)
-        mean, highest = float(np.mean(bounds)), max(bounds)
-        return cls(epsilon=epsilon, bounds=len(bounds), mean=mean, highest=highest, exceed=exceed, **others)
+    game: str
+    people: int
+    """Sharers; in the target game targets."""
+    audits: int
+    none: int
+    """Audits without an interval."""
+    covered: int
+    below: int
+    """Intervals that lie below the truth."""
 
 
-def randomised_response(epsilon: float, units: int, rng: np.random.Generator) -> float:
-    """Bound ε of a mechanism that publishes each of ``units`` bits, true with probability e^ε/(1 + e^ε)."""
-    bits = rng.random(units) < 0.5
-    said = bits ^ (rng.random(units) >= 1 / (1 + math.exp(-epsilon)))
-    return _bound(bits, said, 0.0)
+def coverage(game: Game, people: int, world: World, count: int, seed: int) -> Coverage:
+    """Count how often the interval holds the truth, which is the mean of five times as many other audits."""
+    everything = game.name == "target"
 
+    def played(rng: np.random.Generator) -> list[TargetScores]:
+        trial = simulated(game, rng, world, everything=everything)
+        return [d.panel(trial.scored.scores[d.target]) for d in trial.dealt if d.playable]
 
-def gaussian_shift(epsilon: float, delta: float, units: int, rng: np.random.Generator) -> float:
-    """Bound ε of a mechanism that publishes N(μ·bit, 1), μ such that it is (ε, δ)-private; threshold μ/2."""
-    mu = gaussian_mu(epsilon, delta)
-    bits = rng.random(units) < 0.5
-    return _bound(bits, rng.normal(size=units) + mu * bits >= mu / 2, delta)
-
-
-def gaussian_mu(epsilon: float, delta: float) -> float:
-    """Shift at which N(0, 1) against N(μ, 1) is exactly (ε, δ)-indistinguishable (Balle and Wang 2018)."""
-
-    def excess(mu: float) -> float:
-        first = norm.cdf(mu / 2 - epsilon / mu)
-        return float(first - math.exp(epsilon) * norm.cdf(-mu / 2 - epsilon / mu) - delta)
-
-    return float(brentq(excess, 1e-3, 50.0))
-
-
-def _bound(bits: BoolArray, said: BoolArray, delta: float) -> float:
-    inside, outside = int(bits.sum()), int((~bits).sum())
-    return epsilon_bound(int(said[bits].sum()), inside, int(said[~bits].sum()), outside, delta=delta)
+    aucs = [
+        np.mean([target_auc(p.scores, p.members) for p in played(rng)]) for rng in trials(5 * count, seed + 1)
+    ]
+    truth = float(np.mean(aucs))
+    found = [auc_interval(played(rng)).estimate.ci for rng in trials(count, seed)]
+    known = [ci for ci in found if ci is not None]
+    return Coverage(
+        game=game.name,
+        people=people,
+        audits=count,
+        none=count - len(known),
+        covered=sum(low <= truth <= high for low, high in known),
+        below=sum(high < truth for _, high in known),
+    )
 
 
 def trials(count: int, seed: int) -> Iterator[np.random.Generator]:

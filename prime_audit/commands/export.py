@@ -29,11 +29,20 @@ from prime_audit.io.terminal import say
 )
 @task_option
 @click.option("--out", required=True, type=PATH, help="Folder to write.")
-@shared("sharers", "base-adapter", "cache", "no-cache")
+@click.option(
+    "--without",
+    metavar="SHARER",
+    help="Make the model again as if this sharer had never joined, and say what it still reveals of them.",
+)
+@shared("sharers", "base-adapter", "plugin", "cache", "no-cache")
 def command(
     run: Path, target: str, method: str | None, out: Path, cache: Path | None, no_cache: bool, **options: Any
 ) -> None:
-    """Write a target's model as one adapter that plain PEFT loads on the original base, with a model card."""
+    """Write a target's model as one adapter that plain PEFT loads on the original base, with a model card.
+
+    With --without the method runs once more on the community without the sharer. This needs the run's base and data.
+    """
+    from prime_audit.export.card import gain_of
     from prime_audit.export.export import export
     from prime_audit.lamp.given import shown
 
@@ -44,3 +53,12 @@ def command(
     say(
         f"{out}: {model.label} of {target} on {model.task}, rank {made.rank}; its README.md says how to load it"
     )
+    if found := model.unlearnt:
+        sharer = shown(found.sharer)
+        if not found.merged:
+            say(f"{sharer} was not merged in the run's model of {target}")
+        for name, standing in (("the run's model", found.before), ("the model without them", found.after)):
+            say(
+                f"{sharer} in {name}: gain over the base {gain_of(standing)} nats a token, higher than of "
+                f"{standing.below} of {standing.others} sharers that neither model merges"
+            )

@@ -60,7 +60,11 @@ def show(finished: Finished, as_json: bool) -> None:
     width = console().width
     for table in report.tables:
         draw(Group(*terminal(table, width, intervals=False), Text()))
-    few = report.tests if len(report.tests) <= SHOWN else [t for t in report.tests if t.p_adjusted <= 0.05]
+    few = (
+        report.tests
+        if len(report.tests) <= SHOWN
+        else [t for t in report.tests if t.p_adjusted is not None and t.p_adjusted <= 0.05]
+    )
     if few:
         draw(Group(*terminal(tabulated(few), width), Text()))
     if left := len(report.tests) - len(few):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from prime_audit.cache.numeric import code_sha256
+from prime_audit.community.canaries import Canary, make_canaries, require_sharers
 from prime_audit.community.given_adapters import GivenAdapters, chosen, load_given
+from prime_audit.community.shadows import separate, shadow_name, shadows_of
 from prime_audit.community.sharers import Sharer, bank_name, choose_sharers, cluster_users, cosines
 from prime_audit.community.store import Gates, Store
 from prime_audit.community.training import Origin, Stage, Trainer, privacy_key
@@ -21,8 +23,9 @@ from prime_audit.engine.embed import Encoder
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of
+from prime_audit.engine.mixture import Mixture
 from prime_audit.engine.privacy import Guarantee, Privacy, account
-from prime_audit.engine.recipe import Job, Recipe
+from prime_audit.engine.recipe import Job, Recipe, count_steps
 from prime_audit.engine.unify import fitting
 from prime_audit.errors import PartError, UserError
 from prime_audit.lamp.data import Dataset, User
@@ -51,10 +54,18 @@ class Community:
     """Ids of the only targets that this view has; None: all."""
     included: Mapping[str, tuple[str, ...]] | None = None
     """Target → the only sharers it may merge, most similar first (the inclusion game); None: everybody."""
+    withdrawn: frozenset[str] = frozenset()
+    """Sharers who are none in this view."""
     adaptation: Origin | None = None
     """Origin of the adapter that was merged into the base; None: none was."""
+    canaries: Mapping[str, tuple[Canary, ...]] = field(default_factory=dict)
+    """Sharer → synthetic items, half of which their adapter is trained on; empty: none were made."""
     lost: dict[str, Divergence] = field(default_factory=dict)
     """Sharer whose training diverged → how. The cluster has no sharer then."""
+    lost_shadows: set[str] = field(default_factory=set)
+    """Names of the shadow adapters whose training diverged."""
+    _shadows: dict[str, dict[str, Adapter]] = field(default_factory=dict)
+    """Sharer → their shadow adapters, once they are trained."""
     _embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     _examples: dict[tuple[object, ...], tuple[User, list[Example]]] = field(default_factory=dict)
     """Each user's examples, written once: games, methods and trainings share them."""
@@ -95,6 +106,12 @@ class Community:
         view.chunk = frozenset(targets)
         return view
 
+    def on(self, engine: Engine) -> Community:
+        """Return a view whose sharers' adapters are those of another engine's bank."""
+        view = copy.copy(self)
+        view.engine = engine
+        return view
+
     def including(self, included: Mapping[str, tuple[str, ...]]) -> Community:
         """Return the view for a draw that decides which sharers each target may merge.
 
@@ -102,6 +119,12 @@ class Community:
         """
         view = copy.copy(self)
         view.included = included
+        return view
+
+    def without(self, sharer: str) -> Community:
+        """Return the view of a community that this sharer never joined; the others' adapters are what they are here."""
+        view = copy.copy(self)
+        view.withdrawn = self.withdrawn | {sharer}
         return view
 
     def number(self, key: str) -> Any:
@@ -147,6 +170,24 @@ class Community:
             self.engine.base.merge(made["base"])
             self.adaptation = self.origins[made["base"].content]
 
+    def make_canaries(self, data: Dataset) -> None:
+        """Make the canaries that the setting asks for; ``data`` are everybody's, with what games hold back.
+
+        After the base is adapted, and before anything is trained for the sharers.
+        """
+        if count := self.number("canaries"):
+            require_sharers(self.task.name, self.sharers)
+            self.canaries = make_canaries(
+                self.task,
+                data,
+                self.sharers,
+                count,
+                engine=self.engine,
+                stage=self.stage,
+                seed=self.seed,
+                texts=self.profiles.values(),
+            )
+
     @cached_property
     def given(self) -> GivenAdapters | None:
         """Adapters that were trained elsewhere, checked against the base; None where the run trains them."""
@@ -163,7 +204,8 @@ class Community:
 
         A sharer whose training diverges is listed until it is tried (``ready``, ``nearest``), and not afterwards.
         """
-        return tuple(s for s in self._chosen if s.user.id not in self.lost)
+        gone = self.lost.keys() | self.withdrawn
+        return tuple(s for s in self._chosen if s.user.id not in gone)
 
     @cached_property
     def _chosen(self) -> tuple[Sharer, ...]:
@@ -220,35 +262,67 @@ class Community:
             self.engine.bank.add({name: self.given.adapters[name] for name in names})
             self.given.adapters.clear()  # the bank has what it needs of them
         elif missing:
-            jobs = [_job(bank_name(s.user.id), self.trained_examples(s)) for s in missing]
-            recipe = self._trainer.recipe("sharer")
-            made, lost = self._trainer.adapters("share", jobs, recipe, privacy=self.privacy)
+            made, lost = self._shared("share", missing, canaries=True)
             owners = {bank_name(s.user.id): s.user.id for s in missing}
             self.lost.update({owners[d.owner]: d for d in lost})
             if not self.sharers:
                 raise UserError(f"{self.task.name}: no sharer is left: {lost[0].line('sharer.lr')}")
             self.engine.bank.add(made)
 
+    def without_canaries(self) -> dict[str, str]:
+        """Train the sharers' adapters without canaries, too: sharer → the bank's name; not those that diverge."""
+        made, _ = self._shared("share (without canaries)", self.sharers, canaries=False)
+        names = {s.user.id: f"without canaries:{s.user.id}" for s in self.sharers}
+        found = {who: name for who, name in names.items() if bank_name(who) in made}
+        self.engine.bank.add({name: made[bank_name(who)] for who, name in found.items()})
+        return found
+
+    def _shared(
+        self, stage: str, sharers: Sequence[Sharer], *, canaries: bool
+    ) -> tuple[dict[str, Adapter], list[Divergence]]:
+        jobs = [
+            _job(
+                bank_name(s.user.id),
+                [*self.trained_examples(s), *(self._trained_canaries(s) if canaries else ())],
+            )
+            for s in sharers
+        ]
+        return self._trainer.adapters(stage, jobs, self._trainer.recipe("sharer"), privacy=self.privacy)
+
+    def _trained_canaries(self, sharer: Sharer) -> list[Example]:
+        return [c.example for c in self.canaries.get(sharer.user.id, ()) if c.trained]
+
     def guarantee(self, sharer: Sharer) -> Guarantee | None:
         """Return the guarantee of a sharer's adapter, for each of their items; None without ``privacy``."""
-        recipe = self._trainer.recipe("sharer")
-        return account(len(sharer.trained), recipe, self.privacy) if self.privacy else None
+        recipe, items = (
+            self._trainer.recipe("sharer"),
+            len(sharer.trained) + len(self._trained_canaries(sharer)),
+        )
+        return account(items, recipe, self.privacy) if self.privacy else None
 
     def train_own(
-        self, users: Sequence[User], recipe: Recipe, *, lora: dict[str, Any], stage: str
+        self,
+        users: Sequence[User],
+        recipe: Recipe,
+        *,
+        lora: dict[str, Any],
+        stage: str,
+        onto: Mapping[str, Mixture] | None = None,
     ) -> dict[str, Adapter]:
         """Train one adapter per user on their own history (OPPU), by the sharers' recipe or another.
 
-        Raises PartError where one of them diverges: that user has no model then.
+        ``onto``: user → what their adapter is trained on top of, frozen; by default the base alone. The adapters have
+        the bank's rank and scaling, where it has any. Raises PartError where one of them diverges: that user has no
+        model then.
         """
         jobs = [_job(u.id, self.user_examples(u)) for u in users]
-        made, lost = self._trainer.adapters(stage, jobs, recipe, lora=lora)
+        made, lost = self._trainer.adapters(stage, jobs, recipe, lora=lora, onto=onto)
         if lost:
             raise PartError(f"{self.task.name}: {lost[0].line()}")
-        if self.given is None:
+        bank = self.given or (self.engine.bank if self.engine.bank.names else None)
+        if bank is None:
             return made
-        # Beside given adapters the bank may have a larger rank.
-        fitted = {user: fitting(a, self.given.rank, self.given.scaling) for user, a in made.items()}
+        fitted = {user: fitting(a, bank.rank, bank.scaling) for user, a in made.items()}
         self.origins.update({fitted[user].content: self.origins[a.content] for user, a in made.items()})
         return fitted
 
@@ -269,10 +343,48 @@ class Community:
             "sharer": asdict(self._trainer.recipe("sharer")),
             "lora": self._trainer.lora(),
         }
+        if self.canaries:
+            adapters["canaries"] = [[e.text for e in self._trained_canaries(s)] for s in self.sharers]
         if self.given:  # no recipe describes them
             adapters = {"given": [self.engine.bank.hashes[j.owner] for j in jobs]}
         recipe = self._trainer.recipe("gate")
         return self._trainer.gates(jobs, recipe, adapters | privacy_key(self.privacy))
+
+    # -- shadows -----------------------------------------------------------------------------------------
+
+    def shadows(self, sharer: Sharer) -> list[Sharer]:
+        """Return the sharer as each of their shadow adapters knows them; none where the run has no shadows.
+
+        UserError where the items in play carry fewer shadows than the run asks for.
+        """
+        return shadows_of(sharer, count, self.seed) if (count := self.number("shadows")) else []
+
+    def train_shadows(self) -> None:
+        """Train every sharer's shadow adapters, once; each sharer's are an entry of the cache, all are in memory."""
+        self.ready()
+        if self._shadows:
+            return
+        recipe, jobs = self._trainer.recipe("sharer"), {s.user.id: self._shadow_jobs(s) for s in self.sharers}
+        with self.stage("shadows", sum(count_steps(own, recipe) for own in jobs.values())) as tick:
+            for user, own in jobs.items():
+                self._shadows[user], lost = self._trainer.trained(own, recipe, tick, privacy=self.privacy)
+                self.lost_shadows.update(d.owner for d in lost)
+
+    def with_shadows(self, sharer: str) -> Engine:
+        """Return an engine whose bank also has a sharer's shadow adapters, but those whose training diverged."""
+        self.train_shadows()
+        bank = separate(self.engine.bank)
+        bank.add(self._shadows[sharer])
+        return replace(self.engine, bank=bank)
+
+    def _shadow_jobs(self, sharer: Sharer) -> list[Job]:
+        return [
+            _job(
+                shadow_name(sharer.user.id, number),
+                [*self.trained_examples(own), *self._trained_canaries(sharer)],
+            )
+            for number, own in enumerate(self.shadows(sharer))
+        ]
 
     # -- examples ----------------------------------------------------------------------------------------
 

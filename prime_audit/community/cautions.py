@@ -17,6 +17,7 @@ def cautions(community: Community, models: Iterable[Mapping[str, Any]] = ()) -> 
     """
     return [
         *_changes_nothing(community, models),
+        *_canaries(community),
         *_texts(community),
         *_given(community),
         *_private(community),
@@ -44,6 +45,16 @@ def _changes_nothing(community: Community, models: Iterable[Mapping[str, Any]]) 
             f"({of})"
         )
     return lines
+
+
+def _canaries(community: Community) -> list[str]:
+    if not community.canaries:
+        return []
+    each = community.number("canaries")
+    return [
+        f"sharers' adapters were trained on canaries, {each // 2} each: every figure is of such models. Leave "
+        "--canaries out for the utility that you report and for adapters that you share"
+    ]
 
 
 def _texts(community: Community) -> list[str]:

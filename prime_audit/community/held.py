@@ -1,11 +1,11 @@
-"""Items held out of a target's history for the target game: no method sees them or any text made of them."""
+"""Items that games ask for: held out of a target (target game), or drawn of a sharer's trained ones (heldout game)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from prime_audit.community.sharers import hold_out, singles
+from prime_audit.community.sharers import Sharer, hold_out, singles
 from prime_audit.lamp.data import Dataset, Item, User
 from prime_audit.seeds import rng_of
 
@@ -50,3 +50,12 @@ def _hold(user: User, share: float, seed: int) -> Held:
 def without(user: User, ids: Collection[str]) -> tuple[Item, ...]:
     """Return a user's history without these items."""
     return tuple(i for i in user.history if i.id not in ids)
+
+
+def asked(sharer: Sharer, seed: int) -> set[str]:
+    """Draw the trained items that the heldout game asks for: as many as are held out, none that has a copy."""
+    trained = set(sharer.trained)
+    once = [item for item in singles(sharer.user) if item in trained]
+    count = min(len(sharer.heldout), len(once))
+    rng = rng_of(seed, "heldout game", sharer.user.id)
+    return set(rng.choice(once, count, replace=False).tolist()) if count else set()

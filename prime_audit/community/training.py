@@ -11,11 +11,13 @@ from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.store import Gates, Store, content_key, place_of
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.batches import Tick
+from prime_audit.engine.branches import Frozen
 from prime_audit.engine.divergence import Divergence
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.keys import leaf_of
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memo import key_of
+from prime_audit.engine.mixture import Mixture
 from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.recipe import Job, LoraShape, Recipe, count_steps
 from prime_audit.engine.train import train_adapters, train_gates
@@ -71,27 +73,46 @@ class Trainer:
         recipe: Recipe,
         lora: dict[str, Any] | None = None,
         privacy: Privacy | None = None,
+        onto: Mapping[str, Mixture] | None = None,
     ) -> tuple[dict[str, Adapter], list[Divergence]]:
-        """Train one adapter per job, or read them: the adapters, and whose training diverged (cached, too)."""
+        """Train one adapter per job, or read them: the adapters, and whose training diverged (cached, too).
+
+        ``onto``: owner → a mixture over the bank that is frozen below their adapter.
+        """
+        with self.stage(stage, count_steps(jobs, recipe)) as tick:
+            return self.trained(jobs, recipe, tick, lora, privacy, onto)
+
+    def trained(
+        self,
+        jobs: Sequence[Job],
+        recipe: Recipe,
+        tick: Tick,
+        lora: dict[str, Any] | None = None,
+        privacy: Privacy | None = None,
+        onto: Mapping[str, Mixture] | None = None,
+    ) -> tuple[dict[str, Adapter], list[Divergence]]:
+        """Do what ``adapters`` does within a stage of the caller's, whose steps ``tick`` counts."""
         shape, names = lora or self.lora(), [job.owner for job in jobs]
         more = {"lora": shape} | privacy_key(privacy)
+        if onto:
+            more["onto"] = [repr(self.engine.content(onto[name])) for name in names]
         key, lost = self._key("adapters", jobs, recipe, more), list[Divergence]()
-        with self.stage(stage, count_steps(jobs, recipe)) as tick:
 
-            def train() -> dict[str, Adapter]:
-                return train_adapters(
-                    self.engine.base,
-                    jobs,
-                    LoraShape(**shape),
-                    recipe,
-                    seed=self.seed,
-                    tokens=self._tokens,
-                    tick=tick,
-                    privacy=privacy,
-                    lost=lost,
-                )
+        def train() -> dict[str, Adapter]:
+            return train_adapters(
+                self.engine.base,
+                jobs,
+                LoraShape(**shape),
+                recipe,
+                seed=self.seed,
+                tokens=self._tokens,
+                tick=tick,
+                privacy=privacy,
+                lost=lost,
+                onto=Frozen(self.engine.bank, onto) if onto else None,
+            )
 
-            made = self.store.adapters(key, names, train, self.engine.base.name, lost)
+        made = self.store.adapters(key, names, train, self.engine.base.name, lost)
         self._note(key, names, made)
         return made, lost
 

@@ -10,36 +10,43 @@ of the factors needs no SVD and preserves rank and mean.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prime_audit.cache.numeric import code_sha256
-from prime_audit.community.sharers import bank_name
-from prime_audit.community.store import content_key
-from prime_audit.engine.lora import Adapter
+from prime_audit.community.unite import Draws, Uniting
 from prime_audit.engine.rules import RULES
-from prime_audit.seeds import rng_of
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from prime_audit.community.build import Community
-    from prime_audit.community.training import Stage
-
 
 @dataclass(frozen=True)
-class Trim:
-    """How each sharer's task vector is trimmed before vectors are united."""
+class Trim(Uniting):
+    """How each sharer's task vector is trimmed before vectors are united by elected signs.
 
-    how: str
-    """``ties`` keeps the largest entries; ``dare`` keeps random ones, scaled up so that the mean stays."""
+    ``how``: ``ties`` keeps the largest entries; ``dare`` keeps random ones, scaled up so that the mean stays. A sharer
+    alone elects their own signs: a set of one gives that sharer's adapter, trimmed.
+    """
+
     density: float
     """Share of entries to keep in each matrix, in (0, 1]."""
     space: str
     """Which vectors, by name in ``SPACES``."""
+
+    @property
+    def widens(self) -> bool:
+        """Whether the update has more than the adapters' own rank."""
+        return SPACES[self.space].widens
+
+    def unite(self, a: Tensor, b: Tensor, rank: int, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Trim each sharer's vectors and elect; random drops depend on the sharer, not on the rest of the set."""
+        space, trim = SPACES[self.space], WAYS[self.how].trim
+        vectors = space.split(a, b)
+        return space.join(
+            {name: elect(trim(own, self.density, draws(name))) for name, own in vectors.items()}, rank
+        )
 
 
 # -- on plain tensors ----------------------------------------------------------------------------------------
@@ -95,82 +102,3 @@ WAYS = {
 """``ties``: 20 % remain, as in the paper; ``dare``: half, which leaves a quarter of the products b·a in ΔW (its authors
 drop 20 to 90 % of ΔW)."""
 SPACES = {rule.space.name: rule.space for rule in RULES.values()}
-
-
-# -- in the bank ---------------------------------------------------------------------------------------------
-
-
-def united(
-    community: Community, stage: Stage, sets: Iterable[Iterable[str]], trim: Trim, rank: int = 0
-) -> dict[frozenset[str], tuple[str, ...]]:
-    """Trim sharers' adapters and unite each set of them by elected signs; a known set is not united again.
-
-    A sharer alone elects their own signs: a set of one gives that sharer's adapter, trimmed. The community has to be
-    ready (``Community.ready``); ``stage`` shows progress (``scene.stage`` in a method); ``sets`` hold sharers' ids.
-    ``rank`` is left in ``delta`` space, rounded up to a multiple of the adapters'; 0: that of the set's plain sum.
-
-    Returns set → its adapters in the bank, whose sum is what was united: one, or as many as the rank takes.
-    """
-    bank = community.engine.bank
-    found: dict[frozenset[str], tuple[str, ...]] = {}
-    made: dict[str, Adapter] = {}
-    of: dict[str, list[str]] = {}
-    for one in map(frozenset, sets):
-        parts = (math.ceil(rank / bank.rank) or len(one)) if SPACES[trim.space].widens else 1
-        key = content_key({**asdict(trim), "sharers": sorted(one), "parts": parts})
-        found[one] = tuple(f"{trim.how}:{key[:16]}:{n}" for n in range(parts))
-    missing = {one: names for one, names in found.items() if names[0] not in bank.names}
-    with stage("unite", len(missing)) as tick:
-        for one, names in missing.items():
-            for name, adapter in _cached(community, sorted(one), trim, names).items():
-                made[name], of[name] = adapter, [bank_name(s) for s in sorted(one)]
-            tick(1)
-    bank.add(made, of)
-    return found
-
-
-def _cached(
-    community: Community, sharers: Sequence[str], trim: Trim, names: Sequence[str]
-) -> dict[str, Adapter]:
-    """Unite a set of sharers, or read what an earlier run united."""
-    bank = community.engine.bank
-    what = {
-        **asdict(trim),
-        "of": [(s, bank.hashes[bank_name(s)]) for s in sharers],
-        "seed": [community.seed, community.task.name],
-        "code": code_sha256("trim"),
-    }
-
-    def make() -> dict[str, Adapter]:
-        return dict(zip(names, _unite(community, sharers, trim, len(names)), strict=True))
-
-    made = community.keep("unite", what, names, make)
-    # On the disk the scaling is alpha / rank, which may differ in the last bit.
-    return {name: replace(adapter, scaling=bank.scaling) for name, adapter in made.items()}
-
-
-def _unite(community: Community, sharers: Sequence[str], trim: Trim, parts: int) -> list[Adapter]:
-    base, bank, space = community.engine.base, community.engine.bank, SPACES[trim.space]
-    factors: list[tuple[Tensor, Tensor]] = []
-    for number, site in enumerate(base.sites):
-        a, b = (f.float() for f in bank.factors(number, [bank_name(s) for s in sharers]))
-        found = {
-            name: elect(_trimmed(community, vectors, sharers, trim, f"{site.name}{name}"))
-            for name, vectors in space.split(a, b).items()
-        }
-        a, b = space.join(found, parts * bank.rank)
-        factors.append((a.to(base.dtype), b.to(base.dtype)))
-    sites = tuple(site.name for site in base.sites)
-    cuts = [slice(n * bank.rank, (n + 1) * bank.rank) for n in range(parts)]
-    return [
-        Adapter(sites, tuple(a[c] for a, _ in factors), tuple(b[:, c] for _, b in factors), bank.scaling)
-        for c in cuts
-    ]
-
-
-def _trimmed(
-    community: Community, vectors: Tensor, sharers: Sequence[str], trim: Trim, matrix: str
-) -> Tensor:
-    """Trim one matrix of each sharer [k, …]; random drops depend on the sharer, not on the rest of the set."""
-    rngs = [rng_of(community.seed, trim.how, community.task.name, s, matrix) for s in sharers]
-    return WAYS[trim.how].trim(vectors, trim.density, rngs)

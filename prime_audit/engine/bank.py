@@ -89,16 +89,22 @@ class AdapterBank:
 
     def adapter(self, mixture: Mixture) -> Adapter:
         """Write a mixture (not the empty one) as one adapter: see :func:`merge_adapters`."""
+        weights = torch.tensor(per_site(mixture, self.base.sites))
+        return merge_adapters([self.one(name) for name in mixture.names], weights, mixture.rule)
+
+    def one(self, name: str) -> Adapter:
+        """Return an adapter of the bank, in the bank's number format."""
         sites = tuple(site.name for site in self.base.sites)
-        parts = []
-        for name in mixture.names:
-            ab = [self.factors(i, [name]) for i in range(len(sites))]
-            parts.append(
-                Adapter(
-                    sites, tuple(a[0].cpu() for a, _ in ab), tuple(b[0].cpu() for _, b in ab), self.scaling
-                )
-            )
-        return merge_adapters(parts, torch.tensor(per_site(mixture, self.base.sites)), mixture.rule)
+        ab = [self.factors(i, [name]) for i in range(len(sites))]
+        return Adapter(
+            sites, tuple(a[0].cpu() for a, _ in ab), tuple(b[0].cpu() for _, b in ab), self.scaling
+        )
+
+    def renamed(self, names: Mapping[str, str]) -> AdapterBank:
+        """Return a bank of its own that holds, under each of these names, the adapter of the name behind it."""
+        bank = AdapterBank(self.base)
+        bank.add({name: self.one(own) for name, own in names.items()})
+        return bank
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from prime_audit.engine.bank import AdapterBank
+from prime_audit.engine.bank import AdapterBank, MixtureBranch
 from prime_audit.engine.base import Branch
 from prime_audit.engine.draws import Draws
+from prime_audit.engine.mixture import Mixture
 
 
 class TrainingBranch(Branch):
@@ -38,11 +40,35 @@ class TrainingBranch(Branch):
         return embedding(self._rows, param.flatten(1)).view(-1, *param.shape[1:])
 
 
-class LoraBranch(TrainingBranch):
-    """Each row passes through its owner's A and B; ``params``: all A, then all B."""
+@dataclass(frozen=True)
+class Frozen:
+    """What owners' adapters are trained on top of."""
 
-    def __init__(self, params: Sequence[Tensor], rows: Tensor, scaling: float, draws: Draws | None) -> None:
+    bank: AdapterBank
+    mixtures: Mapping[str, Mixture]
+    """Owner → mixture over the bank, all of one rule."""
+
+    def branch(self, owners: Sequence[str]) -> MixtureBranch:
+        """Return the branch for rows of these owners."""
+        return MixtureBranch(self.bank, [self.mixtures[owner] for owner in owners])
+
+
+class LoraBranch(TrainingBranch):
+    """Each row passes through its owner's A and B; ``params``: all A, then all B.
+
+    ``below``: what runs beside the base already, and is not trained.
+    """
+
+    def __init__(
+        self,
+        params: Sequence[Tensor],
+        rows: Tensor,
+        scaling: float,
+        draws: Draws | None,
+        below: Branch | None = None,
+    ) -> None:
         super().__init__(params, rows)
+        self._below = below
         self._half = len(params) // 2
         self._draws = draws
         self._scaling = scaling / (draws.kept if draws else 1.0)
@@ -50,10 +76,12 @@ class LoraBranch(TrainingBranch):
     def __call__(self, site: int, x: Tensor) -> Tensor:
         """Return the owners' additions at a site."""
         a, b = self._factor(site), self._factor(self._half + site)
+        frozen = None if self._below is None else self._below(site, x)
         x = x.to(a.dtype)
         if self._draws is not None:
             x = x.masked_fill(self._draws.dropped(x), 0.0)
-        return torch.bmm(torch.bmm(x, a.transpose(1, 2)), b.transpose(1, 2) * self._scaling)
+        own = torch.bmm(torch.bmm(x, a.transpose(1, 2)), b.transpose(1, 2) * self._scaling)
+        return own if frozen is None else own + frozen
 
 
 class GateBranch(TrainingBranch):

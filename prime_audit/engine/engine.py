@@ -52,7 +52,7 @@ class Engine:
         if self.keeper is None:
             return self._generate(requests, max_new, tick)
         drawn = self.sampling is not None
-        asked = ((r.prompt, self._content(r.mixture), r.key if drawn else ()) for r in requests)
+        asked = ((r.prompt, self.content(r.mixture), r.key if drawn else ()) for r in requests)
         key = key_of(
             self.base, "generate", max_new, self.batch_tokens, self.read_tokens, self.sampling, asked
         )
@@ -101,14 +101,14 @@ class Engine:
         """
         if self.keeper is None:
             return self._observe(probes, moments, tick)
-        asked = ((p.prompt, self._content(p.mixture), p.golds) for p in probes)
+        asked = ((p.prompt, self.content(p.mixture), p.golds) for p in probes)
         key = key_of(self.base, "observe", moments, self.read_tokens, asked)
         progress = Progress(tick)
         found = self.keeper.arrays(key, lambda: pack(self._observe(probes, moments, progress)))
         progress.finish(len(probes))
         return unpack(found)
 
-    def _content(self, mixture: Mixture) -> tuple[object, ...]:
+    def content(self, mixture: Mixture) -> tuple[object, ...]:
         """Identify a mixture, with adapters by content."""
         named = tuple(self.bank.hashes[name] for name in mixture.names)
         return mixture.rule, named, tuple(np.ravel(mixture.weights).tolist()), mixture.weights.shape

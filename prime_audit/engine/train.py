@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.batches import Tick, batches, nothing
-from prime_audit.engine.branches import GateBranch, LoraBranch, TrainingBranch
+from prime_audit.engine.branches import Frozen, GateBranch, LoraBranch, TrainingBranch
 from prime_audit.engine.codec import Encoded, gold_places
 from prime_audit.engine.divergence import TRAINING, Divergence, Watch
 from prime_audit.engine.draws import Draws, Visit
@@ -64,6 +64,7 @@ def train_adapters(
     tick: Tick = nothing,
     privacy: Privacy | None = None,
     lost: list[Divergence] | None = None,
+    onto: Frozen | None = None,
 ) -> dict[str, Adapter]:
     """Train one LoRA per job; ``tick`` counts optimizer steps (see :func:`count_steps`).
 
@@ -75,6 +76,8 @@ def train_adapters(
 
     An owner whose training diverges has no adapter and is added to ``lost``; without ``lost`` this raises PartError.
     Other owners' adapters do not change.
+
+    ``onto``: what each owner's adapter is trained on top of (without ``privacy``); None: the base alone.
     """
     scaling = shape.alpha / shape.rank
 
@@ -94,10 +97,17 @@ def train_adapters(
             **options,
         ).run([PrivateTrainee(base, job, recipe, seed, privacy) for job in jobs])
     else:
+
+        def beside(
+            group: Sequence[Trainee], params: Sequence[Tensor], rows: Tensor, draws: Draws | None
+        ) -> LoraBranch:
+            below = onto.branch([group[o].owner for o in rows.tolist()]) if onto else None
+            return LoraBranch(params, rows, scaling, draws, below)
+
         trained = _Loop[Trainee](
             base=base,
             start=start,
-            branch=lambda _, params, rows, draws: LoraBranch(params, rows, scaling, draws),
+            branch=beside,
             weigh=_token_mean,
             settle=_clip,
             **options,

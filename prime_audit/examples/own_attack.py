@@ -27,12 +27,14 @@ def own_attack(signals: Signals) -> np.ndarray:
 
 
 def main(run: str, **words: Any) -> Any:
-    """Score it beside the paper's attack; Holm corrects over both."""
+    """Score it beside the paper's attack; both are one family of tests."""
     from prime_audit.runs.rescore import attack as score_again
 
     found = score_again(run, "loss,own_attack", plugins=[__file__], **words)
     for leak in found.record.leaks:
-        print(f"{leak.method} {leak.game} {leak.attack}: AUC {leak.auc:.3f} {leak.ci}, {leak.verdict}")
+        print(
+            f"{leak.method} {leak.game} {leak.attack}: AUC {leak.auc:.3f} {leak.ci}, q {leak.q}, {leak.verdict}"
+        )
     return found
 
 

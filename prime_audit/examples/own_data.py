@@ -73,7 +73,7 @@ def main(words: Sequence[str] | None = None) -> Run:
         if result.value is not None and result.metric in ("rouge-1", "auc"):
             print(result.method, result.metric, result.game or "", f"{result.value:.3f}", result.ci)
     for leak in run.record.leaks:
-        print(leak.method, leak.game, leak.verdict)
+        print(leak.method, leak.game, leak.verdict, leak.why, sep=": ")
     print(f"the page: {run.path / 'index.html'}")
     return run
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,15 +22,18 @@ from prime_audit.report.columns import LEGEND, PANEL
 from prime_audit.report.sheet import is_leakage, judged
 from prime_audit.report.table import Table, footnotes, markdown, missing
 
+if TYPE_CHECKING:
+    from prime_audit.export.module import Model
+    from prime_audit.runs.unlearn import Standing, Unlearnt
 
-def model_card(record: Record, task: str, label: str, core: str, row: Mapping[str, Any], rank: int) -> str:
-    """Write the card of one target's module: Markdown with the front matter that the hub reads.
 
-    ``core`` is the method that built the module, ``label`` the method as run, ``row`` its line of models.jsonl.
-    """
+def model_card(model: Model, rank: int) -> str:
+    """Write the card of one target's module: Markdown with the front matter that the hub reads."""
+    record, task, label, core, row = model.run.record, model.task, model.label, model.core, model.row
     parts = (
         _front_matter(record),
         _what(record, task, label, core, row, rank),
+        _without(record, task, core, model.unlearnt),
         _loading(record),
         _fronts(record, task, label, core),
         _method(record, task, core),
@@ -78,6 +81,42 @@ def _what(
             "It includes the adapter that the run had merged into the base's weights (base "
             "adaptation): load it on the base as published, not on an adapted one."
         )
+
+
+def _without(record: Record, task: str, core: str, unlearnt: Unlearnt | None) -> Iterator[str]:
+    if unlearnt is None:
+        return
+    one = f"sharer {_number(record, task, unlearnt.sharer)}"
+    was = "" if unlearnt.merged else " The run's model had not merged this sharer."
+    yield f"## Made without {one}"
+    yield (
+        f"This is not the run's module: {_text(core)} made it again as if {one} had not been in the community, with "
+        f"new neighbours, search and weights; seed and other adapters are the run's.{was} **The utility and the audit "
+        "below are of the run's models, with that sharer.**"
+    )
+    named = {"the run's": unlearnt.before, "this one": unlearnt.after}
+    yield _table(
+        ["model", f"gain on the items of {one}", "higher than of"],
+        [[name, gain_of(s), f"{s.below} of {s.others} others"] for name, s in named.items()],
+    )
+    yield (
+        f"Gain: how much likelier the module makes {unlearnt.items} last trained examples than the unmerged base does, "
+        "in nats a token. The others are the sharers that neither module merges. A gain among theirs is what likeness "
+        f"between people explains. {unlearnt.copies} of the examples have the words of an item that a sharer of this "
+        "module trained on: withdrawing one adapter does not remove those. The base, and copies of earlier modules, "
+        "are not changed. This compares one sharer in one module: it is no proof that nothing is left."
+    )
+
+
+def gain_of(standing: Standing) -> str:
+    """Write a gain; a dash where the sharer has no items."""
+    return "–" if standing.gain is None else number(standing.gain, signed=True)
+
+
+def _number(record: Record, task: str, sharer: str) -> int:
+    """Return a sharer's number in the record, by which a card names them."""
+    sharers = record.community[task]["sharers"]
+    return next(int(s["index"]) for s in sharers if s["user"] == sharer)
 
 
 def _loading(record: Record) -> Iterator[str]:

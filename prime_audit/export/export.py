@@ -1,13 +1,17 @@
 """``prime-audit export``: a target's model as one LoRA that plain PEFT loads on the original base.
 
+With ``without``, the method first makes the model once more, from base and data, as if a sharer had never joined
+(``runs/unlearn.py``).
+
 The adapter also contains what the run merged into the base's weights (base adaptation), by concatenation: rank r + Σ
 r, scaling 1. The adapters come from the cache (or, if given, from their folder). Each is checked by the hash in the
-run's record. Nothing is trained, and neither base nor data are read.
+run's record. Otherwise nothing is trained, and neither base nor data are read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prime_audit.engine.hub import pinned
@@ -16,7 +20,8 @@ from prime_audit.export.card import model_card
 from prime_audit.export.module import Kept, Model, module_of
 from prime_audit.folder import Run, load_run
 from prime_audit.lamp.tasks import find_task
-from prime_audit.lamp.world.world import staged
+from prime_audit.lamp.world.world import require_new, staged
+from prime_audit.runs.unlearn import unlearn
 
 CARD = "README.md"
 
@@ -40,14 +45,19 @@ def export(
     cache: Path | None = None,
     sharers: Path | None = None,
     base_adapter: Path | None = None,
+    without: str | None = None,
+    plugins: Sequence[Path] = (),
+    quiet: bool = False,
 ) -> Exported:
     """Write a target's module of a finished run and its model card into the new folder ``out``, atomically.
 
     ``method`` is a label of the run, fronts and parameters included; None: its only one beside ``np``. ``task`` is
     needed where the run has several. ``cache`` is the run's; ``sharers`` and ``base_adapter`` are the current folders
-    of its given adapters, if it had any.
+    of its given adapters, if it had any. ``without``: the id of a sharer as if without whom the method makes the model
+    again; ``plugins``: the run's own method, and ``quiet`` whether no progress is shown, are for that alone.
 
-    Raises UserError for unknown names, for adapters that are missing or changed, and for a folder that exists.
+    Raises UserError for unknown names, for a method that merges nobody, for adapters that are missing or changed, and
+    for a folder that exists.
     """
     from safetensors import SafetensorError
 
@@ -61,9 +71,16 @@ def export(
     if "gguf_file" in revision:
         base = name  # the file, not its folder: a later run compares it with its own --model
     folder = Path(out)
+    if without is not None:
+        require_new(folder)  # before minutes of work
+        where = {"cache": cache, "sharers": sharers, "base_adapter": base_adapter}
+        found = unlearn(
+            model.run, model.task, model.core, target, without, plugins=plugins, quiet=quiet, **where
+        )
+        model = replace(model, row=found.row, unlearnt=found)
     try:
         made = module_of(model, Kept(model, cache, sharers, base_adapter))
-        card = model_card(model.run.record, model.task, model.label, model.core, model.row, made.rank)
+        card = model_card(model, made.rank)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
         # Its community and settings may be any JSON.
         why = f"{type(fault).__name__}: {fault}"[:120]

@@ -20,6 +20,8 @@ from prime_audit.lamp.given import folder_of, shown
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from prime_audit.runs.unlearn import Unlearnt
+
 _PLACE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}/[0-9]{4}")
 
 
@@ -35,6 +37,8 @@ class Model:
     """The method that built the module: ``prime`` of ``prime+rag``."""
     row: Mapping[str, Any]
     """Its line of ``models.jsonl``."""
+    unlearnt: Unlearnt | None = None
+    """Where it was remade without a sharer: how, and what it still reveals of them."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -45,7 +49,7 @@ class Model:
     def community(self) -> Mapping[str, Any]:
         """Return the record's entry on the task's community."""
         found: Mapping[str, Any] = self.run.record.community.get(self.task, {})
-        return found
+        return {**found, "adapters": self.unlearnt.adapters} if self.unlearnt else found
 
     @cached_property
     def weights(self) -> Tensor:

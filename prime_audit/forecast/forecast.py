@@ -39,8 +39,8 @@ from prime_audit.runs.task import TaskRun
 from prime_audit.runs.worker import Worker
 
 T = TypeVar("T")
-FEW, MORE = Effort(20, 20), Effort(80, 80)
-"""Resamples of a game, to extrapolate to a thousand."""
+FEW, MORE = Effort(20), Effort(80)
+"""Relabellings of a game, to extrapolate to all of them."""
 SAMPLE = 200
 """Prompts that are read for their typical length."""
 
@@ -213,9 +213,9 @@ class _Rehearsed(TaskRun):
         few, more = (_timed(partial(self._again, exam, e)) for e in (FEW, MORE))
         self.ledger = clock
         assert isinstance(clock, _Clock)
-        each = max(0.0, more - few) / (MORE.draws - FEW.draws)
+        each = max(0.0, more - few) / (MORE.permutations - FEW.permutations)
         clock.spent += first + few + more
-        seconds = first + each * (ALL.draws - FEW.draws)
+        seconds = first + each * (ALL.permutations - FEW.permutations)
         clock.work.append(Work(task=self.task.name, stage="games", seconds=round(seconds, 3)))
 
     def _again(self, exam: Exam, effort: Effort) -> None:

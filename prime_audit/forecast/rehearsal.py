@@ -17,6 +17,7 @@ import numpy as np
 from prime_audit.engine.assemble import Assemble
 from prime_audit.engine.embed import Embed
 from prime_audit.engine.engine import Read, Write
+from prime_audit.engine.gradients import Differentiate
 from prime_audit.engine.mixture import Observation
 from prime_audit.engine.passes import Pass, Worker
 from prime_audit.engine.train import Learn
@@ -107,6 +108,11 @@ class Rehearsal(Worker):
     @_counted.register
     def _(self, one: Learn) -> None:
         self.count(one.kind, one.units)
+
+    @_counted.register
+    def _(self, one: Differentiate) -> np.ndarray:
+        self.count("train", one.units)
+        return np.ones((one.rows, one.sites))
 
     @_counted.register
     def _(self, one: Embed) -> np.ndarray:

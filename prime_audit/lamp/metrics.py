@@ -53,12 +53,25 @@ class MetricTable:
 
     def resampled(self, metric: str, weights: Floats) -> Floats:
         """Return the metric under each row of ``weights``, ``[draws, examples]``: how often each example is drawn."""
+        sums = np.tensordot(weights, self.columns[metric], axes=1).astype(np.float64, copy=False)
+        return _pooled(metric, sums, weights.sum(axis=1))
+
+    def without(self, metric: str, users: Ints) -> Floats:
+        """Return the metric without each user's examples, ``[users]``; ``users``: each example's, from 0."""
         column = self.columns[metric]
-        sums = np.tensordot(weights, column, axes=1).astype(np.float64, copy=False)
-        if metric == "f1":
-            return _macro_f1(sums)
-        means: Floats = sums / weights.sum(axis=1)
-        return np.sqrt(means) if metric == "RMSE" else means
+        own = np.zeros((int(users.max()) + 1, *column.shape[1:]))
+        np.add.at(own, users, column)
+        return _pooled(metric, column.sum(axis=0) - own, users.size - np.bincount(users))
+
+
+def _pooled(metric: str, sums: Floats, examples: Floats | Ints) -> Floats:
+    """Return the metric from sums over examples, ``[draws]``, and their numbers."""
+    if metric == "f1":
+        return _macro_f1(sums)
+    means: Floats = sums / examples
+    return (
+        np.sqrt(np.maximum(means, 0.0)) if metric == "RMSE" else means
+    )  # a sum less its parts may be −1e-16
 
 
 def metric_table(

@@ -63,6 +63,12 @@ class Whole(Value):
     takes = "a whole number"
 
 
+class Shorthand(Whole):
+    """A whole number that a setting takes: a record has the setting."""
+
+    always_in_spec = False
+
+
 class Flag(Value):
     """A switch that is off by default."""
 

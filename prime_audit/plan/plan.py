@@ -8,18 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prime_audit.audit.signals import ITEM_FIELDS
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.columns import read_columns
 from prime_audit.lamp.tasks import ROUGE, TASKS, Task, find_task
 from prime_audit.plan.options import deciding, filled, spec_of
-from prime_audit.plugins import Augment, Method
+from prime_audit.plugins import Attack, Augment, Method
 from prime_audit.plugins.calling import front_of
 from prime_audit.plugins.loading import load_attack, load_game, load_method, load_run_settings, read_params
 from prime_audit.settings import Settings
 
 REFERENCE = "np"
 """The method that all others are compared with; it always runs."""
+
+CANARY_GAMES = ("canary", "canary_adapter")
+"""The games that ask for canaries: of the targets' models, and of the sharers' own adapters."""
+CANARY_PARTS = 6
+"""Canaries' designs, times two halves."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Plan:
 
     tasks: tuple[str, ...]
     methods: tuple[MethodSpec, ...]
-    """The reference first."""
+    """The reference first, controls last."""
     attacks: tuple[str, ...]
     games: tuple[str, ...]
     data: str
@@ -130,6 +136,10 @@ class Plan:
     def time_column(self) -> None:
         """Not set: ``columns`` has it."""
 
+    @property
+    def canaries(self) -> None:
+        """Not set: ``overrides`` has it."""
+
     def task(self, name: str) -> Task:
         """Return a task as this run scores it."""
         return TASKS[name].scored_by(self.metric)
@@ -153,6 +163,8 @@ def make_plan(**options: Any) -> Plan:
     """
     given = filled("make_plan()", options, deciding())
     files = tuple(Path(p) for p in given["plugins"])
+    if (planted := given.pop("canaries")) is not None:
+        given["overrides"] = [*given["overrides"], f"canaries={planted}"]
     settings = load_run_settings(given["preset"], given["overrides"], files)
     for key in ("preset", "overrides"):
         del given[key]
@@ -161,10 +173,14 @@ def make_plan(**options: Any) -> Plan:
         raise UserError("--methods: names no method; write for example --methods np,prime, or leave it out")
     typed = ",".join([REFERENCE, *named])
     specs = _distinct(parse_methods(typed, files), settings, tasks)
+    specs = tuple(sorted(specs, key=lambda spec: bool(spec.core.plugin.control)))  # stable: controls last
     games = [load_game(game, files).name for game in words(given["games"])]
-    attacks = [load_attack(a, files).name for a in words(given["attacks"])]
+    games += _canary_games(games, settings, tasks, given["sharers"])
+    loaded = [load_attack(a, files) for a in words(given["attacks"])]
+    attacks = [attack.name for attack in loaded]
     _require_texts(given["metric"], tasks)
     _require_given(given["sharers"], given["base_adapter"], given["sharer_dp"], tasks)
+    _require_shadows(settings, tasks, loaded, given["sharers"])
     columns = read_columns(given["columns"], given.pop("time_column"))
     privacy, model = given["sharer_dp"], given["model"] or settings.get("model")
     read = {
@@ -235,6 +251,54 @@ def _require_given(
     from prime_audit.lamp.given import require_layout
 
     require_layout(Path(sharers), tasks)
+
+
+def _canary_games(
+    games: Sequence[str], settings: Settings, tasks: Sequence[str], sharers: str | Path | None
+) -> list[str]:
+    """Return the games for canaries where there are some; refuse the games without them, and wrong numbers."""
+    counts = {task: settings.get("canaries", task) for task in tasks}
+    for task, count in counts.items():
+        if count % CANARY_PARTS:
+            raise UserError(
+                f"{task}: {count} canaries a sharer do not divide into three designs of two halves; give a multiple "
+                f"of {CANARY_PARTS}, for example --canaries {count + CANARY_PARTS - count % CANARY_PARTS}"
+            )
+        asking = [*(g for g in games if g in CANARY_GAMES), *(CANARY_GAMES if any(counts.values()) else ())]
+        if asking and not count:
+            raise UserError(
+                f"game {asking[0]}: {task} has no canaries to ask for; add --canaries 12, or leave the game out"
+            )
+    if sharers is not None and any(counts.values()):
+        raise UserError("--canaries: the adapters of --sharers are trained already; leave one of the two out")
+    return [*CANARY_GAMES] if any(counts.values()) else []
+
+
+def _require_shadows(
+    settings: Settings, tasks: Sequence[str], attacks: Sequence[Attack], sharers: str | Path | None
+) -> None:
+    """Refuse shadow adapters that cannot be trained, and attacks that need them where there are none."""
+    for task in tasks:
+        count = settings.get("shadows", task)
+        if count and sharers is not None:
+            raise UserError(
+                "--set shadows: how the adapters of --sharers were trained is not known, so their shadows cannot be "
+                "trained; leave one of the two out"
+            )
+        if count % 2:
+            raise UserError(
+                f"--set shadows={count}: pass an even number; each item is in exactly half of the shadow adapters"
+            )
+        need = [attack.name for attack in attacks if set(attack.needs) & set(ITEM_FIELDS)]
+        if need and not count:
+            how = (
+                "leave it out"
+                if sharers is not None
+                else "run compare with --set shadows=16, or leave it out"
+            )
+            raise UserError(
+                f"attack {need[0]}: compares shadow adapters, and there are none for {task} (shadows = 0); {how}"
+            )
 
 
 def _baselines(

@@ -101,6 +101,8 @@ class Method(Plugin):
     """(scene, **params) → one Personal per target id; None for a method of the prompt alone."""
     augment: Callable[..., Augment] | None = None
     """(alone, **params) → what goes in front; None for a method of the model alone."""
+    control: str = ""
+    """Of a control, what its figures say of the other methods, in one clause; it is listed after them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,13 +151,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def method(
-    *, source: str, params: Sequence[Param] = (), augments: bool = False, version: int = 1
+    *,
+    source: str,
+    params: Sequence[Param] = (),
+    augments: bool = False,
+    control: str = "",
+    version: int = 1,
 ) -> Callable[[F], F]:
-    """Mark the file's function as a method: ``personalise(scene, **params)``, or ``augment(alone, **params)``."""
+    """Mark the file's function as a method: ``personalise(scene, **params)``, or ``augment(alone, **params)``.
+
+    ``control``: that of :class:`Method`.
+    """
 
     def made(function: F) -> Method:
         role: dict[str, Any] = {"augment" if augments else "personalise": function}
-        return Method(source=source, params=tuple(params), version=version, **role)
+        return Method(source=source, params=tuple(params), control=control, version=version, **role)
 
     return _marking(made)
 
@@ -176,7 +186,6 @@ def game(
     unit: Unit,
     randomised: bool,
     whole: bool = False,
-    fixed: bool = True,
     selector: str | None = None,
     queries: type[Any] | None = None,
     redraw: Callable[..., Any] | None = None,
@@ -194,7 +203,7 @@ def game(
         return Game(
             source=source,
             says=says,
-            design=Design(unit=unit, randomised=randomised, whole=whole, fixed=fixed, selector=selector),
+            design=Design(unit=unit, randomised=randomised, whole=whole, selector=selector),
             deal=function,
             queries=queries,
             redraw=redraw,

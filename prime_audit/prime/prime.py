@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from prime_audit.community.sharers import bank_name
-from prime_audit.community.trim import WAYS, Trim, united
+from prime_audit.community.trim import WAYS, Trim
+from prime_audit.community.unite import united
 from prime_audit.engine.mixture import BASE
 from prime_audit.engine.rules import DEFAULT, RULES, explained
 from prime_audit.lamp.data import User

@@ -13,7 +13,9 @@ from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from prime_audit.audit.auc import FPRS
-from prime_audit.audit.verdict import OUTCOMES
+from prime_audit.audit.permutation import TAIL
+from prime_audit.audit.verdict import EDITION, OUTCOMES
+from prime_audit.record import Record
 from prime_audit.report.sheet import Figure, PanelRow
 from prime_audit.report.table import Cell
 
@@ -58,7 +60,7 @@ def _difference_head(_metric: str, figures: Sequence[Figure]) -> str:
 def _value(x: Shown) -> Cell:
     f = x.figure
     why = f.reason if f.value is None or f.ci is None else None
-    return Cell(f.value, f.ci, rank=1 if f.rank and f.rank[0] == 1 else 0, reason=why)
+    return Cell(f.value, f.ci, reason=why)
 
 
 def _difference(x: Shown) -> Cell:
@@ -124,6 +126,12 @@ FIGURES: tuple[Column[Shown], ...] = (
         },
     ),
     Column(
+        name="board q",
+        cell=lambda x: Cell(x.figure.q),
+        head=lambda *_: "board q",
+        fields={"board_q": attrgetter("figure.q")},
+    ),
+    Column(
         name="records",
         fields={"seeds": lambda x: len(x.figure.seeds), "records": lambda x: " ".join(x.figure.sources)},
     ),
@@ -146,9 +154,10 @@ def _over_base(x: PanelRow) -> Cell:
     return Cell(x.gap.difference, x.gap.ci, signed=True, reason=why)
 
 
-def _p(of_drawn: bool) -> Callable[[PanelRow], Cell]:
-    """Show the p-value under the name of what it tests: the AUC, or what that has over the base's."""
-    return lambda x: Cell(x.leak.p_adjusted if x.game.drawn is of_drawn else None)
+def _q(x: PanelRow) -> Cell:
+    """Show q; below what three decimals can show, as an inequality: it is not 0."""
+    q = x.leak.q
+    return Cell(q) if q is None or q >= 0.0005 else Cell(text="<0.001")
 
 
 def _bound(x: PanelRow) -> Cell:
@@ -171,35 +180,32 @@ PANEL: tuple[Column[PanelRow], ...] = (
     Column(
         name="AUC",
         cell=lambda x: Cell(x.leak.auc, x.leak.ci),
-        help="how often a member scores above a non-member (½: guessing)",
-    ),
-    Column(name="over base", cell=_over_base, help="AUC minus the unmerged base's"),
-    Column(
-        name="best control",
-        cell=lambda x: Cell(text=(x.leak.best_control or "–").replace("_", " ")),
-        fields={"best_control": attrgetter("leak.best_control")},
-    ),
-    Column(
-        name="over control",
-        cell=lambda x: Cell(x.leak.over_control, x.leak.over_control_ci, signed=True),
-        fields={
+        fields={  # shown in the verdict's reason
+            "best_control": attrgetter("leak.best_control"),
             "over_control": attrgetter("leak.over_control"),
             "over_control_lo": _limit("leak.over_control_ci", 0),
             "over_control_hi": _limit("leak.over_control_ci", 1),
         },
-        help="AUC minus the best control's",
+        help="how often a member scores above a non-member (½: guessing)",
+    ),
+    Column(name="over base", cell=_over_base, help="AUC minus the unmerged base's"),
+    Column(
+        name="q",
+        cell=_q,
+        fields={name: attrgetter(f"leak.{name}") for name in ("q", "p_adjusted", "p", "p_auc", "p_base")},
+        help="smallest level at which this is a finding, over all attacks, methods and tasks of the run",
     ),
     Column(
-        name="p AUC",
-        cell=_p(False),
-        fields={"p_auc": lambda x: _p(False)(x).value},
-        help="how often relabelled members give an AUC as high",
+        name="tail",
+        cell=lambda x: Cell(x.leak.tail),
+        fields={name: attrgetter(f"leak.{name}") for name in ("tail", "p_tail", "excluded")},
+        help=f"share of members among the {100 * TAIL:g} % of items with the highest gains over the base",
     ),
     Column(
-        name="p over base",
-        cell=_p(True),
-        fields={"p_over_base": lambda x: _p(True)(x).value},
-        help="how often they give as much over base, or in the tail (corrected over attacks and methods)",
+        name="detectable AUC",
+        cell=lambda x: Cell(x.leak.detectable),
+        fields={name: attrgetter(f"leak.{name}") for name in ("detectable", "relabellings")},
+        help="smallest leak that 80 % of such audits find",
     ),
     Column(
         name="TPR",
@@ -229,6 +235,21 @@ LEGEND = tuple(
     for meanings in (MEANINGS, VERDICTS)
 )
 """The legend of a control panel."""
+OLDER = (
+    "Verdicts of edition 1 of the rules, and no q: p was corrected over the attacks of one method and game (Holm), a "
+    "bound on ε above 0 was enough for a leak and an interval below 0.7 for none, and nothing looked at the tail. Run "
+    f"compare again for edition {EDITION}."
+)
+"""What a reader must know of verdicts in older records."""
+
+
+def older(records: Iterable[Record]) -> tuple[str, ...]:
+    """Name the rules of verdicts that do not follow the current ones, with how many records have them."""
+    judged = [record for record in records if record.leaks]
+    old = sum(record.rules < EDITION for record in judged)
+    if not old:
+        return ()
+    return (OLDER if old == len(judged) else f"{old} of {len(judged)} records: {OLDER}",)
 
 
 def cautions(x: PanelRow) -> list[tuple[str, str]]:
@@ -250,5 +271,6 @@ def cautions(x: PanelRow) -> list[tuple[str, str]]:
 def remark(x: PanelRow) -> str:
     """Say in one line what a verdict rests on: items, cautions, and the p before correction."""
     sizes = f"{x.leak.members:,} member and {x.leak.others:,} other items"
-    alone = [] if x.leak.p is None else [f"p before correction {x.leak.p:.3f}"]
+    draws = f" ({x.leak.relabellings:,} relabellings)" if x.leak.relabellings else ""
+    alone = [] if x.leak.p is None else [f"p before correction {x.leak.p:.3g}{draws}"]
     return "; ".join([sizes, *(line for _, line in cautions(x)), *alone])

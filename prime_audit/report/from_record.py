@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from prime_audit.folder import RECORD, write_atomic
+from prime_audit.io.markup import interval, number
 from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
-from prime_audit.record import Comparison, Record, Result
+from prime_audit.record import Comparison, Exposure, Record, Result, Vulnerable
 from prime_audit.report import frontier, page, text
-from prime_audit.report.columns import cautions
+from prime_audit.report.columns import cautions, older
 from prime_audit.report.games import note_of
+from prime_audit.report.places import Gap, between, gap_between, with_places
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, is_leakage, judged
 
 _READING = (
     "Does personalisation help its user, and whose data does it leak?",
-    "Utility pools the questions of all targets; the best value of a column is bold, the second best underlined. An "
-    "interval says more than the order. Δ np is the method minus the non-personalised model on the same questions.",
+    "Utility pools the questions of all targets. Bold is what no other method beats, where any is beaten: by paired "
+    "differences of all methods, corrected together (Holm, 95 %). Δ np is the method minus the non-personalised model "
+    "on the same questions.",
     "AUC is the attack's, per target, averaged over targets: ½ is chance, and distance from ½ in either direction is "
     "signal. It is not ranked: members are chosen by similarity, so part of it is there before any model is "
     "personalised. That part is AUC base, the same score from the unmerged base; AUC − base is what merging adds.",
@@ -42,6 +47,9 @@ def sheet_of(record: Record, name: str) -> Sheet:
         compared.setdefault((c.task, c.method, c.metric, c.game, c.attack), c)
     tasks = tuple(dict.fromkeys(r.task for r in record.results))
     methods = dict.fromkeys([*record.methods, *(r.method for r in record.results)])
+    figures = [
+        _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name) for r in record.results
+    ]
     leaks = judged(record, name)
     warned = [f"{x.leak.task}: {of}: {line}" for x in leaks for of, line in cautions(x)]
     return Sheet(
@@ -52,16 +60,23 @@ def sheet_of(record: Record, name: str) -> Sheet:
         model=record.model.name,
         tasks=tasks,
         methods={method: {"parameters": record.methods.get(method, {})} for method in methods},
-        figures=tuple(
-            _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name)
-            for r in record.results
-        ),
+        figures=tuple(with_places(figures, partial(_gap, record))),
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
-        notes=tuple(_notes(record, tasks)),
+        exposed=tuple(map(_vulnerable, record.vulnerable)),
+        notes=(*_controls(record, methods), *_notes(record, tasks), *older([record])),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
     )
+
+
+def _vulnerable(v: Vulnerable) -> str:
+    """Name one of the most exposed records, and say what it rests on."""
+    said = "chance is unknown"
+    if v.limit is not None:
+        how = "beyond" if v.d > v.limit else "within"
+        said = f"{how} chance (the largest of all records exceeds {v.limit:.2f} by chance in 5 %)"
+    return f"{v.task} · {v.method} · game {v.game}: record {v.item}: d = {v.d:.2f}, {said}; {v.shadows} shadow adapters"
 
 
 def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
@@ -85,6 +100,29 @@ def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
     )
 
 
+def _controls(record: Record, methods: Iterable[str]) -> Iterator[str]:
+    """Say of each control what its row says of the others."""
+    said: dict[str, list[str]] = {}
+    for label in methods:
+        name = re.split("[:+]", label)[0]
+        if control := record.plugins.get(f"method {name}", {}).get("control"):
+            said.setdefault(str(control), []).append(label)
+    yield from (f"{', '.join(labels)}: control; {control}." for control, labels in said.items())
+
+
+def _gap(record: Record, one: Figure, other: Figure) -> Gap | None:
+    """Subtract two methods' results on one metric."""
+    ours, theirs = (
+        next(
+            r
+            for r in record.results
+            if (r.task, r.method, r.metric, r.game) == (f.task, f.method, f.metric, f.game)
+        )
+        for f in (one, other)
+    )
+    return gap_between(ours, theirs, between(record.comparisons, ours, theirs))
+
+
 def _notes(record: Record, tasks: Sequence[str]) -> Iterator[str]:
     """Say what the figures rest on: once where all tasks agree, else task by task."""
     by_task = {task: [*_of_task(record, task)] for task in tasks}
@@ -103,13 +141,14 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
     shown = next(telling, next(iter(played), None))  # as the tables show it
     attacked = [r for r in aucs if r.value is not None and (r.game, r.attack) == shown]
     level, draws = f"{100 * record.intervals.level:g} %", record.intervals.draws
+    how = f"bootstrap percentiles, {draws} draws" if draws else "one person left out at a time, Student's t"
     units = ["utility over users"] * bool(utility) + ["leakage over sharers and targets"] * bool(attacked)
-    yield f"Intervals: {level} bootstrap percentiles, {draws} draws; {'; '.join(units)}."
+    yield f"Intervals: {level}, {how}; {'; '.join(units)}."
     if utility:
         yield f"Utility: {_span(r.n for r in utility)} questions of {_span(r.targets for r in utility)} targets."
     if any(r.metric == CHRF for r in utility):
         yield f"chrf: character n-gram F-score of sacreBLEU ({CHRF_SIGNATURE}), mean over answers, 0 to 1."
-    if any(r.metric == "f1" for r in utility):
+    if draws and any(r.metric == "f1" for r in utility):
         yield "f1: percentile intervals lean low: a resample may lack a class, which then counts 0."
     if attacked:
         items, targets = _span(r.n for r in attacked), _span(r.targets for r in attacked)
@@ -117,8 +156,45 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
         members = f", members from {_span(sharers)} sharers" if sharers else ""
         how = f"game {attacked[0].game}, attack {attacked[0].attack}"
         yield f"Leakage: {how}; {items} scored items of {targets} targets{members}."
+    yield from _canaries(record, task)
     if of := next((r for r in aucs if note_of(r.game, record.plugins).samples), None):
         yield from _sampling(record, of)
+
+
+def _canaries(record: Record, task: str) -> Iterator[str]:
+    """Say how exposed canaries are, method by method, and what they cost."""
+    own = [x for x in record.exposures if x.task == task]
+    lines = dict[tuple[str, str], list[str]]()
+    for game, method in dict.fromkeys((x.game, x.method) for x in own):
+        said = [x for x in own if (x.game, x.method) == (game, method)]
+        designs = "; ".join(
+            f"{x.design} {number(x.exposure)} (base {number(x.base)}; {_bound(x)}) of {x.canaries} canaries"
+            for x in said
+        )
+        levels = f"by chance {_bits([x.chance for x in said])}, at most {_bits([x.most for x in said])}"
+        lines.setdefault((game, f"{designs}; {levels}"), []).append(method)
+    for (game, line), methods in lines.items():
+        yield f"Exposure in bits, game {game}, {', '.join(methods)}: {line}."
+    for x in record.canary_costs:
+        if x.task == task and x.difference is not None:
+            yield (
+                f"Cost of {x.canaries} canaries a sharer, half of them trained on: held-out items of {x.sharers} "
+                f"sharers under their own adapters, mean NLL with canaries minus without (nats): "
+                f"{number(x.difference, True)} {interval(x.ci, True)} from {number(x.without or 0.0)}."
+            )
+        elif x.task == task:
+            yield f"Cost of {x.canaries} canaries a sharer: unknown, for {x.reason}."
+
+
+def _bound(x: Exposure) -> str:
+    if x.epsilon is None or x.epsilon_ceiling is None:
+        return "no ε"
+    return f"ε ≥ {x.epsilon:.2f} of {x.epsilon_ceiling:.2f}"
+
+
+def _bits(values: Sequence[float]) -> str:
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low}–{high}"
 
 
 def _sampling(record: Record, of: Result) -> Iterator[str]:

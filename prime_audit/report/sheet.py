@@ -10,6 +10,10 @@ from prime_audit.record import Comparison, Leak, Record
 from prime_audit.report.games import GameNote, note_of
 
 AUC, BASE = "auc", "auc_base"
+SHARED = "adapter"
+"""The game of the shared adapters themselves."""
+EXPOSED = "The most exposed records"
+"""Title of ``Sheet.exposed``."""
 _LEAKAGE = frozenset({AUC, BASE, "auc_bag_of_words", "auc_length_only", "auc_similarity_only"})
 
 
@@ -62,7 +66,9 @@ class Figure:
     baseline: str | None = None
     """What was subtracted: np for utility, base for leakage."""
     rank: tuple[int, int] | None = None
-    """Best and worst place in its column that the intervals allow, from 1; None where the column has no order."""
+    """Best and worst place in its column that paired differences allow, from 1; None where it has no order."""
+    q: float | None = None
+    """Of an AUC on a board: the smallest level at which the board calls a leak; None where members were selected."""
     sources: tuple[str, ...] = ()
     """Ids of the records behind it."""
     seeds: tuple[float, ...] = ()
@@ -83,6 +89,8 @@ class PanelRow(NamedTuple):
     """Id of its record."""
     gap: Comparison | None = None
     """Its AUC minus the unmerged base's, of the same record; None where that holds none."""
+    left: Comparison | None = None
+    """Its AUC minus that of the shared adapters; None but for the game heldout beside the game adapter."""
     known: GameNote | None = None
     """What the record says of its game; None where it has no entry of it."""
 
@@ -113,6 +121,8 @@ class Sheet:
     """Control panels of all records."""
     sources: Mapping[str, Source] = field(default_factory=dict)
     """Records by id."""
+    exposed: tuple[str, ...] = ()
+    """The most exposed records of a run, a line each."""
     notes: tuple[str, ...] = ()
     """What the figures rest on: intervals, sizes, sampling."""
     failures: tuple[str, ...] = ()
@@ -128,15 +138,14 @@ class Sheet:
 def judged(record: Record, source: str) -> tuple[PanelRow, ...]:
     """Pair every verdict of a record with its AUC minus the unmerged base's; ``source``: the record's id."""
     gaps = {
-        (c.task, c.method, c.game, c.attack): c
-        for c in record.comparisons
-        if (c.metric, c.baseline) == (AUC, "base")
+        (c.task, c.method, c.game, c.attack, c.baseline): c for c in record.comparisons if c.metric == AUC
     }
     return tuple(
         PanelRow(
             leak,
             source,
-            gaps.get((leak.task, leak.method, leak.game, leak.attack)),
+            gaps.get((leak.task, leak.method, leak.game, leak.attack, "base")),
+            gaps.get((leak.task, leak.method, leak.game, leak.attack, SHARED)),
             note_of(leak.game, record.plugins),
         )
         for leak in record.leaks

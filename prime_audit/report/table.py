@@ -36,8 +36,8 @@ class Cell:
     _: KW_ONLY
     error: float | None = None
     """Its standard error over repetitions, where it is a mean of several."""
-    rank: int = 0
-    """1 for the best of those it is compared with, 2 for the second best, else 0."""
+    best: bool = False
+    """Whether none of those it is compared with beats it, while some are beaten: bold."""
     signed: bool = False
     """Whether it is a difference, shown with its sign."""
     text: str | None = None
@@ -75,14 +75,16 @@ class Table:
     """[rows, columns]."""
 
 
-def ranked(cells: Sequence[Cell], higher_is_better: bool | None) -> list[Cell]:
-    """Mark the best and the second best as displayed; nothing where there is no order or no contest."""
-    values = {round(c.value, DECIMALS) for c in cells if c.value is not None}
-    if higher_is_better is None or len(values) < 2:
+def any_beaten(ranks: Sequence[tuple[int, int] | None]) -> bool:
+    """Whether any figure of a column is beaten: where none is, no place says anything, and nothing is bold."""
+    return any(rank is not None and rank[0] > 1 for rank in ranks)
+
+
+def marked(cells: Sequence[Cell], ranks: Sequence[tuple[int, int] | None]) -> list[Cell]:
+    """Mark the cells that no other beats, where any is beaten; ``ranks``: their places (``places``)."""
+    if not any_beaten(ranks):
         return list(cells)
-    first, second = sorted(values, reverse=higher_is_better)[:2]
-    places = {first: 1, second: 2}
-    return [c if c.value is None else replace(c, rank=places.get(round(c.value, DECIMALS), 0)) for c in cells]
+    return [replace(c, best=rank is not None and rank[0] == 1) for c, rank in zip(cells, ranks, strict=True)]
 
 
 def shown(cell: Cell) -> str:
@@ -149,15 +151,15 @@ def numeric(table: Table) -> list[bool]:
 
 
 def markdown(table: Table, label: Callable[[str], str] = markdown_text) -> str:
-    """Return a pipe table: best figures bold, second best underlined, reasons by number (``footnotes``)."""
+    """Return a pipe table: best figures bold, reasons by number (``footnotes``)."""
     from tabulate import tabulate
 
-    styles, notes = {0: "{}", 1: "**{}**", 2: "<u>{}</u>"}, _places(table)
+    notes = _places(table)
 
     def show(cell: Cell) -> str:
         if isinstance(cell, Linked) and cell.links:
             return ", ".join(f"[{markdown_text(name)}]({href})" for name, href in cell.links)
-        main = styles[cell.rank].format(markdown_text(_marked(cell, notes)))
+        main = ("**{}**" if cell.best else "{}").format(markdown_text(_marked(cell, notes)))
         return f"{main} {interval(cell.ci, cell.signed)}".strip()
 
     rows = [
@@ -215,7 +217,7 @@ def _extras(cells: Sequence[Cell]) -> list[str]:
 
 def latex(table: Table) -> str:
     """Return a ``tabular`` (package booktabs); intervals stand small below their figures."""
-    styles = {0: "{}", 1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"}
+    styles = {False: "{}", True: "\\textbf{{{}}}"}
     align = "l" * len(table.stub) + "".join("r" if f else "p{0.55\\linewidth}" for f in numeric(table))
     lines = [f"\\begin{{tabular}}{{{align}}}", "\\toprule", *_latex_head(table), "\\midrule"]
     before: str | None = None
@@ -223,7 +225,7 @@ def latex(table: Table) -> str:
         if before is not None and len(labels) > 1 and labels[0] != before:
             lines.append("\\addlinespace")
         before = labels[0]
-        figures = [styles[cell.rank].format(latex_text(shown(cell))) for cell in cells]
+        figures = [styles[cell.best].format(latex_text(shown(cell))) for cell in cells]
         lines.append(_latex_row([*map(latex_text, own), *figures]))
         if any(cell.ci for cell in cells):
             small = [f"{{\\tiny {latex_text(interval(c.ci, c.signed))}}}" if c.ci else "" for c in cells]
@@ -307,7 +309,7 @@ def terminal(
 def _drawn(cell: Cell, main: str, below: str, styles: Mapping[str, str]) -> Text:
     from rich.text import Text
 
-    style = {0: styles.get(cell.text or "", ""), 1: "bold", 2: "underline"}[cell.rank]
+    style = "bold" if cell.best else styles.get(cell.text or "", "")
     return Text.assemble((main, style), (f"\n{below}" if below else "", "dim"))
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
 from prime_audit.report import table as forms
 from prime_audit.report.columns import FIGURES, LEGEND, PANEL
-from prime_audit.report.sheet import PanelRow, Sheet
+from prime_audit.report.sheet import EXPOSED, PanelRow, Sheet
 from prime_audit.report.table import Table
-from prime_audit.report.views import TaskView, glance, panel, shown, views, with_records
+from prime_audit.report.views import TaskView, glance, panel, sharing, shown, views, with_records
 
 if TYPE_CHECKING:
     from rich.console import Group as Rendered
@@ -27,6 +27,7 @@ _STYLES = {
     "no leak found": "green",
 }
 """Of verdicts."""
+SHARING = "what sharing leaks (game adapter), and what merging leaves of it (game heldout)"
 
 
 def terminal(sheet: Sheet, width: int) -> Rendered:
@@ -45,9 +46,12 @@ def terminal(sheet: Sheet, width: int) -> Rendered:
             judged = True
             table = replace(_stacked(rows), title="control panel")
             parts += [*forms.terminal(table, width, styles=_STYLES), Text()]
+        if (both := sharing(sheet, view.task)).labels:
+            parts += [*forms.terminal(replace(both, title=SHARING), width), Text()]
     lines = [*sheet.notes, *(LEGEND if judged else ())]
     return Rendered(
         *parts,
+        *(Text(plain(f"{EXPOSED}: {line}")) for line in sheet.exposed),
         *(Text(line, style="dim") for line in lines),
         *(Text(f"✗ failed: {line}", style="bold red") for line in sheet.failures),
         *(Text(f"! {line}", style="yellow") for line in sheet.warnings),
@@ -76,6 +80,8 @@ def markdown(sheet: Sheet) -> str:
     lines += ["## How to read this", _bullets([*sheet.about[1:], *map(markdown_text, sheet.notes)])]
     if any(panel(sheet, view.task).labels for view in found):
         lines.append(_bullets(map(markdown_text, LEGEND)))
+    if sheet.exposed:
+        lines += [f"## {EXPOSED}", _bullets(map(markdown_text, sheet.exposed))]
     for title, said in (("Failures", sheet.failures), ("Warnings", sheet.warnings)):
         lines += [f"## {title}", _bullets(map(markdown_text, said))] if said else []
     return "\n\n".join(filter(None, lines)) + "\n"
@@ -95,6 +101,9 @@ def _task(sheet: Sheet, view: TaskView) -> Iterator[str]:
     if (judged := panel(sheet, view.task)).labels:
         yield "### Control panel"
         yield from _noted(judged)
+    if (both := sharing(sheet, view.task)).labels:
+        yield f"### {SHARING[0].upper()}{SHARING[1:]}"
+        yield from _noted(both)
 
 
 def _noted(table: Table, label: Callable[[str], str] = markdown_text) -> Iterator[str]:

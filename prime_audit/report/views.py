@@ -9,8 +9,8 @@ from functools import cached_property
 from prime_audit.record import failed
 from prime_audit.report.columns import PANEL, SHOWN, Column, Shown
 from prime_audit.report.games import GameNote, note_of
-from prime_audit.report.sheet import AUC, BASE, Figure, PanelRow, Sheet
-from prime_audit.report.table import Cell, Linked, Table, ranked
+from prime_audit.report.sheet import AUC, BASE, SHARED, Figure, PanelRow, Sheet
+from prime_audit.report.table import Cell, Linked, Table, any_beaten, marked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,12 @@ class Placed:
 
     @cached_property
     def cells(self) -> Sequence[Cell]:
-        """One a method; the best two of a run's are marked (on a board, all that may be first)."""
+        """One a method; of values, those that no other beats are marked."""
         assert self.column.cell
         cells = [self.column.cell(x) if x else Cell() for x in self.figures]
-        if self.column is not SHOWN["value"] or any(f.rank for f in self._known):
+        if self.column is not SHOWN["value"]:
             return cells
-        return ranked(cells, {1: True, -1: False, 0: None}[self.better])
+        return marked(cells, [x.figure.rank if x else None for x in self.figures])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +165,8 @@ def _placed(
     figures = tuple(by_method.get(m) for m in methods)
     for name in names if by_method else ():
         column = Placed(column=SHOWN[name], metric=metric, figures=figures)
+        if name == "place" and not any_beaten([x.figure.rank if x else None for x in figures]):
+            continue
         if name == "value" or not all(cell.empty for cell in column.cells):
             yield column
 
@@ -208,6 +210,34 @@ def panel(sheet: Sheet, task: str) -> Table:
     heads = tuple(("", c.name) for c in PANEL)
     stub = ("method", *(["seed"] if several else []))
     return Table("", stub, heads, tuple(labels), tuple(cells for _, cells in rows))
+
+
+def sharing(sheet: Sheet, task: str) -> Table:
+    """Set the shared adapters' AUC beside the merged models': what sharing leaks, and how much merging takes away.
+
+    A row a method, attack and record with both games; empty where the game adapter was not played.
+    """
+    alone = {
+        (x.source, x.leak.method, x.leak.attack): x
+        for x in sheet.leaks
+        if (x.leak.task, x.leak.game) == (task, SHARED)
+    }
+    own = [x for x in sheet.leaks if x.leak.task == task and x.left is not None]
+    rows = [(x, alone.get((x.source, x.leak.method, x.leak.attack))) for x in own]
+    cells = tuple(
+        (
+            Cell(shared.leak.auc, shared.leak.ci) if shared else Cell(text="–"),
+            Cell(x.leak.auc, x.leak.ci),
+            Cell(x.left.difference, x.left.ci, signed=True, reason=x.left.reason),
+        )
+        for x, shared in rows
+        if x.left
+    )
+    several = len(sheet.sources) > 1
+    labels = [(x.leak.method, x.leak.attack, *([_seed(sheet, x)] if several else [])) for x, _ in rows]
+    stub = ("method", "attack", *(["seed"] if several else []))
+    heads = (("AUC", "shared adapters"), ("AUC", "merged"), ("AUC", "merged − shared"))
+    return Table("", stub, heads, tuple(labels), cells)
 
 
 def _seed(sheet: Sheet, one: PanelRow) -> str:

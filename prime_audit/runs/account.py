@@ -79,6 +79,7 @@ def describe(community: Community) -> dict[str, Any]:
                 "trained": len(s.trained),
                 "heldout": len(s.heldout),
             }
+            | ({"canaries": len(own)} if (own := community.canaries.get(s.user.id)) else {})
             | ({"dp": asdict(g)} if (g := community.guarantee(s)) else {})
             | ({"adapter": place} if (place := _place(community, bank_name(s.user.id))) else {})
             for n, s in enumerate(community.sharers)

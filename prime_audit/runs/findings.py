@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from prime_audit.audit.permutation import over_families
-from prime_audit.audit.verdict import ALPHA, Evidence, verdict
+from prime_audit.audit.verdict import ALPHA, Evidence, over_tasks, verdict
 from prime_audit.faults import Faults
 from prime_audit.games.exam.played import Played
+from prime_audit.games.exam.sharing import taken_away
 from prime_audit.games.exam.stored import Exam
-from prime_audit.record import Comparison, Data, Leak, Result
+from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Leak, Result, Vulnerable
+
+FEW = 5
+"""Records that a report names as the most exposed."""
 
 
 @dataclass(kw_only=True)
@@ -25,9 +28,12 @@ class Findings:
     """As if their task was all that was audited; ``settled`` judges them together."""
     evidence: list[Evidence] = field(default_factory=list)
     """Of each leak."""
+    exposures: list[Exposure] = field(default_factory=list)
+    canary_costs: list[CanaryCost] = field(default_factory=list)
     community: dict[str, Any] = field(default_factory=dict)
     predictions: list[Mapping[str, object]] = field(default_factory=list)
     scores: list[Mapping[str, object]] = field(default_factory=list)
+    vulnerable: list[dict[str, Any]] = field(default_factory=list)
     models: list[Mapping[str, object]] = field(default_factory=list)
     exams: list[Exam] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -38,21 +44,30 @@ class Findings:
         for where, fault in played.faults(task):
             self.faults.note(fault, where)
         self.scores += played.rows(task)
+        self.vulnerable += played.vulnerable(task)
         for label in played.one.labels:
             self.results += played.results(task, label)
             self.comparisons += played.comparisons(task, label)
             self.leaks += played.leaks(task, label)
             self.evidence += [one.evidence for one in played.judged]
 
+    def take_all(self, task: str, rounds: Iterable[Played]) -> None:
+        """Take down all games of a task, and what two of them say together."""
+        every = []
+        for played in rounds:
+            self.take(task, played)
+            every.append(played)
+        self.comparisons += taken_away(task, every)
+
     def settled(self) -> tuple[Leak, ...]:
         """Return the leaks with their verdicts over all tasks, each game's together."""
         found = list(self.leaks)
         for places in _by(range(len(found)), lambda place: found[place].game):
             tasks = _by(places, lambda place: found[place].task)
-            looks = [[p for place in own for p in _looks(self.evidence[place])] for own in tasks]
-            for own, q in zip(tasks, over_families(looks), strict=True):
-                for number, place in enumerate(own):
-                    leak, (of_leak, already) = found[place], q[2 * number : 2 * number + 2]
+            judged = over_tasks([[self.evidence[place] for place in own] for own in tasks])
+            for own, q in zip(tasks, judged, strict=True):
+                for place, (of_leak, already) in zip(own, q, strict=True):
+                    leak = found[place]
                     said = verdict(self.evidence[place], of_leak, already)
                     q_shown = None if leak.p_adjusted is None else of_leak
                     found[place] = replace(leak, verdict=said.word, why=said.reason, q=q_shown)
@@ -72,9 +87,14 @@ class Findings:
                 )
         return lines
 
-
-def _looks(evidence: Evidence) -> tuple[float, float]:
-    return evidence.p_leak, evidence.p_already
+    def most_exposed(self) -> tuple[Vulnerable, ...]:
+        """Return the few most exposed records of each task, method and game that has shadow adapters."""
+        groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in self.vulnerable:
+            if row["d"] is not None:
+                groups.setdefault((row["task"], row["method"], row["game"]), []).append(row)
+        ranked = (sorted(rows, key=lambda row: -row["d"])[:FEW] for rows in groups.values())
+        return tuple(Vulnerable(**row) for rows in ranked for row in rows)
 
 
 def _by(places: Iterable[int], key: Callable[[int], str]) -> list[list[int]]:

@@ -11,7 +11,7 @@ from typing import Any
 from prime_audit import faults
 from prime_audit.audit.verdict import EDITION
 from prime_audit.cache.numeric import versions
-from prime_audit.folder import PREDICTIONS, SCORES, RunFolder
+from prime_audit.folder import PREDICTIONS, SCORES, VULNERABILITY, RunFolder
 from prime_audit.games.exam.stored import write_exam
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.readers import require_searchable
@@ -66,6 +66,9 @@ def perform(worker: Worker, command: str, lost: Mapping[Cell, Lost] | None = Non
         results=tuple(found.results),
         comparisons=tuple(found.comparisons),
         leaks=found.settled(),
+        vulnerable=found.most_exposed(),
+        exposures=tuple(found.exposures),
+        canary_costs=tuple(found.canary_costs),
         community=found.community,
         costs=tuple(ledger.costs),
         intervals=Intervals(),
@@ -92,6 +95,8 @@ def write(folder: RunFolder, record: Record, found: Findings) -> None:
 
     folder.write_jsonl(PREDICTIONS, found.predictions)
     folder.write_jsonl(SCORES, found.scores)
+    if found.vulnerable:
+        folder.write_jsonl(VULNERABILITY, found.vulnerable)
     folder.write_jsonl("models.jsonl", found.models)
     for exam in found.exams:
         write_exam(folder.path, exam)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prime_audit.plugins import Game
+from prime_audit.plugins import Game, Method
 from prime_audit.plugins.contracts import Plugin
 from prime_audit.plugins.loading import available, kind_of
 
@@ -36,7 +36,7 @@ def plugins_of(plugins: Iterable[Plugin], files: Iterable[Path]) -> dict[str, di
     """List each plugin's version and origin, by ``method NAME``, ``attack NAME`` and ``game NAME``.
 
     version (the plugin's own number), origin (its distribution, or FILE.py), sha256 (of a one-off file's text); of a
-    game also randomised, says and samples, for whoever reads the record without the plugin.
+    game also randomised, says and samples, of a control what it says, for whoever reads the record without the plugin.
     """
     paths = tuple(files)
     found = {}
@@ -45,6 +45,8 @@ def plugins_of(plugins: Iterable[Plugin], files: Iterable[Path]) -> dict[str, di
         own = {"version": plugin.version, **_origin(available(kind, paths)[plugin.name].module)}
         if isinstance(plugin, Game):
             own |= {"randomised": plugin.design.randomised, "says": plugin.says, "samples": plugin.samples}
+        if isinstance(plugin, Method) and plugin.control:
+            own |= {"control": plugin.control}
         found[f"{kind} {plugin.name}"] = own
     return dict(sorted(found.items()))
 

@@ -6,7 +6,7 @@ The community is built as in the run (adapters from the cache, else retrained). 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,35 +61,9 @@ def observe_again(
     UserError where data, base or models are no longer those of the run.
     """
     record, found = run.record, dict[str, Sequence[Pass]]()
-    rows = list(run.models())
     with ledger.showing():
-        datasets = {
-            task: open_data(plan.data, task, plan.seed, plan.settings, **plan.reading()) for task in exams
-        }
-        base = loaded(plan, ledger, datasets.values())
-        if base.loaded_sha256 != record.model.sha256:
-            raise UserError(
-                f"model {plan.model} is not the run's: its weights have another sha256; restore "
-                f"the model of {run.path}"
-            )
-        readers = Readers(plan, base)
-        known = {d.task: d.sha256 for d in record.data}
-        for task, exam in exams.items():
-            data = datasets[task]
-            if data.sha256 != known[task]:
-                raise UserError(f"data {plan.data}: {task} has changed since the run {run.path}; restore it")
-            store = Store(cache, base.spent, base.codec.cuts, ledger.tally)
-            again = _Again(
-                plan=plan,
-                task=plan.task(task),
-                data=data,
-                base=base,
-                readers=readers,
-                store=store,
-                ledger=ledger,
-                found=Findings(),
-                rows=[row for row in rows if row["task"] == task],
-            )
+        for again in rebuilt(run, plan, exams, cache, ledger):
+            task, exam = again.task.name, exams[again.task.name]
             found[task] = again.examine().passes
             known_failures = {p.method for p in exam.passes if p.failed}
             for failure in again.found.faults.found:
@@ -100,11 +74,49 @@ def observe_again(
     return found
 
 
+def rebuilt(
+    run: Run, plan: Plan, tasks: Iterable[str], cache: Path | None, ledger: Ledger
+) -> Iterator[Again]:
+    """Yield each task of a run, to be built again; UserError where base or data are no longer those of the run."""
+    datasets = {
+        task: open_data(plan.data, task, plan.seed, plan.settings, **plan.reading()) for task in tasks
+    }
+    base = loaded(plan, ledger, datasets.values())
+    if base.loaded_sha256 != run.record.model.sha256:
+        raise UserError(
+            f"model {plan.model} is not the run's: its weights have another sha256; restore the model of {run.path}"
+        )
+    readers, rows = Readers(plan, base), list(run.models())
+    known = {d.task: d.sha256 for d in run.record.data}
+    for task, data in datasets.items():
+        if data.sha256 != known[task]:
+            raise UserError(f"data {plan.data}: {task} has changed since the run {run.path}; restore it")
+        yield Again(
+            plan=plan,
+            task=plan.task(task),
+            data=data,
+            base=base,
+            readers=readers,
+            store=Store(cache, base.spent, base.codec.cuts, ledger.tally),
+            ledger=ledger,
+            found=Findings(),
+            rows=[row for row in rows if row["task"] == task],
+        )
+
+
 @dataclass(kw_only=True)
-class _Again(TaskRun):
+class Again(TaskRun):
     """A task whose models take their merge weights from the run's files."""
 
     rows: Sequence[Mapping[str, Any]]
+
+    def as_run(self, community: Community, core: str) -> dict[str, Personal]:
+        """Return a core's models with the run's merge weights."""
+        return self._personalise(community, core)
+
+    def anew(self, community: Community, core: str) -> dict[str, Personal]:
+        """Make a core's models by the method itself, whatever the run's weights were."""
+        return super()._personalise(community, core)
 
     def _personalise(self, community: Community, core: str, game: str | None = None) -> dict[str, Personal]:
         own = [row for row in self.rows if row["method"] == core and row.get("game") == game]

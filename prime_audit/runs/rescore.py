@@ -19,7 +19,7 @@ from prime_audit import faults
 from prime_audit.audit.verdict import EDITION
 from prime_audit.community.store import content_key
 from prime_audit.errors import UserError, unknown
-from prime_audit.folder import RECORD, SCORES, Run, RunFolder, load_run
+from prime_audit.folder import RECORD, SCORES, VULNERABILITY, Run, RunFolder, load_run
 from prime_audit.games.exam.play import rounds
 from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import FOLDER, Exam, add_fields, read_exam
@@ -122,8 +122,7 @@ def _attack(
     with ledger.showing():
         for task, exam in exams.items():
             try:
-                for played in rounds(exam, games, attacks, partial(ledger.stage, task, total=0)):
-                    found.take(task, played)
+                found.take_all(task, rounds(exam, games, attacks, partial(ledger.stage, task, total=0)))
             except (
                 KeyError,
                 ValueError,
@@ -136,6 +135,8 @@ def _attack(
     found.warnings += _changed(games, origin.record.plugins, plugins)
     record = _record(origin.record, found, spec, plugins, _command(spec, files), ledger)
     folder.write_jsonl(SCORES, found.scores)
+    if found.vulnerable:
+        folder.write_jsonl(VULNERABILITY, found.vulnerable)
     faults.write(folder, found.faults)
     render_all(record, folder.path)
     folder.write_record(record)
@@ -152,8 +153,9 @@ def _completed(
     ledger: Ledger,
 ) -> dict[str, Exam]:
     """Run the model for signals that are not stored, and store them beside the others."""
-    needs, kinds = {n for a in attacks for n in a.needs}, {queries_of(g).name for g in games}
-    lacking = {task: fields for task, exam in exams.items() if (fields := exam.lacking(needs, kinds))}
+    needs, ways = {n for a in attacks for n in a.needs}, {queries_of(g) for g in games}
+    kinds, single = {way.name for way in ways}, {way.name for way in ways if way.single}
+    lacking = {task: fields for task, exam in exams.items() if (fields := exam.lacking(needs, kinds, single))}
     if not lacking:
         return exams
     names = ", ".join(dict.fromkeys(f for fields in lacking.values() for f in fields))
@@ -208,6 +210,7 @@ def _record(
         comparisons=(*(c for c in old.comparisons if not is_leakage(c.metric)), *found.comparisons),
         leaks=found.settled(),
         rules=EDITION,
+        vulnerable=found.most_exposed(),
         # Their tracebacks are in the attacked run's folder; the same names here mean other errors.
         failures=(*(replace(f, file=None) for f in old.failures if f.attack is None), *found.faults.found),
         times=ledger.times(),

@@ -31,8 +31,8 @@ from prime_audit.plan.plan import REFERENCE, MethodSpec, Plan
 from prime_audit.plugins import Attack, Personal, Scene
 from prime_audit.plugins.calling import models_of, naming, require_sound
 from prime_audit.plugins.loading import load_attack, load_game
-from prime_audit.record import Comparison, Failure, Intervals
-from prime_audit.runs import unaided, utility
+from prime_audit.record import Comparison, Failure
+from prime_audit.runs import canaries, unaided, utility
 from prime_audit.runs.account import data_cautions, data_of, describe, model_row
 from prime_audit.runs.cells import Cell, Lost, chunks, cores_of
 from prime_audit.runs.findings import Findings
@@ -68,6 +68,8 @@ class TaskRun:
         self._score({spec.label: self._answer(spec, personal[spec.core.label]) for spec in self.plan.methods})
         self._play(self._examiner(self.chunks, self.plan.methods).examine(personal))
         self._note()
+        if self.community.canaries:  # last: it puts further adapters into the bank
+            self.found.canary_costs.append(canaries.cost(self.community))
 
     def examine(self) -> Exam:
         """Do no more than what attacks are scored from: build, personalise, query every model."""
@@ -129,9 +131,12 @@ class TaskRun:
             privacy=self.plan.sharer_dp,
         )
         community.embed()
+        for sharer in community.sharers:
+            community.shadows(sharer)  # refused before anything is trained
         users = [*self.seen.adapt, *self.seen.targets, *(s.shown for s in community.sharers)]
         community.profiles.update(self._profiles(users, community))
         community.adapt()
+        community.make_canaries(self.data)
         return community
 
     def _profiles(self, users: Sequence[User], community: Community) -> dict[str, str]:
@@ -237,39 +242,39 @@ class TaskRun:
     # -- results -----------------------------------------------------------------------------------------
 
     def _score(self, answers: Mapping[str, Answers | Failed]) -> None:
-        seed, draws = seed_of(self.plan.seed, "bootstrap", self.task.name), Intervals().draws
         for label, own in answers.items():
             if isinstance(own, Failed):
                 self.found.results += utility.failed(self.task, label, own)
             else:
-                self.found.results += utility.results(self.task, own, seed, draws)
+                self.found.results += utility.results(self.task, own)
                 self.found.predictions += utility.rows(self.task, own)
             for other in self.plan.against:
                 if label not in (REFERENCE, other):
-                    self.found.comparisons += self._compared(label, own, other, answers[other], seed, draws)
+                    self.found.comparisons += self._compared(label, own, other, answers[other])
         answered = [own for own in answers.values() if isinstance(own, Answers)]
         lines = [
             *utility.cautions(self.task, answered),
-            *unaided.cautions(self.task, answered, seed, draws),
+            *unaided.cautions(self.task, answered),
         ]
         self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
 
     def _compared(
-        self, label: str, own: Answers | Failed, other: str, theirs: Answers | Failed, seed: int, draws: int
+        self, label: str, own: Answers | Failed, other: str, theirs: Answers | Failed
     ) -> list[Comparison]:
         if isinstance(own, Failed):
             return utility.failed_comparisons(self.task, label, other, own)
         if isinstance(theirs, Failed):
             return utility.failed_comparisons(self.task, label, other, theirs)
-        return utility.comparisons(self.task, own, theirs, seed, draws)
+        return utility.comparisons(self.task, own, theirs)
 
     def _play(self, exam: Exam, effort: Effort = ALL) -> None:
         self.found.exams.append(exam)
         lines = examine.cautions(exam, self.games, self.community, self.data)
         self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
         stage = partial(self.ledger.stage, self.task.name, total=0)
-        for played in rounds(exam, self.games, self.attacks, stage, effort, self.store):
-            self.found.take(self.task.name, played)
+        every = rounds(exam, self.games, self.attacks, stage, effort, self.store)
+        self.found.take_all(self.task.name, every)
+        self.found.exposures += canaries.exposed(exam)
 
     def _note(self) -> None:
         """Log what a reader must know about data and community."""

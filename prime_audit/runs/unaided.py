@@ -29,7 +29,7 @@ def _metric(task: Task) -> str:
     return task.metrics[-1 if task.kind == "generation" else 0]
 
 
-def cautions(task: Task, answered: Sequence[Answers], seed: int, draws: int) -> list[str]:
+def cautions(task: Task, answered: Sequence[Answers]) -> list[str]:
     """Warn where no method beats having no model; ``answered``: the methods that did not fail."""
     if not answered:
         return []
@@ -38,7 +38,7 @@ def cautions(task: Task, answered: Sequence[Answers], seed: int, draws: int) -> 
     reached = score(task, golds, plain.predictions)[metric]
     if reached == score(task, golds, golds)[metric]:
         return []
-    if any(_better(task, own, plain, seed, draws) for own in answered):
+    if any(_better(task, own, plain) for own in answered):
         return []
     values = {own.method: score(task, golds, own.predictions)[metric] for own in answered}
     best = (max if task.higher_is_better else min)(values, key=lambda method: values[method])
@@ -83,11 +83,11 @@ def _others(answers: Answers) -> list[str]:
     return texts
 
 
-def _better(task: Task, own: Answers, plain: Answers, seed: int, draws: int) -> bool:
+def _better(task: Task, own: Answers, plain: Answers) -> bool:
     metric = _metric(task)
     if task.kind == "generation" and score(task, own.golds, own.predictions)[metric] < FLOOR:
         return False
-    found = next(c for c in utility.comparisons(task, own, plain, seed, draws) if c.metric == metric)
+    found = next(c for c in utility.comparisons(task, own, plain) if c.metric == metric)
     gap = found.difference or 0.0
     low, high = found.ci or (gap, gap)
     return low > 0 if task.higher_is_better else high < 0

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
-from prime_audit.audit.auc import FloatArray
-from prime_audit.audit.bootstrap import percentile_interval, resample_counts
+from prime_audit.audit.auc import FloatArray, numbered
+from prime_audit.audit.jackknife import Estimate, limits, share_limits, variance
 from prime_audit.faults import Failed
 from prime_audit.lamp.metrics import metric_table, unseen, unseen_line
 from prime_audit.lamp.tasks import ROUGE, Task
-from prime_audit.record import Comparison, Intervals, Result
+from prime_audit.record import Comparison, Result
+
+F1_USERS = 50
+"""Fewest users of an interval of macro-F1. With fewer, some classes hardly occur and count 0, so that it is far below
+what it is of everyone: the interval holds that in 60 % of samples of 5 users, 71 % of 8, 88 % of 25, 93 % of 50."""
+ERRORS = ("MAE", "RMSE")
+"""Metrics that are no shares: they have no upper limit."""
+DIGITS = 9
+"""Decimals of the values without each target in a record."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,26 +35,30 @@ class Answers:
     predictions: Sequence[str]
 
 
-def results(task: Task, answers: Answers, seed: int, draws: int) -> list[Result]:
-    """Score the answers, pooled over targets; the interval resamples targets."""
-    table = metric_table(task, answers.golds, answers.predictions)
-    return [
-        Result(
-            task=task.name,
-            method=answers.method,
-            metric=metric,
-            value=table.value(metric),
-            ci=ci,
-            n=len(answers.golds),
-            higher_is_better=task.higher_is_better,
-            reason=reason,
-            targets=len(set(answers.targets)),
+def results(task: Task, answers: Answers) -> list[Result]:
+    """Score the answers, pooled over targets; the interval leaves targets out."""
+    table, (people, users) = metric_table(task, answers.golds, answers.predictions), numbered(answers.targets)
+    found = []
+    for metric in task.metrics:
+        without = table.without(metric, users) if len(people) > 1 else None
+        e = over_users(metric, table.value(metric), without)
+        found.append(
+            Result(
+                task=task.name,
+                method=answers.method,
+                metric=metric,
+                value=e.value,
+                ci=e.ci,
+                n=len(answers.golds),
+                higher_is_better=task.higher_is_better,
+                reason=e.reason,
+                targets=len(people),
+                se=e.se,
+                freedom=e.freedom,
+                without=() if without is None else tuple(round(x, DIGITS) for x in without.tolist()),
+            )
         )
-        for metric in task.metrics
-        for ci, reason in [
-            over_users(answers.targets, partial(table.resampled, metric), draws=draws, seed=seed)
-        ]
-    ]
+    return found
 
 
 def failed(task: Task, method: str, why: Failed) -> list[Result]:
@@ -66,27 +79,29 @@ def joined(parts: Sequence[Answers]) -> Answers:
     return Answers(parts[0].method, *([x for own in column for x in own] for column in columns))
 
 
-def comparisons(task: Task, answers: Answers, reference: Answers, seed: int, draws: int) -> list[Comparison]:
-    """Subtract the reference, on the same questions and the same resamples."""
+def comparisons(task: Task, answers: Answers, reference: Answers) -> list[Comparison]:
+    """Subtract the reference, on the same questions; the same targets are left out of both."""
     own, other = (metric_table(task, a.golds, a.predictions) for a in (answers, reference))
-
-    def gap(metric: str) -> Callable[[FloatArray], FloatArray]:
-        return lambda weights: own.resampled(metric, weights) - other.resampled(metric, weights)
-
-    return [
-        Comparison(
-            task=task.name,
-            method=answers.method,
-            baseline=reference.method,
-            metric=metric,
-            difference=own.value(metric) - other.value(metric),
-            ci=limits,
-            n=len(answers.golds),
-            reason=why,
+    people, users = numbered(answers.targets)
+    found = []
+    for metric in task.metrics:
+        without = own.without(metric, users) - other.without(metric, users) if len(people) > 1 else None
+        e = over_users(metric, own.value(metric) - other.value(metric), without, difference=True)
+        found.append(
+            Comparison(
+                task=task.name,
+                method=answers.method,
+                baseline=reference.method,
+                metric=metric,
+                difference=e.value,
+                ci=e.ci,
+                n=len(answers.golds),
+                reason=e.reason,
+                se=e.se,
+                freedom=e.freedom,
+            )
         )
-        for metric in task.metrics
-        for limits, why in [over_users(answers.targets, gap(metric), draws=draws, seed=seed)]
-    ]
+    return found
 
 
 def cautions(task: Task, answered: Sequence[Answers]) -> list[str]:
@@ -108,19 +123,16 @@ def rows(task: Task, answers: Answers) -> list[Mapping[str, object]]:
     ]
 
 
-Limits = tuple[tuple[float, float] | None, str | None]
-"""(interval, None), or (None, why there is none)."""
-
-
 def over_users(
-    users: Sequence[str], statistic: Callable[[FloatArray], FloatArray], *, draws: int, seed: int
-) -> Limits:
-    """Return a statistic's interval over users; ``statistic``: weights [draws, questions] → [draws]."""
-    if (distinct := len(set(users))) < 2:
-        return None, f"an interval over users needs at least two users, not {distinct}"
-    return percentile_interval(statistic(_counts(tuple(users), draws, seed)), Intervals().level), None
-
-
-@lru_cache(maxsize=4)
-def _counts(targets: tuple[str, ...], draws: int, seed: int) -> FloatArray:
-    return resample_counts(targets, n=draws, seed=seed)
+    metric: str, value: float, without: FloatArray | None, *, difference: bool = False
+) -> Estimate:
+    """Return a metric (or a difference) with its interval; ``without``: its values without each user, [users]."""
+    if without is None:
+        return Estimate(value, None, "an interval over users needs at least two users")
+    if metric == "f1" and without.size < F1_USERS:
+        return Estimate(value, None, f"macro-F1 has no interval below {F1_USERS} users: classes are missing")
+    se, freedom = math.sqrt(variance(without)), without.size - 1
+    if metric not in ERRORS and not difference:
+        return Estimate(value, share_limits(value, se, freedom), None, se, freedom)
+    low, high = limits(value, se, freedom)
+    return Estimate(value, (low if difference else max(0.0, low), high), None, se, freedom)

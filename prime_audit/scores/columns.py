@@ -77,7 +77,7 @@ COLUMNS = (
     Column(
         name="method",
         holds="text",
-        says="How the model was made. p (Holm) corrects over all attacks and methods of a task and game.",
+        says="How the model was made. p (adjusted) corrects over all attacks and methods of a task and game.",
         others=("methodname", "baseline", "system"),
     ),
     Column(

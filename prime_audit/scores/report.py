@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,13 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from prime_audit.audit.auc import FPRS, FloatArray, IntArray, Undefined
+from prime_audit.audit.auc import FPRS, FloatArray, IntArray
+from prime_audit.audit.bounds import Bound, empirical_epsilon
 from prime_audit.audit.design import Dealt, Design, Unit
 from prime_audit.audit.intervals import Over
-from prime_audit.audit.judge import Scored, judge
+from prime_audit.audit.judge import Entry, Judged, Scored, judge_all
 from prime_audit.audit.mean_auc import TargetScores
-from prime_audit.audit.permutation import holm, naive_item_p, unit_of
-from prime_audit.audit.splitting import Bound
+from prime_audit.audit.permutation import PERMUTATIONS, holm, naive_item_p, unit_of
 from prime_audit.errors import UserError
 from prime_audit.plugins import Game
 from prime_audit.plugins.loading import known_game
@@ -32,6 +33,12 @@ _UNNAMED = {
     "target": "no sharers are named: a target's items count as one person's",
     "item": "no sharers or targets are named: the rows are taken as independent; if they are not, all is too narrow",
 }
+_TRIALS: dict[Unit, str] = {
+    "item-within-sharer": "a pair of one sharer's items",
+    "sharer": "a pair of sharers",
+    "item": "a pair of one target's items",
+}
+_COIN = "a coin of one target and sharer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +67,27 @@ class Figures:
     """False-positive rate to true-positive rate, mean over targets."""
     p: float | None
     """One-sided permutation p-value, of the AUC: a file has no base to compare with."""
-    p_holm: float | None
+    p_adjusted: float | None
     """The same, corrected over all attacks and methods of its task and game."""
     p_reversed: float | None
     """Permutation p-value against the score's direction."""
-    p_reversed_holm: float | None
-    """The same, corrected as ``p_holm``."""
+    p_reversed_adjusted: float | None
+    """The same, corrected as ``p_adjusted``."""
     turn: str = field(compare=False)
     """How to turn the sign of the scores."""
     unit: Unit
     """What the permutation test relabelled."""
+    relabellings: int | None
+    """How many relabellings; fewer than asked for where the data are large."""
     p_naive: float
     """Item-level Mann-Whitney p-value, as if all rows were independent: for comparison only."""
-    trials: Literal["sharer", "target", "item"]
-    """What counts as one independent trial for ε: the finest unit the file names."""
+    finest: Literal["sharer", "target", "item"]
+    """The finest unit that the file names."""
+    trials: str
+    """What counts as one trial for ε."""
     epsilon: Bound | None
-    """Lower bound on ε by sample splitting, with its ceiling."""
+    """Lower bound on ε with its ceiling; the error probability is shared among the attacks of a task, method and
+    game."""
     game: str | None
     """The game whose design was followed; None where the file names none that is known."""
     both_classes: int | None
@@ -92,20 +104,33 @@ class ScoresReport:
 
     source: str
     seed: int
-    """Of resampling, relabelling and splitting."""
+    """Of relabelling and matching."""
     draws: int
-    """Bootstrap draws, and relabellings."""
+    """Relabellings at most, the observed one included."""
     attacks: tuple[Figures, ...]
     """In the file's order."""
     columns: tuple[str, ...] = ()
     """What a reader must know about the file's columns."""
     families: Mapping[str, int] = field(default_factory=dict)
     """Task and game to the number of p-values that were corrected together."""
+    apart: tuple[str, ...] = ()
+    """Those whose attacks and methods could not share relabellings; Holm corrected them."""
 
     def headers(self) -> tuple[str, ...]:
         """Return the heads of :meth:`rows`."""
         tprs = tuple(f"TPR@{100 * fpr:g}%" for fpr in FPRS)
-        return ("attack", "n", "members", "AUC", "95 % interval", *tprs, "p", "p (Holm)", "ε ≥", "of at most")
+        return (
+            "attack",
+            "n",
+            "members",
+            "AUC",
+            "95 % interval",
+            *tprs,
+            "p",
+            "p (adjusted)",
+            "ε ≥",
+            "of at most",
+        )
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return one row of a table for each attack; :meth:`notes` gives the reason for each –."""
@@ -118,7 +143,7 @@ class ScoresReport:
                 f"{f.ci[0]:.4f} – {f.ci[1]:.4f}" if f.ci else "–",
                 *(_cell(value, ".4f") for value in f.tpr.values()),
                 _cell(f.p, ".4g"),
-                _cell(f.p_holm, ".4g"),
+                _cell(f.p_adjusted, ".4g"),
                 _cell(f.epsilon.value if f.epsilon else None, ".4f"),
                 _cell(f.epsilon.ceiling if f.epsilon else None, ".4f"),
             )
@@ -131,26 +156,28 @@ class ScoresReport:
         for family, tests in self.families.items():
             if tests > 1:
                 named = f" of {family}" if family else ""
-                lines.append(f"p (Holm) is corrected over the {tests} attacks and methods{named} together")
-        for f in self.attacks:
-            lines.append(
-                f"interval over {f.over}; p relabels {f.unit}; ε counts one trial a side of each {f.trials}"
-            )
-            if f.trials != "sharer":
-                lines.append(_UNNAMED[f.trials])
-            if f.epsilon and not f.game:
                 lines.append(
-                    "ε holds only where membership was drawn at random; where a fixed number was drawn, that of adding "
-                    "one item is half of it"
+                    f"p (adjusted) is corrected over the {tests} attacks and methods{named} together"
                 )
+                if family in self.apart:
+                    lines.append(
+                        f"the attacks and methods{named} have other rows and no ids, or no relabelling in common: "
+                        "p (adjusted) is Holm's, which is higher than need be"
+                    )
+        for f in self.attacks:
+            lines.append(f"interval over {f.over}; p relabels {f.unit}; ε counts one trial for {f.trials}")
+            if f.finest != "sharer":
+                lines.append(_UNNAMED[f.finest])
+            if f.epsilon and not f.game:
+                lines.append("ε holds only where membership was drawn at random")
             if f.left_out:
                 lines.append(f"{f.attack}: {f.left_out} targets with one side only left out")
-            if f.p_reversed_holm is not None and f.p_reversed_holm <= _SURE and f.auc < 0.5:
+            if f.p_reversed_adjusted is not None and f.p_reversed_adjusted <= _SURE and f.auc < 0.5:
                 limits = f" [{f.ci[0]:.4f}, {f.ci[1]:.4f}]" if f.ci else ""
                 lines.append(
-                    f"{f.attack}: AUC {f.auc:.4f}{limits} is below ½ beyond chance (p = {f.p_reversed_holm:.4g} for "
-                    "an AUC this low, corrected as p (Holm)). Higher must mean member. If this score is higher for "
-                    f"non-members, such as a loss, {f.turn}. Decide by what the score is, not by its AUC"
+                    f"{f.attack}: AUC {f.auc:.4f}{limits} is below ½ beyond chance (p = {f.p_reversed_adjusted:.4g} "
+                    "for an AUC this low, corrected as p (adjusted)). Higher must mean member. If this score is higher "
+                    f"for non-members, such as a loss, {f.turn}. Decide by what the score is, not by its AUC"
                 )
             if f.ci and f.ci[0] == f.ci[1]:
                 lines.append(
@@ -161,7 +188,7 @@ class ScoresReport:
             if f.repeated:
                 lines.append(
                     f"{f.attack}: {f.repeated} of {f.n} rows repeat an earlier row's target, sharer, item and member: "
-                    "p may be too small, the interval too narrow and ε too large; give each item once"
+                    "p may be too small and the interval too narrow; give each item once"
                 )
         lines += self._reasons()
         return list(dict.fromkeys(lines))
@@ -193,7 +220,7 @@ class ScoresReport:
 def describe_scores(
     path: str | Path,
     seed: int = 0,
-    draws: int = 1000,
+    draws: int = PERMUTATIONS + 1,
     plugins: Sequence[Path] = (),
     *,
     columns: str | Mapping[str, str] | None = None,
@@ -204,52 +231,133 @@ def describe_scores(
     Columns ``score`` (higher = member) and ``member`` (1/0, true/false); optional ``attack``, ``target``, ``sharer``,
     ``item``, ``task``, ``method``, ``game``. ``columns`` gives the file's own names, ``score=s,member=label``;
     ``score=loss+minkp`` takes each column as an attack, and ``score=-loss`` turns the sign.
-    Without sharers a target's items count as one person's; without either, as independent. ``draws``: bootstrap draws
-    and relabellings. ``plugins``: files with games; a game that is neither installed nor among them has no
+    Without sharers a target's items count as one person's; without either, as independent. ``draws``: relabellings
+    at most. ``plugins``: files with games; a game that is neither installed nor among them has no
     design, and its ε a note. UserError for a missing column, a score or membership that is none, an attack with one
     class only.
     """
     groups, notes = read_scores(Path(path), columns)
-    found = [
-        _figures(Path(path), group, known_game(group.game, tuple(plugins)), seed, draws) for group in groups
+    asked = _asked(Path(path), groups, tuple(plugins))
+    families: dict[str, list[_Asked]] = {}
+    for one in asked:
+        family = "/".join(name for name in (one.group.task, one.group.game) if name is not None)
+        families.setdefault(family, []).append(one)
+    attacks = Counter((group.task, group.method, group.game) for group in groups)
+    found: dict[int, Figures] = {}
+    sizes, apart = dict[str, int](), list[str]()
+    for family, own in families.items():
+        together, judged = _judged(own, seed, draws)
+        figures = [
+            _figures(one, j, together, attacks[one.group.task, one.group.method, one.group.game], seed)
+            for one, j in zip(own, judged, strict=True)
+        ]
+        if not together:
+            apart.append(family)
+            figures = _by_holm(figures)
+        found |= {id(one): f for one, f in zip(own, figures, strict=True)}
+        sizes[family] = sum(f.p is not None for f in figures)
+    return ScoresReport(
+        str(path), seed, draws, tuple(found[id(one)] for one in asked), tuple(notes), sizes, tuple(apart)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """One attack's scores as a game."""
+
+    group: Group
+    game: Game | None
+    dealt: Sequence[Dealt]
+    scores: Mapping[str, FloatArray]
+    design: Design
+
+
+def _asked(path: Path, groups: Sequence[Group], plugins: tuple[Path, ...]) -> list[_Asked]:
+    """Deal every group's games; groups of the same rows share one."""
+    found: list[_Asked] = []
+    for group in groups:
+        members = int(group.members.sum())
+        if members in (0, group.members.size):
+            side = "members" if members else "non-members"
+            raise UserError(
+                f"{path}: {group.name}: all {group.members.size} items are {side}; an AUC needs both"
+            )
+        places = _places(group)
+        twin = next((one for one in found if _same_rows(one.group, group)), None)
+        dealt = twin.dealt if twin else _dealt(group, places)
+        if not any(d.playable for d in dealt):
+            raise UserError(
+                f"{path}: {group.name}: no target has both members and non-members; give every target both, or leave "
+                "out its column"
+            )
+        scores = {target: group.scores[rows] for target, rows in places.items()}
+        game, named = known_game(group.game, plugins), group.sharers is not None
+        design = _design(game, [d.panel(scores[d.target]) for d in dealt], named)
+        found.append(_Asked(group, game, dealt, scores, design))
+    return found
+
+
+def _same_rows(one: Group, other: Group) -> bool:
+    return bool(
+        np.array_equal(one.members, other.members)
+        and one.targets == other.targets
+        and one.sharers == other.sharers
+        and one.items == other.items
+    )
+
+
+def _judged(family: Sequence[_Asked], seed: int, draws: int) -> tuple[bool, list[Judged]]:
+    """Judge the attacks and methods of a task and game -> whether all together, and their figures.
+
+    That takes the same rows in each, or items with ids; otherwise relabellings cannot be shared.
+    """
+    entries = [
+        Entry(
+            dealt=one.dealt,
+            scored=[Scored(attack=one.group.attack, scores=one.scores, undefined=0, controls={})],
+        )
+        for one in family
     ]
-    families: dict[str, list[int]] = {}
-    for place, (group, figures) in enumerate(zip(groups, found, strict=True)):
-        if figures.p is not None:
-            family = "/".join(name for name in (group.task, group.game) if name is not None)
-            families.setdefault(family, []).append(place)
-    for places in families.values():
-        adjusted = holm([p for place in places if (p := found[place].p) is not None])
-        turned = holm([1.0 if (p := found[place].p_reversed) is None else p for place in places])
-        for place, p_holm, p_turned in zip(places, adjusted, turned, strict=True):
-            found[place] = replace(found[place], p_holm=p_holm, p_reversed_holm=p_turned)
-    sizes = {family: len(places) for family, places in families.items()}
-    return ScoresReport(str(path), seed, draws, tuple(found), tuple(notes), sizes)
+    effort = {"seed": seed, "permutations": draws - 1}
+    first = family[0]
+    same = all(one.dealt is first.dealt for one in family)
+    named = all(one.group.items is not None for one in family)
+    if all(one.design == first.design for one in family) and (same or named):
+        together = [own[0] for own in judge_all(first.design, entries, **effort)]
+        if same or all(j.tests for j in together):
+            return True, together
+    single = [
+        judge_all(one.design, [entry], **effort)[0][0] for one, entry in zip(family, entries, strict=True)
+    ]
+    return False, single
 
 
-def _figures(path: Path, group: Group, game: Game | None, seed: int, draws: int) -> Figures:
-    members, named = int(group.members.sum()), group.sharers is not None
-    if members in (0, group.members.size):
-        side = "members" if members else "non-members"
-        raise UserError(f"{path}: {group.name}: all {group.members.size} items are {side}; an AUC needs both")
-    dealt, scores = _dealt(group)
-    panels = [d.panel(scores[d.target]) for d in dealt]
-    design = _design(game, panels, named)
-    one = Scored(attack=group.attack, scores=scores, undefined=0, controls={})
-    try:
-        (found,) = judge(design, dealt, [one], seed=seed, draws=draws, permutations=draws - 1)
-    except Undefined as reason:
-        raise UserError(
-            f"{path}: {group.name}: {reason}; give every target both, or leave out its column"
-        ) from None
+def _by_holm(found: Sequence[Figures]) -> list[Figures]:
+    """Correct p by Holm's method."""
+    known = [f for f in found if f.p is not None]
+    adjusted = holm([f.p for f in known if f.p is not None])
+    turned = holm([1.0 if f.p_reversed is None else f.p_reversed for f in known])
+    by = {id(f): ps for f, ps in zip(known, zip(adjusted, turned, strict=True), strict=True)}
+    return [
+        replace(f, p_adjusted=by[id(f)][0], p_reversed_adjusted=by[id(f)][1]) if id(f) in by else f
+        for f in found
+    ]
+
+
+def _figures(asked: _Asked, found: Judged, together: bool, attacks: int, seed: int) -> Figures:
+    """``attacks`` share one error probability for ε."""
+    group, game, dealt, design = asked.group, asked.game, asked.dealt, asked.design
+    named, tests = group.sharers is not None, found.tests
     epsilon, reasons = found.epsilon, dict(found.reasons)
-    if game and game.design.whole and not named:
-        epsilon, reasons["ε"] = None, "no sharers are named: this game's coins are thrown for sharers"
+    if why := _uncounted(game, group, dealt, design):
+        epsilon, reasons["ε"] = None, why
+    elif epsilon and attacks > 1:
+        epsilon = empirical_epsilon(design, dealt, asked.scores, None, attacks=attacks, seed=seed)
     both, repeated = _repeats(group)
     return Figures(
         attack=group.name,
         n=group.members.size,
-        members=members,
+        members=int(group.members.sum()),
         targets=len(found.panels),
         left_out=len(dealt) - len(found.panels),
         sharers=len(set(group.sharers)) if group.sharers is not None else None,
@@ -257,14 +365,16 @@ def _figures(path: Path, group: Group, game: Game | None, seed: int, draws: int)
         ci=found.estimate.ci,
         over=found.over,
         tpr=found.tpr,
-        p=found.p_deciding,
-        p_holm=None,
-        p_reversed=found.p_reversed,
-        p_reversed_holm=None,
+        p=tests.p_auc if tests else None,
+        p_adjusted=tests.adjusted_auc if tests and together else None,
+        p_reversed=tests.p_reversed if tests else None,
+        p_reversed_adjusted=tests.adjusted_reversed if tests and together else None,
+        relabellings=tests.n if tests else None,
         turn=group.turn,
         unit=design.unit,
         p_naive=naive_item_p(found.panels),
-        trials="sharer" if named else "item" if group.targets is None else "target",
+        finest="sharer" if named else "item" if group.targets is None else "target",
+        trials=_COIN if design.whole else _TRIALS[design.unit],
         epsilon=epsilon,
         game=game.name if game else None,
         both_classes=both,
@@ -273,32 +383,65 @@ def _figures(path: Path, group: Group, game: Game | None, seed: int, draws: int)
     )
 
 
-def _dealt(group: Group) -> tuple[list[Dealt], dict[str, FloatArray]]:
-    """Every target's game, and its scores. Without sharers its items are its own; without either, each a person's."""
-    rows_of: dict[str, IntArray] = {"": np.arange(group.members.size)}
-    if group.targets is not None:
-        by_target: dict[str, list[int]] = {}
-        for row, target in enumerate(group.targets):
-            by_target.setdefault(target, []).append(row)
-        rows_of = {target: np.array(rows) for target, rows in by_target.items()}
+def _uncounted(game: Game | None, group: Group, dealt: Sequence[Dealt], design: Design) -> str | None:
+    """Say why the rows do not show what one trial for ε is; None where they do."""
+    if game and game.design.whole and group.sharers is None:
+        return "no sharers are named: this game's coins are thrown for sharers"
+    if design.unit != "item-within-sharer" or group.items is not None:
+        return None
+    lists: dict[str, set[tuple[bool, ...]]] = {}
+    for one in dealt:
+        own: dict[str, list[bool]] = {}
+        for sharer, member in zip(one.owners, one.members.tolist(), strict=True):
+            own.setdefault(sharer, []).append(member)
+        for sharer, members in own.items():
+            lists.setdefault(sharer, set()).add(tuple(members))
+    if all(len(one) == 1 for one in lists.values()):
+        return None
+    return "targets list different items of a sharer, and no column names the items"
+
+
+def _places(group: Group) -> dict[str, IntArray]:
+    """Sort rows by target."""
+    if group.targets is None:
+        return {"": np.arange(group.members.size)}
+    by_target: dict[str, list[int]] = {}
+    for row, target in enumerate(group.targets):
+        by_target.setdefault(target, []).append(row)
+    return {target: np.array(rows) for target, rows in by_target.items()}
+
+
+def _dealt(group: Group, places: Mapping[str, IntArray]) -> list[Dealt]:
+    """Every target's game. Without sharers its items are its own; without either, each a person's."""
     dealt = []
-    for target, rows in rows_of.items():
+    for target, rows in places.items():
         own = rows.tolist()
         if group.sharers is not None:
             owners = [group.sharers[row] for row in own]
         else:
             owners = [target or f"row {n}" for n in range(rows.size)]
         items = [group.items[row] for row in own] if group.items is not None else None
+        seen: dict[str, int] = {}
+        place = []
+        for owner in owners:
+            place.append(seen.get(owner, 0))
+            seen[owner] = place[-1] + 1
         members = group.members[rows]
         dealt.append(
-            Dealt(target=target, rows=np.arange(rows.size), members=members, owners=owners, items=items)
+            Dealt(
+                target=target,
+                rows=np.array(place, dtype=np.int64),
+                members=members,
+                owners=owners,
+                items=items,
+            )
         )
-    return dealt, {target: group.scores[rows] for target, rows in rows_of.items()}
+    return dealt
 
 
 def _design(game: Game | None, panels: Sequence[TargetScores], named: bool) -> Design:
     """Take the named game's design; otherwise, as if membership was drawn. The unit is what the rows allow."""
-    known = game.design if game else Design(unit="item", randomised=True, fixed=False)
+    known = game.design if game else Design(unit="item", randomised=True)
     if not named:
         return replace(known, unit="item", whole=False)
     return known if known.whole else replace(known, unit=unit_of(panels))

@@ -11,7 +11,7 @@ from prime_audit.studies.paired import corrected
 from prime_audit.studies.pairs import auc_tests
 from prime_audit.studies.spec import Found, Report, Study, Variant
 
-_SHOWN = tuple(c for c in PANEL if c.name in ("AUC", "over base", "p AUC", "p over base", "ε ≥", "verdict"))
+_SHOWN = tuple(c for c in PANEL if c.name in ("AUC", "over base", "q", "tail", "ε ≥", "verdict"))
 """Columns of the control panel that the study shows."""
 
 

@@ -1,12 +1,12 @@
-"""Two methods on the same users: the difference, its interval, and a permutation test whose unit is the user.
+"""Two methods on the same users: the difference, its interval, and a test.
 
-The null: it makes no difference which of the two methods a user got. Then their two sets of answers may be swapped as
-a whole without changing any distribution. The p-value is the share of all swaps whose difference is at least as far
-from 0. The statistic is the metric itself, pooled as in the tables (also F1 and RMSE, which are no means over users).
-Up to 14 users every swap is enumerated; with more, 9,999 are drawn.
+Of utility, the test swaps answers. The null: it makes no difference which of the two methods a user got. Then their two
+sets of answers may be swapped as a whole without changing any distribution. The p-value is the share of all swaps whose
+difference is at least as far from 0. The statistic is the metric itself, pooled as in the tables (also F1 and RMSE,
+which are no means over users). Up to 14 users every swap is enumerated; with more, 9,999 are drawn.
 
-For an AUC the unit is the target, and their two AUCs are swapped. Targets share sharers, so they are not quite
-exchangeable one by one: the interval, over sharers and targets, is the more careful of the two.
+Of an AUC nothing can be swapped: targets share sharers, so they are not exchangeable one by one. Its p is that of
+Student's t, from the standard error of the interval (``auc_difference``). Where there is no interval there is no p.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from prime_audit.audit.auc import BoolArray, FloatArray, Undefined
-from prime_audit.audit.bootstrap import Estimate
-from prime_audit.audit.mean_auc import TargetScores, same_game, target_auc, two_way
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, numbered
+from prime_audit.audit.intervals import auc_difference
+from prime_audit.audit.jackknife import Estimate, p_value
+from prime_audit.audit.mean_auc import TargetScores, same_game, target_auc
 from prime_audit.audit.permutation import holm
 from prime_audit.lamp.metrics import MetricTable
-from prime_audit.record import Intervals
 from prime_audit.runs.utility import over_users
 
 EXACT = 14
@@ -53,16 +53,16 @@ class Test:
     difference: float
     """First minus second, in the metric's own direction."""
     ci: tuple[float, float] | None
-    """Its interval: bootstrap over users; of an AUC over sharers and targets."""
-    p: float
-    """Two-sided, by swapping users' answers."""
-    p_adjusted: float
-    """After Holm's correction over all tests of the study."""
+    """Its interval: users left out one at a time; of an AUC, sharers."""
+    p: float | None
+    """Two-sided: by swapping users' answers; of an AUC by Student's t. Null where an AUC has no interval."""
+    p_adjusted: float | None = None
+    """After Holm's correction over all tests of the study; null where p is."""
     users: int
-    exact: bool
-    """Whether every swap was enumerated."""
+    exact: bool | None = None
+    """Whether every swap was enumerated; null of an AUC, where nothing is swapped."""
     reason: str | None = None
-    """Why there is no interval."""
+    """Why there is no interval, or no p."""
     game: str | None = None
     """The membership game, for an AUC."""
 
@@ -76,9 +76,9 @@ class Side:
     users: tuple[str, ...]
     """User of each question, [questions]."""
 
-    def resampled(self, metric: str, weights: FloatArray) -> FloatArray:
-        """Return the metric under ``weights`` [draws, questions], the mean over repetitions -> [draws]."""
-        found: FloatArray = np.mean([t.resampled(metric, weights) for t in self.tables], axis=0)
+    def without(self, metric: str, users: IntArray) -> FloatArray:
+        """Return the metric without each user, the mean over repetitions; ``users`` [questions] -> [users]."""
+        found: FloatArray = np.mean([t.without(metric, users) for t in self.tables], axis=0)
         return found
 
 
@@ -89,7 +89,7 @@ def utility_test(first: Side, second: Side, metric: str, *, seed: int) -> Test:
     """
     if first.users != second.users or len(first.tables) != len(second.tables):
         raise ValueError("two sides of a paired test answer different questions, or differ in repetitions")
-    names, codes = np.unique(np.array(first.users, dtype=np.str_), return_inverse=True)
+    names, codes = numbered(first.users)
     both = [_joined(a, b) for a, b in zip(first.tables, second.tables, strict=True)]
 
     def gaps(swapped: BoolArray) -> FloatArray:
@@ -100,37 +100,23 @@ def utility_test(first: Side, second: Side, metric: str, *, seed: int) -> Test:
         )
         return found
 
-    value, p, exact = _swap_test(gaps, names.size, seed)
-    ci, reason = over_users(
-        first.users,
-        lambda w: first.resampled(metric, w) - second.resampled(metric, w),
-        draws=Intervals().draws,
-        seed=seed,
-    )
-    return Test(
-        metric=metric,
-        difference=value,
-        ci=ci,
-        p=p,
-        p_adjusted=p,
-        users=names.size,
-        exact=exact,
-        reason=reason,
-    )
+    value, p, exact = _swap_test(gaps, len(names), seed)
+    without = first.without(metric, codes) - second.without(metric, codes) if len(names) > 1 else None
+    e = over_users(metric, value, without, difference=True)
+    return Test(metric=metric, difference=value, ci=e.ci, p=p, users=len(names), exact=exact, reason=e.reason)
 
 
-def pooled(side: Side, metric: str, *, seed: int) -> Estimate:
+def pooled(side: Side, metric: str) -> Estimate:
     """Return a pooled metric of one variant, with its interval over users."""
-    value = float(side.resampled(metric, np.ones((1, len(side.users))))[0])
-    return Estimate(
-        value, *over_users(side.users, partial(side.resampled, metric), draws=Intervals().draws, seed=seed)
-    )
+    names, codes = numbered(side.users)
+    value = float(np.mean([t.value(metric) for t in side.tables]))
+    return over_users(metric, value, side.without(metric, codes) if len(names) > 1 else None)
 
 
-def auc_test(first: Sequence[TargetScores], second: Sequence[TargetScores], *, seed: int) -> Test:
+def auc_test(first: Sequence[TargetScores], second: Sequence[TargetScores]) -> Test:
     """Compare the mean AUC over the targets whose game exists for both variants; the caller fills in the names.
 
-    There is an interval where both have the same members, on the same draws of sharers and targets.
+    There is an interval, and a p, where both have the same members.
 
     Raises Undefined where there is no such target.
     """
@@ -138,29 +124,14 @@ def auc_test(first: Sequence[TargetScores], second: Sequence[TargetScores], *, s
     games = [(p, others[p.target]) for p in first if p.playable and p.target in others]
     if not games:
         raise Undefined("no target has both members and non-members under both")
-    aucs = [[target_auc(p.scores, p.members) for p in pair] for pair in games]
-    gains = np.array([one - other for one, other in aucs])
-
-    def gaps(swapped: BoolArray) -> FloatArray:
-        found: FloatArray = np.where(swapped, -gains, gains).mean(axis=1)
-        return found
-
-    value, p, exact = _swap_test(gaps, gains.size, seed)
-    ci: tuple[float, float] | None = None
-    reason: str | None = "the two merge different sharers: their games have no draws in common"
-    if all(same_game(*pair) for pair in games):
-        estimate = two_way(list(zip(*games, strict=True)), n=Intervals().draws, seed=seed)
-        ci, reason = estimate.ci, estimate.reason
-    return Test(
-        metric="auc",
-        difference=value,
-        ci=ci,
-        p=p,
-        p_adjusted=p,
-        users=gains.size,
-        exact=exact,
-        reason=reason,
-    )
+    made = partial(Test, metric="auc", users=len(games))
+    if not all(same_game(*pair) for pair in games):
+        gains = [target_auc(one.scores, one.members) - target_auc(b.scores, b.members) for one, b in games]
+        why = "no interval and no p: the two merge different sharers, so their games have other members"
+        return made(difference=float(np.mean(gains)), ci=None, p=None, reason=why)
+    e = auc_difference(*zip(*games, strict=True)).estimate
+    p = None if e.se is None else p_value(e.value, e.se, e.freedom)
+    return made(difference=e.value, ci=e.ci, p=p, reason=e.reason)
 
 
 def panels_of(rows: Iterable[Mapping[str, Any]], *, whole: bool) -> list[TargetScores]:
@@ -179,10 +150,10 @@ def panels_of(rows: Iterable[Mapping[str, Any]], *, whole: bool) -> list[TargetS
 
 
 def corrected(tests: Iterable[Test]) -> tuple[Test, ...]:
-    """Correct a family's p-values by Holm."""
+    """Correct a family's p-values by Holm; a comparison without a p does not count."""
     family = list(tests)
-    adjusted = holm([t.p for t in family])
-    return tuple(replace(t, p_adjusted=p) for t, p in zip(family, adjusted, strict=True))
+    adjusted = iter(holm([t.p for t in family if t.p is not None]))
+    return tuple(t if t.p is None else replace(t, p_adjusted=next(adjusted)) for t in family)
 
 
 def _joined(first: MetricTable, second: MetricTable) -> MetricTable:

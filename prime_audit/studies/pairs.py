@@ -37,7 +37,7 @@ def utility_tests(
 ) -> Iterator[Test]:
     """Test a pair on a task's metrics. ``golds`` are other texts instead of the golds, with a name for the metric."""
     one, other = (side(found, model, variant, task, golds) for variant in (first, second))
-    seed = seed_of(found.plan.seed, "bootstrap", task)
+    seed = seed_of(found.plan.seed, "swaps", task)
     for metric in found.plan.task(task).metrics:
         test = utility_test(one, other, metric, seed=seed)
         measured = named.format(metric)
@@ -60,11 +60,11 @@ def auc_tests(
 ) -> Iterator[Test]:
     """Test pairs on the AUC of every game of one task; games without an AUC are left out."""
     for game in found.study.games:
-        attack, seed = found.plan.attacks[0], seed_of(found.plan.seed, "bootstrap", task, game)
+        attack = found.plan.attacks[0]
         games = played(found.first(model), task, game, attack)
         for first, second in pairs:
             try:
-                test = auc_test(games.get(first.core, ()), games.get(second.core, ()), seed=seed)
+                test = auc_test(games.get(first.core, ()), games.get(second.core, ()))
             except Undefined:  # the table says why one of them has no AUC
                 continue
             yield replace(test, model=model, task=task, first=first.key, second=second.key, game=game)

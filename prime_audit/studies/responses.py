@@ -11,7 +11,7 @@ from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import Task
 from prime_audit.report.table import Cell, Table
-from prime_audit.seeds import rng_of, seed_of
+from prime_audit.seeds import rng_of
 from prime_audit.studies import figures, usual
 from prime_audit.studies.paired import Test, corrected, pooled
 from prime_audit.studies.pairs import side, utility_tests
@@ -62,7 +62,7 @@ class _Answered:
     def like(self, variant: Variant, metric: str) -> Cell:
         """Score a variant's answers with the nearest sharers' answers as golds."""
         own = side(self.found, self.model, variant, self.task.name, self.theirs())
-        estimate = pooled(own, metric, seed=seed_of(self.found.plan.seed, "bootstrap", self.task.name))
+        estimate = pooled(own, metric)
         return Cell(estimate.value, estimate.ci, reason=estimate.reason)
 
     def same(self, variant: Variant) -> Cell:

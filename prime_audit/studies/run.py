@@ -238,11 +238,14 @@ def _tested(tests: Sequence[Test]) -> list[str]:
     """Tabulate the tests for Markdown, with their description."""
     if not tests:
         return []
-    how = "every swap enumerated" if all(t.exact for t in tests) else "9,999 swaps drawn where users are many"
+    drawn = any(t.exact is False for t in tests)
+    how = "9,999 swaps drawn where users are many" if drawn else "every swap enumerated"
+    count = sum(t.p is not None for t in tests)
     about = (
         f"p: two-sided, of the difference, by swapping the two methods' answers user by user ({how}); of two AUCs, by "
-        "swapping them target by target (targets share sharers, so read the interval too). p (Holm): corrected over "
-        f"the study's {len(tests)} tests. Intervals: bootstrap over users; of an AUC over sharers and targets."
+        "Student's t of the interval's standard error. Where two methods merge different sharers, their AUCs have "
+        f"neither. p (Holm): corrected over the study's {count} tests. Intervals: one user left out at a time, "
+        "Student's t; of an AUC, one sharer, or over targets where that is wider."
     )
     return ["## Paired tests over users", forms.markdown(tabulated(tests)), about]
 
@@ -256,8 +259,7 @@ def tabulated(tests: Sequence[Test]) -> forms.Table:
             cell(text=t.first),
             cell(text=t.second),
             cell(t.difference, t.ci, signed=True, reason=t.reason),
-            cell(text=f"{t.p:.4f}"),
-            cell(text=f"{t.p_adjusted:.4f}"),
+            *(cell(text="–" if p is None else f"{p:.4f}") for p in (t.p, t.p_adjusted)),
             cell(text=str(t.users)),
         )
         for t in tests

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
-from prime_audit.lamp.tasks import find_task
 from prime_audit.plan.plan import REFERENCE
-from prime_audit.record import Intervals
+from prime_audit.record import Result
+from prime_audit.report.places import gap_between, places
 from prime_audit.report.sheet import AUC
-from prime_audit.report.table import Cell, Table, ranked
+from prime_audit.report.table import Cell, Table, marked
 from prime_audit.studies import figures
 from prime_audit.studies.paired import corrected
 from prime_audit.studies.pairs import tests_of
@@ -52,9 +54,9 @@ def _across(found: Found, model: str, name: str) -> Table:
     """Table 1's form: a row per task and metric, a column per variant."""
     labels, cells = [], []
     for task in found.plan.tasks:
-        for metric, head, own in _measures(found, model, task):
+        for head, own in _measures(found, model, task):
             labels.append((task, head))
-            cells.append(tuple(_ordered(own, task, metric)))
+            cells.append(tuple(own))
     heads = tuple((v.group, v.name) for v in found.study.variants)
     return Table(name, ("Task", "Metric"), heads, tuple(labels), tuple(cells))
 
@@ -63,30 +65,52 @@ def _down(found: Found, model: str, name: str) -> Table:
     """Table 2's form: a row per variant, a column per task's metric."""
     heads, columns = [], []
     for task in found.plan.tasks:
-        for metric, head, own in _measures(found, model, task):
+        for head, own in _measures(found, model, task):
             heads.append((task, head))
-            columns.append(_ordered(own, task, metric))
+            columns.append(own)
     grouped = any(v.group for v in found.study.variants)
     labels = tuple((v.group, v.name) if grouped else (v.name,) for v in found.study.variants)
     return Table(name, ("",) * (1 + grouped), tuple(heads), labels, tuple(zip(*columns, strict=True)))
 
 
-def _measures(found: Found, model: str, task: str) -> Iterator[tuple[str, str, list[Cell]]]:
-    """Yield a task's metrics: the metric, its title, and every variant's cell."""
+def _measures(found: Found, model: str, task: str) -> Iterator[tuple[str, list[Cell]]]:
+    """Yield a task's metrics: the title, and every variant's cell. An AUC has no order: ½ is chance."""
     study = found.study
     for metric in found.plan.task(task).metrics:
         name = SHORT.get(metric, metric) + ARROWS[found.plan.task(task).higher_is_better]
-        yield metric, name, [figure_of(found, model, v, task, metric) for v in study.variants]
+        cells = [figure_of(found, model, v, task, metric) for v in study.variants]
+        yield name, marked(cells, _places(found, model, task, metric))
     for game in study.games:
         own = [figure_of(found, model, v, task, AUC, game) for v in study.variants]
         named = "" if len(study.games) == 1 else f" ({game})"
-        yield AUC, f"AUC{named}", own
-        yield AUC, f"AUC − base{named}", [over_base(found, model, v, task, game) for v in study.variants]
+        yield f"AUC{named}", own
+        yield f"AUC − base{named}", [over_base(found, model, v, task, game) for v in study.variants]
 
 
-def _ordered(cells: list[Cell], task: str, metric: str) -> list[Cell]:
-    """Rank the cells of a metric. An AUC is not ranked: distance from ½ in either direction is signal."""
-    return ranked(cells, None if metric == AUC else find_task(task).higher_is_better)
+def _places(found: Found, model: str, task: str, metric: str) -> list[tuple[int, int] | None]:
+    """Return every variant's places by a metric, of several runs by their mean; None where it has no figure."""
+    means = {
+        number: mean
+        for number, v in enumerate(found.study.variants)
+        if (mean := _mean(found.results(model, v, task, metric)))
+    }
+    order = list(means)
+    pairs = combinations(range(len(order)), 2)
+    gaps = {(a, b): g for a, b in pairs if (g := gap_between(means[order[a]], means[order[b]]))}
+    placed = places(len(order), gaps, higher=bool(found.plan.task(task).higher_is_better))
+    known = dict(zip(order, placed, strict=True))
+    return [known.get(number) for number in range(len(found.study.variants))]
+
+
+def _mean(results: Sequence[Result]) -> Result | None:
+    """Average one variant's results over its runs, which have the same targets."""
+    values = [r.value for r in results if r.value is not None]
+    if len(values) < len(results):
+        return None
+    if len(results) == 1:
+        return results[0]
+    without = np.mean([r.without for r in results], axis=0).tolist()
+    return replace(results[0], value=float(np.mean(values)), ci=None, se=None, without=tuple(without))
 
 
 def figure_of(found: Found, model: str, variant: Variant, task: str, metric: str, game: str = "") -> Cell:
@@ -112,18 +136,17 @@ def over_base(found: Found, model: str, variant: Variant, task: str, game: str) 
 def notes(found: Found) -> tuple[str, ...]:
     """List the sample sizes behind the results."""
     first = next(iter(found.runs.values())).record
-    level, draws = f"{Intervals().level:.0%}", Intervals().draws
     sizes = [f"{d.task} {d.queries} questions of {d.users['targets']} targets" for d in first.data]
     lines = [f"Metrics pool the questions of all targets: {', '.join(sizes)}; seed {found.plan.seed}."]
     if any(len(v.runs) > 1 for v in found.study.variants):
         lines.append("±: standard error over the repetitions, which share targets, data and models.")
-    lines.append(f"Intervals: {level} bootstrap percentiles over targets, {draws} draws.")
+    lines.append(f"Intervals: {first.intervals.level:.0%}, leaving out one target at a time, Student's t.")
     if found.study.games:
         lines.append(
             f"AUC: attack {found.plan.attacks[0]}, game {', '.join(found.study.games)}; not "
             "ranked, because distance from ½ in either direction is signal, and part of it "
             "exists before anything is merged. AUC − base is what merging adds; both intervals "
-            "resample sharers and targets."
+            "leave out one sharer at a time."
         )
     return tuple(lines)
 

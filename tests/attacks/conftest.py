@@ -27,6 +27,11 @@ def observe(logits: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return logp[np.arange(gold.size), gold], mu, sigma, logits.argmax(axis=1) == gold
 
 
+def slope(logits: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """Gradient of the mean NLL with respect to the logits."""
+    return (np.exp(log_softmax(logits)) - np.eye(VOCAB)[gold]) / gold.size
+
+
 @cache
 def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
     """96 items of 24 owners, half of them members, whose gold logits the module raised by ``leak``.
@@ -53,6 +58,7 @@ def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
             ),
             *("base_mu", "base_sigma", "continuations"),
             *("prompts", "in_nll", "out_nll", "population_logprobs", "population_out_nll"),
+            *("item_in_nll", "item_out_nll", "grad_norm", "alignment"),
         )
     }
 
@@ -68,6 +74,8 @@ def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
 
     for member in members:
         gold, own, module = item(leak * member)
+        fields["grad_norm"].append(np.sqrt([(slope(own, gold) ** 2).sum()]))
+        fields["alignment"].append(np.array([(slope(module(0.0), gold) * own).sum()]))
         for name, found in zip(("logprobs", "mu", "sigma", "top"), observe(own, gold), strict=True):
             fields[name].append(found)
         fields["lower_logprobs"].append(observe(module(0.0), gold)[0])
@@ -77,6 +85,8 @@ def world(seed: int, leak: float) -> tuple[Signals, np.ndarray]:
             fields[name].append(found)
         fields["in_nll"].append(np.array([-observe(module(leak), gold)[0].mean() for _ in range(3)]))
         fields["out_nll"].append(np.array([-observe(module(0.0), gold)[0].mean() for _ in range(4)]))
+        for name, by in (("item_in_nll", leak), ("item_out_nll", 0.0)):
+            fields[name].append(np.array([-observe(module(by), gold)[0].mean() for _ in range(4)]))
         letters = rng.choice(list(string.ascii_letters + " "), size=30)
         fields["texts"].append("A" + "".join(letters) + " and an end of seven words")
         words = fields["texts"][-1].split()

@@ -62,13 +62,19 @@ def test_vectors_worked_by_hand_of_mink_and_minkpp(monkeypatch: pytest.MonkeyPat
 
 
 def test_shares_fixed_beforehand() -> None:
+    import prime_attacks._ratio
     import prime_attacks.mink
     import prime_attacks.minkpp
     import prime_attacks.rmia
+    import prime_attacks.rmia_item
     import prime_attacks.surp
 
     assert prime_attacks.mink.K == prime_attacks.minkpp.K == 0.2
-    assert (prime_attacks.rmia.A, prime_attacks.rmia.GAMMA) == (0.3, 1.0)
+    assert (prime_attacks._ratio.A, prime_attacks.rmia.GAMMA, prime_attacks.rmia_item.GAMMA) == (
+        0.3,
+        1.0,
+        1.0,
+    )
     assert (prime_attacks.surp.K, prime_attacks.surp.MAX_ENTROPY) == (0.4, 2.0)
 
 
@@ -109,26 +115,114 @@ def test_surp_on_tokens_both_unlikely_and_sure() -> None:
     assert score("surp", logprobs=rows(LL), mu=rows(MU)) == pytest.approx([np.mean(expected)])
 
 
+ITEMS, ITEM_OUT = rows(LL, BASE_LL, [-0.9]), rows([1.2, 2.0], [0.9], [1.0, 1.4])
+ITEM_IN = rows([0.8, 0.7, 1.0], [0.6], [0.2, 0.3])
+CROWD, CROWD_OUT = (
+    rows([-1.0, -2.0], [-0.1], [-3.0], [-0.7, -0.9, -1.1]),
+    rows([1.0], [0.4, 0.2], [2.0, 4.0], [0.9, 0.8]),
+)
+
+
+def likelihood(row: np.ndarray) -> float:
+    return math.exp(sum(row) / len(row))
+
+
+def mean_p(nll: np.ndarray) -> float:
+    return sum(math.exp(-x) for x in nll) / len(nll)
+
+
+def p_offline(out: np.ndarray) -> float:
+    return 0.5 * ((1 + 0.3) * mean_p(out) + (1 - 0.3))
+
+
+def dominated(ours: Sequence[float]) -> list[float]:
+    """Share of the population with a lower ratio; the item's own place counts r/(1 + r)."""
+    theirs = [likelihood(z) / p_offline(out) for z, out in zip(CROWD, CROWD_OUT, strict=True)]
+    return [(sum(x / z > 1.0 for z in theirs) + x / (1 + x)) / (len(theirs) + 1) for x in ours]
+
+
 def test_rmia_is_the_share_of_the_population_beaten() -> None:
-    items, population = rows(LL, BASE_LL), rows([-1.0, -2.0], [-0.1], [-3.0], [-0.7, -0.9, -1.1])
-    item_out, population_out = rows([1.2, 2.0], [0.9]), rows([1.0], [0.4, 0.2], [2.0, 4.0], [0.9, 0.8])
+    crowd = {"population_logprobs": CROWD, "population_out_nll": CROWD_OUT}
+    ours = [likelihood(x) / p_offline(out) for x, out in zip(ITEMS, ITEM_OUT, strict=True)]
+    found = score("rmia", logprobs=ITEMS, out_nll=ITEM_OUT, **crowd)
+    assert found == pytest.approx(dominated(ours))
+    assert 0 < found[0] < 1
+    both = [
+        likelihood(x) / ((mean_p(i) + mean_p(o)) / 2)
+        for x, i, o in zip(ITEMS, ITEM_IN, ITEM_OUT, strict=True)
+    ]
+    by_item = score("rmia_item", logprobs=ITEMS, item_in_nll=ITEM_IN, item_out_nll=ITEM_OUT, **crowd)
+    assert by_item == pytest.approx(dominated(both))
 
-    def likelihood_ratio(row: np.ndarray, out: np.ndarray) -> float:
-        mean_out = sum(math.exp(-x) for x in out) / len(out)
-        return math.exp(sum(row) / len(row)) / (0.5 * ((1 + 0.3) * mean_out + (1 - 0.3)))
 
-    ours = [likelihood_ratio(*pair) for pair in zip(items, item_out, strict=True)]
-    theirs = [likelihood_ratio(*pair) for pair in zip(population, population_out, strict=True)]
-    expected = [sum(x / z > 1.0 for z in theirs) / 4 for x in ours]
+def test_rmia_breaks_ties_by_the_ratio_and_changes_no_other_order() -> None:
+    rng = np.random.default_rng(0)
+    many = [-rng.exponential(size=3) for _ in range(50)]
+    out = [rng.exponential(size=2) for _ in many]
+    found = score("rmia", logprobs=many, out_nll=out, population_logprobs=CROWD, population_out_nll=CROWD_OUT)
+    ratios = [likelihood(x) / p_offline(o) for x, o in zip(many, out, strict=True)]
+    assert np.argsort(found).tolist() == np.argsort(ratios).tolist()
+    assert len(set(found.tolist())) == 50
+    theirs = sorted(likelihood(z) / p_offline(o) for z, o in zip(CROWD, CROWD_OUT, strict=True))
+    assert np.floor(found * 5).tolist() == np.searchsorted(theirs, ratios).tolist()
+
+
+def test_info_rmia_adds_the_divergence_of_the_population() -> None:
     found = score(
-        "rmia",
-        logprobs=items,
-        out_nll=item_out,
-        population_logprobs=population,
-        population_out_nll=population_out,
+        "info_rmia",
+        logprobs=ITEMS,
+        out_nll=ITEM_OUT,
+        population_logprobs=CROWD,
+        population_out_nll=CROWD_OUT,
     )
+    p = np.array([p_offline(out) for out in CROWD_OUT])
+    under = np.array([likelihood(z) for z in CROWD])
+    divergence = float((p / p.sum() * np.log(p / under)).sum())
+    expected = [math.log(likelihood(x) / p_offline(o)) for x, o in zip(ITEMS, ITEM_OUT, strict=True)]
+    assert found == pytest.approx(np.array(expected) + divergence)
+
+
+def test_item_level_lira_is_the_ratio_of_gaussians_of_logits() -> None:
+    def logit(nll: float) -> float:
+        p = math.exp(-nll)
+        return math.log(p / (1 - p))
+
+    sides = [[np.array([logit(x) for x in own]) for own in side] for side in (ITEM_IN, ITEM_OUT)]
+    expected = [
+        norm.logpdf(logit(-float(x.mean())), i.mean(), pooled(sides[0]))
+        - norm.logpdf(logit(-float(x.mean())), o.mean(), pooled(sides[1]))
+        for x, i, o in zip(ITEMS, *sides, strict=True)
+    ]
+    found = score("lira", logprobs=ITEMS, item_in_nll=ITEM_IN, item_out_nll=ITEM_OUT)
     assert found == pytest.approx(expected)
-    assert 0 < expected[0] < 1
+
+
+def test_item_level_lira_with_many_shadows_uses_the_items_own_deviations() -> None:
+    rng = np.random.default_rng(1)
+    inside, outside = ([rng.uniform(low, 2, size=16) for _ in range(2)] for low in (0.5, 1.5))
+    found = score("lira", logprobs=rows([-1.0], [-0.7]), item_in_nll=inside, item_out_nll=outside)
+
+    def logit(nll: Any) -> Any:
+        return np.log(np.exp(-nll) / (1 - np.exp(-nll)))
+
+    sides = [[logit(own) for own in side] for side in (inside, outside)]
+    expected = [
+        norm.logpdf(logit(x), i.mean(), i.std(ddof=1)) - norm.logpdf(logit(x), o.mean(), o.std(ddof=1))
+        for x, i, o in zip((1.0, 0.7), *sides, strict=True)
+    ]
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("error")
+def test_item_level_lira_where_a_model_is_certain_or_has_no_shadows() -> None:
+    found = score(
+        "lira",
+        logprobs=rows([0.0], [-1.0], [-1.0]),
+        item_in_nll=rows([0.0, 0.0], [], [0.5, 0.6]),
+        item_out_nll=rows([1.0, 2.0], [], [1.1, 1.2]),
+    )
+    assert np.isfinite(found).tolist() == [True, False, True]
+    assert found[0] > 0
 
 
 def pooled(rows_: list[np.ndarray]) -> float:
@@ -261,6 +355,16 @@ UNDEFINED: list[tuple[str, dict[str, Any]]] = [
             "population_out_nll": [],
         },
     ),
+    (
+        "info_rmia",
+        {
+            "logprobs": rows([-1.0]),
+            "out_nll": rows([1.0]),
+            "population_logprobs": [],
+            "population_out_nll": [],
+        },
+    ),
+    ("lira", {"logprobs": rows([-1.0]), "item_in_nll": rows([]), "item_out_nll": rows([])}),
     ("reference", {"logprobs": rows([-math.inf]), "base_logprobs": rows([-math.inf])}),
     ("mink_ref", {"logprobs": rows([-math.inf]), "base_logprobs": rows([-math.inf])}),
     ("ez", {"logprobs": rows([-1.0]), "base_logprobs": rows([-2.0]), "top": [np.array([True])]}),

@@ -13,16 +13,12 @@ from scipy.stats import binom
 from prime_audit.audit.auc import Undefined
 from prime_audit.audit.epsilon import (
     clopper_pearson,
-    epsilon_bound,
-    epsilon_ceiling,
     one_run_epsilon,
     one_run_p_value,
 )
 
 
 def test_vectors_worked_by_hand() -> None:
-    assert epsilon_bound(90, 100, 10, 100) == pytest.approx(1.542152, abs=5e-7)
-    assert epsilon_bound(6, 10, 5, 10) == 0.0
     assert one_run_epsilon(1000, 100, 80, 0.0) == pytest.approx(0.958392, abs=5e-7)
     assert one_run_epsilon(50, 50, 50) == pytest.approx(2.785, abs=5e-4)
 
@@ -41,13 +37,6 @@ def test_clopper_pearson_inverts_the_binomial_tails(n: int, data: st.DataObject,
 def test_ends_of_the_clopper_pearson_interval() -> None:
     assert clopper_pearson(0, 10)[0] == 0.0
     assert clopper_pearson(10, 10)[1] == 1.0
-
-
-def test_delta_lowers_the_bound_and_may_end_it() -> None:
-    without, with_delta = epsilon_bound(90, 100, 10, 100), epsilon_bound(90, 100, 10, 100, delta=0.1)
-    assert 0 < with_delta < without
-    assert epsilon_bound(90, 100, 10, 100, delta=0.9) == 0.0
-    assert epsilon_ceiling(100, 100) == epsilon_bound(100, 100, 0, 100)
 
 
 def test_one_run_bound_solves_its_equation() -> None:
@@ -85,13 +74,7 @@ def test_bounds_of_randomised_response_seldom_exceed_its_epsilon() -> None:
     rng, epsilon, runs = np.random.default_rng(0), 1.0, 400
     q = math.exp(epsilon) / (1 + math.exp(epsilon))
     right = rng.binomial(100, q, size=runs)
-    one_run = np.mean([one_run_epsilon(100, 100, int(v)) > epsilon for v in right])
-    hits, alarms = rng.binomial(100, q, size=runs), rng.binomial(100, 1 - q, size=runs)
-    threshold = np.mean(
-        [epsilon_bound(int(t), 100, int(f), 100) > epsilon for t, f in zip(hits, alarms, strict=True)]
-    )
-    assert one_run <= 0.05 + 0.03
-    assert threshold <= 0.05 + 0.03
+    assert np.mean([one_run_epsilon(100, 100, int(v)) > epsilon for v in right]) <= 0.05 + 0.03
 
 
 @pytest.mark.parametrize(
@@ -99,7 +82,7 @@ def test_bounds_of_randomised_response_seldom_exceed_its_epsilon() -> None:
     [
         (lambda: clopper_pearson(5, 4), "5 successes of 4 trials"),
         (lambda: clopper_pearson(1, 4, 0.0), "alpha"),
-        (lambda: epsilon_bound(1, 2, 1, 2, delta=1.0), "delta"),
+        (lambda: one_run_epsilon(2, 2, 1, delta=1.0), "delta"),
         (lambda: one_run_epsilon(10, 20, 5), "v <= r <= m"),
     ],
 )
@@ -109,6 +92,6 @@ def test_impossible_arguments(call: object, message: str) -> None:
         call()
 
 
-def test_a_bound_of_nobody_is_undefined() -> None:
+def test_a_proportion_of_nobody_is_undefined() -> None:
     with pytest.raises(Undefined, match="no trials"):
-        epsilon_bound(0, 0, 0, 10)
+        clopper_pearson(0, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, mannwhitneyu
 
-from prime_audit.audit import auc, permutation
+from prime_audit.audit import auc, exchange, permutation
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.design import Dealt, Unit
 from prime_audit.audit.mean_auc import TargetScores, target_auc
@@ -22,6 +22,7 @@ from prime_audit.audit.permutation import (
     holm,
     naive_item_p,
     permutation_test,
+    relabel,
     unit_of,
 )
 from tests.audit.whole import whole_sharers
@@ -270,7 +271,7 @@ def test_steps_change_no_figure(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> 
 def test_every_subset_of_a_class_is_drawn_alike() -> None:
     panel = TargetScores("t", np.arange(5.0), ["s"] * 5, np.arange(5) < 2)
     units = permutation._Statistics([column_of([panel])], "item", False).units
-    draws = permutation._draws(units, 5000, 700, np.random.default_rng(5))
+    draws = exchange.draws(units, 5000, 700, np.random.default_rng(5))
     drawn = Counter(row.tobytes() for labels, _ in draws for row in labels)
     assert len(drawn) == 10
     assert sum(drawn.values()) == 5000
@@ -286,3 +287,19 @@ def test_memory_does_not_grow_with_relabellings_times_items() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 80 << 20
+
+
+def test_members_drawn_within_parts_of_an_owners_items_exchange_within_these() -> None:
+    rng = np.random.default_rng(3)
+    members = np.array([True, True, False, False, True, False, True, False])
+    strata = ["a"] * 4 + ["b"] * 4
+    scores = rng.normal(size=8) + 0.5 * members + np.array([0.0] * 4 + [9.0] * 4)  # parts differ far more
+    game = Dealt(target="t", rows=np.arange(8), members=members, owners=["s"] * 8, strata=strata)
+    (found,) = relabel(
+        [Column(dealt=[game], scores={"t": scores})], unit="item-within-sharer", n=20_000, seed=0
+    )
+    assert not isinstance(found, str)
+    halves = [np.isin(np.arange(4), own) for own in combinations(range(4), 2)]
+    panel = TargetScores("t", scores, ["s"] * 8, members)
+    exact = share([panel], [[np.concatenate([a, b])] for a in halves for b in halves])
+    assert abs(found.p_auc - exact[0]) < 4 * np.sqrt(exact[0] * (1 - exact[0]) / 20_000) + 1e-4

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prime_audit.audit.bootstrap import Estimate
+from prime_audit.audit.jackknife import Estimate
 from prime_audit.audit.mean_auc import AucEstimate
 from prime_audit.audit.permutation import Relabelled
 from prime_audit.audit.verdict import (

@@ -183,7 +183,10 @@ def test_methods_of_the_prompt_are_well(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["np", "oppu", "perpcs", "prime", "soup", "nearest", "ties", "dare"])
+@pytest.mark.parametrize(
+    "name",
+    ["np", "oppu", "perpcs", "prime", "soup", "nearest", "ties", "dare", "core", "mta", "random"],
+)
 def test_methods_in_the_box_are_well(name: str) -> None:
     checks = examine(name)
     assert [c.line() for c in checks if not c.ok] == []
@@ -235,7 +238,9 @@ def test_adapters_made_of_sharers_say_of_whose(tmp_path: Path, told: bool, messa
     )
     file = tmp_path / "mine.py"
     text = METHOD.replace(old, new).replace(
-        "\n\n\n", "\nfrom prime_audit.community.trim import Trim, united\n\n\n", 1
+        "\n\n\n",
+        "\nfrom prime_audit.community.trim import Trim\nfrom prime_audit.community.unite import united\n\n\n",
+        1,
     )
     file.write_text(text, encoding="utf-8")
     found = failed(examine("mine", [file]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from prime_audit.boards.pooling import Seen, pooled
 
@@ -15,7 +18,7 @@ def drawn(rng: np.random.Generator, seeds: int, tau: float, users: float, shared
     for seed in range(seeds):
         value = rng.normal(0, tau) + (common if shared else rng.normal(0, users))
         half = 1.959964 * users * np.sqrt(rng.chisquare(30) / 30)
-        found.append(Seen(value, (value - half, value + half), "same" if shared else str(seed)))
+        found.append(Seen(value, (half / 1.959964, 30), "same" if shared else str(seed)))
     return found
 
 
@@ -30,21 +33,28 @@ def test_the_interval_covers_the_truth(tau: float, seeds: int, shared: bool) -> 
 
 
 def test_seeds_of_the_same_users_do_not_shrink_the_interval_below_theirs() -> None:
-    seen = [Seen(0.5, (0.4, 0.6), "a")] * 9
-    value, ci = pooled(seen)
+    value, ci, error = pooled([Seen(0.5, (0.05, 13), "a")] * 9)
     assert value == 0.5
-    assert ci == pytest.approx((0.4, 0.6))
+    assert error == pytest.approx((0.05, 13))
+    assert ci == pytest.approx((0.5 - 0.05 * t.ppf(0.975, 13), 0.5 + 0.05 * t.ppf(0.975, 13)))
 
 
 def test_seeds_with_users_of_their_own_shrink_it() -> None:
-    value, ci = pooled([Seen(0.5, (0.4, 0.6), str(i)) for i in range(4)])
+    value, ci, error = pooled([Seen(0.5, (0.05, 4), str(i)) for i in range(4)])
     assert value == 0.5
-    assert ci == pytest.approx((0.45, 0.55))
+    assert error == pytest.approx((0.025, 16))
+    assert ci == pytest.approx((0.5 - 0.025 * t.ppf(0.975, 16), 0.5 + 0.025 * t.ppf(0.975, 16)))
+
+
+def test_where_the_degrees_of_freedom_are_not_known_it_is_the_normals() -> None:
+    _, ci, error = pooled([Seen(0.5, (0.05, math.inf), str(i)) for i in range(4)])
+    assert error == (0.025, math.inf)
+    assert ci == pytest.approx((0.5 - 0.025 * 1.959964, 0.5 + 0.025 * 1.959964))
 
 
 def test_one_seed_keeps_its_own_interval() -> None:
-    assert pooled([Seen(0.5, (0.3, 0.55), "a")]) == (0.5, (0.3, 0.55))
+    assert pooled([Seen(0.5, (0.05, 4), "a", (0.3, 0.55))]) == (0.5, (0.3, 0.55), (0.05, 4))
 
 
 def test_a_seed_without_an_interval_leaves_none() -> None:
-    assert pooled([Seen(0.5, (0.4, 0.6), "a"), Seen(0.7, None, "b")]) == (0.6, None)
+    assert pooled([Seen(0.5, (0.05, 4), "a"), Seen(0.7, None, "b")]) == (0.6, None, None)

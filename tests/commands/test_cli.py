@@ -92,7 +92,7 @@ def test_no_words_is_help(say: Say) -> None:
 @pytest.mark.parametrize(
     ("what", "some"),
     [
-        ("methods", {"np", "rag", "pag", "oppu", "perpcs", "prime", "soup", "nearest", "ties", "dare"}),
+        ("methods", {"np", "oppu", "perpcs", "prime", "soup", "ties", "core", "mta", "random"}),
         ("attacks", {"loss"}),
         ("tasks", set(TASKS)),
         ("presets", {"laptop", "paper"}),
@@ -115,6 +115,8 @@ def test_lists(say: Say, what: str, some: set[str]) -> None:
         ("loss", ["scores are higher for members", "needs: logprobs", "version: 1"]),
         ("ties", ["Yadav et al. 2023", "version: 1", "density", "0.2"]),
         ("dare", ["Yu et al. 2024", "elect        false"]),
+        ("core", ["Panariello et al. 2025", "Iso-C", "TSV-M"]),
+        ("random", ["kind: control: utility that random adapters give too is no merit of sharing"]),
         ("LaMP-3", ["MAE and RMSE", "labels: 1, 2, 3, 4, 5", "Review: {text} Score:"]),
         ("movie_tagging", ["LaMP-2"]),
         ("settings", ["clusters", "prime.budget", "LaMP-7"]),

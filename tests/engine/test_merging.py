@@ -1,4 +1,4 @@
-"""Soup, nearest, TIES and DARE in the bank: PEFT's own merges, and what must hold of any of them."""
+"""Soup, nearest, TIES, DARE and Core Space in the bank: PEFT's own merges, plain SVDs, and what must hold of any."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from peft.utils import merge_utils
 
 from prime_audit.community.sharers import bank_name
-from prime_audit.community.trim import Trim, united
+from prime_audit.community.trim import Trim
+from prime_audit.community.unite import united
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.mixture import Request
 from prime_audit.plugins.loading import load_method, read_params
@@ -173,6 +174,68 @@ def test_dare_is_the_mean_of_what_is_left_of_each(shared, space):
     each = [updates(shared, one.mixture) for one in alone]
     mean = [0.9 * sum(x) / 3 for x in zip(*each, strict=True)]
     assert gap(updates(shared, own.mixture), mean) < 1e-6
+
+
+# -- core space, by SVDs of whole updates ---------------------------------------------------------------------
+
+
+def iso_c(updates, most):
+    """Iso-C of whole updates, with the mean over as many singular values as the core has."""
+    u, s, vh = torch.linalg.svd(sum(updates) / len(updates), full_matrices=False)
+    return s[:most].mean() * (u[:, :most] @ vh[:most])
+
+
+def tsv_m(updates, most):
+    """TSV-M of whole updates, divided by their number."""
+    kept = most // len(updates)
+    parts = [torch.linalg.svd(one, full_matrices=False) for one in updates]
+    u = torch.cat([u[:, :kept] for u, _, _ in parts], dim=1)
+    vh = torch.cat([vh[:kept] for _, _, vh in parts])
+    s = torch.cat([s[:kept] for _, s, _ in parts])
+    (p, _, q), (x, _, y) = (torch.linalg.svd(one, full_matrices=False) for one in (u, vh))
+    return p @ q @ torch.diag(s) @ x @ y / len(updates)
+
+
+DENSE = {"mean": lambda updates, _: sum(updates) / len(updates), "iso": iso_c, "tsv": tsv_m}
+
+
+@pytest.mark.parametrize("near", [NAMES, ("bob", "dot"), ("cem",)])
+@pytest.mark.parametrize("variant", DENSE)
+def test_core_space_is_the_merge_of_whole_updates(shared, pairs, worst, near, variant):
+    own = merged(shared, "core", near=near, variant=variant, scale=0.7)
+    each = [update_of(shared.plain.adapters[n]) for n in near]
+    made = []
+    for site in zip(*each, strict=True):
+        most = min(
+            4 * len(near), *site[0].shape
+        )  # k adapters of rank 4, unless the matrix has fewer directions
+        made.append(0.7 * DENSE[variant](site, most))
+    assert (own.sharers, len(own.mixture.names)) == (near, len(near))
+    assert gap(updates(shared, own.mixture), made) < 1e-5
+    scores = shared.engine.score([Request(p, own.mixture, gold=g) for p, g in pairs])
+    assert worst(scores, shared.plain.score(shared.plain.merged(lambda i: made[i].float()), pairs)) < 1e-4
+
+
+@pytest.mark.parametrize("variant", ["mean", "tsv"])
+def test_core_space_of_one_sharer_is_her_update(shared, variant):
+    own = merged(shared, "core", near=["dot"], variant=variant)
+    assert gap(updates(shared, own.mixture), update_of(shared.plain.adapters["dot"])) < 1e-5
+
+
+@pytest.mark.parametrize("variant", DENSE)
+def test_core_space_has_no_direction_that_no_sharer_has(bench, variant):
+    """Equal adapters, one of them padded with zeros, and a module that no sharer changes."""
+    b = bench()
+    ann = b.plain.adapters["ann"]
+    half = [torch.cat([a[:2], torch.zeros_like(a[2:])]) for a in ann.A]
+    thin = Adapter(ann.sites, tuple(half), (torch.zeros_like(ann.B[0]), *ann.B[1:]), ann.scaling)
+    share(b, dict.fromkeys(NAMES, thin))
+    ours = updates(b, merged(b, "core", variant=variant).mixture)
+    assert not ours[0].any()
+    for own, theirs in zip(ours[1:], update_of(thin)[1:], strict=True):
+        assert torch.linalg.matrix_rank(own, rtol=1e-4) <= 2
+        u, s, _ = torch.linalg.svd(theirs)
+        assert (u[:, 2:].T @ own).abs().max() < 1e-5 * s[0]
 
 
 # -- what must hold ------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from prime_audit.engine import train as train_module
+from prime_audit.engine.branches import Frozen
+from prime_audit.engine.mixture import Mixture, alone
 from prime_audit.engine.recipe import Job, LoraShape, Recipe, count_steps
 from prime_audit.engine.train import train_adapters
 from prime_audit.errors import PartError
@@ -64,6 +66,29 @@ def plain_loop(b, job, recipe, modules=()):
         optimizer.step()
         optimizer.zero_grad()
     return [p.detach().cpu().numpy() for p in params]
+
+
+@pytest.mark.parametrize("rank", [1, 4])
+def test_on_top_of_a_mixture_is_on_a_base_that_it_was_merged_into(bench, pairs, rank):
+    b = bench()
+    jobs = [Job("t", tuple(pairs)), Job("u", tuple(pairs[:2])), Job("v", tuple(pairs[:3]))]
+    below = {
+        "t": Mixture(("ann", "bob"), np.array([0.7, 0.3])),
+        "u": alone("cem"),
+        "v": Mixture(("dot", "ann"), np.array([0.2, -0.4])),
+    }
+    shape = replace(SHAPE, rank=rank, alpha=2.0 * rank)
+    onto = Frozen(b.engine.bank, below)
+    ours = train(b, jobs, shape=shape, onto=onto)
+    for job in jobs:
+        b.engine.base.merge(b.engine.bank.adapter(below[job.owner]))
+        (theirs,) = train(b, [job], shape=shape).values()
+        b.engine.base.restore()
+        for x, y in zip(factors(ours[job.owner]), factors(theirs), strict=True):
+            np.testing.assert_allclose(x, y, atol=2e-4)
+        bare = train(b, [job], shape=shape)[job.owner]
+        gaps = [np.abs(x - y).max() for x, y in zip(factors(theirs), factors(bare), strict=True)]
+        assert max(gaps) > 2e-3
 
 
 LINEAR = Recipe(batch=2, lr=5e-3, steps=7, schedule="linear", warmup=0.2, weight_decay=0.1)

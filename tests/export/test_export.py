@@ -17,7 +17,10 @@ from prime_audit.games.exam.stored import UNMERGED
 from prime_audit.io.markup import markdown_text
 
 TASK = "LaMP-4"
-METHODS = "prime,prime:merge=factor,granularity=layer,perpcs,oppu,ties,prime:trim=dare+rag,rag"
+METHODS = (
+    "prime,prime:merge=factor,granularity=layer,perpcs,oppu,ties,prime:trim=dare+rag,rag,core,core:variant=tsv,"
+    "mta:rank=1,random,random:of=core"
+)
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +65,11 @@ CORES = {
     "perpcs": ("modules", 2 + 2),
     "oppu": ("target", 2 + 2),
     "ties": ("modules", 2 + 2 * 2),
+    "core": ("modules", 2 + 2 * 2),
+    "core:variant=tsv": ("modules", 2 + 2 * 2),
+    "mta:rank=1": ("modules", 2 + 3 * 2),
+    "random": ("modules", 2 + 2 * 2),
+    "random:of=core": ("modules", 2 + 2 * 2),
 }
 
 

@@ -13,7 +13,6 @@ from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import permutation_test
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.strata import sampled, strata_of
-from prime_audit.calibration.trials import DRAWS
 from prime_audit.games.exam.simulated import NOISE
 from prime_audit.plugins import Audited
 from prime_audit.plugins.loading import load_game
@@ -80,7 +79,7 @@ def sampling(
         some = replace(pool, sampled=drawn)
         dealt = [paper.deal(Audited(target=t, merged=near[t]), some) for t in said]
         panels = [TargetScores(d.target, said[d.target][d.rows], d.owners, d.members) for d in dealt]
-        low, high = auc_interval(panels, n=DRAWS, seed=seed).estimate.ci or (math.nan, math.nan)
+        low, high = auc_interval(panels).estimate.ci or (math.nan, math.nan)
         p = math.nan
         if relabellings:
             even = [d.exchangeable().panel(d.even_part(said[d.target][d.rows])) for d in dealt]

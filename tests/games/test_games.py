@@ -37,7 +37,7 @@ def reasons(run: Run, game: str) -> dict[str, str | None]:
 def test_every_game_is_listed(say: Callable[..., Any]) -> None:
     listed = json.loads(say("list", "games", "--json").out)
     names = [row["game"] for row in listed]
-    assert names == ["heldout", "inclusion", "paper", "target"]
+    assert names == ["adapter", "canary", "canary_adapter", "heldout", "inclusion", "paper", "target"]
     assert all(load_game(name).design.randomised == (name != "paper") for name in names)
 
 
@@ -190,8 +190,8 @@ def test_a_module_of_her_own_and_a_store_give_the_target_away(
     assert found[method] == leak.auc > 0.75
     assert leak.ci is not None
     assert leak.ci[0] > 0.6
-    assert leak.over_control_ci is not None
-    assert leak.over_control_ci[0] > 0
+    assert leak.over_control is not None
+    assert leak.over_control > 0
     assert leak.verdict == "leaks"
     assert (leak.members, leak.others) == (30, 30)
     scores = [s for s in run.scores() if s["method"] == method]

@@ -186,7 +186,8 @@ def test_the_page_shows_it_from_the_record_alone(played: tuple[Run, list[Path]])
     table = (played[0].path / "table.md").read_text(encoding="utf-8")
     (row,) = [line for line in table.splitlines() if "| halves" in line and leak.verdict in line]
     cells = [cell.strip() for cell in row.split("|")]
-    assert cells[8:10] == ["–", f"{leak.p_adjusted:.3f}"]  # p AUC, p over base
+    assert leak.q is not None
+    assert cells[6] == f"{leak.q:.3f}"
     again = load_run(played[0].path)
     assert again.record.to_json() == played[0].record.to_json()
 

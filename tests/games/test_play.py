@@ -74,16 +74,9 @@ def test_targets_whose_coins_all_fell_alike_count_in_the_bound_alone() -> None:
     (found,) = played.judged
     assert set(found.estimate.per_target) == {"t", "u"}
     scored = played.scored["loss"]
-    dealt = [
-        SimpleNamespace(target=d.target, members=d.members[::4], owners=d.owners[::4]) for d in played.dealt
-    ]
-    means = [
-        {t: s.reshape(4, 4).mean(1) for t, s in scores.items()}
-        for scores in (scored.scores, scored.controls["base"])
-    ]
-    alone = empirical_epsilon(played.game.design, dealt, *means, attacks=1, seed=0)  # type: ignore[arg-type]
-    assert found.epsilon == alone
-    fewer = empirical_epsilon(played.game.design, dealt[:2], *means, attacks=1, seed=0)  # type: ignore[arg-type]
+    given = (scored.scores, scored.controls["base"])
+    assert found.epsilon == empirical_epsilon(played.game.design, played.dealt, *given, attacks=1, seed=0)
+    fewer = empirical_epsilon(played.game.design, played.dealt[:2], *given, attacks=1, seed=0)
     assert found.epsilon is not None
     assert found.epsilon.ceiling > fewer.ceiling
 
@@ -140,7 +133,7 @@ def test_without_known_non_members_recall_is_undefined_not_a_half() -> None:
         def __enter__(self) -> None: ...
         def __exit__(self, *fault: object) -> None: ...
 
-    community = SimpleNamespace(engine=engine, stage=lambda *words: Stage())
+    community = SimpleNamespace(engine=engine, stage=lambda *words: Stage(), number=lambda key: 0)
     base = Reader(community, pool(), [attack]).see_base()  # type: ignore[arg-type]
     played = Player(pool(), [attack], NEAR, base).play(
         load_game("paper"), passed({"t": ("a",)}, {"t": base}), effort=Effort(20), seed=0

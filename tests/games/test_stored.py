@@ -35,6 +35,7 @@ def observed(rng: np.random.Generator, moments: bool = False, rest: bool = False
         top=[row > 0.5 for row in more] if moments else ABSENT,
         lower_logprobs=[rng.random(n + 1) for n in lengths] if rest else ABSENT,
         prefix_logprobs=tokens if rest else ABSENT,
+        **(dict.fromkeys(("grad_norm", "alignment", "shadow_nll"), more) if rest else {}),
         continuations=[written(["Ü", ODD][: n % 3]) for n in lengths] if rest else ABSENT,
         population=[rng.random(2), rng.random(4)] if rest else [],
     )
@@ -46,6 +47,8 @@ def exam(seed: int = 0, *, moments: bool = False, rest: bool = False) -> Exam:
     texts = {"owners": [ODD, "a", "a", "b"], "ids": list("wxyz"), "prompts": [""] * ROWS}
     marks |= {"places": np.array([[3, 9], [1, 2], [2, 2], [5, 5]]), "given": True}
     pool = Pool(**texts, golds=["g", "", "Ü", "g"], **marks, twins=TWINS, population=[("p", "q")])
+    inside = [np.arange(n) % 2 == 0 for n in (3, 1, 0, 5)] if rest else []  # lengths of ``more``
+    pool = replace(pool, inside=inside)
     names = ["logprobs", *(VOCABULARY if moments else []), *(FIELDS[4:] if rest else [])]
     base = Pass(kind="base", method=None, seen={UNMERGED: observed(rng, moments, rest)}, fields=names)
     seen = {target: observed(rng, moments, rest) for target in ("t0", ODD)}
@@ -86,7 +89,9 @@ def test_rows_that_a_model_was_not_asked_for_stay_so(tmp_path: Path) -> None:
 def same(one: Exam, other: Exam) -> None:
     assert (one.task, one.seed, one.similarity) == (other.task, other.seed, other.similarity)
     for field in fields(Pool):
-        if field.name == "sampled":
+        if field.name == "inside":
+            a, b = ([own.tolist() for own in e.pools["sharers"].inside] for e in (one, other))
+        elif field.name == "sampled":
             a, b = ({t: r.tolist() for t, r in e.pools["sharers"].sampled.items()} for e in (one, other))
         else:
             a, b = (np.asarray(getattr(e.pools["sharers"], field.name), dtype=object) for e in (one, other))

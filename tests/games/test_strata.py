@@ -18,7 +18,7 @@ from prime_audit.audit.pool import Pool
 from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.calibration.trials import trials
 from prime_audit.games.exam.observed import Observed, Shadow, signals_of
-from prime_audit.games.exam.play import Effort, Player
+from prime_audit.games.exam.play import ALL, Player
 from prime_audit.games.exam.queries import Queries
 from prime_audit.games.exam.stored import Pass
 from prime_audit.plugins import Audited
@@ -150,7 +150,7 @@ def judged(some: Pool, attack: str = "loss") -> tuple[dict[str, float | None], i
     asked = {t: dealt_by("paper", t, merged, some).rows for t, merged in MERGED.items()}
     seen = {t: observed(n, asked[t]) for n, t in enumerate(MERGED)}
     player = Player(some, [load_attack(attack)], NEAR, observed(9))
-    played = player.play(load_game("paper"), passed(seen), effort=Effort(20), seed=0)
+    played = player.play(load_game("paper"), passed(seen), effort=ALL, seed=0)
     (leak,) = played.leaks("T", "m")
     return dict(leak.tpr), leak.others, leak.p
 

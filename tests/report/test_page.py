@@ -376,7 +376,7 @@ def test_a_figure_of_a_game_stands_with_it_whatever_its_metric(sheet: Sheet) -> 
 
 
 def test_verdicts_of_several_records_are_counted(sheet: Sheet) -> None:
-    first, source, gap, _ = sheet.leaks[0]
+    first, source, gap, *_ = sheet.leaks[0]
     more = [PanelRow(replace(first, verdict=word), source, gap) for word in ("leaks", "leaks", "confounded")]
     read = Reader(page.render(replace(sheet, leaks=tuple(more))))
     row = next(row for row in read.rows if row[0] == first.method)

@@ -13,13 +13,13 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
-from prime_audit.audit.verdict import Word
+from prime_audit.audit.verdict import EDITION, Word
 from prime_audit.io.markup import markdown_text
 from prime_audit.plan.plan import parse_methods
 from prime_audit.plugins.loading import available, load_game
 from prime_audit.record import Comparison, Failure, Leak, Record
 from prime_audit.report import columns, page, page_data, text, views
-from prime_audit.report.columns import LEGEND, MEANINGS, PANEL, VERDICTS, Column
+from prime_audit.report.columns import LEGEND, MEANINGS, OLDER, PANEL, VERDICTS, Column, older
 from prime_audit.report.from_record import sheet_of
 from prime_audit.report.sheet import PanelRow
 from prime_audit.report.table import Cell
@@ -158,15 +158,17 @@ def test_every_verdict_has_its_reason() -> None:
 @pytest.mark.parametrize("attack", ["loss", "reference", "lira_offline"])
 def test_the_terminals_panel_fits_a_hundred_columns(attack: str) -> None:
     methods = ("prime", LONG)
-    verdicts = ("leaks", "confounded", "no leak found", "too few to say")
+    verdicts = ("leaks", "leaks, already in the base", "confounded", "no leak found")
     games = ("paper", "heldout", "inclusion", "target")
     leaks = [leak(m, g, attack, v) for m in methods for g, v in zip(games, verdicts, strict=True)]
     gaps = [gap(x, 0.124 if x.method == "prime" else 0.125) for x in leaks]
     below = shown(record_of(tuple(leaks), tuple(gaps))).split("control panel")[1]
     assert max(map(len, below.splitlines())) <= 100
-    for whole in (*games, attack, "+0.12", "+.09", "[−.376, −.192]", "[.492, .642]", "0.11", "2.55"):
+    for whole in (*games, attack, "+0.12", "+.09", "[.492, .642]", "0.11", "2.55"):
         assert below.count(whole) >= 2, whole
     assert "…" not in below  # nothing is cut off
+    (head,) = [line for line in below.splitlines() if line.startswith("method")]
+    assert head.split()[-1] == "verdict"  # beside its game, not in a block below
 
 
 def test_methods_of_one_module_share_a_row() -> None:
@@ -175,19 +177,22 @@ def test_methods_of_one_module_share_a_row() -> None:
     assert panel(sheet_of(record, "r"), "LaMP-2").labels == (("soup, prime",), ("nearest",))
 
 
-def test_the_two_ps_are_named_apart() -> None:
-    """Where members were drawn the test is of the AUC minus the base's, in the paper's game of the AUC."""
-    leaks = tuple(leak("prime", game) for game in GAMES)
-    record = record_of(leaks, tuple(map(gap, leaks)))
-    found = {row["game"]: (row["p AUC"], row["p over base"]) for row in rows_of(markdown(record))}
-    assert found == {
-        name: ("–", "0.007") if g.design.randomised else ("0.007", "–") for name, g in GAMES.items()
-    }
-    assert "p" not in rows_of(markdown(record))[0]
-    lines = [line for line in shown(record).split("control panel")[1].splitlines() if "0.007" in line]
-    assert ["– " in line.partition("0.007")[0] for line in lines] == [
-        g.design.randomised for g in GAMES.values()
-    ]
+def test_q_tail_and_what_could_have_been_found() -> None:
+    """One q for every game; of records that have none, a note names their rules."""
+    figures = {"q": 0.021, "tail": 0.34, "detectable": 0.581}
+    leaks = tuple(replace(leak("prime", game), **figures) for game in GAMES)
+    record = replace(record_of(leaks, tuple(map(gap, leaks))), rules=EDITION)
+    for row in rows_of(markdown(record)):
+        assert (row["q"], row["tail"], row["detectable AUC"]) == ("0.021", "0.340", "0.581")
+    drawn = shown(record)
+    assert all(drawn.count(figure) == len(GAMES) for figure in ("0.021", "0.340", "0.581"))
+    old = replace(record_of(tuple(replace(x, q=None) for x in leaks), ()), rules=1)
+    assert {row["q"] for row in rows_of(markdown(old))} == {"–"}
+    for said in (" ".join(shown(old).split()), markdown(old), html.unescape(page.render(sheet_of(old, "r")))):
+        assert markdown_text(OLDER) in said or OLDER in said
+    assert OLDER not in " ".join(drawn.split())
+    assert older([old, record]) == (f"1 of 2 records: {OLDER}",)
+    assert older([record, replace(old, leaks=())]) == ()
 
 
 def test_one_legend_under_every_panel() -> None:
@@ -219,7 +224,7 @@ def test_every_verdict_and_column_is_in_the_legend() -> None:
     assert set(VERDICTS) == set(get_args(Word))
     for name, meaning in (*MEANINGS.items(), *VERDICTS.items()):
         assert f"{name}: {meaning}" in " ".join(LEGEND)
-    assert set(MEANINGS) == {c.name for c in PANEL} - {"game", "attack", "best control", "verdict"}
+    assert set(MEANINGS) == {c.name for c in PANEL} - {"game", "attack", "verdict"}
 
 
 def test_a_column_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:

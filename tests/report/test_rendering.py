@@ -17,7 +17,7 @@ from rich.console import Console
 
 from prime_audit.io.markup import number
 from prime_audit.plan.plan import parse_methods
-from prime_audit.record import Comparison, Model, Record, Result, Times
+from prime_audit.record import Comparison, Intervals, Model, Record, Result, Times
 from prime_audit.report import frontier, table, text
 from prime_audit.report.from_record import render_all, sheet_of
 from prime_audit.report.series import alpha_of, looks_of, series_of
@@ -177,26 +177,25 @@ def titles(shown: Table) -> tuple[str, ...]:
 def test_rows_are_methods_and_columns_figures() -> None:
     (found,) = tables(invent())
     leak = ("AUC", "AUC base", "AUC − base", "AUC length only")
-    assert titles(found) == ("accuracy ↑", "Δ np", "f1 ↑", "Δ np", *leak)
+    assert titles(found) == ("accuracy ↑", "place", "Δ np", "f1 ↑", "place", "Δ np", *leak)
     assert found.labels == tuple((m,) for m in METHODS)
     by_method = dict(zip(METHODS, found.cells, strict=True))
-    assert by_method["np"][1] == Cell(signed=True)
-    for place in (4, 6):  # no AUC, and no difference to the base's for the same reason
+    assert by_method["np"][2] == Cell(signed=True)
+    for place in (6, 8):  # no AUC, and no difference to the base's for the same reason
         assert (by_method["np"][place].value, by_method["np"][place].reason) == (None, NOBODY)
-    assert [by_method[m][0].rank for m in METHODS] == [0] * (len(METHODS) - 2) + [2, 1]
-    assert all(cell.rank == 0 for line in found.cells for cell in line[4:])
+    assert [by_method[m][0].best for m in METHODS] == [m not in ("np", "rag", "oppu") for m in METHODS]
+    assert [by_method[m][1].text for m in METHODS] == ["7–8", "3–8", "2–7", *["1–7"] * 3, "1–6", "1–5"]
+    assert not any(cell.best for line in found.cells for cell in line[6:])
 
 
-def test_errors_rank_downwards_and_ties_share_a_place() -> None:
+def test_of_errors_the_lower_is_better_and_nothing_is_bold_where_none_is_beaten() -> None:
     (found,) = tables(invent(("LaMP-3",)))
     assert titles(found)[0] == "MAE ↓"
-    assert [line[0].rank for line in found.cells][:3] == [1, 2, 0]
+    assert [line[0].best for line in found.cells][:3] == [True, True, False]
     record = invent(methods=("np", "rag"))
-    equal = tuple(
-        replace(r, value=0.50004) if r.method == "rag" else replace(r, value=0.5) for r in record.results
-    )
-    (tied,) = tables(replace(record, results=equal))
-    assert [line[0].rank for line in tied.cells] == [0, 0]  # equal as displayed: no contest
+    (tied,) = tables(replace(record, comparisons=()))  # apart, their intervals overlap
+    assert not any(line[0].best for line in tied.cells)
+    assert "place" not in titles(tied)
 
 
 def test_columns_without_figures_are_left_out() -> None:
@@ -227,7 +226,7 @@ def test_terminal_fits_a_hundred_columns(task: str) -> None:
         f"¹ {NOBODY}",
         "AUC − base",
         "−0.020",
-        "95 % bootstrap",
+        "Intervals: 95 %, one person left out at a time",
         "330 questions",
     ):
         assert expected in drawn
@@ -244,7 +243,7 @@ def test_markdown_and_how_to_make_it_again() -> None:
         "## LaMP-2",
         "## LaMP-3",
         "**0.486** [0.466, 0.516]",
-        "<u>0.474</u>",
+        "**0.474** [0.454, 0.504]",
         "−0.020 [−0.030, +0.010]",
         "* ¹ ",
     ):
@@ -335,8 +334,10 @@ def test_a_sweep_has_its_default_point() -> None:
 def test_tables_with_f1_say_how_its_interval_leans() -> None:
     line = "f1: percentile intervals lean low: a resample may lack a class, which then counts 0."
     for task, expected in (("LaMP-2", 1), ("LaMP-4", 0)):
-        assert text.markdown(sheet_of(invent((task,)), "run")).count(f"* {line}\n") == expected
-        assert shown(invent((task,)), width=120).count(line) == expected
+        old = replace(invent((task,)), intervals=Intervals(draws=1000))
+        assert text.markdown(sheet_of(old, "run")).count(f"* {line}\n") == expected
+        assert shown(old, width=120).count(line) == expected
+        assert line not in shown(invent((task,)), width=120)
 
 
 def test_a_record_without_leakage_or_results_still_draws() -> None:

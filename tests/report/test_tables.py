@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from prime_audit.io.markup import latex_text, markdown_text, number, plain
-from prime_audit.report.table import Cell, Table, csv, latex, markdown, ranked, spared
+from prime_audit.report.table import Cell, Table, csv, latex, markdown, marked, spared
 
 NASTY = [
     *("<script>alert(1)</script>", "a | b", "`code` *bold* _it_ ~~gone~~", "[link](http://x)", "![i](x)"),
@@ -137,19 +137,14 @@ def test_tables_of_one_form_share_a_header() -> None:
     assert rows[-2:] == [["table", "a", "m", "m standard error"], ["x", "r", "1.0", "0.25"]]
 
 
-def test_best_and_second_best_as_displayed() -> None:
-    cells = [Cell(0.5004), Cell(0.4996), Cell(0.3), Cell(text="n/a"), Cell(0.2)]
-    assert [c.rank for c in ranked(cells, True)] == [1, 1, 2, 0, 0]
-    assert [c.rank for c in ranked(cells, False)] == [0, 0, 2, 0, 1]
-    assert [c.rank for c in ranked(cells, None)] == [0] * 5
-    assert [c.rank for c in ranked(cells[:2], True)] == [0, 0]  # no contest
-    marked = Table(
-        "", ("",), (("", "x"),), (("a",), ("b",)), tuple((c,) for c in ranked([Cell(1.0), Cell(2.0)], True))
-    )
-    assert "**2.000**" in markdown(marked)
-    assert "<u>1.000</u>" in markdown(marked)
-    assert r"\textbf{2.000}" in latex(marked)
-    assert r"\underline{1.000}" in latex(marked)
+def test_bold_is_what_no_other_beats_where_any_is_beaten() -> None:
+    cells = [Cell(0.9), Cell(0.8), Cell(0.3), Cell(text="n/a")]
+    assert [c.best for c in marked(cells, [(1, 2), (1, 2), (3, 3), None])] == [True, True, False, False]
+    assert not any(c.best for c in marked(cells, [(1, 3)] * 3 + [None]))
+    bold = Table("", ("",), (("", "x"),), (("a",), ("b",)), ((Cell(1.0),), (Cell(2.0, best=True),)))
+    assert "**2.000**" in markdown(bold)
+    assert r"\textbf{2.000}" in latex(bold)
+    assert "**1.000**" not in markdown(bold)
 
 
 @pytest.mark.parametrize(

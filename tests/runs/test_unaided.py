@@ -29,7 +29,7 @@ def answers(
 
 
 def said(task: str, *methods: Answers) -> list[str]:
-    return cautions(TASKS[task], methods, seed=0, draws=200)
+    return cautions(TASKS[task], methods)
 
 
 # -- a run -------------------------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from prime_audit.audit.mean_auc import TargetScores, two_way
+from prime_audit.audit.epsilon import one_run_epsilon
+from prime_audit.audit.intervals import auc_interval
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import holm
 from prime_audit.commands.stats import command
 from prime_audit.errors import UserError
@@ -70,7 +72,7 @@ def our_rows(games: list[TargetScores], attack: str, gain: float = 1.0) -> list[
 def test_scores_and_labels_are_enough(tmp_path: Path) -> None:
     report = describe_scores(plain(tmp_path), seed=0)
     (found,) = report.attacks
-    assert (found.attack, found.n, found.members, found.over, found.trials) == (
+    assert (found.attack, found.n, found.members, found.over, found.finest) == (
         "score",
         120,
         60,
@@ -83,7 +85,8 @@ def test_scores_and_labels_are_enough(tmp_path: Path) -> None:
     assert found.tpr["0.1"] is not None
     assert found.tpr["0.01"] is None
     assert "finer than 1 of 60" in found.reasons["TPR@1%"]
-    assert found.p == found.p_holm == 1 / 1000
+    assert found.p == found.p_adjusted == 1 / 100_000
+    assert found.relabellings == 99_999
     assert found.epsilon is not None
     assert 0 < found.epsilon.value <= found.epsilon.ceiling
     assert found.both_classes is None
@@ -97,14 +100,14 @@ def test_a_runs_own_scores_give_the_runs_own_figure(tmp_path: Path) -> None:
     path = write(tmp_path / "scores.jsonl", *our_rows(games, "loss"), *our_rows(games, "upside_down", -1.0))
     report = describe_scores(path, seed=7, draws=200)
     loss, turned = report.attacks
-    expected = two_way([games], n=200, seed=7)
+    expected = auc_interval(games).estimate
     assert loss.attack == "LaMP-2/prime/paper/loss"
     assert (loss.auc, loss.ci, loss.over) == (expected.value, expected.ci, "sharers and targets")
-    assert (loss.unit, loss.trials, loss.sharers, loss.targets) == ("sharer", "sharer", 8, 3)
+    assert (loss.unit, loss.finest, loss.sharers, loss.targets) == ("sharer", "sharer", 8, 3)
     assert turned.auc == pytest.approx(1 - loss.auc)
     assert turned.p == 1.0
     assert turned.p_reversed == loss.p == 1 / 200
-    assert [loss.p_holm, turned.p_holm] == holm([1 / 200, 1.0])
+    assert [loss.p_adjusted, turned.p_adjusted] == [1 / 200, 1.0]
     assert loss.both_classes == 0
     assert describe_scores(path, seed=7, draws=200) == report
 
@@ -123,11 +126,48 @@ def test_only_a_known_game_says_whether_members_were_drawn(tmp_path: Path) -> No
     assert (known.attacks[0].game, known.attacks[0].epsilon) == ("picked", None)
 
 
+def held_out(tmp_path: Path, *columns: str, attacks: int = 1, targets: int = 1) -> Path:
+    """Write scores of 20 sharers' items, four trained on and four not, that tell them apart."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for a in range(attacks):
+        for t in range(targets):
+            for s in range(20):
+                for i, m in enumerate(
+                    rng.permutation(np.arange(8) % 2) if "item" not in columns else [0, 1] * 4
+                ):
+                    row = {"attack": f"a{a}", "target": f"t{t}", "sharer": f"s{s}", "item": f"i{i}"}
+                    values = [row[c] for c in columns]
+                    rows.append(",".join([*values, f"{m + rng.random() / 2}", str(m)]))
+    return write(tmp_path / "held.csv", ",".join([*columns, "score", "member"]), *rows)
+
+
+def test_pairs_of_a_sharers_items_are_the_trials_of_epsilon_and_attacks_share_its_error(
+    tmp_path: Path,
+) -> None:
+    one = describe_scores(held_out(tmp_path, "sharer"), draws=50)
+    (found,) = one.attacks
+    assert found.epsilon is not None
+    assert found.epsilon.value == found.epsilon.ceiling == one_run_epsilon(80, 40, 40) / 2
+    assert any("ε counts one trial for a pair of one sharer's items" in note for note in one.notes())
+    many = describe_scores(held_out(tmp_path, "sharer", "attack", attacks=5), draws=50).attacks
+    assert [a.epsilon.ceiling for a in many if a.epsilon] == [one_run_epsilon(80, 40, 40, alpha=0.01) / 2] * 5
+
+
+def test_an_item_of_several_targets_is_one_trial_if_the_file_names_items(tmp_path: Path) -> None:
+    named = describe_scores(held_out(tmp_path, "target", "sharer", "item", targets=3), draws=50).attacks[0]
+    assert named.epsilon is not None
+    assert named.epsilon.ceiling == one_run_epsilon(80, 40, 40) / 2
+    unnamed = describe_scores(held_out(tmp_path, "target", "sharer", targets=3), draws=50).attacks[0]
+    assert unnamed.epsilon is None
+    assert "no column names the items" in unnamed.reasons["ε"]
+
+
 def test_targets_without_sharers_are_one_person_each(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     lines = [f"t{t},{rng.normal()},{i % 2}" for t in range(5) for i in range(8)]
     (found,) = describe_scores(write(tmp_path / "s.csv", "target,score,member", *lines)).attacks
-    assert (found.over, found.trials, found.targets) == ("targets", "target", 5)
+    assert (found.over, found.finest, found.targets) == ("targets", "target", 5)
 
 
 def test_items_in_both_classes_are_counted(tmp_path: Path) -> None:
@@ -287,8 +327,39 @@ def test_methods_and_attacks_of_a_task_and_game_are_one_family(tmp_path: Path) -
     ]
     report = describe_scores(write(tmp_path / "s.csv", "task,method,score,member", *lines), draws=200)
     p = [f.p for f in report.attacks if f.p is not None]
-    assert [f.p_holm for f in report.attacks] == [*holm(p[:3]), p[3]]
+    adjusted = [f.p_adjusted for f in report.attacks if f.p_adjusted is not None]
+    assert adjusted[3] == p[3]  # alone in its task
+    assert all(plain <= found for plain, found in zip(p, adjusted, strict=True))
     assert any("over the 3 attacks and methods of A together" in note for note in report.notes())
+
+
+def test_attacks_of_other_rows_are_corrected_by_holm_unless_items_have_ids(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    rows = [(a, f"i{i}", rng.normal(), i % 2) for a, n in (("x", 60), ("y", 50)) for i in range(n)]
+    lines = [f"{a},{score},{m}" for a, _, score, m in rows]
+    report = describe_scores(write(tmp_path / "s.csv", "attack,score,member", *lines), draws=200)
+    p = [f.p for f in report.attacks if f.p is not None]
+    assert [f.p_adjusted for f in report.attacks] == holm(p)
+    assert any("is Holm's" in note for note in report.notes())
+    named = [f"{a},{i},{score},{m}" for a, i, score, m in rows]
+    report = describe_scores(write(tmp_path / "n.csv", "attack,item,score,member", *named), draws=200)
+    assert not any("is Holm's" in note for note in report.notes())
+
+
+def test_targets_that_list_unequal_items_need_ids(tmp_path: Path) -> None:
+    """Without ids relabellings cannot be shared, and one a target rejects too often: there is no p."""
+    rng = np.random.default_rng(7)
+    lines = [
+        f"t{t},s{s},i{i},{rng.normal()},{i % 2}" for t in range(3) for s in range(6) for i in range(t, 8)
+    ]
+    named = describe_scores(write(tmp_path / "n.csv", "target,sharer,item,score,member", *lines), draws=50)
+    assert named.attacks[0].p is not None
+    bare = [line.replace(line.split(",")[2] + ",", "", 1) for line in lines]
+    found = describe_scores(write(tmp_path / "b.csv", "target,sharer,score,member", *bare), draws=50).attacks[
+        0
+    ]
+    assert found.p is None
+    assert "the items have no ids" in found.reasons["p"]
 
 
 def test_a_wrong_sign_is_pointed_out(tmp_path: Path) -> None:
@@ -318,9 +389,9 @@ def test_a_wrong_sign_is_tested_over_the_family(tmp_path: Path) -> None:
     lines = [f"{attack},{rng.normal() - 0.45 * (i % 2)},{i % 2}" for attack in range(20) for i in range(60)]
     report = describe_scores(write(tmp_path / "s.csv", "attack,score,member", *lines), draws=200)
     reversed_ = [f.p_reversed for f in report.attacks if f.p_reversed is not None]
-    assert [f.p_reversed_holm for f in report.attacks] == holm(reversed_)
+    adjusted = [f.p_reversed_adjusted for f in report.attacks if f.p_reversed_adjusted is not None]
     named = sum("below ½" in note for note in report.notes())
-    assert named == sum(p <= 0.05 for p in holm(reversed_)) < sum(p <= 0.05 for p in reversed_)
+    assert named == sum(p <= 0.05 for p in adjusted) < sum(p <= 0.05 for p in reversed_)
 
 
 def test_what_the_ids_do_not_say_is_reported(tmp_path: Path) -> None:
@@ -359,7 +430,7 @@ def test_figures_are_whole_at_any_width(tmp_path: Path, monkeypatch: pytest.Monk
     report = describe_scores(path)
     for row in report.rows():
         assert all(cell in done.output for cell in row)
-    table = done.output.partition("p (Holm) is corrected")[0]
+    table = done.output.partition("p (adjusted) is corrected")[0]
     assert max(map(len, table.splitlines())) <= width
     assert "…" not in table
     assert done.output.count("finer than 1 of 20 non-members (4 of 4 attacks)") == 2

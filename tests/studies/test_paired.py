@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import permutation_test
+from scipy.stats import permutation_test, t
 from sklearn.metrics import f1_score, roc_auc_score, root_mean_squared_error
 
 from prime_audit.audit.auc import Undefined
+from prime_audit.audit.intervals import auc_difference
 from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.lamp.metrics import metric_table
 from prime_audit.lamp.tasks import TASKS
@@ -84,7 +85,7 @@ def test_a_mean_agrees_with_scipy() -> None:
     def right(texts: Texts) -> np.ndarray:
         return np.array(
             [
-                sum(t == g for t, g, u in zip(texts, golds, users, strict=True) if u == name)
+                sum(x == g for x, g, u in zip(texts, golds, users, strict=True) if u == name)
                 for name in sorted(set(users))
             ]
         )
@@ -129,7 +130,7 @@ def test_rmse_and_repetitions() -> None:
         return float(
             np.mean(
                 [
-                    root_mean_squared_error(y, [float(t) for t in part])
+                    root_mean_squared_error(y, [float(x) for x in part])
                     for part in (texts[:half], texts[half:])
                 ]
             )
@@ -158,10 +159,10 @@ def test_of_many_users_swaps_are_drawn_and_agree() -> None:
 
 
 def test_the_interval_is_that_of_the_record() -> None:
-    users, golds, a, b = answered(7, 8, 0.7, 0.4)
+    users, golds, a, b = answered(7, 60, 0.7, 0.4)
     ids = [str(i) for i in range(len(users))]
     theirs: list[Comparison] = comparisons(
-        TASKS["LaMP-2"], Answers("a", users, ids, golds, a), Answers("b", users, ids, golds, b), 11, 1000
+        TASKS["LaMP-2"], Answers("a", users, ids, golds, a), Answers("b", users, ids, golds, b)
     )
     for one in theirs:
         found = compared(users, golds, a, b, one.metric, seed=11)
@@ -180,7 +181,10 @@ def test_symmetries(seed: int, count: int) -> None:
     assert 2 / 2**count <= there.p <= 1
     same = utility_test(one, one, "f1", seed=1)
     assert (same.difference, same.p) == (0.0, 1.0)
-    assert (there.ci is None) == (count == 1) == (there.reason is not None)
+    assert there.ci is None  # macro-F1 of so few
+    assert there.reason is not None
+    accuracy = utility_test(one, other, "accuracy", seed=1)
+    assert (accuracy.ci is None) == (count == 1) == (accuracy.reason is not None)
 
 
 def test_nothing_is_found_where_there_is_nothing() -> None:
@@ -207,35 +211,57 @@ def test_other_questions_are_refused() -> None:
 def games(rng: np.random.Generator, lift: float, targets: int = 6, members: int = 2) -> list[TargetScores]:
     sharers = np.repeat([f"s{i}" for i in range(6)], 4)
     found = []
-    for t in range(targets):
-        inside = np.isin(sharers, [f"s{(t + i) % 6}" for i in range(members)])
-        found.append(TargetScores(f"t{t}", rng.normal(size=24) + lift * inside, sharers.tolist(), inside))
+    for target in range(targets):
+        inside = np.isin(sharers, [f"s{(target + i) % 6}" for i in range(members)])
+        found.append(
+            TargetScores(f"t{target}", rng.normal(size=24) + lift * inside, sharers.tolist(), inside)
+        )
     return found
 
 
-def test_aucs_are_compared_target_by_target() -> None:
+def test_aucs_are_compared_by_the_intervals_own_error() -> None:
     rng = np.random.default_rng(9)
     first, second = games(rng, 1.0), games(rng, 0.0)
     aucs = [np.array([roc_auc_score(p.members, p.scores) for p in side]) for side in (first, second)]
-    found = auc_test(first, second, seed=0)
-    theirs = permutation_test(
-        tuple(aucs),
-        lambda x, y, axis: np.mean(x - y, axis=axis),
-        permutation_type="samples",
-        n_resamples=np.inf,
-        vectorized=True,
-    )
-    assert found.difference == pytest.approx(theirs.statistic, abs=1e-12)
-    assert found.p == pytest.approx(theirs.pvalue, abs=1e-12)
-    assert found.ci is not None
-    assert found.ci[0] < found.difference < found.ci[1]
+    found, theirs = auc_test(first, second), auc_difference(first, second).estimate
+    assert found.difference == pytest.approx(np.mean(aucs[0] - aucs[1]), abs=1e-12)
+    assert found.ci == theirs.ci
+    assert theirs.se is not None
+    assert found.p == pytest.approx(2 * t.sf(abs(found.difference) / theirs.se, theirs.freedom))
+    assert (found.users, found.exact) == (6, None)
+    back = auc_test(second, first)
+    assert (back.difference, back.p) == pytest.approx((-found.difference, found.p))
+    assert auc_test(first, first).p == 1.0
 
 
-def test_other_members_have_no_common_draws() -> None:
+@pytest.mark.parametrize("game", ["heldout", "paper"])
+def test_what_two_methods_do_to_all_targets_alike_is_no_difference(game: str) -> None:
+    """What a method does to an item is the same in every target's game: swapping targets rejects every other time."""
+    rng, low, n = np.random.default_rng(14), 0, 200
+    owner = np.repeat(np.arange(8), 8)
+    for _ in range(n):
+        trained = np.concatenate([rng.permutation(np.arange(8) % 2 == 0) for _ in range(8)])
+        did = [rng.normal(size=8)[owner] + rng.normal(size=owner.size) for _ in range(2)]
+        sides: list[list[TargetScores]] = [[], []]
+        for target in range(10):
+            merged = np.isin(owner, rng.choice(8, 4, replace=False))
+            rows = np.flatnonzero(merged) if game == "heldout" else np.arange(owner.size)
+            inside = trained[rows] if game == "heldout" else merged
+            for side_, scores in zip(sides, did, strict=True):
+                noisy = scores[rows] + 0.3 * rng.normal(size=rows.size)
+                side_.append(TargetScores(f"t{target}", noisy, [f"s{o}" for o in owner[rows]], inside))
+        p = auc_test(*sides).p
+        assert p is not None
+        low += p <= 0.05
+    assert low <= 0.07 * n
+
+
+def test_other_members_have_neither_interval_nor_p() -> None:
     rng = np.random.default_rng(10)
-    found = auc_test(games(rng, 1.0), games(rng, 1.0, members=3), seed=0)
-    assert found.ci is None
-    assert found.reason
+    found = auc_test(games(rng, 1.0), games(rng, 1.0, members=3))
+    assert (found.ci, found.p, found.p_adjusted) == (None, None, None)
+    assert found.reason is not None
+    assert "merge different sharers" in found.reason
     assert found.users == 6
 
 
@@ -243,9 +269,9 @@ def test_targets_that_only_one_can_be_played_on_do_not_count() -> None:
     rng = np.random.default_rng(11)
     first, second = games(rng, 1.0), games(rng, 1.0)
     second[0] = replace(second[0], members=np.zeros(24, dtype=bool))
-    assert auc_test(first, second[:-1], seed=0).users == 4
+    assert auc_test(first, second[:-1]).users == 4
     with pytest.raises(Undefined):
-        auc_test(first, [], seed=0)
+        auc_test(first, [])
 
 
 def test_panels_are_read_from_rows() -> None:
@@ -262,7 +288,14 @@ def test_panels_are_read_from_rows() -> None:
 
 
 def test_holm_over_the_family() -> None:
-    one = auc_test(games(np.random.default_rng(12), 1.0), games(np.random.default_rng(13), 0.0), seed=0)
+    one = auc_test(games(np.random.default_rng(12), 1.0), games(np.random.default_rng(13), 0.0))
     family = [replace(one, p=p) for p in (0.04, 0.01, 0.03)]
-    assert [t.p_adjusted for t in corrected(family)] == pytest.approx([0.06, 0.03, 0.06])
+    assert [x.p_adjusted for x in corrected(family)] == pytest.approx([0.06, 0.03, 0.06])
+    without = [family[0], replace(one, p=None), *family[1:]]
+    assert [x.p_adjusted for x in corrected(without)] == [
+        pytest.approx(0.06),
+        None,
+        0.03,
+        pytest.approx(0.06),
+    ]
     assert corrected([]) == ()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from prime_audit.audit.pool import Pool
+from prime_audit.audit.signals import ABSENT
 from prime_audit.errors import FAULTS, UserError, in_a_line
 from prime_audit.faults import Failed, first
 from prime_audit.games.exam.queries import Models, Queries, Reader, Remake, queries_of
@@ -80,13 +81,17 @@ class Examiner:
                 partial(self._queries, way, games, readers),
             )
             with naming("game", games[0].name):
-                named = [(way.label(spec), spec) for spec in self.methods]
-            for label in dict.fromkeys(label for label, _ in named):
-                own = [spec for name, spec in named if name == label]
-                spec, labels = own[0], [m.label for m in own]
-                blank = Pass(kind=way.name, pool=way.pool, method=label, labels=labels)
+                groups = self._grouped(way, personal)
+            for (label, why), own in groups.items():
+                blank = Pass(kind=way.name, pool=way.pool, method=label, labels=[m.label for m in own])
+                # Of methods that share a pass, any whose models were all made will do.
+                spec = next((m for m in own if not first(personal[m.core.label])), own[0])
                 if isinstance(found, Failed):
                     passes.append(replace(blank, why=found.reason, failed=True))
+                elif why is not None:
+                    failed = first(personal[spec.core.label])
+                    reason = failed.reason if failed else why
+                    passes.append(replace(blank, why=reason, failed=failed is not None))
                 else:
                     passes.append(self._asked(found, blank, spec, personal[spec.core.label]))
         ids = [s.user.id for s in community.sharers]
@@ -102,6 +107,18 @@ class Examiner:
         bases = [_base(name, reader) for name, reader in readers.items()]
         return Exam(community.task.name, community.seed, pools, similarity, [*bases, *passes])
 
+    def _grouped(
+        self, way: type[Queries], personal: Mapping[str, Made]
+    ) -> dict[tuple[str, str | None], list[MethodSpec]]:
+        """Sort methods by pass, named by ``Queries.label``, and by why there is nothing to query (None: there is)."""
+        found: dict[tuple[str, str | None], list[MethodSpec]] = {}
+        for spec in self.methods:
+            made = personal[spec.core.label]
+            why = way.nothing([own for own in made if not isinstance(own, Failed)])
+            label = way.label(spec) if why is None else spec.core.label
+            found.setdefault((label, why), []).append(spec)
+        return found
+
     def _queries(self, way: type[Queries], games: list[Game], readers: dict[str, Reader]) -> Queries:
         """Gather the items where no other game did, and make ready to query models with them."""
         if way.pool not in readers:
@@ -111,11 +128,6 @@ class Examiner:
 
     def _asked(self, queries: Queries, blank: Pass, spec: MethodSpec, made: Made) -> Pass:
         """Query one method's models, chunk after chunk; the reason instead where a chunk failed."""
-        with naming("game", queries.games[0].name):
-            why = queries.nothing([own for own in made if not isinstance(own, Failed)])
-        if why:
-            failed = first(made)
-            return replace(blank, why=failed.reason if failed else why, failed=failed is not None)
         found = [
             own
             if isinstance(own, Failed)
@@ -124,7 +136,7 @@ class Examiner:
             )
             for chunk, own in zip(self.chunks, made, strict=True)
         ]
-        return _joined(blank, found, queries.reader.fields)
+        return _joined(blank, found, queries.fields)
 
 
 def grouped(games: Sequence[Game]) -> dict[type[Queries], list[Game]]:
@@ -171,4 +183,5 @@ def _joined(blank: Pass, found: Sequence[Pass | Failed], fields: Sequence[str]) 
 
 def _base(pool: str, reader: Reader) -> Pass:
     seen = {UNMERGED: reader.base} if reader.base else {}
-    return Pass(kind="base", pool=pool, method=None, seen=seen, fields=reader.fields)
+    fields = [f for f in reader.fields if reader.base and getattr(reader.base, f) is not ABSENT]
+    return Pass(kind="base", pool=pool, method=None, seen=seen, fields=fields)

@@ -12,12 +12,17 @@ import numpy as np
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import ABSENT, Rows, Signals, mean_nll
+from prime_audit.audit.signals import ABSENT, ITEM_FIELDS, Rows, Signals, mean_nll
 from prime_audit.engine.mixture import Observation
 
 VOCABULARY = ("mu", "sigma", "top")
 """Fields that come together: what the whole vocabulary says at each gold token."""
-PER_ROW = ("logprobs", *VOCABULARY, "lower_logprobs", "prefix_logprobs", "continuations")
+WHITE_BOX = ("grad_norm", "alignment")
+"""Fields that a single adapter's factors decide; only queries of single adapters observe them."""
+PER_ROW = (
+    *("logprobs", *VOCABULARY, "lower_logprobs", "prefix_logprobs"),
+    *(*WHITE_BOX, "shadow_nll", "continuations"),
+)
 FIELDS = (*PER_ROW, "population")
 """Fields of ``Observed``; those ``PER_ROW`` have one entry a row of the pool."""
 DTYPES: Mapping[str, Any] = dict.fromkeys(FIELDS, np.float64) | {"top": np.bool_, "continuations": np.uint8}
@@ -27,6 +32,7 @@ BEHIND: Mapping[str, str] = {
     "base_sigma": "sigma",
     "population_logprobs": "population",
     "population_out_nll": "population",
+    **dict.fromkeys(ITEM_FIELDS, "shadow_nll"),
 }
 """Signal an attack may need → the observed field it is made of; all others come with every pass."""
 
@@ -44,6 +50,11 @@ class Observed:
     top: Sequence[BoolArray] = ABSENT
     lower_logprobs: Rows = ABSENT
     prefix_logprobs: Rows = ABSENT
+    grad_norm: Rows = ABSENT
+    """By adapted module, float64 [modules], as ``alignment``."""
+    alignment: Rows = ABSENT
+    shadow_nll: Rows = ABSENT
+    """Mean NLL under the model with each shadow adapter of the row's owner, [shadows]; empty: there are none."""
     continuations: Sequence[np.ndarray] = ABSENT
     """The texts that the model sampled for a row, a JSON list as bytes: uint8 [bytes] (``written``, ``texts_in``)."""
     population: Rows = ()
@@ -120,11 +131,13 @@ def signals_of(
     pool: Pool,
     dealt: Dealt,
     similarity: FloatArray,
+    shadow_nll: Rows = ABSENT,
 ) -> Signals:
     """Take a game's rows out of a model's pass, with the other targets' models as shadow models.
 
     A module that contains an item's owner is an IN model for it, any other an OUT model, the base included (a community
     LiRA); one that was not queried with the item is neither. Membership in the audited model decides nothing here.
+    ``shadow_nll`` is the audited model's, also where ``own`` is the base: the reference of its scores stays the same.
     ValueError where the model or the base was not queried with a row: no score means "not asked".
     """
     rows = dealt.rows
@@ -136,6 +149,7 @@ def signals_of(
 
     told = take(own.continuations)
     inside, outside = _shadows(others, merged, dealt)
+    item_in, item_out = _item_shadows(shadow_nll, pool, rows)
     floor = mean_nll(take(base.logprobs))
     crowd = [mean_nll(base.population), *(shadow.population for shadow in others.values())]
     return Signals(
@@ -145,6 +159,8 @@ def signals_of(
         top=take(own.top),
         lower_logprobs=take(own.lower_logprobs),
         prefix_logprobs=take(own.prefix_logprobs),
+        grad_norm=take(own.grad_norm),
+        alignment=take(own.alignment),
         base_logprobs=take(base.logprobs),
         base_mu=take(base.mu),
         base_sigma=take(base.sigma),
@@ -154,6 +170,8 @@ def signals_of(
         owners=[pool.owners[r] for r in rows],
         in_nll=inside,
         out_nll=[np.append(own, rest) for own, rest in zip(floor, outside, strict=True)],
+        item_in_nll=item_in,
+        item_out_nll=item_out,
         population_logprobs=own.population,
         population_out_nll=[np.array(column) for column in zip(*crowd, strict=True)],
         members=dealt.members,
@@ -177,3 +195,17 @@ def _shadows(
         [nll[inside[:, i] & asked[:, i], i] for i in range(len(rows))],
         [nll[~inside[:, i] & asked[:, i], i] for i in range(len(rows))],
     )
+
+
+def _item_shadows(shadow_nll: Rows, pool: Pool, rows: IntArray) -> tuple[Rows, Rows]:
+    """Mean NLL of each item in play under the shadows that were trained with it, and under those without."""
+    if shadow_nll is ABSENT or not len(pool.inside):
+        return ABSENT, ABSENT
+    inside, outside = list[FloatArray](), list[FloatArray]()
+    for row in rows:
+        nll, trained = shadow_nll[row], pool.inside[row]
+        known = np.isfinite(nll)
+        trained = trained if nll.size else np.zeros(0, dtype=np.bool_)
+        inside.append(nll[trained & known])
+        outside.append(nll[~trained & known])
+    return inside, outside

@@ -13,29 +13,30 @@ import numpy as np
 
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.design import Dealt
+from prime_audit.audit.duplicates import marked
 from prime_audit.audit.judge import Entry, Scored, judge_all
 from prime_audit.audit.permutation import PERMUTATIONS
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import Signals, settle
+from prime_audit.audit.signals import ITEM_FIELDS, Signals, settle
 from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS
-from prime_audit.games.exam.observed import Observed, Shadow, signals_of
+from prime_audit.games.exam.exposed import exposed
+from prime_audit.games.exam.observed import WHITE_BOX, Observed, Shadow, signals_of
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.plugins import Attack, Game
 from prime_audit.plugins.calling import dealt_of, naming, scores_of
-from prime_audit.record import FAILED, Intervals
+from prime_audit.record import FAILED
 from prime_audit.seeds import seed_of
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How many resamples and permutations a game's figures get."""
+    """How many relabellings a game's p-values rest on."""
 
-    draws: int = Intervals().draws
     permutations: int = PERMUTATIONS
 
 
@@ -125,13 +126,13 @@ class Player:
         scored, silent, failed = [], dict[str, str](), dict[str, PartError]()
         for attack in self.attacks:
             try:
-                if attack.people and not game.design.of_people:
-                    raise Undefined("scores people, and here each person has items on both sides")
+                _require_able(game, attack, self.pool)
                 scored.append(self._score(game, attack, able, signals, plain))
             except Undefined as why:
                 silent[attack.name] = str(why)
             except PartError as fault:  # of this attack: the others are played all the same
                 silent[attack.name], failed[attack.name] = FAILED + one_line(fault), fault
+        scored = marked(scored)
         return Played(
             game=game,
             one=one,
@@ -140,6 +141,7 @@ class Player:
             scored={s.attack: s for s in scored},
             silent=silent,
             failed=failed,
+            exposed=exposed(game, one, able, self.pool),
         )
 
     def _dealt(self, game: Game, one: Pass, target: str) -> Dealt:
@@ -166,6 +168,7 @@ class Player:
             self.pool,
             dealt,
             np.array([near[owner] for owner in dealt.owners]),
+            one.seen[target].shadow_nll,
         )
 
     def _score(
@@ -211,3 +214,16 @@ class Player:
         if name == "similarity_only" and set(dealt.owners) == {dealt.target}:
             raise Undefined("all items are the target's own, equally similar to her")  # in published records
         return settle(CONTROLS[name](signals))[0]
+
+
+def _require_able(game: Game, attack: Attack, pool: Pool) -> None:
+    """Raise Undefined where an attack's signals say nothing of what a game asks about."""
+    needs = set(attack.needs)
+    if attack.people and not game.design.of_people:
+        raise Undefined("scores people, and here each person has items on both sides")
+    if needs & set(ITEM_FIELDS) and game.design.of_people:
+        raise Undefined("scores single items, and here all of a person's items are on one side")
+    if needs & set(ITEM_FIELDS) and not len(pool.inside):
+        raise Undefined("compares shadow adapters, and this game's items have none")
+    if needs & set(WHITE_BOX) and not queries_of(game).single:
+        raise Undefined("reads the factors of one adapter: only the adapter game queries single adapters")

@@ -10,6 +10,7 @@ import numpy as np
 
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.judge import Judged, Scored
+from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.pool import Pool
 from prime_audit.errors import PartError
 from prime_audit.games.exam.controls import CONTROLS, both_sides
@@ -33,6 +34,8 @@ class Played:
     judged: Sequence[Judged] = ()
     failed: Mapping[str, PartError] = field(default_factory=dict)
     """Attack → what it failed by; ``silent`` says so too."""
+    exposed: Sequence[Mapping[str, object]] = ()
+    """Records with shadow adapters, and how exposed each is (``exposed.exposed``)."""
 
     def _of(self, task: str, label: str, attack: str) -> dict[str, Any]:
         """Name a figure: the fields that all parts of a record have in common."""
@@ -52,6 +55,8 @@ class Played:
                     reason=e.reason,
                     targets=len(e.per_target),
                     member_sharers=e.member_sharers,
+                    se=e.se,
+                    freedom=e.freedom,
                 )
         for attack, metric, why in self._without():
             named = self._of(task, label, attack)
@@ -86,6 +91,8 @@ class Played:
                     ci=gap.ci,
                     n=gap.n,
                     reason=gap.reason,
+                    se=gap.se,
+                    freedom=gap.freedom,
                 )
 
     def leaks(self, task: str, label: str) -> Iterator[Leak]:
@@ -124,6 +131,16 @@ class Played:
     def _dealt(self, attack: str) -> list[Dealt]:
         """List the targets with scores of an attack."""
         return [d for d in self.dealt if d.target in self.scored[attack].scores]
+
+    def panels(self, attack: str) -> list[TargetScores]:
+        """Return an attack's scores, a panel a target."""
+        scores = self.scored[attack].scores
+        return [d.panel(scores[d.target]) for d in self._dealt(attack)]
+
+    def vulnerable(self, task: str) -> Iterator[dict[str, object]]:
+        """Yield the rows of ``vulnerability.jsonl``; ``method`` is the pass's, whatever its labels."""
+        for row in self.exposed:
+            yield {"task": task, "method": self.one.method, "game": self.game.name, **row}
 
     def rows(self, task: str) -> Iterator[dict[str, object]]:
         """Yield the rows of ``scores.jsonl``; ``method`` is the pass's, whatever its labels."""

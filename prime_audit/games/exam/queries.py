@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from prime_audit.audit.auc import FloatArray, IntArray
+from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import Signals, halves
 from prime_audit.audit.strata import sampled, strata_of
-from prime_audit.community.sharers import singles
+from prime_audit.community.shadows import in_play
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe, Request
 from prime_audit.errors import PartError, UserError
 from prime_audit.games.exam.controls import bag_of_words
-from prime_audit.games.exam.observed import BEHIND, FIELDS, VOCABULARY, Observed, Shadow, written
+from prime_audit.games.exam.observed import BEHIND, FIELDS, VOCABULARY, WHITE_BOX, Observed, Shadow, written
+from prime_audit.games.exam.shadowed import EMPTY, shadowed
 from prime_audit.games.exam.stored import Pass
 from prime_audit.lamp.prompts import Example, history_examples
 from prime_audit.lamp.readers import searchable
@@ -41,10 +42,8 @@ Models = Mapping[str, Personal]
 """Target → their model."""
 Remake = Callable[["Community", str, str], Models]
 """(community, core's label, ``Queries.name``) → its models made once more, as that community allows."""
-POPULATION = 24
-"""Known non-members that RMIA compares with, and of whose golds ReCaLL's prefix is made."""
 PREFIX = 3
-"""Golds in ReCaLL's prefix; they are no part of the population that is scored."""
+"""Known non-members of whose golds ReCaLL's prefix is made; they are no part of the population that is scored."""
 SAMPLES = 5
 """Continuations sampled of an item where an attack needs them (fast-mia's number)."""
 NEW_TOKENS = 32
@@ -69,6 +68,8 @@ class Queries:
 
     remakes: ClassVar[bool] = False
     """Whether models are remade for it (``self.remake``), not queried as deployed."""
+    single: ClassVar[bool] = False
+    """Whether each model is one adapter beside the base: only its passes have ``WHITE_BOX``, the factors' signals."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -97,7 +98,10 @@ class Queries:
 
     @staticmethod
     def label(spec: MethodSpec) -> str:
-        """Name the model that a method is queried by; methods with one name share a pass."""
+        """Name the model that a method is queried by; methods with one name share a pass.
+
+        Those that ``nothing`` gives a reason for have one of their own.
+        """
         return spec.core.label
 
     @classmethod
@@ -136,6 +140,11 @@ class Queries:
 
     # -- for subclasses --------------------------------------------------------------------------------------
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What a pass observes."""
+        return tuple(f for f in self.reader.fields if self.single or f not in WHITE_BOX)
+
     def blank(self, spec: MethodSpec, **more: Any) -> Pass:
         """Return a method's pass before anything was asked."""
         return Pass(kind=self.name, pool=self.pool, method=self.label(spec), **more)
@@ -155,8 +164,16 @@ class Queries:
         found = self.reader.observe(f"{one.method} · {self.stage}", asked) if rest else []
         total = len(self.reader.pool)
         seen = {t: own.spread(rows[t], total) for t, own in zip(rest, found, strict=True)}
+        if rest and self._of_items():
+            mixtures = {t: models[t].mixture for t in rest}
+            nll = shadowed(self.reader.community, self.reader.pool, str(one.method), mixtures, rows)
+            seen = {t: replace(own, shadow_nll=nll[t]) for t, own in seen.items()}
         # A model without merged sharers is the base, which was queried already.
         return replace(one, seen={t: seen[t] if t in seen else self.reader.see_base() for t in able})
+
+    def _of_items(self) -> bool:
+        """Whether the run has shadow adapters, and a game asks about single items."""
+        return len(self.reader.pool.inside) > 0 and not all(game.design.of_people for game in self.games)
 
     def _rows(self, one: Pass, target: str) -> IntArray:
         """Rows that a target's model is queried with: all that others may be dealt, or what this target is dealt."""
@@ -192,10 +209,11 @@ class Reader:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What a pass observes."""
+        """What the attacks need to be observed, where it can be."""
         own = {"logprobs", *(BEHIND[need] for need in self._needs if need in BEHIND)}
         together = {*VOCABULARY} if own & {*VOCABULARY} else set()
-        return tuple(name for name in FIELDS if name in own | together)
+        shadows = {"shadow_nll"} if self.community.number("shadows") else set()
+        return tuple(name for name in FIELDS if name in own | together | shadows)
 
     def see_base(self) -> Observed:
         """Run the unmerged base over the pool, once for all methods."""
@@ -216,6 +234,8 @@ class Reader:
         if "continuations" in self._needs:
             texts = self._continued(stage, [own[: len(own) - self.known()] for own in asked])
             seen = [replace(s, continuations=own) for s, own in zip(seen, texts, strict=True)]
+        if "shadow_nll" in self.fields:
+            seen = [replace(s, shadow_nll=[EMPTY] * len(s.logprobs)) for s in seen]
         if "prefix_logprobs" not in self._needs or self._prefix():
             return seen
         # Without known non-members there is no prefix: undefined, not "the same".
@@ -283,7 +303,7 @@ class Reader:
 
 def sharers_items(community: Community) -> Pool:
     """Gather a task's items: the sharers' last trained examples, their held-out items, and known non-members."""
-    rows: dict[str, tuple[str, str, str, list[str], tuple[int, int], bool, bool, bool]] = {}
+    rows: dict[str, tuple[str, str, str, list[str], tuple[int, int], BoolArray, bool, bool, bool]] = {}
     trainers: dict[
         str, set[str]
     ] = {}  # words of an item → the sharers whose adapters were trained on such an item
@@ -297,20 +317,20 @@ def sharers_items(community: Community) -> Pool:
         words = {item.id: item.words for item in history}
         places = {item.id: (place, len(history)) for place, item in enumerate(history, start=1)}
         last = {e.id for e in community.last_examples(sharer.user, sharer.trained)}
-        rng = rng_of(community.seed, "heldout game", owner)
-        once = [item for item in singles(sharer.user) if item in trained]
-        count = min(len(sharer.heldout), len(once))
-        some = set(rng.choice(once, count, replace=False).tolist()) if count else set()
-        drawn = some | set(sharer.heldout)
+        drawn = set(in_play(sharer, community.seed))
+        shadows = [set(shadow.trained) for shadow in community.shadows(sharer)]
         plain = history_examples(community.task, sharer.user, augmented=False, items=drawn)
         for example in (*community.trained_examples(sharer), *plain):
             in_last, in_drawn = example.id in last, example.kind == "plain" and example.item in drawn
             if in_last or in_drawn:
                 flags = (example.item in trained, in_last, in_drawn)
                 twins = sorted(trainers.get(words[example.item], ()))
-                place = places[example.item]
-                rows[example.id] = (owner, example.prompt, example.gold, twins, place, *flags)
-    owners, prompts, golds, twins_of, where, *marks = list(zip(*rows.values(), strict=True)) or [()] * 8
+                inside = [example.item in shadow for shadow in shadows] if in_drawn else []
+                columns = (owner, example.prompt, example.gold, twins, places[example.item])
+                rows[example.id] = (*columns, np.array(inside, dtype=np.bool_), *flags)
+    owners, prompts, golds, twins_of, where, inside_of, *marks = (
+        list(zip(*rows.values(), strict=True)) or [()] * 9
+    )
     of_training, of_last, of_draw = (np.array(mark, dtype=np.bool_) for mark in marks)
     return Pool(
         owners=owners,
@@ -324,6 +344,7 @@ def sharers_items(community: Community) -> Pool:
         places=np.array(where, dtype=np.int64).reshape(-1, 2),
         given=community.data.given is not None,
         population=texts_of(population(community)) if able else [],
+        inside=inside_of if any(inside.size for inside in inside_of) else (),
         sampled=sampled(
             strata_of(owners, of_last),
             [user.id for user in community.data.targets],
@@ -345,7 +366,7 @@ def population(community: Community) -> list[tuple[User, Example]]:
     ] or community.data.adapt
     found = [(u, e) for u in users for e in history_examples(community.task, u, augmented=False)]
     rng = rng_of(community.seed, "population", community.task.name)
-    chosen = rng.permutation(len(found))[: POPULATION + PREFIX]
+    chosen = rng.permutation(len(found))[: community.number("population") + PREFIX]
     return [found[i] for i in chosen]
 
 

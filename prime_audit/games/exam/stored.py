@@ -25,7 +25,7 @@ from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import write_atomic
-from prime_audit.games.exam.observed import BEHIND, DTYPES, FIELDS, PER_ROW, Observed
+from prime_audit.games.exam.observed import BEHIND, DTYPES, FIELDS, PER_ROW, WHITE_BOX, Observed
 from prime_audit.io import intake
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins import Audited
@@ -77,6 +77,15 @@ class Pass:
         return Audited(target=target, merged=self.merged[target], coins=self.coins.get(target, {}))
 
 
+def trained_by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, Pool]:
+    """Draw by lot which items of each sharer were trained on, as many as were (``Game.redraw`` of several games)."""
+    trained, owners = pool.trained.copy(), np.array(pool.owners)
+    for sharer in sorted(set(pool.owners)):
+        own = np.flatnonzero(pool.drawn & (owners == sharer))
+        trained[own] = rng.permutation(trained[own])
+    return one, replace(pool, trained=trained, given=False)  # what we draw is random
+
+
 @dataclass(frozen=True, eq=False)
 class Exam:
     """All that the attacks on one task's models are scored from."""
@@ -95,14 +104,20 @@ class Exam:
         found = (p.seen for p in self.passes if p.method is None and p.pool == pool and p.seen)
         return next((seen[UNMERGED] for seen in found), None)
 
-    def lacking(self, needs: Iterable[str], kinds: Iterable[str]) -> list[str]:
-        """List observed fields that signals ``needs`` are made of and that a pass of these kinds or its base lacks."""
+    def lacking(self, needs: Iterable[str], kinds: Iterable[str], single: Iterable[str] = ()) -> list[str]:
+        """List observed fields that signals ``needs`` are made of and that a pass of these kinds or its base lacks.
+
+        ``single``: the kinds that query single adapters, which alone have ``WHITE_BOX``.
+        """
         wanted, asked = {BEHIND[n] for n in needs if n in BEHIND}, set(kinds)
-        pools = {p.pool for p in self.passes if p.kind in asked}
-        played = [
-            p for p in self.passes if p.seen and (p.kind in asked or (p.method is None and p.pool in pools))
-        ]
-        return [f for f in FIELDS if f in wanted and any(f not in p.fields for p in played)]
+
+        def without(field: str) -> bool:
+            able = asked & set(single) if field in WHITE_BOX else asked
+            pools = {p.pool for p in self.passes if p.kind in able}
+            played = (p for p in self.passes if p.kind in able or (p.method is None and p.pool in pools))
+            return any(p.seen and field not in p.fields for p in played)
+
+        return [f for f in FIELDS if f in wanted and without(f)]
 
 
 # -- writing -----------------------------------------------------------------------------------------------
@@ -120,8 +135,9 @@ def add_fields(folder: Path, exam: Exam, more: Sequence[Pass], fields: Sequence[
     parts = [list(p["parts"]) for p in content["passes"]]
     later, passes = {p.key: p for p in more}, list(exam.passes)
     for place, one in enumerate(exam.passes):
-        new = [f for f in fields if one.seen and f not in one.fields]
-        if new and one.key in later:
+        found = later[one.key].fields if one.key in later else ()
+        new = [f for f in fields if one.seen and f in found and f not in one.fields]
+        if new:
             passes[place] = _joined(one, later[one.key], new)
             parts[place].append(_write_part(folder, exam.task, passes[place], new))
     grown = replace(exam, passes=passes)
@@ -187,6 +203,8 @@ def _pool_json(pool: Pool) -> dict[str, Any]:
     sampled = {target: rows.tolist() for target, rows in pool.sampled.items()}
     others: dict[str, Any] = {"places": pool.places.tolist(), "given": pool.given}
     others |= {"sampled": sampled} if sampled else {}
+    if len(pool.inside):
+        others["inside"] = ["".join(map(str, own.astype(int))) for own in pool.inside]
     return {**texts, **marks, "population": [list(pair) for pair in pool.population], **others}
 
 
@@ -252,7 +270,9 @@ def _pool(content: Mapping[str, Any]) -> Pool:
     sampled = {t: np.array(rows, dtype=np.int64) for t, rows in content.get("sampled", {}).items()}
     places = np.array(content.get("places", []), dtype=np.int64).reshape(-1, 2)
     given = content.get("given", False) is True
-    return Pool(**texts, **marks, places=places, given=given, population=population, sampled=sampled)
+    inside = [np.array([c == "1" for c in own], dtype=np.bool_) for own in content.get("inside", ())]
+    marks |= {"places": places, "given": given, "inside": inside}
+    return Pool(**texts, **marks, population=population, sampled=sampled)
 
 
 def _pass(folder: Path, content: Mapping[str, Any], pools: Mapping[str, Pool]) -> Pass:
@@ -326,6 +346,8 @@ def _require_sound(exam: Exam) -> None:
         place, length = pool.places.T
         if len(pool.places) not in (0, rows) or (place < 1).any() or (place > length).any():
             raise ValueError(f"pool {name}: places that are none of a history")
+        if len(pool.inside) not in (0, rows):
+            raise ValueError(f"pool {name}: inside is not one a row")
         if any(r.size and not 0 <= r.min() <= r.max() < rows for r in pool.sampled.values()):
             raise ValueError(f"pool {name}: a sampled row that is not there")
     for one in exam.passes:
@@ -338,6 +360,7 @@ def _require_pass(exam: Exam, one: Pass) -> None:
     if not one.seen:
         return
     rows, people = len(exam.pools[one.pool]), {*exam.pools[one.pool].owners} - {*one.merged}
+    inside = exam.pools[one.pool].inside
     for seen in one.seen.values():
         for column in PER_ROW:
             values = getattr(seen, column)
@@ -345,6 +368,10 @@ def _require_pass(exam: Exam, one: Pass) -> None:
                 continue
             if values is ABSENT or len(values) != rows:
                 raise ValueError(f"{one.method}: not {rows} rows of {column}")
+        if seen.shadow_nll is not ABSENT and len(inside):
+            pairs = zip(seen.shadow_nll, inside, strict=True)
+            if any(nll.size not in (0, own.size) for nll, own in pairs):
+                raise ValueError(f"{one.method}: an item with another number of shadows")
     if one.method is None:
         if UNMERGED not in one.seen:
             raise ValueError("the base was not queried")

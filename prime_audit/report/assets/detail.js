@@ -25,7 +25,7 @@ function figurePart(column, row, asked) {
     lines.push([`minus ${words(cell.baseline) ?? "baseline"}`, `${number(cell.difference, true)} ${ci}`]);
   }
   if (cell.reason !== null) lines.push(["note", words(cell.reason)]);
-  if (cell.best !== null) lines.push(["place", `${rank(cell)} (places that the intervals allow)`]);
+  if (cell.best !== null) lines.push(["place", `${rank(cell)} (places by paired differences)`]);
   const of = cell.targets ? ` of ${cell.targets} targets` : "";
   if (cell.n) lines.push(["from", `${cell.n.toLocaleString("en")} ${asked}${of}`]);
   return [title, terms(lines), recordList(cell)];

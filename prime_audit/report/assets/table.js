@@ -140,7 +140,7 @@ function fillCell(button, column, row, task, reasons) {
   const none = reason === null ? "–" : cell.failed ? "failed" : "n/a";
   button.append(el("span", { class: "v" }, value === null ? none : number(value, column.compared)));
   if (reason) button.append(el("sup", {}, String(reasons.indexOf(reason) + 1)));
-  if (!column.compared && cell?.best !== null && cell) button.append(el("span", { class: "rank", title: "places that the intervals allow" }, rank(cell)));
+  if (!column.compared && cell?.best !== null && cell) button.append(el("span", { class: "rank", title: "places by paired differences" }, rank(cell)));
   if (lo !== null && value !== null) button.append(el("span", { class: "ci" }, interval(lo, hi, column.compared)));
 }
 

@@ -1,0 +1,54 @@
+"""Corrections over a board: the seeds of a cell combined, then all cells of a game together.
+
+A cell is one attack on one method in one task. Every seed draws membership by itself. Under the null scores do not
+depend on membership: given all scores, the relabellings of two seeds are two independent draws, even where the seeds
+share people or items, and so are their p. Stouffer's sum of normal quantiles combines them; it assumes nothing else.
+A cell has up to three looks, as a verdict has (``verdict``): the AUC's gain over the base's, the tail, and *already*,
+the larger p of the AUC and of the base's AUC. Each look is combined over the seeds, and the cell's p share one error
+(Bonferroni). Over the cells a look is called where Benjamini and Hochberg's step selects its cell
+(``permutation.over_families``). The step assumes that cells are not negatively dependent; they share people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from prime_audit.audit.permutation import over_families
+
+
+class Looks(NamedTuple):
+    """One seed's raw p-values of a cell; None where the record holds none."""
+
+    gain: float | None
+    tail: float | None = None
+    already: float | None = None
+
+
+def stouffer(p_values: Sequence[float]) -> float:
+    """Combine independent one-sided p-values, at least one, in (0, 1] (Stouffer et al. 1949)."""
+    if len(p_values) == 1:
+        return p_values[0]
+    return float(ndtr(np.sum(ndtri(p_values)) / np.sqrt(len(p_values))))
+
+
+def board_wide(cells: Sequence[Sequence[Looks]]) -> list[tuple[float, float]]:
+    """Return for each cell, of the looks of its seeds, q of a leak and q of one already in the base.
+
+    q is the smallest level at which the board calls it; 1 where there is no p.
+    """
+    families = []
+    for seeds in cells:
+        gain, tail, already = (_combined([one[look] for one in seeds]) for look in range(len(Looks._fields)))
+        known = max(1, sum(p is not None for p in (gain, tail, already)))
+        least = min((p for p in (gain, tail) if p is not None), default=1.0)
+        families.append([min(1.0, known * p) for p in (least, 1.0 if already is None else already)])
+    return [(leak, already) for leak, already in over_families(families)] if families else []
+
+
+def _combined(p_values: Sequence[float | None]) -> float | None:
+    known = [p for p in p_values if p is not None]
+    return stouffer(known) if known else None

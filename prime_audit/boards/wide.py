@@ -1,0 +1,74 @@
+"""What a board's verdicts mean over the whole board: q of every cell, and the findings that only a record shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from prime_audit.audit.board import Looks, board_wide
+from prime_audit.audit.verdict import ALPHA
+from prime_audit.boards.filed import Filed
+from prime_audit.record import Leak
+from prime_audit.report.sheet import PanelRow, judged
+
+HERE = {
+    "leaks": "leaks here, not board-wide",
+    "leaks, already in the base": "leaks here (already in the base), not board-wide",
+}
+"""A record's verdict → what is shown where the board does not call its cell."""
+Cell = tuple[str, str, str, str]
+"""Task, method, game, attack."""
+
+
+@dataclass(frozen=True)
+class Wide:
+    """A board's families."""
+
+    q: dict[Cell, tuple[float, float]]
+    """Cell → q of a leak, and of one already in the base; of games whose members were drawn."""
+    notes: tuple[str, ...]
+
+    def shown(self, row: PanelRow) -> PanelRow:
+        """Return a row as the board shows it: where the board calls no leak, the verdict says so."""
+        leak = row.leak
+        found = self.q.get((leak.task, leak.method, leak.game, leak.attack))
+        if found is None or leak.verdict not in HERE:
+            return row
+        q = found[[*HERE].index(leak.verdict)]
+        word = leak.verdict if q <= ALPHA else HERE[leak.verdict]
+        return row._replace(leak=replace(leak, verdict=word, why=f"{leak.why}; board-wide q {q:.3g}"))
+
+
+def widened(filed: Sequence[Filed]) -> Wide:
+    """Judge every drawn game's cells together, and say what to expect of them."""
+    seeds: dict[Cell, list[tuple[int, Leak]]] = {}
+    for one in sorted(filed, key=lambda f: f.seed):
+        for row in judged(one.record, one.id):
+            leak = row.leak
+            if row.game.drawn and leak.p is not None:
+                seeds.setdefault((leak.task, leak.method, leak.game, leak.attack), []).append(
+                    (one.seed, leak)
+                )
+    q: dict[Cell, tuple[float, float]] = {}
+    notes = list[str]()
+    for game in sorted({game for _, _, game, _ in seeds}):
+        # Labels that share a model, and attacks that give the same scores, are one cell.
+        alike: dict[object, list[Cell]] = {}
+        for cell, found in seeds.items():
+            if cell[2] == game:
+                figures = tuple((seed, x.auc, x.ci, x.p, x.members, x.others) for seed, x in found)
+                alike.setdefault((cell[0], figures), []).append(cell)
+        cells = list(alike.values())
+        own = board_wide([[_looks(x) for _, x in seeds[same[0]]] for same in cells])
+        q |= {cell: both for same, both in zip(cells, own, strict=True) for cell in same}
+        called = sum(min(both) <= ALPHA for both in own)
+        notes.append(
+            f"Game {game}: of {len(cells)} cells (one attack on one model in one task, its seeds combined) the board "
+            f"calls leaks in {called} (q ≤ {ALPHA:g}); on average at most {ALPHA * called:.2g} of these are false."
+        )
+    return Wide(q, tuple(notes))
+
+
+def _looks(leak: Leak) -> Looks:
+    already = None if leak.p_auc is None or leak.p_base is None else max(leak.p_auc, leak.p_base)
+    return Looks(leak.p, leak.p_tail, already)
