@@ -269,8 +269,9 @@ def cautions(x: PanelRow) -> list[tuple[str, str]]:
 
 
 def remark(x: PanelRow) -> str:
-    """Say in one line what a verdict rests on: items, cautions, and the p before correction."""
+    """Say in one line what a verdict rests on: items, cautions, the p before correction, whose scores it repeats."""
     sizes = f"{x.leak.members:,} member and {x.leak.others:,} other items"
     draws = f" ({x.leak.relabellings:,} relabellings)" if x.leak.relabellings else ""
     alone = [] if x.leak.p is None else [f"p before correction {x.leak.p:.3g}{draws}"]
-    return "; ".join([sizes, *(line for _, line in cautions(x)), *alone])
+    same = [f"duplicate of {x.leak.duplicate}"] if x.leak.duplicate else []
+    return "; ".join([*same, sizes, *(line for _, line in cautions(x)), *alone])
