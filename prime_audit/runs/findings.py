@@ -11,7 +11,7 @@ from prime_audit.faults import Faults
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.sharing import taken_away
 from prime_audit.games.exam.stored import Exam
-from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Leak, Result, Vulnerable
+from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Extraction, Leak, Result, Vulnerable
 
 FEW = 5
 """Records that a report names as the most exposed."""
@@ -30,6 +30,8 @@ class Findings:
     """Of each leak."""
     exposures: list[Exposure] = field(default_factory=list)
     canary_costs: list[CanaryCost] = field(default_factory=list)
+    extractions: list[Extraction] = field(default_factory=list)
+    extracted: list[dict[str, Any]] = field(default_factory=list)
     community: dict[str, Any] = field(default_factory=dict)
     predictions: list[Mapping[str, object]] = field(default_factory=list)
     scores: list[Mapping[str, object]] = field(default_factory=list)
