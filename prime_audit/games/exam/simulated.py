@@ -36,7 +36,7 @@ HELD: Mapping[str, _Choice] = {
     "at random": lambda k, n, rng: rng.choice(n, k, replace=False),
     "the last": lambda k, n, rng: np.arange(n - k, n),
     "the first": lambda k, n, rng: np.arange(k),
-    "all but the last": lambda k, n, rng: np.arange(n - k - 1, n - 1),
+    "those before the last": lambda k, n, rng: np.arange(n - k - 1, n - 1),
     "every fifth": lambda k, n, rng: np.arange(n // k - 1, n, n // k),
 }
 """How given data chose k held-out items of a history of n -> their places."""
