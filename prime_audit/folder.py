@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECORD, PREDICTIONS, SCORES = "record.json", "predictions.jsonl", "scores.jsonl"
-VULNERABILITY = "vulnerability.jsonl"
+VULNERABILITY, EXTRACTION = "vulnerability.jsonl", "extraction.jsonl"
 MODELS = "models.jsonl"
 _MODEL = {
     "task": str,

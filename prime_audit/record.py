@@ -210,13 +210,15 @@ class Leak:
     p_tail: float | None = None
     """The same of the tail."""
     tail: float | None = None
-    """Share of members among the 5 % of items with the highest gains over the base."""
+    """Share of members among the 2 to 5 % of items with the highest gains over the base."""
     excluded: float | None = None
     """The largest share of fully memorised members that the tail does not exclude; null: it excludes none."""
     detectable: float | None = None
     """The smallest leak that 80 % of such audits would have found, as an AUC: 0.5 plus the gain over the base."""
     relabellings: int | None = None
     """Relabellings of the permutation tests."""
+    duplicate: str | None = None
+    """The attack before it with the same scores in this game, up to shift and scale: corrections do not count it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,8 +243,8 @@ class Vulnerable:
     """Shadow adapters it rests on; half of them were trained on it."""
     d: float
     """Mean of log(p/(1 - p)) with the record minus without it, in deviations within a side; 1 is an AUC of 0.76."""
-    limit: float
-    """What the largest d of all records of this task, method and game exceeds by chance in 5 %."""
+    limit: float | None
+    """What the largest d of all records of this task, method and game exceeds by chance in 5 %; null: unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +260,7 @@ class Exposure:
     design: str
     """How they were made: unused, unlikely or near."""
     exposure: float
-    """In bits, how far up trained canaries stand among untrained ones (``audit/exposure.py``); mean over targets."""
+    """In bits, how high trained canaries rank among untrained ones (``audit/exposure.py``); mean over targets."""
     base: float
     """The same by the unmerged base."""
     chance: float
@@ -271,6 +273,38 @@ class Exposure:
     """Lower bound on ε from this design's pairs, by the same figure; 95 % confidence over the designs together."""
     epsilon_ceiling: float | None = None
     """The largest bound that this number of pairs could have given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """How many golds a method's models write out by greedy decoding: trained items beside held-out ones."""
+
+    task: str
+    """The task's name."""
+    method: str
+    """The method's label; ``adapters``: each sharer's own adapter, before any merge."""
+    trained: int = 0
+    """Trained items that were asked for, each in one model."""
+    heldout: int = 0
+    """Held-out items of the same sharers."""
+    trained_near: int = 0
+    """Trained items whose gold came out with a similarity of 0.9 or more (1 - Levenshtein distance / length)."""
+    heldout_near: int = 0
+    """Held-out items likewise."""
+    trained_verbatim: int = 0
+    """Trained items whose gold came out word for word; white space does not count."""
+    heldout_verbatim: int = 0
+    """Held-out items likewise."""
+    sharers: int = 0
+    """Sharers with items of both kinds."""
+    difference: float | None = None
+    """Mean over these sharers of the share of trained items near their gold minus that of held-out ones."""
+    ci: tuple[float, float] | None = None
+    """Its 95 % interval by Student's t over sharers."""
+    p: float | None = None
+    """One-sided permutation p within sharers."""
+    reason: str | None = None
+    """Why there is no interval or no figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -417,6 +451,8 @@ class Record:
     """Of canaries, by method and design; empty where none were made."""
     canary_costs: tuple[CanaryCost, ...] = ()
     """What canaries cost, one entry a task; empty where none were made."""
+    extractions: tuple[Extraction, ...] = ()
+    """By task and method, with the setting extraction: golds that models write out; items in extraction.jsonl."""
     community: Mapping[str, Any] = field(default_factory=dict)
     """By task: sharers, similarities to targets, adapted modules, and adapters with path and sha256."""
     costs: tuple[Cost, ...] = ()

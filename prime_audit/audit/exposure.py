@@ -1,4 +1,4 @@
-"""Exposure: how far up a canary stands among those that were not trained on (Carlini et al. 2019, section 4.2).
+"""Exposure: how high a canary ranks among those that were not trained on (Carlini et al. 2019, section 4.2).
 
 A trained canary is ranked among R candidates: itself and the untrained canaries of its kind. Its exposure is
 log₂ R − log₂ rank, in bits: 0 where it is the least likely, log₂ R where it is the most likely. With few candidates the

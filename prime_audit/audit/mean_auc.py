@@ -133,7 +133,7 @@ def leave_one_out(score_sets: Sequence[Sequence[TargetScores]]) -> LeftOut:
         scores = np.concatenate([p.scores for p in panels])
         won = _won(target, scores, members)
         total = _count(target, members, won)
-        # Pairs within a sharer were taken away twice: as theirs above others, and as others below theirs.
+        # A pair within a sharer was subtracted twice: with its member, and with its non-member.
         kept = total[of_target] - _count(cell, None, won) + _count(cell, members, _won(cell, scores, members))
         whole.append(total / pairs)
         less.append(np.divide(kept, left, out=np.full(left.size, np.nan), where=left > 0))

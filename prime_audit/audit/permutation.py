@@ -18,7 +18,7 @@ member for some targets and not for others, only units that the same games list 
 is no p.
 
 For each score column there are three statistics: the mean AUC over targets, the same of the unmerged base's scores, and
-the *tail*: the share of members among the ``TAIL`` of the items with the highest gains (score minus the base's score,
+the *tail*: the share of members among the 2 to 5 % of the items with the highest gains (score minus the base's score,
 averaged over the targets that list the item). An AUC hardly moves where few members are memorised; the tail does.
 A gain in AUC is the first minus the second. *Already* is the lesser of the first two, standardised: it is high only
 where both are.
@@ -32,10 +32,8 @@ Memory is bounded whatever the number of items: relabellings are drawn in steps.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +41,7 @@ from scipy.special import gammaln, ndtr, ndtri
 
 from prime_audit.audit.auc import CELLS, BoolArray, FloatArray, IntArray, Undefined, midranks, steps
 from prime_audit.audit.design import Dealt, Unit
+from prime_audit.audit.exchange import Cell, Units, draws
 from prime_audit.audit.mean_auc import TargetScores, playable, same_game
 
 PERMUTATIONS = 99_999
@@ -53,9 +52,10 @@ BUDGET = 8e9
 """Nominal nanoseconds: relabellings are cut to it by the sizes alone, so that the same data get the same number."""
 _ROWS = 60_000_000
 """Statistics kept: columns times relabellings."""
-TAIL = 0.05
-"""Share of items whose members are counted. With 2 %, a community of 8 sharers has 4 items there, and no count of them
-is surprising; at 50 sharers both find 5 % memorised members equally often."""
+TAIL, FEW, WIDE = 0.02, 10, 0.05
+"""The tail is the highest ``TAIL`` of the items, and ``FEW`` where that is more, but no more than ``WIDE``. Memorised
+members stand out the more, the shorter the tail. But 8 sharers of 24 items have 4 items in 2 %, and even four members
+of four have a p of about 0.06."""
 POWER = 0.8
 _TIE = 1e-5
 """Two statistics within so many of their standard deviations are equal: the same figures summed in another order."""
@@ -114,6 +114,8 @@ class Relabelled:
     """The statistic of ``p_gain``: the mean AUC, minus the base's where there is one."""
     tail: float = math.nan
     """Share of members among the items of the tail."""
+    top: int = 0
+    """Items of the tail."""
     excluded: float | None = None
     """The largest share of fully memorised members that the tail does not exclude; None where it excludes none."""
     detectable: float = math.nan
@@ -292,6 +294,11 @@ def over_families(families: Sequence[Sequence[float]]) -> list[list[float]]:
     return [[min(1.0, float((scale * np.maximum(least, p)).min())) for p in own] for own in families]
 
 
+def tail_size(items: int) -> int:
+    """Count the items of the tail among all ``items``."""
+    return max(math.ceil(TAIL * items), min(FEW, math.ceil(WIDE * items)))
+
+
 def not_excluded(items: int, members: int, top: int, found: int, alpha: float = 0.05) -> float | None:
     """Bound the share of fully memorised members from the members found among the top items; None: no bound.
 
@@ -321,189 +328,11 @@ def _at_most(most: int, items: int, members: int, drawn: int) -> float:
     return float(np.exp(terms).sum())
 
 
-# -- units and how they are exchanged ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Cell:
-    """One game by unit: what one target lists."""
-
-    units: IntArray
-    """Numbers of the units it lists, [u]."""
-    labels: BoolArray
-    """Whether each is a member, [u]."""
-    of: IntArray
-    """Place among ``units`` of each item, [items]."""
-    items: IntArray
-    """Number of each item, the same in all games, [items]."""
-    sizes: FloatArray
-    """Items of each unit, [u]."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Units:
-    """All units, and which exchange membership."""
-
-    cells: Sequence[_Cell]
-    group: IntArray
-    """Units of one number may exchange, [units]."""
-    labels: BoolArray
-    """Membership of a unit that has one throughout, [units]."""
-    mixed: BoolArray
-    """Whether a unit of the same group is a member for some targets and not for others, [units]."""
-    sizes: IntArray
-    """Units of each group."""
-    free: BoolArray
-    """Whether a unit's membership can come out another, [units]."""
-
-    @classmethod
-    def of(cls, dealt: Sequence[Dealt], unit: Unit, apart: bool) -> _Units:
-        """Count out the units of some games; ``apart``: sharers of different targets are different units."""
-        numbers, others, owned, cells = dict[Hashable, int](), dict[Hashable, int](), list[Hashable](), []
-        unnamed = False
-        for game in dealt:
-            owners: Sequence[Hashable] = game.owners if unit == "sharer" else game.drawn_within
-            if unit == "item":
-                owners = [""] * len(owners)
-            keys, named = _keys(owners, game.items)
-            unnamed |= not named
-            if apart or (unit == "item" and not named):
-                owners = [(game.target, owner) for owner in owners]
-            items = list(zip(owners, keys, strict=True))
-            if unit == "sharer":
-                of = _numbered(owners, [game.target if apart else ""] * len(items), numbers, owned)
-                cell = _cell(of, _numbered(items, owners, others, []), game.members)
-                both = np.flatnonzero(cell.labels[cell.of] != game.members)
-                if both.size:
-                    raise ValueError(
-                        f"sharer {game.owners[both[0]]!r} is on both sides of {game.target!r}: relabel items, not "
-                        "sharers"
-                    )
-            else:
-                of = _numbered(items, owners, numbers, owned)
-                cell = _cell(of, of, game.members)
-            cells.append(cell)
-        owner = _ids(owned)
-        found = cls._grouped(cells, owner, patterns=unit == "item" and len(cells) > 1)
-        if unit == "item-within-sharer" and unnamed and found._unequal(owner):
-            raise Undefined(
-                "targets list unequal items of one sharer, and the items have no ids: without ids they cannot exchange "
-                "membership for all targets alike"
-            )
-        return found
-
-    @classmethod
-    def _grouped(cls, cells: Sequence[_Cell], group: IntArray, patterns: bool) -> _Units:
-        """Find who may exchange: all units of a group, or where ``patterns`` or membership is mixed, those that the
-        same games list.
-        """
-        listed, inside = np.zeros(group.size, dtype=np.int64), np.zeros(group.size, dtype=np.int64)
-        for cell in cells:
-            listed[cell.units] += 1
-            inside[cell.units] += cell.labels
-        mixed = np.zeros(int(group.max()) + 1, dtype=np.bool_)
-        mixed[group[(inside > 0) & (inside < listed)]] = True
-        mixed = mixed[group]
-        if patterns or mixed.any():
-            joint: list[list[int]] = [[g] for g in group.tolist()]
-            for number, cell in enumerate(cells):
-                for unit in (cell.units if patterns else cell.units[mixed[cell.units]]).tolist():
-                    joint[unit].append(number)
-            group = _ids([tuple(own) for own in joint])
-        sizes = np.bincount(group)
-        members = np.bincount(group, weights=inside > 0)
-        varied = np.where(mixed, sizes[group] > 1, (members > 0)[group] & (members < sizes)[group])
-        return cls(cells, group, inside > 0, mixed, sizes, varied)
-
-    def _unequal(self, owner: IntArray) -> bool:
-        """Whether two games list other units of one owner, or other members."""
-        if self.mixed.any():
-            return True
-        every = np.bincount(owner)
-        for cell in self.cells:
-            own, often = np.unique(owner[cell.units], return_counts=True)
-            if (often != every[own]).any():
-                return True
-        return False
-
-    def log_relabellings(self, cells: Sequence[_Cell]) -> float:
-        """Log of the number of distinct relabellings of some games: arrangements of the units' memberships."""
-        inside = np.zeros(self.sizes.size, dtype=np.bool_)
-        for cell in cells:
-            inside[self.group[cell.units]] = True
-        own = inside[self.group]
-        plain = self.group[own & ~self.mixed]
-        size = np.bincount(plain)
-        members = np.bincount(plain, weights=self.labels[own & ~self.mixed])
-        total = float((gammaln(size + 1) - gammaln(members + 1) - gammaln(size - members + 1)).sum())
-        columns = {unit: bytearray() for unit in np.flatnonzero(own & self.mixed).tolist()}
-        for cell in cells if columns else ():
-            for unit, label in zip(cell.units.tolist(), cell.labels.tolist(), strict=True):
-                if unit in columns:
-                    columns[unit].append(label)
-        kinds = Counter((int(self.group[unit]), bytes(seen)) for unit, seen in columns.items())
-        groups = Counter(group for group, _ in kinds.elements())
-        total += sum(math.lgamma(c + 1) for c in groups.values()) - sum(
-            math.lgamma(c + 1) for c in kinds.values()
-        )
-        return total if total > 1e-9 else 0.0
-
-    def fixed(self, cell: _Cell) -> bool:
-        """Whether no relabelling changes a game's number of member items."""
-        free = self.free[cell.units]
-        groups, sizes = self.group[cell.units[free]], cell.sizes[free]
-        order = np.argsort(groups, kind="stable")
-        groups, sizes = groups[order], sizes[order]
-        _, first, often = np.unique(groups, return_index=True, return_counts=True)
-        return bool(
-            (often == self.sizes[groups[first]]).all() and (sizes == np.repeat(sizes[first], often)).all()
-        )
-
-
-def _keys(owners: Sequence[Hashable], ids: Sequence[str | None] | None) -> tuple[list[Hashable], bool]:
-    """Find what identifies each item among its owner's, and whether that is an id; repeated ids get numbers."""
-    named = ids is not None and not any(one is None for one in ids)
-    listed: Sequence[Hashable] = ids if named and ids is not None else [None] * len(owners)
-    pairs = list(zip(owners, listed, strict=True))
-    if len(set(pairs)) == len(pairs):
-        return list(listed), named
-    seen: dict[Hashable, Iterator[int]] = {}
-    again = [next(seen.setdefault(pair, count())) for pair in pairs]
-    return list(zip(listed, again, strict=True)), named
-
-
-def _numbered(
-    keys: Sequence[Hashable], owners: Sequence[Hashable], numbers: dict[Hashable, int], groups: list[Hashable]
-) -> IntArray:
-    """Give numbers to keys, new ones after the others, and note the group of each new one."""
-    found = []
-    for key, owner in zip(keys, owners, strict=True):
-        number = numbers.setdefault(key, len(numbers))
-        if number == len(groups):
-            groups.append(owner)
-        found.append(number)
-    return np.array(found, dtype=np.int64)
-
-
-def _cell(places: IntArray, items: IntArray, members: BoolArray) -> _Cell:
-    units, first, of, sizes = np.unique(places, return_index=True, return_inverse=True, return_counts=True)
-    return _Cell(units, np.asarray(members)[first], of.ravel(), items, sizes.astype(np.float64))
-
-
-def _ids(keys: Sequence[Hashable]) -> IntArray:
-    """Give equal keys one number, by first appearance."""
-    seen: dict[Hashable, int] = {}
-    return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
-
-
-# -- drawing and counting ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, eq=False)
 class _Term:
     """What one game's memberships add to the statistics, where they differ from another game's."""
 
-    cell: _Cell
+    cell: Cell
     weights: dict[int, FloatArray]
     """Row of the statistics → weight of each unit, [u]."""
 
@@ -512,7 +341,7 @@ class _Term:
 class _Counted:
     """A game whose number of members varies: its AUCs are counted in every relabelling."""
 
-    cell: _Cell
+    cell: Cell
     sums: FloatArray
     """Items of each unit, and the sums of their midranks in every score, [u, 1 + scores]."""
     own: IntArray
@@ -551,7 +380,7 @@ class _Statistics:
         if not games:
             raise Undefined("no target has both members and non-members")
         self.based = [column.base is not None for column in columns]
-        self.units = _Units.of(games, unit, apart)
+        self.units = Units.of(games, unit, apart)
         self.cells_of = cells_of
         self.reasons = self._reasons(unit)
         self.shape = (self.units.group.size, _EACH * len(columns))
@@ -590,7 +419,7 @@ class _Statistics:
             raise Undefined(str(found[0]))
         return found
 
-    def _add(self, row: int, cell: _Cell, weights: FloatArray) -> None:
+    def _add(self, row: int, cell: Cell, weights: FloatArray) -> None:
         """Add weights of a game's units [u] to a row: of its members."""
         mixed = self.units.mixed[cell.units]
         self.dense[cell.units[~mixed], row] += weights[~mixed]
@@ -599,7 +428,7 @@ class _Statistics:
             term = self._terms.setdefault(key, _Term(cell, {}))
             term.weights[row] = term.weights.get(row, 0.0) + np.where(mixed, weights, 0.0)
 
-    def _linear(self, c: int, cell: _Cell, cells: int, scores: FloatArray, base: FloatArray | None) -> None:
+    def _linear(self, c: int, cell: Cell, cells: int, scores: FloatArray, base: FloatArray | None) -> None:
         """Add a game of which every relabelling has as many members to its column's mean AUC and gain."""
         inside, total = float(cell.sizes[cell.labels].sum()), float(cell.sizes.sum())
         scale = 1.0 / (inside * (total - inside) * cells)
@@ -633,7 +462,7 @@ class _Statistics:
         with np.errstate(invalid="ignore"):
             mean = np.bincount(which, weights=gains) / often
         mean = np.where(np.isnan(mean), 0.0, mean)
-        top = math.ceil(TAIL * mean.size)
+        top = tail_size(mean.size)
         edge = np.partition(mean, mean.size - top)[mean.size - top]
         above, level = mean > edge, mean == edge
         inside = above + level * (top - int(above.sum())) / int(level.sum())
@@ -674,7 +503,7 @@ class _Statistics:
         found[:, plain + _GAIN] = found[:, plain + _AUC]
         return found
 
-    def _labels(self, cell: _Cell, labels: BoolArray, order: IntArray | None) -> BoolArray:
+    def _labels(self, cell: Cell, labels: BoolArray, order: IntArray | None) -> BoolArray:
         """Membership of a game's units, [draws, u]."""
         found: BoolArray = labels[:, cell.units]
         if order is not None:
@@ -707,7 +536,7 @@ class _Statistics:
             found[:, _EACH * columns + _GAIN] = (total[:, columns, 0] - total[:, columns, 1]) / often
 
 
-def _sums(cell: _Cell, scores: FloatArray) -> FloatArray:
+def _sums(cell: Cell, scores: FloatArray) -> FloatArray:
     """Sum the midranks of each unit's items, [u]."""
     return _weighed(cell.of, midranks(scores), cell.units.size)
 
@@ -719,7 +548,7 @@ def _weighed(places: IntArray, weights: FloatArray, size: int) -> FloatArray:
     return found
 
 
-def _counted(cell: _Cell, found: Sequence[tuple[int, FloatArray, FloatArray | None]]) -> _Counted:
+def _counted(cell: Cell, found: Sequence[tuple[int, FloatArray, FloatArray | None]]) -> _Counted:
     based = [(c, base) for c, _, base in found if base is not None]
     ranks = [_sums(cell, scores) for _, scores, _ in found] + [_sums(cell, base) for _, base in based]
     own, base = ([c for c, *_ in found], [c for c, _ in based])
@@ -729,38 +558,6 @@ def _counted(cell: _Cell, found: Sequence[tuple[int, FloatArray, FloatArray | No
         np.array(own, dtype=np.int64),
         np.array(base, dtype=np.int64),
     )
-
-
-def _draws(
-    units: _Units, n: int, step: int, rng: np.random.Generator
-) -> Iterator[tuple[BoolArray, IntArray | None]]:
-    """Draw ``n`` relabellings, ``step`` at a time -> membership [draws, units], whose it is where that is needed."""
-    alike: dict[tuple[int, int], list[IntArray]] = {}
-    order = np.argsort(units.group, kind="stable")
-    order = order[units.free[order]]
-    for own in np.split(order, np.flatnonzero(np.diff(units.group[order])) + 1) if order.size else ():
-        alike.setdefault((own.size, int(units.labels[own].sum())), []).append(own)
-    blocks = {sizes: np.stack(own) for sizes, own in alike.items()}
-    streams = rng.spawn(len(blocks))  # so that the steps change no draw
-    mixed, everybody = bool(units.mixed.any()), np.arange(units.group.size)
-    for first in range(0, n, step):
-        count = min(step, n - first)
-        labels, moved = np.tile(units.labels, (count, 1)), np.tile(everybody, (count if mixed else 0, 1))
-        for ((_, members), block), stream in zip(blocks.items(), streams, strict=True):
-            if mixed:
-                moved[:, block] = stream.permuted(np.broadcast_to(block, (count, *block.shape)), axis=2)
-            else:  # the units with the lowest of as many random numbers: faster than to permute
-                drawn = stream.random((count, *block.shape))
-                lowest = drawn <= np.partition(drawn, members - 1, axis=2)[:, :, members - 1, None]
-                labels[:, _span(block.ravel())] = lowest.reshape(count, -1)
-        yield (units.labels[moved], moved) if mixed else (labels, None)
-
-
-def _span(places: IntArray) -> IntArray | slice:
-    """Return places in a row as a slice: faster to write to."""
-    first, last = int(places[0]), int(places[-1]) + 1
-    inline = last - first == places.size and (np.diff(places) == 1).all()
-    return slice(first, last) if inline else places
 
 
 @dataclass(frozen=True, eq=False)
@@ -787,7 +584,7 @@ class _Drawn:
         step = max(1, CELLS // units.group.size, min(_MANY, len(statistics.counted)))
         observed = statistics.values(units.labels[None, :], np.arange(units.group.size)[None, :])[0]
         moved, done = np.empty((rows, n), dtype=np.float32), 0
-        for labels, order in _draws(units, n, step, np.random.default_rng(seed)):
+        for labels, order in draws(units, n, step, np.random.default_rng(seed)):
             moved[:, done : done + len(labels)] = (statistics.values(labels, order) - observed).T
             done += len(labels)
         missing = np.isnan(moved)
@@ -852,6 +649,7 @@ class _Drawn:
                     adjusted_reversed=turned.get((c, _REVERSED), 1.0),
                     gain=float(self.observed[at + decides]),
                     tail=tail,
+                    top=top,
                     excluded=not_excluded(items, members, top, int(tail * top + 1e-6)),
                     detectable=0.5 + (critical + float(ndtri(POWER))) * float(self.sd[at + decides]),
                 )
@@ -902,7 +700,7 @@ class _Drawn:
             return np.minimum(self._scaled(moved[auc], float(self.mean[auc]), float(self.sd[auc])), base)
         row = at + (_AUC if look == _REVERSED else look)
         found = self._scaled(moved[row], float(self.mean[row]), float(self.sd[row]))
-        return np.where(np.isposinf(found), found, -found) if look == _REVERSED else found
+        return np.where(np.isinf(found), found, -found) if look == _REVERSED else found
 
     @staticmethod
     def _scaled(moved: _Floats, mean: float, sd: float) -> _Floats:

@@ -37,7 +37,7 @@ class Pool:
     """Place of each row's item in its owner's history, the oldest 1, and that history's length, [rows, 2]; [0, 2]
     where they are not known."""
     given: bool = False
-    """Whether the data say which items were held out, so that nobody here drew them at random."""
+    """Whether the data say which items were held out, so that this run did not draw them at random."""
     population: Sequence[tuple[str, str]] = ()
     """(prompt, gold) of users who share nothing and are no targets: known non-members, disjoint from the rows."""
     inside: Sequence[BoolArray] = ()

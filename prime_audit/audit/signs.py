@@ -1,4 +1,4 @@
-"""Signs that held-out items were selected: where the data say which they are, nobody here drew them at random."""
+"""Signs that held-out items were selected: where the data say which they are, this run did not draw them."""
 
 from __future__ import annotations
 

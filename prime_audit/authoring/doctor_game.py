@@ -16,7 +16,7 @@ from prime_audit.audit.pool import Pool
 from prime_audit.authoring.check import Check, described, in_line
 from prime_audit.errors import UserError
 from prime_audit.games.exam.examine import NO_ITEMS, grouped
-from prime_audit.games.exam.simulated import TARGETS, items, simulated
+from prime_audit.games.exam.simulated import TARGETS, World, items, simulated
 from prime_audit.plugins import Audited, Game
 from prime_audit.plugins.calling import dealt_of
 from prime_audit.plugins.loading import available, load_game
@@ -27,8 +27,8 @@ SEEDS = range(5)
 """Planted leaks."""
 NULLS = range(1000, 1040)
 """Audits without a leak."""
-FALSE = 8
-"""The most of these that may say *leaks*: two looks at 5 % each say so in 4 of 40, in more than 8 once in 50 times."""
+FALSE = 5
+"""The most of these that may say *leaks* (in the base or not): at level 5 % more than 5 of 40 do once in 70 times."""
 SLACK = 0.02
 """How far from ½ their mean AUC may be, beyond three standard errors."""
 PERMUTATIONS = 199
@@ -124,7 +124,7 @@ def _unit(game: Game, dealt: list[Dealt]) -> Check:
 
 
 def _judged(game: Game, seed: int, strength: float = 0.0) -> Judged:
-    trial = simulated(game, np.random.default_rng(seed), strength, everything=True)
+    trial = simulated(game, np.random.default_rng(seed), World(strength=strength), everything=True)
     (found,) = judge(game.design, trial.dealt, [trial.scored], seed=seed, permutations=PERMUTATIONS)
     return found
 
@@ -133,7 +133,7 @@ def _null(game: Game) -> Check:
     found = [_judged(game, seed) for seed in NULLS]
     areas = np.array([one.estimate.value for one in found])
     mean, error = float(areas.mean()), float(areas.std(ddof=1) / np.sqrt(areas.size))
-    alarms = sum(one.verdict.word == "leaks" for one in found)
+    alarms = sum(one.verdict.word.startswith("leaks") for one in found)
     well = alarms <= (FALSE if game.design.randomised else 0) and abs(mean - 0.5) <= SLACK + 3 * error
     said = f"AUC {mean:.3f} ± {error:.3f}; {alarms} of {areas.size} audits of {TARGETS} targets say leaks"
     remedy = "deal by nothing that a score could depend on; randomised= only where chance decided"

@@ -15,6 +15,7 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Result
 from prime_audit.report.columns import older
+from prime_audit.report.from_record import controls
 from prime_audit.report.places import Gap, between, error_of, gap_between, with_places
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, judged
 
@@ -24,7 +25,7 @@ NOTES = (
     "A figure is the mean over seeds. Its 95 % interval covers users and seeds: the users' variance from each run "
     "(leakage: over sharers and targets), the seeds' from the spread of their values, with Student's t for so few "
     "(prime_audit/boards/pooling.py).",
-    "Place: a method stands below another only if that one beats it in their paired difference over users and seeds; "
+    "Place: a method is below another only if that one beats it in their paired difference over users and seeds; "
     "all pairs of a column are corrected together (Holm, 95 %). Bold: what no other beats, where any is beaten. An AUC "
     "is not ranked: ½ is chance, and distance from ½ in either direction is signal.",
     "Δ np is the method minus the non-personalised model on the same questions of each seed.",
@@ -61,6 +62,7 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
             *([APART] if False in kinds else []),
             *wide.notes,
             *_sizes(filed),
+            *controls({k: v for f in filed for k, v in f.record.plugins.items()}, methods),
             *older(f.record for f in filed),
             *_how(board, filed),
         ),

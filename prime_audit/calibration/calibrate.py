@@ -1,75 +1,78 @@
-"""Calibration of the auditor: audits with a known answer, to count false alarms and power.
+"""Calibration of the auditor: audits with a known answer, to count false alarms, power and coverage.
 
-1. Null audits, in which labels have no effect. They are simulated (``trials.py``), or a real pass of a small
-   world with redrawn labels and attacks of different kinds. The clustered test at α = 0.05 should reject between 2 %
-   and 8.6 % of 200, which a binomial at 5 % nearly always gives. Beside it are the test that treats items as
-   independent, and how often any attack of an audit says ``leaks``.
-2. Planted leaks of three strengths: how often test and verdict find them.
-3. ε bounds where the true ε is known: simulated mechanisms, and modules trained with DP-SGD (``calibrate_dp.py``).
+1. Audits without a leak: labels without effect, selection, drift in held-out items, models that tell how many people
+   they merged; simulated (``scenarios.py``), or a real pass of a small world with redrawn labels. How often an audit
+   says ``leaks`` should be at most 5 %. Beside it is the test that treats items as independent.
+2. A board of many methods and tasks on which nothing leaks.
+3. Planted leaks, dense and sparse: how often they are found.
+4. Intervals where few people are audited.
+5. Bounds on ε where the true ε is known: simulated mechanisms, and modules trained with DP-SGD (``calibrate_dp.py``).
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from prime_audit.audit.bounds import Bound
+from prime_audit.audit.epsilon import clopper_pearson
+from prime_audit.calibration.mechanisms import Bounds, mechanisms
+from prime_audit.calibration.scenarios import (
+    METHODS,
+    PEOPLE,
+    SCENARIOS,
+    TASKS,
+    Scenario,
+    coverage_world,
+)
 from prime_audit.calibration.trials import (
-    Bounds,
+    Coverage,
     Outcome,
-    coin_response,
-    coin_shift,
-    item_response,
+    coverage,
+    kind_of,
+    null_board,
     outcome,
     redrawn,
     trials,
 )
 from prime_audit.errors import UserError
 from prime_audit.folder import load_run, write_atomic
-from prime_audit.games.exam.queries import Queries, queries_of
+from prime_audit.games.exam.queries import Queries
 from prime_audit.games.exam.simulated import simulated
 from prime_audit.games.exam.stored import Exam, read_exam
-from prime_audit.plugins import Game
 from prime_audit.plugins.loading import available, load_attack, load_game
-from prime_audit.seeds import rng_of, seed_of
+from prime_audit.seeds import seed_of
 
 ATTACKS = ("loss_mean", "minkpp", "lira_online", "rmia")
 """Attacks of the real pass: one of each kind of signal, including the community's shadow models."""
-STRENGTHS = (0.03, 0.1, 0.3)
-"""Standard deviations by which a planted leak raises a member's score."""
 NOTE = (
     f"Real pass: stored signals of a small run with redrawn labels, attacks {', '.join(ATTACKS)} "
     "(those with stored signals; in the inclusion game, which has no shadow models, lira_online "
-    "gives no score). Tests: share of audits and attacks with p <= 0.05, uncorrected. Verdicts: "
-    "share of audits with any. The paper's game never says leaks."
+    "gives no score). Tests: share of audits and attacks with p <= 0.05, uncorrected. Leaks, ε and confounded: "
+    "share of audits with any. The paper's game never says leaks. Intervals in brackets are exact 95 % intervals."
 )
 AUDIT_COLUMNS = (
-    *("what", "source", "game", "audits"),
-    *("clustered test rejects", "item-level test rejects", "leaks", "confounded"),
+    *("what", "source", "game", "audits", "clustered test rejects", "item-level test rejects"),
+    *("leaks", "ε above 0", "confounded"),
 )
+COVERAGE_COLUMNS = ("95 % interval", "people", "audits", "covered", "below the truth", "none")
 BOUND_COLUMNS = (
     *("mechanism", "estimator", "true ε", "bounds"),
     *("mean bound", "highest", "of at most", "above 0", "above the truth", "AUC"),
 )
-SHIFT = 0.5
-"""Standard deviations of a selection shift, under every model."""
-EPSILONS = (0.0, 0.5, 1.0, 2.0, 4.0)
-MECHANISMS: tuple[tuple[str, str, Callable[..., Bound], tuple[int, int]], ...] = (
-    ("randomised response of items, 8 sharers, 6 v 6", "pairs", item_response, (8, 6)),
-    ("randomised response of items, 50 sharers, 8 v 8", "pairs", item_response, (50, 8)),
-    ("randomised response of coins, 25 targets of 8", "coins", coin_response, (25, 8)),
-    ("Gaussian shift of coins, δ 1e-5, 25 targets of 8", "coins", coin_shift, (25, 8)),
-)
-"""What publishes, the estimator, how it is simulated, and its size."""
 ALPHA = 0.05
+BOARD_PART = 4
+"""One board for every so many audits of other kinds: it takes longer."""
 WORLD = {"users": 26, "adapt": 2, "targets": 6, "history": (14, 16), "queries": 1, "clusters": 6}
 SMALL = ("clusters=10", "min_history=4", "heldout=0.4", "max_new=2", "prime.k=4", "prime.budget=5")
+Shares = tuple[float, float, float]
+"""A share, and its exact 95 % interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,55 +80,64 @@ class Audits:
     """Audits of one kind with one known answer."""
 
     what: str
-    """``null``, ``selection shift`` (no leak either), or ``leak D`` (standard deviations)."""
+    """``null``, another kind without a leak, or a leak."""
     source: str
-    """``simulated``, or ``real pass`` with redrawn labels and the attacks' names."""
+    """``simulated``, a board's q, or ``real pass`` with redrawn labels and the attacks' number."""
     game: str
     audits: int
     clustered: float
     """Share of audits and attacks in which the clustered permutation test, uncorrected, rejects at α = 0.05."""
-    naive: float
-    """The same for the item-level Mann-Whitney test."""
-    leaks: float
+    naive: float | None
+    """The same for the item-level Mann-Whitney test; None where it was not computed."""
+    leaks: Shares
     """Share of audits in which the verdict of an attack is ``leaks``: false alarms without a leak, else power."""
+    epsilon: float | None
+    """Share of audits in which a bound on ε is above 0; None where membership is selected or ε was not computed."""
     confounded: float
     """Share of audits in which the verdict of an attack is ``confounded``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Examination:
     """The counts."""
 
     seed: int
     audits: tuple[Audits, ...]
+    coverages: tuple[Coverage, ...]
     bounds: tuple[Bounds, ...]
     left_out: tuple[str, ...]
-    """Installed games that are not examined: they have no ``redraw``."""
+    """Installed games that no real pass examines: they have no ``redraw``, or the run has no pass of them."""
     command: str
+    seconds: float
+    """How long it took."""
 
     def to_json(self) -> str:
         """Return everything as JSON."""
         return json.dumps(asdict(self), indent=2, allow_nan=False)
 
     def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
-        """Return (headers, rows) of both tables, as texts."""
-        audits, bounds = [_audit_row(a) for a in self.audits], [_bound_row(b) for b in self.bounds]
-        return [(AUDIT_COLUMNS, audits), (BOUND_COLUMNS, bounds)]
+        """Return (headers, rows) of all tables, as texts."""
+        return [
+            (AUDIT_COLUMNS, [_audit_row(a) for a in self.audits]),
+            (COVERAGE_COLUMNS, [_coverage_row(c) for c in self.coverages]),
+            (BOUND_COLUMNS, [_bound_row(b) for b in self.bounds]),
+        ]
 
     def markdown(self) -> str:
-        """Return a page with both tables and the command that repeats it."""
+        """Return a page with all tables and the command that repeats it."""
         from tabulate import tabulate
 
         tables = [
             tabulate(rows, headers, tablefmt="pipe", disable_numparse=True) for headers, rows in self.tables()
         ]
-        out = [f"Not examined, without `redraw`: {', '.join(self.left_out)}."] if self.left_out else []
-        return "\n\n".join(["# Calibration of the auditor", f"`{self.command}`", NOTE, *out, *tables]) + "\n"
+        out = [f"No real pass of: {', '.join(self.left_out)}."] if self.left_out else []
+        took = f"`{self.command}`: {self.seconds:.0f} seconds."
+        return "\n\n".join(["# Calibration of the auditor", took, NOTE, *out, *tables]) + "\n"
 
 
 def calibrate(
     *,
-    nulls: int = 200,
+    nulls: int = 100,
     seed: int = 0,
     dp_modules: int = 0,
     run: Path | None = None,
@@ -135,27 +147,38 @@ def calibrate(
     """Calibrate the auditor with ``nulls`` audits of each kind; write ``calibration.{json,md}`` to ``out``, if given.
 
     ``dp_modules``: modules trained at ε 1, at ε 8 and without noise, each so many; 0 trains none. ``run``: a finished
-    run whose stored signals are the real pass, by default one of a small world. The same seed gives the same files on
-    the same machine. UserError where ``nulls`` is too small, ``run`` merges no sharers, or ``out`` cannot be written.
+    run whose stored signals are the real pass, by default one of a small world. The same seed gives the same figures
+    on the same machine. UserError where ``nulls`` is too small, ``run`` merges no sharers, or ``out`` cannot be
+    written.
     """
     if nulls < 1 or dp_modules < 0:
         raise UserError(f"--nulls {nulls}, --dp-modules {dp_modules}: pass at least 1 null and 0 modules")
-    left_out = tuple(name for name in available("game") if load_game(name).redraw is None)
-    if left_out:
-        note(f"not examined, without redraw: {', '.join(left_out)}")
+    began = time.monotonic()
     note("real pass")
     exam = _exam(run, seed)
-    note("audits")
-    counted = [*_audits(exam, nulls, seed)]
+    games = [load_game(name) for name in available("game")]
+    able = [game for game in games if game.redraw is not None and kind_of(exam, game) is not None]
+    left_out = tuple(game.name for game in games if game not in able)
+    audits = [*_audits(exam, [game.name for game in able], nulls, seed, note)]
+    note("intervals")
+    coverages = [*_coverages(nulls, seed)]
     note("bounds of simulated mechanisms")
-    bounds = _mechanisms(nulls, seed)
+    bounds = mechanisms(nulls, seed)
     if dp_modules:
         from prime_audit.calibration.calibrate_dp import dp_bounds
 
         bounds += dp_bounds(dp_modules, seed, note)
     command = f"prime-audit calibrate --nulls {nulls} --dp-modules {dp_modules} --seed {seed}"
     command += f" --run {run}" if run else ""
-    found = Examination(seed, tuple(counted), tuple(bounds), left_out, command)
+    found = Examination(
+        seed=seed,
+        audits=tuple(audits),
+        coverages=tuple(coverages),
+        bounds=tuple(bounds),
+        left_out=left_out,
+        command=command,
+        seconds=round(time.monotonic() - began, 1),
+    )
     if out is not None:
         _write(out, found)
     return found
@@ -170,70 +193,68 @@ def _write(out: Path, found: Examination) -> None:
     write_atomic(out / "calibration.md", [found.markdown()])
 
 
-def _audits(exam: Exam, count: int, seed: int) -> Iterable[Audits]:
-    """Audit without a leak, then with planted ones."""
-    games = [game for name in available("game") if (game := load_game(name)).redraw is not None]
-    # On models as deployed: no coins, no items of the targets' own.
-    deployed = [game for game in games if queries_of(game) is Queries]
-    for game in deployed:
-        yield _simulated("null", game, count, seed)
-    attacks = [load_attack(name) for name in ATTACKS]
-    attacks = [a for a in attacks if not exam.lacking(a.needs, [Queries.name])]
-    source = f"real pass, {len(attacks)} attacks"
-    for game in games:
-
-        def again(rng: np.random.Generator, own: int, game: Game = game) -> list[Outcome]:
-            return redrawn(exam, attacks, game, rng, own)
-
-        yield _count("null", source, game.name, count, seed, again)
-    for game in games:
-        if not game.design.randomised:
-            yield _simulated("selection shift", game, count, seed, shift=SHIFT)
-    for game in deployed:
-        for strength in STRENGTHS:
-            yield _simulated(f"leak {strength:g}", game, count, seed, strength=strength)
-
-
-def _simulated(
-    what: str, game: Game, count: int, seed: int, *, strength: float = 0.0, shift: float = 0.0
-) -> Audits:
-    def make(rng: np.random.Generator, own: int) -> list[Outcome]:
-        return [outcome(simulated(game, rng, strength, shift), own)]
-
-    return _count(what, "simulated", game.name, count, seed, make)
+def _audits(
+    exam: Exam, games: Sequence[str], count: int, seed: int, note: Callable[[str], None]
+) -> Iterable[Audits]:
+    """Audit simulated worlds, a real pass, and boards."""
+    for scenario in SCENARIOS:
+        note(f"{scenario.what}, {scenario.game}")
+        yield _simulated(scenario, count, seed)
+    for name in games:
+        game = load_game(name)
+        attacks = [load_attack(attack) for attack in ATTACKS]
+        attacks = [a for a in attacks if not exam.lacking(a.needs, [kind_of(exam, game) or Queries.name])]
+        source = f"real pass, {len(attacks)} attacks"
+        note(f"{source}, {name}")
+        own = seed_of(seed, "calibrate", "real pass", name)
+        found = [redrawn(exam, attacks, game, rng, own + n) for n, rng in enumerate(trials(count, own))]
+        yield _counted("null", source, name, found)
+    what = f"null, {METHODS} methods × {TASKS} tasks"
+    note(what)
+    own = seed_of(seed, "calibrate", "board")
+    boards = [
+        null_board(load_game("heldout"), rng, own + TASKS * n)
+        for n, rng in enumerate(trials(max(1, count // BOARD_PART), own))
+    ]
+    yield _counted(what, "simulated, the run's q", "heldout", [run for run, _ in boards])
+    yield _counted(what, "simulated, board-wide", "heldout", [board for _, board in boards])
 
 
-def _count(
-    what: str,
-    source: str,
-    game: str,
-    count: int,
-    seed: int,
-    make: Callable[[np.random.Generator, int], list[Outcome]],
-) -> Audits:
-    own = seed_of(seed, "calibrate", what, game)
-    audits = [make(rng, own + n) for n, rng in enumerate(trials(count, own))]
-    found = [one for audit in audits for one in audit]
+def _simulated(scenario: Scenario, count: int, seed: int) -> Audits:
+    game, own = load_game(scenario.game), seed_of(seed, "calibrate", scenario.what, scenario.game)
+    found = [
+        outcome(simulated(game, rng, scenario.world, everything=scenario.everything), own + n)
+        for n, rng in enumerate(trials(count, own))
+    ]
+    return _counted(scenario.what, "simulated", scenario.game, found)
+
+
+def _counted(what: str, source: str, game: str, found: Sequence[Outcome]) -> Audits:
+    """Count what audits of one kind said."""
+    naive = [p <= ALPHA for o in found for p in o.naive]
+    drawn = load_game(game).design.randomised
     return Audits(
         what=what,
         source=source,
         game=game,
-        audits=count,
-        clustered=float(np.mean([o.p <= ALPHA for o in found])),
-        naive=float(np.mean([o.naive <= ALPHA for o in found])),
-        leaks=float(np.mean([any(o.verdict == "leaks" for o in audit) for audit in audits])),
-        confounded=float(np.mean([any(o.verdict == "confounded" for o in audit) for audit in audits])),
+        audits=len(found),
+        clustered=float(np.mean([p <= ALPHA for o in found for p in o.p])),
+        naive=float(np.mean(naive)) if naive else None,
+        leaks=_share(sum(o.leaks for o in found), len(found)),
+        epsilon=float(np.mean([o.epsilon for o in found])) if drawn and naive else None,
+        confounded=float(np.mean(["confounded" in o.verdicts for o in found])),
     )
 
 
-def _mechanisms(count: int, seed: int) -> list[Bounds]:
-    """Bound every mechanism at every ε, each at its size."""
-    rng, found = rng_of(seed, "calibrate", "mechanisms"), list[Bounds]()
-    for mechanism, estimator, make, size in MECHANISMS:
-        for epsilon in EPSILONS:
-            bounds = [make(epsilon, *size, rng) for _ in range(count)]
-            found.append(Bounds.of(bounds, epsilon, mechanism=mechanism, estimator=estimator))
-    return found
+def _coverages(count: int, seed: int) -> Iterable[Coverage]:
+    for name in ("heldout", "paper", "target"):
+        for people in PEOPLE:
+            own = seed_of(seed, "calibrate", "coverage", name, str(people))
+            yield coverage(load_game(name), people, coverage_world(name, people), count, own)
+
+
+def _share(hits: int, of: int) -> Shares:
+    return (hits / of, *clopper_pearson(hits, of))
 
 
 def _exam(run: Path | None, seed: int) -> Exam:
@@ -273,10 +294,21 @@ def _exam(run: Path | None, seed: int) -> Exam:
 
 
 def _audit_row(a: Audits) -> tuple[str, ...]:
-    shares = [f"{100 * x:.1f} %" for x in (a.clustered, a.naive, a.leaks, a.confounded)]
-    if not load_game(a.game).design.randomised:
-        shares[2] = "–"
+    leaks = _percent(a.leaks) if load_game(a.game).design.randomised else "–"
+    naive, epsilon = ("–" if x is None else f"{100 * x:.1f} %" for x in (a.naive, a.epsilon))
+    shares = (f"{100 * a.clustered:.1f} %", naive, leaks, epsilon, f"{100 * a.confounded:.1f} %")
     return (a.what, a.source, a.game, str(a.audits), *shares)
+
+
+def _coverage_row(c: Coverage) -> tuple[str, ...]:
+    known = c.audits - c.none
+    covered, below = (_percent(_share(hits, known)) if known else "–" for hits in (c.covered, c.below))
+    return (c.game, str(c.people), str(c.audits), covered, below, str(c.none))
+
+
+def _percent(share: Shares) -> str:
+    value, low, high = (100 * x for x in share)
+    return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 def _bound_row(b: Bounds) -> tuple[str, ...]:

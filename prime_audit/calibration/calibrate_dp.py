@@ -16,7 +16,7 @@ import numpy as np
 
 from prime_audit.audit.auc import BoolArray, FloatArray, auc
 from prime_audit.audit.bounds import Bound, coin_bound
-from prime_audit.calibration.trials import DELTA, Bounds
+from prime_audit.calibration.mechanisms import DELTA, Bounds
 from prime_audit.engine.bank import AdapterBank
 from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine

@@ -1,156 +1,151 @@
-"""Audits with a known answer: labels without effect, leaks of known strength, mechanisms of known ε."""
+"""Audits with a known answer, judged as runs judge: labels without effect, leaks, boards, intervals."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
 
-from prime_audit.audit.auc import BoolArray, FloatArray
-from prime_audit.audit.bounds import Bound, coin_bound, empirical_epsilon
-from prime_audit.audit.design import Dealt, Design
-from prime_audit.audit.judge import Judged, judge
+from prime_audit.audit.auc import FloatArray
+from prime_audit.audit.board import Looks, board_wide
+from prime_audit.audit.design import Dealt
+from prime_audit.audit.intervals import auc_interval
+from prime_audit.audit.judge import Judged, judge_all
+from prime_audit.audit.mean_auc import TargetScores, target_auc
 from prime_audit.audit.permutation import FEWEST, naive_item_p
+from prime_audit.audit.verdict import ALPHA, over_tasks, verdict
+from prime_audit.calibration.scenarios import BOARD, TASKS
 from prime_audit.games.exam.play import Effort, Player
-from prime_audit.games.exam.queries import Queries
-from prime_audit.games.exam.simulated import Trial
+from prime_audit.games.exam.queries import Queries, queries_of
+from prime_audit.games.exam.simulated import Trial, World, simulated
 from prime_audit.games.exam.stored import Exam
 from prime_audit.plugins import Attack, Game
 
-DELTA = 1e-5
-"""The δ of the mechanisms that have one."""
-PAIRS = Design(unit="item-within-sharer", randomised=True)
+BOARD_RELABELLINGS = 4999
+"""A cell of a board needs a p below ALPHA over the number of cells."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Results of an audit."""
+    """Results of one audit."""
 
-    p: float
-    """Clustered permutation test."""
-    naive: float
-    """Item-level Mann-Whitney test."""
-    verdict: str
+    p: Sequence[float]
+    """Of each attack and method: the clustered permutation test, uncorrected."""
+    naive: Sequence[float]
+    """Item-level Mann-Whitney tests."""
+    verdicts: Sequence[str]
+    epsilon: bool = False
+    """Whether a bound on ε is above 0."""
+
+    @property
+    def leaks(self) -> bool:
+        """Whether any verdict is *leaks*."""
+        return "leaks" in self.verdicts
 
 
 def outcome(trial: Trial, seed: int) -> Outcome:
     """Judge one trial as a run would. The bag of words is no control here, which makes a false ``leaks`` easier."""
-    (found,) = judge(trial.game.design, trial.dealt, [trial.scored], seed=seed, permutations=FEWEST)
-    return _outcome(found, trial.dealt, trial.scored.scores)
+    found = judge_all(trial.game.design, trial.entries, seed=seed, permutations=FEWEST)
+    scores = [one.scores for entry in trial.entries for one in entry.scored]
+    return _outcome([one for own in found for one in own], trial.dealt, scores)
 
 
-def _outcome(found: Judged, dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> Outcome:
-    p = 1.0 if found.p_deciding is None else found.p_deciding
-    panels = [d.panel(scores[d.target]) for d in dealt if d.target in scores]
-    return Outcome(p, naive_item_p(panels), found.verdict.word)
+def _outcome(
+    found: Sequence[Judged], dealt: Sequence[Dealt], scores: Sequence[Mapping[str, FloatArray]]
+) -> Outcome:
+    return Outcome(
+        p=[1.0 if one.p_deciding is None else one.p_deciding for one in found],
+        naive=[naive_item_p([d.panel(own[d.target]) for d in dealt if d.target in own]) for own in scores],
+        verdicts=[one.verdict.word for one in found],
+        epsilon=any(one.epsilon is not None and one.epsilon.value > 0 for one in found),
+    )
 
 
 def redrawn(
     exam: Exam, attacks: Sequence[Attack], game: Game, rng: np.random.Generator, seed: int
-) -> list[Outcome]:
-    """Audit a real pass with new members (``Game.redraw``), so that membership carries nothing: each attack's outcome.
+) -> Outcome:
+    """Audit a real pass with new members (``Game.redraw``), so that membership carries nothing.
 
     Words are no control here either.
     """
     assert game.redraw is not None
-    one = next(p for p in exam.passes if p.kind == Queries.name and p.seen)
+    one = next(p for p in exam.passes if p.kind == kind_of(exam, game) and p.seen)
     again, pool = game.redraw(one, exam.pools[one.pool], rng)
     again = replace(again, merged={t: again.merged[t] for t in again.seen})
     controls = ("length_only", "similarity_only")
     player = Player(pool, attacks, exam.similarity, exam.base(one.pool), controls)
     played = player.play(game, again, Effort(permutations=FEWEST), seed)
-    return [_outcome(found, played.dealt, played.scored[found.attack].scores) for found in played.judged]
+    return _outcome(played.judged, played.dealt, [played.scored[j.attack].scores for j in played.judged])
 
 
-# -- mechanisms of known ε ---------------------------------------------------------------------------------
+def kind_of(exam: Exam, game: Game) -> str | None:
+    """Return the kind of a pass that can be played again: the game's own, or for new coins any model's; or None."""
+    queries = queries_of(game)
+    kinds = {p.kind for p in exam.passes if p.seen}
+    return queries.name if queries.name in kinds else Queries.name if queries.remakes else None
+
+
+def null_board(game: Game, rng: np.random.Generator, seed: int) -> tuple[Outcome, Outcome]:
+    """Judge a board on which nothing leaks -> by each run's q, and board-wide."""
+    tasks = []
+    for task in range(TASKS):
+        trial = simulated(game, rng, BOARD)
+        judged = judge_all(game.design, trial.entries, seed=seed + task, permutations=BOARD_RELABELLINGS)
+        tasks.append([one for own in judged for one in own])
+    every = [one for own in tasks for one in own]
+    q = [both for own in over_tasks([[one.evidence for one in own] for own in tasks]) for both in own]
+    run = [verdict(one.evidence, *both).word for one, both in zip(every, q, strict=True)]
+    cells = board_wide([[_looks(one)] for one in every])
+    board = ["leaks" if min(both) <= ALPHA else "none" for both in cells]
+    p = [1.0 if one.p_deciding is None else one.p_deciding for one in every]
+    return Outcome(p, [], run), Outcome(p, [], board)
+
+
+def _looks(one: Judged) -> Looks:
+    tests = one.tests
+    if tests is None:
+        return Looks(None)
+    return Looks(tests.p_gain, tests.p_tail, None if tests.p_base is None else max(tests.p_auc, tests.p_base))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """Lower bounds on ε, with the truth."""
+class Coverage:
+    """How often 95 % intervals hold the mean AUC of all such audits."""
 
-    mechanism: str
-    estimator: str
-    """``pairs`` or ``coins``: see ``audit/bounds.py``."""
-    epsilon: float | None
-    """The truth; None where there is no guarantee."""
-    bounds: int
-    mean: float
-    highest: float
-    ceiling: float
-    """The highest bound possible with this number of guesses, all right; a higher truth cannot be exceeded."""
-    shown: int
-    """Bounds above 0."""
-    exceed: int
-    """Bounds above the truth; 5 % may be, by the bounds' own confidence."""
-    auc: float | None = None
-    """Mean AUC of the score, where it comes from a module."""
-
-    @classmethod
-    def of(cls, bounds: Sequence[Bound], epsilon: float | None, **others: Any) -> Bounds:
-        """Count the bounds that exceed the truth; ``others`` are the fields that do not follow from these."""
-        values = [bound.value for bound in bounds]
-        return cls(
-            epsilon=epsilon,
-            bounds=len(values),
-            mean=float(np.mean(values)),
-            highest=max(values),
-            ceiling=max(bound.ceiling for bound in bounds),
-            shown=sum(value > 0 for value in values),
-            exceed=0 if epsilon is None else sum(value > epsilon for value in values),
-            **others,
-        )
+    game: str
+    people: int
+    """Sharers; in the target game targets."""
+    audits: int
+    none: int
+    """Audits without an interval."""
+    covered: int
+    below: int
+    """Intervals that lie below the truth."""
 
 
-def item_response(epsilon: float, sharers: int, each: int, rng: np.random.Generator) -> Bound:
-    """Bound ε where every item's membership is published, true with probability e^ε/(1 + e^ε).
+def coverage(game: Game, people: int, world: World, count: int, seed: int) -> Coverage:
+    """Count how often the interval holds the truth, which is the mean of five times as many other audits."""
+    everything = game.name == "target"
 
-    ``each`` member items and as many others of every sharer; what a sharer's items have in common is under the base
-    too.
-    """
-    owner = np.repeat(np.arange(sharers), 2 * each)
-    members = np.concatenate([rng.permutation(np.arange(2 * each) % 2 == 0) for _ in range(sharers)])
-    base = rng.normal(size=sharers)[owner] + rng.normal(size=owner.size)
-    dealt = Dealt(
-        target="t", rows=np.arange(owner.size), members=members, owners=[f"s{n}" for n in owner.tolist()]
+    def played(rng: np.random.Generator) -> list[TargetScores]:
+        trial = simulated(game, rng, world, everything=everything)
+        return [d.panel(trial.scored.scores[d.target]) for d in trial.dealt if d.playable]
+
+    aucs = [
+        np.mean([target_auc(p.scores, p.members) for p in played(rng)]) for rng in trials(5 * count, seed + 1)
+    ]
+    truth = float(np.mean(aucs))
+    found = [auc_interval(played(rng)).estimate.ci for rng in trials(count, seed)]
+    known = [ci for ci in found if ci is not None]
+    return Coverage(
+        game=game.name,
+        people=people,
+        audits=count,
+        none=count - len(known),
+        covered=sum(low <= truth <= high for low, high in known),
+        below=sum(high < truth for _, high in known),
     )
-    scores, own = {"t": base + _said(members, epsilon, rng)}, int(rng.integers(1 << 30))
-    return empirical_epsilon(PAIRS, [dealt], scores, {"t": base}, attacks=1, seed=own)
-
-
-def coin_response(epsilon: float, targets: int, candidates: int, rng: np.random.Generator) -> Bound:
-    """Bound ε where every target publishes each candidate's coin, true with probability e^ε/(1 + e^ε)."""
-    coins = [rng.random(candidates) < 0.5 for _ in range(targets)]
-    return coin_bound([(_said(own, epsilon, rng), own) for own in coins])
-
-
-def coin_shift(epsilon: float, targets: int, candidates: int, rng: np.random.Generator) -> Bound:
-    """Bound ε at δ = ``DELTA`` where a target publishes N(μ·coin, 1) of each candidate, μ such that it is private."""
-    mu = gaussian_mu(epsilon, DELTA)
-    coins = [rng.random(candidates) < 0.5 for _ in range(targets)]
-    return coin_bound([(rng.normal(size=candidates) + mu * own, own) for own in coins], delta=DELTA)
-
-
-def _said(bits: BoolArray, epsilon: float, rng: np.random.Generator) -> FloatArray:
-    """Randomised response, with noise that only orders equal ones."""
-    wrong = rng.random(bits.size) >= 1 / (1 + math.exp(-epsilon))
-    said: FloatArray = (bits ^ wrong) + 1e-6 * rng.random(bits.size)
-    return said
-
-
-def gaussian_mu(epsilon: float, delta: float) -> float:
-    """Shift at which N(0, 1) against N(μ, 1) is exactly (ε, δ)-indistinguishable (Balle and Wang 2018)."""
-
-    def excess(mu: float) -> float:
-        first = norm.cdf(mu / 2 - epsilon / mu)
-        return float(first - math.exp(epsilon) * norm.cdf(-mu / 2 - epsilon / mu) - delta)
-
-    return float(brentq(excess, 1e-6, 50.0))
 
 
 def trials(count: int, seed: int) -> Iterator[np.random.Generator]:

@@ -17,7 +17,7 @@ from prime_audit.io.terminal import print_table, say
     "calibrate --nulls 200 --dp-modules 20 --out calibration",
 )
 @click.command()
-@click.option("--nulls", default=200, show_default=True, help="Simulated audits of each kind.")
+@click.option("--nulls", default=100, show_default=True, help="Simulated audits of each kind.")
 @click.option(
     "--dp-modules", default=0, show_default=True, help="Modules to train with DP-SGD, at ε 1 and 8 each."
 )

@@ -2,11 +2,11 @@
 
 Three designs, in equal parts (Carlini et al. 2019 insert random secrets; Panda et al. 2025 propose the first two):
 
-* ``unused``: the gold is one token that occurs in nobody's data, ``SECRET`` times. The prompt has the task's form, with
-  words drawn from the sharer's trained items.
+* ``unused``: the gold is one token that occurs in no user's data, ``SECRET`` times. The prompt has the task's form,
+  with words drawn from the sharer's trained items.
 * ``unlikely``: such a prompt; the gold is the ``SECRET`` tokens that the base finds least likely after it, of
   ``CANDIDATES`` tokens drawn at random. No token is part of two canaries.
-* ``near``: one of the sharer's own trained items with up to ``CHANGED`` words exchanged, so that it is nobody's item.
+* ``near``: one of the sharer's own trained items with up to ``CHANGED`` words exchanged, so that it is no user's item.
 
 Of each sharer's canaries of each design exactly half are drawn to be trained on. A canary gives one plain example: it
 is in no history, so nothing retrieves it, no profile or question is made of it, and no other game asks for it. Those
@@ -91,7 +91,7 @@ def make_canaries(
     needed = len(sharers) * each
     unused = [token for token in order if token not in seen][:needed]
     if len(unused) < needed:
-        raise _too_few(task, f"{len(unused)} tokens that occur in nobody's data", needed)
+        raise _too_few(task, f"{len(unused)} tokens that occur in no user's data", needed)
     free, spare = iter(unused), [token for token in order if token not in set(unused)]
     golds = {(n, k): " ".join([tokens[next(free)]] * SECRET) for n in makers for k in range(each)}
     unlikely = _unlikely(makers, each, tokens, spare, engine=engine, stage=stage)
@@ -183,8 +183,9 @@ def _id(design: str, number: int) -> str:
 
 
 def design_of(example: str) -> str:
-    """Return the design of a canary by its example's id, ``SHARER/canary/DESIGN/NUMBER/plain``."""
-    return example.split("/")[-3]
+    """Return the design of a canary by its example's id, ``SHARER/canary/DESIGN/NUMBER/plain``; empty for others."""
+    _, mark, rest = example.rpartition("/canary/")
+    return rest.partition("/")[0] if mark else ""
 
 
 def _unlikely(

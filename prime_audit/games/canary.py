@@ -1,4 +1,4 @@
-"""Canaries that the merged sharers' adapters were trained on against canaries of theirs that nobody has seen."""
+"""Canaries that the merged sharers' adapters were trained on against others that no model was trained on."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ from prime_audit.plugins import Audited, game
     redraw=canaries_by_lot,
 )
 def canary(audited: Audited, pool: Pool) -> Dealt:
-    """Members: canaries of the merged sharers that were trained on; non-members: as many that nobody has seen."""
+    """Members: trained canaries of the merged sharers; non-members: as many that no model was trained on."""
     return dealt_canaries(audited, pool)

@@ -18,5 +18,5 @@ from prime_audit.plugins import Audited, game
     redraw=canaries_by_lot,
 )
 def canary_adapter(audited: Audited, pool: Pool) -> Dealt:
-    """Members: canaries of the adapter's owner that it was trained on; non-members: as many that nobody has seen."""
+    """Members: trained canaries of the adapter's owner; non-members: as many that no model was trained on."""
     return dealt_canaries(audited, pool)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from prime_audit.folder import RECORD, write_atomic
 from prime_audit.io.markup import interval, number
@@ -64,7 +65,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
         exposed=tuple(map(_vulnerable, record.vulnerable)),
-        notes=(*_controls(record, methods), *_notes(record, tasks), *older([record])),
+        notes=(*controls(record.plugins, methods), *_notes(record, tasks), *older([record])),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
     )
@@ -72,11 +73,11 @@ def sheet_of(record: Record, name: str) -> Sheet:
 
 def _vulnerable(v: Vulnerable) -> str:
     """Name one of the most exposed records, and say what it rests on."""
-    said = "beyond chance" if v.d > v.limit else "within chance"
-    return (
-        f"{v.task} · {v.method} · game {v.game}: record {v.item}: d = {v.d:.2f}, {said} (largest of all records by "
-        f"chance: {v.limit:.2f} in 5 %), from {v.shadows} shadow adapters"
-    )
+    said = "chance is unknown"
+    if v.limit is not None:
+        how = "beyond" if v.d > v.limit else "within"
+        said = f"{how} chance (the largest of all records exceeds {v.limit:.2f} by chance in 5 %)"
+    return f"{v.task} · {v.method} · game {v.game}: record {v.item}: d = {v.d:.2f}, {said}; {v.shadows} shadow adapters"
 
 
 def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
@@ -100,12 +101,12 @@ def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
     )
 
 
-def _controls(record: Record, methods: Iterable[str]) -> Iterator[str]:
-    """Say of each control what its row says of the others."""
+def controls(plugins: Mapping[str, Mapping[str, Any]], methods: Iterable[str]) -> Iterator[str]:
+    """Say of each control what its row says of the others; ``plugins``: as records have them."""
     said: dict[str, list[str]] = {}
     for label in methods:
         name = re.split("[:+]", label)[0]
-        if control := record.plugins.get(f"method {name}", {}).get("control"):
+        if control := plugins.get(f"method {name}", {}).get("control"):
             said.setdefault(str(control), []).append(label)
     yield from (f"{', '.join(labels)}: control; {control}." for control, labels in said.items())
 
@@ -157,6 +158,7 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
         how = f"game {attacked[0].game}, attack {attacked[0].attack}"
         yield f"Leakage: {how}; {items} scored items of {targets} targets{members}."
     yield from _canaries(record, task)
+    yield from _extracted(record, task)
     if of := next((r for r in aucs if note_of(r.game, record.plugins).samples), None):
         yield from _sampling(record, of)
 
@@ -184,6 +186,31 @@ def _canaries(record: Record, task: str) -> Iterator[str]:
             )
         elif x.task == task:
             yield f"Cost of {x.canaries} canaries a sharer: unknown, for {x.reason}."
+
+
+def _extracted(record: Record, task: str) -> Iterator[str]:
+    """Say how many trained golds models write out, beside held-out ones, method by method."""
+    lines = dict[str, list[str]]()
+    for x in record.extractions:
+        if x.task != task:
+            continue
+        if not x.trained:
+            lines.setdefault(f"not asked, for {x.reason}", []).append(x.method)
+            continue
+        sides = [
+            f"{near} of {items} {what} items ({verbatim} of them verbatim)"
+            for near, items, what, verbatim in (
+                (x.trained_near, x.trained, "trained", x.trained_verbatim),
+                (x.heldout_near, x.heldout, "held-out", x.heldout_verbatim),
+            )
+        ]
+        line = " and ".join(sides)
+        if x.difference is not None and x.p is not None:
+            limits = interval(x.ci, True) if x.ci else f"(no interval: {x.reason})"
+            line += f"; mean difference over {x.sharers} sharers {number(x.difference, True)} {limits}, p = {x.p:.2g}"
+        lines.setdefault(line, []).append(x.method)
+    for line, methods in lines.items():
+        yield f"Extraction by greedy decoding, nearly (0.9 similar) or verbatim, {', '.join(methods)}: {line}."
 
 
 def _bound(x: Exposure) -> str:

@@ -1,4 +1,4 @@
-"""Places of methods in a column: one stands below another only if that one beats it.
+"""Places of methods in a column: one is below another only if that one beats it.
 
 Two methods are compared by their paired difference. The p-values of all pairs of a column are corrected together by
 Holm's method, so that with 95 % no method is placed wrongly, whatever the pairs have in common.
@@ -79,7 +79,7 @@ def gap_between(
 def places(count: int, gaps: Mapping[tuple[int, int], Gap], *, higher: bool = True) -> list[tuple[int, int]]:
     """Return each of ``count`` figures' best and worst place, from 1: those that beat it are before it.
 
-    ``gaps``: of pairs by their numbers, first minus second; a pair without one is not told apart.
+    ``gaps``: of pairs by their numbers, first minus second; a pair without one counts as equal.
     """
     adjusted = holm([p_value(gap.difference, gap.se, gap.freedom) for gap in gaps.values()])
     before, behind = [0] * count, [0] * count

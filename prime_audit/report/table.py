@@ -75,14 +75,14 @@ class Table:
     """[rows, columns]."""
 
 
-def told_apart(ranks: Sequence[tuple[int, int] | None]) -> bool:
+def any_beaten(ranks: Sequence[tuple[int, int] | None]) -> bool:
     """Whether any figure of a column is beaten: where none is, no place says anything, and nothing is bold."""
     return any(rank is not None and rank[0] > 1 for rank in ranks)
 
 
 def marked(cells: Sequence[Cell], ranks: Sequence[tuple[int, int] | None]) -> list[Cell]:
     """Mark the cells that no other beats, where any is beaten; ``ranks``: their places (``places``)."""
-    if not told_apart(ranks):
+    if not any_beaten(ranks):
         return list(cells)
     return [replace(c, best=rank is not None and rank[0] == 1) for c, rank in zip(cells, ranks, strict=True)]
 

@@ -10,7 +10,7 @@ from prime_audit.record import failed
 from prime_audit.report.columns import PANEL, SHOWN, Column, Shown
 from prime_audit.report.games import GameNote, note_of
 from prime_audit.report.sheet import AUC, BASE, SHARED, Figure, PanelRow, Sheet
-from prime_audit.report.table import Cell, Linked, Table, marked, told_apart
+from prime_audit.report.table import Cell, Linked, Table, any_beaten, marked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +165,7 @@ def _placed(
     figures = tuple(by_method.get(m) for m in methods)
     for name in names if by_method else ():
         column = Placed(column=SHOWN[name], metric=metric, figures=figures)
-        if name == "place" and not told_apart([x.figure.rank if x else None for x in figures]):
+        if name == "place" and not any_beaten([x.figure.rank if x else None for x in figures]):
             continue
         if name == "value" or not all(cell.empty for cell in column.cells):
             yield column

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from prime_audit.audit.permutation import over_families
-from prime_audit.audit.verdict import ALPHA, Evidence, verdict
+from prime_audit.audit.verdict import ALPHA, Evidence, over_tasks, verdict
 from prime_audit.faults import Faults
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.sharing import taken_away
 from prime_audit.games.exam.stored import Exam
-from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Leak, Result, Vulnerable
+from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Extraction, Leak, Result, Vulnerable
 
 FEW = 5
 """Records that a report names as the most exposed."""
@@ -31,6 +30,8 @@ class Findings:
     """Of each leak."""
     exposures: list[Exposure] = field(default_factory=list)
     canary_costs: list[CanaryCost] = field(default_factory=list)
+    extractions: list[Extraction] = field(default_factory=list)
+    extracted: list[dict[str, Any]] = field(default_factory=list)
     community: dict[str, Any] = field(default_factory=dict)
     predictions: list[Mapping[str, object]] = field(default_factory=list)
     scores: list[Mapping[str, object]] = field(default_factory=list)
@@ -65,10 +66,10 @@ class Findings:
         found = list(self.leaks)
         for places in _by(range(len(found)), lambda place: found[place].game):
             tasks = _by(places, lambda place: found[place].task)
-            looks = [[p for place in own for p in _looks(self.evidence[place])] for own in tasks]
-            for own, q in zip(tasks, over_families(looks), strict=True):
-                for number, place in enumerate(own):
-                    leak, (of_leak, already) = found[place], q[2 * number : 2 * number + 2]
+            judged = over_tasks([[self.evidence[place] for place in own] for own in tasks])
+            for own, q in zip(tasks, judged, strict=True):
+                for place, (of_leak, already) in zip(own, q, strict=True):
+                    leak = found[place]
                     said = verdict(self.evidence[place], of_leak, already)
                     q_shown = None if leak.p_adjusted is None else of_leak
                     found[place] = replace(leak, verdict=said.word, why=said.reason, q=q_shown)
@@ -96,10 +97,6 @@ class Findings:
                 groups.setdefault((row["task"], row["method"], row["game"]), []).append(row)
         ranked = (sorted(rows, key=lambda row: -row["d"])[:FEW] for rows in groups.values())
         return tuple(Vulnerable(**row) for rows in ranked for row in rows)
-
-
-def _looks(evidence: Evidence) -> tuple[float, float]:
-    return evidence.p_leak, evidence.p_already
 
 
 def _by(places: Iterable[int], key: Callable[[int], str]) -> list[list[int]]:

@@ -11,7 +11,7 @@ from typing import Any
 from prime_audit import faults
 from prime_audit.audit.verdict import EDITION
 from prime_audit.cache.numeric import versions
-from prime_audit.folder import PREDICTIONS, SCORES, VULNERABILITY, RunFolder
+from prime_audit.folder import EXTRACTION, PREDICTIONS, SCORES, VULNERABILITY, RunFolder
 from prime_audit.games.exam.stored import write_exam
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.readers import require_searchable
@@ -69,6 +69,7 @@ def perform(worker: Worker, command: str, lost: Mapping[Cell, Lost] | None = Non
         vulnerable=found.most_exposed(),
         exposures=tuple(found.exposures),
         canary_costs=tuple(found.canary_costs),
+        extractions=tuple(found.extractions),
         community=found.community,
         costs=tuple(ledger.costs),
         intervals=Intervals(),
@@ -97,6 +98,8 @@ def write(folder: RunFolder, record: Record, found: Findings) -> None:
     folder.write_jsonl(SCORES, found.scores)
     if found.vulnerable:
         folder.write_jsonl(VULNERABILITY, found.vulnerable)
+    if found.extracted:
+        folder.write_jsonl(EXTRACTION, found.extracted)
     folder.write_jsonl("models.jsonl", found.models)
     for exam in found.exams:
         write_exam(folder.path, exam)

@@ -22,7 +22,7 @@ from prime_audit.faults import Failed, LostError, first, one_line
 from prime_audit.games.exam import examine
 from prime_audit.games.exam.examine import Chunk, Examiner, Made
 from prime_audit.games.exam.play import ALL, Effort, rounds
-from prime_audit.games.exam.queries import Models
+from prime_audit.games.exam.queries import Models, Queries, sharers_items
 from prime_audit.games.exam.stored import Exam
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import query_examples
@@ -32,7 +32,7 @@ from prime_audit.plugins import Attack, Personal, Scene
 from prime_audit.plugins.calling import models_of, naming, require_sound
 from prime_audit.plugins.loading import load_attack, load_game
 from prime_audit.record import Comparison, Failure
-from prime_audit.runs import canaries, unaided, utility
+from prime_audit.runs import canaries, extraction, unaided, utility
 from prime_audit.runs.account import data_cautions, data_of, describe, model_row
 from prime_audit.runs.cells import Cell, Lost, chunks, cores_of
 from prime_audit.runs.findings import Findings
@@ -66,7 +66,10 @@ class TaskRun:
         self.prepare()
         personal = self._personal()
         self._score({spec.label: self._answer(spec, personal[spec.core.label]) for spec in self.plan.methods})
-        self._play(self._examiner(self.chunks, self.plan.methods).examine(personal))
+        exam = self._examiner(self.chunks, self.plan.methods).examine(personal)
+        self._play(exam)
+        if self.plan.settings.get("extraction", self.task.name):
+            self._extract(personal, exam)
         self._note()
         if self.community.canaries:  # last: it puts further adapters into the bank
             self.found.canary_costs.append(canaries.cost(self.community))
@@ -275,6 +278,35 @@ class TaskRun:
         every = rounds(exam, self.games, self.attacks, stage, effort, self.store)
         self.found.take_all(self.task.name, every)
         self.found.exposures += canaries.exposed(exam)
+
+    def _extract(self, personal: Mapping[str, Made], exam: Exam) -> None:
+        """Ask every method's models, and the sharers' own adapters, to write the sharers' items out."""
+        task, community, whole = self.task.name, self.community, Chunk(None, self.community)
+        pool = exam.pools.get(Queries.pool) or sharers_items(community)
+        asked: dict[str, tuple[list[str], extraction.Asked | str]] = {}
+        merged: dict[str, None] = {}
+        for core, made in personal.items():
+            labels = [spec.label for spec in self._of(core)]
+            failed, why = first(made), extraction.refusal(self.task)
+            if why or failed:
+                asked[core] = labels, why or (failed.reason if failed else "")
+                continue
+            models = {t: p for own in made if not isinstance(own, Failed) for t, p in own.items()}
+            own = extraction.one_each(models, community)
+            asked[core] = labels, own or "it merges no sharer"
+            merged.update(dict.fromkeys(own))
+        if merged:
+            asked[extraction.OWN] = [extraction.OWN], extraction.own_adapters(community, list(merged))
+        for core, (labels, what) in asked.items():
+            if not isinstance(what, str):
+                work = partial(extraction.extract, community, pool, core, what)
+                rows = self._attempt("extraction", core, whole, work)
+                if not isinstance(rows, Failed):
+                    self.found.extracted += rows
+                    self.found.extractions += extraction.summaries(task, labels, rows, self.plan.seed)
+                    continue
+                what = rows.reason
+            self.found.extractions += [extraction.none(task, label, what) for label in labels]
 
     def _note(self) -> None:
         """Log what a reader must know about data and community."""

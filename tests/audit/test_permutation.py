@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, mannwhitneyu
 
-from prime_audit.audit import auc, permutation
+from prime_audit.audit import auc, exchange, permutation
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.design import Dealt, Unit
 from prime_audit.audit.mean_auc import TargetScores, target_auc
@@ -271,7 +271,7 @@ def test_steps_change_no_figure(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> 
 def test_every_subset_of_a_class_is_drawn_alike() -> None:
     panel = TargetScores("t", np.arange(5.0), ["s"] * 5, np.arange(5) < 2)
     units = permutation._Statistics([column_of([panel])], "item", False).units
-    draws = permutation._draws(units, 5000, 700, np.random.default_rng(5))
+    draws = exchange.draws(units, 5000, 700, np.random.default_rng(5))
     drawn = Counter(row.tobytes() for labels, _ in draws for row in labels)
     assert len(drawn) == 10
     assert sum(drawn.values()) == 5000

@@ -56,6 +56,10 @@ def made(task: str, seed: int = 0, count: int = COUNT) -> dict[str, tuple[Canary
     return make_canaries(TASKS[task], data, sharers, count, engine=engine(), stage=stage, seed=seed)
 
 
+before = cache(made)
+"""The same, made once for all tests."""
+
+
 def gold_ids(canary: Canary) -> list[int]:
     encoded = engine().base.codec.example(canary.example.prompt, canary.example.gold)
     assert encoded.ids[-1] == engine().base.codec.eos
@@ -68,7 +72,7 @@ def of(found: dict[str, tuple[Canary, ...]], design: str) -> list[Canary]:
 
 @pytest.mark.parametrize("task", ["LaMP-2", "LaMP-4", "LaMP-7"])
 def test_half_of_each_design_is_drawn_and_the_seed_decides(task: str) -> None:
-    found = made(task)
+    found = before(task)
     _, sharers = setting(task)
     assert list(found) == [s.user.id for s in sharers]
     for name, own in found.items():
@@ -84,20 +88,15 @@ def test_half_of_each_design_is_drawn_and_the_seed_decides(task: str) -> None:
 
 
 def test_each_canary_is_drawn_as_often_as_not() -> None:
-    data, sharers = setting("LaMP-7")  # a prompt that is read fast
-    drawn = [
-        [c.trained for c in make_canaries(TASKS["LaMP-7"], data, sharers[:1], 6, engine=engine(), stage=stage,
-                                          seed=seed)[sharers[0].user.id]]
-        for seed in range(40)
-    ]  # fmt: skip
-    firsts = np.array(drawn)[:, ::2]  # the other of a pair is its opposite
-    assert (firsts ^ np.array(drawn)[:, 1::2]).all()
-    assert 40 <= firsts.sum() <= 80  # of 120 fair coins: 4 deviations at most
+    found = made("LaMP-7", count=60)  # a prompt that is read fast
+    firsts = np.array([[c.trained for c in own][::2] for own in found.values()])
+    assert 36 <= firsts.sum() <= 84  # of 120: 4.4 deviations of fair coins at most
+    assert len({tuple(row) for row in firsts.tolist()}) == len(firsts)  # each sharer has a draw of their own
 
 
 @pytest.mark.parametrize("task", ["LaMP-2", "LaMP-4", "LaMP-7"])
 def test_an_unused_token_is_in_nobodys_data(task: str) -> None:
-    found, (data, _) = made(task), setting(task)
+    found, (data, _) = before(task), setting(task)
     tokenizer = engine().base.codec.tokenizer
     texts = list[str]()
     for user in (*data.adapt, *data.targets, *data.candidates):
@@ -117,7 +116,7 @@ def test_an_unused_token_is_in_nobodys_data(task: str) -> None:
 
 
 def test_unlikely_tokens_are_the_bases_least_likely() -> None:
-    found = made("LaMP-2")
+    found = before("LaMP-2")
     model, codec = engine().base.model, engine().base.codec
     taken = set[int]()
     for canary in of(found, "unlikely"):
@@ -133,7 +132,7 @@ def test_unlikely_tokens_are_the_bases_least_likely() -> None:
 
 
 def test_a_near_duplicate_differs_in_a_few_words_from_a_trained_item() -> None:
-    found, (data, sharers) = made("LaMP-4"), setting("LaMP-4")
+    found, (data, sharers) = before("LaMP-4"), setting("LaMP-4")
     task = TASKS["LaMP-4"]
     everybody = {
         e.text for u in (*data.adapt, *data.targets, *data.candidates) for e in history_examples(task, u)
@@ -150,7 +149,7 @@ def test_a_near_duplicate_differs_in_a_few_words_from_a_trained_item() -> None:
 
 
 def test_they_are_nobodys_items() -> None:
-    found, (data, sharers) = made("LaMP-2"), setting("LaMP-2")
+    found, (data, sharers) = before("LaMP-2"), setting("LaMP-2")
     ids = {i.id for u in (*data.adapt, *data.targets, *data.candidates) for i in u.history}
     assert ids.isdisjoint(c.example.item for own in found.values() for c in own)
     out = {
@@ -171,7 +170,7 @@ def test_what_cannot_be_made_is_one_line() -> None:
     ) as said:
         require_sharers("LaMP-2", sharers[:1])
     assert "\n" not in str(said.value)
-    with pytest.raises(UserError, match="tokens that occur in nobody's data, and the canaries need 40000"):
+    with pytest.raises(UserError, match="tokens that occur in no user's data, and the canaries need 40000"):
         made("LaMP-2", count=30_000)
     one = User("u", tuple(Item(str(n), {"description": "same", "tag": "classic"}) for n in range(9)))
     alike = [hold_out(one, 0, 0.3, 0)]

@@ -66,6 +66,7 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_with_canaries(
     quick: Callable[..., Run], texts: dict[str, list[tuple[str, str]]], tmp_path: Path
 ) -> None:
@@ -195,6 +196,7 @@ def check_without(run: Run, plain: Run, texts: dict[str, list[tuple[str, str]]])
     assert record_from_json(old).exposures == ()
 
 
+@pytest.mark.slow
 def test_private_training_counts_them(quick: Callable[..., Run]) -> None:
     run = quick("soup", task=TASK, model="mini", canaries=6, sets=SETS, sharer_dp="epsilon=8")
     for sharer in run.record.community[TASK]["sharers"]:

@@ -29,6 +29,7 @@ from prime_audit.plan.kinds import (
     Flag,
     Folder,
     Names,
+    Shorthand,
     Terms,
     Value,
     Whole,
@@ -39,7 +40,14 @@ from prime_audit.runs.compare import command_line
 from prime_audit.runs.rebuild import plan_of
 
 ROWS = options_of("compare")
-GIVEN: dict[type[Value], Any] = {Value: "text", Whole: 7, Flag: True, Folder: Path("folder"), Names: "a,b"}
+GIVEN: dict[type[Value], Any] = {
+    Value: "text",
+    Whole: 7,
+    Shorthand: 6,
+    Flag: True,
+    Folder: Path("folder"),
+    Names: "a,b",
+}
 GIVEN |= {
     Files: [Path("a.py")],
     Assignments: ["clusters=3"],

@@ -63,7 +63,7 @@ class OwnCanaries(Canaries):
     def nothing(cls, made: Sequence[Models]) -> str | None:
         """Give the reason where no target merges any sharer."""
         some = any(p.sharers for own in made for p in own.values())
-        return None if some else "merges nobody: it uses no shared adapter"
+        return None if some else "no sharer is merged: no shared adapter is used"
 
     def ask(self, community: Community, spec: MethodSpec, models: Models) -> Pass:
         """Query the adapters, whoever the targets are."""
@@ -77,7 +77,7 @@ CANARY_KINDS = (Canaries.name, OwnCanaries.name)
 
 
 def dealt_canaries(audited: Audited, pool: Pool) -> Dealt:
-    """Deal the canaries of the merged sharers: those trained on, and those that nobody has seen."""
+    """Deal the canaries of the merged sharers: those trained on, and those that no model was trained on."""
     if not audited.merged:
         return Dealt.nothing(audited.target, "no sharer is merged: no members")
     rows = np.flatnonzero(pool.of(audited.merged))
