@@ -87,7 +87,7 @@ def unlearn(
         raise UserError(f"--without {sharer}: {core} merges no sharers on {task}; leave --without out")
     spec, ledger = run.record.spec, Ledger(quiet=quiet)
     games = [name for name in spec["games"] if name in available("game", plugins)]
-    plan = plan_of({**spec, "games": games}, spec["attacks"], plugins, sharers, base_adapter)
+    plan = plan_of({**spec, "games": games}, ["loss"], plugins, sharers, base_adapter)  # no attack is played
     with ledger.showing():
         (again,) = rebuilt(run, plan, [task], cache, ledger)
         again.prepare()
