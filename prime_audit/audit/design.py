@@ -53,7 +53,7 @@ class Dealt:
     items: Sequence[str | None] | None = None
     """Ids by which one item is recognised in several targets' games, [items]; None: by its place among its owner's."""
     given: bool = False
-    """Whether the data say which items are the non-members: nobody saw them drawn, so the judge looks for signs of
+    """Whether the data say which items are the non-members: no process saw them drawn, so the judge looks for signs of
     selection."""
     signs: Sequence[str] = ()
     """Signs that membership was selected and not drawn, one line each (``audit.signs``): with any, the game can show
