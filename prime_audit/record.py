@@ -210,13 +210,15 @@ class Leak:
     p_tail: float | None = None
     """The same of the tail."""
     tail: float | None = None
-    """Share of members among the 5 % of items with the highest gains over the base."""
+    """Share of members among the 2 to 5 % of items with the highest gains over the base."""
     excluded: float | None = None
     """The largest share of fully memorised members that the tail does not exclude; null: it excludes none."""
     detectable: float | None = None
     """The smallest leak that 80 % of such audits would have found, as an AUC: 0.5 plus the gain over the base."""
     relabellings: int | None = None
     """Relabellings of the permutation tests."""
+    duplicate: str | None = None
+    """The attack before it with the same scores in this game, up to shift and scale: corrections do not count it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,21 @@
 """The empirical ε of a game: a lower bound on the ε of the audited mechanism, by a rule fixed beforehand.
 
-Where membership was selected there is no bound: an attack's success proves nothing about ε. Where it was drawn, both
-rules are one-run auditing (Steinke et al. 2023): fair coins, each independent given all the others; guesses made from
-the scores alone; the number of right ones is then stochastically at most Binomial(guesses, e^ε/(1 + e^ε)), even where
-the scores of different units depend on each other. What is guessed from is the *gain*: a score minus the same from the
-unmerged base (where there is no base, the score), since what an item is like without the adapter is no evidence.
+Where membership was selected, or shows signs of it, there is no bound: success proves nothing about ε. Where it was
+drawn, both rules are one-run auditing (Steinke et al. 2023): fair coins, each independent given all the others; guesses
+made from the scores alone; the number of right ones is then stochastically at most Binomial(guesses, e^ε/(1 + e^ε)),
+even where the scores of different units depend on each other. What is guessed from is the *gain*: a score minus the
+same from the unmerged base (where there is no base, the score), since what an item is like without the adapter is no
+evidence.
 
 * **Matched pairs**, where the members are some of a person's items. Each person's members and non-members are matched
-  at random, by seed. Given the pairs, which of the two is the member is a fair coin, and the coins of all pairs are
-  independent: exchanging the two of a pair changes neither the probability of the draw (a fixed number of items, or
-  one coin an item, fair or not) nor that of the matching. Items that found no partner stay as they are. An item that
-  several targets' models were asked is one trial, with its mean gain. The larger gain of a pair is guessed to be the
-  member's, in the half of the pairs with the largest gaps; no guess is made from equal gains. A pair is an *exchange*,
-  one item removed and one added, which (ε, 0)-privacy under adding an item allows 2ε: the bound is half of what was
-  counted. Where membership is exchanged between whole people or among a target's items, these are matched instead.
+  at random, by seed; where membership was drawn within strata of a person's items, in each stratum. Given the pairs,
+  which of the two is the member is a fair coin, and the coins of all pairs are independent: exchanging the two of a
+  pair changes neither the probability of the draw (a fixed number of items, or one coin an item, fair or not) nor
+  that of the matching. Items that found no partner stay as they are. An item that several targets' models were asked
+  is one trial, with its mean gain. The larger gain of a pair is guessed to be the member's, in the half of the pairs
+  with the largest gaps; no guess is made from equal gains. A pair is an *exchange*, one item removed and one added,
+  which (ε, 0)-privacy under adding an item allows 2ε: the bound is half of what was counted. Where membership is
+  exchanged between whole people or among a target's items, these are matched instead.
 * **Coins**, where one decided for each target and person. Within each target of c coins the ⌊c/4⌋ people with the
   lowest mean gain are guessed to be out, and the ⌊c/4⌋ with the highest to be in; of equal ones the earlier. Guesses
   within a target cannot tell how many are in, only who. Targets whose coins all fell alike count too: without them

@@ -111,7 +111,8 @@ def _spread(found: LeftOut) -> tuple[float, int]:
     count = found.per_target.size
     if count < 2:
         return sharers
-    targets = float(found.per_target.var(ddof=1)) / count, count - 1
+    without = (found.per_target.sum() - found.per_target) / (count - 1)
+    targets = variance(without), count - 1
     return max(sharers, targets)
 
 

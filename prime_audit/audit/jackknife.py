@@ -17,6 +17,9 @@ from prime_audit.audit.auc import FloatArray
 LEVEL = 0.95
 """Nominal coverage of every interval."""
 
+ROUNDING = 2e-9
+"""Values this close are equal: records hold nine decimals. A t of values that differ by less would be arbitrary."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -36,7 +39,10 @@ class Estimate:
 
 def variance(left_out: FloatArray) -> float:
     """Variance of a statistic, from its values without each of n persons, [n ≥ 2]: (n − 1)/n · Σ(value − mean)²."""
-    return float((left_out.size - 1) / left_out.size * np.square(left_out - left_out.mean()).sum())
+    apart = left_out - left_out.mean()
+    if np.abs(apart).max() <= ROUNDING:
+        return 0.0
+    return float((left_out.size - 1) / left_out.size * np.square(apart).sum())
 
 
 def limits(value: float, se: float, freedom: float, *, level: float = LEVEL) -> tuple[float, float]:

@@ -248,7 +248,8 @@ def _judge(game: _Game, scored: Scored, tests: Relabelled | str) -> Judged:
     if isinstance(tests, str):
         reasons["p"] = tests
     tpr = {f"{fpr:g}": _known(reasons, f"TPR@{100 * fpr:g}%", partial(mean_tpr, own, fpr)) for fpr in FPRS}
-    bound = partial(empirical_epsilon, design, dealt, scored.scores, scored.controls.get("base"))
+    drawn = replace(design, randomised=design.randomised and not game.signs)
+    bound = partial(empirical_epsilon, drawn, dealt, scored.scores, scored.controls.get("base"))
     evidence = Evidence(
         estimate=interval.estimate,
         tests=tests,

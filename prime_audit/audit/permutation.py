@@ -18,7 +18,7 @@ member for some targets and not for others, only units that the same games list 
 is no p.
 
 For each score column there are three statistics: the mean AUC over targets, the same of the unmerged base's scores, and
-the *tail*: the share of members among the ``TAIL`` of the items with the highest gains (score minus the base's score,
+the *tail*: the share of members among the 2 to 5 % of the items with the highest gains (score minus the base's score,
 averaged over the targets that list the item). An AUC hardly moves where few members are memorised; the tail does.
 A gain in AUC is the first minus the second. *Already* is the lesser of the first two, standardised: it is high only
 where both are.
@@ -52,9 +52,10 @@ BUDGET = 8e9
 """Nominal nanoseconds: relabellings are cut to it by the sizes alone, so that the same data get the same number."""
 _ROWS = 60_000_000
 """Statistics kept: columns times relabellings."""
-TAIL = 0.05
-"""Share of items whose members are counted. With 2 %, a community of 8 sharers has 4 items there, and no count of them
-is surprising; at 50 sharers both find 5 % memorised members equally often."""
+TAIL, FEW, WIDE = 0.02, 10, 0.05
+"""The tail is the highest ``TAIL`` of the items, and ``FEW`` where that is more, but no more than ``WIDE``. Memorised
+members stand out the more, the shorter the tail. But 8 sharers of 24 items have 4 items in 2 %, and even four members
+of four have a p of about 0.06."""
 POWER = 0.8
 _TIE = 1e-5
 """Two statistics within so many of their standard deviations are equal: the same figures summed in another order."""
@@ -113,6 +114,8 @@ class Relabelled:
     """The statistic of ``p_gain``: the mean AUC, minus the base's where there is one."""
     tail: float = math.nan
     """Share of members among the items of the tail."""
+    top: int = 0
+    """Items of the tail."""
     excluded: float | None = None
     """The largest share of fully memorised members that the tail does not exclude; None where it excludes none."""
     detectable: float = math.nan
@@ -291,6 +294,11 @@ def over_families(families: Sequence[Sequence[float]]) -> list[list[float]]:
     return [[min(1.0, float((scale * np.maximum(least, p)).min())) for p in own] for own in families]
 
 
+def tail_size(items: int) -> int:
+    """Count the items of the tail among all ``items``."""
+    return max(math.ceil(TAIL * items), min(FEW, math.ceil(WIDE * items)))
+
+
 def not_excluded(items: int, members: int, top: int, found: int, alpha: float = 0.05) -> float | None:
     """Bound the share of fully memorised members from the members found among the top items; None: no bound.
 
@@ -454,7 +462,7 @@ class _Statistics:
         with np.errstate(invalid="ignore"):
             mean = np.bincount(which, weights=gains) / often
         mean = np.where(np.isnan(mean), 0.0, mean)
-        top = math.ceil(TAIL * mean.size)
+        top = tail_size(mean.size)
         edge = np.partition(mean, mean.size - top)[mean.size - top]
         above, level = mean > edge, mean == edge
         inside = above + level * (top - int(above.sum())) / int(level.sum())
@@ -641,6 +649,7 @@ class _Drawn:
                     adjusted_reversed=turned.get((c, _REVERSED), 1.0),
                     gain=float(self.observed[at + decides]),
                     tail=tail,
+                    top=top,
                     excluded=not_excluded(items, members, top, int(tail * top + 1e-6)),
                     detectable=0.5 + (critical + float(ndtri(POWER))) * float(self.sd[at + decides]),
                 )

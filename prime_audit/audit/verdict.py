@@ -30,7 +30,7 @@ from typing import Literal
 
 from prime_audit.audit.jackknife import Estimate
 from prime_audit.audit.mean_auc import AucEstimate
-from prime_audit.audit.permutation import TAIL, Relabelled, over_families
+from prime_audit.audit.permutation import POWER, Relabelled, over_families
 
 Word = Literal["leaks", "leaks, already in the base", "no leak found", "confounded", "too few to say"]
 
@@ -231,7 +231,7 @@ def _open(e: Evidence, q: float, already: float) -> str | None:
         )
     if not left:
         return None
-    return f"{f.figure}, but {' and '.join(left)} cannot be excluded{_enough(e, f.tests)}{f.aside}"
+    return f"{f.figure}, but {' and '.join(left)} cannot be excluded{_enough(e, f.tests)}{_found(e, f.tests)}{f.aside}"
 
 
 def _none(e: Evidence, q: float, already: float) -> str | None:
@@ -240,7 +240,7 @@ def _none(e: Evidence, q: float, already: float) -> str | None:
     assert f.tests.excluded is not None
     return (
         f"{f.figure}; AUC above {e.estimate.ci[1]:.3f} and more than {100 * f.tests.excluded:.3g} % fully memorised "
-        f"members excluded{f.aside}"
+        f"members excluded{_found(e, f.tests)}{f.aside}"
     )
 
 
@@ -293,30 +293,34 @@ def over_tasks(tasks: Sequence[Sequence[Evidence]]) -> list[list[tuple[float, fl
 
 
 def _tail(tests: Relabelled) -> str:
-    return f"tail {tests.p_tail:.3g} ({100 * tests.tail:.0f} % of the top {100 * TAIL:g} % are members)"
+    members = f"{tests.tail * tests.top:.3g}"
+    return f"tail {tests.p_tail:.3g} ({members} of the {tests.top} items with the highest gains are members)"
 
 
 def _enough(e: Evidence, tests: Relabelled) -> str:
-    """How many people would be enough: intervals and standard deviations narrow with the root of their number."""
+    """Say how many people would be enough: intervals and deviations narrow with the root of their number."""
     ci, people = e.estimate.ci, min(e.estimate.member_sharers, e.estimate.other_sharers)
     if ci is None:
         return ""
     if ci[1] < BLIND:
         return "; about twice the items would exclude more"
-    room, value = BLIND - max(0.5, e.estimate.value), e.estimate.value
-    if room > 0:
-        times, what = (ci[1] - max(0.5, value)) / room, f"exclude {BLIND:g}"
+    above, gain = max(0.5, e.estimate.value), tests.gain - (0.0 if e.drawn else 0.5)
+    if above < BLIND:
+        times, what = (ci[1] - above) / (BLIND - above), f"exclude {BLIND:g}"
+    elif gain > 0:
+        times, what = (tests.detectable - 0.5) / gain, "show such a gain"
     else:
-        times, what = (
-            (tests.detectable - 0.5) / max(1e-9, abs(tests.gain - (0.0 if e.drawn else 0.5))),
-            "show such a gain",
-        )
-    enough = math.ceil(people * max(1.0, times) ** 2)
+        return ""
+    enough = people * max(1.0, times) ** 2
     return (
-        f"; about {enough:,} people on a side, now {people}, would be enough to {what}"
-        if enough < 1e6
-        else ""
+        f"; about {math.ceil(enough):,} people on a side, now {people}, would {what}" if enough < 1e6 else ""
     )
+
+
+def _found(e: Evidence, tests: Relabelled) -> str:
+    """Say how small a leak would have been found."""
+    what = "gain over the base" if e.drawn and tests.p_base is not None else "distance of the AUC from ½"
+    return f"; of such audits {100 * POWER:.0f} % would find a {what} of {tests.detectable - 0.5:.3f}"
 
 
 def _beside(against: Against | None) -> str:

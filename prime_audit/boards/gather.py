@@ -15,6 +15,7 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Result
 from prime_audit.report.columns import older
+from prime_audit.report.from_record import controls
 from prime_audit.report.places import Gap, between, error_of, gap_between, with_places
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, judged
 
@@ -61,6 +62,7 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
             *([APART] if False in kinds else []),
             *wide.notes,
             *_sizes(filed),
+            *controls({k: v for f in filed for k, v in f.record.plugins.items()}, methods),
             *older(f.record for f in filed),
             *_how(board, filed),
         ),

@@ -199,7 +199,7 @@ def _audits(
     """Audit simulated worlds, a real pass, and boards."""
     for scenario in SCENARIOS:
         note(f"{scenario.what}, {scenario.game}")
-        yield _simulated(scenario, max(1, count // scenario.part), seed)
+        yield _simulated(scenario, count, seed)
     for name in games:
         game = load_game(name)
         attacks = [load_attack(attack) for attack in ATTACKS]

@@ -21,8 +21,6 @@ class Scenario:
     world: World = field(default_factory=World)
     leaks: bool = False
     """Whether there is a leak: *leaks* is then found, else a false alarm."""
-    part: int = 1
-    """One audit for every so many of the others: it takes longer."""
 
     @property
     def everything(self) -> bool:
@@ -34,7 +32,7 @@ _LARGE = World(sharers=50, targets=100, merged=3, items=16)
 _DRIFT = 0.2
 SCENARIOS: tuple[Scenario, ...] = (
     *(Scenario(what="null", game=game) for game in ("paper", "heldout", "target", "inclusion")),
-    Scenario(what=f"null, {MANY} attacks", game="heldout", world=World(attacks=MANY), part=2),
+    Scenario(what=f"null, {MANY} attacks", game="heldout", world=World(attacks=MANY)),
     Scenario(what="selection shift of 0.5", game="paper", world=World(shift=0.5)),
     *(
         Scenario(what=f"only how many are in, {count:g}", game="inclusion", world=World(count=count))
@@ -58,7 +56,6 @@ SCENARIOS: tuple[Scenario, ...] = (
             game="heldout",
             world=replace(_LARGE, share=share, strength=0.9),
             leaks=True,
-            part=4,
         )
         for share in (0.05, 0.1)
     ),

@@ -183,8 +183,9 @@ def _id(design: str, number: int) -> str:
 
 
 def design_of(example: str) -> str:
-    """Return the design of a canary by its example's id, ``SHARER/canary/DESIGN/NUMBER/plain``."""
-    return example.split("/")[-3]
+    """Return the design of a canary by its example's id, ``SHARER/canary/DESIGN/NUMBER/plain``; empty for others."""
+    _, mark, rest = example.rpartition("/canary/")
+    return rest.partition("/")[0] if mark else ""
 
 
 def _unlikely(

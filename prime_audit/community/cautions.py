@@ -21,7 +21,15 @@ def cautions(community: Community, models: Iterable[Mapping[str, Any]] = ()) -> 
         *_texts(community),
         *_given(community),
         *_private(community),
+        *_shadows(community),
     ]
+
+
+def _shadows(community: Community) -> list[str]:
+    if not (lost := len(community.lost_shadows)):
+        return []
+    total = community.number("shadows") * len(community.sharers)
+    return [f"{lost} of {total} shadow adapters diverged in training and are left out: lower --set sharer.lr"]
 
 
 def _changes_nothing(community: Community, models: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -1,7 +1,7 @@
 """Predict a run's time and memory: the run itself, with a worker that counts passes, at speeds measured here.
 
 Data, community, the methods' own code, metrics and report run for real. The model runs only where speeds are measured;
-answers cached by earlier runs are used. Games run with a few resamples, and their time is extrapolated.
+answers cached by earlier runs are used. Games run with a few relabellings, and their time is extrapolated.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def _word(found: int, missed: int) -> str:
 
 
 class _Rehearsed(TaskRun):
-    """A task whose games run with few resamples; their time is extrapolated."""
+    """A task whose games run with few relabellings; their time is extrapolated."""
 
     def _play(self, exam: Exam, effort: Effort = FEW) -> None:
         clock, self.ledger = self.ledger, Ledger(quiet=True)

@@ -79,11 +79,14 @@ class Adapters(Queries):
         every = np.unique(np.concatenate(list(rows.values())))
         seen, base = dict(one.seen), self.reader.see_base()
         for name in self._white():
-            found = self._gradients(name, [*((bank_name(own), r) for own, r in rows.items()), (None, every)])
-            *adapters, bare = found
+            # A base has no update to align with: 0, without a pass.
+            bare = [] if name == "alignment" else [(None, every)]
+            found = self._gradients(name, [*((bank_name(own), r) for own, r in rows.items()), *bare])
+            adapters = found[: len(rows)]
+            of_base = found[-1] if bare else np.zeros((every.size, adapters[0].shape[1]))
             for (own, place), values in zip(rows.items(), adapters, strict=True):
                 seen[own] = _beside(seen[own], name, place, values)
-            base = _beside(base, name, every, bare)
+            base = _beside(base, name, every, of_base)
         self.reader.base = base
         return replace(one, seen=seen)
 

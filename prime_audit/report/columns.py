@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from prime_audit.audit.auc import FPRS
-from prime_audit.audit.permutation import TAIL
+from prime_audit.audit.permutation import TAIL, WIDE
 from prime_audit.audit.verdict import EDITION, OUTCOMES
 from prime_audit.record import Record
 from prime_audit.report.sheet import Figure, PanelRow
@@ -199,7 +199,7 @@ PANEL: tuple[Column[PanelRow], ...] = (
         name="tail",
         cell=lambda x: Cell(x.leak.tail),
         fields={name: attrgetter(f"leak.{name}") for name in ("tail", "p_tail", "excluded")},
-        help=f"share of members among the {100 * TAIL:g} % of items with the highest gains over the base",
+        help=f"share of members among the {100 * TAIL:g}–{100 * WIDE:g} % of items with the highest gains over base",
     ),
     Column(
         name="detectable AUC",
@@ -269,8 +269,9 @@ def cautions(x: PanelRow) -> list[tuple[str, str]]:
 
 
 def remark(x: PanelRow) -> str:
-    """Say in one line what a verdict rests on: items, cautions, and the p before correction."""
+    """Say in one line what a verdict rests on: items, cautions, the p before correction, whose scores it repeats."""
     sizes = f"{x.leak.members:,} member and {x.leak.others:,} other items"
     draws = f" ({x.leak.relabellings:,} relabellings)" if x.leak.relabellings else ""
     alone = [] if x.leak.p is None else [f"p before correction {x.leak.p:.3g}{draws}"]
-    return "; ".join([sizes, *(line for _, line in cautions(x)), *alone])
+    same = [f"duplicate of {x.leak.duplicate}"] if x.leak.duplicate else []
+    return "; ".join([*same, sizes, *(line for _, line in cautions(x)), *alone])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from prime_audit.folder import RECORD, write_atomic
 from prime_audit.io.markup import interval, number
@@ -64,7 +65,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
         exposed=tuple(map(_vulnerable, record.vulnerable)),
-        notes=(*_controls(record, methods), *_notes(record, tasks), *older([record])),
+        notes=(*controls(record.plugins, methods), *_notes(record, tasks), *older([record])),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
     )
@@ -100,12 +101,12 @@ def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
     )
 
 
-def _controls(record: Record, methods: Iterable[str]) -> Iterator[str]:
-    """Say of each control what its row says of the others."""
+def controls(plugins: Mapping[str, Mapping[str, Any]], methods: Iterable[str]) -> Iterator[str]:
+    """Say of each control what its row says of the others; ``plugins``: as records have them."""
     said: dict[str, list[str]] = {}
     for label in methods:
         name = re.split("[:+]", label)[0]
-        if control := record.plugins.get(f"method {name}", {}).get("control"):
+        if control := plugins.get(f"method {name}", {}).get("control"):
             said.setdefault(str(control), []).append(label)
     yield from (f"{', '.join(labels)}: control; {control}." for control, labels in said.items())
 

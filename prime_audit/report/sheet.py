@@ -89,10 +89,10 @@ class PanelRow(NamedTuple):
     """Id of its record."""
     gap: Comparison | None = None
     """Its AUC minus the unmerged base's, of the same record; None where that holds none."""
-    left: Comparison | None = None
-    """Its AUC minus that of the shared adapters; None but for the game heldout beside the game adapter."""
     known: GameNote | None = None
     """What the record says of its game; None where it has no entry of it."""
+    left: Comparison | None = None
+    """Its AUC minus that of the shared adapters; None but for the game heldout beside the game adapter."""
 
     @property
     def game(self) -> GameNote:
@@ -145,8 +145,8 @@ def judged(record: Record, source: str) -> tuple[PanelRow, ...]:
             leak,
             source,
             gaps.get((leak.task, leak.method, leak.game, leak.attack, "base")),
-            gaps.get((leak.task, leak.method, leak.game, leak.attack, SHARED)),
             note_of(leak.game, record.plugins),
+            gaps.get((leak.task, leak.method, leak.game, leak.attack, SHARED)),
         )
         for leak in record.leaks
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,6 +109,22 @@ def test_an_item_on_both_sides_is_left_out_and_one_without_a_partner_too() -> No
     assert few.ceiling == one_run_epsilon(2, 1, 1) / 2
     with pytest.raises(Undefined, match="no pairs"):
         bound(dealt("t", np.array([True, False]), ["a", "b"]), np.zeros(2))
+
+
+def test_pairs_are_within_the_strata_that_members_were_drawn_in() -> None:
+    rng = np.random.default_rng(8)
+    strata = [f"s{s} {kind}" for s in range(6) for kind in "ab" for _ in range(4)]
+    game = dealt("t", np.tile([True, False], 24), [one.split()[0] for one in strata])
+    game = replace(game, strata=strata)
+    flat = 100.0 * np.array([one.endswith("b") for one in strata]) + rng.random(
+        48
+    )  # strata differ, members do not
+    gaps = matched_gaps(ITEMS, [game], [flat], rng)
+    assert gaps.size == 24
+    assert np.abs(gaps).max() < 1
+    uneven = replace(game, members=np.array([one.endswith("b") for one in strata]))
+    with pytest.raises(Undefined, match="no pairs"):  # no stratum has both sides
+        bound(uneven, flat)
 
 
 def test_people_and_rows_are_matched_where_these_were_drawn() -> None:

@@ -12,7 +12,7 @@ from scipy.stats import false_discovery_control, hypergeom, rankdata
 
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.design import Dealt
-from prime_audit.audit.permutation import Column, Relabelled, not_excluded, over_families, relabel
+from prime_audit.audit.permutation import Column, Relabelled, not_excluded, over_families, relabel, tail_size
 
 SHARERS, EACH = 3, 4
 OWNERS = [f"s{n // EACH}" for n in range(SHARERS * EACH)]
@@ -187,6 +187,10 @@ def test_targets_that_select_differently_among_unequal_lists_have_no_p() -> None
     assert isinstance(found, Relabelled)
     (apart,) = relabel([games_of_sharers(rng, alone=True)], unit="sharer", apart=True, n=99, seed=0)
     assert isinstance(apart, Relabelled)  # coins of their own for each target
+
+
+def test_the_tail_is_long_enough_for_a_p_and_short_for_few_members() -> None:
+    assert [tail_size(n) for n in (1, 12, 100, 192, 500, 501, 800, 10_000)] == [1, 1, 5, 10, 10, 11, 16, 200]
 
 
 @given(st.integers(8, 60), st.data())

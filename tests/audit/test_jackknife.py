@@ -17,7 +17,13 @@ from prime_audit.audit.jackknife import limits, p_value, share_limits, variance
 def test_of_a_mean_it_is_the_usual_variance(values: list[float]) -> None:
     x = np.array(values)
     left_out = (x.sum() - x) / (x.size - 1)
-    assert variance(left_out) == pytest.approx(x.var(ddof=1) / x.size, rel=1e-6, abs=1e-9)
+    assert variance(left_out) == pytest.approx(x.var(ddof=1) / x.size, rel=1e-6, abs=1e-16)
+
+
+def test_equal_values_do_not_vary_however_they_were_rounded() -> None:
+    assert variance(np.array([0.1 + 0.2, 0.3, 0.3])) == 0.0
+    assert variance(np.array([0.3 + 1e-9, 0.3, 0.3 - 1e-9])) == 0.0
+    assert variance(np.array([0.3 + 1e-8, 0.3, 0.3])) > 0.0
 
 
 def test_limits_and_p_are_scipys() -> None:

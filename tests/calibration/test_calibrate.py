@@ -85,6 +85,7 @@ def test_drift_in_given_held_out_items_is_no_leak(held: str) -> None:
     assert sum(o.leaks for o in found) <= 2
     if held not in ("at random", "every fifth"):  # places tell that they were selected
         assert all(o.verdicts[0] == "confounded" for o in found)
+        assert not any(o.epsilon for o in found)
 
 
 def test_a_model_that_tells_how_many_are_in_does_not_leak_who() -> None:

@@ -17,7 +17,7 @@ from prime_audit.export.export import export
 from prime_audit.games.exam.stored import read_exam
 
 TASK = "LaMP-4"
-METHODS = "prime,perpcs,soup:k=3,ties:k=3,prime:trim=dare+rag,rag"
+METHODS = "prime,perpcs,soup:k=3,ties:k=3,rag"
 GONE = "bea"
 
 
@@ -125,3 +125,25 @@ def test_a_method_that_needs_more_sharers_than_are_left(
         export(run.path, target, "soup:k=4", tmp_path / "no", without=GONE, **where)
     made = export(run.path, target, "soup:k=4", tmp_path / "with", **where)
     assert made.model.unlearnt is None
+
+
+def test_adapters_that_the_run_trained_stay_as_they_are(quick: Callable[..., Run], tmp_path: Path) -> None:
+    run = quick("soup:k=2", cache=tmp_path / "cache", games="heldout")
+    row, community = rows(run)[-1], run.record.community[TASK]
+    gone = row["sharers"][0]
+    where = {"cache": tmp_path / "cache", "quiet": True}
+    made = export(run.path, row["target"], "soup:k=2", tmp_path / "out", without=gone, **where)
+    near = zip(community["similarity"][row["target"]], community["sharers"], strict=True)
+    ranked = [s["user"] for _, s in sorted(near, key=lambda pair: -pair[0]) if s["user"] != gone]
+    assert made.model.row["sharers"] == ranked[:2]
+    assert made.model.row["weights"] == [0.5, 0.5]
+    with_all = export(run.path, row["target"], "soup:k=2", tmp_path / "with", **where)
+    assert weights(made.path) != weights(with_all.path)
+    assert made.model.unlearnt is not None
+    before, after = made.model.unlearnt.before, made.model.unlearnt.after
+    assert before.gain is not None
+    assert after.gain is not None
+    assert after.gain != before.gain
+    assert (
+        before.others == after.others == len(community["sharers"]) - 3
+    )  # it, and two in each, one of them in both

@@ -48,6 +48,13 @@ def test_one_pass_of_all_methods_and_one_panel_a_sharer(quick: Callable[..., Run
         one, other = (figure(run, method, "adapter", name) for method in ("perpcs", "soup"))
         assert (one.value, one.ci, one.targets) == (other.value, other.ci, len(sharers))
         assert one.value is not None
+    left = {(c.method, c.attack): c for c in run.record.comparisons if c.baseline == "adapter"}
+    assert set(left) == {("perpcs", "loss"), ("soup", "loss")}  # white-box attacks have no merged side
+    for (method, name), c in left.items():
+        both = [figure(run, method, game, name).value for game in ("heldout", "adapter")]
+        assert c.difference == pytest.approx(both[0] - both[1], abs=1e-12)
+        assert c.game == "heldout"
+    assert "### What sharing leaks" in (run.path / "table.md").read_text(encoding="utf-8")
     assert figure(run, "soup", "adapter", "alignment", "auc_base").value == 0.5  # the base has no update
     assert "only the adapter game" in figure(run, "soup", "heldout", "gradnorm").reason
     assert figure(run, "soup", "heldout", "loss").value is not None

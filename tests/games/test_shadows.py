@@ -60,8 +60,8 @@ def test_every_item_in_play_is_in_half_of_the_shadows(
 
 # -- a run ---------------------------------------------------------------------------------------------------
 
-ATTACKS = "reference,lira,rmia_item"
-GAMES = "adapter,heldout,inclusion,paper,target"
+ATTACKS = "reference,lira_offline,lira,rmia_item"
+GAMES = "adapter,heldout,paper,target"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def make(
 ) -> Callable[..., Run]:
     """Attacks → a run with four shadow adapters a sharer."""
     root, data = tmp_path_factory.mktemp("shadows"), str(small_data("LaMP-3"))
-    own = (*small, "heldout=0.4", "shadows=4", "sharer.epochs=3", "sharer.lr=0.02", "prime.budget=3")
+    own = (*small, "heldout=0.4", "shadows=4", "sharer.lr=0.02", "prime.budget=3")
 
     def go(name: str, attacks: str, *more: str) -> Run:
         words: dict[str, Any] = {"tasks": "LaMP-3", "data": data, "model": str(llama_folder), "games": GAMES}
@@ -100,8 +100,7 @@ def test_item_level_attacks_have_figures_where_members_are_items(run: Run) -> No
     for name in ("lira", "rmia_item"):
         assert figures["adapter", name].value is not None
         assert figures["heldout", name].value is not None
-        for game in ("inclusion", "paper"):
-            assert "all of a person's items are on one side" in str(figures[game, name].reason)
+        assert "all of a person's items are on one side" in str(figures["paper", name].reason)
         assert "this game's items have none" in str(figures["target", name].reason)
     stages = [(c.method, c.stage) for c in run.record.costs]
     assert stages.count((None, "shadows")) == 1
@@ -191,6 +190,13 @@ def test_scored_again_from_stored_signals(run: Run, make: Callable[..., Run], tm
     assert again.record.vulnerable == run.record.vulnerable
 
 
+def test_without_other_models_community_lira_is_named_a_duplicate(run: Run) -> None:
+    same = {(x.game, x.attack): x.duplicate for x in run.record.leaks if x.method == "prime"}
+    assert same["adapter", "lira_offline"] == "reference"
+    assert same["heldout", "lira_offline"] is None
+    assert same["adapter", "lira"] is None
+
+
 def test_records_are_ranked_by_how_exposed_they_are(run: Run) -> None:
     text = (run.path / "vulnerability.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
@@ -210,6 +216,21 @@ def test_records_are_ranked_by_how_exposed_they_are(run: Run) -> None:
     assert "The most exposed records" in page
     assert named[0].item in page
     assert named[0].item in (run.path / "table.md").read_text(encoding="utf-8").replace("\\", "")
+
+
+def test_ids_of_exposed_records_are_text_on_the_page(run: Run) -> None:
+    from dataclasses import replace
+
+    from prime_audit.report import page, text
+    from prime_audit.report.from_record import sheet_of
+
+    odd = '<img src=x onerror="1">\u202e\n'
+    named = replace(run.record.vulnerable[0], item=odd, limit=None)
+    sheet = sheet_of(replace(run.record, vulnerable=(named,)), "run")
+    assert "chance is unknown" in sheet.exposed[0]
+    assert "<img" not in page.render(sheet)
+    assert "&lt;img src=x" in page.render(sheet)
+    assert "<img" not in text.markdown(sheet)
 
 
 # -- vulnerability -------------------------------------------------------------------------------------------
@@ -245,10 +266,10 @@ def test_d_of_a_record_against_a_plain_computation() -> None:
 def test_the_limit_holds_where_no_record_is_exposed_and_finds_one_that_is() -> None:
     rng = np.random.default_rng(1)
     above = 0
-    for _ in range(200):
+    for _ in range(100):
         found = vulnerability(*draw(rng, 40, 0.0), seed=int(rng.integers(2**31)))
         above += bool(np.nanmax(found.d) > found.limit)
-    assert above <= 20  # 10 expected; a binomial of 200 and 5 % is above 20 in 1 of 1000
+    assert above <= 13  # 5 expected; a binomial of 100 and 5 % is above 13 in 1 of 2000
     phi, inside, owners = draw(rng, 40, 0.0)
     phi[7] += 6.0 * inside[7]
     found = vulnerability(phi, inside, owners, seed=0)

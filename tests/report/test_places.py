@@ -70,11 +70,12 @@ def test_values_without_error_are_ordered_and_equal_ones_share(values: list[int]
         assert place == (first, first + ordered.count(value) - 1)
 
 
-def test_among_equals_hardly_any_is_placed_below_another() -> None:
+@pytest.mark.parametrize("users", [3, 8])
+def test_among_equals_hardly_any_is_placed_below_another(users: int) -> None:
     """Eight methods of which none is better, each user another difficulty: some pair differs by chance in 5 %."""
     rng, wrong, n = np.random.default_rng(1), 0, 400
     for _ in range(n):
-        ease = rng.random(8)
+        ease = rng.random(users)
         own = [result(f"m{i}", rng.binomial(9, ease) / 9) for i in range(8)]
         gaps = {(a, b): gap for a, b in combinations(range(8), 2) if (gap := gap_between(own[a], own[b]))}
         wrong += any(place != (1, 8) for place in places(8, gaps))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prime_audit.audit.judge import Entry, Judged, Scored, judge_all
-from prime_audit.games.exam.simulated import simulated
+from prime_audit.games.exam.simulated import World, simulated
 from prime_audit.plugins.loading import load_game
 from prime_audit.runs.findings import Findings
 from tests import records
@@ -33,7 +33,7 @@ def findings(judged: Judged, ps: dict[str, tuple[float, ...]], game: str = "held
 def judged() -> Judged:
     trial = simulated(load_game("heldout"), np.random.default_rng(0), everything=True)
     entry = Entry(dealt=trial.dealt, scored=[trial.scored])
-    ((found,),) = judge_all(trial.game.design, [entry], seed=0, draws=50, permutations=199)
+    ((found,),) = judge_all(trial.game.design, [entry], seed=0, permutations=199)
     return found
 
 
@@ -68,8 +68,8 @@ def test_methods_judged_together_share_a_correction() -> None:
         return replace(trial.scored, scores=said)
 
     entries = [Entry(dealt=trial.dealt, scored=[method()]) for _ in range(4)]
-    alone = [judge_all(trial.game.design, [e], seed=0, draws=50, permutations=499)[0][0] for e in entries]
-    together = [own[0] for own in judge_all(trial.game.design, entries, seed=0, draws=50, permutations=499)]
+    alone = [judge_all(trial.game.design, [e], seed=0, permutations=499)[0][0] for e in entries]
+    together = [own[0] for own in judge_all(trial.game.design, entries, seed=0, permutations=499)]
     for one, many in zip(alone, together, strict=True):
         assert one.estimate == many.estimate
         assert one.p_adjusted is not None
@@ -78,12 +78,12 @@ def test_methods_judged_together_share_a_correction() -> None:
 
 
 def test_a_duplicate_shares_no_error() -> None:
-    trial = simulated(load_game("inclusion"), np.random.default_rng(0), strength=2.0, everything=True)
+    trial = simulated(load_game("inclusion"), np.random.default_rng(0), World(strength=2.0), everything=True)
     twin = replace(trial.scored, attack="twin", duplicate=trial.scored.attack)
 
     def bounds(*scored: Scored) -> list[float | None]:
         entry = Entry(dealt=trial.dealt, scored=scored)
-        (own,) = judge_all(trial.game.design, [entry], seed=0, draws=50, permutations=99)
+        (own,) = judge_all(trial.game.design, [entry], seed=0, permutations=99)
         return [one.epsilon.value if one.epsilon else None for one in own]
 
     assert bounds(trial.scored, twin) == bounds(trial.scored) * 2

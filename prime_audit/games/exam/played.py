@@ -126,6 +126,7 @@ class Played:
                 excluded=tests.excluded if tests else None,
                 detectable=tests.detectable if tests else None,
                 relabellings=tests.n if tests else None,
+                duplicate=self.scored[one.attack].duplicate,
             )
 
     def _dealt(self, attack: str) -> list[Dealt]:
