@@ -59,7 +59,7 @@ def gap(owners: Sequence[str], trained: ArrayLike, extracted: ArrayLike, *, seed
     if own.size < FEWEST:
         reason = f"an interval needs {FEWEST} sharers, not {own.size}"
     elif np.ptp(own) == 0:
-        reason = "all sharers have the same difference: it says nothing of how much they vary"
+        reason = "all sharers have the same difference, so how much they vary is unknown"
     else:
         ci = limits(value, float(own.std(ddof=1)) / own.size**0.5, own.size - 1)
     p = (1 + as_high) / (1 + RELABELLINGS)
