@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from prime_attacks._mink import K, minkpp
 from prime_audit.audit.auc import FloatArray
 from prime_audit.audit.signals import Signals, change
@@ -13,6 +15,17 @@ from prime_audit.plugins import attack
     needs=("logprobs", "mu", "sigma", "base_logprobs", "base_mu", "base_sigma"),
 )
 def minkpp_ref(signals: Signals) -> FloatArray:
-    """Min-K%++(x) - Min-K%++(x; base), each over its own lowest z; undefined where both are infinite."""
-    own = minkpp(signals.logprobs, signals.mu, signals.sigma, K)
-    return change(own, minkpp(signals.base_logprobs, signals.base_mu, signals.base_sigma, K))
+    """Min-K%++(x) - Min-K%++(x; base), each over its own lowest z; undefined where both are infinite.
+
+    0 for an item on which the two differ by rounding alone: where σ is small, z would magnify that.
+    """
+    own = (signals.logprobs, signals.mu, signals.sigma)
+    base = (signals.base_logprobs, signals.base_mu, signals.base_sigma)
+    moved = np.array(
+        [
+            any(change(*pair).any() for pair in zip(ours, theirs, strict=True))
+            for ours, theirs in zip(zip(*own, strict=True), zip(*base, strict=True), strict=True)
+        ],
+        dtype=np.bool_,
+    )
+    return np.where(moved, change(minkpp(*own, K), minkpp(*base, K)), 0.0)

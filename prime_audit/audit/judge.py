@@ -225,8 +225,9 @@ def _signs(entry: Entry, tests: Sequence[Relabelled | str], words: Relabelled | 
     ]
     said = [min(words.p_auc, words.p_reversed)] if isinstance(words, Relabelled) else []
     for what, ps in (("the unmerged base's scores", base), ("their words (bag of words)", said)):
-        if ps and 2 * min(ps) <= SIGN:
-            found.append(f"{what} tell members apart within their owners' items (p = {2 * min(ps):.2g})")
+        p = 2 * len(ps) * min(ps) if ps else 1.0  # two-sided, Bonferroni
+        if p <= SIGN:
+            found.append(f"{what} tell members apart within their owners' items (p = {p:.2g})")
     return found
 
 

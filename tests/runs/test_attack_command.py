@@ -17,7 +17,7 @@ from prime_audit.errors import UserError
 from prime_audit.runs.rescore import attack
 
 GAMES = "paper,heldout,inclusion,target"
-MORE = "loss,minkpp,ez,rmia,recall,lowercase,samia"
+MORE = "loss,minkpp,minkpp_ref,ez,rmia,recall,lowercase,samia"
 """Attacks that need every signal there is."""
 METHODS = "oppu,prime,prime+rag"
 
