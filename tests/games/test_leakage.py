@@ -19,12 +19,20 @@ from sklearn.metrics import roc_auc_score
 from prime_audit import Run, compare
 from prime_audit.audit.permutation import PERMUTATIONS
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import FIELDS, Signals
+from prime_audit.audit.signals import FIELDS, ITEM_FIELDS, Signals
 from prime_audit.audit.verdict import Word
+from prime_audit.games.exam.observed import WHITE_BOX
 from prime_audit.plugins import Audited
 from prime_audit.plugins.loading import available, load_attack, load_game
 
-BUILT_IN = sorted(n for n, p in available("attack").items() if p.module.startswith("prime_attacks."))
+ELSEWHERE = {*ITEM_FIELDS, *WHITE_BOX}
+"""Signals that need shadow adapters, or a single adapter's factors."""
+SEEN = tuple(name for name in FIELDS if name not in ELSEWHERE)
+BUILT_IN = sorted(
+    name
+    for name, plugin in available("attack").items()
+    if plugin.module.startswith("prime_attacks.") and not {*load_attack(name).needs} & ELSEWHERE
+)
 LAST = 3
 SPY = f'''"""Every item a number of its own, which tells the call and the place; what was given is kept."""
 import pickle
@@ -34,12 +42,12 @@ from prime_audit.plugins import attack
 
 FOLDER = Path(__file__).parent / "calls"
 
-@attack(source="a test", needs={FIELDS!r})
+@attack(source="a test", needs={SEEN!r})
 def spy(signals):
     """Keep the signals."""
     FOLDER.mkdir(exist_ok=True)
     call = len(list(FOLDER.iterdir()))
-    (FOLDER / str(call)).write_bytes(pickle.dumps({{n: getattr(signals, n) for n in {FIELDS!r}}}))
+    (FOLDER / str(call)).write_bytes(pickle.dumps({{n: getattr(signals, n) for n in {SEEN!r}}}))
     return call * 1000 + np.arange(len(signals.texts), dtype=float)
 '''
 HALF = '''"""Undefined where the gold has an odd number of letters, infinite on the first item."""
