@@ -57,7 +57,7 @@ def _method(method: Method, settings: Settings) -> str:
     from tabulate import tabulate
 
     kind = "method of the prompt; joins any other with +" if method.augment else "method"
-    kind = f"control: {method.control}" if method.control else kind
+    kind += f"; control: {method.control}" if method.control else ""
     lines = [f"{method.name}: {method.summary}", f"kind: {kind}", *_origin(method)]
     if method.params:
         values = {task: read_params(method, {}, settings, task) for task in TASKS}

@@ -18,7 +18,8 @@ def test_permutation(benchmark: Any) -> None:
     """Within 2 s at the default number of draws."""
     rng = np.random.default_rng(0)
     owner = [f"s{i}" for i in range(20) for _ in range(25)]
-    panels = [TargetScores(f"t{t}", rng.normal(size=500), owner, rng.random(500) < 0.5) for t in range(16)]
+    members = rng.random(500) < 0.5
+    panels = [TargetScores(f"t{t}", rng.normal(size=500), owner, members) for t in range(16)]
     test = benchmark.pedantic(
         permutation_test, (panels,), {"unit": "item-within-sharer", "seed": 0}, rounds=3
     )
