@@ -22,12 +22,17 @@ class PartError(UserError):
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Build the error for an unknown name, with the nearest known names (or all of them)."""
-    names, name = sorted(known), name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+    name = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
     # Of a benchmark's numbered tasks, the nearest spelling is another task.
     numbered = kind.startswith("task") and "lamp" in name.lower()
-    near = [] if numbered else difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
-    return UserError(f"unknown {kind} {name!r}: {hint}")
+    return UserError(f"unknown {kind} {name!r}: {hint('' if numbered else name, known)}")
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """Name the nearest of the known names, or all of them where none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
 
 
 def in_a_line(fault: BaseException) -> str:

@@ -1,7 +1,8 @@
 """Alignment: how well the adapter's update follows the item's own gradient at the base, -⟨∂L/∂ΔW, ΔW⟩.
 
 Training adds up steps against the gradients of its items. So the update holds a share of each trained item's gradient,
-and is orthogonal to that of another item but for what the two have in common.
+and is orthogonal to that of another item except for what the two have in common. It reads the gradients of a shared
+adapter's own factors: only in games that query single adapters (``adapter``, ``canary_adapter``).
 """
 
 from __future__ import annotations

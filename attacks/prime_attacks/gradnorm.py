@@ -1,4 +1,8 @@
-"""Gradnorm: minus the norm of the loss gradient with respect to the adapter's factors, which training makes small."""
+"""Gradnorm: minus the norm of the loss gradient with respect to the adapter's factors, which training makes small.
+
+It reads the gradients of a shared adapter's own factors: only in games that query single
+adapters (``adapter``, ``canary_adapter``). Each item costs a forward and a backward pass.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """SaMIA: from generated text alone, how much of the gold's second half the model writes when given the first.
 
-It asks the model to write, ``SAMPLES`` times an item (``prime_audit.games.exam.queries``), so it costs far more than
-all other attacks together. It is also the only one that an attacker without log-probabilities can run.
+Every model, the base too, generates five texts an item (``SAMPLES``), so it costs far more than all other attacks
+together. It is also the only one that an attacker without log-probabilities can run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prime_audit.plugins import attack
 def samia(signals: Signals) -> FloatArray:
     """Mean over the samples of ROUGE-1 recall: the share of the second half's words that a sample holds.
 
-    Words are parted by white space, case counts, and a sample is cut to as many words as the second half has. The
+    Words are split at white space, case counts, and a sample is cut to as many words as the second half has. The
     paper cuts at a fixed length instead, because its texts are equally long. A gold of one word is its own second
     half. Undefined where nothing was sampled.
     """

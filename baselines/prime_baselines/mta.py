@@ -27,7 +27,8 @@ PARAMS = (
 def personalise(scene: Scene, *, k: int, rank: int) -> dict[str, Personal]:
     """Merge each target's nearest sharers, weighted by similarity, and train on the target's own items on top.
 
-    The LoRA on top has the sharers' recipe and scaling.
+    The LoRA on top is trained by the recipe and scaling of the run's settings (``sharer``, ``lora``), as are sharers'
+    adapters unless they are given: no given adapter's own recipe is known.
     """
     community = scene.community
     community.ready()

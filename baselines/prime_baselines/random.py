@@ -14,8 +14,9 @@ OF = Param(
     "of",
     "soup",
     "the merge it imitates, with that method's default parameters (or --set METHOD.PARAM): the same sharers, and the "
-    "same weights or the same search",
-    ("soup", "nearest", "ties", "dare", "core", "prime"),
+    "same weights, search or training on top",
+    ("soup", "nearest", "ties", "dare", "core", "mta", "prime"),
+    refused={"perpcs": "its gates are trained on the sharers' items, so more than norms would be theirs"},
 )
 
 
@@ -27,8 +28,8 @@ OF = Param(
 def personalise(scene: Scene, *, of: str) -> dict[str, Personal]:
     """Run another method on a bank that holds random adapters under the sharers' names.
 
-    Members are the sharers that the other method merges: nothing but norms is theirs, so a game that finds them is
-    wrong.
+    Members are the sharers that the other method merges. Nothing but norms is theirs, so a game that finds them is
+    wrong. This excludes Per-Pcs, whose gates are trained on the sharers' items.
     """
     scene.community.ready()
     sharers = [s.user.id for s in scene.community.sharers]
@@ -46,7 +47,8 @@ def personalise(scene: Scene, *, of: str) -> dict[str, Personal]:
     for name in dict.fromkeys(n for one in found.values() for n in one.mixture.names if n not in names):
         names[name] = f"random:{name}"
         if names[name] not in bank.names:
-            bank.add({names[name]: drawn.one(name)}, {names[name]: drawn.made_of[name]})
+            parts = drawn.made_of.get(name)  # none of an adapter that the method trained on top
+            bank.add({names[name]: drawn.one(name)}, {names[name]: parts} if parts else {})
     return {target: _named(one, names) for target, one in found.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def _method(method: Method, settings: Settings) -> str:
 
     kind = "method of the prompt; joins any other with +" if method.augment else "method"
     kind += f"; control: {method.control}" if method.control else ""
-    lines = [f"{method.name}: {method.summary}", f"kind: {kind}", *_origin(method)]
+    lines = [*_head(method), f"kind: {kind}", *_origin(method)]
     if method.params:
         values = {task: read_params(method, {}, settings, task) for task in TASKS}
         rows = [
@@ -87,7 +88,7 @@ def _shown(values: Mapping[str, Any]) -> str:
 def _attack(attack: Attack) -> str:
     return "\n".join(
         [
-            f"{attack.name}: {attack.summary}",
+            *_head(attack),
             "kind: attack; scores are higher for members",
             f"needs: {', '.join(attack.needs)}",
             *_origin(attack),
@@ -110,7 +111,7 @@ def _game(game: Game) -> str:
     drawn = "membership was drawn at random" if design.randomised else "membership was selected, not drawn"
     return "\n".join(
         [
-            f"{game.name}: {game.summary}",
+            *_head(game),
             "kind: membership game",
             f"who: {first_line(game.deal.__doc__)}",
             f"queried: {first_line(queries_of(game).__doc__)}",
@@ -119,6 +120,11 @@ def _game(game: Game) -> str:
             *_origin(game),
         ]
     )
+
+
+def _head(plugin: Plugin) -> list[str]:
+    about = textwrap.fill(plugin.about.replace("``", ""), 100, break_long_words=False)
+    return [f"{plugin.name}: {plugin.summary}", *([about] if about else [])]
 
 
 def _origin(plugin: Plugin) -> list[str]:

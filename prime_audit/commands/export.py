@@ -32,7 +32,7 @@ from prime_audit.io.terminal import say
 @click.option(
     "--without",
     metavar="SHARER",
-    help="Make the model again as if this sharer had never joined, and say what it still reveals of them.",
+    help="Make the model again without this sharer, and report what it still reveals of the sharer's items.",
 )
 @shared("sharers", "base-adapter", "plugin", "cache", "no-cache")
 def command(
@@ -42,7 +42,7 @@ def command(
 
     With --without the method runs once more on the community without the sharer. This needs the run's base and data.
     """
-    from prime_audit.export.card import gain_of
+    from prime_audit.export.card import gain_of, least_p, rank_p
     from prime_audit.export.export import export
     from prime_audit.lamp.given import shown
 
@@ -57,8 +57,10 @@ def command(
         sharer = shown(found.sharer)
         if not found.merged:
             say(f"{sharer} was not merged in the run's model of {target}")
-        for name, standing in (("the run's model", found.before), ("the model without them", found.after)):
+        for name, standing in (("the run's model", found.before), ("the new model", found.after)):
             say(
-                f"{sharer} in {name}: gain over the base {gain_of(standing)} nats a token, higher than of "
-                f"{standing.below} of {standing.others} sharers that neither model merges"
+                f"{sharer} in {name}: gain over the base {gain_of(standing)} nats a token, higher than for "
+                f"{standing.below} of {standing.others} sharers that neither model merges; rank p = {rank_p(standing)}"
             )
+        others = found.before.others
+        say(f"with {others} such sharer{'s' * (others != 1)} a rank p cannot be below {least_p(others)}")

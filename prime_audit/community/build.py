@@ -107,9 +107,13 @@ class Community:
         return view
 
     def on(self, engine: Engine) -> Community:
-        """Return a view whose sharers' adapters are those of another engine's bank."""
+        """Return a view whose sharers' adapters are those of another engine's bank.
+
+        Adapters are trained on top of these. Not for gates: their key in the cache is that of the run's own adapters.
+        """
         view = copy.copy(self)
         view.engine = engine
+        view._trainer = replace(self._trainer, engine=engine)
         return view
 
     def including(self, included: Mapping[str, tuple[str, ...]]) -> Community:

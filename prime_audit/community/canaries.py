@@ -1,4 +1,4 @@
-"""Canaries: synthetic items of a sharer, half of them trained on by lot, for the worst case of what training remembers.
+"""Canaries: synthetic items of a sharer, a random half trained on, for the worst case of what training remembers.
 
 Three designs, in equal parts (Carlini et al. 2019 insert random secrets; Panda et al. 2025 propose the first two):
 

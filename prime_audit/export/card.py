@@ -90,27 +90,38 @@ def _without(record: Record, task: str, core: str, unlearnt: Unlearnt | None) ->
     was = "" if unlearnt.merged else " The run's model had not merged this sharer."
     yield f"## Made without {one}"
     yield (
-        f"This is not the run's module: {_text(core)} made it again as if {one} had not been in the community, with "
-        f"new neighbours, search and weights; seed and other adapters are the run's.{was} **The utility and the audit "
-        "below are of the run's models, with that sharer.**"
+        f"This is not the run's module: {_text(core)} made it again without {one}, with new neighbours, search and "
+        f"weights. The seed and the other adapters are the run's.{was} **The utility and the audit below are of the "
+        "run's models, with that sharer.**"
     )
     named = {"the run's": unlearnt.before, "this one": unlearnt.after}
     yield _table(
-        ["model", f"gain on the items of {one}", "higher than of"],
-        [[name, gain_of(s), f"{s.below} of {s.others} others"] for name, s in named.items()],
+        ["model", f"gain on the items of {one}", "higher than for", "rank p"],
+        [[name, gain_of(s), f"{s.below} of {s.others} others", rank_p(s)] for name, s in named.items()],
     )
     yield (
         f"Gain: how much likelier the module makes {unlearnt.items} last trained examples than the unmerged base does, "
-        "in nats a token. The others are the sharers that neither module merges. A gain among theirs is what likeness "
-        f"between people explains. {unlearnt.copies} of the examples have the words of an item that a sharer of this "
-        "module trained on: withdrawing one adapter does not remove those. The base, and copies of earlier modules, "
-        "are not changed. This compares one sharer in one module: it is no proof that nothing is left."
+        "in nats a token. The others are the sharers that neither module merges. Similarity between "
+        "people explains a gain among theirs. Rank p: (1 + others whose gain is not lower) / (1 + others). With "
+        f"{unlearnt.after.others} others it cannot be below {least_p(unlearnt.after.others)}, so a p above 0.05 proves "
+        f"nothing. {unlearnt.copies} of the examples have the words of an item that a sharer of this module trained "
+        "on: removing one adapter does not remove those. The base, and copies of earlier modules, are not changed."
     )
 
 
 def gain_of(standing: Standing) -> str:
     """Write a gain; a dash where the sharer has no items."""
     return "–" if standing.gain is None else number(standing.gain, signed=True)
+
+
+def rank_p(standing: Standing) -> str:
+    """Write a rank p; a dash where the sharer has no items."""
+    return "–" if standing.p is None else number(standing.p)
+
+
+def least_p(others: int) -> str:
+    """Write the least rank p that so many other sharers allow."""
+    return number(1 / (1 + others))
 
 
 def _number(record: Record, task: str, sharer: str) -> int:

@@ -1,6 +1,6 @@
 """``prime-audit export``: a target's model as one LoRA that plain PEFT loads on the original base.
 
-With ``without``, the method first makes the model once more, from base and data, as if a sharer had never joined
+With ``without``, the method first makes the model once more, from base and data, without one of the sharers
 (``runs/unlearn.py``).
 
 The adapter also contains what the run merged into the base's weights (base adaptation), by concatenation: rank r + Σ
@@ -53,11 +53,11 @@ def export(
 
     ``method`` is a label of the run, fronts and parameters included; None: its only one beside ``np``. ``task`` is
     needed where the run has several. ``cache`` is the run's; ``sharers`` and ``base_adapter`` are the current folders
-    of its given adapters, if it had any. ``without``: the id of a sharer as if without whom the method makes the model
-    again; ``plugins``: the run's own method, and ``quiet`` whether no progress is shown, are for that alone.
+    of its given adapters, if it had any. ``without``: the id of a sharer; the method makes the model again
+    without them. Only this uses ``plugins``, the run's own method, and ``quiet``, whether no progress is shown.
 
-    Raises UserError for unknown names, for a method that merges nobody, for adapters that are missing or changed, and
-    for a folder that exists.
+    Raises UserError for unknown names, for a method that merges no sharers, for adapters that are missing or changed,
+    and for a folder that exists.
     """
     from safetensors import SafetensorError
 

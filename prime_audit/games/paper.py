@@ -13,7 +13,7 @@ from prime_audit.plugins import Audited, game
 
 
 def _by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, Pool]:
-    """Let each target merge as many sharers, drawn by lot."""
+    """Let each target merge as many sharers, drawn at random."""
     everybody = sorted(set(pool.owners))
     merged = {t: tuple(rng.choice(everybody, len(m), replace=False).tolist()) for t, m in one.merged.items()}
     return replace(one, merged=merged), pool

@@ -5,6 +5,7 @@ A plugin is one short file whose stem is its name, with one function marked by `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class Param:
     """The allowed words, where it is one of few."""
     bounds: tuple[float, float] | None = None
     """Least and most; by default a preset number's own, and 1 for whole numbers."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Other words that users may try → why they are not allowed, for the error."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,11 @@ class Plugin:
     """What methods, attacks and games have in common."""
 
     name: str = ""
-    """The file's stem; set where it is loaded, as is ``summary``, the first line of the file's docstring."""
+    """The file's stem; set where it is loaded, as are ``summary`` and ``about``."""
     summary: str = ""
+    """First line of the file's docstring."""
+    about: str = ""
+    """Its first paragraph after that line; empty where it has none."""
     source: str
     version: int = 1
     """Raised when its numbers change: leaderboards refuse records of an older version."""
@@ -222,6 +228,12 @@ def _marking(made: Callable[[F], Plugin]) -> Callable[[F], F]:
         return function
 
     return mark
+
+
+def second_paragraph(doc: str | None) -> str:
+    """Return the paragraph after the first one of a docstring, in one line; empty where there is none."""
+    paragraphs = re.split(r"\n\s*\n", (doc or "").strip())
+    return " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
 
 
 def first_line(doc: str | None) -> str:

@@ -20,9 +20,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from prime_audit.errors import FAULTS, UserError, unknown
+from prime_audit.errors import FAULTS, UserError, hint, unknown
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plugins.contracts import Attack, Game, Method, Param, Plugin, first_line
+from prime_audit.plugins.contracts import Attack, Game, Method, Param, Plugin, first_line, second_paragraph
 from prime_audit.settings import SETTINGS, Reader, Settings, load_settings, parse_like, require_bounds
 
 Kind = Literal["method", "attack", "game"]
@@ -88,7 +88,9 @@ def load(made: type[P], name: str, files: Iterable[Path] = ()) -> P:
         raise UserError(
             f"{kind} {name}: {listed[name].module} marks {len(marked)} functions with @{kind}; mark one"
         )
-    plugin: P = replace(marked[0], name=name, summary=listed[name].summary)
+    plugin: P = replace(
+        marked[0], name=name, summary=listed[name].summary, about=second_paragraph(module.__doc__)
+    )
     if isinstance(plugin, Attack):
         from prime_audit.audit.signals import FIELDS  # numpy: completion lists plugins without it
 
@@ -119,7 +121,7 @@ def load_run_settings(preset: str, overrides: Sequence[str], files: Iterable[Pat
         for word in text.partition("=")[0].split(".")[:2]:  # METHOD.PARAM, or behind a task
             plugin = load_method(word, files) if word in methods else None
             for param in plugin.params if plugin else ():
-                params[f"{word}.{param.name}"] = partial(_read_param, word, param, plain)
+                params[f"{word}.{param.name}"] = partial(_read_param, param, plain)
     return load_settings(preset, overrides, params)
 
 
@@ -134,7 +136,7 @@ def read_params(plugin: Method, given: Mapping[str, str], settings: Settings, ta
 
 def _value(name: str, param: Param, text: str | None, settings: Settings, task: str) -> Any:
     if text is not None:
-        return _read_param(name, param, settings, text, f"{name}:{param.name}={text}")
+        return _read_param(param, settings, text, f"{name}:{param.name}={text}")
     given = settings.override(f"{name}.{param.name}", task)
     return _default(param, settings, task) if given is None else given
 
@@ -145,14 +147,15 @@ def _default(param: Param, settings: Settings, task: str) -> Any:
     return param.default
 
 
-def _read_param(name: str, param: Param, settings: Settings, text: str, where: str) -> Any:
+def _read_param(param: Param, settings: Settings, text: str, where: str) -> Any:
     """Read a parameter's text by the type of its default (of a preset's number: the same for every task)."""
     default = _default(param, settings, next(iter(TASKS)))
     setting = SETTINGS.get(str(param.default).removeprefix("preset:"))
     bounds = param.bounds or (setting.bounds if setting else None)
     value = require_bounds(parse_like(text, 0 if default is None else default, where), bounds, where)
     if param.choices and value not in param.choices:
-        raise unknown(f"{param.name} of {name}", value, param.choices)
+        why = f"not allowed: {param.refused[value]}; " if value in param.refused else ""
+        raise UserError(f"{where}: {why}{hint(value, param.choices)}")
     return value
 
 

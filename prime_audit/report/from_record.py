@@ -185,7 +185,7 @@ def _canaries(record: Record, task: str) -> Iterator[str]:
                 f"{number(x.difference, True)} {interval(x.ci, True)} from {number(x.without or 0.0)}."
             )
         elif x.task == task:
-            yield f"Cost of {x.canaries} canaries a sharer: unknown, for {x.reason}."
+            yield f"Cost of {x.canaries} canaries a sharer: unknown: {x.reason}."
 
 
 def _extracted(record: Record, task: str) -> Iterator[str]:
@@ -195,7 +195,7 @@ def _extracted(record: Record, task: str) -> Iterator[str]:
         if x.task != task:
             continue
         if not x.trained:
-            lines.setdefault(f"not asked, for {x.reason}", []).append(x.method)
+            lines.setdefault(f"not measured: {x.reason}", []).append(x.method)
             continue
         sides = [
             f"{near} of {items} {what} items ({verbatim} of them verbatim)"

@@ -31,7 +31,7 @@ def exposed(exam: Exam) -> Iterator[Exposure]:
     """Yield the exposure of every method's canaries, by design, from the log-probability of their golds.
 
     A target's trained canaries are ranked among the untrained ones of the same design and of the sharers merged for
-    this target: which of these were trained on was drawn by lot.
+    this target: which of these were trained on was drawn at random.
     """
     for one in exam.passes:
         base = exam.base(one.pool)

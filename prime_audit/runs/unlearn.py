@@ -1,4 +1,4 @@
-"""Remake a run's model as if one sharer had never joined, and compare what both models say of that sharer's items.
+"""Make a run's model again without one sharer, and compare what both models reveal of that sharer's items.
 
 The method runs again on the community without the sharer: neighbours, search and weights are new, the seed and the
 others' adapters are the run's. The sharer's adapter is in the new model with no weight at all.
@@ -39,6 +39,15 @@ class Standing:
     others: int
     """How many there are."""
 
+    @property
+    def p(self) -> float | None:
+        """Rank p: (1 + others whose gain is not lower) / (1 + others), so at least 1 / (1 + others); None: no items.
+
+        Exact if the sharer is exchangeable with these others. They were not drawn at random: a sharer who
+        is more similar to the target may be above the others for that alone.
+        """
+        return None if self.gain is None else (1 + self.others - self.below) / (1 + self.others)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unlearnt:
@@ -76,7 +85,7 @@ def unlearn(
 ) -> Unlearnt:
     """Make the model of ``core`` for a target once more, without ``sharer``; the other targets' models as well.
 
-    UserError for an unknown sharer, for a method that merges nobody, where the method needs more sharers than are
+    UserError for an unknown sharer, for a method that merges no sharers, where the method needs more sharers than are
     left, and where base, data or adapters are no longer those of the run.
     """
     known = [s["user"] for s in run.record.community.get(task, {}).get("sharers", ())]

@@ -274,6 +274,13 @@ def test_a_new_plugin_is_described_without_its_name_twice(tmp_path: Path, say: C
         assert told.startswith(f"early: {summary}")
 
 
+def test_a_description_says_what_a_plugin_costs_and_where_it_applies(say: Callable[..., Any]) -> None:
+    for name, words in {"samia": "generates", "gradnorm": "only in games that query single"}.items():
+        first, second, *_ = say("describe", name).out.splitlines()
+        assert first.startswith(f"{name}: ")
+        assert words in second
+
+
 def test_a_new_attack_passes_its_own_test(tmp_path: Path, say: Callable[..., Any]) -> None:
     said = say("new", "attack", "typical", "--out", tmp_path / "mine")
     assert said.code == 0, said.err

@@ -59,7 +59,7 @@ def test_scoring_what_is_not_there_or_of_another_task(say: Say, tmp_path: Path) 
         (("--methods", "prmie"), ("unknown method 'prmie': did you mean prime",)),
         (("--methods", "prime:alfa=1"), ("unknown parameter of prime 'alfa': did you mean alpha?",)),
         (("--methods", "prime:k=three"), ("prime:k=three: 'three' is not a whole number",)),
-        (("--methods", "prime:optimizer=adam"), ("unknown optimizer of prime 'adam': known: cma",)),
+        (("--methods", "prime:optimizer=adam"), ("prime:optimizer=adam: known: cma",)),
         (("--attacks", "losss"), ("unknown attack 'losss': did you mean loss",)),
         (("--tasks", "LaMP-8"), ("unknown task 'LaMP-8': known: LaMP-1",)),
         (("--preset", "papr"), ("unknown preset 'papr': did you mean paper?",)),

@@ -19,7 +19,7 @@ from prime_audit.io.markup import markdown_text
 TASK = "LaMP-4"
 METHODS = (
     "prime,prime:merge=factor,granularity=layer,perpcs,oppu,ties,prime:trim=dare+rag,rag,core,core:variant=tsv,"
-    "mta:rank=1,random,random:of=core"
+    "mta:rank=1,random,random:of=core,random:of=mta"
 )
 
 
@@ -70,6 +70,7 @@ CORES = {
     "mta:rank=1": ("modules", 2 + 3 * 2),
     "random": ("modules", 2 + 2 * 2),
     "random:of=core": ("modules", 2 + 2 * 2),
+    "random:of=mta": ("modules", 2 + 3 * 2),
 }
 
 

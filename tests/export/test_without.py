@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -90,9 +91,13 @@ def test_what_it_says_of_the_sharers_items(
     gain = np.mean([seen.logprobs[r].mean() - base.logprobs[r].mean() for r in own])
     line = next(x for x in said.out.splitlines() if "in the run's model" in x)
     assert f"gain over the base {gain:+.3f}" in line
+    below, others = map(int, re.search(r"higher than for (\d+) of (\d+) sharers", line).groups())
+    assert line.endswith(f"rank p = {(1 + others - below) / (1 + others):.3f}")
+    assert f"cannot be below {1 / (1 + others):.3f}" in said.out
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "Made without sharer" in card
     assert f"{gain:+.3f}" in card
+    assert "| rank p |" in card
     assert GONE not in card.partition("How to reproduce")[0]  # numbered, not named
 
 

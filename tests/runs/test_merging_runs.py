@@ -17,7 +17,16 @@ from prime_audit.lamp.world.world import SIMULATED
 MERGING = (
     *("soup", "soup:k=0,merge=factor", "nearest", "ties", "ties:space=factor", "dare"),
     *("dare:elect=true,space=delta", "prime:trim=ties,density=0.2", "prime:merge=factor,trim=dare"),
-    *("core", "core:variant=tsv", "mta", "random", "random:of=nearest", "random:of=prime", "random:of=core"),
+    *(
+        "core",
+        "core:variant=tsv",
+        "mta",
+        "random",
+        "random:of=nearest",
+        "random:of=prime",
+        "random:of=core",
+        "random:of=mta",
+    ),
 )
 K = {"soup:k=0,merge=factor": 4, "nearest": 1, "random:of=nearest": 1}
 """Sharers merged, where it is not the two of ``prime.k``."""
@@ -46,7 +55,7 @@ def test_members_are_the_most_similar_sharers_and_nobody_else(
         assert model["sharers"] == order[: K.get(model["method"], 2)]
         made_of = model.get("made_of", {})
         merged = {n for name in model["adapters"] for n in made_of.get(name, [name])}
-        merged -= {name for name in merged if name.startswith("mta:")}
+        merged -= {name for name in merged if "mta:" in name}
         assert merged == {f"sharer:{s}" for s in model["sharers"]}
         assert not set(made_of) & trained
         assert bool(made_of) == any(word in model["method"] for word in ("ties", "dare", "core", "random"))
@@ -107,12 +116,17 @@ def test_random_adapters_have_the_norms_of_the_sharers_and_the_weights_of_the_me
     from prime_audit.engine.adapters import load_adapter
 
     cache = tmp_path / "cache"
-    run = quick("random,random:of=nearest,soup,nearest,random:of=ties+rag,random:of=prime", cache=cache)
+    run = quick(
+        "random,random:of=nearest,soup,nearest,mta,random:of=ties+rag,random:of=prime,random:of=mta",
+        cache=cache,
+    )
     labels = list(run.record.methods)
-    assert labels == ["np", "soup", "nearest", *(m for m in labels if m.startswith("random"))]
+    assert labels == ["np", "soup", "nearest", "mta", *(m for m in labels if m.startswith("random"))]
     assert run.record.plugins["method random"]["control"].endswith("no merit of sharing")
     (note,) = (n for n in (run.path / "table.md").read_text("utf-8").splitlines() if "control; " in n)
-    assert note.startswith("* random, random:of=nearest, random:of=ties+rag, random:of=prime: control; ")
+    assert note.startswith(
+        "* random, random:of=nearest, random:of=ties+rag, random:of=prime, random:of=mta: control; "
+    )
     known = run.record.community["LaMP-4"]["adapters"]
     rows = {(m["method"], m["target"]): m for m in models(run)}
 
@@ -136,6 +150,12 @@ def test_random_adapters_have_the_norms_of_the_sharers_and_the_weights_of_the_me
                 assert float(a.norm()) == pytest.approx(float(x.norm()), rel=1e-5)
                 assert float((b @ a).norm()) == pytest.approx(float((y @ x).norm()), rel=1e-5)
                 assert abs(float((b @ a).flatten() @ (y @ x).flatten())) < 0.5 * float((y @ x).norm() ** 2)
+    for (method, target), row in rows.items():
+        if method == "random:of=mta":
+            *_, (own, top) = zip(row["adapters"], rows["mta", target]["adapters"], strict=True)
+            assert own == f"random:{top}"
+            assert row["weights"] == rows["mta", target]["weights"]
+            assert known[own]["sha256"] != known[top]["sha256"]  # trained on top of other adapters
     searched = [row for (method, _), row in rows.items() if method == "random:of=prime"]
     assert all({n.partition(":")[0] for n in row["adapters"]} == {"random"} for row in searched)
     assert all(len(row["notes"]["trace"]) == 5 for row in searched)  # a search of its own

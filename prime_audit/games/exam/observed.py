@@ -99,7 +99,7 @@ def texts_in(row: np.ndarray) -> list[str]:
     """Decode one row of ``continuations``; ValueError where it holds no list of texts."""
     found = json.loads(row.tobytes())
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise ValueError("continuations that are no texts")
+        raise ValueError("continuations that are not texts")
     return found
 
 
@@ -147,7 +147,7 @@ def signals_of(
     def take(values: Any) -> Any:
         return ABSENT if values is ABSENT else [values[r] for r in rows]
 
-    told = take(own.continuations)
+    texts = take(own.continuations)
     inside, outside = _shadows(others, merged, dealt)
     item_in, item_out = _item_shadows(shadow_nll, pool, rows)
     floor = mean_nll(take(base.logprobs))
@@ -164,7 +164,7 @@ def signals_of(
         base_logprobs=take(base.logprobs),
         base_mu=take(base.mu),
         base_sigma=take(base.sigma),
-        continuations=ABSENT if told is ABSENT else [texts_in(row) for row in told],
+        continuations=ABSENT if texts is ABSENT else [texts_in(row) for row in texts],
         texts=[pool.golds[r] for r in rows],
         prompts=[pool.prompts[r] for r in rows],
         owners=[pool.owners[r] for r in rows],

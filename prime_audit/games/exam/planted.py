@@ -86,7 +86,7 @@ def dealt_canaries(audited: Audited, pool: Pool) -> Dealt:
 
 
 def canaries_by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, Pool]:
-    """Draw by lot which canaries of each sharer and design were trained on: as many as were (``Game.redraw``)."""
+    """Draw at random which canaries of each sharer and design were trained on: as many as were (``Game.redraw``)."""
     trained, strata = pool.trained.copy(), np.array(_strata(pool, range(len(pool))))
     for stratum in sorted(set(strata.tolist())):
         own = np.flatnonzero(strata == stratum)

@@ -78,7 +78,7 @@ class Pass:
 
 
 def trained_by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, Pool]:
-    """Draw by lot which items of each sharer were trained on, as many as were (``Game.redraw`` of several games)."""
+    """Draw at random which items of each sharer were trained on, as many as were (``Game.redraw`` of several games)."""
     trained, owners = pool.trained.copy(), np.array(pool.owners)
     for sharer in sorted(set(pool.owners)):
         own = np.flatnonzero(pool.drawn & (owners == sharer))
