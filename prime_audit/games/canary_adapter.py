@@ -1,4 +1,4 @@
-"""Canaries, asked of a sharer's own adapter, as a recipient downloads it: the worst case of sharing itself."""
+"""Canaries, queried in a sharer's own adapter, as a recipient downloads it: the worst case of sharing itself."""
 
 from __future__ import annotations
 
