@@ -116,7 +116,7 @@ def test_lists(say: Say, what: str, some: set[str]) -> None:
         ("ties", ["Yadav et al. 2023", "version: 1", "density", "0.2"]),
         ("dare", ["Yu et al. 2024", "elect        false"]),
         ("core", ["Panariello et al. 2025", "Iso-C", "TSV-M"]),
-        ("random", ["kind: control: utility that random adapters give too is no merit of sharing"]),
+        ("random", ["kind: method; control: utility that random adapters give too is no merit of sharing"]),
         ("LaMP-3", ["MAE and RMSE", "labels: 1, 2, 3, 4, 5", "Review: {text} Score:"]),
         ("movie_tagging", ["LaMP-2"]),
         ("settings", ["clusters", "prime.budget", "LaMP-7"]),
