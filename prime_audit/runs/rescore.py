@@ -110,7 +110,8 @@ def _attack(
     given: Mapping[str, Path | None],
     ledger: Ledger,
 ) -> Run:
-    exams = {task: read_exam(origin.path, task) for task in spec["tasks"]}
+    elsewhere = bool(origin.record.spec.get("sharers"))
+    exams = {task: read_exam(origin.path, task, given=elsewhere) for task in spec["tasks"]}
     for task, exam in exams.items():
         kinds = {p.kind for p in exam.passes if p.method is not None}
         if lacking := [game.name for game in games if queries_of(game).name not in kinds]:

@@ -226,4 +226,4 @@ def _require_able(game: Game, attack: Attack, pool: Pool) -> None:
     if needs & set(ITEM_FIELDS) and not len(pool.inside):
         raise Undefined("compares shadow adapters, and this game's items have none")
     if needs & set(WHITE_BOX) and not queries_of(game).single:
-        raise Undefined("reads the factors of one adapter: only the adapter game queries single adapters")
+        raise Undefined("reads the factors of one adapter, and this game queries merged models")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -73,11 +72,11 @@ class Queries:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        parent = next(c for c in cls.__mro__[1:] if issubclass(c, Queries))
         if "name" not in vars(cls):
             cls.name = f"{cls.__module__}.{cls.__qualname__}"
-        same = getattr_static(cls, "items") is getattr_static(parent, "items")
-        cls.pool = parent.pool if same else f"{cls.name} items"
+        owner = next(c for c in cls.__mro__ if "items" in vars(c))
+        shared = owner is not cls and issubclass(owner, Queries)
+        cls.pool = owner.pool if shared else f"{cls.name} items"
 
     def __init__(self, reader: Reader, games: Sequence[Game], data: Dataset, remake: Remake) -> None:
         self.reader, self.games, self.data, self.remake = reader, games, data, remake

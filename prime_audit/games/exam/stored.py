@@ -31,8 +31,8 @@ from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins import Audited
 
 FORMAT = "prime-audit/signals/4"
-READABLE = ("prime-audit/signals/3", FORMAT)
-"""The third had no places of items, and did not say whether held-out items were given."""
+THIRD = "prime-audit/signals/3"
+"""Has no places of items, and does not say whether held-out items were given."""
 FOLDER = "signals"
 _TEXTS = ("owners", "ids", "prompts", "golds")
 """A pool's columns of texts."""
@@ -226,16 +226,18 @@ def _pass_json(one: Pass, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 # -- reading -----------------------------------------------------------------------------------------------
 
 
-def read_exam(folder: Path, task: str) -> Exam:
+def read_exam(folder: Path, task: str, *, given: bool = False) -> Exam:
     """Read a task's signals of a run, checking every hash.
 
+    ``given``: whether the run's adapters, and so their held-out items, came with the data; the third format needs it.
     UserError where there are none, or a file is missing, broken or not the one that was written.
     """
     if task not in TASKS:  # it becomes part of a path, and a record may say anything
         raise unknown("task of stored signals", str(task), TASKS)
     content = _read_pool(folder, task)
     try:
-        pools = {name: _pool(own) for name, own in content["pools"].items()}
+        unsaid = given and content["format"] == THIRD
+        pools = {name: _pool(own, unsaid) for name, own in content["pools"].items()}
         passes = [_pass(folder, p, pools) for p in content["passes"]]
         exam = Exam(task, int(content["seed"]), pools, content["similarity"], passes)
         _require_sound(exam)
@@ -256,20 +258,20 @@ def _read_pool(folder: Path, task: str) -> dict[str, Any]:
         raise UserError(f"{path}: no signals are stored there; rerun compare to store them") from None
     except (OSError, ValueError) as fault:
         raise UserError(f"{path}: cannot be read ({fault}); restore it, or rerun compare") from None
-    if not isinstance(content, dict) or content.get("format") not in READABLE:
+    if not isinstance(content, dict) or content.get("format") not in (THIRD, FORMAT):
         raise UserError(f"{path}: is no {FORMAT} file; rerun compare with this prime-audit")
     if content.pop("sha256", None) != _digest(content):
         raise UserError(f"{path}: was changed after it was written (sha256); restore it, or rerun compare")
     return content
 
 
-def _pool(content: Mapping[str, Any]) -> Pool:
+def _pool(content: Mapping[str, Any], given: bool) -> Pool:
     marks: dict[str, Any] = {n: np.array(content[n], dtype=np.bool_) for n in ("trained", "last", "drawn")}
     texts = {n: content[n] for n in ("owners", "ids", "prompts", "golds", "twins")}
     population = [(prompt, gold) for prompt, gold in content["population"]]
     sampled = {t: np.array(rows, dtype=np.int64) for t, rows in content.get("sampled", {}).items()}
     places = np.array(content.get("places", []), dtype=np.int64).reshape(-1, 2)
-    given = content.get("given", False) is True
+    given = given or content.get("given", False) is True
     inside = [np.array([c == "1" for c in own], dtype=np.bool_) for own in content.get("inside", ())]
     marks |= {"places": places, "given": given, "inside": inside}
     return Pool(**texts, **marks, population=population, sampled=sampled)
