@@ -273,6 +273,8 @@ class Exposure:
     """Lower bound on ε from this design's pairs, by the same figure; 95 % confidence over the designs together."""
     epsilon_ceiling: float | None = None
     """The largest bound that this number of pairs could have given."""
+    p: float | None = None
+    """One-sided permutation p of the mean exposure: canaries are relabelled within sharer and design."""
 
 
 @dataclass(frozen=True, kw_only=True)

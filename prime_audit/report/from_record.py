@@ -170,7 +170,7 @@ def _canaries(record: Record, task: str) -> Iterator[str]:
     for game, method in dict.fromkeys((x.game, x.method) for x in own):
         said = [x for x in own if (x.game, x.method) == (game, method)]
         designs = "; ".join(
-            f"{x.design} {number(x.exposure)} (base {number(x.base)}; {_bound(x)}) of {x.canaries} canaries"
+            f"{x.design} {number(x.exposure)} (base {number(x.base)}; {_tested(x)}{_bound(x)}) of {x.canaries} canaries"
             for x in said
         )
         levels = f"by chance {_bits([x.chance for x in said])}, at most {_bits([x.most for x in said])}"
@@ -211,6 +211,10 @@ def _extracted(record: Record, task: str) -> Iterator[str]:
         lines.setdefault(line, []).append(x.method)
     for line, methods in lines.items():
         yield f"Extraction by greedy decoding, nearly (0.9 similar) or verbatim, {', '.join(methods)}: {line}."
+
+
+def _tested(x: Exposure) -> str:
+    return "" if x.p is None else f"p = {x.p:.2g}; "
 
 
 def _bound(x: Exposure) -> str:

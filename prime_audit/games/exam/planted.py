@@ -26,6 +26,7 @@ class Canaries(Queries):
 
     name = "canary"
     stage = "signals (canary)"
+    plants = True
 
     @classmethod
     def items(cls, community: Community, data: Dataset) -> Pool:
@@ -50,10 +51,6 @@ class OwnCanaries(Adapters, Canaries):
 
     name = "canary_adapter"
     stage = "signals (canary_adapter)"
-
-
-CANARY_KINDS = (Canaries.name, OwnCanaries.name)
-"""Passes that ask for canaries."""
 
 
 def dealt_canaries(audited: Audited, pool: Pool) -> Dealt:

@@ -17,13 +17,13 @@ from prime_audit.audit.duplicates import marked
 from prime_audit.audit.judge import Entry, Scored, judge_all
 from prime_audit.audit.permutation import PERMUTATIONS
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import ITEM_FIELDS, Signals, settle
+from prime_audit.audit.signals import ITEM_FIELDS, WHITE_BOX, Signals, settle
 from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS
 from prime_audit.games.exam.exposed import exposed
-from prime_audit.games.exam.observed import WHITE_BOX, Observed, Shadow, signals_of
+from prime_audit.games.exam.observed import Observed, Shadow, signals_of
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import Exam, Pass

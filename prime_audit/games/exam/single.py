@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prime_audit.audit.auc import IntArray
+from prime_audit.audit.signals import WHITE_BOX
 from prime_audit.community.sharers import bank_name
 from prime_audit.engine.mixture import alone
-from prime_audit.games.exam.observed import WHITE_BOX, Observed
+from prime_audit.games.exam.observed import Observed
 from prime_audit.games.exam.queries import Models, Queries
 from prime_audit.games.exam.stored import Pass
+from prime_audit.plan.plan import ADAPTERS
 from prime_audit.plugins import Personal
 from prime_audit.seeds import seed_of
 
 if TYPE_CHECKING:
     from prime_audit.community.build import Community
     from prime_audit.plan.plan import MethodSpec
-
-ADAPTERS = "adapters"
-"""Labels the one pass of all methods that merge sharers; no method has this label."""
 
 
 class Adapters(Queries):

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import ABSENT
+from prime_audit.audit.signals import ABSENT, WHITE_BOX
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import write_atomic
-from prime_audit.games.exam.observed import BEHIND, DTYPES, FIELDS, PER_ROW, WHITE_BOX, Observed
+from prime_audit.games.exam.observed import BEHIND, DTYPES, FIELDS, PER_ROW, Observed, texts_in
 from prime_audit.io import intake
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins import Audited
@@ -350,6 +350,9 @@ def _require_sound(exam: Exam) -> None:
             raise ValueError(f"pool {name}: places that are none of a history")
         if len(pool.inside) not in (0, rows):
             raise ValueError(f"pool {name}: inside is not one a row")
+        widths = {(owner, own.size) for owner, own in zip(pool.owners, pool.inside, strict=False) if own.size}
+        if len(widths) > len({owner for owner, _ in widths}) or any(width % 2 for _, width in widths):
+            raise ValueError(f"pool {name}: items of one sharer have other numbers of shadows, or an odd one")
         if any(r.size and not 0 <= r.min() <= r.max() < rows for r in pool.sampled.values()):
             raise ValueError(f"pool {name}: a sampled row that is not there")
     for one in exam.passes:
@@ -370,6 +373,10 @@ def _require_pass(exam: Exam, one: Pass) -> None:
                 continue
             if values is ABSENT or len(values) != rows:
                 raise ValueError(f"{one.method}: not {rows} rows of {column}")
+        if seen.continuations is not ABSENT:
+            for told, asked in zip(seen.continuations, seen.logprobs, strict=True):
+                if len(asked):
+                    texts_in(told)
         if seen.shadow_nll is not ABSENT and len(inside):
             pairs = zip(seen.shadow_nll, inside, strict=True)
             if any(nll.size not in (0, own.size) for nll, own in pairs):
