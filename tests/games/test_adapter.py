@@ -43,9 +43,7 @@ def test_one_pass_of_all_methods_and_one_panel_a_sharer(quick: Callable[..., Run
         asked = {i for i, row in enumerate(seen.logprobs) if len(row)}
         assert asked == set(np.flatnonzero(pool.drawn & pool.of([own])).tolist())
     for method in ("np", "rag"):
-        assert (
-            figure(run, method, "adapter", "loss").reason == "no sharer is merged: no shared adapter is used"
-        )
+        assert figure(run, method, "adapter", "loss").reason == "uses no shared adapter: no members"
     for name in ("loss", "gradnorm", "alignment"):
         one, other = (figure(run, method, "adapter", name) for method in ("perpcs", "soup"))
         assert (one.value, one.ci, one.targets) == (other.value, other.ci, len(sharers))

@@ -22,11 +22,11 @@ from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS
-from prime_audit.games.exam.exposed import exposed
 from prime_audit.games.exam.observed import Observed, Shadow, signals_of
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import Exam, Pass
+from prime_audit.games.exam.vulnerable import vulnerable
 from prime_audit.plugins import Attack, Game
 from prime_audit.plugins.calling import dealt_of, naming, scores_of
 from prime_audit.record import FAILED
@@ -141,7 +141,7 @@ class Player:
             scored={s.attack: s for s in scored},
             silent=silent,
             failed=failed,
-            exposed=exposed(game, one, able, self.pool),
+            records=vulnerable(game, one, able, self.pool),
         )
 
     def _dealt(self, game: Game, one: Pass, target: str) -> Dealt:

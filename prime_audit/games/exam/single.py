@@ -45,7 +45,7 @@ class Adapters(Queries):
     def nothing(cls, made: Sequence[Models]) -> str | None:
         """Give the reason where no target merges any sharer."""
         some = any(p.sharers for own in made for p in own.values())
-        return None if some else "no sharer is merged: no shared adapter is used"
+        return None if some else "uses no shared adapter: no members"
 
     def ask(self, community: Community, spec: MethodSpec, models: Models) -> Pass:
         """Query the adapters, once for all chunks of targets."""
