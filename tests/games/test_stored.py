@@ -183,6 +183,7 @@ def test_a_pool_of_the_earlier_format_is_read_without_places(tmp_path: Path) -> 
     content["format"] = "prime-audit/signals/3"
     for key in ("places", "given"):
         del content["pools"]["sharers"][key]
+    content["pools"]["sharers"]["drawn"] = [1] * ROWS  # held-out items, too
     content["sha256"] = sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps(content), encoding="utf-8")
     pool = read_exam(tmp_path, "LaMP-2").pools["sharers"]
