@@ -223,7 +223,7 @@ class Leak:
 
 @dataclass(frozen=True, kw_only=True)
 class Vulnerable:
-    """One of the most exposed records of a task, method and game, by shadow adapters with and without it."""
+    """One of the most vulnerable records of a task, method and game, by shadow adapters with and without it."""
 
     task: str
     """The task's name."""
@@ -249,7 +249,7 @@ class Vulnerable:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """How exposed the canaries of one design are in one method's models."""
+    """The exposure of one design's canaries in one method's models."""
 
     task: str
     """The task's name."""
@@ -273,6 +273,8 @@ class Exposure:
     """Lower bound on ε from this design's pairs, by the same figure; 95 % confidence over the designs together."""
     epsilon_ceiling: float | None = None
     """The largest bound that this number of pairs could have given."""
+    p: float | None = None
+    """One-sided permutation p of the mean exposure: canaries are relabelled within sharer and design."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -446,7 +448,7 @@ class Record:
     leaks: tuple[Leak, ...] = ()
     """The privacy panel: one entry for each leakage result, with its verdict."""
     vulnerable: tuple[Vulnerable, ...] = ()
-    """Where the run has shadow adapters: the few most exposed records; all are in vulnerability.jsonl."""
+    """Where the run has shadow adapters: the few most vulnerable records; all are in vulnerability.jsonl."""
     exposures: tuple[Exposure, ...] = ()
     """Of canaries, by method and design; empty where none were made."""
     canary_costs: tuple[CanaryCost, ...] = ()

@@ -106,6 +106,8 @@ _ALL = tuple(Signals.__dataclass_fields__)
 _PER_ITEM = tuple(name for name in _ALL if not name.startswith("population_"))
 ITEM_FIELDS = ("item_in_nll", "item_out_nll")
 """Fields that are made of shadow adapters: only runs with ``shadows`` have them, in games whose members are items."""
+WHITE_BOX = ("grad_norm", "alignment")
+"""Fields that a single adapter's factors decide: only games that query single adapters have them."""
 CONTROL_FIELDS = ("members", "similarity")
 """Fields only controls may declare."""
 FIELDS = tuple(name for name in _ALL if name not in CONTROL_FIELDS)

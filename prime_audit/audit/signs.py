@@ -13,6 +13,8 @@ from prime_audit.audit.pool import Pool
 
 LEVEL = 0.001
 """A p below it is a sign. Random draws of held-out items show one in a thousand times."""
+UNKNOWN = "an older version stored the run: whether the held-out items were drawn at random is unknown"
+"""Takes the place of a test where the items' places were not stored."""
 
 
 def position_p(places: IntArray, lengths: IntArray, owners: IntArray) -> float | None:
@@ -38,8 +40,10 @@ def signs(pool: Pool) -> tuple[str, ...]:
     Items that a run draws itself are random: there is nothing to test, and no sign.
     """
     out: BoolArray = pool.drawn & ~pool.trained
-    if not pool.given or not len(pool.places) or not out.any():
+    if not pool.given or not out.any():
         return ()
+    if not len(pool.places):
+        return (UNKNOWN,)
     places, lengths = pool.places[out].T
     _, owners = np.unique(np.array(pool.owners, dtype=np.str_)[out], return_inverse=True)
     p = position_p(places, lengths, owners)

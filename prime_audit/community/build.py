@@ -174,13 +174,19 @@ class Community:
             self.engine.base.merge(made["base"])
             self.adaptation = self.origins[made["base"].content]
 
+    def require_able(self) -> None:
+        """Refuse canaries and shadow adapters that the community is too small for; before anything is trained."""
+        if self.number("canaries"):
+            require_sharers(self.task.name, self.sharers)
+        for sharer in self.sharers:
+            self.shadows(sharer)
+
     def make_canaries(self, data: Dataset) -> None:
         """Make the canaries that the setting asks for; ``data`` are everybody's, with what games hold back.
 
         After the base is adapted, and before anything is trained for the sharers.
         """
         if count := self.number("canaries"):
-            require_sharers(self.task.name, self.sharers)
             self.canaries = make_canaries(
                 self.task,
                 data,

@@ -8,24 +8,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prime_audit.audit.signals import ITEM_FIELDS
+from prime_audit.audit.signals import ITEM_FIELDS, WHITE_BOX
+from prime_audit.community.canaries import DESIGNS
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.columns import read_columns
 from prime_audit.lamp.tasks import ROUGE, TASKS, Task, find_task
 from prime_audit.plan.options import deciding, filled, spec_of
-from prime_audit.plugins import Attack, Augment, Method
+from prime_audit.plugins import Attack, Augment, Game, Method
 from prime_audit.plugins.calling import front_of
-from prime_audit.plugins.loading import load_attack, load_game, load_method, load_run_settings, read_params
+from prime_audit.plugins.loading import (
+    available,
+    load_attack,
+    load_game,
+    load_method,
+    load_run_settings,
+    read_params,
+)
 from prime_audit.settings import Settings
 
 REFERENCE = "np"
 """The method that all others are compared with; it always runs."""
 
-CANARY_GAMES = ("canary", "canary_adapter")
-"""The games that ask for canaries: of the targets' models, and of the sharers' own adapters."""
-CANARY_PARTS = 6
-"""Canaries' designs, times two halves."""
+ADAPTERS = "adapters"
+"""Takes a method's place in figures of the sharers' own adapters, so no method has this label."""
+CANARY_PARTS = 2 * len(DESIGNS)
+"""The smallest number of canaries: one of each design on each side."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +182,13 @@ def make_plan(**options: Any) -> Plan:
     typed = ",".join([REFERENCE, *named])
     specs = _distinct(parse_methods(typed, files), settings, tasks)
     specs = tuple(sorted(specs, key=lambda spec: bool(spec.core.plugin.control)))  # stable: controls last
-    games = [load_game(game, files).name for game in words(given["games"])]
-    games += _canary_games(games, settings, tasks, given["sharers"])
+    if ADAPTERS in {spec.label for spec in specs}:
+        raise UserError(
+            f"method {ADAPTERS}: figures of the sharers' own adapters have this label; rename the plugin"
+        )
+    asked = [load_game(game, files) for game in words(given["games"])]
+    asked += _canary_games(asked, settings, tasks, given["sharers"], files)
+    games = [game.name for game in asked]
     loaded = [load_attack(a, files) for a in words(given["attacks"])]
     attacks = [attack.name for attack in loaded]
     _require_texts(given["metric"], tasks)
@@ -196,7 +209,7 @@ def make_plan(**options: Any) -> Plan:
         "against": _baselines(given["against"], specs, files),
         **{key: Path(given[key]) if given[key] else None for key in ("sharers", "base_adapter")},
         "columns": columns,
-        "notes": tuple(_notes(given, settings, files, tasks, attacks)),
+        "notes": (*_notes(given, settings, files, tasks, attacks), *without_figures(loaded, asked)),
     }
     return Plan(**{**given, **read})
 
@@ -253,9 +266,24 @@ def _require_given(
     require_layout(Path(sharers), tasks)
 
 
+def without_figures(attacks: Sequence[Attack], games: Sequence[Game]) -> Iterator[str]:
+    """Report attacks whose signals none of the games has: their figures are n/a."""
+    for kind, fields, able in (
+        ("queries single adapters", WHITE_BOX, any(getattr(game.queries, "single", False) for game in games)),
+        ("asks about single items", ITEM_FIELDS, not all(game.design.of_people for game in games)),
+    ):
+        for attack in dict.fromkeys(a.name for a in attacks if set(a.needs) & set(fields)):
+            if not able:
+                yield f"note: --attacks: none of these games {kind}: {attack} has no figure"
+
+
 def _canary_games(
-    games: Sequence[str], settings: Settings, tasks: Sequence[str], sharers: str | Path | None
-) -> list[str]:
+    games: Sequence[Game],
+    settings: Settings,
+    tasks: Sequence[str],
+    sharers: str | Path | None,
+    files: Sequence[Path],
+) -> list[Game]:
     """Return the games for canaries where there are some; refuse the games without them, and wrong numbers."""
     counts = {task: settings.get("canaries", task) for task in tasks}
     for task, count in counts.items():
@@ -264,14 +292,22 @@ def _canary_games(
                 f"{task}: {count} canaries a sharer do not divide into three designs of two halves; give a multiple "
                 f"of {CANARY_PARTS}, for example --canaries {count + CANARY_PARTS - count % CANARY_PARTS}"
             )
-        asking = [*(g for g in games if g in CANARY_GAMES), *(CANARY_GAMES if any(counts.values()) else ())]
-        if asking and not count:
+    planting = [game for game in games if _plants(game)]
+    if any(counts.values()):
+        every = [load_game(name, files) for name in available("game", files)]
+        planting += [game for game in every if _plants(game)]
+    for task, count in counts.items():
+        if planting and not count:
             raise UserError(
-                f"game {asking[0]}: {task} has no canaries to ask for; add --canaries 12, or leave the game out"
+                f"game {planting[0].name}: {task} has no canaries to ask for; add --canaries 12, or leave the game out"
             )
     if sharers is not None and any(counts.values()):
         raise UserError("--canaries: the adapters of --sharers are trained already; leave one of the two out")
-    return [*CANARY_GAMES] if any(counts.values()) else []
+    return planting
+
+
+def _plants(game: Game) -> bool:
+    return bool(getattr(game.queries, "plants", False))
 
 
 def _require_shadows(

@@ -64,7 +64,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         figures=tuple(with_places(figures, partial(_gap, record))),
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
-        exposed=tuple(map(_vulnerable, record.vulnerable)),
+        vulnerable=tuple(map(_vulnerable, record.vulnerable)),
         notes=(*controls(record.plugins, methods), *_notes(record, tasks), *older([record])),
         failures=tuple(failure.line() for failure in record.failures),
         warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
@@ -72,7 +72,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
 
 
 def _vulnerable(v: Vulnerable) -> str:
-    """Name one of the most exposed records, and say what it rests on."""
+    """Name one of the most vulnerable records, and say what it rests on."""
     said = "chance is unknown"
     if v.limit is not None:
         how = "beyond" if v.d > v.limit else "within"
@@ -164,13 +164,13 @@ def _of_task(record: Record, task: str) -> Iterator[str]:
 
 
 def _canaries(record: Record, task: str) -> Iterator[str]:
-    """Say how exposed canaries are, method by method, and what they cost."""
+    """Give the exposure of canaries, method by method, and what they cost."""
     own = [x for x in record.exposures if x.task == task]
     lines = dict[tuple[str, str], list[str]]()
     for game, method in dict.fromkeys((x.game, x.method) for x in own):
         said = [x for x in own if (x.game, x.method) == (game, method)]
         designs = "; ".join(
-            f"{x.design} {number(x.exposure)} (base {number(x.base)}; {_bound(x)}) of {x.canaries} canaries"
+            f"{x.design} {number(x.exposure)} (base {number(x.base)}; {_tested(x)}{_bound(x)}) of {x.canaries} canaries"
             for x in said
         )
         levels = f"by chance {_bits([x.chance for x in said])}, at most {_bits([x.most for x in said])}"
@@ -211,6 +211,10 @@ def _extracted(record: Record, task: str) -> Iterator[str]:
         lines.setdefault(line, []).append(x.method)
     for line, methods in lines.items():
         yield f"Extraction by greedy decoding, nearly (0.9 similar) or verbatim, {', '.join(methods)}: {line}."
+
+
+def _tested(x: Exposure) -> str:
+    return "" if x.p is None else f"p = {x.p:.2g}; "
 
 
 def _bound(x: Exposure) -> str:

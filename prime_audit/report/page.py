@@ -14,7 +14,7 @@ from string import Template
 from prime_audit.report.columns import LEGEND
 from prime_audit.report.page_data import Packer, dump, link
 from prime_audit.report.page_table import section
-from prime_audit.report.sheet import EXPOSED, Sheet
+from prime_audit.report.sheet import VULNERABLE, Sheet
 from prime_audit.report.views import views
 
 SCRIPTS = ("data.js", "table.js", "detail.js", "points.js", "chart.js", "marks.js", "page.js")
@@ -56,7 +56,7 @@ def render(sheet: Sheet) -> str:
         command=_command(sheet.command),
         warnings=_warnings([*(f"failed: {line}" for line in sheet.failures), *sheet.warnings]),
         sections="\n".join(section(place, view, href) for place, view in enumerate(shown)),
-        exposed=_folded(EXPOSED, _list(sheet.exposed), "exposed"),
+        vulnerable=_folded(VULNERABLE, _list(sheet.vulnerable), "vulnerable"),
         about=_folded("How to read this page", _paragraphs(sheet.about[1:]), "about"),
         notes=_folded("What the figures rest on", _list([*sheet.notes, *legend]), "notes"),
         records=_folded("Records", _records(data), "records-all"),

@@ -12,8 +12,8 @@ from prime_audit.report.games import GameNote, note_of
 AUC, BASE = "auc", "auc_base"
 SHARED = "adapter"
 """The game of the shared adapters themselves."""
-EXPOSED = "The most exposed records"
-"""Title of ``Sheet.exposed``."""
+VULNERABLE = "The most vulnerable records"
+"""Title of ``Sheet.vulnerable``."""
 _LEAKAGE = frozenset({AUC, BASE, "auc_bag_of_words", "auc_length_only", "auc_similarity_only"})
 
 
@@ -121,8 +121,8 @@ class Sheet:
     """Control panels of all records."""
     sources: Mapping[str, Source] = field(default_factory=dict)
     """Records by id."""
-    exposed: tuple[str, ...] = ()
-    """The most exposed records of a run, a line each."""
+    vulnerable: tuple[str, ...] = ()
+    """The most vulnerable records of a run, a line each."""
     notes: tuple[str, ...] = ()
     """What the figures rest on: intervals, sizes, sampling."""
     failures: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
 from prime_audit.report import table as forms
 from prime_audit.report.columns import FIGURES, LEGEND, PANEL
-from prime_audit.report.sheet import EXPOSED, PanelRow, Sheet
+from prime_audit.report.sheet import VULNERABLE, PanelRow, Sheet
 from prime_audit.report.table import Table
 from prime_audit.report.views import TaskView, glance, panel, sharing, shown, views, with_records
 
@@ -51,7 +51,7 @@ def terminal(sheet: Sheet, width: int) -> Rendered:
     lines = [*sheet.notes, *(LEGEND if judged else ())]
     return Rendered(
         *parts,
-        *(Text(plain(f"{EXPOSED}: {line}")) for line in sheet.exposed),
+        *(Text(plain(f"{VULNERABLE}: {line}")) for line in sheet.vulnerable),
         *(Text(line, style="dim") for line in lines),
         *(Text(f"✗ failed: {line}", style="bold red") for line in sheet.failures),
         *(Text(f"! {line}", style="yellow") for line in sheet.warnings),
@@ -80,8 +80,8 @@ def markdown(sheet: Sheet) -> str:
     lines += ["## How to read this", _bullets([*sheet.about[1:], *map(markdown_text, sheet.notes)])]
     if any(panel(sheet, view.task).labels for view in found):
         lines.append(_bullets(map(markdown_text, LEGEND)))
-    if sheet.exposed:
-        lines += [f"## {EXPOSED}", _bullets(map(markdown_text, sheet.exposed))]
+    if sheet.vulnerable:
+        lines += [f"## {VULNERABLE}", _bullets(map(markdown_text, sheet.vulnerable))]
     for title, said in (("Failures", sheet.failures), ("Warnings", sheet.warnings)):
         lines += [f"## {title}", _bullets(map(markdown_text, said))] if said else []
     return "\n\n".join(filter(None, lines)) + "\n"

@@ -12,30 +12,34 @@ from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.bounds import empirical_epsilon
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.jackknife import limits
+from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import mean_nll
 from prime_audit.community.build import Community
 from prime_audit.community.canaries import DESIGNS, design_of
 from prime_audit.community.sharers import Sharer, bank_name
 from prime_audit.engine.mixture import Continuation, Probe, alone
+from prime_audit.errors import PartError
 from prime_audit.games.exam.observed import Observed
-from prime_audit.games.exam.planted import CANARY_KINDS
+from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import Exam, Pass
 from prime_audit.lamp.prompts import history_examples
+from prime_audit.plugins import Game
 from prime_audit.record import CanaryCost, Exposure
-from prime_audit.seeds import seed_of
+from prime_audit.seeds import rng_of, seed_of
 
 ITEMS = Design(unit="item-within-sharer", randomised=True)
 
 
-def exposed(exam: Exam) -> Iterator[Exposure]:
+def exposures(exam: Exam, games: Sequence[Game]) -> Iterator[Exposure]:
     """Yield the exposure of every method's canaries, by design, from the log-probability of their golds.
 
     A target's trained canaries are ranked among the untrained ones of the same design and of the sharers merged for
     this target: which of these were trained on was drawn at random.
     """
+    kinds = {queries_of(game).name for game in games if queries_of(game).plants}
     for one in exam.passes:
         base = exam.base(one.pool)
-        if one.kind not in CANARY_KINDS or one.method is None or base is None or not one.seen:
+        if one.kind not in kinds or one.method is None or base is None or not one.seen:
             continue
         for design in DESIGNS:
             found = _exposed(exam, one, base, design)
@@ -62,6 +66,7 @@ def _exposed(exam: Exam, one: Pass, base: Observed, design: str) -> Exposure:
         game=one.kind,
         design=design,
         exposure=_mean(dealt, scores),
+        p=_p(pool, dealt, scores, rng_of(exam.seed, "canary relabellings", exam.task, one.kind, design)),
         base=_mean(dealt, plain),
         chance=float(np.mean([exposure.by_chance(n) for n in others])),
         most=float(np.mean([exposure.most(n) for n in others])),
@@ -82,19 +87,31 @@ def _mean(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> float:
     return float(np.mean([exposure.exposures(*both).mean() for both in sides]))
 
 
+def _p(
+    pool: Pool, dealt: Sequence[Dealt], scores: Mapping[str, FloatArray], rng: np.random.Generator
+) -> float:
+    """Test the mean exposure of one design: which canaries of each sharer were trained on was drawn by lot."""
+    return exposure.relabelled_p(
+        [scores[d.target] for d in dealt],
+        [d.rows for d in dealt],
+        pool.trained,
+        np.unique(np.array(pool.owners), return_inverse=True)[1],
+        rng,
+    )
+
+
 def cost(community: Community) -> CanaryCost:
     """Train the sharers' adapters without canaries, too, and compare both on the sharers' held-out items."""
     task, count = community.task.name, community.number("canaries")
     clean = community.without_canaries()
     able = [s for s in community.sharers if s.heldout and s.user.id in clean]
     if not able:
-        why = "no sharer has held-out items"
-        return CanaryCost(
-            task=task, canaries=count, without=None, difference=None, ci=None, sharers=0, reason=why
-        )
+        return no_cost(community, "no sharer has held-out items")
     planted = _mean_nlls(community, able, {s.user.id: bank_name(s.user.id) for s in able})
     without = _mean_nlls(community, able, clean)
     gaps = planted - without
+    if not np.isfinite(gaps).all():
+        raise PartError("a held-out item has no finite NLL under an adapter")
     mean, few = float(gaps.mean()), gaps.size < 2
     return CanaryCost(
         task=task,
@@ -104,6 +121,19 @@ def cost(community: Community) -> CanaryCost:
         ci=None if few else limits(mean, float(gaps.std(ddof=1)) / gaps.size**0.5, gaps.size - 1),
         sharers=len(able),
         reason="one sharer: no interval" if few else None,
+    )
+
+
+def no_cost(community: Community, why: str) -> CanaryCost:
+    """Return the cost where it is unknown, with the reason."""
+    return CanaryCost(
+        task=community.task.name,
+        canaries=community.number("canaries"),
+        without=None,
+        difference=None,
+        ci=None,
+        sharers=0,
+        reason=why,
     )
 
 

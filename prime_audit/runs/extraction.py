@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 NEAR = 0.9
 """Similarity from which an answer is *nearly* the gold: 1 − Levenshtein distance / the longer one's characters."""
-OWN = "adapters"
-"""Takes a method's place: the sharers' own adapters."""
 Asked = Mapping[str, tuple[str, Mixture]]
 """Sharer → whose model their items are asked in (a target, or the sharer for their own adapter), and the model."""
 

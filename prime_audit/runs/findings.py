@@ -14,7 +14,7 @@ from prime_audit.games.exam.stored import Exam
 from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Extraction, Leak, Result, Vulnerable
 
 FEW = 5
-"""Records that a report names as the most exposed."""
+"""Records that a report names as the most vulnerable."""
 
 
 @dataclass(kw_only=True)
@@ -89,8 +89,8 @@ class Findings:
                 )
         return lines
 
-    def most_exposed(self) -> tuple[Vulnerable, ...]:
-        """Return the few most exposed records of each task, method and game that has shadow adapters."""
+    def most_vulnerable(self) -> tuple[Vulnerable, ...]:
+        """Return the few most vulnerable records of each task, method and game that has shadow adapters."""
         groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in self.vulnerable:
             if row["d"] is not None:

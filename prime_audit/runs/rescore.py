@@ -25,7 +25,7 @@ from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import FOLDER, Exam, add_fields, read_exam
 from prime_audit.io.terminal import say
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plan.plan import repeated, words
+from prime_audit.plan.plan import repeated, without_figures, words
 from prime_audit.plugins import Attack, Game
 from prime_audit.plugins.loading import available, load_attack, load_game
 from prime_audit.record import Record
@@ -69,6 +69,8 @@ def attack(
     for option, named in () if quiet else (("--attacks", words(attacks)), ("--games", words(games or ()))):
         for note in repeated(option, named, named):
             say(note, err=True)
+    for note in () if quiet else without_figures(chosen, played):
+        say(note, err=True)
     spec = {
         **origin.record.spec,
         "attacks": [a.name for a in chosen],
@@ -110,7 +112,8 @@ def _attack(
     given: Mapping[str, Path | None],
     ledger: Ledger,
 ) -> Run:
-    exams = {task: read_exam(origin.path, task) for task in spec["tasks"]}
+    elsewhere = bool(origin.record.spec.get("sharers"))
+    exams = {task: read_exam(origin.path, task, given=elsewhere) for task in spec["tasks"]}
     for task, exam in exams.items():
         kinds = {p.kind for p in exam.passes if p.method is not None}
         if lacking := [game.name for game in games if queries_of(game).name not in kinds]:
@@ -210,7 +213,7 @@ def _record(
         comparisons=(*(c for c in old.comparisons if not is_leakage(c.metric)), *found.comparisons),
         leaks=found.settled(),
         rules=EDITION,
-        vulnerable=found.most_exposed(),
+        vulnerable=found.most_vulnerable(),
         # Their tracebacks are in the attacked run's folder; the same names here mean other errors.
         failures=(*(replace(f, file=None) for f in old.failures if f.attack is None), *found.faults.found),
         times=ledger.times(),

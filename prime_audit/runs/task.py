@@ -27,7 +27,7 @@ from prime_audit.games.exam.stored import Exam
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.tasks import Task
-from prime_audit.plan.plan import REFERENCE, MethodSpec, Plan
+from prime_audit.plan.plan import ADAPTERS, REFERENCE, MethodSpec, Plan
 from prime_audit.plugins import Attack, Personal, Scene
 from prime_audit.plugins.calling import models_of, naming, require_sound
 from prime_audit.plugins.loading import load_attack, load_game
@@ -72,7 +72,11 @@ class TaskRun:
             self._extract(personal, exam)
         self._note()
         if self.community.canaries:  # last: it puts further adapters into the bank
-            self.found.canary_costs.append(canaries.cost(self.community))
+            cost = partial(canaries.cost, self.community)
+            found = self._attempt("cost of the canaries", None, Chunk(None, self.community), cost)
+            if isinstance(found, Failed):
+                found = canaries.no_cost(self.community, found.reason)
+            self.found.canary_costs.append(found)
 
     def examine(self) -> Exam:
         """Do no more than what attacks are scored from: build, personalise, query every model."""
@@ -134,8 +138,7 @@ class TaskRun:
             privacy=self.plan.sharer_dp,
         )
         community.embed()
-        for sharer in community.sharers:
-            community.shadows(sharer)  # refused before anything is trained
+        community.require_able()
         users = [*self.seen.adapt, *self.seen.targets, *(s.shown for s in community.sharers)]
         community.profiles.update(self._profiles(users, community))
         community.adapt()
@@ -277,7 +280,7 @@ class TaskRun:
         stage = partial(self.ledger.stage, self.task.name, total=0)
         every = rounds(exam, self.games, self.attacks, stage, effort, self.store)
         self.found.take_all(self.task.name, every)
-        self.found.exposures += canaries.exposed(exam)
+        self.found.exposures += canaries.exposures(exam, self.games)
 
     def _extract(self, personal: Mapping[str, Made], exam: Exam) -> None:
         """Ask every method's models, and the sharers' own adapters, to write the sharers' items out."""
@@ -296,7 +299,7 @@ class TaskRun:
             asked[core] = labels, own or "it merges no sharer"
             merged.update(dict.fromkeys(own))
         if merged:
-            asked[extraction.OWN] = [extraction.OWN], extraction.own_adapters(community, list(merged))
+            asked[ADAPTERS] = [ADAPTERS], extraction.own_adapters(community, list(merged))
         for core, (labels, what) in asked.items():
             if not isinstance(what, str):
                 work = partial(extraction.extract, community, pool, core, what)

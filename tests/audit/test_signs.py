@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signs import LEVEL, position_p, signs
+from prime_audit.audit.signs import LEVEL, UNKNOWN, position_p, signs
 from prime_audit.games.heldout import heldout
 from prime_audit.plugins import Audited
 
@@ -56,7 +56,7 @@ def test_items_held_out_by_time_show(way: str) -> None:
     assert dealt.given
     assert dealt.signs == (said,)
     assert signs(replace(pool, given=False)) == ()
-    assert signs(replace(pool, places=np.zeros((0, 2), dtype=np.int64))) == ()
+    assert signs(replace(pool, places=np.zeros((0, 2), dtype=np.int64))) == (UNKNOWN,)
 
 
 def test_items_held_out_at_random_seldom_show() -> None:

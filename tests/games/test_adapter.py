@@ -43,7 +43,7 @@ def test_one_pass_of_all_methods_and_one_panel_a_sharer(quick: Callable[..., Run
         asked = {i for i, row in enumerate(seen.logprobs) if len(row)}
         assert asked == set(np.flatnonzero(pool.drawn & pool.of([own])).tolist())
     for method in ("np", "rag"):
-        assert figure(run, method, "adapter", "loss").reason == "merges nobody: it uses no shared adapter"
+        assert figure(run, method, "adapter", "loss").reason == "uses no shared adapter: no members"
     for name in ("loss", "gradnorm", "alignment"):
         one, other = (figure(run, method, "adapter", name) for method in ("perpcs", "soup"))
         assert (one.value, one.ci, one.targets) == (other.value, other.ci, len(sharers))
@@ -56,7 +56,7 @@ def test_one_pass_of_all_methods_and_one_panel_a_sharer(quick: Callable[..., Run
         assert c.game == "heldout"
     assert "### What sharing leaks" in (run.path / "table.md").read_text(encoding="utf-8")
     assert figure(run, "soup", "adapter", "alignment", "auc_base").value == 0.5  # the base has no update
-    assert "only the adapter game" in figure(run, "soup", "heldout", "gradnorm").reason
+    assert "reads the factors of one adapter" in figure(run, "soup", "heldout", "gradnorm").reason
     assert figure(run, "soup", "heldout", "loss").value is not None
     stages = [s.stage for s in run.record.times.stages]
     assert [stages.count(f"signals ({name})") for name in ("grad_norm", "alignment")] == [1, 1]

@@ -20,6 +20,7 @@ from prime_audit.plugins import Audited
 from prime_audit.plugins.calling import dealt_of
 from prime_audit.plugins.loading import load_game
 from prime_audit.record import record_from_json
+from prime_audit.runs import canaries
 from prime_audit.runs.rescore import attack
 
 TASK, COUNT, SHARERS = "LaMP-2", 12, 6
@@ -237,7 +238,30 @@ def test_what_does_not_go_together_is_one_line(words: dict[str, Any], message: s
     assert "\n" not in str(said.value)
 
 
-def test_a_community_too_small_for_coins(quick: Callable[..., Run], tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_cost_that_cannot_be_measured_ends_no_run(
+    quick: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        canaries, "_mean_nlls", lambda community, sharers, adapters: np.full(len(sharers), np.nan)
+    )
+    run = quick(
+        "soup", task=TASK, model="mini", canaries=6, sets=SETS, games="heldout", attacks="loss,gradnorm"
+    )
+    (cost,) = run.record.canary_costs
+    assert (cost.canaries, cost.without, cost.difference, cost.ci, cost.sharers) == (6, None, None, None, 0)
+    assert "no finite NLL" in str(cost.reason)
+    assert [f.stage for f in run.record.failures] == ["cost of the canaries"]
+    assert all(x.p is not None and 0 < x.p <= 1 for x in run.record.exposures)
+    aucs = {r.game: r.value for r in run.record.results if (r.metric, r.attack) == ("auc", "gradnorm")}
+    assert aucs["canary_adapter"] is not None
+    assert aucs["canary"] is None
+
+
+def test_a_community_too_small_is_refused_before_training(
+    quick: Callable[..., Run], tmp_path: Path, texts: dict[str, list[tuple[str, str]]]
+) -> None:
     with pytest.raises(UserError, match=r"LaMP-2: canaries need at least \d+ sharers"):
         quick("soup", task=TASK, canaries=6, sets=["clusters=4"])
+    assert not texts["adapters"]
     assert not (tmp_path / "run" / "record.json").exists()

@@ -197,7 +197,7 @@ def test_without_other_models_community_lira_is_named_a_duplicate(run: Run) -> N
     assert same["adapter", "lira"] is None
 
 
-def test_records_are_ranked_by_how_exposed_they_are(run: Run) -> None:
+def test_records_are_ranked_by_how_vulnerable_they_are(run: Run) -> None:
     text = (run.path / "vulnerability.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
     assert {row["game"] for row in rows} == {"adapter", "heldout"}
@@ -213,12 +213,12 @@ def test_records_are_ranked_by_how_exposed_they_are(run: Run) -> None:
     ]
     assert 0 < len(named) <= 5
     page = (run.path / "index.html").read_text(encoding="utf-8")
-    assert "The most exposed records" in page
+    assert "The most vulnerable records" in page
     assert named[0].item in page
     assert named[0].item in (run.path / "table.md").read_text(encoding="utf-8").replace("\\", "")
 
 
-def test_ids_of_exposed_records_are_text_on_the_page(run: Run) -> None:
+def test_ids_of_vulnerable_records_are_text_on_the_page(run: Run) -> None:
     from dataclasses import replace
 
     from prime_audit.report import page, text
@@ -227,7 +227,7 @@ def test_ids_of_exposed_records_are_text_on_the_page(run: Run) -> None:
     odd = '<img src=x onerror="1">\u202e\n'
     named = replace(run.record.vulnerable[0], item=odd, limit=None)
     sheet = sheet_of(replace(run.record, vulnerable=(named,)), "run")
-    assert "chance is unknown" in sheet.exposed[0]
+    assert "chance is unknown" in sheet.vulnerable[0]
     assert "<img" not in page.render(sheet)
     assert "&lt;img src=x" in page.render(sheet)
     assert "<img" not in text.markdown(sheet)
@@ -263,7 +263,7 @@ def test_d_of_a_record_against_a_plain_computation() -> None:
         assert found[record] == pytest.approx((np.mean(a) - np.mean(b)) / spread)
 
 
-def test_the_limit_holds_where_no_record_is_exposed_and_finds_one_that_is() -> None:
+def test_the_limit_holds_where_no_record_is_vulnerable_and_finds_one_that_is() -> None:
     rng = np.random.default_rng(1)
     above = 0
     for _ in range(100):

@@ -13,6 +13,7 @@ import pytest
 
 from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import ABSENT
+from prime_audit.audit.signs import UNKNOWN, signs
 from prime_audit.errors import UserError
 from prime_audit.games.exam.observed import DTYPES, PER_ROW, VOCABULARY, Observed, written
 from prime_audit.games.exam.stored import FIELDS, UNMERGED, Exam, Pass, add_fields, read_exam, write_exam
@@ -20,6 +21,7 @@ from prime_audit.games.exam.stored import FIELDS, UNMERGED, Exam, Pass, add_fiel
 ODD = "../../étc/\u2028p\ud800w"
 """An id no path may be made of: separators, a line break of its own, half a character."""
 ROWS = 4
+SHADOWS = (4, 2, 0, 6)
 TWINS = [["a"], [], [], [ODD, "b"]]
 
 
@@ -35,7 +37,8 @@ def observed(rng: np.random.Generator, moments: bool = False, rest: bool = False
         top=[row > 0.5 for row in more] if moments else ABSENT,
         lower_logprobs=[rng.random(n + 1) for n in lengths] if rest else ABSENT,
         prefix_logprobs=tokens if rest else ABSENT,
-        **(dict.fromkeys(("grad_norm", "alignment", "shadow_nll"), more) if rest else {}),
+        **(dict.fromkeys(("grad_norm", "alignment"), more) if rest else {}),
+        shadow_nll=[rng.random(n) for n in SHADOWS] if rest else ABSENT,
         continuations=[written(["Ü", ODD][: n % 3]) for n in lengths] if rest else ABSENT,
         population=[rng.random(2), rng.random(4)] if rest else [],
     )
@@ -47,7 +50,7 @@ def exam(seed: int = 0, *, moments: bool = False, rest: bool = False) -> Exam:
     texts = {"owners": [ODD, "a", "a", "b"], "ids": list("wxyz"), "prompts": [""] * ROWS}
     marks |= {"places": np.array([[3, 9], [1, 2], [2, 2], [5, 5]]), "given": True}
     pool = Pool(**texts, golds=["g", "", "Ü", "g"], **marks, twins=TWINS, population=[("p", "q")])
-    inside = [np.arange(n) % 2 == 0 for n in (3, 1, 0, 5)] if rest else []  # lengths of ``more``
+    inside = [np.arange(n) % 2 == 0 for n in SHADOWS] if rest else []
     pool = replace(pool, inside=inside)
     names = ["logprobs", *(VOCABULARY if moments else []), *(FIELDS[4:] if rest else [])]
     base = Pass(kind="base", method=None, seen={UNMERGED: observed(rng, moments, rest)}, fields=names)
@@ -180,7 +183,36 @@ def test_a_pool_of_the_earlier_format_is_read_without_places(tmp_path: Path) -> 
     content["format"] = "prime-audit/signals/3"
     for key in ("places", "given"):
         del content["pools"]["sharers"][key]
+    content["pools"]["sharers"]["drawn"] = [1] * ROWS  # held-out items, too
     content["sha256"] = sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps(content), encoding="utf-8")
     pool = read_exam(tmp_path, "LaMP-2").pools["sharers"]
     assert (len(pool), pool.places.shape, pool.given) == (ROWS, (0, 2), False)
+    assert signs(pool) == ()
+    theirs = read_exam(tmp_path, "LaMP-2", given=True).pools["sharers"]
+    assert theirs.given
+    assert signs(theirs) == (UNKNOWN,)
+
+
+@pytest.mark.parametrize(
+    ("rows", "part"),
+    [
+        ({"inside": [SHADOWS[0] * [True], 3 * [True], [], [True] * 5]}, "an odd one"),
+        ({"inside": [SHADOWS[0] * [True], 4 * [True], 2 * [True], 6 * [True]]}, "other numbers of shadows"),
+        ({"continuations": [np.frombuffer(b"[" * 200_000, dtype=np.uint8)] * ROWS}, "nest too deep"),
+        ({"continuations": [np.frombuffer(b"[1]", dtype=np.uint8)] * ROWS}, "continuations that are no"),
+    ],
+)
+def test_rows_that_do_not_fit_are_one_line(tmp_path: Path, rows: dict[str, Any], part: str) -> None:
+    made = exam(rest=True)
+    if "inside" in rows:
+        inside = [np.array(own, dtype=np.bool_) for own in rows["inside"]]
+        made = replace(made, pools={"sharers": replace(made.pools["sharers"], inside=inside)})
+    else:
+        base, own, *others = made.passes
+        seen = {target: replace(said, **rows) for target, said in own.seen.items()}
+        made = replace(made, passes=[base, replace(own, seen=seen), *others])
+    write_exam(tmp_path, made)
+    with pytest.raises(UserError, match=f"is inconsistent .*{part}") as said:
+        read_exam(tmp_path, "LaMP-2")
+    assert "\n" not in str(said.value)

@@ -401,3 +401,20 @@ def test_presets_say_what_they_are_for(say: Any) -> None:
         said = say("describe", row["preset"])
         assert (said.code, row["for"] in said.out) == (0, True)
         assert "sharer.lr" in said.out
+
+
+def test_attacks_that_no_game_can_play_are_noted() -> None:
+    said = "note: --attacks: none of these games queries single adapters: gradnorm has no figure"
+    assert said in make_plan(attacks="loss,gradnorm", games="heldout").notes
+    assert said not in make_plan(attacks="loss,gradnorm", games="heldout,adapter").notes
+    people = make_plan(attacks="lira", games="inclusion", overrides=["shadows=16"]).notes
+    assert "note: --attacks: none of these games asks about single items: lira has no figure" in people
+
+
+def test_the_label_of_the_sharers_own_adapters_is_no_methods(tmp_path: Path) -> None:
+    file = tmp_path / "adapters.py"
+    text = (Path(__file__).parents[2] / "baselines/prime_baselines/soup.py").read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="method adapters: figures of the sharers' own adapters") as said:
+        make_plan(methods="adapters", plugins=[str(file)])
+    assert "\n" not in str(said.value)

@@ -12,13 +12,11 @@ import numpy as np
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import ABSENT, ITEM_FIELDS, Rows, Signals, mean_nll
+from prime_audit.audit.signals import ABSENT, ITEM_FIELDS, WHITE_BOX, Rows, Signals, mean_nll
 from prime_audit.engine.mixture import Observation
 
 VOCABULARY = ("mu", "sigma", "top")
 """Fields that come together: what the whole vocabulary says at each gold token."""
-WHITE_BOX = ("grad_norm", "alignment")
-"""Fields that a single adapter's factors decide; only queries of single adapters observe them."""
 PER_ROW = (
     *("logprobs", *VOCABULARY, "lower_logprobs", "prefix_logprobs"),
     *(*WHITE_BOX, "shadow_nll", "continuations"),
@@ -97,7 +95,10 @@ def written(texts: Sequence[str]) -> np.ndarray:
 
 def texts_in(row: np.ndarray) -> list[str]:
     """Decode one row of ``continuations``; ValueError where it holds no list of texts."""
-    found = json.loads(row.tobytes())
+    try:
+        found = json.loads(row.tobytes())
+    except RecursionError:
+        raise ValueError("continuations that nest too deep") from None
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise ValueError("continuations that are not texts")
     return found

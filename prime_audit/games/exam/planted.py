@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,16 +11,14 @@ import numpy as np
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
 from prime_audit.community.canaries import design_of
-from prime_audit.community.sharers import bank_name
-from prime_audit.engine.mixture import alone
-from prime_audit.games.exam.queries import Models, Queries, population, texts_of
+from prime_audit.games.exam.queries import Queries, population, texts_of
+from prime_audit.games.exam.single import Adapters
 from prime_audit.games.exam.stored import Pass
-from prime_audit.plugins import Audited, Personal
+from prime_audit.plugins import Audited
 
 if TYPE_CHECKING:
     from prime_audit.community.build import Community
     from prime_audit.lamp.data import Dataset
-    from prime_audit.plan.plan import MethodSpec
 
 
 class Canaries(Queries):
@@ -28,6 +26,7 @@ class Canaries(Queries):
 
     name = "canary"
     stage = "signals (canary)"
+    plants = True
 
     @classmethod
     def items(cls, community: Community, data: Dataset) -> Pool:
@@ -47,33 +46,11 @@ class Canaries(Queries):
         )
 
 
-class OwnCanaries(Canaries):
+class OwnCanaries(Adapters, Canaries):
     """Every sharer's adapter alone, queried with that sharer's canaries; a pass's targets are the sharers."""
 
     name = "canary_adapter"
     stage = "signals (canary_adapter)"
-    shadowed = False  # each adapter is queried with its owner's canaries only
-
-    @staticmethod
-    def label(spec: MethodSpec) -> str:
-        """Name the one pass of all methods."""
-        return "adapters"
-
-    @classmethod
-    def nothing(cls, made: Sequence[Models]) -> str | None:
-        """Give the reason where no target merges any sharer."""
-        some = any(p.sharers for own in made for p in own.values())
-        return None if some else "no sharer is merged: no shared adapter is used"
-
-    def ask(self, community: Community, spec: MethodSpec, models: Models) -> Pass:
-        """Query the adapters, whoever the targets are."""
-        community.ready()
-        ids = [s.user.id for s in community.sharers]
-        return self.see(spec, {own: Personal(alone(bank_name(own)), (own,)) for own in ids})
-
-
-CANARY_KINDS = (Canaries.name, OwnCanaries.name)
-"""Passes that ask for canaries."""
 
 
 def dealt_canaries(audited: Audited, pool: Pool) -> Dealt:

@@ -17,16 +17,16 @@ from prime_audit.audit.duplicates import marked
 from prime_audit.audit.judge import Entry, Scored, judge_all
 from prime_audit.audit.permutation import PERMUTATIONS
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import ITEM_FIELDS, Signals, settle
+from prime_audit.audit.signals import ITEM_FIELDS, WHITE_BOX, Signals, settle
 from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
 from prime_audit.games.exam.controls import CONTROLS
-from prime_audit.games.exam.exposed import exposed
-from prime_audit.games.exam.observed import WHITE_BOX, Observed, Shadow, signals_of
+from prime_audit.games.exam.observed import Observed, Shadow, signals_of
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.queries import queries_of
 from prime_audit.games.exam.stored import Exam, Pass
+from prime_audit.games.exam.vulnerable import vulnerable
 from prime_audit.plugins import Attack, Game
 from prime_audit.plugins.calling import dealt_of, naming, scores_of
 from prime_audit.record import FAILED
@@ -141,7 +141,7 @@ class Player:
             scored={s.attack: s for s in scored},
             silent=silent,
             failed=failed,
-            exposed=exposed(game, one, able, self.pool),
+            records=vulnerable(game, one, able, self.pool),
         )
 
     def _dealt(self, game: Game, one: Pass, target: str) -> Dealt:
@@ -226,4 +226,4 @@ def _require_able(game: Game, attack: Attack, pool: Pool) -> None:
     if needs & set(ITEM_FIELDS) and not len(pool.inside):
         raise Undefined("compares shadow adapters, and this game's items have none")
     if needs & set(WHITE_BOX) and not queries_of(game).single:
-        raise Undefined("reads the factors of one adapter: only the adapter game queries single adapters")
+        raise Undefined("reads the factors of one adapter, and this game queries merged models")

@@ -34,8 +34,8 @@ class Played:
     judged: Sequence[Judged] = ()
     failed: Mapping[str, PartError] = field(default_factory=dict)
     """Attack → what it failed by; ``silent`` says so too."""
-    exposed: Sequence[Mapping[str, object]] = ()
-    """Records with shadow adapters, and how exposed each is (``exposed.exposed``)."""
+    records: Sequence[Mapping[str, object]] = ()
+    """Records with shadow adapters, and how vulnerable each is (``vulnerable.vulnerable``)."""
 
     def _of(self, task: str, label: str, attack: str) -> dict[str, Any]:
         """Name a figure: the fields that all parts of a record have in common."""
@@ -140,7 +140,7 @@ class Played:
 
     def vulnerable(self, task: str) -> Iterator[dict[str, object]]:
         """Yield the rows of ``vulnerability.jsonl``; ``method`` is the pass's, whatever its labels."""
-        for row in self.exposed:
+        for row in self.records:
             yield {"task": task, "method": self.one.method, "game": self.game.name, **row}
 
     def rows(self, task: str) -> Iterator[dict[str, object]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,13 +16,13 @@ import numpy as np
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import Signals, halves
+from prime_audit.audit.signals import WHITE_BOX, Signals, halves
 from prime_audit.audit.strata import sampled, strata_of
 from prime_audit.community.shadows import in_play
 from prime_audit.engine.mixture import BASE, Continuation, Mixture, Probe, Request
 from prime_audit.errors import PartError, UserError
 from prime_audit.games.exam.controls import bag_of_words
-from prime_audit.games.exam.observed import BEHIND, FIELDS, VOCABULARY, WHITE_BOX, Observed, Shadow, written
+from prime_audit.games.exam.observed import BEHIND, FIELDS, VOCABULARY, Observed, Shadow, written
 from prime_audit.games.exam.shadowed import EMPTY, shadowed
 from prime_audit.games.exam.stored import Pass
 from prime_audit.lamp.prompts import Example, history_examples
@@ -70,14 +69,15 @@ class Queries:
     """Whether models are remade for it (``self.remake``), not queried as deployed."""
     single: ClassVar[bool] = False
     """Whether each model is one adapter beside the base: only its passes have ``WHITE_BOX``, the factors' signals."""
+    plants: ClassVar[bool] = False
+    """Whether it asks for canaries: its games are played where a run has some, and there only."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        parent = next(c for c in cls.__mro__[1:] if issubclass(c, Queries))
         if "name" not in vars(cls):
             cls.name = f"{cls.__module__}.{cls.__qualname__}"
-        same = getattr_static(cls, "items") is getattr_static(parent, "items")
-        cls.pool = parent.pool if same else f"{cls.name} items"
+        owner = next(c for c in cls.__mro__ if "items" in vars(c))
+        cls.pool = owner.pool if owner is not cls and issubclass(owner, Queries) else f"{cls.name} items"
 
     def __init__(self, reader: Reader, games: Sequence[Game], data: Dataset, remake: Remake) -> None:
         self.reader, self.games, self.data, self.remake = reader, games, data, remake

@@ -22,17 +22,17 @@ from typing import Any
 import numpy as np
 
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import ABSENT
+from prime_audit.audit.signals import ABSENT, WHITE_BOX
 from prime_audit.errors import UserError, unknown
 from prime_audit.folder import write_atomic
-from prime_audit.games.exam.observed import BEHIND, DTYPES, FIELDS, PER_ROW, WHITE_BOX, Observed
+from prime_audit.games.exam.observed import BEHIND, DTYPES, FIELDS, PER_ROW, Observed, texts_in
 from prime_audit.io import intake
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plugins import Audited
 
 FORMAT = "prime-audit/signals/4"
-READABLE = ("prime-audit/signals/3", FORMAT)
-"""The third had no places of items, and did not say whether held-out items were given."""
+THIRD = "prime-audit/signals/3"
+"""Has no places of items, and does not say whether held-out items were given."""
 FOLDER = "signals"
 _TEXTS = ("owners", "ids", "prompts", "golds")
 """A pool's columns of texts."""
@@ -226,16 +226,18 @@ def _pass_json(one: Pass, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 # -- reading -----------------------------------------------------------------------------------------------
 
 
-def read_exam(folder: Path, task: str) -> Exam:
+def read_exam(folder: Path, task: str, *, given: bool = False) -> Exam:
     """Read a task's signals of a run, checking every hash.
 
+    ``given``: whether the run's adapters, and so their held-out items, came with the data; the third format needs it.
     UserError where there are none, or a file is missing, broken or not the one that was written.
     """
     if task not in TASKS:  # it becomes part of a path, and a record may say anything
         raise unknown("task of stored signals", str(task), TASKS)
     content = _read_pool(folder, task)
     try:
-        pools = {name: _pool(own) for name, own in content["pools"].items()}
+        unsaid = given and content["format"] == THIRD
+        pools = {name: _pool(own, unsaid) for name, own in content["pools"].items()}
         passes = [_pass(folder, p, pools) for p in content["passes"]]
         exam = Exam(task, int(content["seed"]), pools, content["similarity"], passes)
         _require_sound(exam)
@@ -256,20 +258,20 @@ def _read_pool(folder: Path, task: str) -> dict[str, Any]:
         raise UserError(f"{path}: no signals are stored there; rerun compare to store them") from None
     except (OSError, ValueError) as fault:
         raise UserError(f"{path}: cannot be read ({fault}); restore it, or rerun compare") from None
-    if not isinstance(content, dict) or content.get("format") not in READABLE:
+    if not isinstance(content, dict) or content.get("format") not in (THIRD, FORMAT):
         raise UserError(f"{path}: is no {FORMAT} file; rerun compare with this prime-audit")
     if content.pop("sha256", None) != _digest(content):
         raise UserError(f"{path}: was changed after it was written (sha256); restore it, or rerun compare")
     return content
 
 
-def _pool(content: Mapping[str, Any]) -> Pool:
+def _pool(content: Mapping[str, Any], given: bool) -> Pool:
     marks: dict[str, Any] = {n: np.array(content[n], dtype=np.bool_) for n in ("trained", "last", "drawn")}
     texts = {n: content[n] for n in ("owners", "ids", "prompts", "golds", "twins")}
     population = [(prompt, gold) for prompt, gold in content["population"]]
     sampled = {t: np.array(rows, dtype=np.int64) for t, rows in content.get("sampled", {}).items()}
     places = np.array(content.get("places", []), dtype=np.int64).reshape(-1, 2)
-    given = content.get("given", False) is True
+    given = given or content.get("given", False) is True
     inside = [np.array([c == "1" for c in own], dtype=np.bool_) for own in content.get("inside", ())]
     marks |= {"places": places, "given": given, "inside": inside}
     return Pool(**texts, **marks, population=population, sampled=sampled)
@@ -348,6 +350,9 @@ def _require_sound(exam: Exam) -> None:
             raise ValueError(f"pool {name}: places that are none of a history")
         if len(pool.inside) not in (0, rows):
             raise ValueError(f"pool {name}: inside is not one a row")
+        widths = {(owner, own.size) for owner, own in zip(pool.owners, pool.inside, strict=False) if own.size}
+        if len(widths) > len({owner for owner, _ in widths}) or any(width % 2 for _, width in widths):
+            raise ValueError(f"pool {name}: items of one sharer have other numbers of shadows, or an odd one")
         if any(r.size and not 0 <= r.min() <= r.max() < rows for r in pool.sampled.values()):
             raise ValueError(f"pool {name}: a sampled row that is not there")
     for one in exam.passes:
@@ -368,6 +373,10 @@ def _require_pass(exam: Exam, one: Pass) -> None:
                 continue
             if values is ABSENT or len(values) != rows:
                 raise ValueError(f"{one.method}: not {rows} rows of {column}")
+        if seen.continuations is not ABSENT:
+            for told, asked in zip(seen.continuations, seen.logprobs, strict=True):
+                if len(asked):
+                    texts_in(told)
         if seen.shadow_nll is not ABSENT and len(inside):
             pairs = zip(seen.shadow_nll, inside, strict=True)
             if any(nll.size not in (0, own.size) for nll, own in pairs):

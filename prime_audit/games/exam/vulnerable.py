@@ -1,4 +1,4 @@
-"""How exposed single records are, where a run has shadow adapters: the rows of ``vulnerability.jsonl``."""
+"""How vulnerable single records are, where a run has shadow adapters: the rows of ``vulnerability.jsonl``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prime_audit.games.exam.stored import Pass
 from prime_audit.plugins import Game
 
 
-def exposed(game: Game, one: Pass, dealt: Sequence[Dealt], pool: Pool) -> list[dict[str, object]]:
+def vulnerable(game: Game, one: Pass, dealt: Sequence[Dealt], pool: Pool) -> list[dict[str, object]]:
     """Return each record in play that a model has shadows of; φ is averaged over the targets' models that have them."""
     phi: dict[int, list[np.ndarray]] = {}
     for d in dealt if not game.design.of_people else ():
