@@ -41,7 +41,7 @@ def pooled(seen: Sequence[Seen]) -> Pooled:
     seeds do not shrink, plus the variance of the seeds' values over their number. Seeds with different users: the
     larger of the mean users' variance and the variance of the values, over their number (random effects with equal
     weights, DerSimonian and Laird 1986). Student's t has Satterthwaite's degrees of freedom (as Hartung and Knapp
-    2001), so three seeds that disagree give a wide interval.
+    2001), so three seeds that disagree give a wide interval. Where nothing varies, they are the fewest of the parts'.
     """
     if len(seen) == 1:
         (one,) = seen
@@ -56,7 +56,7 @@ def pooled(seen: Sequence[Seen]) -> Pooled:
     parts = _parts(list(groups.values()), means)
     total = sum(part for part, _ in parts)
     shares = sum(part**2 / freedom for part, freedom in parts)
-    error = math.sqrt(total), total**2 / shares if shares else math.inf
+    error = math.sqrt(total), total**2 / shares if total else min(freedom for _, freedom in parts)
     return Pooled(value, limits(value, *error), error)
 
 

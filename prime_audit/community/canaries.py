@@ -17,21 +17,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prime_audit.audit.verdict import MIN_SHARERS
 from prime_audit.community.held import asked
 from prime_audit.community.sharers import Sharer
-from prime_audit.community.training import Stage
-from prime_audit.engine.codec import Codec
-from prime_audit.engine.engine import Engine
 from prime_audit.engine.mixture import BASE, Continuation, Probe
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset, Item
 from prime_audit.lamp.prompts import Example, history_examples
 from prime_audit.lamp.tasks import Task
 from prime_audit.seeds import rng_of
+
+if TYPE_CHECKING:
+    from prime_audit.community.training import Stage
+    from prime_audit.engine.codec import Codec
+    from prime_audit.engine.engine import Engine
 
 DESIGNS = ("unused", "unlikely", "near")
 SECRET = 3
