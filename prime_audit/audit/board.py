@@ -31,6 +31,21 @@ class Looks(NamedTuple):
     n: int = PERMUTATIONS
     """Relabellings."""
 
+    @classmethod
+    def of(
+        cls,
+        gain: float | None,
+        tail: float | None,
+        auc: float | None,
+        base: float | None,
+        n: int | None,
+        detectable: float | None,
+    ) -> Looks:
+        """Take a figure's raw p; a gain of which nothing is detectable does not vary over the relabellings: no look."""
+        still = detectable is not None and detectable <= 0.5
+        already = None if auc is None or base is None else max(auc, base)
+        return cls(None if still else gain, tail, already, n or PERMUTATIONS)
+
 
 _LOOKS = ("gain", "tail", "already")
 

@@ -77,9 +77,8 @@ def share_limits(value: float, se: float, freedom: float, *, level: float = LEVE
 def p_value(value: float, se: float, freedom: float) -> float:
     """Return the two-sided p of a value of 0, by Student's t.
 
-    Without any variation among n people it is 2^(1 − n), the least that changing signs of n equal values can give;
-    where n is not known, 1.
+    Without any variation among n people it is 2^(1 − n), the least that changing signs of n equal values can give.
     """
     if se == 0:
-        return 1.0 if value == 0 or np.isinf(freedom) else 2.0**-freedom
+        return 1.0 if value == 0 else 2.0**-freedom
     return min(1.0, 2 * float(stdtr(freedom, -abs(value) / se)))

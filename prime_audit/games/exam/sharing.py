@@ -46,8 +46,8 @@ def difference(merged: Sequence[TargetScores], shared: Sequence[TargetScores]) -
     """Mean AUC of ``merged`` minus that of ``shared``, with an interval over sharers.
 
     A sharer is left out of both at once, so what their items share does not count twice; the degrees of freedom are
-    those of the sharers in both. Where the panels' own spread gives a wider interval, that is taken (as for one AUC), with
-    the degrees of freedom of the smaller set of panels.
+    those of the sharers in both. Where the panels' own spread gives a wider interval, that is taken (as for one AUC),
+    with the degrees of freedom of the smaller set of panels.
     """
     first, second = _areas(merged), _areas(shared)
     value = float(first.mean() - second.mean())
