@@ -74,7 +74,7 @@ def gap_between(
     if errors[0] is None or errors[1] is None:
         return None
     se, freedom = math.hypot(errors[0][0], errors[1][0]), min(errors[0][1], errors[1][1])
-    # Intervals without width of nobody knows how many people show nothing.
+    # Intervals without width, of an unknown number of people, show nothing.
     return Gap(difference, se, freedom, False) if se or math.isfinite(freedom) else None
 
 

@@ -36,7 +36,7 @@ _UNNAMED = {
 _TRIALS: dict[Unit, str] = {
     "item-within-sharer": "a pair of one sharer's items",
     "sharer": "a pair of sharers",
-    "item": "a pair of one target's items",
+    "item": "a pair of items that the same targets list",
 }
 _COIN = "a coin of one target and sharer"
 
