@@ -3,6 +3,8 @@
 A cell is one attack on one method in one task. Every seed draws membership by itself. Under the null scores do not
 depend on membership: given all scores, the relabellings of two seeds are two independent draws, even where the seeds
 share people or items, and so are their p. Stouffer's sum of normal quantiles combines them; it assumes nothing else.
+A p of n relabellings counts as no surer than n can tell, 1 − 1/(1 + n) where it is 1, and a seed whose statistic does
+not vary has no say: one such seed vetoes nothing.
 A cell has up to three looks, as a verdict has (``verdict``): the AUC's gain over the base's, the tail, and *already*,
 the larger p of the AUC and of the base's AUC. Each look is combined over the seeds, and the cell's p share one error
 (Bonferroni). Over the cells a look is called where Benjamini and Hochberg's step selects its cell
@@ -17,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from prime_audit.audit.permutation import over_families
+from prime_audit.audit.permutation import PERMUTATIONS, over_families
 
 
 class Looks(NamedTuple):
@@ -26,13 +28,37 @@ class Looks(NamedTuple):
     gain: float | None
     tail: float | None = None
     already: float | None = None
+    n: int = PERMUTATIONS
+    """Relabellings."""
+
+    @classmethod
+    def of(
+        cls,
+        gain: float | None,
+        tail: float | None,
+        auc: float | None,
+        base: float | None,
+        n: int | None,
+        detectable: float | None,
+    ) -> Looks:
+        """Take a figure's raw p; a gain of which nothing is detectable does not vary over the relabellings: no look."""
+        still = detectable is not None and detectable <= 0.5
+        already = None if auc is None or base is None else max(auc, base)
+        return cls(None if still else gain, tail, already, n or PERMUTATIONS)
 
 
-def stouffer(p_values: Sequence[float]) -> float:
-    """Combine independent one-sided p-values, at least one, in (0, 1] (Stouffer et al. 1949)."""
+_LOOKS = ("gain", "tail", "already")
+
+
+def stouffer(p_values: Sequence[float], relabellings: Sequence[int]) -> float:
+    """Combine independent one-sided p-values, at least one, in (0, 1], each of n relabellings (Stouffer et al. 1949).
+
+    A p counts as at least 1/(1 + n) and at most 1 − 1/(1 + n).
+    """
     if len(p_values) == 1:
         return p_values[0]
-    return float(ndtr(np.sum(ndtri(p_values)) / np.sqrt(len(p_values))))
+    edge = 1 / (1 + np.asarray(relabellings))
+    return float(ndtr(np.sum(ndtri(np.clip(p_values, edge, 1 - edge))) / np.sqrt(len(p_values))))
 
 
 def board_wide(cells: Sequence[Sequence[Looks]]) -> list[tuple[float, float]]:
@@ -42,13 +68,13 @@ def board_wide(cells: Sequence[Sequence[Looks]]) -> list[tuple[float, float]]:
     """
     families = []
     for seeds in cells:
-        gain, tail, already = (_combined([one[look] for one in seeds]) for look in range(len(Looks._fields)))
+        gain, tail, already = (_combined(look, seeds) for look in _LOOKS)
         known = max(1, sum(p is not None for p in (gain, tail, already)))
         least = min((p for p in (gain, tail) if p is not None), default=1.0)
         families.append([min(1.0, known * p) for p in (least, 1.0 if already is None else already)])
     return [(leak, already) for leak, already in over_families(families)] if families else []
 
 
-def _combined(p_values: Sequence[float | None]) -> float | None:
-    known = [p for p in p_values if p is not None]
-    return stouffer(known) if known else None
+def _combined(look: str, seeds: Sequence[Looks]) -> float | None:
+    known = [(p, one.n) for one in seeds if (p := getattr(one, look)) is not None]
+    return stouffer(*zip(*known, strict=True)) if known else None

@@ -15,7 +15,9 @@ evidence.
   is one trial, with its mean gain. The larger gain of a pair is guessed to be the member's, in the half of the pairs
   with the largest gaps; no guess is made from equal gains. A pair is an *exchange*, one item removed and one added,
   which (ε, 0)-privacy under adding an item allows 2ε: the bound is half of what was counted. Where membership is
-  exchanged between whole people or among a target's items, these are matched instead.
+  exchanged between whole people or among a target's items, these are matched instead; items with those that the same
+  targets are asked. Where people are members for one target and not for another, and no game throws coins for each
+  target, there is no bound.
 * **Coins**, where one decided for each target and person. Within each target of c coins the ⌊c/4⌋ people with the
   lowest mean gain are guessed to be out, and the ⌊c/4⌋ with the highest to be in; of equal ones the earlier. Guesses
   within a target cannot tell how many are in, only who. Targets whose coins all fell alike count too: without them
@@ -29,7 +31,7 @@ one may have a bound above the truth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +39,7 @@ import numpy as np
 from prime_audit.audit.auc import BoolArray, FloatArray, IntArray, Undefined, numbered
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.epsilon import one_run_epsilon
+from prime_audit.audit.exchange import item_keys
 
 ALPHA = 0.05
 """Error probability of the bounds of one method and game together."""
@@ -97,20 +100,29 @@ def matched_gaps(
     """Match units at random in the blocks that membership was drawn in -> member's gain minus its partner's, [pairs].
 
     An item of several targets' games is one unit. One that is a member for one target and not for another was not
-    drawn once: it is left out. The order of the pairs does not depend on who is the member.
+    drawn once: it is left out. The order of the pairs does not depend on who is the member. Undefined where a whole
+    person is a member for one target and not for another.
     """
-    units: dict[tuple[str, Hashable], tuple[set[bool], list[float]]] = {}
-    name = _naming(design, dealt)
+    units: dict[tuple[Hashable, Hashable], tuple[set[bool], list[float], list[str]]] = {}
     for one, own in zip(dealt, gains, strict=True):
-        for row, (member, gain) in enumerate(zip(one.members.tolist(), own.tolist(), strict=True)):
-            sides, values = units.setdefault(name(one, row), (set(), []))
+        names = _names(design, one, several=len(dealt) > 1)
+        for name, member, gain in zip(names, one.members.tolist(), own.tolist(), strict=True):
+            sides, values, targets = units.setdefault(name, (set(), [], []))
             sides.add(member)
             values.append(gain)
-    blocks: dict[str, tuple[list[float], list[float]]] = {}
+            targets.append(one.target)
+    if design.of_people and (mixed := sum(len(sides) > 1 for sides, _, _ in units.values())):
+        raise Undefined(
+            f"{mixed} people are members for one target and not for another: whether membership was drawn once or for "
+            "each target is not known"
+        )
+    blocks: dict[tuple[str, ...], tuple[list[float], list[float]]] = {}
     with np.errstate(invalid="ignore"):  # equal infinities: no evidence
-        for (block, _), (sides, values) in units.items():
+        for (block, _), (sides, values, targets) in units.items():
+            # Items alone are matched with those that the same targets are asked.
+            where = tuple(targets) if design.unit == "item" else (str(block),)
             if len(sides) == 1:
-                blocks.setdefault(block, ([], []))[sides.pop()].append(sum(values) / len(values))
+                blocks.setdefault(where, ([], []))[sides.pop()].append(sum(values) / len(values))
         gaps = [np.zeros(0)]
         for _, (outside, inside) in sorted(blocks.items()):
             pairs = min(len(inside), len(outside))
@@ -118,18 +130,19 @@ def matched_gaps(
         return np.nan_to_num(np.concatenate(gaps), nan=0.0, posinf=np.inf, neginf=-np.inf)
 
 
-def _naming(design: Design, dealt: Sequence[Dealt]) -> Callable[[Dealt, int], tuple[str, Hashable]]:
-    """Return what names a row's block and its unit there."""
-    if design.unit == "item-within-sharer":
-        return lambda one, row: (one.drawn_within[row], (one.items and one.items[row]) or int(one.rows[row]))
-    if design.unit == "item":
-        return lambda one, row: (one.target, row)
-    sides = {
-        (owner, member) for d in dealt for owner, member in zip(d.owners, d.members.tolist(), strict=True)
-    }
-    if len(sides) == len({owner for owner, _ in sides}):
-        return lambda one, row: ("", one.owners[row])
-    return lambda one, row: (one.target, one.owners[row])  # drawn anew for each target
+def _names(design: Design, one: Dealt, *, several: bool) -> list[tuple[Hashable, Hashable]]:
+    """Return the block and the unit of each of a game's rows, the same in every game (``exchange``)."""
+    if design.of_people:
+        return [("", owner) for owner in one.owners]
+    blocks: Sequence[Hashable] = (
+        one.drawn_within if design.unit == "item-within-sharer" else [""] * len(one.owners)
+    )
+    keys, named = item_keys(
+        blocks, one.items if several else None
+    )  # one game has none to recognise an item in
+    if design.unit == "item" and not named:
+        blocks = [one.target] * len(blocks)
+    return list(zip(blocks, keys, strict=True))
 
 
 def coin_bound(

@@ -63,7 +63,7 @@ class Units:
             if len(dealt) == 1 and unit != "sharer":  # no other game to recognise an item in
                 places = np.arange(len(owners))
                 return cls._grouped([_cell(places, places, game.members)], _ids(owners), patterns=False)
-            keys, named = _keys(owners, game.items)
+            keys, named = item_keys(owners, game.items)
             unnamed |= not named
             if apart or (unit == "item" and not named):
                 owners = [(game.target, owner) for owner in owners]
@@ -158,8 +158,11 @@ class Units:
         )
 
 
-def _keys(owners: Sequence[Hashable], ids: Sequence[str | None] | None) -> tuple[list[Hashable], bool]:
-    """Find what identifies each item among its owner's, and whether that is an id; repeated ids get numbers."""
+def item_keys(owners: Sequence[Hashable], ids: Sequence[str | None] | None) -> tuple[list[Hashable], bool]:
+    """Find what identifies each item among its owner's in every game, and whether that is an id.
+
+    Without ids it is the place among the owner's. An id that an owner has again gets a number with it.
+    """
     named = ids is not None and not any(one is None for one in ids)
     listed: Sequence[Hashable] = ids if named and ids is not None else [None] * len(owners)
     pairs = list(zip(owners, listed, strict=True))
@@ -167,7 +170,7 @@ def _keys(owners: Sequence[Hashable], ids: Sequence[str | None] | None) -> tuple
         return list(listed), named
     seen: dict[Hashable, Iterator[int]] = {}
     again = [next(seen.setdefault(pair, count())) for pair in pairs]
-    return list(zip(listed, again, strict=True)), named
+    return [(one, n) if n else one for one, n in zip(listed, again, strict=True)], named
 
 
 def _numbered(

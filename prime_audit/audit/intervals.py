@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from prime_audit.audit.auc import tpr_at_fpr
-from prime_audit.audit.jackknife import LEVEL, limits, share_limits, variance
+from prime_audit.audit.jackknife import LEVEL, limits, share_limits, variance, widest
 from prime_audit.audit.mean_auc import AucEstimate, LeftOut, TargetScores, leave_one_out, playable, same_game
 
 Over = Literal["sharers and targets", "targets", "items"]
@@ -95,7 +95,7 @@ def _interval(sets: Sequence[Sequence[TargetScores]], level: float) -> Interval:
     )
     if lacking := _lacking(found, over):
         return Interval(replace(estimate, reason=lacking), over)
-    squared, freedom = _spread(found)
+    squared, freedom = _spread(found, level)
     se = math.sqrt(squared)
     if len(sets) == 1:
         ci = share_limits(estimate.value, se, freedom, level=level)
@@ -105,15 +105,13 @@ def _interval(sets: Sequence[Sequence[TargetScores]], level: float) -> Interval:
     return Interval(replace(estimate, ci=ci, se=se, freedom=freedom), over)
 
 
-def _spread(found: LeftOut) -> tuple[float, int]:
-    """Return the larger variance of the mean, of sharers or of targets, with its degrees of freedom."""
-    sharers = variance(found.without), int(min(found.inside.sum(), found.outside.sum())) - 1
-    count = found.per_target.size
-    if count < 2:
-        return sharers
-    without = (found.per_target.sum() - found.per_target) / (count - 1)
-    targets = variance(without), count - 1
-    return max(sharers, targets)
+def _spread(found: LeftOut, level: float) -> tuple[float, int]:
+    """Return the variance of the mean, over sharers or over targets, with its degrees of freedom: the wider of both."""
+    errors = [(variance(found.without), int(min(found.inside.sum(), found.outside.sum())) - 1)]
+    if (count := found.per_target.size) > 1:
+        without = (found.per_target.sum() - found.per_target) / (count - 1)
+        errors.append((variance(without), count - 1))
+    return widest(errors, level=level)
 
 
 def _lacking(found: LeftOut, over: Over) -> str | None:

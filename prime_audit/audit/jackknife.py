@@ -7,6 +7,7 @@ clusters, MacKinnon, Nielsen and Webb 2023).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,13 +54,21 @@ def limits(value: float, se: float, freedom: float, *, level: float = LEVEL) -> 
     return value - reach, value + reach
 
 
+def widest(errors: Sequence[tuple[float, int]], *, level: float = LEVEL) -> tuple[float, int]:
+    """Return the (variance, degrees of freedom) that gives the widest interval; of equal ones that with the fewest."""
+    return max(errors, key=lambda one: (stdtrit(one[1], (1 + level) / 2) * np.sqrt(one[0]), -one[1]))
+
+
 def share_limits(value: float, se: float, freedom: float, *, level: float = LEVEL) -> tuple[float, float]:
     """Return the limits of a share (or an AUC), on the logit scale: they stay within 0 and 1, and lean to ½.
 
-    The standard error is carried over by its derivative (Pepe 2003, section 5.2.5). At 0 or 1 nothing varies: a point.
+    The standard error is carried over by its derivative (Pepe 2003, section 5.2.5). At 0 or 1 nothing varies, which
+    is no certainty: the limits are those of as many right trials as there are people, ``freedom`` + 1 (Clopper and
+    Pearson 1934).
     """
     if not 0.0 < value < 1.0:
-        return value, value
+        least = float(((1 - level) / 2) ** (1 / (freedom + 1)))
+        return (least, 1.0) if value >= 1.0 else (0.0, 1 - least)
     slope = 1 / (value * (1 - value))
     low, high = limits(float(logit(value)), se * slope, freedom, level=level)
     return float(expit(low)), float(expit(high))

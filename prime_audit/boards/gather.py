@@ -33,7 +33,9 @@ NOTES = (
     "what merging adds.",
     "Board q: the smallest level at which the board calls a leak in a game that drew its members, over all of the "
     "game's cells (Benjamini and Hochberg) with the seeds of a cell combined (Stouffer). A record whose verdict is "
-    "leaks where board q is above 0.05 is shown as leaks here, not board-wide.",
+    "leaks where board q is above 0.05 is shown as leaks here, not board-wide; one whose verdict is not, where board q "
+    "is at most 0.05, as leaks board-wide. Figures with signs of selection, or of too few people, items or exchanges, "
+    "are no cells.",
     "n/a is not zero: its reason is the footnote, and no average includes it.",
 )
 

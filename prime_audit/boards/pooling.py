@@ -41,7 +41,8 @@ def pooled(seen: Sequence[Seen]) -> Pooled:
     seeds do not shrink, plus the variance of the seeds' values over their number. Seeds with different users: the
     larger of the mean users' variance and the variance of the values, over their number (random effects with equal
     weights, DerSimonian and Laird 1986). Student's t has Satterthwaite's degrees of freedom (as Hartung and Knapp
-    2001), so three seeds that disagree give a wide interval.
+    2001), so three seeds that disagree give a wide interval. Where nothing varies, they are the fewest of the parts',
+    and the interval holds those of the seeds.
     """
     if len(seen) == 1:
         (one,) = seen
@@ -56,8 +57,12 @@ def pooled(seen: Sequence[Seen]) -> Pooled:
     parts = _parts(list(groups.values()), means)
     total = sum(part for part, _ in parts)
     shares = sum(part**2 / freedom for part, freedom in parts)
-    error = math.sqrt(total), total**2 / shares if shares else math.inf
-    return Pooled(value, limits(value, *error), error)
+    fewest = min(freedom for _, freedom in parts)
+    error = math.sqrt(total), total**2 / shares if shares else math.inf if total else fewest
+    own = [s.ci for s in seen if s.ci is not None]
+    if total or len(own) < len(seen):
+        return Pooled(value, limits(value, *error), error)
+    return Pooled(value, (min(low for low, _ in own), max(high for _, high in own)), error)
 
 
 def _parts(groups: Sequence[Sequence[Seen]], means: Sequence[float]) -> list[tuple[float, float]]:
@@ -69,6 +74,6 @@ def _parts(groups: Sequence[Sequence[Seen]], means: Sequence[float]) -> list[tup
         values = [s.value for s in groups[0]]
         return [(users, freedoms[0]), (variance(values) / len(values), len(values) - 1)]
     spread = variance(means)
-    if spread <= users:
+    if spread < users:  # of equal ones, that of the fewest
         return [(users / len(groups), sum(freedoms))]
     return [(spread / len(groups), len(groups) - 1)]

@@ -16,6 +16,11 @@ HERE = {
     "leaks, already in the base": "leaks here (already in the base), not board-wide",
 }
 """A record's verdict → what is shown where the board does not call its cell."""
+CALLED = {
+    "leaks": "leaks board-wide",
+    "leaks, already in the base": "leaks board-wide, already in the base",
+}
+"""What the board calls a cell → what is shown where its record does not say so."""
 Cell = tuple[str, str, str, str]
 """Task, method, game, attack."""
 
@@ -29,14 +34,32 @@ class Wide:
     notes: tuple[str, ...]
 
     def shown(self, row: PanelRow) -> PanelRow:
-        """Return a row as the board shows it: where the board calls no leak, the verdict says so."""
+        """Return a row as the board shows it: where record and board differ, the verdict says so."""
         leak = row.leak
         found = self.q.get((leak.task, leak.method, leak.game, leak.attack))
-        if found is None or leak.verdict not in HERE:
+        if found is None or not _weighed(row):
             return row
-        q = found[[*HERE].index(leak.verdict)]
-        word = leak.verdict if q <= ALPHA else HERE[leak.verdict]
+        called = next((word for word, q in zip(CALLED, found, strict=True) if q <= ALPHA), None)
+        if called is None and leak.verdict not in HERE:
+            return row
+        if called == leak.verdict:
+            word, q = leak.verdict, found[[*CALLED].index(called)]
+        elif called:
+            word, q = CALLED[called], found[[*CALLED].index(called)]
+        else:
+            word, q = HERE[leak.verdict], found[[*HERE].index(leak.verdict)]
         return row._replace(leak=replace(leak, verdict=word, why=f"{leak.why}; board-wide q {q:.3g}"))
+
+
+def _weighed(row: PanelRow) -> bool:
+    """Whether a row's p counts on a board: members were drawn, without signs of selection, and the data are not thin.
+
+    A reason of *confounded* or *too few* that only weighs the figure begins with the AUC (``audit.verdict``); any other
+    says why the figure cannot be weighed.
+    """
+    leak = row.leak
+    unfit = leak.verdict in ("confounded", "too few to say") and not leak.why.startswith("AUC ")
+    return row.game.drawn and leak.p is not None and not unfit
 
 
 def widened(filed: Sequence[Filed]) -> Wide:
@@ -45,7 +68,7 @@ def widened(filed: Sequence[Filed]) -> Wide:
     for one in sorted(filed, key=lambda f: f.seed):
         for row in judged(one.record, one.id):
             leak = row.leak
-            if row.game.drawn and leak.p is not None:
+            if _weighed(row):
                 seeds.setdefault((leak.task, leak.method, leak.game, leak.attack), []).append(
                     (one.seed, leak)
                 )
@@ -63,12 +86,12 @@ def widened(filed: Sequence[Filed]) -> Wide:
         q |= {cell: both for same, both in zip(cells, own, strict=True) for cell in same}
         called = sum(min(both) <= ALPHA for both in own)
         notes.append(
-            f"Game {game}: of {len(cells)} cells (one attack on one model in one task, its seeds combined) the board "
+            f"Game {game}: of {len(cells)} cells (one attack on one model in one task, its seeds combined; without "
+            "signs of selection and with enough data to test) the board "
             f"calls leaks in {called} (q ≤ {ALPHA:g}); on average at most {ALPHA * called:.2g} of these are false."
         )
     return Wide(q, tuple(notes))
 
 
 def _looks(leak: Leak) -> Looks:
-    already = None if leak.p_auc is None or leak.p_base is None else max(leak.p_auc, leak.p_base)
-    return Looks(leak.p, leak.p_tail, already)
+    return Looks.of(leak.p, leak.p_tail, leak.p_auc, leak.p_base, leak.relabellings, leak.detectable)

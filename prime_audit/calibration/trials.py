@@ -106,7 +106,7 @@ def _looks(one: Judged) -> Looks:
     tests = one.tests
     if tests is None:
         return Looks(None)
-    return Looks(tests.p_gain, tests.p_tail, None if tests.p_base is None else max(tests.p_auc, tests.p_base))
+    return Looks.of(tests.p_gain, tests.p_tail, tests.p_auc, tests.p_base, tests.n, tests.detectable)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,7 +73,9 @@ def gap_between(
     errors = error_of(one), error_of(other)
     if errors[0] is None or errors[1] is None:
         return None
-    return Gap(difference, math.hypot(errors[0][0], errors[1][0]), min(errors[0][1], errors[1][1]), False)
+    se, freedom = math.hypot(errors[0][0], errors[1][0]), min(errors[0][1], errors[1][1])
+    # Intervals without width, of an unknown number of people, show nothing.
+    return Gap(difference, se, freedom, False) if se or math.isfinite(freedom) else None
 
 
 def places(count: int, gaps: Mapping[tuple[int, int], Gap], *, higher: bool = True) -> list[tuple[int, int]]:

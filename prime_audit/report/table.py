@@ -343,8 +343,9 @@ def _fitted(needs: Sequence[tuple[int, int]], width: int) -> tuple[list[int], in
 
 
 def _pieces(label: str) -> list[str]:
-    """Cut a label where it may break: after its parameters, before its suffixes."""
-    return re.split(r"(?<=[,:])|(?=\+)|(?<= )", plain(label))
+    """Cut a label where it may break: a long one after its parameters, before its suffixes; a short one nowhere."""
+    whole = plain(label)
+    return [whole] if len(whole) <= _LABEL else re.split(r"(?<=[,:])|(?=\+)|(?<= )", whole)
 
 
 def _filled(pieces: Sequence[str], width: int, between: str = "") -> str:

@@ -36,7 +36,7 @@ _UNNAMED = {
 _TRIALS: dict[Unit, str] = {
     "item-within-sharer": "a pair of one sharer's items",
     "sharer": "a pair of sharers",
-    "item": "a pair of one target's items",
+    "item": "a pair of items that the same targets list",
 }
 _COIN = "a coin of one target and sharer"
 
@@ -353,7 +353,7 @@ def _figures(asked: _Asked, found: Judged, together: bool, attacks: int, seed: i
         epsilon, reasons["ε"] = None, why
     elif epsilon and attacks > 1:
         epsilon = empirical_epsilon(design, dealt, asked.scores, None, attacks=attacks, seed=seed)
-    both, repeated = _repeats(group)
+    both, repeated = _repeats(group) if group.items is not None else (None, None)
     return Figures(
         attack=group.name,
         n=group.members.size,
@@ -387,7 +387,13 @@ def _uncounted(game: Game | None, group: Group, dealt: Sequence[Dealt], design: 
     """Say why the rows do not show what one trial for ε is; None where they do."""
     if game and game.design.whole and group.sharers is None:
         return "no sharers are named: this game's coins are thrown for sharers"
-    if design.unit != "item-within-sharer" or group.items is not None:
+    if not design.of_people and (again := sum(_repeats(group))):
+        return f"{again} rows repeat an item of their target and sharer: give each item once, with its own id"
+    if group.items is not None:
+        return None
+    if design.unit == "item" and len(dealt) > 1 and not (game and game.design.unit == "item"):
+        return "several targets, and no column names the items: whether targets share items is not known"
+    if design.unit != "item-within-sharer":
         return None
     lists: dict[str, set[tuple[bool, ...]]] = {}
     for one in dealt:
@@ -447,13 +453,13 @@ def _design(game: Game | None, panels: Sequence[TargetScores], named: bool) -> D
     return known if known.whole else replace(known, unit=unit_of(panels))
 
 
-def _repeats(group: Group) -> tuple[int | None, int | None]:
+def _repeats(group: Group) -> tuple[int, int]:
     """Count the items that one target lists on both sides, and the rows that repeat an item on one.
 
-    Where sharers are named, an id is the sharer's own.
+    Where sharers are named, an id is the sharer's own. Without ids none repeats.
     """
     if group.items is None:
-        return None, None
+        return 0, 0
     nobody = [None] * group.members.size
     ids = list(zip(group.targets or nobody, group.sharers or nobody, group.items, strict=True))
     inside = {one for one, member in zip(ids, group.members.tolist(), strict=True) if member}

@@ -13,9 +13,19 @@ def test_seeds_are_combined_as_scipy_does() -> None:
     rng = np.random.default_rng(0)
     for size in (2, 3, 7):
         p = rng.random(size)
-        assert stouffer(p.tolist()) == pytest.approx(combine_pvalues(p, method="stouffer").pvalue)
-    assert stouffer([0.3]) == 0.3
-    assert stouffer([1.0, 0.2]) == 1.0
+        assert stouffer(p.tolist(), [9999] * size) == pytest.approx(
+            combine_pvalues(p, method="stouffer").pvalue
+        )
+    assert stouffer([0.3], [999]) == 0.3
+
+
+def test_a_seed_alone_vetoes_nothing() -> None:
+    clipped = [1e-3] * 9 + [0.999]
+    assert stouffer([1e-5] * 9 + [1.0], [999] * 10) == pytest.approx(
+        combine_pvalues(clipped, "stouffer").pvalue
+    )
+    still = Looks.of(1.0, None, None, None, 999, 0.5)
+    assert board_wide([[Looks(0.01), still]]) == [(0.01, 1.0)]  # nothing varies in that seed
 
 
 def test_one_look_a_cell_is_benjamini_and_hochbergs_step() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 from scipy.stats import ttest_1samp
 
 from prime_audit.audit.auc import Undefined
@@ -27,6 +28,24 @@ def test_items_are_independent_where_each_is_somebody_elses() -> None:
         assert found.estimate.ci is not None
         covered += found.estimate.ci[0] <= 0.7602 <= found.estimate.ci[1]  # Φ(1/√2)
     assert 0.92 <= covered / 300 <= 0.98
+
+
+@pytest.mark.parametrize("truth", [0.9, 0.95])
+@pytest.mark.parametrize(("members", "others", "each"), [(5, 5, 1), (5, 40, 1), (5, 5, 4)])
+def test_few_people_who_are_all_told_apart_are_no_certainty(
+    truth: float, members: int, others: int, each: int
+) -> None:
+    rng = np.random.default_rng(10)
+    people, covered = members + others, 0
+    owner = np.repeat(np.arange(people), each)
+    inside = owner < members
+    for _ in range(200):
+        alike = rng.normal(size=people)[owner]
+        scores = (alike + rng.normal(size=owner.size)) / np.sqrt(2) + np.sqrt(2) * ndtri(truth) * inside
+        ci = auc_interval([TargetScores("t", scores, [f"s{o}" for o in owner], inside)]).estimate.ci
+        assert ci is not None
+        covered += ci[0] <= truth <= ci[1]
+    assert covered / 200 >= 0.93
 
 
 def test_one_item_on_a_side_has_no_interval() -> None:

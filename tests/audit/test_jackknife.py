@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t, ttest_1samp
 
-from prime_audit.audit.jackknife import limits, p_value, share_limits, variance
+from prime_audit.audit.epsilon import clopper_pearson
+from prime_audit.audit.jackknife import limits, p_value, share_limits, variance, widest
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12))
@@ -39,7 +40,14 @@ def test_limits_and_p_are_scipys() -> None:
 def test_without_variation() -> None:
     assert limits(0.3, 0.0, 4) == (0.3, 0.3)
     assert (p_value(0.3, 0.0, 4), p_value(0.0, 0.0, 4)) == (1 / 16, 1.0)
-    assert (share_limits(1.0, 0.0, 4), share_limits(0.0, 0.0, 4)) == ((1.0, 1.0), (0.0, 0.0))
+    assert share_limits(1.0, 0.0, 4) == pytest.approx(clopper_pearson(5, 5))
+    assert share_limits(0.0, 0.0, 4) == pytest.approx(clopper_pearson(0, 5))
+
+
+def test_the_widest_interval_is_taken_and_of_equal_ones_that_of_the_fewest_people() -> None:
+    assert widest([(1.0, 30), (0.5, 2)]) == (0.5, 2)
+    assert widest([(1.0, 30), (0.1, 2)]) == (1.0, 30)
+    assert widest([(0.0, 30), (0.0, 2)]) == (0.0, 2)
 
 
 def test_a_shares_limits_stay_within_0_and_1_and_are_those_of_its_logit() -> None:

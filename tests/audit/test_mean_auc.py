@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from prime_audit.audit.auc import Undefined, auc
+from prime_audit.audit.epsilon import clopper_pearson
 from prime_audit.audit.intervals import auc_difference, auc_interval
 from prime_audit.audit.mean_auc import AucEstimate, TargetScores, leave_one_out, target_auc
 from tests.audit.whole import whole_sharers
@@ -100,8 +101,9 @@ def test_the_interval_is_students_on_the_logit_scale() -> None:
     without = np.array([by_hand(panels, f"s{i}") for i in range(SHARERS)])
     sharers = (SHARERS - 1) / SHARERS * ((without - without.mean()) ** 2).sum()
     targets = np.var([target_auc(p.scores, p.members) for p in panels], ddof=1) / 3
-    freedom = min(found.member_sharers, found.other_sharers) - 1 if sharers >= targets else 2
-    assert found.se == pytest.approx(np.sqrt(max(sharers, targets)))
+    people = min(found.member_sharers, found.other_sharers) - 1
+    _, se, freedom = max((t.ppf(0.975, f) * v**0.5, v**0.5, f) for v, f in ((sharers, people), (targets, 2)))
+    assert found.se == pytest.approx(se)
     assert found.freedom == freedom
     reach = t.ppf(0.975, freedom) * found.se / (found.value * (1 - found.value))
     odds = np.log(found.value / (1 - found.value))
@@ -187,7 +189,10 @@ def test_no_interval_where_all_hangs_on_one_sharer() -> None:
 
 def test_nothing_varies_at_an_auc_of_1() -> None:
     panels = [TargetScores(f"t{i}", np.arange(4.0), ["a", "b", "a", "b"], np.arange(4) > 1) for i in range(3)]
-    assert estimated(panels).ci == (1.0, 1.0)
+    assert estimated(panels).ci == (
+        pytest.approx(clopper_pearson(2, 2)[0]),
+        1.0,
+    )  # nothing varies over two people
 
 
 def test_faulty_panels() -> None:

@@ -52,6 +52,12 @@ def test_where_the_degrees_of_freedom_are_not_known_it_is_the_normals() -> None:
     assert ci == pytest.approx((0.5 - 0.025 * 1.959964, 0.5 + 0.025 * 1.959964))
 
 
+def test_where_nothing_varies_there_is_no_certainty() -> None:
+    for splits in ("aaa", "abc"):
+        value, ci, error = pooled([Seen(1.0, (0.0, 4), split, (0.48, 1.0)) for split in splits])
+        assert (value, ci, error) == (1.0, (0.48, 1.0), (0.0, 2))
+
+
 def test_one_seed_keeps_its_own_interval() -> None:
     assert pooled([Seen(0.5, (0.05, 4), "a", (0.3, 0.55))]) == (0.5, (0.3, 0.55), (0.05, 4))
 

@@ -48,6 +48,22 @@ def test_a_leak_that_only_its_record_calls_is_named_so() -> None:
     assert words([filed(0, "perpcs", base)]) == ["leaks here (already in the base), not board-wide"]
 
 
+def test_the_note_counts_what_is_shown() -> None:
+    weak = [filed(s, "prime", leak("prime", 0.06, verdict="too few to say", why="AUC 0.6")) for s in (0, 1)]
+    assert words(weak) == ["leaks board-wide"] * 2
+    base = leak("prime", 0.9, verdict="no leak found", p_auc=0.01, p_base=0.01)
+    assert words([filed(0, "prime", base)]) == ["leaks board-wide, already in the base"]
+    unfit = [
+        filed(0, "prime", leak("prime", 0.001, verdict="confounded", why="signs of selection: dates")),
+        filed(
+            0, "perpcs", leak("perpcs", 0.002, verdict="too few to say", why="one side has items of 2 people")
+        ),
+    ]
+    assert words(unfit) == ["confounded", "too few to say"]
+    assert "of 1 cells" in widened([*weak, *unfit]).notes[0]
+    assert "calls leaks in 1 " in widened([*weak, *unfit]).notes[0]
+
+
 def test_seeds_of_a_cell_are_combined() -> None:
     files = [
         *(filed(seed, "perpcs", leak("perpcs", 0.03 + seed / 100)) for seed in (0, 1)),

@@ -113,7 +113,7 @@ def test_a_runs_own_scores_give_the_runs_own_figure(tmp_path: Path) -> None:
 
 
 def test_only_a_known_game_says_whether_members_were_drawn(tmp_path: Path) -> None:
-    rows = [json.loads(row) | {"game": "picked"} for row in our_rows(panels(), "loss")]
+    rows = [json.loads(row) | {"game": "picked"} for row in our_rows(panels(targets=1), "loss")]
     path = write(tmp_path / "scores.jsonl", *map(json.dumps, rows))
     unknown = describe_scores(path, draws=200)
     assert unknown.attacks[0].game is None
@@ -161,6 +161,43 @@ def test_an_item_of_several_targets_is_one_trial_if_the_file_names_items(tmp_pat
     unnamed = describe_scores(held_out(tmp_path, "target", "sharer", targets=3), draws=50).attacks[0]
     assert unnamed.epsilon is None
     assert "no column names the items" in unnamed.reasons["ε"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_items_that_targets_share_are_not_counted_once_a_target(tmp_path: Path, named: bool) -> None:
+    """Without sharers, 20 targets list the same 20 items, which tell nothing."""
+    rng, above = np.random.default_rng(8), 0
+    for _ in range(40):
+        scores, members = rng.normal(size=20), rng.permutation(np.arange(20) % 2)
+        rows = [
+            f"t{t},{scores[i]},{members[i]}" + (f",i{i}" if named else "")
+            for t in range(20)
+            for i in range(20)
+        ]
+        head = "target,score,member" + (",item" if named else "")
+        (found,) = describe_scores(write(tmp_path / "s.csv", head, *rows), draws=20).attacks
+        if named:
+            assert found.epsilon is not None
+            assert found.epsilon.ceiling == one_run_epsilon(10, 5, 5) / 2
+            above += found.epsilon.value > 0
+        else:
+            assert found.epsilon is None
+            assert "whether targets share items is not known" in found.reasons["ε"]
+    assert above <= 6  # 5 %, and three standard deviations more
+
+
+def test_ids_that_repeat_leave_no_epsilon(tmp_path: Path) -> None:
+    lines = [f"s{s},i{i // 2},{i % 2}.{i},{i % 2}" for s in range(20) for i in range(8)]
+    report = describe_scores(write(tmp_path / "s.csv", "sharer,item,score,member", *lines), draws=20)
+    assert report.attacks[0].epsilon is None
+    assert "80 rows repeat an item" in report.attacks[0].reasons["ε"]
+
+
+def test_people_who_are_members_for_some_targets_have_no_epsilon_without_a_game(tmp_path: Path) -> None:
+    rows = [f"t{t},s{s},{s},{int((s < 6) != (t == 0 and s in (5, 6)))}" for t in range(20) for s in range(12)]
+    (found,) = describe_scores(write(tmp_path / "s.csv", "target,sharer,score,member", *rows)).attacks
+    assert found.epsilon is None
+    assert "2 people are members for one target and not for another" in found.reasons["ε"]
 
 
 def test_targets_without_sharers_are_one_person_each(tmp_path: Path) -> None:
@@ -437,7 +474,7 @@ def test_figures_are_whole_at_any_width(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_an_interval_without_width_is_pointed_out(tmp_path: Path) -> None:
-    path = write(tmp_path / "s.csv", "score,member", *(f"{i},{int(i > 4)}" for i in range(10)))
+    path = write(tmp_path / "s.csv", "score,member", *(f"1,{int(i > 4)}" for i in range(10)))
     assert any("the interval has no width" in note for note in describe_scores(path, draws=50).notes())
 
 

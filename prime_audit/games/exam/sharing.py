@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from prime_audit.audit.jackknife import Estimate, limits, variance
+from prime_audit.audit.jackknife import Estimate, limits, variance, widest
 from prime_audit.audit.mean_auc import TargetScores, target_auc
 from prime_audit.games.exam.played import Played
 from prime_audit.record import Comparison
@@ -46,7 +46,8 @@ def difference(merged: Sequence[TargetScores], shared: Sequence[TargetScores]) -
     """Mean AUC of ``merged`` minus that of ``shared``, with an interval over sharers.
 
     A sharer is left out of both at once, so what their items share does not count twice; the degrees of freedom are
-    those of the sharers in both. Where the panels' own spread gives a larger variance, that is taken (as for one AUC).
+    those of the sharers in both. Where the panels' own spread gives a wider interval, that is taken (as for one AUC),
+    with the degrees of freedom of the smaller set of panels.
     """
     first, second = _areas(merged), _areas(shared)
     value = float(first.mean() - second.mean())
@@ -62,10 +63,14 @@ def difference(merged: Sequence[TargetScores], shared: Sequence[TargetScores]) -
         return Estimate(
             value, None, "an interval over sharers needs two that are merged, and two more panels"
         )
-    spread = sum(float(own.var(ddof=1)) / own.size for own in (first, second) if own.size > 1)
-    se = math.sqrt(max(variance(without), spread))
-    low, high = limits(value, se, both - 1)
-    return Estimate(value, (max(-1.0, low), min(1.0, high)), se=se, freedom=both - 1)
+    errors = [(variance(without), both - 1)]
+    if several := [own for own in (first, second) if own.size > 1]:
+        spread = sum(float(own.var(ddof=1)) / own.size for own in several)
+        errors.append((spread, min(own.size for own in several) - 1))
+    squared, freedom = widest(errors)
+    se = math.sqrt(squared)
+    low, high = limits(value, se, freedom)
+    return Estimate(value, (max(-1.0, low), min(1.0, high)), se=se, freedom=freedom)
 
 
 def _areas(panels: Sequence[TargetScores]) -> np.ndarray:
