@@ -192,7 +192,10 @@ PANEL: tuple[Column[PanelRow], ...] = (
     Column(
         name="q",
         cell=_q,
-        fields={name: attrgetter(f"leak.{name}") for name in ("q", "p_adjusted", "p", "p_auc", "p_base")},
+        fields={
+            name: attrgetter(f"leak.{name}")
+            for name in ("q", "q_already", "p_adjusted", "p", "p_auc", "p_base")
+        },
         help="smallest level at which this is a finding, over all attacks, methods and tasks of the run",
     ),
     Column(
