@@ -232,29 +232,35 @@ def test_what_the_tail_excludes_is_on_the_safe_side_of_every_spread(
         return
     exact = max((j for j in range(found + 1) if least_likely(rows, j) > 0.05), default=0)
     assert bound is not None
-    assert exact <= round(bound * members) <= exact + 2
+    assert exact <= round(bound * members) <= found
+
+
+def test_the_tail_excludes_nearly_what_one_stratum_allows() -> None:
+    for found in range(3, 9):
+        rows = [(192, 96, 10, found)]
+        exact = max((j for j in range(found + 1) if least_likely(rows, j) > 0.05), default=0)
+        bound = not_excluded(strata(rows))
+        assert bound is not None
+        assert exact <= round(bound * 96) <= exact + 1
 
 
 def test_the_tail_bounds_95_percent_where_the_loud_are_seldom_members() -> None:
-    """With one law for all items, as if from one pool, the bound would be below the truth in nearly half."""
-    rng, below, runs = np.random.default_rng(0), 0, 400
-    sizes = [(16, 2, 2.0), (16, 12, 0.0)] * 4  # items, members, loudness
-    truth, top = 4, 8
+    """With one law for all items, as if from one pool, the bound is below the truth in a third of audits."""
+    rng, runs = np.random.default_rng(0), 400
+    below, pooled = 0, 0
+    group, levels = np.repeat(np.arange(8), 16), np.repeat([2.0, 0.0] * 4, 16)
     for _ in range(runs):
-        rows, loud, inside = [], [], []
-        for n, m, level in sizes:
-            loud.append(level + rng.normal(size=n))
-            inside.append(rng.permutation(n) < m)
-        scores, members = np.concatenate(loud), np.concatenate(inside)
-        scores[rng.choice(np.flatnonzero(members), truth, replace=False)] = 100.0
-        highest = np.argsort(-scores)[:top]
-        chosen = np.isin(np.arange(scores.size), highest)
-        for g, (n, m, _) in enumerate(sizes):
-            own = slice(16 * g, 16 * (g + 1))
-            rows.append((n, m, int(chosen[own].sum()), int((chosen & members)[own].sum())))
-        bound = not_excluded(strata(rows))
-        below += bound is not None and bound * members.sum() < truth - 0.5
+        members = np.concatenate([rng.permutation(16) < m for m in [2, 12] * 4])
+        scores = levels + rng.normal(size=group.size)
+        scores[rng.choice(np.flatnonzero(members))] = 100.0  # one is memorised
+        chosen = np.isin(np.arange(group.size), np.argsort(-scores)[:8])
+        parts = np.stack([np.ones(group.size), members, chosen, chosen & members])
+        for seen, pool in ((group, False), (np.zeros_like(group), True)):
+            bound = not_excluded(Top(*(np.bincount(seen, own).astype(float) for own in parts)))
+            low = bound is not None and bound * members.sum() < 0.5
+            below, pooled = below + (low and not pool), pooled + (low and pool)
     assert below / runs <= 0.07
+    assert pooled / runs > 0.2
 
 
 def test_whole_people_with_many_items_have_no_tail_bound() -> None:
