@@ -208,7 +208,7 @@ PANEL: tuple[Column[PanelRow], ...] = (
         name="detectable AUC",
         cell=lambda x: Cell(x.leak.detectable),
         fields={name: attrgetter(f"leak.{name}") for name in ("detectable", "relabellings")},
-        help="smallest leak that 80 % of such audits find",
+        help="smallest leak that 80 % of such audits of this task alone find",
     ),
     Column(
         name="TPR",
