@@ -467,5 +467,5 @@ def test_a_hundred_thousand_rows_fit_in_a_gigabyte(tmp_path: Path, named: bool) 
 
 
 def test_a_permutation_test_needs_a_relabelling(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="draws is 1: .* give 2 or more"):
+    with pytest.raises(UserError, match="draws is 1"):
         describe_scores(plain(tmp_path), draws=1)
