@@ -202,7 +202,7 @@ class Leak:
     epsilon_ceiling: float | None = None
     """The largest bound that this number of guesses could have given."""
     q: float | None = None
-    """The smallest level at which this figure is called, over all tasks of the run: the verdict's p."""
+    """The smallest level at which gain or tail is called, over all tasks of the run: the p of *leaks*."""
     p_auc: float | None = None
     """One-sided permutation p of the AUC, uncorrected."""
     p_base: float | None = None
@@ -214,11 +214,18 @@ class Leak:
     excluded: float | None = None
     """The largest share of fully memorised members that the tail does not exclude; null: it excludes none."""
     detectable: float | None = None
-    """The smallest leak that 80 % of such audits would have found, as an AUC: 0.5 plus the gain over the base."""
+    """The smallest leak that 80 % of such audits of this task alone would have found, as an AUC: 0.5 plus the gain over
+    the base; null: none, however large."""
     relabellings: int | None = None
     """Relabellings of the permutation tests."""
     duplicate: str | None = None
     """The attack before it with the same scores in this game, up to shift and scale: corrections do not count it."""
+    p_already: float | None = None
+    """Of the AUC and the base's AUC together, corrected as p_adjusted; null without a base, or of selected members."""
+    q_already: float | None = None
+    """The smallest level at which the two together are called, over tasks: the p of *leaks, already in the base*."""
+    p_reversed: float | None = None
+    """One-sided permutation p of an AUC as low, corrected over all attacks and methods of this task and game."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ from prime_audit.audit.verdict import Against, Evidence, Verdict, best_control, 
 T = TypeVar("T")
 WORDS = "bag_of_words"
 SIGN = 0.01
-"""Two-sided p at which a control that never saw the model is a sign of selection, where membership was given."""
+"""Two-sided p at which a control that never saw the model is a sign of selection, where membership was given.
+Where no p can be so small, the smallest possible one."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,8 +36,8 @@ class Scored:
     scores: Mapping[str, FloatArray]
     """Target → scores [items], higher = member; no NaN. Targets for which the attack is undefined are left out."""
     undefined: int
-    """Items for which the attack is undefined: they have their target's median (``signals.settle``), or are left out
-    with the target."""
+    """Items for which the attack is undefined: they have their target's median (``signals.settle_both``), or are left
+    out with the target."""
     controls: Mapping[str, Mapping[str, FloatArray]]
     """Control → target → its scores of the same items."""
     silent: Mapping[str, str] = field(default_factory=dict)
@@ -47,6 +48,9 @@ class Scored:
     """Items for which the same score from the unmerged base is undefined, dealt with alike."""
     items: int = 0
     """Items scored, over all targets; 0: not counted."""
+    paired: Mapping[str, FloatArray] | None = None
+    """Target → the scores from which gains over the base are taken (tail, ε): where either side is undefined, the
+    base's plus the target's median gain. None: ``scores``."""
 
     @property
     def unknown(self) -> float:
@@ -178,7 +182,7 @@ def _test(
 ) -> tuple[list[list[Relabelled | str]], list[list[str]]]:
     """Run the permutation tests of all attacks and methods -> by method, each attack's; and signs of selection."""
     columns = [
-        Column(dealt=entry.dealt, scores=one.scores, base=one.controls.get("base"))
+        Column(dealt=entry.dealt, scores=one.scores, base=one.controls.get("base"), paired=one.paired)
         for entry in entries
         for one in entry.scored
     ]
@@ -197,6 +201,7 @@ def _test(
             seed=seed,
             drawn=design.randomised,
             alone=range(len(columns), len(columns) + len(words)),
+            signs=any(map(_given, entries)),
         )
     except Undefined as reason:
         found = [str(reason)] * (len(columns) + len(words))
@@ -218,15 +223,13 @@ def _signs(entry: Entry, tests: Sequence[Relabelled | str], words: Relabelled | 
     found = list(dict.fromkeys(sign for d in entry.dealt for sign in d.signs))
     if not _given(entry):
         return found
-    base = [
-        min(t.p_base, t.p_base_reversed)
-        for t in tests
-        if isinstance(t, Relabelled) and t.p_base and t.p_base_reversed
-    ]
-    said = [min(words.p_auc, words.p_reversed)] if isinstance(words, Relabelled) else []
-    for what, ps in (("the unmerged base's scores", base), ("their words (bag of words)", said)):
-        p = 2 * len(ps) * min(ps) if ps else 1.0  # two-sided, Bonferroni
-        if p <= SIGN:
+    able = [t for t in tests if isinstance(t, Relabelled)]
+    base = min(((t.adjusted_base, t.floor) for t in able if t.adjusted_base is not None), default=(1.0, 0.0))
+    said = (1.0, 0.0)
+    if isinstance(words, Relabelled):
+        said = 2 * min(words.p_auc, words.p_reversed), words.floor
+    for what, (p, floor) in (("the unmerged base's scores", base), ("their words (bag of words)", said)):
+        if p <= max(SIGN, floor):
             found.append(f"{what} tell members apart within their owners' items (p = {p:.2g})")
     return found
 
@@ -250,7 +253,9 @@ def _judge(game: _Game, scored: Scored, tests: Relabelled | str) -> Judged:
         reasons["p"] = tests
     tpr = {f"{fpr:g}": _known(reasons, f"TPR@{100 * fpr:g}%", partial(mean_tpr, own, fpr)) for fpr in FPRS}
     drawn = replace(design, randomised=design.randomised and not game.signs)
-    bound = partial(empirical_epsilon, drawn, dealt, scored.scores, scored.controls.get("base"))
+    bound = partial(
+        empirical_epsilon, drawn, dealt, scored.paired or scored.scores, scored.controls.get("base")
+    )
     evidence = Evidence(
         estimate=interval.estimate,
         tests=tests,
@@ -284,7 +289,8 @@ def _whole(dealt: Sequence[Dealt], scored: Scored) -> Scored:
         return {d.target: by_sharer(d, scores[d.target])[1] for d in dealt if d.target in scores}
 
     controls = {name: averaged(scores) for name, scores in scored.controls.items()}
-    return replace(scored, scores=averaged(scored.scores), controls=controls)
+    paired = None if scored.paired is None else averaged(scored.paired)
+    return replace(scored, scores=averaged(scored.scores), controls=controls, paired=paired)
 
 
 def _panels(dealt: Sequence[Dealt], scores: Mapping[str, FloatArray]) -> list[TargetScores]:

@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, ndtr, ndtri
+from scipy.special import bdtr, ndtr, ndtri
 
 from prime_audit.audit.auc import CELLS, BoolArray, FloatArray, IntArray, Undefined, midranks, steps
 from prime_audit.audit.design import Dealt, Unit
@@ -63,7 +63,7 @@ _STILL = 1e-10
 """A statistic with a smaller deviation over relabellings does not vary: what is left is rounding."""
 _AUC, _GAIN, _TAIL, _EACH = 0, 1, 2, 3
 """Rows of a column's statistics, and their number."""
-_ALREADY, _REVERSED = 3, 4
+_ALREADY, _REVERSED, _BASE = 3, 4, 5
 """Further looks at them."""
 _MANY = 256
 """Relabellings of a step where each of many games is counted by itself."""
@@ -80,6 +80,8 @@ class Column:
     """By target [items]; a target that is left out does not count."""
     base: Mapping[str, FloatArray] | None = None
     """The same from the unmerged base, which never saw the labels."""
+    paired: Mapping[str, FloatArray] | None = None
+    """Scores from which the tail's gains are taken, where these are others (``judge.Scored.paired``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +102,6 @@ class Relabelled:
     """Of at least as many members in the tail."""
     p_base: float | None = None
     """Of a mean AUC of the base at least as high."""
-    p_base_reversed: float | None = None
-    """Of one at least as low."""
     adjusted: float = 1.0
     """The smaller of ``p_gain`` and ``p_tail``, after max-T over gain, tail and *already* of all columns together."""
     adjusted_already: float | None = None
@@ -110,16 +110,26 @@ class Relabelled:
     """``p_auc`` after max-T over all columns' AUCs."""
     adjusted_reversed: float = 1.0
     """``p_reversed`` after max-T over all columns."""
+    adjusted_base: float | None = None
+    """Two-sided, of a mean AUC of the base as far from its mean, after max-T over all columns; None where it was not
+    asked for."""
+    still: bool = False
+    """Whether neither gain nor tail varies over relabellings."""
     gain: float = 0.0
     """The statistic of ``p_gain``: the mean AUC, minus the base's where there is one."""
     tail: float = math.nan
     """Share of members among the items of the tail."""
     top: int = 0
     """Items of the tail."""
+    items: int = 0
+    """Items that the tail is the top of; 0 where it can give no bound (``not_excluded``)."""
+    members: int = 0
+    """Members among them."""
     excluded: float | None = None
     """The largest share of fully memorised members that the tail does not exclude; None where it excludes none."""
-    detectable: float = math.nan
-    """The gain that would have been called in ``POWER`` of such audits, as an AUC: ½ + so much."""
+    detectable: float | None = None
+    """The gain that would have been called in ``POWER`` of such audits of this task alone, as an AUC: ½ + so much; None
+    where no gain would have been: the AUC cannot rise so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +220,7 @@ def relabel(
     alpha: float = 0.05,
     drawn: bool = True,
     alone: Sequence[int] = (),
+    signs: bool = False,
 ) -> list[Relabelled | str]:
     """Test all columns of a task and game together; for each its results, or why membership cannot be exchanged.
 
@@ -231,6 +242,8 @@ def relabel(
         Whether membership was drawn: then the family holds gains over the base and *already*; otherwise AUCs.
     alone
         Places of columns that are in no family: controls. Their adjusted p are 1.
+    signs
+        Whether to test the base's AUCs by themselves (``adjusted_base``).
 
     Raises
     ------
@@ -240,7 +253,7 @@ def relabel(
         Where the unit is the sharer and one is on both sides.
     """
     found = _Drawn.of(columns, unit, apart=apart, n=n, seed=seed)
-    return found.tests(alpha, drawn, set(alone))
+    return found.tests(alpha, drawn, set(alone), signs)
 
 
 def unit_of(panels: Sequence[TargetScores]) -> Unit:
@@ -289,7 +302,7 @@ def over_families(families: Sequence[Sequence[float]]) -> list[list[float]]:
     them hold a false call.
     """
     total = len(families)
-    least = np.sort([min(own) for own in families])
+    least = np.sort([min(own, default=1.0) for own in families])
     scale = total / np.arange(1, total + 1)
     return [[min(1.0, float((scale * np.maximum(least, p)).min())) for p in own] for own in families]
 
@@ -299,33 +312,57 @@ def tail_size(items: int) -> int:
     return max(math.ceil(TAIL * items), min(FEW, math.ceil(WIDE * items)))
 
 
-def not_excluded(items: int, members: int, top: int, found: int, alpha: float = 0.05) -> float | None:
+@dataclass(frozen=True, eq=False)
+class Top:
+    """The highest items, by what membership was drawn within, [strata]; of tied items at the edge a share counts."""
+
+    items: FloatArray
+    """Items."""
+    members: FloatArray
+    """Members among them."""
+    top: FloatArray
+    """Of the items, those in the top."""
+    found: FloatArray
+    """Of the members, those in the top."""
+
+
+def not_excluded(seen: Top, alpha: float = 0.05) -> float | None:
     """Bound the share of fully memorised members from the members found among the top items; None: no bound.
 
-    ``items`` have ``members`` among them; ``found`` of the ``top`` highest are members. If j members are memorised,
-    so that they are above everything else, min(j, top) of them are in the top, and the rest of it holds
-    Hypergeometric(items - j, members - j, top - j) members. j is excluded where as few as ``found`` have a
-    probability of at most ``alpha``. The bound is the largest j that is not, over ``members``.
+    If j random members are memorised, so that they are above everything else, they are in the top, and the rest of it
+    is ordered without regard to membership. Of a stratum of N items, M of them members and k in the top, with j' of
+    the memorised, it holds Hypergeometric(N - j', M - j', k - j') members. j is excluded where as few members as were
+    found have a probability of at most ``alpha`` however the j are spread over the strata. The bound is the largest j
+    that is not, over all members. The probability of a sum of hypergeometrics is bounded by the binomial of the same
+    mean (Hoeffding 1956, theorem 4; for counts of at most the mean less 1); the least mean decides.
     """
+    top, found, members = (int(own.sum() + 1e-6) for own in (seen.top, seen.found, seen.members))
     if found >= min(top, members):
         return None
-    low, high = 0, found + 1  # the probability falls with j
-    while high - low > 1:
-        j = (low + high) // 2
-        excluded = _at_most(found - j, items - j, members - j, top - j) <= alpha
-        low, high = (low, j) if excluded else (j, high)
-    return low / members
+    lost = np.sort(_lost(seen))[::-1][
+        :found
+    ]  # means fall ever more slowly, so the greatest losses are a least mean
+    j = np.arange(lost.size + 1)
+    mean = _mean(seen.items, seen.members, seen.top).sum() - np.concatenate([[0.0], np.cumsum(lost)])
+    draws = np.maximum(top - j, 1)
+    p = bdtr(np.float64(found) - j, draws, np.clip(mean / draws, 0.0, 1.0))
+    left = j[(found - j > mean - 1) | (p > alpha)]
+    return float(left.max(initial=0)) / members
 
 
-def _at_most(most: int, items: int, members: int, drawn: int) -> float:
-    """P(at most ``most`` members among ``drawn`` of ``items``), hypergeometric."""
-    k = np.arange(max(0, drawn - (items - members)), min(most, drawn, members) + 1, dtype=np.float64)
+def _mean(items: FloatArray, members: FloatArray, top: FloatArray) -> FloatArray:
+    """Members to expect in the top of each stratum."""
+    expected: FloatArray = np.maximum(top, 0.0) * members / np.maximum(items, 1.0)
+    return expected
 
-    def log_choose(n: FloatArray | float, of: FloatArray | float) -> FloatArray:
-        return np.asarray(gammaln(n + 1.0) - gammaln(of + 1.0) - gammaln(n - of + 1.0))
 
-    terms = log_choose(members, k) + log_choose(items - members, drawn - k) - log_choose(items, drawn)
-    return float(np.exp(terms).sum())
+def _lost(seen: Top) -> FloatArray:
+    """By how much each further memorised member lowers the number of others to expect, over all strata."""
+    lost = [np.zeros(0)]
+    for n, m, k, found in zip(seen.items, seen.members, seen.top, seen.found, strict=True):
+        j = np.arange(math.ceil(found - 1e-6) + 1)
+        lost.append(-np.diff(_mean(n - j, m - j, k - j)))
+    return np.concatenate(lost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -360,8 +397,9 @@ class _Statistics:
         games, cells_of, places = list[Dealt](), list[list[int]](), dict[int, int]()
         even: dict[int, Dealt] = {}
         scores: list[list[tuple[FloatArray, FloatArray | None]]] = []
+        gains: list[list[FloatArray]] = []
         for column in columns:
-            own, values = list[int](), list[tuple[FloatArray, FloatArray | None]]()
+            own, values, risen = list[int](), list[tuple[FloatArray, FloatArray | None]](), list[FloatArray]()
             for dealt in column.dealt:
                 game = even.setdefault(id(dealt), dealt.exchangeable())
                 if dealt.target in column.scores and dealt.playable and game.playable:
@@ -369,14 +407,15 @@ class _Statistics:
                         places[id(dealt)] = len(games)
                         games.append(game)
                     own.append(places[id(dealt)])
-                    values.append(
-                        (
-                            dealt.even_part(column.scores[dealt.target]),
-                            dealt.even_part(column.base[dealt.target]) if column.base is not None else None,
-                        )
-                    )
+                    value = dealt.even_part(column.scores[dealt.target])
+                    base = dealt.even_part(column.base[dealt.target]) if column.base is not None else None
+                    values.append((value, base))
+                    paired = value if column.paired is None else dealt.even_part(column.paired[dealt.target])
+                    with np.errstate(invalid="ignore"):
+                        risen.append(paired if base is None else paired - base)
             cells_of.append(own)
             scores.append(values)
+            gains.append(risen)
         if not games:
             raise Undefined("no target has both members and non-members")
         self.based = [column.base is not None for column in columns]
@@ -387,11 +426,11 @@ class _Statistics:
         self.dense = np.zeros(self.shape)
         self.offsets = np.zeros(self.shape[1])
         self._terms: dict[tuple[bytes, bytes], _Term] = {}
-        self.tails: list[tuple[int, int, int]] = []
+        self.tails: list[tuple[int, Top | None]] = []
         fixed = [self.units.fixed(cell) for cell in self.units.cells]
         counted: dict[int, list[tuple[int, FloatArray, FloatArray | None]]] = {}
         for c, (own, values) in enumerate(zip(cells_of, scores, strict=True)):
-            self.tails.append(self._tail(_EACH * c + _TAIL, own, values))
+            self.tails.append(self._tail(_EACH * c + _TAIL, own, gains[c]))
             linear = all(fixed[place] for place in own)
             for place, (value, base) in zip(own, values, strict=True):
                 if linear:
@@ -439,18 +478,15 @@ class _Statistics:
         if base is not None:
             self._add(_EACH * c + _GAIN, cell, weights - _sums(cell, base) * scale)
 
-    def _tail(
-        self, row: int, own: Sequence[int], values: Sequence[tuple[FloatArray, FloatArray | None]]
-    ) -> tuple[int, int, int]:
-        """Add a column's tail -> items, of them members, items in the tail.
+    def _tail(self, row: int, own: Sequence[int], risen: Sequence[FloatArray]) -> tuple[int, Top | None]:
+        """Add a column's tail -> items in the tail, and its strata where single items (or people) are the units.
 
         An item whose membership is the same throughout counts once, with its mean gain over the games that list it.
         """
         if not own:
-            return 0, 0, 0
+            return 0, None
         cells = [self.units.cells[place] for place in own]
-        with np.errstate(invalid="ignore"):
-            gains = np.concatenate([v if b is None else v - b for v, b in values])
+        gains = np.concatenate(risen)
         gains = np.where(np.isnan(gains), 0.0, gains)  # infinite under both models: no evidence
         unit = np.concatenate([cell.units[cell.of] for cell in cells])
         item = np.concatenate([cell.items for cell in cells])
@@ -472,7 +508,13 @@ class _Statistics:
             self._add(row, cell, _weighed(at, inside[here] / top, cell.units.size))
         plain = ~mixed[first]
         np.add.at(self.dense[:, row], unit[first][plain], inside[plain] / top)
-        return mean.size, int(label[first].sum()), top
+        if mixed.any() or any((cell.sizes > 1).any() for cell in cells):
+            return top, None
+        _, group = np.unique(self.units.group[unit[first]], return_inverse=True)
+        inner = label[first].astype(np.float64)
+        weights = (np.ones(mean.size), inner, inside, inside * inner)
+        parts = (_weighed(group, own, int(group.max()) + 1) for own in weights)
+        return top, Top(*parts)
 
     # -- relabelling ---------------------------------------------------------------------------------------
 
@@ -612,7 +654,7 @@ class _Drawn:
         hits = ((moved <= edge) | np.isinf(moved)) if reverse else moved >= -edge
         return float((1 + hits.sum()) / (1 + self.n)) if sd else 1.0
 
-    def tests(self, alpha: float, drawn: bool, alone: set[int]) -> list[Relabelled | str]:
+    def tests(self, alpha: float, drawn: bool, alone: set[int], signs: bool) -> list[Relabelled | str]:
         """Each column's results, or the reason for none; see ``relabel``."""
         reasons = self.statistics.reasons
         able = [c for c, why in enumerate(reasons) if not isinstance(why, str)]
@@ -625,14 +667,20 @@ class _Drawn:
         family, critical = self._max_t(looks, alpha)
         aucs, _ = self._max_t([(c, _AUC) for c in own], alpha)
         turned, _ = self._max_t([(c, _REVERSED) for c in own], alpha)
+        bases, _ = self._max_t([(c, _BASE) for c in own if signs and c in base], alpha)
         found: list[Relabelled | str] = []
         for c, why in enumerate(reasons):
             if isinstance(why, str):
                 found.append(why)
                 continue
-            at, (items, members, top) = _EACH * c, self.statistics.tails[c]
-            tail = float(self.observed[at + _TAIL])
+            at, (top, seen) = _EACH * c, self.statistics.tails[c]
             moved, sd = base.get(c, (None, 0.0))
+            room = 0.5
+            if (
+                moved is not None and decides == _GAIN
+            ):  # an AUC is at most 1, and the base's at most falls to 0
+                room = min(room, 1.0 - float(self.observed[at + _AUC] - self.observed[at + _GAIN]))
+            least = (critical + float(ndtri(POWER))) * float(self.sd[at + decides])
             found.append(
                 Relabelled(
                     n=self.n,
@@ -642,16 +690,19 @@ class _Drawn:
                     p_gain=self.p(at + decides),
                     p_tail=self.p(at + _TAIL),
                     p_base=None if moved is None else self._p(moved, sd, False),
-                    p_base_reversed=None if moved is None else self._p(moved, sd, True),
                     adjusted=min(family.get((c, decides), 1.0), family.get((c, _TAIL), 1.0)),
                     adjusted_already=family.get((c, _ALREADY)),
                     adjusted_auc=aucs.get((c, _AUC), 1.0),
                     adjusted_reversed=turned.get((c, _REVERSED), 1.0),
+                    adjusted_base=bases.get((c, _BASE)),
+                    still=not (self.sd[at + decides] or self.sd[at + _TAIL]),
                     gain=float(self.observed[at + decides]),
-                    tail=tail,
+                    tail=float(self.observed[at + _TAIL]),
                     top=top,
-                    excluded=not_excluded(items, members, top, int(tail * top + 1e-6)),
-                    detectable=0.5 + (critical + float(ndtri(POWER))) * float(self.sd[at + decides]),
+                    items=0 if seen is None else int(seen.items.sum()),
+                    members=0 if seen is None else int(seen.members.sum()),
+                    excluded=None if seen is None else not_excluded(seen),
+                    detectable=0.5 + least if 0 < least <= room else None,
                 )
             )
         return found
@@ -686,18 +737,22 @@ class _Drawn:
             hits += (each >= edge).sum(axis=1)
             highest[at] = each[-1]
         adjusted = np.maximum.accumulate(((1 + hits) / (1 + self.n))[::-1])[::-1]
-        return dict(zip(ordered, adjusted.tolist(), strict=True)), float(np.quantile(highest, 1 - alpha))
+        with np.errstate(invalid="ignore"):  # nothing varies
+            critical = float(np.quantile(highest, 1 - alpha))
+        return dict(zip(ordered, adjusted.tolist(), strict=True)), critical
 
     def _look(self, c: int, look: int, moved: _Floats) -> _Floats:
         """One statistic in some relabellings, standardised, [draws]; minus infinity where it does not vary."""
         at = _EACH * c
-        if look == _ALREADY:
+        if look in (_ALREADY, _BASE):
             auc, gain = at + _AUC, at + _GAIN
             shift = float(self.mean[auc] - self.mean[gain])
             known = np.isfinite(moved[auc])
             of_base = np.subtract(moved[auc], moved[gain], out=np.full_like(moved[auc], np.inf), where=known)
-            base = self._scaled(of_base, shift, self.base_sd[c])
-            return np.minimum(self._scaled(moved[auc], float(self.mean[auc]), float(self.sd[auc])), base)
+            of_base = self._scaled(of_base, shift, self.base_sd[c])
+            if look == _BASE:
+                return np.where(np.isneginf(of_base), of_base, np.abs(of_base))
+            return np.minimum(self._scaled(moved[auc], float(self.mean[auc]), float(self.sd[auc])), of_base)
         row = at + (_AUC if look == _REVERSED else look)
         found = self._scaled(moved[row], float(self.mean[row]), float(self.sd[row]))
         return np.where(np.isinf(found), found, -found) if look == _REVERSED else found

@@ -205,3 +205,28 @@ def settle(scores: ArrayLike) -> tuple[FloatArray, int]:
         # Between -inf and inf there is no middle: take the lower.
         found[undefined] = known[(known.size - 1) // 2] if np.isnan(middle) else middle
     return found, int(undefined.sum())
+
+
+def settle_both(own: ArrayLike, base: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Settle one target's scores [items] and the base's of the same items -> scores, base's, scores to take gains from.
+
+    An item that is undefined on either side is neutral on both (:func:`settle`), and so is its gain: in the third
+    result it has the base's score plus the median gain of the defined ones. Raises Undefined where no item is defined
+    on both sides.
+    """
+    left, right = np.array(own, dtype=np.float64), np.array(base, dtype=np.float64)
+    undefined = np.isnan(left) | np.isnan(right)
+    left[undefined] = right[undefined] = np.nan
+    (left, _), (right, _) = settle(left), settle(right)
+    with np.errstate(invalid="ignore"):
+        risen = np.nan_to_num(
+            left - right, nan=0.0, posinf=np.inf, neginf=-np.inf
+        )  # infinite on both: no evidence
+    risen[undefined] = np.nan
+    paired = left.copy()
+    if undefined.any():
+        middle = settle(risen)[0][undefined]
+        with np.errstate(invalid="ignore"):
+            paired[undefined] = right[undefined] + middle
+        paired = np.where(np.isnan(paired), left, paired)
+    return left, right, paired

@@ -28,9 +28,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prime_audit.audit.jackknife import Estimate
+import numpy as np
+from scipy.special import stdtrit
+
+from prime_audit.audit.jackknife import LEVEL, Estimate
 from prime_audit.audit.mean_auc import AucEstimate
-from prime_audit.audit.permutation import POWER, Relabelled, over_families
+from prime_audit.audit.permutation import POWER, Relabelled, Top, not_excluded, over_families, tail_size
 
 Word = Literal["leaks", "leaks, already in the base", "no leak found", "confounded", "too few to say"]
 
@@ -146,12 +149,13 @@ class _Facts:
         """What else is beyond chance, and shows no leak."""
         if self.tests.adjusted_auc <= ALPHA:
             return "; the AUC is beyond chance, but neither its gain nor the base's is: an unlucky draw"
-        if self.tests.adjusted_reversed <= ALPHA:
-            return (
-                f"; an AUC this low is beyond chance (p = {self.tests.adjusted_reversed:.3g}): an unlucky draw, or a "
-                "score of the wrong sign"
-            )
         return ""
+
+    @property
+    def low(self) -> str | None:
+        """An AUC as low, where that is beyond chance."""
+        p = self.tests.adjusted_reversed
+        return f"an AUC this low is beyond chance (p = {p:.3g})" if p <= ALPHA else None
 
 
 @dataclass(frozen=True)
@@ -170,11 +174,20 @@ def _thin(e: Evidence, _q: float, _already: float) -> str | None:
         return e.tests
     fewest = min(e.estimate.member_sharers, e.estimate.other_sharers)
     if fewest < MIN_SHARERS:
-        return f"one side has items of {fewest} people; at least {MIN_SHARERS} are needed"
+        return f"one side has items of {fewest} people; at least {MIN_SHARERS} on each side are needed"
     if e.undefined > 0.5:
         return f"the score, or the unmerged base's, is undefined for {100 * e.undefined:.0f} % of the items"
+    if e.tests.still:
+        return (
+            "the score does not vary: neither its gain over the base nor the tail depends on who is a member"
+        )
     if e.tests.floor > ALPHA:
-        return f"the smallest possible p is {e.tests.floor:.3g}: too few ways to exchange membership"
+        times = math.log(ALPHA) / math.log(e.tests.floor) if e.tests.floor < 1 else math.inf
+        people = f"; about {math.ceil(times * fewest):,} people on a side, now {fewest}, or {times:.2g} times the items"
+        return (
+            f"the smallest possible p is {e.tests.floor:.3g}: too few ways to exchange membership"
+            f"{people + ', would be enough' if times < 1e3 else ''}"
+        )
     return None
 
 
@@ -212,9 +225,19 @@ def _selected(e: Evidence, q: float, already: float) -> str | None:
     f = _facts(e, q, already)
     if q <= ALPHA:
         return f"{f.figure}, {_tail(f.tests)}; q {q:.3g}: the sides differ, members were selected"
-    if f.tests.adjusted_reversed <= ALPHA:
-        return f"{f.figure}: the sides differ, against the attack's direction{f.aside}"
+    if f.low:
+        return f"{f.figure}: the sides differ, against the attack's direction: {f.low}"
     return None
+
+
+def _turned(e: Evidence, q: float, already: float) -> str | None:
+    f = _facts(e, q, already)
+    if not e.drawn or not f.low:
+        return None
+    return (
+        f"{f.figure}; {f.low}: a score of the wrong sign, or an unlucky draw. Check the attack's direction, or run "
+        "with another seed"
+    )
 
 
 def _open(e: Evidence, q: float, already: float) -> str | None:
@@ -247,7 +270,7 @@ def _none(e: Evidence, q: float, already: float) -> str | None:
 RULE = (
     Row(
         f"there is no p, one side has items of fewer than {MIN_SHARERS} people, scores are undefined for over half of "
-        f"the items, or no relabelling could give p ≤ {ALPHA:g}",
+        f"the items, the score does not vary, or no relabelling could give p ≤ {ALPHA:g}",
         "too few to say",
         _thin,
     ),
@@ -259,6 +282,7 @@ RULE = (
         _already,
     ),
     Row(f"membership was selected, and q, or p of an AUC as low, ≤ {ALPHA:g}", "confounded", _selected),
+    Row(f"membership was drawn, and p of an AUC as low ≤ {ALPHA:g}", "too few to say", _turned),
     Row(
         f"an AUC of {BLIND:g}, or {100 * SPARSE:g} % of fully memorised members, cannot be excluded",
         "too few to say",
@@ -298,29 +322,58 @@ def _tail(tests: Relabelled) -> str:
 
 
 def _enough(e: Evidence, tests: Relabelled) -> str:
-    """Say how many people would be enough: intervals and deviations narrow with the root of their number."""
+    """Say how many people and items would be enough, if the figures stay as they are."""
     ci, people = e.estimate.ci, min(e.estimate.member_sharers, e.estimate.other_sharers)
-    if ci is None:
-        return ""
-    if ci[1] < BLIND:
-        return "; about twice the items would exclude more"
-    above, gain = max(0.5, e.estimate.value), tests.gain - (0.0 if e.drawn else 0.5)
-    if above < BLIND:
-        times, what = (ci[1] - above) / (BLIND - above), f"exclude {BLIND:g}"
-    elif gain > 0:
-        times, what = (tests.detectable - 0.5) / gain, "show such a gain"
-    else:
-        return ""
-    enough = people * max(1.0, times) ** 2
-    return (
-        f"; about {math.ceil(enough):,} people on a side, now {people}, would {what}" if enough < 1e6 else ""
-    )
+    said = []
+    if ci is not None and ci[1] >= BLIND:
+        above, gain = max(0.5, e.estimate.value), tests.gain - (0.0 if e.drawn else 0.5)
+        if above < BLIND:
+            times, what = (ci[1] - above) / (BLIND - above), f"exclude {BLIND:g}"
+            said.append((_people(e.estimate, people, times), "people on a side", people, what))
+        elif gain > 0 and tests.detectable is not None:
+            enough = math.ceil(people * max(1.0, (tests.detectable - 0.5) / gain) ** 2)
+            said.append((enough, "people on a side", people, "show such a gain"))
+    if tests.items and (tests.excluded is None or tests.excluded > SPARSE):
+        said.append(
+            (_items(tests), "items (people, where these are drawn)", tests.items, f"bound it by {SPARSE:g}")
+        )
+    known = [f"about {n:,} {units}, now {now:,}, would {what}" for n, units, now, what in said if n < 1e6]
+    why = "" if tests.items else "; the tail gives no bound where people are exchanged with all their items"
+    return "".join(f"; {one}" for one in known) + why
+
+
+def _people(estimate: AucEstimate, people: int, times: float) -> int:
+    """Count the people whose interval is narrower by a factor: errors fall with the root of their number, and so does
+    Student's quantile.
+    """
+    level = (1 + LEVEL) / 2
+    freedom = np.arange(people, 1_000_001)
+    width = stdtrit(freedom - 1, level) / np.sqrt(freedom)
+    now = stdtrit(estimate.freedom or people - 1, level) / math.sqrt(people)
+    enough = np.flatnonzero(width <= now / times)
+    return int(freedom[enough[0]]) if enough.size else 1_000_000
+
+
+def _items(tests: Relabelled) -> int:
+    """Count the items whose tail would exclude ``SPARSE``, if it held members as chance has it."""
+    share, n = tests.members / tests.items, tests.items
+    while n < 1e6:
+        top, members = tail_size(n), round(share * n)
+        sizes = (np.array([float(own)]) for own in (n, members, top, math.ceil(share * top)))
+        bound = not_excluded(Top(*sizes))
+        if n > tests.items and bound is not None and bound <= SPARSE:
+            break
+        n = math.ceil(1.05 * n)
+    return n
 
 
 def _found(e: Evidence, tests: Relabelled) -> str:
     """Say how small a leak would have been found."""
     what = "gain over the base" if e.drawn and tests.p_base is not None else "distance of the AUC from ½"
-    return f"; of such audits {100 * POWER:.0f} % would find a {what} of {tests.detectable - 0.5:.3f}"
+    if tests.detectable is None:
+        return f"; even the largest possible {what} would not have been found in {100 * POWER:.0f} % of such audits"
+    least = tests.detectable - 0.5
+    return f"; of such audits of this task alone {100 * POWER:.0f} % would find a {what} of {least:.3f}"
 
 
 def _beside(against: Against | None) -> str:

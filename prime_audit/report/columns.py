@@ -192,7 +192,10 @@ PANEL: tuple[Column[PanelRow], ...] = (
     Column(
         name="q",
         cell=_q,
-        fields={name: attrgetter(f"leak.{name}") for name in ("q", "p_adjusted", "p", "p_auc", "p_base")},
+        fields={
+            name: attrgetter(f"leak.{name}")
+            for name in ("q", "q_already", "p_adjusted", "p", "p_auc", "p_base")
+        },
         help="smallest level at which this is a finding, over all attacks, methods and tasks of the run",
     ),
     Column(
@@ -205,7 +208,7 @@ PANEL: tuple[Column[PanelRow], ...] = (
         name="detectable AUC",
         cell=lambda x: Cell(x.leak.detectable),
         fields={name: attrgetter(f"leak.{name}") for name in ("detectable", "relabellings")},
-        help="smallest leak that 80 % of such audits find",
+        help="smallest leak that 80 % of such audits of this task alone find",
     ),
     Column(
         name="TPR",

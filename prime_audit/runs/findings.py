@@ -71,22 +71,34 @@ class Findings:
                 for place, (of_leak, already) in zip(own, q, strict=True):
                     leak = found[place]
                     said = verdict(self.evidence[place], of_leak, already)
-                    q_shown = None if leak.p_adjusted is None else of_leak
-                    found[place] = replace(leak, verdict=said.word, why=said.reason, q=q_shown)
+                    found[place] = replace(
+                        leak,
+                        verdict=said.word,
+                        why=said.reason,
+                        q=None if leak.p_adjusted is None else of_leak,
+                        q_already=None if leak.p_already is None else already,
+                    )
         return tuple(found)
 
     def expected(self) -> list[str]:
-        """Say for each game of several tasks how many false findings to expect."""
+        """Say for each game with findings how many of them to expect by chance, whatever their verdicts."""
         lines = []
-        leaks = self.settled()
+        leaks = self.leaks
         for places in _by(range(len(leaks)), lambda place: leaks[place].game):
             tasks = _by(places, lambda place: leaks[place].task)
-            called = sum(any(leaks[place].verdict.startswith("leaks") for place in own) for own in tasks)
-            if len(tasks) > 1 and called:
-                lines.append(
-                    f"game {leaks[places[0]].game}: leaks are called in {called} of {len(tasks)} tasks; in "
-                    f"{ALPHA * called:.2g} of these tasks, on average at most, a call is false (q ≤ {ALPHA:g})"
+            judged = over_tasks([[self.evidence[place] for place in own] for own in tasks])
+            called = sum(any(min(q) <= ALPHA for q in own) for own in judged)
+            if not called:
+                continue
+            line = f"game {leaks[places[0]].game}: something is beyond chance (q ≤ {ALPHA:g}) in "
+            if len(tasks) == 1:
+                line += f"its one task; at most {100 * ALPHA:g} % of such runs show that without any leak"
+            else:
+                line += (
+                    f"{called} of {len(tasks)} tasks; on average over such runs, at most {100 * ALPHA:g} % of these "
+                    "tasks hold a false call"
                 )
+            lines.append(line)
         return lines
 
     def most_vulnerable(self) -> tuple[Vulnerable, ...]:

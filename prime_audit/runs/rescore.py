@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prime_audit import faults
+from prime_audit.audit.auc import Undefined
 from prime_audit.audit.verdict import EDITION
 from prime_audit.community.store import content_key
 from prime_audit.errors import UserError, unknown
@@ -126,6 +127,8 @@ def _attack(
         for task, exam in exams.items():
             try:
                 found.take_all(task, rounds(exam, games, attacks, partial(ledger.stage, task, total=0)))
+            except Undefined as why:  # a ValueError, but of a figure: the signals fit together
+                raise UserError(f"{origin.path / FOLDER}: {task}: {why}") from why
             except (
                 KeyError,
                 ValueError,

@@ -236,6 +236,10 @@ def describe_scores(
     design, and its ε a note. UserError for a missing column, a score or membership that is none, an attack with one
     class only.
     """
+    if draws < 2:
+        raise UserError(
+            f"draws is {draws}: a permutation test needs the data and at least one relabelling; give 2 or more"
+        )
     groups, notes = read_scores(Path(path), columns)
     asked = _asked(Path(path), groups, tuple(plugins))
     families: dict[str, list[_Asked]] = {}

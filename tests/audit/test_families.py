@@ -12,7 +12,15 @@ from scipy.stats import false_discovery_control, hypergeom, rankdata
 
 from prime_audit.audit.auc import FloatArray, Undefined
 from prime_audit.audit.design import Dealt
-from prime_audit.audit.permutation import Column, Relabelled, not_excluded, over_families, relabel, tail_size
+from prime_audit.audit.permutation import (
+    Column,
+    Relabelled,
+    Top,
+    not_excluded,
+    over_families,
+    relabel,
+    tail_size,
+)
 
 SHARERS, EACH = 3, 4
 OWNERS = [f"s{n // EACH}" for n in range(SHARERS * EACH)]
@@ -193,17 +201,91 @@ def test_the_tail_is_long_enough_for_a_p_and_short_for_few_members() -> None:
     assert [tail_size(n) for n in (1, 12, 100, 192, 500, 501, 800, 10_000)] == [1, 1, 5, 10, 10, 11, 16, 200]
 
 
-@given(st.integers(8, 60), st.data())
-def test_what_the_tail_excludes(items: int, data: st.DataObject) -> None:
-    members = data.draw(st.integers(2, items - 2))
-    top = data.draw(st.integers(1, items // 2))
-    found = data.draw(st.integers(max(0, top - (items - members)), min(top, members)))
-    bound = not_excluded(items, members, top, found)
-    if found == min(top, members):
+def strata(rows: list[tuple[int, int, int, int]]) -> Top:
+    return Top(*np.array(rows, dtype=float).T)
+
+
+def least_likely(rows: list[tuple[int, int, int, int]], j: int) -> float:
+    """P(as few members as found), however j memorised members are spread over the strata: the largest."""
+    found, largest = sum(row[3] for row in rows), 0.0
+    for spread in product(*(range(row[3] + 1) for row in rows)):
+        if sum(spread) == j:
+            law = np.ones(1)
+            for (n, m, k, _), own in zip(rows, spread, strict=True):
+                law = np.convolve(law, hypergeom(n - own, m - own, k - own).pmf(np.arange(k - own + 1)))
+            largest = max(largest, float(law[: found - j + 1].sum()))
+    return largest
+
+
+@given(st.lists(st.integers(4, 30), min_size=1, max_size=3), st.data())
+def test_what_the_tail_excludes_is_on_the_safe_side_of_every_spread(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    rows = []
+    for n in sizes:
+        m, k = data.draw(st.integers(1, n - 1)), data.draw(st.integers(1, min(n, 6)))
+        rows.append((n, m, k, data.draw(st.integers(max(0, k - (n - m)), min(k, m)))))
+    members, found = sum(row[1] for row in rows), sum(row[3] for row in rows)
+    bound = not_excluded(strata(rows))
+    if found >= min(sum(row[2] for row in rows), members):
         assert bound is None
         return
-    left = [j for j in range(found + 1) if hypergeom(items - j, members - j, top - j).cdf(found - j) > 0.05]
-    assert bound == max(left, default=0) / members
+    exact = max((j for j in range(found + 1) if least_likely(rows, j) > 0.05), default=0)
+    assert bound is not None
+    assert exact <= round(bound * members) <= found
+
+
+def test_the_tail_excludes_nearly_what_one_stratum_allows() -> None:
+    for found in range(3, 9):
+        rows = [(192, 96, 10, found)]
+        exact = max((j for j in range(found + 1) if least_likely(rows, j) > 0.05), default=0)
+        bound = not_excluded(strata(rows))
+        assert bound is not None
+        assert exact <= round(bound * 96) <= exact + 1
+
+
+def test_the_tail_bounds_95_percent_where_the_loud_are_seldom_members() -> None:
+    """With one law for all items, as if from one pool, the bound is below the truth in a third of audits."""
+    rng, runs = np.random.default_rng(0), 400
+    below, pooled = 0, 0
+    group, levels = np.repeat(np.arange(8), 16), np.repeat([2.0, 0.0] * 4, 16)
+    for _ in range(runs):
+        members = np.concatenate([rng.permutation(16) < m for m in [2, 12] * 4])
+        scores = levels + rng.normal(size=group.size)
+        scores[rng.choice(np.flatnonzero(members))] = 100.0  # one is memorised
+        chosen = np.isin(np.arange(group.size), np.argsort(-scores)[:8])
+        parts = np.stack([np.ones(group.size), members, chosen, chosen & members])
+        for seen, pool in ((group, False), (np.zeros_like(group), True)):
+            bound = not_excluded(Top(*(np.bincount(seen, own).astype(float) for own in parts)))
+            low = bound is not None and bound * members.sum() < 0.5
+            below, pooled = below + (low and not pool), pooled + (low and pool)
+    assert below / runs <= 0.07
+    assert pooled / runs > 0.2
+
+
+def test_whole_people_with_many_items_have_no_tail_bound() -> None:
+    rng, members = np.random.default_rng(1), np.repeat(np.arange(12) % 2 == 0, 5)
+    dealt = Dealt(target="t", rows=np.arange(60), members=members, owners=[f"s{i // 5}" for i in range(60)])
+    one = Column(dealt=[dealt], scores={"t": rng.normal(size=60)})
+    (found,) = relabel([one], unit="sharer", n=99, seed=0, drawn=False)
+    assert isinstance(found, Relabelled)
+    assert (found.items, found.excluded) == (0, None)
+
+
+@pytest.mark.parametrize("value", [0.0, -np.inf])
+def test_a_score_that_does_not_vary_detects_nothing(value: float) -> None:
+    still = column([np.full(12, value)] * 2, [np.full(12, value)] * 2)
+    (found,) = relabel([still], unit="item-within-sharer", n=99, seed=0)
+    assert isinstance(found, Relabelled)
+    assert (found.still, found.detectable, found.p_gain) == (True, None, 1.0)
+
+
+def test_no_gain_is_detectable_that_no_auc_can_reach() -> None:
+    rng = np.random.default_rng(2)
+    base = [rng.normal(size=12)]
+    (found,) = relabel([column([-base[0]], base)], unit="item-within-sharer", n=999, seed=0)
+    assert isinstance(found, Relabelled)
+    assert found.detectable is None
 
 
 @given(st.lists(st.lists(st.floats(0.001, 1), min_size=1, max_size=4), min_size=1, max_size=6))
@@ -221,3 +303,4 @@ def test_q_is_the_smallest_level_at_which_a_figure_is_called(families: list[list
                 if level < 1:
                     assert (selected > 0 and p <= alpha * selected / len(least)) is called
     assert over_families([[0.02, 0.5]]) == [[0.02, 0.5]]
+    assert over_families([[], [0.02]]) == [[], [0.04]]

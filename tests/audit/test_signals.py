@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prime_audit.audit.auc import Undefined, auc
-from prime_audit.audit.signals import CONTROL_FIELDS, FIELDS, Signals, lowest, mean_nll, returned, settle
+from prime_audit.audit.signals import (
+    CONTROL_FIELDS,
+    FIELDS,
+    Signals,
+    lowest,
+    mean_nll,
+    returned,
+    settle,
+    settle_both,
+)
 from prime_audit.errors import UserError
 
 NAN = float("nan")
@@ -92,3 +101,15 @@ def test_no_numbers_and_nan() -> None:
     with pytest.raises(UserError, match="attack mine returned no numbers"):
         returned("mine", ["a", "b"], 2)
     assert np.isnan(returned("mine", [1, NAN], 2)).tolist() == [False, True]
+
+
+def test_an_item_undefined_on_either_side_is_no_evidence_on_any() -> None:
+    own, base = np.array([1.0, NAN, 3.0, 8.0, 5.0]), np.array([0.0, 50.0, 1.0, NAN, 2.0])
+    left, right, paired = settle_both(own, base)
+    assert left.tolist() == [1.0, 3.0, 3.0, 3.0, 5.0]
+    assert right.tolist() == [0.0, 1.0, 1.0, 1.0, 2.0]
+    assert (paired - right).tolist() == [1.0, 2.0, 2.0, 2.0, 3.0]  # the median gain
+    same = settle_both(base[:1], base[:1] - np.inf)[2]
+    assert same.tolist() == [0.0]
+    with pytest.raises(Undefined):
+        settle_both([1.0, NAN], [NAN, 1.0])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from prime_audit.audit.design import Dealt
 from prime_audit.audit.judge import Entry, Judged, Scored, judge_all
 from prime_audit.games.exam.simulated import World, simulated
 from prime_audit.plugins.loading import load_game
@@ -47,7 +48,7 @@ def test_over_several_tasks_q_is_what_decides(judged: Judged) -> None:
     assert [one.verdict == "leaks" for one in leaks.values()] == [True, False, False, False, True, False]
     assert "q 0.045" in leaks["LaMP-2", "m0"].why
     (line,) = found.expected()
-    assert line.startswith("game heldout: leaks are called in 2 of 3 tasks; in 0.1 of these")
+    assert line.startswith("game heldout: something is beyond chance (q ≤ 0.05) in 2 of 3 tasks; on average")
 
 
 def test_one_task_and_other_games_are_judged_by_themselves(judged: Judged) -> None:
@@ -56,7 +57,41 @@ def test_one_task_and_other_games_are_judged_by_themselves(judged: Judged) -> No
     found.leaks += other.leaks
     found.evidence += other.evidence
     assert [(one.q, one.verdict) for one in found.settled()] == [(0.04, "leaks"), (0.05, "leaks")]
-    assert found.expected() == []
+    assert [line.split(": ")[1] for line in found.expected()] == [
+        "something is beyond chance (q ≤ 0.05) in its one task; at most 5 % of such runs show that without any leak"
+    ] * 2
+    assert findings(judged, {"LaMP-2": (0.06,)}).expected() == []
+
+
+def test_a_verdict_follows_from_the_records_q(judged: Judged) -> None:
+    found = Findings()
+    for task, p in (("LaMP-2", 0.03), ("LaMP-4", 0.9)):
+        assert judged.tests is not None
+        tests = replace(judged.tests, adjusted=1.0, adjusted_already=p)
+        found.leaks.append(records.leak(task=task, method="m", game="heldout", p_adjusted=1.0, p_already=p))
+        found.evidence.append(replace(judged.evidence, tests=tests))
+    assert [(one.q, one.q_already) for one in found.settled()] == [(1.0, pytest.approx(0.06)), (1.0, 0.9)]
+
+
+@pytest.mark.parametrize("attacks", [1, 6, 14])
+def test_a_base_that_tells_given_members_apart_is_a_sign_whatever_the_number_of_attacks(attacks: int) -> None:
+    design = load_game("heldout").design
+
+    def signs(shift: float, seed: int) -> bool:
+        rng, owners = np.random.default_rng(seed), [f"s{i // 8}" for i in range(48)]
+        members = np.concatenate([rng.permutation(8) < 4 for _ in range(6)])
+        dealt = Dealt(target="t", rows=np.arange(48), members=members, owners=owners, given=True)
+        scored = []
+        for n in range(attacks):
+            base = rng.normal(size=48) + shift * members
+            controls = {"base": {"t": base}}
+            own = {"t": base + rng.normal(size=48)}
+            scored.append(Scored(attack=f"a{n}", scores=own, undefined=0, controls=controls))
+        found = judge_all(design, [Entry(dealt=[dealt], scored=scored)], seed=0, permutations=999)
+        return found[0][0].verdict.word == "confounded"
+
+    assert signs(1.6, 0)  # an AUC of .87
+    assert sum(signs(0.0, seed) for seed in range(1, 21)) <= 2
 
 
 def test_methods_judged_together_share_a_correction() -> None:

@@ -501,3 +501,8 @@ def test_a_hundred_thousand_rows_fit_in_a_gigabyte(tmp_path: Path, named: bool) 
     environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     said = subprocess.run([sys.executable, script, path], capture_output=True, text=True, env=environ)
     assert said.stdout.strip() == "100000", said.stderr[-500:]
+
+
+def test_a_permutation_test_needs_a_relabelling(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="draws is 1"):
+        describe_scores(plain(tmp_path), draws=1)

@@ -17,7 +17,7 @@ from prime_audit.audit.duplicates import marked
 from prime_audit.audit.judge import Entry, Scored, judge_all
 from prime_audit.audit.permutation import PERMUTATIONS
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signals import ITEM_FIELDS, WHITE_BOX, Signals, settle
+from prime_audit.audit.signals import ITEM_FIELDS, WHITE_BOX, Signals, settle, settle_both
 from prime_audit.engine.memo import Keeper
 from prime_audit.errors import PartError
 from prime_audit.faults import one_line
@@ -182,13 +182,14 @@ class Player:
         """Score the items and their controls; a target with an undefined attack or base is left out of all."""
         raw = {d.target: scores_of(attack, signals[d.target]) for d in dealt}
         base = {d.target: scores_of(attack, plain[d.target]) for d in dealt}
-        known = [d for d in dealt if not any(np.isnan(s[d.target]).all() for s in (raw, base))]
+        known = [d for d in dealt if not (np.isnan(raw[d.target]) | np.isnan(base[d.target])).all()]
         items = sum(r.size for r in raw.values())
         if not known or (any(d.playable for d in dealt) and not any(d.playable for d in known)):
             raise Undefined(
                 f"the score is undefined for all {items} items, or for all under the unmerged base"
             )
-        controls, none = {"base": {d.target: settle(base[d.target])[0] for d in known}}, dict[str, str]()
+        both = {d.target: settle_both(raw[d.target], base[d.target]) for d in known}
+        controls, none = {"base": {target: plain for target, (_, plain, _) in both.items()}}, dict[str, str]()
         for name in self.controls:
             try:
                 controls[name] = {
@@ -198,12 +199,13 @@ class Player:
                 none[name] = f"the control says nothing of a target: {why}"  # in published records
         return Scored(
             attack=attack.name,
-            scores={d.target: settle(raw[d.target])[0] for d in known},
+            scores={target: own for target, (own, *_) in both.items()},
             undefined=sum(int(np.isnan(r).sum()) for r in raw.values()),
             controls=controls,
             silent=none,
             undefined_base=sum(int(np.isnan(r).sum()) for r in base.values()),
             items=items,
+            paired={target: paired for target, (*_, paired) in both.items()},
         )
 
     def _control(self, game: Game, name: str, dealt: Dealt, signals: Signals) -> FloatArray:

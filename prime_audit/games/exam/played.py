@@ -127,6 +127,9 @@ class Played:
                 detectable=tests.detectable if tests else None,
                 relabellings=tests.n if tests else None,
                 duplicate=self.scored[one.attack].duplicate,
+                p_already=tests.adjusted_already if tests else None,
+                q_already=tests.adjusted_already if tests else None,
+                p_reversed=tests.adjusted_reversed if tests else None,
             )
 
     def _dealt(self, attack: str) -> list[Dealt]:
