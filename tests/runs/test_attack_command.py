@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from prime_audit import Run, compare
+from prime_audit.audit.auc import Undefined
 from prime_audit.errors import UserError
 from prime_audit.runs.rescore import attack
 
@@ -149,3 +150,14 @@ def test_attacks_on_attacks_and_games_not_played_are_refused(copy: Path) -> None
     (copy / "record.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(UserError, match=r"game heldout was not played.*prime-audit compare"):
         attack(copy, "loss", games="heldout", quiet=True)
+
+
+def test_an_undefined_figure_is_not_blamed_on_the_signals(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def undefined(*_: object) -> None:
+        raise Undefined("no such figure")
+
+    monkeypatch.setattr("prime_audit.runs.rescore.rounds", undefined)
+    with pytest.raises(UserError, match=r"no such figure$"):
+        attack(copy, "loss", quiet=True)
