@@ -101,7 +101,7 @@ class Signals:
 
 
 ROUNDING = 1e-5
-"""Nats (or standard deviations) by which two passes of one float32 model may differ: other batches, other sums."""
+"""How much two passes of one float32 model may differ (other batches, other sums): nats; above 1 nat this share."""
 _ALL = tuple(Signals.__dataclass_fields__)
 _PER_ITEM = tuple(name for name in _ALL if not name.startswith("population_"))
 ITEM_FIELDS = ("item_in_nll", "item_out_nll")
@@ -156,7 +156,8 @@ def change(own: FloatArray, base: FloatArray) -> FloatArray:
     """
     with np.errstate(invalid="ignore"):
         found: FloatArray = own - base
-    return np.where(np.abs(found) <= ROUNDING, 0.0, found)
+        same = np.abs(found) <= ROUNDING * np.maximum(1.0, np.abs(base))
+    return np.where(same, 0.0, found)
 
 
 def gains(signals: Signals) -> list[FloatArray]:
@@ -229,4 +230,5 @@ def settle_both(own: ArrayLike, base: ArrayLike) -> tuple[FloatArray, FloatArray
         with np.errstate(invalid="ignore"):
             paired[undefined] = right[undefined] + middle
         paired = np.where(np.isnan(paired), left, paired)
+    paired = np.where(change(paired, right) == 0.0, right, paired)  # rounding is no gain
     return left, right, paired
