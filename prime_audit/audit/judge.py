@@ -46,6 +46,8 @@ class Scored:
     """The attack whose scores these repeat in this game (say ``reference``): its errors are not counted twice."""
     undefined_base: int = 0
     """Items for which the same score from the unmerged base is undefined, dealt with alike."""
+    undefined_either: int = 0
+    """Items for which one or both are: they are neutral on both sides."""
     items: int = 0
     """Items scored, over all targets; 0: not counted."""
     paired: Mapping[str, FloatArray] | None = None
@@ -54,8 +56,12 @@ class Scored:
 
     @property
     def unknown(self) -> float:
-        """The larger share of undefined items, of the attack and of the base."""
-        return max(self.undefined, self.undefined_base) / self.items if self.items else 0.0
+        """The share of items that are undefined by the attack, on the model or on the base."""
+        return (
+            max(self.undefined, self.undefined_base, self.undefined_either) / self.items
+            if self.items
+            else 0.0
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

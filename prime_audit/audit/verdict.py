@@ -113,7 +113,7 @@ class Evidence:
     signs: tuple[str, ...] = ()
     """Signs that it was selected after all."""
     undefined: float = 0.0
-    """The larger share of undefined items, of the attack and of the same score from the base."""
+    """The share of items for which the attack is undefined, on the model or on the base."""
 
     @property
     def p_leak(self) -> float:

@@ -204,6 +204,7 @@ class Player:
             controls=controls,
             silent=none,
             undefined_base=sum(int(np.isnan(r).sum()) for r in base.values()),
+            undefined_either=sum(int((np.isnan(raw[t]) | np.isnan(base[t])).sum()) for t in raw),
             items=items,
             paired={target: paired for target, (*_, paired) in both.items()},
         )
