@@ -156,7 +156,7 @@ def change(own: FloatArray, base: FloatArray) -> FloatArray:
     """
     with np.errstate(invalid="ignore"):
         found: FloatArray = own - base
-        same = np.abs(found) <= ROUNDING * np.maximum(1.0, np.abs(base))
+        same = np.isfinite(found) & (np.abs(found) <= ROUNDING * np.maximum(1.0, np.abs(base)))
     return np.where(same, 0.0, found)
 
 
