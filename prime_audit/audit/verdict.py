@@ -346,12 +346,19 @@ def _people(estimate: AucEstimate, people: int, times: float) -> int:
     """Count the people whose interval is narrower by a factor: errors fall with the root of their number, and so does
     Student's quantile.
     """
-    level = (1 + LEVEL) / 2
-    freedom = np.arange(people, 1_000_001)
-    width = stdtrit(freedom - 1, level) / np.sqrt(freedom)
-    now = stdtrit(estimate.freedom or people - 1, level) / math.sqrt(people)
-    enough = np.flatnonzero(width <= now / times)
-    return int(freedom[enough[0]]) if enough.size else 1_000_000
+    level, most = (1 + LEVEL) / 2, 1_000_000
+
+    def width(freedom: int, n: int) -> float:
+        return float(stdtrit(freedom, level)) / math.sqrt(n)
+
+    aim = width(estimate.freedom or people - 1, people) / times
+    low, high = people - 1, people  # the width falls with the number
+    while high < most and width(high - 1, high) > aim:
+        low, high = high, min(most, 2 * high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if width(middle - 1, middle) > aim else (low, middle)
+    return high
 
 
 def _items(tests: Relabelled) -> int:
