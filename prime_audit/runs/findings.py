@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,9 +64,7 @@ class Findings:
     def settled(self) -> tuple[Leak, ...]:
         """Return the leaks with their verdicts over all tasks, each game's together."""
         found = list(self.leaks)
-        for places in _by(range(len(found)), lambda place: found[place].game):
-            tasks = _by(places, lambda place: found[place].task)
-            judged = over_tasks([[self.evidence[place] for place in own] for own in tasks])
+        for _, tasks, judged in self._over_tasks():
             for own, q in zip(tasks, judged, strict=True):
                 for place, (of_leak, already) in zip(own, q, strict=True):
                     leak = found[place]
@@ -83,14 +81,11 @@ class Findings:
     def expected(self) -> list[str]:
         """Say for each game with findings how many of them to expect by chance, whatever their verdicts."""
         lines = []
-        leaks = self.leaks
-        for places in _by(range(len(leaks)), lambda place: leaks[place].game):
-            tasks = _by(places, lambda place: leaks[place].task)
-            judged = over_tasks([[self.evidence[place] for place in own] for own in tasks])
+        for game, tasks, judged in self._over_tasks():
             called = sum(any(min(q) <= ALPHA for q in own) for own in judged)
             if not called:
                 continue
-            line = f"game {leaks[places[0]].game}: something is beyond chance (q ≤ {ALPHA:g}) in "
+            line = f"game {game}: something is beyond chance (q ≤ {ALPHA:g}) in "
             if len(tasks) == 1:
                 line += f"its one task; at most {100 * ALPHA:g} % of such runs show that without any leak"
             else:
@@ -100,6 +95,14 @@ class Findings:
                 )
             lines.append(line)
         return lines
+
+    def _over_tasks(self) -> Iterator[tuple[str, list[list[int]], list[list[tuple[float, float]]]]]:
+        """Yield each game, the places of its leaks by task, and both q of each."""
+        leaks = self.leaks
+        for places in _by(range(len(leaks)), lambda place: leaks[place].game):
+            tasks = _by(places, lambda place: leaks[place].task)
+            judged = over_tasks([[self.evidence[place] for place in own] for own in tasks])
+            yield leaks[places[0]].game, tasks, judged
 
     def most_vulnerable(self) -> tuple[Vulnerable, ...]:
         """Return the few most vulnerable records of each task, method and game that has shadow adapters."""
