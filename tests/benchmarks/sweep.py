@@ -273,7 +273,10 @@ def chosen(rows: Sequence[dict[str, Any]]) -> tuple[float, int] | None:
     }
     if not able:
         return None
-    best = {task: max((r for own in able.values() for r in own if r["task"] == task), key=lambda r: utility(r)[1]) for task in tasks}
+    best = {
+        task: max((r for own in able.values() for r in own if r["task"] == task), key=lambda r: utility(r)[1])
+        for task in tasks
+    }
 
     def equal(row: dict[str, Any]) -> bool:
         metric, value = utility(row)
@@ -311,7 +314,9 @@ def table(files: Sequence[Path]) -> Iterator[str]:
 
 def main() -> None:
     """Run a part of the sweep, or write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run")
     run.add_argument("part", choices=[*GRIDS])
