@@ -70,10 +70,13 @@ def _listed(file: Path) -> int:
             raise ValueError("its header is too long")
         header = intake.parse_json(stream.read(size).decode())
     entries = [header[name] for name in _table(header) if name != "__metadata__"]
-    shapes = [_table(entry).get("shape") for entry in entries]
-    if not all(isinstance(shape, list) and all(type(n) is int for n in shape) for shape in shapes):
+    return sum(math.prod(_sides(_table(entry).get("shape"))) for entry in entries)
+
+
+def _sides(shape: Any) -> list[int]:
+    if not isinstance(shape, list) or not all(type(side) is int for side in shape):
         raise ValueError("a tensor has no shape")
-    return sum(math.prod(shape) for shape in shapes)
+    return shape
 
 
 def _meant(config: Any) -> int:

@@ -87,7 +87,7 @@ def outlook(data: Dataset, settings: Settings, games: Sequence[str] = GAMES, see
     able = [f"{least:.3f} in game {name}" for name, least in known.items() if least is not None]
     if able:
         yield (
-            f"smallest AUC that {100 * POWER:.0f} % of such audits find, with one attack and one method and a base of 0.5 "
+            f"smallest AUC that {100 * POWER:.0f} % of such audits find, with one attack on one method, base at 0.5 "
             f"(simulated): {', '.join(able)}"
         )
     for name in (name for name, least in known.items() if least is None):
