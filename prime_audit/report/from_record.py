@@ -49,9 +49,16 @@ def sheet_of(record: Record, name: str) -> Sheet:
     tasks = tuple(dict.fromkeys(r.task for r in record.results))
     methods = dict.fromkeys([*record.methods, *(r.method for r in record.results)])
     figures = [
-        _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name) for r in record.results
+        _figure(
+            r,
+            compared.get((r.task, r.method, r.metric, r.game, r.attack)),
+            name,
+            cut_share(r, record.results) if r.cut is not None else None,
+        )
+        for r in record.results
     ]
     leaks = judged(record, name)
+    unable = {ability.task: ability.line() for ability in record.abilities if not ability.shown}
     warned = [f"{x.leak.task}: {of}: {line}" for x in leaks for of, line in cautions(x)]
     return Sheet(
         name=name,
@@ -67,7 +74,8 @@ def sheet_of(record: Record, name: str) -> Sheet:
         vulnerable=tuple(map(_vulnerable, record.vulnerable)),
         notes=(*controls(record.plugins, methods), *_notes(record, tasks), *older([record])),
         failures=tuple(failure.line() for failure in record.failures),
-        warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
+        unable=unable,
+        warnings=tuple(w for w in dict.fromkeys([*record.warnings, *warned]) if w not in unable.values()),
     )
 
 
@@ -80,7 +88,13 @@ def _vulnerable(v: Vulnerable) -> str:
     return f"{v.task} · {v.method} · game {v.game}: record {v.item}: d = {v.d:.2f}, {said}; {v.shadows} shadow adapters"
 
 
-def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
+def cut_share(r: Result, results: Iterable[Result]) -> float | None:
+    """Return the share of a method's answers that were cut, with the first of its metrics; else None."""
+    first = next(o for o in results if (o.task, o.method) == (r.task, r.method))
+    return r.cut / r.n if r is first and r.cut is not None and r.n else None
+
+
+def _figure(r: Result, c: Comparison | None, source: str, cut: float | None) -> Figure:
     return Figure(
         task=r.task,
         method=r.method,
@@ -96,6 +110,7 @@ def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
         difference=c.difference if c else None,
         difference_ci=c.ci if c else None,
         baseline=c.baseline if c else None,
+        cut=cut,
         sources=(source,),
         seeds=() if r.value is None else (r.value,),
     )
