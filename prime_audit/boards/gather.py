@@ -17,7 +17,7 @@ from prime_audit.record import Result
 from prime_audit.report.columns import older
 from prime_audit.report.from_record import controls
 from prime_audit.report.places import Gap, between, error_of, gap_between, with_places
-from prime_audit.report.sheet import AUC, Figure, Sheet, Source, judged
+from prime_audit.report.sheet import AUC, Figure, Sheet, Source, cut_share, judged
 
 Key = tuple[str, str, str, str | None, str | None]
 """(task, method, metric, game, attack): one cell."""
@@ -187,6 +187,7 @@ def _figure(board: Board, key: Key, seen: Sequence[tuple[Filed, Result]]) -> Fig
         difference=difference,
         difference_ci=difference_ci,
         baseline=baseline,
+        cut=cut_share(r for _, r in seen),
         seeds=tuple(_value(r) for _, r in seen),
     )
 

@@ -83,6 +83,11 @@ def _place(x: Shown) -> Cell:
     return Cell(text=None if not best else str(best) if best == worst else f"{best}–{worst}")
 
 
+def _cut(x: Shown) -> Cell:
+    share = x.figure.cut or 0.0
+    return Cell(text=f"{100 * share:.0f} %" if share > MANY_CUT else None)
+
+
 def _verdict(x: Shown) -> Cell:
     """Count the verdicts of one or several records: leaks, or leaks 2/3, confounded 1/3."""
     counted = Counter(one.leak.verdict for one in x.panels)
@@ -137,7 +142,7 @@ FIGURES: tuple[Column[Shown], ...] = (
     ),
     Column(
         name="cut",
-        cell=lambda x: Cell(text=f"{100 * x.figure.cut:.0f} %" if (x.figure.cut or 0) > MANY_CUT else None),
+        cell=_cut,
         head=lambda *_: "cut",
         fields={"cut": attrgetter("figure.cut")},
     ),

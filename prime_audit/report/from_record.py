@@ -17,7 +17,7 @@ from prime_audit.report import frontier, page, text
 from prime_audit.report.columns import cautions, older
 from prime_audit.report.games import note_of
 from prime_audit.report.places import Gap, between, gap_between, with_places
-from prime_audit.report.sheet import AUC, Figure, Sheet, Source, is_leakage, judged
+from prime_audit.report.sheet import AUC, Figure, Sheet, Source, cut_share, is_leakage, judged
 
 _READING = (
     "Does personalisation help its user, and whose data does it leak?",
@@ -49,13 +49,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
     tasks = tuple(dict.fromkeys(r.task for r in record.results))
     methods = dict.fromkeys([*record.methods, *(r.method for r in record.results)])
     figures = [
-        _figure(
-            r,
-            compared.get((r.task, r.method, r.metric, r.game, r.attack)),
-            name,
-            cut_share(r, record.results) if r.cut is not None else None,
-        )
-        for r in record.results
+        _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name) for r in record.results
     ]
     leaks = judged(record, name)
     unable = {ability.task: ability.line() for ability in record.abilities if not ability.shown}
@@ -88,13 +82,7 @@ def _vulnerable(v: Vulnerable) -> str:
     return f"{v.task} · {v.method} · game {v.game}: record {v.item}: d = {v.d:.2f}, {said}; {v.shadows} shadow adapters"
 
 
-def cut_share(r: Result, results: Iterable[Result]) -> float | None:
-    """Return the share of a method's answers that were cut, with the first of its metrics; else None."""
-    first = next(o for o in results if (o.task, o.method) == (r.task, r.method))
-    return r.cut / r.n if r is first and r.cut is not None and r.n else None
-
-
-def _figure(r: Result, c: Comparison | None, source: str, cut: float | None) -> Figure:
+def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
     return Figure(
         task=r.task,
         method=r.method,
@@ -110,7 +98,7 @@ def _figure(r: Result, c: Comparison | None, source: str, cut: float | None) -> 
         difference=c.difference if c else None,
         difference_ci=c.ci if c else None,
         baseline=c.baseline if c else None,
-        cut=cut,
+        cut=cut_share([r]),
         sources=(source,),
         seeds=() if r.value is None else (r.value,),
     )

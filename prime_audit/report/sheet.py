@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from prime_audit.record import Comparison, Leak, Record
+from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.report.games import GameNote, note_of
 
 AUC, BASE = "auc", "auc_base"
@@ -68,7 +68,7 @@ class Figure:
     rank: tuple[int, int] | None = None
     """Best and worst place in its column that paired differences allow, from 1; None where it has no order."""
     cut: float | None = None
-    """Share of the answers that were cut at max_new tokens, with a method's first metric; None: unknown."""
+    """Share of the answers that were cut at max_new tokens, mean over runs; None: unknown."""
     q: float | None = None
     """Of an AUC on a board: the smallest level at which the board calls a leak; None where members were selected."""
     sources: tuple[str, ...] = ()
@@ -139,6 +139,12 @@ class Sheet:
     def parameters(self, method: str, task: str) -> Mapping[str, Any]:
         """Return a method's parameters on a task."""
         return dict(self.methods[method].get("parameters", {}).get(task, {}))
+
+
+def cut_share(results: Iterable[Result]) -> float | None:
+    """Return the mean share of answers that were cut at max_new tokens; None where no result says."""
+    known = [r.cut / r.n for r in results if r.cut is not None and r.n]
+    return sum(known) / len(known) if known else None
 
 
 def judged(record: Record, source: str) -> tuple[PanelRow, ...]:
