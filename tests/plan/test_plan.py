@@ -390,7 +390,10 @@ def test_every_setting_of_a_preset_has_a_meaning_and_is_described(say: Any, pres
     assert all(row.means and "\n" not in row.means for row in SETTINGS.values())
     said = " ".join(say("describe", "settings", "--preset", preset, "--set", "clusters=5").out.split())
     assert all(f" {key} " in said for key in SETTINGS)
-    assert " clusters 5 ≥ 1 k-means clusters of users, from each of which one sharer is chosen: the most sharers " in said
+    assert (
+        " clusters 5 ≥ 1 k-means clusters of users, from each of which one sharer is chosen: the most sharers "
+        in said
+    )
 
 
 def test_presets_say_what_they_are_for(say: Any) -> None:
