@@ -201,7 +201,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def _quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a command says must not depend on what else this machine does."""
+    """Make what a command says independent of what else this machine does."""
     from prime_audit.io import cores
 
     monkeypatch.setattr(cores, "busy", lambda: None)

@@ -11,6 +11,7 @@ from prime_audit.boards.entries import entry
 from prime_audit.errors import UserError, unknown
 from prime_audit.io import intake
 from prime_audit.lamp.tasks import TASKS
+from prime_audit.plan.presets import FIRST
 from prime_audit.settings import presets
 
 FILE = "board.toml"
@@ -125,5 +126,5 @@ def _require_run(board: Board) -> None:
     run = board.run or {}
     if not isinstance(run.get("set", {}), dict):
         raise UserError(f"{board.path}: run.set is not a table; write [run.set] with KEY = VALUE below it")
-    if (preset := str(run.get("preset", "laptop"))) not in presets():
+    if (preset := str(run.get("preset", FIRST))) not in presets():
         raise UserError(f"{board.path}: {unknown('preset', preset, presets())}")

@@ -30,7 +30,9 @@ from prime_audit.folder import RunFolder
 from prime_audit.forecast.rehearsal import Amount, Line, Rehearsal
 from prime_audit.forecast.speed import Probe, speeds
 from prime_audit.games.exam.play import ALL, Effort, rounds
+from prime_audit.games.exam.power import outlook
 from prime_audit.games.exam.stored import Exam
+from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.prompts import history_examples
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import Plan, label_parts
@@ -82,6 +84,8 @@ class Forecast:
     """Predicted peak on the GPU; null without one."""
     failures: tuple[str, ...] = ()
     """What failed here and would fail in the run, one line each."""
+    outlook: tuple[str, ...] = ()
+    """Who shares, why the others do not, and what an audit of this size can find, one line each."""
 
 
 def forecast(
@@ -105,6 +109,9 @@ def forecast(
     ledger, datasets = _Clock(), open_all(plan)
     if out is not None:
         require_room(plan, datasets, out)
+    seen = _outlook(plan, datasets)
+    for line in seen:
+        tell(line)
     ledger.store = _ReadOnly(cache, Spent())
     worker = Worker.of(plan, datasets, ledger.store, ledger)
     base, readers = worker.base, worker.readers
@@ -127,7 +134,15 @@ def forecast(
         replace(w, seconds=round(w.seconds + amount.seconds(speeds), 3)) for w, amount in ledger.work
     )
     total = sum(w.seconds for w in work) - _shared_out(work, cells_of(plan, datasets), workers)
-    return Forecast(work, round(total, 1), *_memory(base, rehearsal), failures)
+    return Forecast(work, round(total, 1), *_memory(base, rehearsal), failures, seen)
+
+
+def _outlook(plan: Plan, datasets: Mapping[str, Dataset]) -> tuple[str, ...]:
+    return tuple(
+        f"{task}: {line}"
+        for task, data in datasets.items()
+        for line in outlook(data, plan.settings, plan.games, plan.seed)
+    )
 
 
 def _speeds(

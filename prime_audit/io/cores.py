@@ -64,7 +64,7 @@ def threads(count: int | None) -> Iterator[None]:
 
 @cache
 def busy() -> float | None:
-    """Return the load where other processes keep this machine busy, else None; looked at once, before work of our own."""
+    """Return the load where other processes keep this machine busy, else None: looked at once, before any work."""
     if not hasattr(os, "getloadavg"):
         return None
     load, cores = os.getloadavg()[0], os.cpu_count() or 1

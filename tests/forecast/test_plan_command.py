@@ -89,11 +89,13 @@ def test_the_command_prints_stages_and_a_line(
     assert said.code == 0, said.err
     assert "embed" in said.out
     assert "of memory" in said.out.splitlines()[-1]
-    (told,) = said.err.splitlines()  # what takes half a minute is said, and where it is known nothing is
+    *outlook, told = said.err.splitlines()  # who shares comes first; what takes half a minute is said
+    assert outlook[0].startswith("LaMP-4: sharers: ")
     assert told.startswith("measuring this machine's speeds")
     again = say("plan", *common, "--json")
-    assert again.err == ""
+    assert again.err.splitlines() == outlook
     found = json.loads(again.out)
+    assert found["outlook"] == outlook
     assert {w["stage"] for w in found["work"]} >= {"load model", "embed", "adapt", "answer"}
 
 
@@ -120,7 +122,7 @@ def test_what_cannot_be_kept_is_measured_once_all_the_same(
     predict("np", cache=tmp_path / "file", games="", tell=told.append, **words)
     assert sorted(measured) == sorted(set(measured))
     predict("np", cache=None, games="", tell=told.append, **words)
-    assert len(told) == 2
+    assert sum(line.startswith("measuring") for line in told) == 2
 
 
 def test_what_the_run_refuses_is_refused_before_anything_is_measured(
@@ -157,7 +159,7 @@ def test_what_would_fail_is_said_before_anything_is_measured(
         "from prime_audit.plugins import method\n\n\n"
         "@method(source='ours')\ndef personalise(scene):\n    raise ValueError('too warm')\n"
     )
-    told: list[str] = []
+    told = list[str]()
 
     def late(_: Probe, kind: str) -> Line:
         told.append(kind)
@@ -166,9 +168,11 @@ def test_what_would_fail_is_said_before_anything_is_measured(
     monkeypatch.setattr(Probe, "_measured", late)
     found = predict("falls", plugins=[plugin], cache=None, games="", tell=told.append, **words)
     assert len(found.failures) == 1
-    assert told[0].startswith("would fail: ")
-    assert "too warm" in told[0]
-    assert len(told) > 2
+    failing, measuring, *kinds = told[len(found.outlook) :]
+    assert failing.startswith("would fail: ")
+    assert "too warm" in failing
+    assert measuring.startswith("measuring")
+    assert kinds
 
 
 def test_a_busy_measurement_is_made_again(
@@ -180,7 +184,7 @@ def test_a_busy_measurement_is_made_again(
         measured.clear()
         told: list[str] = []
         predict("np", cache=tmp_path / "c", games="", tell=told.append, **words, **more)
-        return len(measured), told
+        return len(measured), [line for line in told if not line.startswith("LaMP-4: ")]
 
     with monkeypatch.context() as patched:
         patched.setattr(Others, "cores", lambda _: 99.0)
@@ -206,14 +210,8 @@ def test_it_takes_every_option_of_compare(
     monkeypatch.setattr(
         "prime_audit.forecast.forecast._memory", lambda *_: (seen.append(torch.get_num_threads()) or 1, None)
     )
-    shared = predict(
-        METHODS,
-        cache=None,
-        executor="ray",
-        workers=2,
-        out=tmp_path / "out",
-        **words | {"overrides": [*words["overrides"], "chunk=1"]},
-    )
+    words["overrides"] = [*words["overrides"], "chunk=1"]
+    shared = predict(METHODS, cache=None, executor="ray", workers=2, out=tmp_path / "out", **words)
     assert seen == [2]
     assert shared.seconds < sum(w.seconds for w in shared.work)
     assert alone.seconds == pytest.approx(sum(w.seconds for w in alone.work), abs=0.1)
