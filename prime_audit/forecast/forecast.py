@@ -106,7 +106,7 @@ def forecast(
 
     Raises UserError as the run itself would, for data, names and models.
     """
-    ledger, datasets = _Clock(), open_all(plan)
+    ledger, datasets = _Clock(), open_all(plan, tell)
     if out is not None:
         require_room(plan, datasets, out)
     seen = _outlook(plan, datasets)
