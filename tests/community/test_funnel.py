@@ -23,7 +23,9 @@ def people(*lengths: int) -> tuple[User, ...]:
     return tuple(
         User(
             f"u{n}",
-            tuple(Item(f"u{n}/{i}", {"text": f"words of {n} and {i}", "title": f"t{i}"}) for i in range(count)),
+            tuple(
+                Item(f"u{n}/{i}", {"text": f"words of {n} and {i}", "title": f"t{i}"}) for i in range(count)
+            ),
         )
         for n, count in enumerate(lengths)
     )
@@ -73,7 +75,9 @@ def test_what_clusters_choose_is_within_the_bounds(clustered: str) -> None:
                 assert found.least == found.most == len(chosen)
 
 
-def test_a_run_has_the_sharers_that_the_funnel_counts(quick: Callable[..., Any], small_data: Callable[[str], Any]) -> None:
+def test_a_run_has_the_sharers_that_the_funnel_counts(
+    quick: Callable[..., Any], small_data: Callable[[str], Any]
+) -> None:
     from prime_audit.lamp.readers import read
 
     everybody = ["clustered=eligible", "clusters=50", "min_history=4"]
@@ -93,7 +97,9 @@ def test_more_people_and_items_detect_less() -> None:
         assert few is not None
         assert many is not None
         assert 0.5 < many < few < 0.75
-    assert detectable(load_game("heldout"), Size(sharers=3, targets=3, merged=3, items=8, own_items=8)) is None
+    assert (
+        detectable(load_game("heldout"), Size(sharers=3, targets=3, merged=3, items=8, own_items=8)) is None
+    )
 
 
 def test_an_audit_that_can_find_nothing_says_so() -> None:

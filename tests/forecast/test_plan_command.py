@@ -34,6 +34,7 @@ def words(small_data: Callable[[str], Path], small: Sequence[str], llama_folder:
         "data": str(small_data("LaMP-4")),
         "overrides": list(small),
         "model": str(llama_folder),
+        "preset": "laptop",
     }
 
 
@@ -89,6 +90,7 @@ def test_the_command_prints_stages_and_a_line(
 ) -> None:
     sets = [w for pair in words["overrides"] for w in ("--set", pair)]
     common = ["--tasks", "LaMP-4", "--data", words["data"], "--model", words["model"], *sets]
+    common += ["--preset", "laptop"]
     common += ["--methods", "np", "--games", "", "--cache", str(tmp_path / "c")]
     said = say("plan", *common)
     assert said.code == 0, said.err
@@ -227,6 +229,25 @@ def test_it_takes_every_option_of_compare(
     with pytest.raises(UserError, match="needs --executor ray"):
         predict("np", cache=None, workers=2, **words)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("speeds_known")
+def test_bfloat16_is_recommended_where_it_is_multiplied_natively(
+    words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(**more: Any) -> int:
+        lines: list[str] = []
+        predict("np", cache=None, games="", tell=lines.append, **words, **more)
+        return sum("--dtype bfloat16" in line for line in lines)
+
+    place = "prime_audit.forecast.forecast."
+    monkeypatch.setattr(f"{place}multiplies_natively", lambda _: True)
+    assert told() == 0  # this model's layers are far narrower than what is timed
+    monkeypatch.setattr(f"{place}SIZES", (1, 1, 1))
+    assert told() == 1
+    assert told(dtype="bfloat16") == 0
+    monkeypatch.setattr(f"{place}multiplies_natively", lambda _: False)
+    assert told() == 0
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,9 @@ def folder_of(parent: Path, config: dict[str, Any], shapes: dict[str, list[int]]
     parent.mkdir()
     (parent / "config.json").write_text(json.dumps(config), encoding="utf-8")
     if shapes is not None:
-        entries = {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+        entries = {
+            name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()
+        }
         header = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
         (parent / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     return str(parent)
@@ -49,7 +50,9 @@ def test_without_weights_the_configuration_tells(tmp_path: Path) -> None:
     assert weights(folder_of(tmp_path / "n", {"text_config": sizes})) == found
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff" * 9, b"\x05" + bytes(7) + b"[1,2]", b"\x0e" + bytes(7) + b'{"a":{"b": 1}}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff" * 9, b"\x05" + bytes(7) + b"[1,2]", b"\x0e" + bytes(7) + b'{"a":{"b": 1}}']
+)
 def test_damaged_files_tell_nothing(tmp_path: Path, content: bytes) -> None:
     place = folder_of(tmp_path / "m", {"model_type": "llama"})
     (Path(place) / "model.safetensors").write_bytes(content)

@@ -62,7 +62,9 @@ def test_a_random_model_is_warned_of_wherever_warnings_stand(
         assert text.index(SAID) < text.index(table)
 
 
-def test_a_task_that_no_method_can_do_marks_its_verdicts(quick: Callable[..., Run], say: Callable[..., Any]) -> None:
+def test_a_task_that_no_method_can_do_marks_its_verdicts(
+    quick: Callable[..., Run], say: Callable[..., Any]
+) -> None:
     run = quick("np,prime", task="LaMP-4", games="heldout")
     assert [x.verdict for x in run.record.leaks if x.verdict.endswith("†")] == []  # the record has it apart
     assert f"{run.record.leaks[0].verdict} †" in (run.path / "table.md").read_text(encoding="utf-8")
