@@ -94,7 +94,7 @@ def _unpacked(found: Arrays) -> Line:
 
 
 class _Stopwatch(Worker):
-    """Times the passes that a run would do; what lies between them is rehearsed for real."""
+    """Times the passes that a run would do; all else was rehearsed for real."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
