@@ -20,6 +20,7 @@ from prime_audit.engine.finite import not_finite
 from prime_audit.engine.memo import Keeper, key_of, pack, unpack
 from prime_audit.engine.mixture import Continuation, Mixture, Observation, Probe, Request
 from prime_audit.engine.observe import Plan, read
+from prime_audit.engine.partial import NOWHERE, Partial, Rows, of_words, words
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.rotations import reread_after
 from prime_audit.engine.sampling import Sampling, uniforms
@@ -50,21 +51,24 @@ class Engine:
         Raises ValueError when sampling if a request has no key.
         """
         if self.keeper is None:
-            return self._generate(requests, max_new, tick)
+            return self._generate(requests, max_new, tick, NOWHERE)
         drawn = self.sampling is not None
         asked = ((r.prompt, self.content(r.mixture), r.key if drawn else ()) for r in requests)
         key = key_of(
             self.base, "generate", max_new, self.batch_tokens, self.read_tokens, self.sampling, asked
         )
-        progress = Progress(tick)
-        texts = self.keeper.texts(key, lambda: self._generate(requests, max_new, progress))
+        keeper, progress = self.keeper, Progress(tick)
+        texts = keeper.texts(key, lambda: self._generate(requests, max_new, progress, keeper.partial(key)))
         progress.finish(len(requests))
         return texts
 
     @torch.inference_mode()
-    def _generate(self, requests: Sequence[Request], max_new: int, tick: Tick) -> list[str]:
+    def _generate(self, requests: Sequence[Request], max_new: int, tick: Tick, so_far: Partial) -> list[str]:
         prompts = [self.base.codec.prompt(r.prompt, max_new) for r in requests]
-        answers = [""] * len(requests)
+        answers = Rows[str](
+            so_far, lambda found: {"texts": words(found)}, lambda state: of_words(state, "texts")
+        )
+        tick(len(answers.done))
 
         def length(i: int) -> int:
             return len(prompts[i].ids) + max_new
@@ -73,19 +77,19 @@ class Engine:
             asked, begun = [requests[i] for i in part], [prompts[i] for i in part]
             decode = partial(self._decode, asked, begun, max_new)
             rows = self.base.worker.do(Write(decode, self.base.codec, asked, begun, max_new))
-            for i, ids in zip(part, rows, strict=True):
-                answers[i] = self.base.codec.decode(ids)
-                self.base.spent.new_tokens += len(ids)
+            self._count(p.ids for p in begun)
+            self.base.spent.new_tokens += sum(map(len, rows))
+            answers.add(part, [self.base.codec.decode(ids) for ids in rows])
             tick(len(part))
 
         exact = self._exact(max(map(length, range(len(requests))), default=0))
         kinds = [len(p.ids) if exact or self._rereads(p, max_new) else 0 for p in prompts]
-        self._count(p.ids for p in prompts)
         room = self.base.room(self.batch_tokens, "generate")
         # Writing needs many rows; prompts of different lengths are read separately (``decode``).
         for batch in self._plan([r.mixture for r in requests], length, room, kinds, like=0.0):
-            self.base.fits["generate"].run(work, batch, length)
-        return answers
+            if left := answers.left(batch):
+                self.base.fits["generate"].run(work, left, length)
+        return answers.all()
 
     def score(self, requests: Sequence[Request], tick: Tick = nothing) -> list[np.ndarray]:
         """Return the log-probabilities of each gold's T tokens, end-of-text included: float64 [T], nats."""
@@ -100,11 +104,13 @@ class Engine:
         Each number is what the continuation would get in a batch of one. ``tick`` counts probes.
         """
         if self.keeper is None:
-            return self._observe(probes, moments, tick)
+            return self._observe(probes, moments, tick, NOWHERE)
         asked = ((p.prompt, self.content(p.mixture), p.golds) for p in probes)
         key = key_of(self.base, "observe", moments, self.read_tokens, asked)
-        progress = Progress(tick)
-        found = self.keeper.arrays(key, lambda: pack(self._observe(probes, moments, progress)))
+        keeper, progress = self.keeper, Progress(tick)
+        found = keeper.arrays(
+            key, lambda: pack(self._observe(probes, moments, progress, keeper.partial(key)))
+        )
         progress.finish(len(probes))
         return unpack(found)
 
@@ -114,11 +120,14 @@ class Engine:
         return mixture.rule, named, tuple(np.ravel(mixture.weights).tolist()), mixture.weights.shape
 
     @torch.inference_mode()
-    def _observe(self, probes: Sequence[Probe], moments: bool, tick: Tick) -> list[Observation]:
+    def _observe(
+        self, probes: Sequence[Probe], moments: bool, tick: Tick, so_far: Partial
+    ) -> list[Observation]:
         plan = Plan(self.base.codec, reach(self.base.model.config, self.base.rotation_limit))
         planned = [plan.rows(p.prompt, p.golds) for p in probes]
         rows = [(i, n, tree) for i, (trees, _) in enumerate(planned) for n, tree in enumerate(trees)]
-        found: dict[tuple[int, int], Observation] = {}
+        found = Rows[Observation](so_far, pack, unpack)
+        tick(sum(rows[k][1] == 0 for k in found.done))
 
         def length(k: int) -> int:
             return len(rows[k][2].ids)
@@ -136,16 +145,18 @@ class Engine:
                 return seen
 
             seen = self.base.worker.do(Read(look, trees, wanted))
-            found.update({(i, n): one for (i, n, _), one in zip(chosen, seen, strict=True)})
+            self._count(tree.ids for tree in trees)
+            found.add(part, seen)
             tick(sum(n == 0 for _, n, _ in chosen))
 
-        self._count(tree.ids for _, _, tree in rows)
         room = self.base.room(self.read_tokens, "read")
         kinds = [tree.plain for _, _, tree in rows]
         for batch in self._plan([probes[i].mixture for i, _, _ in rows], length, room, kinds):
-            self.base.fits["observe"].run(work, batch, length)
+            if left := found.left(batch):
+                self.base.fits["observe"].run(work, left, length)
+        seen = {(i, n): found.done[k] for k, (i, n, _) in enumerate(rows)}
         return [
-            replace(found[i, 0], logprobs=tuple(found[i, n].logprobs[j] for n, j in spots))
+            replace(seen[i, 0], logprobs=tuple(seen[i, n].logprobs[j] for n, j in spots))
             for i, (_, spots) in enumerate(planned)
         ]
 

@@ -18,6 +18,7 @@ from prime_audit.engine.mixture import Observation
 
 if TYPE_CHECKING:
     from prime_audit.engine.base import Base
+    from prime_audit.engine.partial import Partial
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -31,6 +32,9 @@ class Keeper(Protocol):
 
     def arrays(self, key: str, make: Callable[[], Arrays]) -> Arrays:
         """Return the arrays under ``key``, or make and store them."""
+
+    def partial(self, key: str) -> Partial:
+        """Return the place of what is done so far; to be asked for while ``key`` is made."""
 
 
 def key_of(base: Base, kind: str, *asked: Any) -> str:
