@@ -20,8 +20,8 @@ import numpy as np
 from prime_audit.cache.entry import MANIFEST, DamagedError, Entry, UnwritableError, of_the_entry
 from prime_audit.cache.prune import sweep
 from prime_audit.cache.tally import Tally
+from prime_audit.engine.memo import NOWHERE, Arrays, Partial
 from prime_audit.engine.mixture import Cuts, Spent
-from prime_audit.engine.partial import NOWHERE, Arrays, Partial
 from prime_audit.faults import pathless
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from prime_audit.engine.engine import Engine
 from prime_audit.engine.finite import not_finite
 from prime_audit.engine.lastlayer import Places
 from prime_audit.engine.lora import hash_of
-from prime_audit.engine.memo import key_of
+from prime_audit.engine.memo import NOWHERE, Arrays, Partial, Rows, key_of
 from prime_audit.engine.mixture import Mixture
-from prime_audit.engine.partial import NOWHERE, Arrays, Partial, Rows
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.rules import ASSEMBLED, RULES
 

@@ -22,9 +22,9 @@ from prime_audit.engine.finite import states_not_finite
 from prime_audit.engine.keys import leaf_of
 from prime_audit.engine.load import OLD_LAYOUT, load_tokenizer, pick_device, resolve_model
 from prime_audit.engine.lora import hash_of
+from prime_audit.engine.memo import NOWHERE, Partial, Rows, stacked, unstacked
 from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent
-from prime_audit.engine.partial import NOWHERE, Partial, Rows, stacked, unstacked
 from prime_audit.engine.passes import Pass, Worker
 from prime_audit.engine.rotations import positions, rotate_by_row
 from prime_audit.engine.shape import Shape

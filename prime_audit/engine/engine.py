@@ -17,10 +17,9 @@ from prime_audit.engine.batches import LIKE, Progress, Tick, batches, nothing, u
 from prime_audit.engine.codec import Codec, Encoded
 from prime_audit.engine.decode import Decoding
 from prime_audit.engine.finite import not_finite
-from prime_audit.engine.memo import Keeper, key_of, pack, unpack
+from prime_audit.engine.memo import NOWHERE, Keeper, Partial, Rows, key_of, of_words, pack, unpack, words
 from prime_audit.engine.mixture import Continuation, Mixture, Observation, Probe, Request
 from prime_audit.engine.observe import Plan, read
-from prime_audit.engine.partial import NOWHERE, Partial, Rows, of_words, words
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.rotations import reread_after
 from prime_audit.engine.sampling import Sampling, uniforms

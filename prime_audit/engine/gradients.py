@@ -22,9 +22,8 @@ from prime_audit.engine.branches import LoraBranch
 from prime_audit.engine.codec import Encoded, gold_places
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.finite import not_finite
-from prime_audit.engine.memo import key_of
+from prime_audit.engine.memo import NOWHERE, Partial, Rows, key_of, stacked, unstacked
 from prime_audit.engine.mixture import BASE, alone
-from prime_audit.engine.partial import NOWHERE, Partial, Rows, stacked, unstacked
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.recipe import LoraShape
 from prime_audit.engine.trainee import fresh_lora

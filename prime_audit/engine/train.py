@@ -21,8 +21,8 @@ from prime_audit.engine.codec import Encoded, gold_places
 from prime_audit.engine.divergence import TRAINING, Divergence, Watch
 from prime_audit.engine.draws import Draws, Visit
 from prime_audit.engine.lora import Adapter
+from prime_audit.engine.memo import NOWHERE, Partial
 from prime_audit.engine.memory import free_bytes
-from prime_audit.engine.partial import NOWHERE, Partial
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.private import PrivateBranch, PrivateTrainee
@@ -82,7 +82,7 @@ def train_adapters(
 
     ``onto``: what each owner's adapter is trained on top of (without ``privacy``); None: the base alone.
 
-    ``so_far``: the place of the training's state, if it is kept. It goes on from there, to the same adapters bit for bit.
+    ``so_far``: the place of the training's state. It goes on from there, to the same adapters bit for bit.
     """
     scaling = shape.alpha / shape.rank
 

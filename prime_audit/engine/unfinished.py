@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from prime_audit.engine.divergence import Divergence, Watch
-from prime_audit.engine.partial import Arrays, of_words, words
+from prime_audit.engine.memo import Arrays, of_words, words
 from prime_audit.engine.stack import Stack
 from prime_audit.engine.trainee import Trainee
 
