@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,18 @@ from prime_audit.engine.batches import LIKE, Progress, Tick, batches, nothing, u
 from prime_audit.engine.codec import Codec, Encoded
 from prime_audit.engine.decode import Decoding
 from prime_audit.engine.finite import not_finite
-from prime_audit.engine.memo import NOWHERE, Keeper, Partial, Rows, key_of, of_words, pack, unpack, words
+from prime_audit.engine.memo import (
+    NOWHERE,
+    Keeper,
+    Partial,
+    Rows,
+    key_of,
+    of_words,
+    once,
+    pack,
+    unpack,
+    words,
+)
 from prime_audit.engine.mixture import Continuation, Mixture, Observation, Probe, Request
 from prime_audit.engine.observe import Plan, read
 from prime_audit.engine.passes import Pass
@@ -47,19 +59,23 @@ class Engine:
     def generate(self, requests: Sequence[Request], max_new: int, tick: Tick = nothing) -> list[str]:
         """Answer each request with at most ``max_new`` tokens; the stripped texts, in order of requests.
 
+        What is asked of one mixture more than once is answered once; when sampling only where the keys are equal, too.
+
         Raises ValueError when sampling if a request has no key.
         """
-        if self.keeper is None:
-            return self._generate(requests, max_new, tick, NOWHERE)
         drawn = self.sampling is not None
-        asked = ((r.prompt, self.content(r.mixture), r.key if drawn else ()) for r in requests)
-        key = key_of(
-            self.base, "generate", max_new, self.batch_tokens, self.read_tokens, self.sampling, asked
-        )
-        keeper, progress = self.keeper, Progress(tick)
-        texts = keeper.texts(key, lambda: self._generate(requests, max_new, progress, keeper.partial(key)))
+        contents = self._contents(r.mixture for r in requests)
+        asked = [(r.prompt, c, r.key if drawn else ()) for r, c in zip(requests, contents, strict=True)]
+        firsts, places = once(asked)
+        own, progress = [requests[i] for i in firsts], Progress(tick)
+        if self.keeper is None:
+            texts = self._generate(own, max_new, progress, NOWHERE)
+        else:
+            keeper, room = self.keeper, (self.batch_tokens, self.read_tokens)
+            key = key_of(self.base, "generate", max_new, *room, self.sampling, (asked[i] for i in firsts))
+            texts = keeper.texts(key, lambda: self._generate(own, max_new, progress, keeper.partial(key)))
         progress.finish(len(requests))
-        return texts
+        return [texts[i] for i in places]
 
     @torch.inference_mode()
     def _generate(self, requests: Sequence[Request], max_new: int, tick: Tick, so_far: Partial) -> list[str]:
@@ -102,16 +118,30 @@ class Engine:
 
         Each number is what the continuation would get in a batch of one. ``tick`` counts probes.
         """
+        contents = self._contents(p.mixture for p in probes)
+        asked = [(p.prompt, c, p.golds) for p, c in zip(probes, contents, strict=True)]
+        firsts, places = once(asked)
+        own, progress = [probes[i] for i in firsts], Progress(tick)
         if self.keeper is None:
-            return self._observe(probes, moments, tick, NOWHERE)
-        asked = ((p.prompt, self.content(p.mixture), p.golds) for p in probes)
-        key = key_of(self.base, "observe", moments, self.read_tokens, asked)
-        keeper, progress = self.keeper, Progress(tick)
-        found = keeper.arrays(
-            key, lambda: pack(self._observe(probes, moments, progress, keeper.partial(key)))
-        )
+            seen = self._observe(own, moments, progress, NOWHERE)
+        else:
+            keeper = self.keeper
+            key = key_of(self.base, "observe", moments, self.read_tokens, (asked[i] for i in firsts))
+            seen = unpack(
+                keeper.arrays(key, lambda: pack(self._observe(own, moments, progress, keeper.partial(key))))
+            )
         progress.finish(len(probes))
-        return unpack(found)
+        return [seen[i] for i in places]
+
+    def _contents(self, mixtures: Iterable[Mixture]) -> list[str]:
+        """Name mixtures by what is in them: equal ones have one name."""
+        known = dict[int, str]()
+        found = []
+        for mixture in mixtures:  # one object is often asked many texts
+            if id(mixture) not in known:
+                known[id(mixture)] = hashlib.sha256(repr(self.content(mixture)).encode()).hexdigest()
+            found.append(known[id(mixture)])
+        return found
 
     def content(self, mixture: Mixture) -> tuple[object, ...]:
         """Identify a mixture, with adapters by content."""

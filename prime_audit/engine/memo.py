@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -73,6 +73,16 @@ def key_of(base: Base, kind: str, *asked: Any) -> str:
             digest.update(repr(piece).encode() + b"\0")
         digest.update(b"\1")
     return digest.hexdigest()
+
+
+def once(asked: Sequence[Hashable]) -> tuple[list[int], list[int]]:
+    """Return the places of questions that no earlier one equals, and for every question the number of its equal."""
+    numbers = dict[Hashable, int]()
+    places = [numbers.setdefault(question, len(numbers)) for question in asked]
+    firsts = dict[int, int]()
+    for place, number in enumerate(places):
+        firsts.setdefault(number, place)
+    return list(firsts.values()), places
 
 
 class Rows(Generic[T]):
