@@ -40,6 +40,10 @@ from prime_audit.engine.tree import Tree, reach, window
 UNITED = 0.25
 """Cost that small sets of adapters may add to each other by sharing a batch, relative to the base's own."""
 
+STINT = 2.5e12
+"""Weights times padded tokens of the largest batch of generation on a CPU, where it has more than ``read_tokens``: some
+half a minute on two cores. What is lost to an interruption, and goes without a sign of progress, is a batch."""
+
 
 @dataclass(kw_only=True)
 class Engine:
@@ -100,6 +104,8 @@ class Engine:
         exact = self._exact(max(map(length, range(len(requests))), default=0))
         kinds = [len(p.ids) if exact or self._rereads(p, max_new) else 0 for p in prompts]
         room = self.base.room(self.batch_tokens, "generate")
+        if self.base.device.type == "cpu":
+            room = min(room, max(self.read_tokens, int(STINT / self.base.parameters())))
         # Writing needs many rows; prompts of different lengths are read separately (``decode``).
         for batch in self._plan([r.mixture for r in requests], length, room, kinds, like=0.0):
             if left := answers.left(batch):
