@@ -72,7 +72,8 @@ def _assemble(
     base = engine.base
     encoded = [[base.codec.example(p, g) for p, g in unit.examples] for unit in units]
     weights = Rows[np.ndarray](so_far, _numbered, _listed)
-    tick(len(weights.done))
+    if weights.done:
+        tick(len(weights.done))
     many = max((len(unit.examples) for unit in units), default=1)
 
     def length(i: int) -> int:

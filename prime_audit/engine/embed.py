@@ -80,7 +80,8 @@ class Encoder:
         for row in rows:
             require_known(self.tokenizer, row, known)
         out = Rows[np.ndarray](so_far, stacked, unstacked)
-        tick(len(out.done))
+        if out.done:
+            tick(len(out.done))
 
         def work(part: Sequence[int]) -> None:
             own = [rows[i] for i in part]

@@ -87,7 +87,8 @@ class Engine:
         answers = Rows[str](
             so_far, lambda found: {"texts": words(found)}, lambda state: of_words(state, "texts")
         )
-        tick(len(answers.done))
+        if answers.done:
+            tick(len(answers.done))
 
         def length(i: int) -> int:
             return len(prompts[i].ids) + max_new
@@ -162,7 +163,8 @@ class Engine:
         planned = [plan.rows(p.prompt, p.golds) for p in probes]
         rows = [(i, n, tree) for i, (trees, _) in enumerate(planned) for n, tree in enumerate(trees)]
         found = Rows[Observation](so_far, pack, unpack)
-        tick(sum(rows[k][1] == 0 for k in found.done))
+        if found.done:
+            tick(sum(rows[k][1] == 0 for k in found.done))
 
         def length(k: int) -> int:
             return len(rows[k][2].ids)

@@ -83,7 +83,8 @@ def _gradients(
     rows = [base.codec.example(item.prompt, item.gold) for item in items]
     factors = _Factors(engine, seed)
     found = Rows[np.ndarray](so_far, stacked, unstacked)
-    tick(len(found.done))
+    if found.done:
+        tick(len(found.done))
 
     def length(i: int) -> int:
         return len(rows[i].ids)
