@@ -258,6 +258,7 @@ class TaskRun:
                 if label not in (REFERENCE, other):
                     self.found.comparisons += self._compared(label, own, other, answers[other])
         answered = [own for own in answers.values() if isinstance(own, Answers)]
+        self.found.unaided += unaided.comparisons(self.task, answered)
         lines = [
             *utility.cautions(self.task, answered),
             *unaided.cautions(self.task, answered),
