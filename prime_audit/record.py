@@ -122,6 +122,47 @@ class Result:
     """Degrees of freedom of the interval's Student t; 0 where se is null."""
     without: tuple[float, ...] = ()
     """For utility: the value without each target, in the order of their ids; differences of methods rest on it."""
+    cut: int | None = None
+    """For utility: answers of these n that did not end by themselves and were cut at max_new tokens; null: unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ability:
+    """Whether a run shows that its model can do a task: whether any method beats what needs no model.
+
+    Where it does not, utility and leakage, and so the verdicts of this task, may not hold for a model that can.
+    """
+
+    task: str
+    """The task's name."""
+    shown: bool
+    """Whether any method is measurably better than without a model."""
+    metric: str
+    """What was compared."""
+    method: str
+    """The best method."""
+    value: float
+    """Its metric."""
+    without: float
+    """The metric without a model."""
+    how: str
+    """How the questions were answered without a model."""
+    questions: int
+    """Questions that were answered."""
+    targets: int
+    """Targets who asked them."""
+    floor: float | None = None
+    """The least value that counts as an ability; null where there is none."""
+
+    def line(self) -> str:
+        """Say in one line that the run does not show it."""
+        floor = "" if self.floor is None else f", minimum {self.floor}"
+        return (
+            f"{self.task}: no method answers measurably better than is possible without a model, with "
+            f"{self.questions} questions of {self.targets} targets ({self.metric}: best method {self.method} "
+            f"{self.value:.3f}; {self.how} {self.without:.3f}{floor}). This run does not show that the model can do "
+            "the task, so its utility and leakage may not hold for a model that can"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -467,6 +508,8 @@ class Record:
     """What canaries cost, one entry a task; empty where none were made."""
     extractions: tuple[Extraction, ...] = ()
     """By task and method, with the setting extraction: golds that models write out; items in extraction.jsonl."""
+    abilities: tuple[Ability, ...] = ()
+    """Whether the model is shown to do each task; none where golds cannot show it, and in older records."""
     community: Mapping[str, Any] = field(default_factory=dict)
     """By task: sharers, similarities to targets, adapted modules, and adapters with path and sha256."""
     costs: tuple[Cost, ...] = ()
@@ -474,7 +517,7 @@ class Record:
     intervals: Intervals = field(default_factory=Intervals)
     """How all intervals were computed."""
     warnings: tuple[str, ...] = ()
-    """What to know before trusting the results: skipped records, cut texts, overlaps, limits of games and ε."""
+    """What to know before trusting the results, what matters most first."""
     code: Mapping[str, Any] = field(default_factory=dict)
     """The prime-audit that ran: version, sha256 of its sources, commit and dirty (null outside a checkout)."""
     failures: tuple[Failure, ...] = ()

@@ -15,6 +15,7 @@ from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.prompts import Example, adaptation_examples, history_examples, query_examples
 from prime_audit.lamp.tasks import TASKS, Task, find_task
 from prime_audit.plan.options import named
+from prime_audit.plan.presets import resolved
 from prime_audit.plugins import Attack, Game, Method
 from prime_audit.plugins.contracts import Plugin, first_line
 from prime_audit.plugins.loading import KINDS, available, load, load_run_settings, read_params
@@ -27,7 +28,7 @@ def description(
     name: str, plugins: Sequence[Path] = (), preset: str = PRESET, overrides: Sequence[str] = ()
 ) -> str:
     """Describe every plugin, task or preset of a name, or ``settings``; UserError with the nearest names otherwise."""
-    settings = load_run_settings(preset, overrides, plugins)
+    settings = load_run_settings(resolved(preset, None, overrides)[0], overrides, plugins)
     found = [
         _plugin(load(made, name, plugins), settings)
         for kind, made in KINDS.items()
@@ -176,7 +177,7 @@ def user_prompts(
     from prime_audit.lamp.source import open_data
     from prime_audit.plan.plan import default_tasks, parse_methods
 
-    settings = load_run_settings(preset, overrides, plugins)
+    settings = load_run_settings(resolved(preset, None, overrides)[0], overrides, plugins)
     names = [find_task(task).name] if task else list(default_tasks(data))
     if len(names) > 1:
         raise UserError(f"--task: {data} holds {', '.join(names)}; name one")

@@ -11,7 +11,8 @@ from prime_audit.boards.config import DIRECTIONS, Board
 from prime_audit.boards.filed import NOT_DECIDING, Filed, own_parts
 from prime_audit.errors import UserError
 from prime_audit.plan.kinds import value_text
-from prime_audit.plan.options import deciding, named
+from prime_audit.plan.options import deciding
+from prime_audit.plan.presets import FIRST
 from prime_audit.plugins.loading import KINDS, available, load_game
 from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.settings import load_settings
@@ -108,7 +109,7 @@ def _limited(board: Board, record: Record) -> Fault:
         for key, value in asked.items():
             if record.spec.get(key) != value:
                 yield f"a limited run: {key} is {_shown(record.spec.get(key))}, the board's is {_shown(value)}"
-        preset = asked.get("preset", record.spec.get("preset", named("preset").default))
+        preset = asked.get("preset", record.spec.get("preset", FIRST))
         due = load_settings(preset, [f"{k}={value_text(v)}" for k, v in overrides.items()])
         for key, value in due.for_task(task).items():
             # A setting that an older prime-audit did not have cannot have had another value.

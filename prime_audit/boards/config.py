@@ -14,6 +14,7 @@ from prime_audit.io import intake
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.kinds import value_text
 from prime_audit.plan.options import deciding, option_words
+from prime_audit.plan.presets import FIRST
 from prime_audit.settings import presets
 
 FILE = "board.toml"
@@ -193,7 +194,7 @@ def _require_run(board: Board) -> None:
             raise UserError(f"{board.path}: {where}.seeds is no list of seeds; write for example [0, 1]")
         if len({*seeds}) < len(seeds):
             raise UserError(f"{board.path}: {where}.seeds names a seed more than once; name it once")
-        if (preset := str(table.get("preset", "laptop"))) not in presets():
+        if (preset := str(table.get("preset", FIRST))) not in presets():
             raise UserError(f"{board.path}: {unknown('preset', preset, presets())}")
 
 

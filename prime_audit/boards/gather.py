@@ -17,7 +17,7 @@ from prime_audit.record import Result
 from prime_audit.report.columns import older
 from prime_audit.report.from_record import controls
 from prime_audit.report.places import Gap, between, error_of, gap_between, with_places
-from prime_audit.report.sheet import AUC, Figure, Sheet, Source, judged
+from prime_audit.report.sheet import AUC, Figure, Sheet, Source, cut_share, judged
 
 Key = tuple[str, str, str, str | None, str | None]
 """(task, method, metric, game, attack): one cell."""
@@ -52,6 +52,9 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
     filed = sorted(filed, key=lambda f: (order[f.method], f.seed, f.id))
     gap, kinds = gaps(board, filed)
     figures, wide = with_places(_figures(board, filed, methods), gap), widened(filed)
+    found = [ability for f in filed for ability in f.record.abilities]
+    able = {ability.task for ability in found if ability.shown}
+    unable = {ability.task: ability.line() for ability in found if ability.task not in able}
     return sheet_with(
         board,
         tasks=board.tasks,
@@ -68,7 +71,10 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
             *older(f.record for f in filed),
             *_how(board, filed),
         ),
-        warnings=tuple(dict.fromkeys(w for f in filed for w in f.record.warnings)),
+        unable=unable,
+        warnings=tuple(
+            w for w in dict.fromkeys(w for f in filed for w in f.record.warnings) if w not in unable.values()
+        ),
     )
 
 
@@ -181,6 +187,7 @@ def _figure(board: Board, key: Key, seen: Sequence[tuple[Filed, Result]]) -> Fig
         difference=difference,
         difference_ci=difference_ci,
         baseline=baseline,
+        cut=cut_share(r for _, r in seen),
         seeds=tuple(_value(r) for _, r in seen),
     )
 

@@ -37,9 +37,10 @@ def _plugins(kind: Kind) -> Iterable[str]:
 
 
 def _presets() -> Iterable[str]:
+    from prime_audit.plan.presets import AUTO
     from prime_audit.settings import presets
 
-    return presets()
+    return [AUTO, *presets()]
 
 
 def _names(module: str, attribute: str) -> Iterable[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +22,37 @@ def command() -> None:
     """Check data, import your own items, or write the built-in world."""
 
 
-@about("Count users and items; report every defect.", "data check my_data --task LaMP-4")
+@about("Count users, items and sharers; report every defect.", "data check my_data --task LaMP-4")
 @command.command()
 @click.argument("path", type=PATH)
 @task_option
 @click.option("--strict", is_flag=True, help="End with exit code 2 if there is any defect.")
-@shared("columns", "time-column", "json")
+@shared("columns", "time-column", "model", "preset", "set", "seed", "json")
 def check(
-    path: Path, task: str | None, strict: bool, columns: str | None, time_column: str | None, as_json: bool
+    path: Path, task: str | None, strict: bool, as_json: bool, seed: int, model: str | None, **options: Any
 ) -> None:
-    """Count users, items and lengths, and report every defect with file and record id."""
-    from prime_audit.lamp.check import check as look
+    """Count users, items and lengths, and report every defect with file and record id.
 
-    report = look(path, task, columns=columns, time_column=time_column)
+    Then say who would share, why the others would not, and what leaks an audit of this size finds, in a run with this
+    --model, --preset, --set and --seed. No model is loaded.
+    """
+    from prime_audit.games.exam.power import outlook
+    from prime_audit.lamp.check import describe
+    from prime_audit.lamp.readers import read
+    from prime_audit.plan.presets import resolved
+    from prime_audit.plugins.loading import load_run_settings
+
+    overrides = options.pop("overrides")
+    preset, why = resolved(options.pop("preset"), model, overrides)
+    settings = load_run_settings(preset, overrides)
+    split = {key: settings.get(key, task or "") for key in ("targets", "adapt_share")}
+    data = read(path, task, seed=seed, **split, **options)
+    report = describe(data)
+    audit = [*outlook(data.capped(settings.get("max_items", data.task)), settings, seed=seed)]
     if as_json:
-        say(report.to_json())
+        say(json.dumps(json.loads(report.to_json()) | {"audit": audit}, ensure_ascii=False, indent=1))
     else:
-        _print_report(report)
+        _print_report(report, [*why, *audit])
     if strict and report.defects:
         raise UserError(
             f"{path}: {len(report.defects)} defects, the first: {report.defects[0]}; fix them or leave out --strict"
@@ -98,7 +114,7 @@ def world(task: str, out: Path, layout: str, seed: int) -> None:
     say(str(write_world(task, out, seed=seed, layout=layout)))  # type: ignore[arg-type]
 
 
-def _print_report(report: Any) -> None:
+def _print_report(report: Any, audit: Sequence[str]) -> None:
     say(f"{report.task} from {report.source} ({report.layout} layout), sha256 {report.sha256[:12]}")
     print_table([list(row) for row in report.rows()], list(report.headers()))
     if report.labels:
@@ -114,6 +130,8 @@ def _print_report(report: Any) -> None:
     say(f"targets' questions that are also in other users' histories: {report.shared_questions} of {asked}")
     for note in report.notes:
         say(f"note: {note}")
+    for line in audit:
+        say(line)
     say(f"defects: {len(report.defects)}")
     for problem, count in Counter(defect.problem for defect in report.defects).most_common(10):
         if count > 1:

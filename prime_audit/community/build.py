@@ -15,7 +15,7 @@ from prime_audit.cache.numeric import code_sha256
 from prime_audit.community.canaries import Canary, make_canaries, require_sharers
 from prime_audit.community.given_adapters import GivenAdapters, chosen, load_given
 from prime_audit.community.shadows import separate, shadow_name, shadows_of
-from prime_audit.community.sharers import Sharer, bank_name, choose_sharers, cluster_users, cosines
+from prime_audit.community.sharers import Sharer, bank_name, choose_sharers, cluster_users, cosines, eligible
 from prime_audit.community.store import Gates, Store
 from prime_audit.community.training import Origin, Stage, Trainer, privacy_key
 from prime_audit.engine.divergence import Divergence
@@ -223,13 +223,19 @@ class Community:
             rows = np.stack([self._embeddings[s.user.id] for s in given.sharers])
             override = partial(self.settings.override, task=self.task.name)
             return chosen(given, override, partial(self._clusters, rows))
-        users = [u for u in self.data.candidates if u.history]
+        users, least = [u for u in self.data.candidates if u.history], self.number("min_history")
+        everybody = False
+        if self.number("clustered") == "eligible":
+            users = eligible(users, least)
+            everybody = len(users) <= self.number("clusters")
         if not users:
             return ()
         return choose_sharers(
             users,
-            self._clusters(np.stack([self._embeddings[u.id] for u in users])),
-            min_history=self.number("min_history"),
+            np.arange(len(users))
+            if everybody
+            else self._clusters(np.stack([self._embeddings[u.id] for u in users])),
+            min_history=least,
             heldout=self.number("heldout"),
             seed=self.seed,
         )

@@ -1,4 +1,4 @@
-"""Choosing sharers as the paper does: one user of each cluster, with a part of their items held out."""
+"""Choosing sharers, with a part of their items held out: one user of each cluster, or all who are eligible."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ def cluster_users(embeddings: np.ndarray, clusters: int, seed: int) -> np.ndarra
         return np.asarray(means.fit_predict(embeddings))
 
 
+def eligible(users: Sequence[User], min_history: int) -> list[User]:
+    """List the users who may share: those with more than ``min_history`` items."""
+    return [user for user in users if len(user.history) > min_history]
+
+
 def choose_sharers(
     users: Sequence[User], clusters: np.ndarray, *, min_history: int, heldout: float, seed: int
 ) -> tuple[Sharer, ...]:
@@ -63,7 +68,7 @@ def choose_sharers(
         longest = max(
             (u for u, c in zip(users, clusters, strict=True) if c == cluster), key=lambda u: len(u.history)
         )
-        if len(longest.history) > min_history:
+        if eligible([longest], min_history):
             chosen.append(hold_out(longest, cluster, heldout, seed))
     return tuple(chosen)
 

@@ -15,7 +15,7 @@ import numpy as np
 from prime_audit.cache.entry import DamagedError, Entry, of_the_entry
 from prime_audit.cache.prune import sweep
 from prime_audit.cache.tally import Tally
-from prime_audit.engine.mixture import Cuts, Spent
+from prime_audit.engine.mixture import Cuts, Spent, Written
 from prime_audit.faults import pathless
 
 if TYPE_CHECKING:
@@ -113,14 +113,14 @@ class Store:
 
         return self._keep(key, "gates", train, save, load)
 
-    def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
-        """Return the texts under ``key``; stored as one JSON file."""
+    def texts(self, key: str, make: Callable[[], list[Written]]) -> list[Written]:
+        """Return the answers under ``key``; stored as one JSON file of pairs."""
         return self._keep(
             key,
             "texts",
             make,
             lambda made, folder: _dump(folder / _TEXTS, made),
-            lambda folder: [str(t) for t in _load(folder / _TEXTS)],
+            lambda folder: [Written(str(text), bool(ended)) for text, ended in _load(folder / _TEXTS)],
         )
 
     def arrays(self, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from prime_audit.engine.codec import Codec, Encoded
 from prime_audit.engine.decode import Decoding
 from prime_audit.engine.finite import not_finite
 from prime_audit.engine.memo import Keeper, key_of, pack, unpack
-from prime_audit.engine.mixture import Continuation, Mixture, Observation, Probe, Request
+from prime_audit.engine.mixture import Continuation, Mixture, Observation, Probe, Request, Written
 from prime_audit.engine.observe import Plan, read
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.rotations import reread_after
@@ -49,6 +49,10 @@ class Engine:
 
         Raises ValueError when sampling if a request has no key.
         """
+        return [text for text, _ in self.write(requests, max_new, tick)]
+
+    def write(self, requests: Sequence[Request], max_new: int, tick: Tick = nothing) -> list[Written]:
+        """Answer as ``generate`` does, and say of each text whether it ended by itself."""
         if self.keeper is None:
             return self._generate(requests, max_new, tick)
         drawn = self.sampling is not None
@@ -62,9 +66,9 @@ class Engine:
         return texts
 
     @torch.inference_mode()
-    def _generate(self, requests: Sequence[Request], max_new: int, tick: Tick) -> list[str]:
+    def _generate(self, requests: Sequence[Request], max_new: int, tick: Tick) -> list[Written]:
         prompts = [self.base.codec.prompt(r.prompt, max_new) for r in requests]
-        answers = [""] * len(requests)
+        answers = [Written("", True)] * len(requests)
 
         def length(i: int) -> int:
             return len(prompts[i].ids) + max_new
@@ -74,7 +78,7 @@ class Engine:
             decode = partial(self._decode, asked, begun, max_new)
             rows = self.base.worker.do(Write(decode, self.base.codec, asked, begun, max_new))
             for i, ids in zip(part, rows, strict=True):
-                answers[i] = self.base.codec.decode(ids)
+                answers[i] = Written(self.base.codec.decode(ids), len(ids) < max_new)
                 self.base.spent.new_tokens += len(ids)
             tick(len(part))
 

@@ -14,8 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from prime_audit.errors import first_line_of
 from prime_audit.io import intake
 
@@ -76,6 +74,8 @@ def unpacking() -> dict[str, Any]:
 
 def require_small(auto: Any, config: Any, elements: int, fault: Callable[[str], Exception]) -> None:
     """Refuse a GGUF file whose header asks for far more weights than it holds, before memory is taken for them."""
+    import torch
+
     try:
         with torch.device("meta"):
             wanted = sum(p.numel() for p in auto.from_config(config).parameters())
@@ -108,11 +108,8 @@ def read(path: str, fault: Callable[[str], Exception]) -> Header:
     if find_spec("gguf") is None:
         raise fault(f"reading a GGUF file needs a package: {INSTALL}")
     try:
-        with (
-            intake.open_file(Path(path)) as stream,
-            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        ):
-            return _Reader(content).header()
+        with _reading(path) as reader:
+            return reader.header()
     except OSError as problem:
         raise fault(f"cannot be loaded: {problem.strerror or problem}") from None
     except (ValueError, struct.error, RecursionError) as problem:
@@ -120,11 +117,38 @@ def read(path: str, fault: Callable[[str], Exception]) -> Header:
         raise fault(f"cannot be loaded: not a whole GGUF model ({why})") from None
 
 
+def elements(path: str) -> int:
+    """Count the weights that a file's header lists. Raises OSError, and ValueError where it is no whole model."""
+    if find_spec("gguf") is None:
+        raise ValueError(f"reading a GGUF file needs a package: {INSTALL}")
+    with _reading(path) as reader:
+        try:
+            return reader.table()[2]
+        except (struct.error, RecursionError) as problem:
+            raise ValueError("it ends early") from problem
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[_Reader]:
+    with (
+        intake.open_file(Path(path)) as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        yield _Reader(content)
+
+
 class _Reader:
     def __init__(self, content: mmap.mmap) -> None:
         self.content, self.at, self.entries = content, 0, 0
 
     def header(self) -> Header:
+        values, kinds, elements = self.table()
+        blocks = {k: n for k, n in kinds.items() if k not in _PLAIN}
+        method = max(blocks, key=lambda k: blocks[k], default="")
+        return Header(elements, method, values.get("tokenizer.ggml.pre") in _DIGITS, _notes(values))
+
+    def table(self) -> tuple[dict[str, Any], dict[str, int], int]:
+        """Check and return the header's values, how many weights each type has, and all of them."""
         if self.content[:4] != b"GGUF":
             raise ValueError("it does not start with GGUF")
         self.at = 4
@@ -134,10 +158,7 @@ class _Reader:
         self.count(tensors + pairs)
         values = {self.text(): self.value(self.numbers("I")[0]) for _ in range(pairs)}
         _require_model(values, tensors)
-        kinds, elements = self.tensors(tensors, values.get("general.alignment", 32))
-        blocks = {k: n for k, n in kinds.items() if k not in _PLAIN}
-        method = max(blocks, key=lambda k: blocks[k], default="")
-        return Header(elements, method, values.get("tokenizer.ggml.pre") in _DIGITS, _notes(values))
+        return values, *self.tensors(tensors, values.get("general.alignment", 32))
 
     def tensors(self, count: int, alignment: Any) -> tuple[dict[str, int], int]:
         """Check the tensors' table; return how many weights each type has, and all of them."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 
 from prime_audit.cache.numeric import code_sha256
-from prime_audit.engine.mixture import Observation
+from prime_audit.engine.mixture import Observation, Written
 
 if TYPE_CHECKING:
     from prime_audit.engine.base import Base
@@ -26,8 +26,8 @@ Arrays = dict[str, np.ndarray]
 class Keeper(Protocol):
     """A cache between runs."""
 
-    def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
-        """Return the texts under ``key``, or make and store them."""
+    def texts(self, key: str, make: Callable[[], list[Written]]) -> list[Written]:
+        """Return the answers under ``key``, or make and store them."""
 
     def arrays(self, key: str, make: Callable[[], Arrays]) -> Arrays:
         """Return the arrays under ``key``, or make and store them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,6 +48,14 @@ class Request:
     """The answer to score; generation ignores it, ``plan`` predicts answers of its length."""
     key: tuple[str, ...] = ()
     """Identifies the request (user, candidate, item): decides its random numbers when sampling."""
+
+
+class Written(NamedTuple):
+    """An answer."""
+
+    text: str
+    ended: bool
+    """Whether the model stopped by itself; False: it was cut at the most tokens that an answer may have."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def forecast(
 
     Raises UserError as the run itself would, for data, names and models.
     """
-    ledger, datasets = _Clock(), open_all(plan)
+    ledger, datasets = _Clock(), open_all(plan, tell)
     ledger.store = _ReadOnly(cache, Spent())
     worker = Worker.of(plan, datasets, ledger.store, ledger)
     worker.kind = _Rehearsed

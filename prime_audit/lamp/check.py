@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from prime_audit.lamp.metrics import unseen
 from prime_audit.lamp.readers import read, searchable
 from prime_audit.lamp.records import item_words, question_words
 from prime_audit.lamp.tasks import TASKS, Task
+from prime_audit.settings import RECIPE_KEYS, Settings
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,35 @@ def shared_questions(data: Dataset) -> int:
         for item in user.history:
             asked.add(item_words(task, item), user.id)
     return asked.shared()
+
+
+ROLES_GIVEN = ("perpcs", "oppu")
+"""Layouts with their own roles."""
+
+
+def no_effect(data: Dataset, settings: Settings) -> Iterator[str]:
+    """Say of settings that ``--set`` names for a task, or for all, that they change nothing on these data."""
+    task = data.task
+
+    def idle(keys: Iterable[str], why: str) -> Iterator[str]:
+        for key in keys:
+            if (said := settings.override(key, task)) is not None:
+                yield f"{key}={said} has no effect: {why}"
+
+    if data.layout in ROLES_GIVEN:
+        yield from idle(
+            ("targets", "adapt_share"),
+            f"{data.source} has its own roles (set them with data import --targets and --adapt-share when you import "
+            "plain items)",
+        )
+    of_adaptation = [f"adaptation.{key}" for key in RECIPE_KEYS]
+    if data.given:
+        yield from idle(of_adaptation, "with --sharers the base is not adapted")
+        yield from idle(("heldout",), "the data of --sharers say which items are held out")
+    elif not data.adapt:
+        yield from idle(of_adaptation, "no user adapts the base")
+    if not settings.get("sampling", task):
+        yield from idle(("temperature", "top_p", "decode_seed"), "answers are not sampled (sampling = false)")
 
 
 class _Asked:

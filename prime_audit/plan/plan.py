@@ -16,6 +16,7 @@ from prime_audit.lamp.columns import read_columns
 from prime_audit.lamp.source import is_world
 from prime_audit.lamp.tasks import ROUGE, TASKS, Task, find_task
 from prime_audit.plan.options import deciding, filled, spec_of
+from prime_audit.plan.presets import resolved
 from prime_audit.plugins import Attack, Augment, Game, Method
 from prime_audit.plugins.calling import front_of
 from prime_audit.plugins.loading import (
@@ -174,7 +175,8 @@ def make_plan(**options: Any) -> Plan:
     files = tuple(Path(p) for p in given["plugins"])
     if (planted := given.pop("canaries")) is not None:
         given["overrides"] = [*given["overrides"], f"canaries={planted}"]
-    settings = load_run_settings(given["preset"], given["overrides"], files)
+    preset, why = resolved(given["preset"], given["model"], given["overrides"])
+    settings = load_run_settings(preset, given["overrides"], files)
     for key in ("preset", "overrides"):
         del given[key]
     tasks = default_tasks(given["data"]) if given["tasks"] is None else _tasks(given["tasks"])
@@ -210,7 +212,7 @@ def make_plan(**options: Any) -> Plan:
         "against": _baselines(given["against"], specs, files),
         **{key: Path(given[key]) if given[key] else None for key in ("sharers", "base_adapter")},
         "columns": columns,
-        "notes": (*_notes(given, settings, files, tasks, attacks), *without_figures(loaded, asked)),
+        "notes": (*why, *_notes(given, settings, files, tasks, attacks), *without_figures(loaded, asked)),
     }
     return Plan(**{**given, **read})
 

@@ -20,6 +20,13 @@ from prime_audit.report.sheet import Figure, PanelRow
 from prime_audit.report.table import Cell
 
 T = TypeVar("T")
+MANY_CUT = 0.1
+"""Share of a method's answers, cut at max_new tokens, above which a run warns and tables show it."""
+DAGGER = " †"
+UNABLE = (
+    "† this run does not show that the model can do the task, so the verdict may not hold for one that can"
+)
+"""Behind the verdicts of a task that the model is not shown to do, and what it means."""
 
 
 class Shown(NamedTuple):
@@ -76,13 +83,21 @@ def _place(x: Shown) -> Cell:
     return Cell(text=None if not best else str(best) if best == worst else f"{best}–{worst}")
 
 
+def _cut(x: Shown) -> Cell:
+    share = x.figure.cut or 0.0
+    return Cell(text=f"{100 * share:.0f} %" if share > MANY_CUT else None)
+
+
 def _verdict(x: Shown) -> Cell:
     """Count the verdicts of one or several records: leaks, or leaks 2/3, confounded 1/3."""
     counted = Counter(one.leak.verdict for one in x.panels)
     several = len(counted) > 1
     said = [f"{word} {n}/{len(x.panels)}" if several else word for word, n in counted.most_common()]
     why = dict.fromkeys(one.leak.why for one in x.panels)
-    return Cell(text=", ".join(said) or None, reason="; ".join(why) or None)
+    unable = any(one.unable for one in x.panels)
+    if unable:
+        why[UNABLE] = None
+    return Cell(text=", ".join(said) or None, reason="; ".join(why) or None, mark=DAGGER if unable else "")
 
 
 def _limit(name: str, place: int) -> Callable[[Any], object]:
@@ -124,6 +139,12 @@ FIGURES: tuple[Column[Shown], ...] = (
             "difference_lo": _limit("figure.difference_ci", 0),
             "difference_hi": _limit("figure.difference_ci", 1),
         },
+    ),
+    Column(
+        name="cut",
+        cell=_cut,
+        head=lambda *_: "cut",
+        fields={"cut": attrgetter("figure.cut")},
     ),
     Column(
         name="board q",
@@ -172,6 +193,12 @@ def _rate(limit: str) -> Callable[[PanelRow], object]:
 def _rates(x: PanelRow) -> Cell:
     rates = ("–" if rate is None else f"{rate:.2f}".lstrip("0") for rate in x.leak.tpr.values())
     return Cell(text=" ".join(rates))
+
+
+def _said(x: PanelRow) -> Cell:
+    """Show a verdict; with a dagger where the model is not shown to do the task."""
+    why = f"{x.leak.why}; {UNABLE}" if x.unable else x.leak.why
+    return Cell(text=x.leak.verdict, reason=why, mark=DAGGER if x.unable else "")
 
 
 PANEL: tuple[Column[PanelRow], ...] = (
@@ -224,7 +251,7 @@ PANEL: tuple[Column[PanelRow], ...] = (
     ),
     Column(
         name="verdict",
-        cell=lambda x: Cell(text=x.leak.verdict, reason=x.leak.why),
+        cell=_said,
         fields={"verdict": attrgetter("leak.verdict"), "verdict_reason": attrgetter("leak.why")},
     ),
 )

@@ -17,7 +17,7 @@ from prime_audit.report import frontier, page, text
 from prime_audit.report.columns import cautions, older
 from prime_audit.report.games import note_of
 from prime_audit.report.places import Gap, between, gap_between, with_places
-from prime_audit.report.sheet import AUC, Figure, Sheet, Source, is_leakage, judged
+from prime_audit.report.sheet import AUC, Figure, Sheet, Source, cut_share, is_leakage, judged
 
 _READING = (
     "Does personalisation help its user, and whose data does it leak?",
@@ -52,6 +52,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name) for r in record.results
     ]
     leaks = judged(record, name)
+    unable = {ability.task: ability.line() for ability in record.abilities if not ability.shown}
     warned = [f"{x.leak.task}: {of}: {line}" for x in leaks for of, line in cautions(x)]
     return Sheet(
         name=name,
@@ -67,7 +68,8 @@ def sheet_of(record: Record, name: str) -> Sheet:
         vulnerable=tuple(map(_vulnerable, record.vulnerable)),
         notes=(*controls(record.plugins, methods), *_notes(record, tasks), *older([record])),
         failures=tuple(failure.line() for failure in record.failures),
-        warnings=tuple(dict.fromkeys([*record.warnings, *warned])),
+        unable=unable,
+        warnings=tuple(w for w in dict.fromkeys([*record.warnings, *warned]) if w not in unable.values()),
     )
 
 
@@ -96,6 +98,7 @@ def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
         difference=c.difference if c else None,
         difference_ci=c.ci if c else None,
         baseline=c.baseline if c else None,
+        cut=cut_share([r]),
         sources=(source,),
         seeds=() if r.value is None else (r.value,),
     )

@@ -55,7 +55,9 @@ def render(sheet: Sheet) -> str:
         model=escape(sheet.model),
         command=_command(sheet.command),
         warnings=_warnings([*(f"failed: {line}" for line in sheet.failures), *sheet.warnings]),
-        sections="\n".join(section(place, view, href) for place, view in enumerate(shown)),
+        sections="\n".join(
+            section(place, view, href, sheet.unable.get(view.task)) for place, view in enumerate(shown)
+        ),
         vulnerable=_folded(VULNERABLE, _list(sheet.vulnerable), "vulnerable"),
         about=_folded("How to read this page", _paragraphs(sheet.about[1:]), "about"),
         notes=_folded("What the figures rest on", _list([*sheet.notes, *legend]), "notes"),

@@ -15,10 +15,10 @@ Href = Callable[[Sequence[str]], str | None]
 """Ids of records -> the address that a figure links to; None for none."""
 
 
-def section(place: int, view: TaskView, href: Href) -> str:
+def section(place: int, view: TaskView, href: Href, unable: str | None = None) -> str:
     """Return one task's section: heading, table, and the reasons for missing figures as footnotes.
 
-    The leakage shown is that of the view's first game and attack.
+    The leakage shown is that of the view's first game and attack. ``unable``: a line above it all.
     """
     group = view.groups[0] if view.groups else None
     columns = on_page([*view.utility, *(group.columns if group else ())])
@@ -36,9 +36,10 @@ def section(place: int, view: TaskView, href: Href) -> str:
         else ""
     )
     task = escape(view.task)
+    first = f'<p class="unable" role="note">{escape(unable)}</p>\n' if unable else ""
     leakage = f"; leakage: game {group.game}, attack {group.attack}" if group and group.game else ""
     return (
-        f'<section class="task" id="task-{place}" aria-label="{task}">\n<h2>{task}</h2>\n{says}'
+        f'<section class="task" id="task-{place}" aria-label="{task}">\n<h2>{task}</h2>\n{first}{says}'
         f'<div class="scroll" role="region" aria-label="Table of {task}" tabindex="0">\n<table>\n'
         f"<caption>{escape(view.task + leakage)}</caption>\n<thead><tr>{heads}</tr></thead>\n"
         f"<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from prime_audit.record import Comparison, Leak, Record
+from prime_audit.record import Comparison, Leak, Record, Result
 from prime_audit.report.games import GameNote, note_of
 
 AUC, BASE = "auc", "auc_base"
@@ -67,6 +67,8 @@ class Figure:
     """What was subtracted: np for utility, base for leakage."""
     rank: tuple[int, int] | None = None
     """Best and worst place in its column that paired differences allow, from 1; None where it has no order."""
+    cut: float | None = None
+    """Share of the answers that were cut at max_new tokens, mean over runs; None: unknown."""
     q: float | None = None
     """Of an AUC on a board: the smallest level at which the board calls a leak; None where members were selected."""
     sources: tuple[str, ...] = ()
@@ -93,6 +95,8 @@ class PanelRow(NamedTuple):
     """What the record says of its game; None where it has no entry of it."""
     left: Comparison | None = None
     """Its AUC minus that of the shared adapters; None but for the game heldout beside the game adapter."""
+    unable: bool = False
+    """Whether its record does not show that the model can do the task."""
 
     @property
     def game(self) -> GameNote:
@@ -127,12 +131,20 @@ class Sheet:
     """What the figures rest on: intervals, sizes, sampling."""
     failures: tuple[str, ...] = ()
     """Parts of a run that failed while the rest went on."""
+    unable: Mapping[str, str] = field(default_factory=dict)
+    """Task that the model is not shown to do → the line that says so, which stands above its table."""
     warnings: tuple[str, ...] = ()
-    """What a reader must know before believing the figures."""
+    """What else a reader must know before believing the figures."""
 
     def parameters(self, method: str, task: str) -> Mapping[str, Any]:
         """Return a method's parameters on a task."""
         return dict(self.methods[method].get("parameters", {}).get(task, {}))
+
+
+def cut_share(results: Iterable[Result]) -> float | None:
+    """Return the mean share of answers that were cut at max_new tokens; None where no result says."""
+    known = [r.cut / r.n for r in results if r.cut is not None and r.n]
+    return sum(known) / len(known) if known else None
 
 
 def judged(record: Record, source: str) -> tuple[PanelRow, ...]:
@@ -140,6 +152,7 @@ def judged(record: Record, source: str) -> tuple[PanelRow, ...]:
     gaps = {
         (c.task, c.method, c.game, c.attack, c.baseline): c for c in record.comparisons if c.metric == AUC
     }
+    unable = {ability.task for ability in record.abilities if not ability.shown}
     return tuple(
         PanelRow(
             leak,
@@ -147,6 +160,7 @@ def judged(record: Record, source: str) -> tuple[PanelRow, ...]:
             gaps.get((leak.task, leak.method, leak.game, leak.attack, "base")),
             note_of(leak.game, record.plugins),
             gaps.get((leak.task, leak.method, leak.game, leak.attack, SHARED)),
+            leak.task in unable,
         )
         for leak in record.leaks
     )

@@ -44,6 +44,8 @@ class Cell:
     """The entry where it is no figure."""
     reason: str | None = None
     """Why there is no figure, no interval, or this text."""
+    mark: str = ""
+    """What stands after a text, such as a dagger."""
 
     @property
     def empty(self) -> bool:
@@ -90,7 +92,7 @@ def marked(cells: Sequence[Cell], ranks: Sequence[tuple[int, int] | None]) -> li
 def shown(cell: Cell) -> str:
     """Return a cell as plain text, without its interval."""
     if cell.value is None:
-        return plain(cell.text) if cell.text is not None else missing(cell.reason)
+        return plain(cell.text) + cell.mark if cell.text is not None else missing(cell.reason)
     return number(cell.value, cell.signed) + ("" if cell.error is None else f" ± {number(cell.error)}")
 
 

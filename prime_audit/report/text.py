@@ -41,6 +41,8 @@ def terminal(sheet: Sheet, width: int) -> Rendered:
         group = view.groups[0] if view.groups else None
         title = f"{view.task}; leakage: game {group.game}, attack {group.attack}" if group else view.task
         main = view.table([*view.utility, *(group.columns if group else ())])
+        if view.task in sheet.unable:
+            parts += [Text(f"! {plain(sheet.unable[view.task])}", style="bold red"), Text()]
         parts += [*forms.terminal(replace(main, title=plain(title)), width), Text()]
         if (rows := panel(sheet, view.task)).labels:
             judged = True
@@ -90,6 +92,8 @@ def markdown(sheet: Sheet) -> str:
 def _task(sheet: Sheet, view: TaskView) -> Iterator[str]:
     """Yield a task's tables, each with its footnotes: of a run the first game, of a board every game and attack."""
     several = len(sheet.sources) > 1
+    if view.task in sheet.unable:
+        yield f"> **{markdown_text(sheet.unable[view.task])}**"
     group = view.groups[0] if view.groups and not several else None
     if group:
         yield f"AUC: game {code(str(group.game))}, attack {code(str(group.attack))}."

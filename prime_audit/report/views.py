@@ -152,7 +152,12 @@ def _view(task: str, found: Sequence[Shown], sheet: Sheet) -> TaskView:
     return TaskView(
         task=task,
         methods=methods,
-        utility=tuple(c for metric in order for c in _placed(metric, utility, methods)),
+        utility=tuple(
+            c
+            for place, metric in enumerate(order)
+            for c in _placed(metric, utility, methods)
+            if not place or c.column is not SHOWN["cut"]  # once: it is of the answers, not of a metric
+        ),
         groups=tuple(sorted(groups, key=lambda group: not (group.note.drawn and any(group.panels)))),
     )
 

@@ -37,19 +37,9 @@ def data_of(task: str, data: Dataset) -> Data:
     )
 
 
-ROLES_GIVEN = ("perpcs", "oppu")
-"""Layouts with their own roles."""
-
-
 def data_cautions(data: Dataset, cut: int, settings: Settings) -> Iterator[str]:
     """Warnings on the data; ``cut`` counts texts that lost their front."""
     task, most = data.task, settings.get("max_items", data.task)
-    for key in ("targets", "adapt_share") if data.layout in ROLES_GIVEN else ():
-        if (said := settings.override(key, task)) is not None:
-            yield (
-                f"{key}={said} has no effect: {data.source} has its own roles (set them with data "
-                "import --targets and --adapt-share when you import plain items)"
-            )
     if cut:
         yield f"{cut} texts were longer than the model's context and lost their front"
     if data.older:

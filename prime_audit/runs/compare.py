@@ -68,7 +68,8 @@ def compare(
     from prime_audit.runs.run import run
 
     out = Path(every["out"] or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f"))
-    return run(plan, out, command_line(given), cache=cache_folder(cache), quiet=quiet, where=where)
+    command = command_line({**given, "preset": plan.preset})
+    return run(plan, out, command, cache=cache_folder(cache), quiet=quiet, where=where)
 
 
 def cache_folder(cache: str | Path | None) -> Path | None:

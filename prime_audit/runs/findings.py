@@ -11,8 +11,20 @@ from prime_audit.faults import Faults
 from prime_audit.games.exam.played import Played
 from prime_audit.games.exam.sharing import taken_away
 from prime_audit.games.exam.stored import Exam
-from prime_audit.record import CanaryCost, Comparison, Data, Exposure, Extraction, Leak, Result, Vulnerable
+from prime_audit.record import (
+    Ability,
+    CanaryCost,
+    Comparison,
+    Data,
+    Exposure,
+    Extraction,
+    Leak,
+    Result,
+    Vulnerable,
+)
 
+KINDS = ("no effect", "ability", "cut answers", "games", "community", "answers", "data", "model", "chance")
+"""Kinds of warnings, what matters most first: what was typed in vain, what decides whether figures mean anything."""
 FEW = 5
 """Records that a report names as the most vulnerable."""
 
@@ -39,8 +51,19 @@ class Findings:
     vulnerable: list[dict[str, Any]] = field(default_factory=list)
     models: list[Mapping[str, object]] = field(default_factory=list)
     exams: list[Exam] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    abilities: list[Ability] = field(default_factory=list)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    """(kind, line) of each; ``warned`` sorts them."""
     faults: Faults = field(default_factory=Faults)
+
+    def warn(self, kind: str, lines: Iterable[str]) -> None:
+        """Note warnings of one of ``KINDS``."""
+        self.warnings += [(kind, line) for line in lines]
+
+    def warned(self) -> tuple[str, ...]:
+        """Return all warnings, in the order of ``KINDS``."""
+        every = [*self.warnings, *(("chance", line) for line in self.expected())]
+        return tuple(line for kind in KINDS for own, line in every if own == kind)
 
     def take(self, task: str, played: Played) -> None:
         """Take down all that a game found, under every label that it is a figure of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -13,6 +13,7 @@ from prime_audit.audit.verdict import EDITION
 from prime_audit.cache.numeric import versions
 from prime_audit.folder import EXTRACTION, PREDICTIONS, SCORES, VULNERABILITY, RunFolder
 from prime_audit.games.exam.stored import write_exam
+from prime_audit.lamp.check import no_effect
 from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.readers import require_searchable
 from prime_audit.lamp.source import open_data
@@ -26,14 +27,20 @@ from prime_audit.runs.provenance import code, code_since, plugins_of
 from prime_audit.runs.worker import Worker
 
 
-def open_all(plan: Plan) -> dict[str, Dataset]:
-    """Read the data of every task of a plan. Raises UserError where its methods cannot run on them."""
+def open_all(plan: Plan, tell: Callable[[str], object] = lambda _: None) -> dict[str, Dataset]:
+    """Read the data of every task of a plan, and ``tell`` which settings change nothing on them.
+
+    Raises UserError where its methods cannot run on them.
+    """
     datasets = {
         task: open_data(plan.data, task, plan.seed, plan.settings, **plan.reading()) for task in plan.tasks
     }
     if any(m.core.plugin.name != REFERENCE for m in plan.methods):
         for data in datasets.values():
             require_searchable(data)
+    for task, data in datasets.items():
+        for line in no_effect(data, plan.settings):
+            tell(f"note: {task}: {line}")
     return datasets
 
 
@@ -41,7 +48,7 @@ def perform(worker: Worker, command: str, lost: Mapping[Cell, Lost] | None = Non
     """Run every task of a worker's plan and return the results; ``lost``: cells that are not tried again."""
     plan, base, ledger = worker.plan, worker.base, worker.ledger
     found, began, plugins = Findings(), code(), _plugins(plan)
-    found.warnings += [*base.notes, *worker.readers.notes()]
+    found.warn("model", [*base.notes, *worker.readers.notes()])
     for task in worker.datasets:
         left = {(c.core, c.chunk): why for c, why in (lost or {}).items() if c.task == task}
         worker.task(task, found, left).run()
@@ -74,7 +81,8 @@ def perform(worker: Worker, command: str, lost: Mapping[Cell, Lost] | None = Non
         community=found.community,
         costs=tuple(ledger.costs),
         intervals=Intervals(),
-        warnings=(*found.warnings, *found.expected()),
+        abilities=tuple(found.abilities),
+        warnings=found.warned(),
         code=code_since(began),
         plugins=plugins,
         failures=tuple(found.faults.found),

@@ -138,7 +138,7 @@ def _attack(
                     f"({fault}); rerun compare"
                 ) from fault
     plugins = plugins_of([*attacks, *games], files)
-    found.warnings += _changed(games, origin.record.plugins, plugins)
+    found.warn("games", _changed(games, origin.record.plugins, plugins))
     record = _record(origin.record, found, spec, plugins, _command(spec, files), ledger)
     folder.write_jsonl(SCORES, found.scores)
     if found.vulnerable:
@@ -221,7 +221,7 @@ def _record(
         failures=(*(replace(f, file=None) for f in old.failures if f.attack is None), *found.faults.found),
         times=ledger.times(),
         plugins={**old.plugins, **plugins},
-        warnings=(*old.warnings, *found.warnings, *found.expected()),
+        warnings=(*old.warnings, *found.warned()),
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from prime_audit.community.store import Store, content_key
 from prime_audit.engine.mixture import Spent
 from prime_audit.errors import UserError
 from prime_audit.folder import RECORD, Run, RunFolder, load_run, write_atomic
+from prime_audit.io.terminal import say
 from prime_audit.lamp.data import Dataset
 from prime_audit.plan.config import CONFIG, config_text
 from prime_audit.plan.plan import Plan
@@ -35,7 +37,7 @@ def run(
 
     Raises UserError for errors in the user's input: data, model, or a folder with another run.
     """
-    datasets = open_all(plan)
+    datasets = open_all(plan, (lambda _: None) if quiet else partial(say, err=True))
     # Everything that decides the numbers, so the same folder is not reused for other data under the same path.
     decided = {
         **plan.spec(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -24,6 +24,7 @@ from prime_audit.games.exam.examine import Chunk, Examiner, Made
 from prime_audit.games.exam.play import ALL, Effort, rounds
 from prime_audit.games.exam.queries import Models, Queries, sharers_items
 from prime_audit.games.exam.stored import Exam
+from prime_audit.lamp.check import no_effect
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import query_examples
 from prime_audit.lamp.tasks import Task
@@ -228,9 +229,14 @@ class TaskRun:
         ]
         requests = [Request(e.prompt, personal[u].mixture, e.gold, (spec.label, u, e.id)) for u, e in asked]
         with self.ledger.stage(self.task.name, spec.label, "answer", len(requests), self.engine) as tick:
-            texts = self.engine.generate(requests, community.number("max_new"), tick)
+            written = self.engine.write(requests, community.number("max_new"), tick)
         return Answers(
-            spec.label, [u for u, _ in asked], [e.id for _, e in asked], [e.gold for _, e in asked], texts
+            spec.label,
+            [u for u, _ in asked],
+            [e.id for _, e in asked],
+            [e.gold for _, e in asked],
+            [w.text for w in written],
+            [w.ended for w in written],
         )
 
     def _examiner(self, some: Sequence[Chunk], methods: Sequence[MethodSpec]) -> Examiner:
@@ -259,11 +265,14 @@ class TaskRun:
                     self.found.comparisons += self._compared(label, own, other, answers[other])
         answered = [own for own in answers.values() if isinstance(own, Answers)]
         self.found.unaided += unaided.comparisons(self.task, answered)
-        lines = [
-            *utility.cautions(self.task, answered),
-            *unaided.cautions(self.task, answered),
-        ]
-        self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
+        if (ability := unaided.ability(self.task, answered)) is not None:
+            self.found.abilities.append(ability)
+            self.found.warn("ability", [] if ability.shown else [ability.line()])
+        self._warn("cut answers", utility.cut_answers(answered, self.community.number("max_new")))
+        self._warn("answers", utility.cautions(self.task, answered))
+
+    def _warn(self, kind: str, lines: Iterable[str]) -> None:
+        self.found.warn(kind, [f"{self.task.name}: {line}" for line in lines])
 
     def _compared(
         self, label: str, own: Answers | Failed, other: str, theirs: Answers | Failed
@@ -276,8 +285,7 @@ class TaskRun:
 
     def _play(self, exam: Exam, effort: Effort = ALL) -> None:
         self.found.exams.append(exam)
-        lines = examine.cautions(exam, self.games, self.community, self.data)
-        self.found.warnings += [f"{self.task.name}: {line}" for line in lines]
+        self._warn("games", examine.cautions(exam, self.games, self.community, self.data))
         stage = partial(self.ledger.stage, self.task.name, total=0)
         every = rounds(exam, self.games, self.attacks, stage, effort, self.store)
         self.found.take_all(self.task.name, every)
@@ -324,8 +332,6 @@ class TaskRun:
         own = [row for row in self.found.models if row["task"] == name and "game" not in row]
         total = len(self.data.targets)
         lines = [f"{core}: {line} ({n} of {total} targets)" for (core, line), n in self.cautions.items()]
-        lines += [
-            *cautions(community, own),
-            *data_cautions(self.data, self.base.codec.cut, self.plan.settings),
-        ]
-        self.found.warnings += [f"{name}: {line}" for line in lines]
+        self._warn("community", [*lines, *cautions(community, own)])
+        self._warn("no effect", no_effect(self.data, self.plan.settings))
+        self._warn("data", data_cautions(self.data, self.base.codec.cut, self.plan.settings))

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from prime_audit.lamp.metrics import score
 from prime_audit.lamp.tasks import Task
-from prime_audit.record import Comparison
+from prime_audit.record import Ability, Comparison
 from prime_audit.runs import utility
 from prime_audit.runs.utility import Answers
 
@@ -40,26 +40,32 @@ def comparisons(task: Task, answered: Sequence[Answers]) -> list[Comparison]:
     return [c for own in answered for c in utility.comparisons(task, own, plain)]
 
 
-def cautions(task: Task, answered: Sequence[Answers]) -> list[str]:
-    """Warn where no method beats having no model; ``answered``: the methods that did not fail."""
+def ability(task: Task, answered: Sequence[Answers]) -> Ability | None:
+    """Compare the best method with having no model; ``answered``: the methods that did not fail.
+
+    None where there is none, or where the golds cannot show any ability.
+    """
     if not answered:
-        return []
+        return None
     metric, golds = _metric(task), answered[0].golds
     what, plain = _without(task, answered[0])
     reached = score(task, golds, plain.predictions)[metric]
     if reached == score(task, golds, golds)[metric]:
-        return []
-    if any(_better(task, own, plain) for own in answered):
-        return []
+        return None
     values = {own.method: score(task, golds, own.predictions)[metric] for own in answered}
     best = (max if task.higher_is_better else min)(values, key=lambda method: values[method])
-    floor = f", minimum {FLOOR}" if task.kind == "generation" else ""
-    return [
-        f"no method answers measurably better than is possible without a model, with {len(golds)} "
-        f"questions of {len(set(plain.targets))} targets ({metric}: best method {best} "
-        f"{values[best]:.3f}; {what} {reached:.3f}{floor}). This run does not show that the model "
-        "can do the task, so its utility and leakage may not hold for a model that can"
-    ]
+    return Ability(
+        task=task.name,
+        shown=any(_better(task, own, plain) for own in answered),
+        metric=metric,
+        method=best,
+        value=values[best],
+        without=reached,
+        how=what,
+        questions=len(golds),
+        targets=len(set(plain.targets)),
+        floor=FLOOR if task.kind == "generation" else None,
+    )
 
 
 def _without(task: Task, answers: Answers) -> tuple[str, Answers]:

@@ -13,6 +13,7 @@ from prime_audit.faults import Failed
 from prime_audit.lamp.metrics import metric_table, unseen, unseen_line
 from prime_audit.lamp.tasks import ROUGE, Task
 from prime_audit.record import Comparison, Result
+from prime_audit.report.columns import MANY_CUT
 
 F1_USERS = 50
 """Fewest users of an interval of macro-F1. With fewer, some classes hardly occur and count 0, so that it is far below
@@ -33,6 +34,13 @@ class Answers:
     ids: Sequence[str]
     golds: Sequence[str]
     predictions: Sequence[str]
+    ended: Sequence[bool] = ()
+    """Whether each answer ended by itself; empty: unknown."""
+
+    @property
+    def cut(self) -> int | None:
+        """Count the answers that were cut at ``max_new`` tokens."""
+        return len(self.ended) - sum(self.ended) if self.ended else None
 
 
 def results(task: Task, answers: Answers) -> list[Result]:
@@ -56,6 +64,7 @@ def results(task: Task, answers: Answers) -> list[Result]:
                 se=e.se,
                 freedom=e.freedom,
                 without=() if without is None else tuple(round(x, DIGITS) for x in without.tolist()),
+                cut=answers.cut,
             )
         )
     return found
@@ -75,7 +84,7 @@ def failed_comparisons(task: Task, method: str, reference: str, why: Failed) -> 
 
 def joined(parts: Sequence[Answers]) -> Answers:
     """Join one method's answers for several chunks of targets."""
-    columns = zip(*((p.targets, p.ids, p.golds, p.predictions) for p in parts), strict=True)
+    columns = zip(*((p.targets, p.ids, p.golds, p.predictions, p.ended) for p in parts), strict=True)
     return Answers(parts[0].method, *([x for own in column for x in own] for column in columns))
 
 
@@ -102,6 +111,19 @@ def comparisons(task: Task, answers: Answers, reference: Answers) -> list[Compar
             )
         )
     return found
+
+
+def cut_answers(answered: Sequence[Answers], max_new: int) -> list[str]:
+    """Warn where many answers were cut at ``max_new`` tokens, and say what to change."""
+    many = {a.method: a.cut / len(a.ended) for a in answered if a.cut and a.cut > MANY_CUT * len(a.ended)}
+    if not many:
+        return []
+    said = ", ".join(f"{100 * share:.0f} % of {method}" for method, share in many.items())
+    return [
+        f"answers were cut at {max_new} tokens (max_new): {said}. Where they should end, raise --set max_new=N; where "
+        "the model goes on after its answer, it has not learnt to stop: raise --set adaptation.epochs=N or "
+        "adaptation.lr, bring more adaptation users, or take an instruct model"
+    ]
 
 
 def cautions(task: Task, answered: Sequence[Answers]) -> list[str]:

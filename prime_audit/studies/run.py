@@ -70,7 +70,7 @@ def study(
         By default the study's own tasks on the built-in world, else the task of the data.
     data : str, default "world"
         As of :func:`compare`.
-    preset : str, default "laptop"
+    preset : str, default "auto"
         As of :func:`compare`.
     overrides : sequence of str
         As of :func:`compare`: ``["clusters=10"]``.

@@ -54,7 +54,7 @@ const entryOf = (column, row) => entries[column.entries[row]];
 const verdictsOf = (group, row, field = "text") => group.leaks[row].map(([leak]) => words(leaks[leak].cells[VERDICT_AT][field]));
 const whyOf = (group, row) => [...new Set(verdictsOf(group, row, "reason"))].join("; ");
 /** The gravest of some verdicts, as a class: no leak found → no-leak-found. */
-const gravity = (verdicts) => data.verdicts.find((word) => verdicts.includes(word))?.replaceAll(/[^a-z]+/g, "-") ?? "";
+const gravity = (verdicts) => data.verdicts.find((word) => verdicts.some((said) => said.replace(/ †$/, "") === word))?.replaceAll(/[^a-z]+/g, "-") ?? "";
 
 /** The nodes that show an entry: its text or figure, and its interval. */
 function entryParts(entry, tone = "") {
