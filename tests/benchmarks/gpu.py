@@ -239,11 +239,14 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[Any]:
     """Write a finished test's outcome, the numbers of its benchmark, and the lines that it adds to the board."""
     report = yield
     if call.when == "call" and (path := os.environ.get(_FINISHED)):
-        lines = item.funcargs.get("board", [])[len(_written) :]
-        _written.extend(lines)
         benchmark = item.funcargs.get("benchmark")
+        timed = benchmark is not None and not benchmark.disabled
+        lines = (
+            item.funcargs.get("board", [])[len(_written) :] if timed else [f"{item.name}: {report.outcome}"]
+        )
+        _written.extend(lines if timed else [])
         entry = {"test": item.name, "outcome": report.outcome, "seconds": report.duration}
-        entry |= {"found": dict(getattr(benchmark, "extra_info", {})), "lines": lines}
+        entry |= {"found": dict(benchmark.extra_info) if timed else {}, "lines": lines}
         with Path(path).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry, default=str) + "\n")
     return report
