@@ -199,6 +199,15 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make what a command says independent of what else this machine does."""
+    from prime_audit.io import cores
+
+    monkeypatch.setattr(cores, "busy", lambda: None)
+    monkeypatch.setattr(cores.Others, "cores", lambda _: 0.0)
+
+
 @pytest.fixture
 def quick(
     small_data: Callable[[str], Path], small: Sequence[str], llama_folder: Path, tmp_path: Path
@@ -207,7 +216,8 @@ def quick(
     from prime_audit import compare
 
     def go(methods: str, *, task: str = "LaMP-4", sets: Sequence[str] = (), **words: Any) -> Any:
-        words = {"out": tmp_path / "run", "cache": None, "model": str(llama_folder)} | words
+        usual = {"out": tmp_path / "run", "cache": None, "model": str(llama_folder), "preset": "laptop"}
+        words = usual | words
         data = str(small_data(task))
         return compare(methods, tasks=task, data=data, overrides=[*small, *sets], quiet=True, **words)
 

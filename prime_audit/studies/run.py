@@ -55,6 +55,7 @@ def study(
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
     cache: str | Path | None = CACHE,
+    threads: int | None = None,
     quiet: bool = False,
     **options: Any,
 ) -> Finished:
@@ -78,6 +79,8 @@ def study(
         The study's folder; by default ``studies/NAME-TIME``.
     cache : str, Path or None, default "default"
         As of :func:`compare`; with None the runs share one that is deleted at the end.
+    threads : int, optional
+        As of :func:`compare`.
     quiet : bool, default False
         Whether to print no progress.
     **options
@@ -115,7 +118,8 @@ def study(
         TemporaryDirectory(prefix="prime-audit-") if cache is None else nullcontext(cache)
     )
     with RunFolder.claimed(place, key) as folder, one_cache as kept:
-        found = Found(study, plans, _runs(study, plans, shared, overrides, folder.path, kept, quiet))
+        given = {"cache": kept, "threads": threads, "quiet": quiet}
+        found = Found(study, plans, _runs(study, plans, shared, overrides, folder.path, given))
         return _written(found, command, folder)
 
 
@@ -138,15 +142,14 @@ def _runs(
     shared: Mapping[str, Any],
     overrides: Sequence[str],
     folder: Path,
-    cache: str | Path,
-    quiet: bool,
+    given: Mapping[str, Any],
 ) -> dict[tuple[str, str], Run]:
     done: dict[tuple[str, str], Run] = {}
     for (model, name), place in _folders(plans).items():
-        if len(plans) > 1 and not quiet:
+        if len(plans) > 1 and not given["quiet"]:
             print(f"run {len(done) + 1} of {len(plans)}: {name}, model {model}", file=sys.stderr, flush=True)
         spec = {**shared, "model": model, "overrides": [*overrides, *study.runs[name]]}
-        done[model, name] = run = compare(**spec, out=folder / place, cache=cache, quiet=quiet)
+        done[model, name] = run = compare(**spec, out=folder / place, **given)
         for failure in (f for f in run.record.failures if f.sharer is None):  # a table of holes is no study
             raise UserError(f"study {study.name}, run {name}: {failure.error}; fix it and rerun the study")
     return done

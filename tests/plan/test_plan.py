@@ -364,7 +364,7 @@ def test_the_recorded_command_makes_the_same_plan(
     ],
 )
 def test_what_is_named_twice_is_told(words: dict[str, Any], notes: list[str]) -> None:
-    given = {"methods": "np", "tasks": "LaMP-2", **words}
+    given = {"methods": "np", "tasks": "LaMP-2", "preset": "laptop", **words}
     assert list(make_plan(**given).notes) == [f"note: {note}; it runs once" for note in notes]
 
 

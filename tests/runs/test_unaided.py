@@ -14,7 +14,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from prime_audit import Run, compare
 from prime_audit.lamp.readers import read
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.runs.unaided import cautions
+from prime_audit.report.columns import UNABLE
+from prime_audit.runs.unaided import ability
 from prime_audit.runs.utility import Answers
 
 SAID = "no method answers measurably better than is possible without a model"
@@ -29,7 +30,8 @@ def answers(
 
 
 def said(task: str, *methods: Answers) -> list[str]:
-    return cautions(TASKS[task], methods)
+    found = ability(TASKS[task], methods)
+    return [found.line()] if found and not found.shown else []
 
 
 # -- a run -------------------------------------------------------------------------------------------------
@@ -56,10 +58,24 @@ def test_a_random_model_is_warned_of_wherever_warnings_stand(
     if task == "LaMP-3":
         errors = np.abs(np.array(golds, float) - median(map(float, golds)))
         assert f"{errors.mean():.3f})" in line
-    shown = say("show", run.path).out
-    assert SAID in " ".join(shown.split())
-    for name in ("table.md", "index.html"):
-        assert SAID in (run.path / name).read_text(encoding="utf-8")
+    (found,) = run.record.abilities
+    assert (found.task, found.shown, found.line()) == (task, False, line)
+    shown = " ".join(say("show", run.path).out.split())
+    assert shown.count(SAID) == 1
+    assert shown.index(SAID) < shown.index("method")
+    texts = [(run.path / name).read_text(encoding="utf-8") for name in ("table.md", "index.html")]
+    for text, table in zip(texts, ("| method", "<table>"), strict=True):
+        assert text.count(SAID) == 1
+        assert text.index(SAID) < text.index(table)
+
+
+def test_a_task_that_no_method_can_do_marks_its_verdicts(
+    quick: Callable[..., Run], say: Callable[..., Any]
+) -> None:
+    run = quick("np,prime", task="LaMP-4", games="heldout")
+    assert [x.verdict for x in run.record.leaks if x.verdict.endswith("†")] == []  # the record has it apart
+    assert f"{run.record.leaks[0].verdict} †" in (run.path / "table.md").read_text(encoding="utf-8")
+    assert UNABLE in " ".join(say("show", run.path).out.split())
 
 
 @pytest.mark.slow
