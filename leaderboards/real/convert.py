@@ -2,7 +2,8 @@
 
     python convert.py headlines News_Category_Dataset_v3.json --since 2018-02-28 --out headlines.LaMP-4.jsonl.gz
     python convert.py ratings rotten_tomatoes_critic_reviews.csv --out ratings.LaMP-3.jsonl.gz
-    python convert.py tags user_taggedmovies-timestamps.dat tags.dat movies.dat movies_metadata.csv --out tags.LaMP-2.jsonl.gz
+    python convert.py tags user_taggedmovies-timestamps.dat tags.dat movies.dat movies_metadata.csv \\
+        --out tags.LaMP-2.jsonl.gz
 
 A user's name becomes ``u`` and ten digits of its SHA-256. That hides names from readers, but not from anyone who has a
 list of names to try. Users with fewer than ``--least`` rows are left out. Needs Python alone.
