@@ -99,7 +99,7 @@ OPTIONS: list[Option] = [
     Option(name="against", kind=Names(), default="np", metavar="M,…", completes="methods", decides=True,
            help="Methods that all others are compared with, question by question."),
     Option(name="data", default="world", metavar="PATH", decides=True, commands=STUDY,
-           help="A folder or file of users, or 'world': the built-in simulated users."),
+           help="A folder or file of users, or 'world': the built-in simulated users (world:users=96,queries=24)."),
     Option(name="columns", kind=Columns(), metavar="ROLE=COLUMN,…", decides=True, commands=STUDY,
            help="Columns of plain items with other names: user=author_id,input=text,output=label; also id, time."),
     Option(name="time-column", kind=Column(), metavar="NAME", default_text="time, if there is one", decides=True,

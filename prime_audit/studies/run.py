@@ -17,6 +17,7 @@ from prime_audit.community.store import content_key
 from prime_audit.errors import UserError
 from prime_audit.folder import Run, RunFolder, write_atomic
 from prime_audit.io.markup import markdown_text, plain
+from prime_audit.lamp.source import is_world
 from prime_audit.plan.options import keywords_of, named, option_words, require_known
 from prime_audit.plan.plan import Plan, default_tasks, make_plan
 from prime_audit.report import table as forms
@@ -97,7 +98,7 @@ def study(
     """
     require_known("study()", options, keywords_of("study"))
     study = find_study(name)
-    chosen = tasks if tasks is not None else study.tasks if data == "world" else default_tasks(data)
+    chosen = tasks if tasks is not None else study.tasks if is_world(data) else default_tasks(data)
     words = {"tasks": chosen, "data": data, "preset": preset, **options}
     shared = {"methods": [v.method for v in study.variants], "games": list(study.games), **words}
     plans = {
