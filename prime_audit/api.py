@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from prime_audit.errors import UserError
 from prime_audit.folder import Run, load_run
+from prime_audit.io.cores import caution, threads
 from prime_audit.plan.config import read_config
-from prime_audit.plan.options import documented, keywords_of, require_known
+from prime_audit.plan.options import deciding_of, documented, filled, keywords_of
 from prime_audit.plan.plan import make_plan
 from prime_audit.runs.compare import CACHE, METHODS, cache_folder, compare
+from prime_audit.runs.executors import chosen
 from prime_audit.studies.run import study
 
 if TYPE_CHECKING:
@@ -57,10 +59,20 @@ def predict(
     UserError
         As :func:`compare` would.
     """
-    require_known("predict()", options, keywords_of("plan"))
-    plan = make_plan(methods=methods, **options)
-    for note in plan.notes:
+    every = filled("predict()", {"methods": methods, **options}, keywords_of("plan"))
+    where = chosen(every["executor"], every["address"], every["workers"], every["threads"])
+    plan = make_plan(**deciding_of({"methods": methods, **options}))
+    for note in (*plan.notes, *caution()):
         tell(note)
     from prime_audit.forecast.forecast import forecast
 
-    return forecast(plan, cache_folder(cache), start_up, tell)
+    with threads(where.each()):
+        return forecast(
+            plan,
+            cache_folder(cache),
+            start_up,
+            tell,
+            out=every["out"] and Path(every["out"]),
+            workers=where.workers or 1,
+            again=every["remeasure"],
+        )

@@ -56,15 +56,8 @@ class RunFolder:
         earlier attempt at this run, whatever its hash. UserError where it contains another run, or cannot be written.
         """
         _make(out)
-        marker = out / _MARKER
-        if os.path.lexists(marker):
-            same = read_json(marker).get("hash") == record_hash
-        else:
-            same = not any(os.path.lexists(out / name) for name in (RECORD, PREDICTIONS, SCORES))
-        if not same and not again:
-            raise UserError(
-                f"output folder {out} holds another run: choose another --out, or delete it first"
-            )
+        if not again:
+            require_free(out, record_hash)
         folder = cls(out)
         folder.write_json(_MARKER, {"hash": record_hash})
         return folder
@@ -108,6 +101,17 @@ class RunFolder:
     def write_record(self, record: Record) -> None:
         """Write ``record.json``, the last file of a run: its presence means that the run is complete."""
         self.write_json(RECORD, record.to_json())
+
+
+def require_free(out: Path, record_hash: str) -> None:
+    """Raise UserError where a folder holds another run than the one of this hash."""
+    marker = out / _MARKER
+    if os.path.lexists(marker):
+        same = read_json(marker).get("hash") == record_hash
+    else:
+        same = not any(os.path.lexists(out / name) for name in (RECORD, PREDICTIONS, SCORES))
+    if not same:
+        raise UserError(f"output folder {out} holds another run: choose another --out, or delete it first")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from prime_audit.errors import UserError, unknown
 SCHEMA = "prime-audit/record/1"
 FAILED = "failed: "
 """Prefix of the reason of a result that failed, in contrast to one that does not apply. Ask ``failed``."""
+NAMED = "; ids: "
+"""What comes after it in a warning names sharers. Model cards and filed records, which are published, leave it out."""
 _T = TypeVar("_T")
 _LARGEST = 10**18
 """Upper limit of any integer; no count or hash comes near it."""
@@ -493,6 +495,9 @@ class Record:
     """Clock and memory: everything that differs between two runs of the same specification."""
     comparisons: tuple[Comparison, ...] = ()
     """Paired differences to the baselines."""
+    unaided: tuple[Comparison, ...] = ()
+    """Each method's utility minus that of the best answers without a model, which ``baseline`` names: a constant label,
+    or another target's gold."""
     leaks: tuple[Leak, ...] = ()
     """The privacy panel: one entry for each leakage result, with its verdict."""
     vulnerable: tuple[Vulnerable, ...] = ()

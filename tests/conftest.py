@@ -199,6 +199,15 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make what a command says independent of what else this machine does."""
+    from prime_audit.io import cores
+
+    monkeypatch.setattr(cores, "busy", lambda: None)
+    monkeypatch.setattr(cores.Others, "cores", lambda _: 0.0)
+
+
 @pytest.fixture
 def quick(
     small_data: Callable[[str], Path], small: Sequence[str], llama_folder: Path, tmp_path: Path

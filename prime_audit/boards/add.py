@@ -12,7 +12,7 @@ from prime_audit.boards.filed import Filed, dumped, parts, place, read_filed, sa
 from prime_audit.errors import UserError
 from prime_audit.folder import load_run, write_atomic
 from prime_audit.io.markup import number, without_folder, without_folders
-from prime_audit.record import Record
+from prime_audit.record import NAMED, Record
 from prime_audit.report.sheet import Sheet
 
 
@@ -46,12 +46,13 @@ def add(run: Path, board: Board, methods: tuple[str, ...] = ()) -> list[Path]:
 
 
 def _anonymous(record: Record) -> Record:
-    """Remove folders of the author's machine from what is published: only the last part of a path stays."""
+    """Remove people and the author's folders from what is published: only the last part of a path stays."""
     data = tuple(replace(d, source=without_folder(d.source), first_defects=()) for d in record.data)
     spec = {k: without_folder(v) if isinstance(v, str) else v for k, v in record.spec.items()}
     command = without_folders(record.command)
     model = replace(record.model, name=without_folder(record.model.name))
-    return replace(record, data=data, spec=spec, command=command, model=model)
+    warnings = tuple(line.partition(NAMED)[0] for line in record.warnings)
+    return replace(record, data=data, spec=spec, command=command, model=model, warnings=warnings)
 
 
 def differences(one: Sheet, other: Sheet) -> Iterator[tuple[str, str, str, str, str, str, str]]:

@@ -52,11 +52,13 @@ def require_admissible(board: Board, filed: Sequence[Filed]) -> None:
         for fault in _faults(board, one.record):
             raise UserError(f"{board.folder / one.path}: {fault}")
     for one in filed:
-        if one.seed not in board.seeds:
-            seeds = ", ".join(map(str, board.seeds))
-            raise UserError(
-                f"{board.folder / one.path}: seed {one.seed} is not among those in {board.path} ({seeds}); use one"
-            )
+        for task in (data.task for data in one.record.data):
+            if one.seed not in board.seeds_of(task):
+                seeds = ", ".join(map(str, board.seeds_of(task)))
+                raise UserError(
+                    f"{board.folder / one.path}: seed {one.seed} is not among those of {task} in {board.path} "
+                    f"({seeds}); use one"
+                )
     _require_alike(board, filed)
 
 
@@ -100,21 +102,21 @@ def _dirty(board: Board, record: Record) -> Fault:
 
 
 def _limited(board: Board, record: Record) -> Fault:
-    """Compare the run with what the board requires of every run."""
-    asked = dict(board.run or {})
-    overrides = asked.pop("set", {})
-    for key, value in asked.items():
-        if record.spec.get(key) != value:
-            yield f"a limited run: {key} is {_shown(record.spec.get(key))}, the board's is {_shown(value)}"
-    preset = asked.get("preset", record.spec.get("preset", FIRST))
-    due = load_settings(preset, [f"{k}={value_text(v)}" for k, v in overrides.items()])
+    """Compare the run with what the board requires of the runs of its tasks."""
+    allowed = {*NOT_DECIDING}
     for task, settings in record.spec.get("settings", {}).items():
+        asked, overrides = board.options_of(task), board.settings_of(task)
+        for key, value in asked.items():
+            if record.spec.get(key) != value:
+                yield f"a limited run: {key} is {_shown(record.spec.get(key))}, the board's is {_shown(value)}"
+        preset = asked.get("preset", record.spec.get("preset", FIRST))
+        due = load_settings(preset, [f"{k}={value_text(v)}" for k, v in overrides.items()])
         for key, value in due.for_task(task).items():
             # A setting that an older prime-audit did not have cannot have had another value.
             if key not in NOT_DECIDING and key in settings and settings[key] != value:
                 yield f"a limited run: {task}.{key} is {_shown(settings.get(key))}, the board's {_shown(value)}"
-    own = {k for k in record.spec.get("overrides", {}) if k not in overrides and k not in NOT_DECIDING}
-    for key in sorted(own):
+        allowed |= {*overrides, *(f"{task}.{key}" for key in overrides)}
+    for key in sorted({*record.spec.get("overrides", {})} - allowed):
         yield f"a limited run: --set {key}, which the board does not set; rerun without it"
 
 

@@ -23,7 +23,7 @@ HOME = Path("leaderboards")
 """The folder of the boards in a checkout."""
 SOURCES = "sources.json"
 """The generated list of the files that a board was built from, with their hashes."""
-INPUTS = (FILE, "cells.json", "claims.json")
+INPUTS = (FILE, "cells.json", "claims.json", "convert.py")
 
 
 def boards(home: Path, names: tuple[str, ...] = ()) -> list[Board]:

@@ -54,12 +54,20 @@ def parts(record: Record) -> Iterator[Record]:
         yield replace(
             record,
             methods={label: params},
-            results=tuple(r for r in record.results if r.method == label),
-            comparisons=tuple(c for c in record.comparisons if c.method == label),
-            leaks=tuple(x for x in record.leaks if x.method == label),
             failures=tuple(f for f in record.failures if _affects(f, label)),
             costs=tuple(c for c in record.costs if c.method in (None, label)),
-            community={},  # who shares is the run's, not the method's, and may name people
+            results=tuple(x for x in record.results if x.method == label),
+            comparisons=tuple(x for x in record.comparisons if x.method == label),
+            unaided=tuple(x for x in record.unaided if x.method == label),
+            leaks=tuple(x for x in record.leaks if x.method == label),
+            exposures=tuple(x for x in record.exposures if x.method == label),
+            extractions=tuple(x for x in record.extractions if x.method == label),
+            times=replace(
+                record.times, stages=tuple(s for s in record.times.stages if s.method in (None, label))
+            ),
+            # These name people: who shares is the run's, not the method's; of single records, the figures say enough.
+            community={},
+            vulnerable=(),
         )
 
 

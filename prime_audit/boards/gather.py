@@ -50,7 +50,7 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
     methods = list(dict.fromkeys([*board.methods, *(f.method for f in filed)]))
     order = {m: i for i, m in enumerate(methods)}
     filed = sorted(filed, key=lambda f: (order[f.method], f.seed, f.id))
-    gap, kinds = _gaps(board, filed)
+    gap, kinds = gaps(board, filed)
     figures, wide = with_places(_figures(board, filed, methods), gap), widened(filed)
     found = [ability for f in filed for ability in f.record.abilities]
     able = {ability.task for ability in found if ability.shown}
@@ -114,7 +114,7 @@ def _sizes(filed: Sequence[Filed]) -> list[str]:
 
 def _how(board: Board, filed: Sequence[Filed]) -> list[str]:
     """Say how to make one of its runs, and which code made them."""
-    lines = [f"To make a run of this board: {board.command}"] if board.command else []
+    lines = [f"To make a run of this board: {command}" for command in board.commands()]
     codes = {(c.get("version"), c.get("commit")) for f in filed if (c := f.record.code)}
     if codes:
         lines.append(
@@ -171,9 +171,9 @@ def _figure(board: Board, key: Key, seen: Sequence[tuple[Filed, Result]]) -> Fig
     first = seen[0][1]
     if lacking := [(f, r) for f, r in seen if r.value is None]:
         return replace(empty, reason=_reason(lacking))
-    if missing := sorted({*board.seeds} - {f.seed for f, _ in seen}):
+    if missing := sorted({*board.seeds_of(task)} - {f.seed for f, _ in seen}):
         return replace(empty, reason=f"seed {', '.join(map(str, missing))} not filed")
-    value, ci, _ = pooled([Seen(_value(r), error_of(r), _split(f, task), r.ci) for f, r in seen])
+    value, ci, _ = pooled([Seen(_value(r), error_of(r), split_of(f, task), r.ci) for f, r in seen])
     ci = _within_range(ci, first)
     difference, difference_ci, baseline = _difference(seen)
     return replace(
@@ -211,7 +211,8 @@ def _reason(lacking: Sequence[tuple[Filed, Result]]) -> str:
     return "; ".join(f"seed {f.seed}: {r.reason or 'no figure'}" for f, r in lacking)
 
 
-def _split(one: Filed, task: str) -> str:
+def split_of(one: Filed, task: str) -> str:
+    """Identify a task's people."""
     return next(d.split_sha256 for d in one.record.data if d.task == task)
 
 
@@ -226,12 +227,12 @@ def _difference(
         c = next((x for x, key in every if key == wanted), None)
         if c is None or c.difference is None:
             return None, None, None
-        found.append((c, Seen(c.difference, error_of(c), _split(one, r.task), c.ci)))
+        found.append((c, Seen(c.difference, error_of(c), split_of(one, r.task), c.ci)))
     value, ci, _ = pooled([s for _, s in found])
     return value, ci, found[0][0].baseline
 
 
-def _gaps(board: Board, filed: Sequence[Filed]) -> tuple[Callable[[Figure, Figure], Gap | None], set[bool]]:
+def gaps(board: Board, filed: Sequence[Filed]) -> tuple[Callable[[Figure, Figure], Gap | None], set[bool]]:
     """Return the difference of two figures over seeds, and the kinds met so far (paired, or apart)."""
     results = {
         (r.task, f.method, r.metric, f.seed): (f, r)
@@ -243,7 +244,7 @@ def _gaps(board: Board, filed: Sequence[Filed]) -> tuple[Callable[[Figure, Figur
 
     def gap(one: Figure, other: Figure) -> Gap | None:
         seen, paired = [], True
-        for seed in board.seeds:
+        for seed in board.seeds_of(one.task):
             ours, theirs = (results[f.task, f.method, f.metric, seed] for f in (one, other))
             same = _data(ours[0], one.task) == _data(theirs[0], one.task)
             held = between([*ours[0].record.comparisons, *theirs[0].record.comparisons], ours[1], theirs[1])
@@ -251,7 +252,7 @@ def _gaps(board: Board, filed: Sequence[Filed]) -> tuple[Callable[[Figure, Figur
             if found is None:
                 return None
             paired = paired and found.paired
-            seen.append(Seen(found.difference, (found.se, found.freedom), _split(ours[0], one.task)))
+            seen.append(Seen(found.difference, (found.se, found.freedom), split_of(ours[0], one.task)))
         value, _, error = pooled(seen)
         kinds.add(paired)
         return None if error is None else Gap(value, *error, paired)

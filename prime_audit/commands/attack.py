@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import shared, varied
+from prime_audit.commands.options import share_cores, shared, varied
 from prime_audit.commands.printing import PATH, about, cache_of, exit_if_failed, show_run
 
 
@@ -17,7 +17,7 @@ from prime_audit.commands.printing import PATH, about, cache_of, exit_if_failed,
 @varied("attacks", required=True)
 @varied("games", default_text="all of the run's")
 @varied("out", default_text="RUN/attacks-HASH")
-@shared("sharers", "base-adapter", "plugin", "cache", "no-cache", "json")
+@shared("sharers", "base-adapter", "plugin", "cache", "no-cache", "threads", "json")
 def command(run: Path, cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
     """Score attacks on the signals that a finished run stored; its record does not change.
 
@@ -25,6 +25,7 @@ def command(run: Path, cache: Path | None, no_cache: bool, as_json: bool, **opti
     """
     from prime_audit.runs.rescore import attack
 
+    share_cores(options.pop("threads"))
     finished = attack(run, cache=None if no_cache else cache_of(cache), **options)
     show_run(finished, as_json)
     exit_if_failed(finished)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import config_option, run_options
+from prime_audit.commands.options import config_option, run_options, share_cores
 from prime_audit.commands.printing import about, cache_of, exit_if_failed, show_run
 
 
@@ -28,6 +28,7 @@ def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -
     """
     from prime_audit.api import compare
 
+    share_cores(options["threads"])
     finished = compare(cache=None if no_cache else cache_of(cache), **options)
     show_run(finished, as_json)
     exit_if_failed(finished)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from prime_audit.commands import completing
-from prime_audit.commands.options import shared, task_option
+from prime_audit.commands.options import share_cores, shared, task_option
 from prime_audit.commands.printing import PATH, about, cache_of
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import say
@@ -34,7 +34,7 @@ from prime_audit.io.terminal import say
     metavar="SHARER",
     help="Make the model again without this sharer, and report what it still reveals of the sharer's items.",
 )
-@shared("sharers", "base-adapter", "plugin", "cache", "no-cache")
+@shared("sharers", "base-adapter", "plugin", "cache", "no-cache", "threads")
 def command(
     run: Path, target: str, method: str | None, out: Path, cache: Path | None, no_cache: bool, **options: Any
 ) -> None:
@@ -48,6 +48,7 @@ def command(
 
     if no_cache:
         raise UserError("--no-cache: the adapters come from the cache; leave it out, or pass --cache DIR")
+    share_cores(options.pop("threads"))
     made = export(run, target, method, out, cache=cache_of(cache), **options)
     model, target = made.model, shown(made.model.row["target"])
     say(

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from prime_audit.commands import completing
+from prime_audit.io.cores import make_way, use_threads
 from prime_audit.plan.kinds import Flag
 from prime_audit.plan.options import Option, named, options_of
 
@@ -91,6 +92,13 @@ def _unless_named(other: str, context: click.Context, option: click.Parameter, g
     by_file = context.get_parameter_source(str(option.name)) is ParameterSource.DEFAULT_MAP
     named = context.get_parameter_source(other) is ParameterSource.COMMANDLINE
     return given and not (by_file and named)
+
+
+def share_cores(count: int | None) -> None:
+    """Decide how a command that runs models shares the machine's cores, before torch is imported."""
+    if count is not None:
+        use_threads(count)
+    make_way()
 
 
 config_option = click.option(

@@ -10,7 +10,7 @@ import click
 
 from prime_audit.commands import completing
 from prime_audit.commands.list import studies
-from prime_audit.commands.options import run_options
+from prime_audit.commands.options import run_options, share_cores
 from prime_audit.commands.printing import about, cache_of, show_rows
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import console, draw, say
@@ -41,6 +41,7 @@ def command(
         raise UserError("study: name one; prime-audit study --list shows them")
     from prime_audit.api import study
 
+    share_cores(options["threads"])
     show(study(name, cache=None if no_cache else cache_of(cache), **options), as_json)
 
 

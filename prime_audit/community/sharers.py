@@ -11,11 +11,10 @@ import numpy as np
 
 from prime_audit.lamp.data import User
 from prime_audit.lamp.given import shown
+from prime_audit.record import NAMED
 from prime_audit.seeds import rng_of
 
 _SHARER = "sharer:"
-NAMED = "; ids: "
-"""What comes after it in a warning names sharers. Model cards, which are published, leave it out."""
 
 
 @dataclass(frozen=True)

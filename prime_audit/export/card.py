@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prime_audit.community.sharers import NAMED, bank_name
+from prime_audit.community.sharers import bank_name
 from prime_audit.engine.hub import pinned
 from prime_audit.engine.rules import RULES
 from prime_audit.io.markup import interval, markdown_text, number, without_folders
 from prime_audit.plan.plan import label_parts
-from prime_audit.record import Record, Result
+from prime_audit.record import NAMED, Record, Result
 from prime_audit.report.columns import LEGEND, PANEL
 from prime_audit.report.sheet import is_leakage, judged
 from prime_audit.report.table import Table, footnotes, markdown, missing

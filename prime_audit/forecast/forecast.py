@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+import torch
 
 from prime_audit.cache.entry import Entry
 from prime_audit.community.store import Store, content_key
@@ -23,18 +25,23 @@ from prime_audit.engine.base import Base
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.memory import kv_bytes, state_bytes, training_bytes
 from prime_audit.engine.mixture import Spent
+from prime_audit.engine.native import SIZES, multiplies_natively
 from prime_audit.engine.recipe import LoraShape
 from prime_audit.engine.shape import Shape
 from prime_audit.folder import RunFolder
-from prime_audit.forecast.rehearsal import Rehearsal
-from prime_audit.forecast.speed import speeds
+from prime_audit.forecast.rehearsal import Amount, Line, Rehearsal
+from prime_audit.forecast.speed import Probe, speeds
 from prime_audit.games.exam.play import ALL, Effort, rounds
+from prime_audit.games.exam.power import outlook
 from prime_audit.games.exam.stored import Exam
+from prime_audit.lamp.data import Dataset
 from prime_audit.lamp.prompts import history_examples
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.plan.plan import Plan
+from prime_audit.plan.plan import Plan, label_parts
+from prime_audit.runs.cells import Cell, cells_of
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.perform import open_all, perform, write
+from prime_audit.runs.run import require_room
 from prime_audit.runs.task import TaskRun
 from prime_audit.runs.worker import Worker
 
@@ -42,7 +49,7 @@ T = TypeVar("T")
 FEW, MORE = Effort(20), Effort(80)
 """Relabellings of a game, to extrapolate to all of them."""
 SAMPLE = 200
-"""Prompts that are read for their typical length."""
+"""Prompts and golds that are read for their typical length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,54 +86,115 @@ class Forecast:
     """Predicted peak on the GPU; null without one."""
     failures: tuple[str, ...] = ()
     """What failed here and would fail in the run, one line each."""
+    outlook: tuple[str, ...] = ()
+    """Who shares, why the others do not, and what an audit of this size can find, one line each."""
 
 
 def forecast(
-    plan: Plan, cache: Path | None, start_up: float = 0.0, tell: Callable[[str], object] = lambda _: None
+    plan: Plan,
+    cache: Path | None,
+    start_up: float = 0.0,
+    tell: Callable[[str], object] = lambda _: None,
+    *,
+    out: Path | None = None,
+    workers: int = 1,
+    again: bool = False,
 ) -> Forecast:
     """Predict a run's time and memory; only the measured speeds are written, to the cache.
 
-    ``start_up``: seconds that a new process needs before it starts. ``tell``: prints a line.
+    The run is rehearsed first, so its faults are known before any speed is measured. ``start_up``: seconds that a new
+    process needs before it starts. ``tell``: prints a line. ``out``: the run's folder, if it is known. ``workers``:
+    how many share the cells. ``again``: speeds are measured even where they are known.
 
     Raises UserError as the run itself would, for data, names and models.
     """
     ledger, datasets = _Clock(), open_all(plan, tell)
+    if out is not None:
+        require_room(plan, datasets, out)
+    seen = _outlook(plan, datasets)
+    for line in seen:
+        tell(line)
     ledger.store = _ReadOnly(cache, Spent())
     worker = Worker.of(plan, datasets, ledger.store, ledger)
+    base, readers = worker.base, worker.readers
+    if _pays_in_half(base):
+        tell("this CPU multiplies bfloat16 natively: --dtype bfloat16 is faster here")
     worker.kind = _Rehearsed
-    ledger.rehearsal = _ready(worker, cache, tell)
+    ledger.rehearsal = rehearsal = Rehearsal()
+    base.worker = readers.encoder.worker = rehearsal
+    if readers.profiler:
+        readers.profiler.base.worker = rehearsal
     start, shared = time.perf_counter(), ledger.spent
     record, found = perform(worker, "plan")
     with tempfile.TemporaryDirectory() as folder:
         write(RunFolder.create(Path(folder) / "run", content_key(plan.spec())), record, found)
     between = time.perf_counter() - start - (ledger.spent - shared)
-    ledger.work.append(Work(stage="start, metrics and report", seconds=round(start_up + between, 3)))
-    host, device = _memory(worker.base, ledger.rehearsal)
-    total = sum(w.seconds for w in ledger.work)
+    ledger.add(Work(stage="start, metrics and report", seconds=start_up + between))
     failures = tuple(failure.line().partition("; traceback in")[0] for failure in record.failures)
-    return Forecast(tuple(ledger.work), round(total, 1), host, device, failures)
+    for line in failures:
+        tell(f"would fail: {line}")
+    speeds = _speeds(worker, rehearsal.done.passes, cache, tell, again)
+    work = tuple(
+        replace(w, seconds=round(w.seconds + amount.seconds(speeds), 3)) for w, amount in ledger.work
+    )
+    total = sum(w.seconds for w in work) - _shared_out(work, cells_of(plan, datasets), workers)
+    return Forecast(work, round(total, 1), *_memory(base, rehearsal), failures, seen)
 
 
-def _ready(worker: Worker, cache: Path | None, tell: Callable[[str], object]) -> Rehearsal:
-    """Measure this machine's speeds on prompts of the data, and let a counting worker replace the models'."""
-    settings, base, readers = worker.plan.settings, worker.base, worker.readers
+def _pays_in_half(base: Base) -> bool:
+    """Whether a model in float32 on a CPU is faster in bfloat16, if its layers are about as wide as those timed."""
+    wide = 2 * Shape.of(base.model.config).hidden >= SIZES[1]
+    full = base.device.type == "cpu" and base.dtype == torch.float32
+    return full and wide and multiplies_natively(torch.bfloat16)
+
+
+def _outlook(plan: Plan, datasets: Mapping[str, Dataset]) -> tuple[str, ...]:
+    return tuple(
+        f"{task}: {line}"
+        for task, data in datasets.items()
+        for line in outlook(data, plan.settings, plan.games, plan.seed)
+    )
+
+
+def _speeds(
+    worker: Worker,
+    kinds: Collection[str],
+    cache: Path | None,
+    tell: Callable[[str], object],
+    again: bool,
+) -> Mapping[str, Line]:
+    """Return this machine's speeds at these kinds of work, on prompts of the data."""
+    settings, base = worker.plan.settings, worker.base
+    base.restore()
     texts = [
-        example.prompt
+        (example.prompt, example.gold)
         for task, data in worker.datasets.items()
         for user in data.targets
         for example in history_examples(TASKS[task], user)
     ]
     lora = LoraShape(**{key: settings.get(f"lora.{key}") for key in ("rank", "alpha", "dropout")})
-    spent, fits = base.spent, base.fits
-    base.spent, base.fits = replace(spent), {name: replace(fit) for name, fit in fits.items()}
-    prompts = texts[:: 1 + len(texts) // SAMPLE] or ["text"]
+    pairs = texts[:: 1 + len(texts) // SAMPLE] or [("text", "gold")]
     room = min(settings.get(f"{kind}_tokens") for kind in ("read", "train"))
-    found = Rehearsal(speeds(base, readers.encoder, prompts, lora, room, cache, tell))
-    base.spent, base.fits = spent, fits
-    base.worker = readers.encoder.worker = found
-    if readers.profiler:
-        readers.profiler.base.worker = found
-    return found
+    probe = Probe(base, worker.readers.encoder, pairs, lora, room)
+    return speeds(probe, kinds, cache, tell, again)
+
+
+def _shared_out(work: Sequence[Work], cells: Sequence[Cell], workers: int) -> float:
+    """Seconds that ``workers`` save by sharing the cells: at best all are busy until the last one ends.
+
+    What belongs to no method (communities, games, the record) is done once. Starting workers and waiting for what
+    another one makes are left out.
+    """
+    cores, chunks = {cell.core for cell in cells}, {cell.task: cell.chunk + 1 for cell in cells}
+    own: dict[tuple[str, str], float] = defaultdict(float)
+    for w in work:
+        # A stage of a game's queries has the method in its name.
+        core = label_parts(w.method or w.stage.partition(" · ")[0])[0]
+        if w.task is not None and core in cores | {w.method}:
+            own[w.task, core] += w.seconds
+    longest = max((seconds / chunks[task] for (task, _), seconds in own.items()), default=0.0)
+    total = sum(own.values())
+    return total - max(longest, total / workers)
 
 
 class _ReadOnly(Store):
@@ -160,7 +228,8 @@ class _Clock(Ledger):
     quiet: bool = True
     rehearsal: Rehearsal | None = None
     store: _ReadOnly | None = None
-    work: list[Work] = field(default_factory=list)
+    work: list[tuple[Work, Amount]] = field(default_factory=list)
+    """Each with the seconds of its real part, and what was counted in it."""
     spent: float = 0.0
     """Seconds that stages took here."""
 
@@ -169,31 +238,34 @@ class _Clock(Ledger):
         self, task: str | None, method: str | None, name: str, total: int, engine: Engine | None = None
     ) -> Iterator[Callable[[int], None]]:
         """Run one stage, and add the time that models would take."""
-        start, before = time.perf_counter(), self._counted()
+        start, before, done = time.perf_counter(), self._kept(), self._done()
         with super().stage(task, method, name, total, engine) as tick:
             yield tick
-        taken, after = time.perf_counter() - start, self._counted()
+        taken, after = time.perf_counter() - start, self._kept()
         self.spent += taken
         cost = self.costs[-1] if engine is not None else None
-        self.work.append(
+        self.add(
             Work(
                 task=task,
                 method=method,
                 stage=name,
                 requests=cost.requests if cost else 0,
                 tokens=cost.prompt_tokens + cost.new_tokens if cost else 0,
-                kept=_word(int(after[1] - before[1]), int(after[2] - before[2])),
-                seconds=round(taken + after[0] - before[0], 3),
-            )
+                kept=_word(after[0] - before[0], after[1] - before[1]),
+                seconds=taken,
+            ),
+            self._done().since(done),
         )
 
-    def _counted(self) -> tuple[float, int, int]:
-        store = self.store
-        return (
-            self.rehearsal.seconds if self.rehearsal else 0.0,
-            store.found if store else 0,
-            store.missed if store else 0,
-        )
+    def add(self, work: Work, counted: Amount | None = None) -> None:
+        """Add what took time here, with what was only counted."""
+        self.work.append((work, counted or Amount()))
+
+    def _done(self) -> Amount:
+        return self.rehearsal.done.copy() if self.rehearsal else Amount()
+
+    def _kept(self) -> tuple[int, int]:
+        return (self.store.found, self.store.missed) if self.store else (0, 0)
 
 
 def _word(found: int, missed: int) -> str:
@@ -216,7 +288,7 @@ class _Rehearsed(TaskRun):
         each = max(0.0, more - few) / (MORE.permutations - FEW.permutations)
         clock.spent += first + few + more
         seconds = first + each * (ALL.permutations - FEW.permutations)
-        clock.work.append(Work(task=self.task.name, stage="games", seconds=round(seconds, 3)))
+        clock.add(Work(task=self.task.name, stage="games", seconds=seconds))
 
     def _again(self, exam: Exam, effort: Effort) -> None:
         stage = partial(self.ledger.stage, self.task.name, total=0)
@@ -243,8 +315,6 @@ def _memory(base: Base, rehearsal: Rehearsal) -> tuple[int, int | None]:
     host = psutil.Process().memory_info().rss
     if base.device.type != "cuda":
         return host + max(passes), None
-    import torch
-
     return host, int(torch.cuda.memory_allocated(base.device)) + max(passes)
 
 

@@ -7,6 +7,7 @@ Results are invented: a request's gold for a text, random log-probabilities. Onl
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
@@ -48,14 +49,34 @@ class Line:
         return cls(max(0.0, small[1] - each * small[0]), each)
 
 
+@dataclass(frozen=True)
+class Amount:
+    """Passes and their units, by kind of work (``KINDS``)."""
+
+    passes: Counter[str] = field(default_factory=Counter)
+    units: Counter[str] = field(default_factory=Counter)
+
+    def copy(self) -> Amount:
+        """Return what is counted so far."""
+        return Amount(self.passes.copy(), self.units.copy())
+
+    def since(self, before: Amount) -> Amount:
+        """Return what came after ``before``."""
+        return Amount(self.passes - before.passes, self.units - before.units)
+
+    def seconds(self, speeds: Mapping[str, Line]) -> float:
+        """Say how long it takes."""
+        return sum(
+            speeds[kind].start * n + speeds[kind].each * self.units[kind] for kind, n in self.passes.items()
+        )
+
+
 @dataclass
 class Rehearsal(Worker):
     """Counts what a run would take, and invents what its passes would return."""
 
-    speeds: Mapping[str, Line]
-    """By kind of work (``KINDS``)."""
-    seconds: float = 0.0
-    """Predicted so far."""
+    done: Amount = field(default_factory=Amount)
+    """Counted so far."""
     largest: dict[str, int] = field(default_factory=dict)
     """Kind → padded tokens of its largest pass, answers' room included."""
 
@@ -66,7 +87,8 @@ class Rehearsal(Worker):
 
     def count(self, kind: str, units: int) -> None:
         """Add one pass of this size."""
-        self.seconds += self.speeds[kind].seconds(units)
+        self.done.passes[kind] += 1
+        self.done.units[kind] += units
         self.largest[kind] = max(self.largest.get(kind, 0), units)
 
     def decode(self, width: int, lengths: Sequence[int], max_new: int) -> None:

@@ -6,9 +6,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prime_audit.errors import UserError
+from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.data import Dataset
 from prime_audit.settings import Settings
+
+WORLD = "world"
+"""The data that are no path: the built-in world, of its own size or of another, ``world:users=96,queries=24``."""
+_WORLD_SIZES = ("users", "queries")
+"""Sizes of the world that a user may choose: its people, roles in proportion, and questions of each who is asked."""
+
+
+def is_world(data: str) -> bool:
+    """Whether the data are the built-in world, of any size."""
+    return data.partition(":")[0] == WORLD
+
+
+def world_sizes(data: str) -> dict[str, int]:
+    """Read ``world:users=96,queries=24``; empty for ``world``. Raises UserError."""
+    sizes: dict[str, int] = {}
+    _, colon, words = data.partition(":")
+    for word in words.split(",") if colon else ():
+        name, _, number = word.partition("=")
+        if name not in _WORLD_SIZES:
+            raise unknown("size of the world", name, _WORLD_SIZES)
+        if not number.isdecimal() or not 1 <= int(number) <= 10_000:
+            raise UserError(
+                f"--data {data}: {name} is no whole number from 1 to 10000; write for example world:{name}=24"
+            )
+        sizes[name] = int(number)
+    return sizes
 
 
 def open_data(
@@ -25,18 +51,24 @@ def open_data(
     """Return one task's users: from the world with this seed, or from a path with the settings' split.
 
     ``sharers`` is a folder of people whose adapters were trained elsewhere (``lamp/given.py``) on ``base_adapter``.
-    ``columns`` names columns of plain items by role, of the data and of the sharers.
+    ``columns`` names columns of plain items by role, of the data and of the sharers. ``data`` may give the world other
+    sizes (``world_sizes``).
     """
     adapt_share, targets = settings.get("adapt_share", task), settings.get("targets", task)
-    if data == "world":
+    if is_world(data):
         from prime_audit.lamp.world.world import Sizes, world
 
         if columns and sharers is None:
             raise UserError(
                 "--columns, --time-column: the built-in world has no columns; pass --data, or leave them out"
             )
+        sizes = world_sizes(data)
+        users = sizes.get("users", Sizes.users)
         # As with plain items: at most this number of targets.
-        sizes = {"adapt": round(adapt_share * Sizes.users), "targets": min(targets, Sizes.targets)}
+        sizes |= {
+            "adapt": round(adapt_share * users),
+            "targets": min(targets, users * Sizes.targets // Sizes.users),
+        }
         found = world(task, seed=seed, **sizes)
     else:
         from prime_audit.lamp.readers import holds_items, read

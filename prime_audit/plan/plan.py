@@ -13,6 +13,7 @@ from prime_audit.community.canaries import DESIGNS
 from prime_audit.engine.privacy import Privacy, parse_privacy
 from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.columns import read_columns
+from prime_audit.lamp.source import is_world
 from prime_audit.lamp.tasks import ROUGE, TASKS, Task, find_task
 from prime_audit.plan.options import deciding, filled, spec_of
 from prime_audit.plan.presets import resolved
@@ -104,7 +105,7 @@ class Plan:
     attacks: tuple[str, ...]
     games: tuple[str, ...]
     data: str
-    """``world`` or a path."""
+    """``world``, with sizes where they are not its own (``lamp/source.py``), or a path."""
     model: str
     encoder: str
     """Empty: the base's own mean-pooled states."""
@@ -374,7 +375,7 @@ def _in_force(spec: MethodSpec, settings: Settings, tasks: Sequence[str]) -> Has
 
 def default_tasks(data: str) -> tuple[str, ...]:
     """Return the tasks that run by default: LaMP-2 and LaMP-4 of the world, else the one task of the data."""
-    if data == "world":
+    if is_world(data):
         return ("LaMP-2", "LaMP-4")
     from prime_audit.lamp.readers import task_of
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from prime_audit.community.store import default_cache
 from prime_audit.folder import Run
+from prime_audit.io.cores import caution, threads
 from prime_audit.io.terminal import say
 from prime_audit.plan.options import deciding_of, documented, filled, keywords_of, named, option_words
 from prime_audit.plan.plan import make_plan
@@ -61,15 +62,16 @@ def compare(
     """
     given = {"methods": methods, **options}
     every = filled("compare()", given, keywords_of("compare"))
-    where = chosen(every["executor"], every["address"], every["workers"])
+    where = chosen(every["executor"], every["address"], every["workers"], every["threads"])
     plan = make_plan(**deciding_of(given))
-    for note in () if quiet else plan.notes:
+    for note in () if quiet else (*plan.notes, *caution()):
         say(note, err=True)
     from prime_audit.runs.run import run
 
     out = Path(every["out"] or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f"))
     command = command_line({**given, "preset": plan.preset})
-    return run(plan, out, command, cache=cache_folder(cache), quiet=quiet, where=where)
+    with threads(where.threads):
+        return run(plan, out, command, cache=cache_folder(cache), quiet=quiet, where=where)
 
 
 def cache_folder(cache: str | Path | None) -> Path | None:

@@ -36,6 +36,7 @@ class Findings:
     data: list[Data] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
+    unaided: list[Comparison] = field(default_factory=list)
     leaks: list[Leak] = field(default_factory=list)
     """As if their task was all that was audited; ``settled`` judges them together."""
     evidence: list[Evidence] = field(default_factory=list)

@@ -72,6 +72,7 @@ def perform(worker: Worker, command: str, lost: Mapping[Cell, Lost] | None = Non
         hardware=hardware(base),
         results=tuple(found.results),
         comparisons=tuple(found.comparisons),
+        unaided=tuple(found.unaided),
         leaks=found.settled(),
         vulnerable=found.most_vulnerable(),
         exposures=tuple(found.exposures),

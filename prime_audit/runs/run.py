@@ -11,7 +11,7 @@ from pathlib import Path
 from prime_audit.community.store import Store, content_key
 from prime_audit.engine.mixture import Spent
 from prime_audit.errors import UserError
-from prime_audit.folder import RECORD, Run, RunFolder, load_run, write_atomic
+from prime_audit.folder import RECORD, Run, RunFolder, load_run, require_free, write_atomic
 from prime_audit.io.terminal import say
 from prime_audit.lamp.data import Dataset
 from prime_audit.plan.config import CONFIG, config_text
@@ -38,14 +38,8 @@ def run(
     Raises UserError for errors in the user's input: data, model, or a folder with another run.
     """
     datasets = open_all(plan, (lambda _: None) if quiet else partial(say, err=True))
-    # Everything that decides the numbers, so the same folder is not reused for other data under the same path.
-    decided = {
-        **plan.spec(),
-        "data_sha256": {task: data.sha256 for task, data in datasets.items()},
-        "plugins_sha256": [hashlib.sha256(path.read_bytes()).hexdigest() for path in plan.plugins],
-    }
     again = _failed_before(out, plan, datasets)
-    with RunFolder.claimed(out, content_key(decided), again=again) as folder:
+    with RunFolder.claimed(out, run_key(plan, datasets), again=again) as folder:
         ledger = Ledger(quiet=quiet)
         with ledger.showing():
             if where is None or where.executor == "local":
@@ -61,6 +55,22 @@ def run(
         write_atomic(folder.path / CONFIG, [config_text(plan)])
         write(folder, record, found)
         return Run(folder.path, record)
+
+
+def require_room(plan: Plan, datasets: Mapping[str, Dataset], out: Path) -> None:
+    """Raise UserError where the run could not be written to a folder: it holds another one."""
+    if not _failed_before(out, plan, datasets):
+        require_free(out, run_key(plan, datasets))
+
+
+def run_key(plan: Plan, datasets: Mapping[str, Dataset]) -> str:
+    """Hash all that decides the numbers: a folder is not used again for other data under the same path."""
+    decided = {
+        **plan.spec(),
+        "data_sha256": {task: data.sha256 for task, data in datasets.items()},
+        "plugins_sha256": [hashlib.sha256(path.read_bytes()).hexdigest() for path in plan.plugins],
+    }
+    return content_key(decided)
 
 
 def _failed_before(out: Path, plan: Plan, datasets: Mapping[str, Dataset]) -> bool:

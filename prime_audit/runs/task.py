@@ -264,6 +264,7 @@ class TaskRun:
                 if label not in (REFERENCE, other):
                     self.found.comparisons += self._compared(label, own, other, answers[other])
         answered = [own for own in answers.values() if isinstance(own, Answers)]
+        self.found.unaided += unaided.comparisons(self.task, answered)
         if (ability := unaided.ability(self.task, answered)) is not None:
             self.found.abilities.append(ability)
             self.found.warn("ability", [] if ability.shown else [ability.line()])

@@ -14,10 +14,11 @@ shows no measurable difference. The absence of a warning proves little too: one 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from prime_audit.lamp.metrics import score
 from prime_audit.lamp.tasks import Task
-from prime_audit.record import Ability
+from prime_audit.record import Ability, Comparison
 from prime_audit.runs import utility
 from prime_audit.runs.utility import Answers
 
@@ -28,6 +29,15 @@ FLOOR = 0.05
 def _metric(task: Task) -> str:
     """Return the metric that is compared; not macro-F1, where random guesses beat any constant answer."""
     return task.metrics[-1 if task.kind == "generation" else 0]
+
+
+def comparisons(task: Task, answered: Sequence[Answers]) -> list[Comparison]:
+    """Subtract the best answers without a model from those of every method, in every metric."""
+    if not answered:
+        return []
+    what, plain = _without(task, answered[0])
+    plain = replace(plain, method=what)
+    return [c for own in answered for c in utility.comparisons(task, own, plain)]
 
 
 def ability(task: Task, answered: Sequence[Answers]) -> Ability | None:

@@ -17,6 +17,7 @@ from prime_audit.community.store import content_key
 from prime_audit.errors import UserError
 from prime_audit.folder import Run, RunFolder, write_atomic
 from prime_audit.io.markup import markdown_text, plain
+from prime_audit.lamp.source import is_world
 from prime_audit.plan.options import keywords_of, named, option_words, require_known
 from prime_audit.plan.plan import Plan, default_tasks, make_plan
 from prime_audit.report import table as forms
@@ -54,6 +55,7 @@ def study(
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
     cache: str | Path | None = CACHE,
+    threads: int | None = None,
     quiet: bool = False,
     **options: Any,
 ) -> Finished:
@@ -77,6 +79,8 @@ def study(
         The study's folder; by default ``studies/NAME-TIME``.
     cache : str, Path or None, default "default"
         As of :func:`compare`; with None the runs share one that is deleted at the end.
+    threads : int, optional
+        As of :func:`compare`.
     quiet : bool, default False
         Whether to print no progress.
     **options
@@ -94,7 +98,7 @@ def study(
     """
     require_known("study()", options, keywords_of("study"))
     study = find_study(name)
-    chosen = tasks if tasks is not None else study.tasks if data == "world" else default_tasks(data)
+    chosen = tasks if tasks is not None else study.tasks if is_world(data) else default_tasks(data)
     words = {"tasks": chosen, "data": data, "preset": preset, **options}
     shared = {"methods": [v.method for v in study.variants], "games": list(study.games), **words}
     plans = {
@@ -114,7 +118,8 @@ def study(
         TemporaryDirectory(prefix="prime-audit-") if cache is None else nullcontext(cache)
     )
     with RunFolder.claimed(place, key) as folder, one_cache as kept:
-        found = Found(study, plans, _runs(study, plans, shared, overrides, folder.path, kept, quiet))
+        given = {"cache": kept, "threads": threads, "quiet": quiet}
+        found = Found(study, plans, _runs(study, plans, shared, overrides, folder.path, given))
         return _written(found, command, folder)
 
 
@@ -137,15 +142,14 @@ def _runs(
     shared: Mapping[str, Any],
     overrides: Sequence[str],
     folder: Path,
-    cache: str | Path,
-    quiet: bool,
+    given: Mapping[str, Any],
 ) -> dict[tuple[str, str], Run]:
     done: dict[tuple[str, str], Run] = {}
     for (model, name), place in _folders(plans).items():
-        if len(plans) > 1 and not quiet:
+        if len(plans) > 1 and not given["quiet"]:
             print(f"run {len(done) + 1} of {len(plans)}: {name}, model {model}", file=sys.stderr, flush=True)
         spec = {**shared, "model": model, "overrides": [*overrides, *study.runs[name]]}
-        done[model, name] = run = compare(**spec, out=folder / place, cache=cache, quiet=quiet)
+        done[model, name] = run = compare(**spec, out=folder / place, **given)
         for failure in (f for f in run.record.failures if f.sharer is None):  # a table of holes is no study
             raise UserError(f"study {study.name}, run {name}: {failure.error}; fix it and rerun the study")
     return done

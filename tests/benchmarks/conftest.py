@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--shape", default="mini", choices=SHAPES, help="the model: mini, or random weights of a shape"
     )
+    group.addoption("--dtype", default="auto", help="number format; auto: bfloat16 on a GPU, else float32")
     group.addoption("--threads", type=int, default=0, help="CPU threads of timed runs; 0: all cores")
     group.addoption("--rounds", type=int, default=5, help="how often each side is timed")
 
@@ -63,8 +64,9 @@ def _threads(benchmark: Any, pytestconfig: pytest.Config) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def _built(pytestconfig: pytest.Config) -> Callable[[bool], Room]:
     """Build the shape's model once a session."""
-    shape, device = option(pytestconfig, "shape", "mini"), option(pytestconfig, "device", "cpu")
-    return cache(partial(build, shape, device))
+    given = {"shape": "mini", "device": "cpu", "dtype": "auto"}
+    chosen = {name: option(pytestconfig, name, default) for name, default in given.items()}
+    return cache(lambda full: build(full=full, **chosen))
 
 
 @pytest.fixture

@@ -48,6 +48,17 @@ _LLAMA_32_3B = LlamaConfig(
     max_position_embeddings=4096,
     tie_word_embeddings=True,
 )
+_SMOLLM2_135M = LlamaConfig(
+    hidden_size=576,
+    intermediate_size=1536,
+    num_hidden_layers=30,
+    num_attention_heads=9,
+    num_key_value_heads=3,
+    vocab_size=49152,
+    max_position_embeddings=8192,
+    tie_word_embeddings=True,
+    rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+)
 _TOY = LlamaConfig(
     hidden_size=64,
     intermediate_size=96,
@@ -58,9 +69,16 @@ _TOY = LlamaConfig(
     max_position_embeddings=2048,
     initializer_range=0.2,
 )
-RANDOM = {"llama-2-7b": _LLAMA_2_7B, "llama-3.2-3b": _LLAMA_32_3B, "toy": _TOY}
+RANDOM = {
+    "llama-2-7b": _LLAMA_2_7B,
+    "llama-3.2-3b": _LLAMA_32_3B,
+    "smollm2-135m": _SMOLLM2_135M,
+    "toy": _TOY,
+}
 """Shapes that get random weights; ``toy`` is there to try their path without a GPU."""
 SHAPES = ("mini", *RANDOM)
+LENGTHS = {"smollm2-135m": (39, 150)}
+"""Fewest and most tokens of a prompt of people's own texts; of the other shapes, a LaMP prompt's 250 to 350."""
 WORDY = {"LaMP-2": 4, "LaMP-4": 16}
 """Random weights never end an answer by themselves: one token id in so many does, about as long as the tasks' golds."""
 
@@ -87,6 +105,11 @@ class Room:
     def big(self) -> bool:
         """Whether the weights are random and the prompts made to measure."""
         return self.shape in RANDOM
+
+    @property
+    def slow(self) -> bool:
+        """Whether a full amount of work would take hours: a real model's shape without a GPU."""
+        return self.big and not self.cuda
 
     @property
     def cuda(self) -> bool:
@@ -136,11 +159,12 @@ class Room:
         return [self._long(i, pairs) for i, pairs in enumerate(found)] if self.big and self.full else found
 
     def _long(self, user: int, pairs: list[Pair]) -> list[Pair]:
-        """Stretch prompts to 250-350 tokens: a LaMP prompt's size, with a spread that padding has to bear."""
-        sizes = np.random.default_rng(user).integers(250, 351, len(pairs))
+        """Stretch prompts to a real prompt's size, with a spread that padding has to bear."""
+        low, high = LENGTHS.get(self.shape, (250, 350))
+        sizes = np.random.default_rng(user).integers(low, high + 1, len(pairs))
         ids = [t for p in pairs for t in self.tokenizer(p.prompt, add_special_tokens=False)["input_ids"]]
-        ids *= 1 + 350 * 2 // len(ids)
-        starts = np.random.default_rng(user + 1).integers(0, len(ids) - 350, len(pairs))
+        ids *= 1 + high * 2 // len(ids)
+        starts = np.random.default_rng(user + 1).integers(0, len(ids) - high, len(pairs))
         texts = [self.tokenizer.decode(ids[a : a + n]) for a, n in zip(starts, sizes, strict=True)]
         return [Pair(text, pair.gold) for text, pair in zip(texts, pairs, strict=True)]
 
@@ -150,9 +174,10 @@ def _world(task: str, targets: int, candidates: int) -> Any:
     return world(task, users=12 + targets + candidates, adapt=12, targets=targets)
 
 
-def build(shape: str, device: str, full: bool) -> Room:
+def build(shape: str, device: str, full: bool, dtype: str = "auto") -> Room:
     """Load the packaged model, or draw random weights right on the device."""
-    dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    if dtype == "auto":
+        dtype = "bfloat16" if device.startswith("cuda") else "float32"
     if shape == "mini":
         base = load_base("mini", targets=TARGETS, device=device, dtype=dtype)
         plain = AutoModelForCausalLM.from_pretrained(resolve_model("mini"), dtype=base.dtype).to(device)

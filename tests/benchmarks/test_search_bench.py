@@ -25,7 +25,7 @@ class Search:
         self.adapters = sharers(room, task, k)
         self.engine = room.engine(self.adapters)
         self.weights = population(k)[: None if room.full else 2]
-        each = (96 if room.cuda else 48) if room.full else 9
+        each = (96 if room.cuda else 24 if room.slow else 48) if room.full else 9
         self.prompts = [p.prompt for u in room.users(task, 3, each, "targets") for p in u][:each]
         self.stops = room.stops(task)
         room.base.stops = tuple(self.stops)

@@ -34,8 +34,9 @@ def keyed(adapter: Adapter) -> dict[str, torch.Tensor]:
 
 def test_sharers(side_by_side: SideBySide, room: Room) -> None:
     """The paper's recipe, one epoch: batch 8, dropout 0.05, AdamW, cosine; nobody's result depends on the others."""
-    owners = (8 if room.base.parameters() > 1e9 else 40) if room.full else 3
-    work = jobs(room, "LaMP-2", owners, 32 if room.full else 6)
+    many = (20, 8) if room.slow else (8, 32) if room.base.parameters() > 1e9 else (40, 32)
+    owners, each = many if room.full else (3, 6)
+    work = jobs(room, "LaMP-2", owners, each)
     few, how = work[: max(2, owners // 4)], recipe(room)
     sides = [
         Side("ours, side by side", lambda: ours(room, work, LORA, how), owners),

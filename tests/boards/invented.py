@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,17 +63,12 @@ def run_record(
     methods: Sequence[str] = METHODS,
     tasks: Sequence[str] = ("LaMP-2", "LaMP-3"),
     plugins_given: Sequence[Path] = (),
+    given: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Record:
-    """Make a run's record: true plan, invented figures that depend on the seed."""
-    plan = make_plan(
-        methods=",".join(methods),
-        tasks=tasks,
-        games="paper",
-        overrides=["targets=4"],
-        seed=seed,
-        plugins=plugins_given,
-    )
+    """Make a run's record: true plan with the ``given`` options, invented figures that depend on the seed."""
+    asked = {"methods": ",".join(methods), "tasks": tasks, "games": "paper", "overrides": ["targets=4"]}
+    plan = make_plan(**{**asked, "seed": seed, "plugins": plugins_given, **(given or {})})
     parts = {part.plugin.name: part.plugin for spec in plan.methods for part in spec.parts}
     rng = np.random.default_rng(seed)
     results, comparisons, leaks = list[Result](), list[Comparison](), list[Leak]()

@@ -13,6 +13,7 @@ from prime_audit.boards.config import read_board
 from prime_audit.boards.findings import AGAINST, FOR, OPEN, Compared, verdict
 from prime_audit.errors import UserError
 from prime_audit.record import Comparison, Record
+from tests import records
 
 from .invented import BOARD, board_at, run_at, run_record
 
@@ -81,7 +82,7 @@ def test_an_auc_has_two_readings_with_the_figures_own_difference(tmp_path: Path)
     assert len(shown) == 4
     for task in ("LaMP-2", "LaMP-3"):
         own, other = aucs[task, "prime"], aucs[task, "perpcs"]
-        told = [float(line.split("|")[5].split()[0].replace("−", "-")) for line in shown if task in line]
+        told = [float(line.split("|")[7].split()[0].replace("−", "-")) for line in shown if task in line]
         assert told == pytest.approx([other - own, abs(other - 0.5) - abs(own - 0.5)], abs=6e-4)
 
 
@@ -99,7 +100,7 @@ def test_verdicts() -> None:
     assert verdict([wrong, wrong, sure], "often") == "contradicted"
     assert verdict([unsure, sure], "no worse") == "not contradicted"
     assert verdict([wrong, sure], "no worse") == "contradicted"
-    assert replace(sure, wide=3.0).word == OPEN
+    assert replace(sure, beside=1000).word == OPEN
     assert verdict([]) == "no run tests it"
 
 
@@ -110,3 +111,72 @@ def test_a_finding_that_cannot_be_read(tmp_path: Path, claim: str) -> None:
     folder = board_at(tmp_path, BOARD.replace("[columns]", f"[[findings]]\n{claim}\n[columns]"))
     with pytest.raises(UserError, match=r"toy/board\.toml: "):
         read_board(folder)
+
+
+SHARED = """
+[[findings]]
+quote = "the model can do it"
+pairs = [["prime", "no model"]]
+[[findings]]
+quote = "merging takes away what sharing leaks"
+of = "sharing"
+attacks = ["loss"]
+pairs = [["prime", "adapter"]]
+"""
+
+
+def with_more(record: Record, ahead: float, taken: float) -> Record:
+    """Let all be ``ahead`` of no model in accuracy, and prime's heldout AUC be ``taken`` below the adapters'."""
+    beside = records.comparison(
+        task="LaMP-2",
+        baseline="always comedy",
+        metric="accuracy",
+        difference=ahead,
+        ci=(ahead - 0.05, ahead + 0.05),
+    )
+    unaided = tuple(replace(beside, method=m, se=0.02, freedom=9) for m in record.methods)
+    keys = {"task": "LaMP-2", "method": "prime", "metric": "auc", "attack": "loss"}
+    aucs = [
+        records.result(**keys, game=game, value=value, ci=(value - 0.05, value + 0.05), n=40)
+        for game, value in (("heldout", 0.9 - taken), ("adapter", 0.9))
+    ]
+    less = records.comparison(**keys, game="heldout", baseline="adapter", difference=-taken, ci=None)
+    less = replace(less, ci=(-taken - 0.05, 0.05 - taken), se=0.02, freedom=9)
+    every = {
+        "results": (*record.results, *aucs),
+        "comparisons": (*record.comparisons, less),
+        "unaided": unaided,
+    }
+    return replace(record, **every)
+
+
+@pytest.mark.parametrize(("ahead", "said"), [(0.3, FOR), (0.001, OPEN), (-0.3, AGAINST)])
+def test_what_no_model_can_do_and_what_sharing_leaks(tmp_path: Path, ahead: float, said: str) -> None:
+    folder = board_at(tmp_path / "boards", BOARD.replace("[columns]", SHARED + "[columns]"))
+    for seed in (0, 1):
+        add(run_at(tmp_path / f"{seed}", with_more(run_record(seed), ahead, 0.2)), read_board(folder))
+    text = " ".join(rendered(read_board(folder))["findings.md"].split())
+    values = [r.value for s in (0, 1) for r in run_record(s).results if (r.task, r.method, r.metric) == KEY]
+    value = sum(v for v in values if v is not None) / 2
+    plain = f"{value - ahead:.3f}".replace("-", "−")
+    assert f"| no model: always comedy | {plain} | accuracy |" in text
+    assert ("Not shown: that this model can do LaMP-2." in text) == (said != FOR)
+    assert f"{ahead:+.3f}".replace("-", "−") in text
+    assert f"| {said} |" in text.split("the model can do it")[-1].split("merging takes away")[0]
+    last = text.split("merging takes away")[-1]
+    assert "| prime | 0.700 [0.6" in last
+    assert "| the shared adapters | 0.900" in last
+    assert "AUC, game heldout, attack loss | +0.200 [+0.1" in last
+
+
+KEY = ("LaMP-2", "prime", "accuracy")
+
+
+def test_a_claim_may_be_of_some_games_and_attacks(tmp_path: Path) -> None:
+    claim = CLAIMS.replace('of = "auc"', 'of = "auc"\ngames = ["heldout"]')
+    folder = board_at(tmp_path / "boards", BOARD.replace("[columns]", claim + "[columns]"))
+    for seed in (0, 1):
+        add(run_at(tmp_path / f"{seed}", run_record(seed)), read_board(folder))
+    text = rendered(read_board(folder))["findings.md"]
+    assert "game paper" not in text
+    assert "no run tests it" in text

@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from prime_audit import Run, predict
 from prime_audit.errors import UserError
 from prime_audit.forecast.rehearsal import KINDS, Line, Rehearsal
+from prime_audit.plan.options import options_of
 
 METHODS = "prime,perpcs,oppu,rag"
 Key = tuple[str | None, str]
 """(method, stage)."""
+
+
+def unnoted(lines: Sequence[str]) -> list[str]:
+    """Leave out how options were read."""
+    return [line for line in lines if not line.startswith("note: ")]
 
 
 @pytest.fixture
@@ -27,6 +34,7 @@ def words(small_data: Callable[[str], Path], small: Sequence[str], llama_folder:
         "data": str(small_data("LaMP-4")),
         "overrides": list(small),
         "model": str(llama_folder),
+        "preset": "laptop",
     }
 
 
@@ -34,7 +42,7 @@ def words(small_data: Callable[[str], Path], small: Sequence[str], llama_folder:
 def speeds_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure nothing."""
     line = Line(1e-3, 1e-5)
-    monkeypatch.setattr("prime_audit.forecast.speed._Probe.measure", lambda _: dict.fromkeys(KINDS, line))
+    monkeypatch.setattr("prime_audit.forecast.speed.Probe._measured", lambda *_: line)
 
 
 @pytest.mark.usefixtures("speeds_known")
@@ -82,52 +90,180 @@ def test_the_command_prints_stages_and_a_line(
 ) -> None:
     sets = [w for pair in words["overrides"] for w in ("--set", pair)]
     common = ["--tasks", "LaMP-4", "--data", words["data"], "--model", words["model"], *sets]
+    common += ["--preset", "laptop"]
     common += ["--methods", "np", "--games", "", "--cache", str(tmp_path / "c")]
     said = say("plan", *common)
     assert said.code == 0, said.err
     assert "embed" in said.out
     assert "of memory" in said.out.splitlines()[-1]
-    (told,) = said.err.splitlines()  # what takes half a minute is said, and where it is known nothing is
+    # Who shares comes first; what takes half a minute is said.
+    *outlook, told = unnoted(said.err.splitlines())
+    assert outlook[0].startswith("LaMP-4: sharers: ")
     assert told.startswith("measuring this machine's speeds")
-    assert told.endswith("cached for the next time")
     again = say("plan", *common, "--json")
-    assert again.err == ""
+    assert unnoted(again.err.splitlines()) == outlook
     found = json.loads(again.out)
+    assert found["outlook"] == outlook
     assert {w["stage"] for w in found["work"]} >= {"load model", "embed", "adapt", "answer"}
 
 
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """List the kinds of work that are measured; none is."""
+    from prime_audit.forecast.speed import Probe
+
+    kinds = list[str]()
+
+    def counted(_: Probe, kind: str) -> Line:
+        kinds.append(kind)
+        return Line(1e-3, 1e-5)
+
+    monkeypatch.setattr(Probe, "_measured", counted)
+    return kinds
+
+
 def test_what_cannot_be_kept_is_measured_once_all_the_same(
-    words: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: dict[str, Any], tmp_path: Path, measured: list[str]
 ) -> None:
-    from prime_audit.forecast import speed
-
-    times = list[int]()
-
-    def counted(self: Any) -> Any:
-        times.append(1)
-        return dict.fromkeys(KINDS, Line(1e-3, 1e-5))
-
-    monkeypatch.setattr(speed._Probe, "measure", counted)
     (tmp_path / "file").write_text("no folder")
     told: list[str] = []
     predict("np", cache=tmp_path / "file", games="", tell=told.append, **words)
+    assert sorted(measured) == sorted(set(measured))
     predict("np", cache=None, games="", tell=told.append, **words)
-    assert len(times) == len(told) == 2
-    assert not [line for line in told if "cached" in line]
+    assert sum(line.startswith("measuring") for line in told) == 2
+
+
+def test_what_the_run_refuses_is_refused_before_anything_is_measured(
+    say: Callable[..., Any],
+    quick: Callable[..., Run],
+    words: dict[str, Any],
+    tmp_path: Path,
+    measured: list[str],
+) -> None:
+    sets = [w for pair in words["overrides"] for w in ("--set", pair)]
+    common = ["--tasks", "LaMP-4", "--data", words["data"], *sets, "--games", "", "--cache", tmp_path / "c"]
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    other = quick("np", seed=1).path
+    for more, why in (
+        (["--methods", "np", "--model", tmp_path / "broken"], "broken"),
+        (["--methods", "np", "--model", "./nowhere"], "no such"),
+        (["--methods", "prime:k=999", "--model", words["model"]], "lower k"),
+        (["--methods", "np", "--model", words["model"], "--out", other], "holds another run"),
+    ):
+        said = say("plan", *common, *more)
+        assert said.code == 2, said
+        assert why in said.err
+    assert measured == []
+
+
+def test_what_would_fail_is_said_before_anything_is_measured(
+    words: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prime_audit.forecast.speed import Probe
+
+    plugin = tmp_path / "falls.py"
+    plugin.write_text(
+        "from prime_audit.plugins import method\n\n\n"
+        "@method(source='ours')\ndef personalise(scene):\n    raise ValueError('too warm')\n"
+    )
+    told = list[str]()
+
+    def late(_: Probe, kind: str) -> Line:
+        told.append(kind)
+        return Line(1e-3, 1e-5)
+
+    monkeypatch.setattr(Probe, "_measured", late)
+    found = predict("falls", plugins=[plugin], cache=None, games="", tell=told.append, **words)
+    assert len(found.failures) == 1
+    failing, measuring, *kinds = unnoted(told)[len(found.outlook) :]
+    assert failing.startswith("would fail: ")
+    assert "too warm" in failing
+    assert measuring.startswith("measuring")
+    assert kinds
+
+
+def test_a_busy_measurement_is_made_again(
+    words: dict[str, Any], tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prime_audit.io.cores import Others
+
+    def plan(**more: Any) -> tuple[int, list[str]]:
+        measured.clear()
+        told: list[str] = []
+        predict("np", cache=tmp_path / "c", games="", tell=told.append, **words, **more)
+        return len(measured), [line for line in unnoted(told) if not line.startswith("LaMP-4: ")]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Others, "cores", lambda _: 99.0)
+        first, told = plan()
+        assert first > 0
+        assert told[-1].startswith("other processes used 99.0 of ")
+    assert plan()[0] == first
+    assert plan() == (0, [])
+    assert plan(remeasure=True)[0] == first
+    assert plan() == (0, [])
+    predict("perpcs", cache=tmp_path / "c", games="", **words)
+    assert sorted(measured) == ["assemble", "gates"]  # what else it needs is known
 
 
 @pytest.mark.usefixtures("speeds_known")
-def test_what_the_run_refuses_it_refuses(words: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="lower k"):
-        predict("prime:k=999", cache=None, **words)
-    with pytest.raises(UserError, match="no such"):
-        predict("np", cache=None, **{**words, "model": "./nowhere"})
+def test_it_takes_every_option_of_compare(
+    words: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {row.name for row in options_of("compare")} <= {row.name for row in options_of("plan")}
+    alone = predict(METHODS, cache=None, **words)
+    monkeypatch.setattr("prime_audit.runs.executors.available", lambda: 4)
+    seen = list[int]()
+
+    def noted(*_: object) -> tuple[int, None]:
+        seen.append(torch.get_num_threads())
+        return 1, None
+
+    monkeypatch.setattr("prime_audit.forecast.forecast._memory", noted)
+    words["overrides"] = [*words["overrides"], "chunk=1"]
+    shared = predict(METHODS, cache=None, executor="ray", workers=2, out=tmp_path / "out", **words)
+    assert seen == [2]
+    assert shared.seconds < sum(w.seconds for w in shared.work)
+    assert alone.seconds == pytest.approx(sum(w.seconds for w in alone.work), abs=0.1)
+    with pytest.raises(UserError, match="needs --executor ray"):
+        predict("np", cache=None, workers=2, **words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("speeds_known")
+def test_bfloat16_is_recommended_where_it_is_multiplied_natively(
+    words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(**more: Any) -> int:
+        lines: list[str] = []
+        predict("np", cache=None, games="", tell=lines.append, **words, **more)
+        return sum("--dtype bfloat16" in line for line in lines)
+
+    place = "prime_audit.forecast.forecast."
+    monkeypatch.setattr(f"{place}multiplies_natively", lambda _: True)
+    assert told() == 0  # this model's layers are far narrower than what is timed
+    monkeypatch.setattr(f"{place}SIZES", (1, 1, 1))
+    assert told() == 1
+    assert told(dtype="bfloat16") == 0
+    monkeypatch.setattr(f"{place}multiplies_natively", lambda _: False)
+    assert told() == 0
+
+
+@pytest.mark.slow
+def test_measured_speeds_are_those_of_passes(
+    llama_folder: Path, words: dict[str, Any], tmp_path: Path
+) -> None:
+    found = predict(METHODS, cache=tmp_path / "c", **words)
+    kept = {p.name for p in (tmp_path / "c" / "speeds").glob("??/*") if p.is_dir()}
+    assert len(kept) == len(KINDS)
+    assert all(w.seconds > 0 for w in found.work if w.requests)
 
 
 def test_lines_are_fitted_and_never_fall() -> None:
     assert Line.through((2, 1.0), (10, 5.0)) == Line(0.0, 0.5)
     assert Line.through((2, 3.0), (10, 1.0)) == Line(3.0, 0.0)
-    counted = Rehearsal(dict.fromkeys(KINDS, Line(1.0, 0.5)))
+    counted = Rehearsal()
     counted.decode(10, [3, 1, 2], 8)  # one reading of 30 tokens, then steps of 2 rows and of 1
-    assert counted.seconds == (1 + 15) + (1 + 1) + (1 + 0.5)
+    assert counted.done.seconds(dict.fromkeys(KINDS, Line(1.0, 0.5))) == (1 + 15) + (1 + 1) + (1 + 0.5)
     assert counted.largest == {"read": 30, "generate": 54, "write": 2}

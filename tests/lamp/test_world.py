@@ -10,10 +10,12 @@ import pytest
 from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.prompts import history_examples, query_examples
+from prime_audit.lamp.source import open_data
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.lamp.world import world as box
 from prime_audit.lamp.world.text import STYLES, SUBJECTS, Taste
 from prime_audit.lamp.world.world import SIMULATED, world, write_world
+from prime_audit.settings import load_settings
 from tests.lamp.hidden import tastes
 
 SMALL = {"users": 12, "adapt": 3, "targets": 4, "history": (6, 8), "queries": 3, "clusters": 3}
@@ -175,6 +177,22 @@ def test_profile_texts_are_written_where_there_are_any(tmp_path: Path) -> None:
 def test_sizes_that_do_not_fit_are_refused(sizes: dict[str, int]) -> None:
     with pytest.raises(UserError, match=r"^world: [^\n]+$"):
         world("LaMP-2", **sizes)
+
+
+def test_a_run_may_ask_for_more_people_and_questions() -> None:
+    settings = load_settings("laptop", ["targets=20", "adapt_share=0.1"])
+    found = open_data("world:users=96,queries=24", "LaMP-2", 3, settings)
+    assert (len(found.adapt), len(found.targets), len(found.candidates)) == (10, 20, 66)
+    assert {len(user.queries) for user in (*found.adapt, *found.targets)} == {24}
+    assert found == world("LaMP-2", seed=3, users=96, adapt=10, targets=20, queries=24).capped(60)
+
+
+@pytest.mark.parametrize(
+    "data", ["world:", "world:people=3", "world:users=", "world:users=-1", "world:queries=1e3"]
+)
+def test_a_size_that_cannot_be_read_is_one_line(data: str) -> None:
+    with pytest.raises(UserError, match=r"^[^\n]*(users|queries)[^\n]*$"):
+        open_data(data, "LaMP-2", 0, load_settings("laptop"))
 
 
 def themes(text: str, vocabulary: dict[str, tuple[str, ...]]) -> list[str]:

@@ -186,8 +186,8 @@ def test_slips_in_keywords(words: dict[str, Any], says: str) -> None:
 
 
 def test_predict_and_study_refuse_what_they_do_not_take() -> None:
-    with pytest.raises(UserError, match=r"predict\(\): unknown option 'out'"):
-        prime_audit.predict("np", out="x")
+    with pytest.raises(UserError, match=r"predict\(\): unknown option 'models'"):
+        prime_audit.predict("np", models=["x"])
     with pytest.raises(UserError, match=r"study\(\): unknown option 'games'"):
         prime_audit.study("tradeoff", games="paper")
 

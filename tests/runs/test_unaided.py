@@ -46,6 +46,13 @@ def test_a_random_model_is_warned_of_wherever_warnings_stand(
     assert line.startswith(f"{task}: ")
     golds = [q.gold for user in read(small_data(task)).targets for q in user.queries]
     commonest = max(golds.count(g) for g in golds) / len(golds)
+    own = {(r.method, r.metric): r.value for r in run.record.results}
+    for c in run.record.unaided:  # the record has the same baseline as figures
+        assert c.baseline in line
+        plain = own[c.method, c.metric] - c.difference
+        if c.metric == "accuracy":
+            assert plain == pytest.approx(commonest)
+    assert {c.method for c in run.record.unaided} == {"np", "rag"}
     if task == "LaMP-2":
         assert f"{commonest:.3f})" in line
     if task == "LaMP-3":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict
 
 from prime_audit.cache.tally import Tally
 from prime_audit.errors import UserError, in_a_line
+from prime_audit.io.cores import use_threads
 from prime_audit.runs.executors.order import Order, identity, machine, plan_again, require_shared
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Actor:
     def __init__(self, order: Order) -> None:
         self._order, self.tally = order, Tally()
         os.environ.update(order.environment)
+        use_threads(order.threads)
         # A relative path starts in the driver's folder; a node may lack it.
         with suppress(OSError):
             os.chdir(order.place)
@@ -86,7 +88,7 @@ class Actor:
         """Identify this worker. Raises where its cache is not the driver's."""
         import torch
 
-        torch.set_num_threads(self._order.threads)
+        torch.set_num_threads(self._order.threads)  # Ray sets the environment of a worker before it starts
         require_shared(platform.node(), Path(self._order.cache), self._order.token)
         return identity(self._plan) | machine(self._plan.device)
 

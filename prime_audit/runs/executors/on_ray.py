@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from prime_audit.errors import UserError
+from prime_audit.io.cores import asked_for
 from prime_audit.lamp.data import Dataset
 from prime_audit.plan.plan import Plan
 from prime_audit.record import Record, StageSeconds
 from prime_audit.runs.cells import Cell, cells_of
 from prime_audit.runs.executors import Where
 from prime_audit.runs.executors.order import Likeness, Order, identity, marked, order_of
-from prime_audit.runs.executors.pool import RayPool
+from prime_audit.runs.executors.pool import RayPool, threads_each
 from prime_audit.runs.executors.schedule import Job, Outcome, carry_out
 from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
@@ -53,14 +54,14 @@ def perform_on_ray(
             "--executor ray: workers share results through the cache; leave --no-cache out, or "
             "pass --cache DIR on a disk that all nodes share"
         )
-    import torch
-
     cache = cache.absolute()
+    asked = where.threads or asked_for()
     with connected(where) as gpus, marked(cache) as token:
-        order = order_of(plan, datasets, command, cache, token, torch.get_num_threads())
+        kind = "GPU" if plan.device != "cpu" and (gpus or plan.device == "cuda") else "CPU"
+        threads = asked or threads_each(kind, where.workers)
+        order = order_of(plan, datasets, command, cache, token, threads)
         alike = Likeness(identity(plan))
-        use = plan.device != "cpu" and (gpus or plan.device == "cuda")
-        with closing(RayPool(order, alike, ledger.note, gpus=use, workers=where.workers)) as pool:
+        with closing(RayPool(order, alike, ledger.note, kind=kind, workers=where.workers)) as pool:
             with ledger.stage(None, None, "workers", 0):
                 pool.gather()
             return _performed(order, cells_of(plan, datasets), pool, ledger)

@@ -18,12 +18,13 @@ from typing import Any
 
 from prime_audit.cache.numeric import versions
 from prime_audit.errors import UserError
+from prime_audit.io.cores import WAITING
 from prime_audit.lamp.data import Dataset
 from prime_audit.plan.plan import Plan
 from prime_audit.plugins.loading import Kind, available
 from prime_audit.runs.provenance import code
 
-PASSED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "OMP_NUM_THREADS")
+PASSED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", *WAITING)
 """Environment variables that workers take over; none is a secret."""
 PATIENCE = 10.0
 """Seconds until a file written on one node must be visible on another."""
@@ -45,7 +46,7 @@ class Order:
     token: tuple[str, str]
     """(name, text) of a file that the driver wrote there."""
     threads: int
-    """Number of the driver's torch threads. Answers are cached by it, so every worker uses the same."""
+    """Threads of a worker. Answers are cached by it, so every worker uses the same number."""
     environment: Mapping[str, str]
     """The driver's values of PASSED_ON."""
     place: str

@@ -32,6 +32,23 @@ class Seat:
     number: int
     name: str
     """Name of the node in messages."""
+    cores: int
+    """What Ray sets aside for it."""
+
+
+def threads_each(kind: str, workers: int | None) -> int:
+    """Return how many threads each worker of a connected cluster gets, so that no node has more than cores.
+
+    Answers are cached by the number, so all workers have that of the fullest node.
+    """
+    import ray
+
+    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"] and n["Resources"].get(kind, 0) >= 1]
+    if not nodes:
+        return 1
+    most = -(-workers // len(nodes)) if workers else None
+    on_node = [min(int(n["GPU"]), most or int(n["GPU"])) if kind == "GPU" else most or 1 for n in nodes]
+    return max(1, min(int(n.get("CPU", 1)) // many for n, many in zip(nodes, on_node, strict=True)))
 
 
 @dataclass
@@ -56,14 +73,17 @@ class RayPool:
         alike: Callable[[str, Mapping[str, str]], None],
         report: Callable[[str], None],
         *,
-        gpus: bool,
+        kind: str,
         workers: int | None,
     ) -> None:
-        """``alike`` raises UserError for a node (its name, its worker's identity) that must not take part."""
+        """``alike`` raises UserError for a node (its name, its worker's identity) that must not take part.
+
+        ``kind``: GPU, one for each worker, or CPU, as many as a worker's threads.
+        """
         import ray
 
         self._ray, self._order, self._alike, self._report = ray, ray.put(order), alike, report
-        self._kind, self._limit = ("GPU" if gpus else "CPU"), workers
+        self._threads, self._kind, self._limit = order.threads, kind, workers
         self._hands: dict[str, _Hand] = {}
         self._strikes: Counter[str] = Counter()
         self._began = False
@@ -133,9 +153,7 @@ class RayPool:
     def _seats(self) -> Iterator[Seat]:
         """Yield seats in the order of filling: the first one on every node, then second ones, ..."""
         nodes = [n for n in self._ray.nodes() if n["Alive"] and self._strikes[n["NodeID"]] < STRIKES]
-        room = {n["NodeID"]: int(n["Resources"].get(self._kind, 0)) for n in nodes}
-        if self._kind == "CPU" and self._limit is None:
-            room = {node: min(1, seats) for node, seats in room.items()}
+        room = {n["NodeID"]: self._room(n["Resources"]) for n in nodes}
         for number in range(max(room.values(), default=0)):
             for node in sorted(nodes, key=lambda n: str(n["NodeID"])):
                 if number < room[node["NodeID"]]:
@@ -143,7 +161,15 @@ class RayPool:
                         node["NodeID"],
                         number,
                         f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+                        min(self._threads, int(node["Resources"].get("CPU", 0)) // room[node["NodeID"]]),
                     )
+
+    def _room(self, resources: Mapping[str, float]) -> int:
+        """Count a node's seats: by its GPUs, or by its cores; one where there is no limit to the workers."""
+        cores = int(resources.get("CPU", 0))
+        if self._kind == "GPU":
+            return int(resources.get("GPU", 0))
+        return min(1, cores) if self._limit is None else min(cores, max(1, cores // self._threads))
 
     def _fill(self) -> None:
         """Start workers on seats that have none."""
@@ -161,7 +187,7 @@ class RayPool:
         actor = (
             self._ray.remote(Actor)
             .options(
-                num_cpus=1,
+                num_cpus=seat.cores,
                 num_gpus=int(self._kind == "GPU"),
                 scheduling_strategy=NodeAffinitySchedulingStrategy(seat.node, soft=False),
                 max_restarts=0,  # a lost worker is replaced here, by one that identifies itself first

@@ -174,6 +174,13 @@ def test_a_cell_whose_worker_always_dies_is_reported(
     assert told["deadly"].value is None
 
 
+def test_workers_have_the_threads_that_are_asked_for(
+    nodes: Nodes, quick: Callable[..., Any], words: dict[str, Any]
+) -> None:
+    run = quick("np", **words | on_cluster(nodes), threads=2, games="")
+    assert run.record.hardware["threads"] == 2
+
+
 def test_another_version_is_refused(
     nodes: Nodes, quick: Callable[..., Any], words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
