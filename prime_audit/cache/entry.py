@@ -47,7 +47,7 @@ class Manifest:
     key: str
     """Hash of everything that decides its content."""
     kind: str
-    """adapters, gates, texts or arrays."""
+    """adapters, gates, texts or arrays; ``partial``: what an interrupted computation had so far."""
     within: Mapping[str, str | None]
     """Task, method and stage that computed it first; may be empty."""
     files: Mapping[str, tuple[int, str]]
@@ -125,6 +125,13 @@ class Entry:
                 raise self.unwritable(fault) from fault
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Delete it. Renamed first: a process that reads meanwhile finds it absent, not damaged."""
+        aside = self.place.with_name(f"{MAKING}{self.key}-{secrets.token_hex(4)}")
+        with suppress(OSError):  # it is not there, or of another user
+            self.place.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def used(self) -> None:
         """Mark it as read: ``prune`` removes the least recently read entries first."""

@@ -25,7 +25,7 @@ class Listed:
 
     entry: Entry
     kind: str
-    """adapters, gates, texts or arrays; ``?`` where its manifest cannot be read."""
+    """adapters, gates, texts, arrays or partial; ``?`` where its manifest cannot be read."""
     within: Mapping[str, str | None]
     """Task, method and stage that computed it; empty where its manifest cannot be read."""
     bytes: int

@@ -146,7 +146,9 @@ class Community:
         flat = [t for own in texts for t in own]
         with self.stage("embed", len(flat)) as tick:
             key = key_of(self.engine.base, "embed", self.encoder.content(), flat)
-            rows = self.store.arrays(key, lambda: {"rows": self.encoder.embed(flat, tick)})["rows"]
+            rows = self.store.arrays(
+                key, lambda: {"rows": self.encoder.embed(flat, tick, self.store.partial(key))}
+            )["rows"]
         start = 0
         for user, own in zip(users, texts, strict=True):
             self._embeddings[user.id] = rows[start : start + len(own)].mean(0)

@@ -34,7 +34,7 @@ class Funnel:
 
     def lines(self) -> Iterator[str]:
         """Write it in two lines."""
-        yield f"sharers: {self.sharers} of {self.candidates} candidates, of whom {self.eligible} are eligible"
+        yield f"sharers: {self.sharers} of {self.candidates} candidates; {self.eligible} are eligible"
         why = "; ".join(f"{count} {reason}" for reason, count in self.why_not.items() if count)
         if why:
             yield f"the other candidates: {why}"
@@ -50,7 +50,7 @@ def funnel(data: Dataset, settings: Settings, seed: int = 0) -> Funnel:
     able = eligible(users, least_items)
     low = high = min(clusters, len(able))
     if len(able) > clusters or get("clustered") == "candidates":
-        # Users with the same texts are one point to k-means, and a cluster may hold nobody who is eligible.
+        # Users with the same texts are one point to k-means, and a cluster may have no eligible user.
         pool = users if get("clustered") == "candidates" else able
         full = min(clusters, len({tuple(i.words for i in u.history) for u in pool}))
         low = min(high, max(min(1, len(able)), full - (len(pool) - len(able))))

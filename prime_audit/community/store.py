@@ -1,10 +1,15 @@
-"""The cache of adapters, answers, signals and searches, keyed by a hash of all that decides them."""
+"""The cache of adapters, answers, signals and searches, keyed by a hash of all that decides them.
+
+What takes longer than ``PAUSE`` is also kept while it is computed: an interrupted run goes on from there.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from prime_audit.cache.entry import DamagedError, Entry, of_the_entry
+from prime_audit.cache.entry import MANIFEST, DamagedError, Entry, UnwritableError, of_the_entry
 from prime_audit.cache.prune import sweep
 from prime_audit.cache.tally import Tally
+from prime_audit.engine.memo import NOWHERE, Arrays, Partial
 from prime_audit.engine.mixture import Cuts, Spent, Written
 from prime_audit.faults import pathless
 
@@ -28,6 +34,10 @@ Gates = dict[str, "tuple[Tensor, ...]"]
 T = TypeVar("T")
 _COST, _LOST, _TEXTS = "cost.json", "diverged.json", "texts.json"
 _ARRAYS, _GATES = "arrays.safetensors", "gates.safetensors"
+PAUSE = 30.0
+"""Seconds of work between two times that its state is kept."""
+_WORTH = 20.0
+"""Seconds of work for each second that keeping its state took."""
 
 
 def default_cache() -> Path:
@@ -55,6 +65,8 @@ class Store:
 
     Checksums are verified at every read; a damaged entry is moved aside and recomputed. The process that computes an
     entry holds its lock; another process on the same cache waits and then reads it.
+
+    What is kept of an unfinished computation is an entry of its own, removed once the computation is complete.
     """
 
     def __init__(
@@ -62,7 +74,7 @@ class Store:
     ) -> None:
         self.root, self.spent, self.cuts = root, spent, cuts or Cuts()
         self.tally = tally or Tally()
-        self._making: set[str] = set()
+        self._making: dict[str, _Partial] = {}
         self._swept = False
 
     def adapters(
@@ -123,14 +135,13 @@ class Store:
             lambda folder: [Written(str(text), bool(ended)) for text, ended in _load(folder / _TEXTS)],
         )
 
-    def arrays(self, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    def arrays(self, key: str, make: Callable[[], Arrays]) -> Arrays:
         """Return the arrays under ``key``; stored as one safetensors file."""
-        from safetensors.numpy import load_file, save_file
+        return self._keep(key, "arrays", make, _dump_arrays, _load_arrays)
 
-        def save(made: dict[str, np.ndarray], folder: Path) -> None:
-            save_file({k: np.ascontiguousarray(v) for k, v in made.items()}, folder / _ARRAYS)
-
-        return self._keep(key, "arrays", make, save, lambda folder: dict(load_file(folder / _ARRAYS)))
+    def partial(self, key: str) -> Partial:
+        """Return the place of what is done so far, while this store makes ``key``; nowhere at other times."""
+        return self._making.get(key, NOWHERE)
 
     def _keep(
         self,
@@ -154,11 +165,13 @@ class Store:
             # Another process may have computed it meanwhile. Only the holder of the lock may move a damaged entry.
             if (found := self._read(entry, kind, load, replace_damaged=True)) is not None:
                 return found[0]
-            self._making.add(key)
+            self._making[key] = so_far = _Partial(self, entry, kind)
             try:
-                return self._made(entry, kind, make, save)
+                made = self._made(entry, kind, make, save)
             finally:
-                self._making.discard(key)
+                del self._making[key]
+            so_far.remove()
+            return made
 
     def _read(
         self, entry: Entry, kind: str, load: Callable[[Path], T], replace_damaged: bool = False
@@ -193,15 +206,86 @@ class Store:
         with self.cuts.noting():
             made = make()
             cut = sorted(self.cuts.texts)  # entries that were read on the way count with it
-        account = {"spent": asdict(self.spent.since(before)), "cut": cut}
 
         def fill(folder: Path) -> None:
             save(made, folder)
-            _dump(folder / _COST, account)
+            _dump(folder / _COST, {"spent": asdict(self.spent.since(before)), "cut": cut})
 
         entry.write(kind, within, fill)
         self.tally.made += 1
         return made
+
+
+class _Partial:
+    """What the computation of an entry has so far, in two places that are written in turn: one is always whole."""
+
+    def __init__(self, store: Store, entry: Entry, kind: str) -> None:
+        self._store, self._name = store, store._named(entry, kind)
+        self._before, self._pause, self._last = replace(store.spent), PAUSE, time.monotonic()
+        self._places = [
+            Entry(entry.root, content_key({"partial": entry.key, "place": place})) for place in range(2)
+        ]
+
+    def read(self, load: Callable[[Arrays], T]) -> T | None:
+        """Return the newest state that is whole and that ``load`` understands, and count its cost."""
+        there = [place for place in self._places if place.there()]
+        for place in sorted(there, key=_age):
+            found = self._store._read(place, "partial", lambda folder: load(_load_arrays(folder)), True)
+            if found is not None:
+                self._places = [own for own in self._places if own != place] + [place]
+                self._store.tally.say(f"cache: {self._name} was interrupted, and goes on from what was kept")
+                return found[0]
+        return None
+
+    def write(self, state: Callable[[], Arrays]) -> None:
+        """Keep a state instead of the last one, after ``PAUSE`` or, where that is slow, more seconds of work."""
+        start = time.monotonic()
+        if start - self._last < self._pause:
+            return
+        store, (place, last) = self._store, self._places
+
+        def fill(folder: Path) -> None:
+            _dump_arrays(state(), folder)
+            spent = asdict(store.spent.since(self._before))
+            _dump(folder / _COST, {"spent": spent, "cut": sorted(store.cuts.texts)})
+
+        try:
+            with place.locked(lambda _: None):
+                place.remove()
+                place.write("partial", dict(store.tally.within), fill)
+        except UnwritableError as fault:
+            self._pause = math.inf
+            store.tally.say(f"{fault}; until then an interruption costs all of this stage's work")
+            return
+        last.remove()
+        self._places, self._last = [last, place], time.monotonic()
+        self._pause = max(PAUSE, _WORTH * (self._last - start))
+
+    def remove(self) -> None:
+        """Remove what was kept."""
+        for place in self._places:
+            if place.there():
+                place.remove()
+
+
+def _age(entry: Entry) -> float:
+    """Seconds since 1970 when a place was written, the newest first; where that is unknown, last."""
+    try:
+        return -(entry.place / MANIFEST).lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _dump_arrays(made: Arrays, folder: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({k: np.ascontiguousarray(v) for k, v in made.items()}, folder / _ARRAYS)
+
+
+def _load_arrays(folder: Path) -> Arrays:
+    from safetensors.numpy import load_file
+
+    return dict(load_file(folder / _ARRAYS))
 
 
 def _dump(path: Path, content: Any) -> None:

@@ -110,6 +110,7 @@ class Trainer:
                 privacy=privacy,
                 lost=lost,
                 onto=Frozen(self.engine.bank, onto) if onto else None,
+                so_far=self.store.partial(key),
             )
 
         made = self.store.adapters(key, names, train, self.engine.base.name, lost)
@@ -125,7 +126,16 @@ class Trainer:
         with self.stage("gates", count_steps(jobs, recipe)) as tick:
 
             def train() -> Gates:
-                return train_gates(base, bank, jobs, recipe, seed=self.seed, tokens=self._tokens, tick=tick)
+                return train_gates(
+                    base,
+                    bank,
+                    jobs,
+                    recipe,
+                    seed=self.seed,
+                    tokens=self._tokens,
+                    tick=tick,
+                    so_far=self.store.partial(key),
+                )
 
             self.trained_gates[key] = self.store.gates(key, [j.owner for j in jobs], train)
         return self.trained_gates[key]

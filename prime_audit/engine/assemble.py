@@ -19,7 +19,7 @@ from prime_audit.engine.engine import Engine
 from prime_audit.engine.finite import not_finite
 from prime_audit.engine.lastlayer import Places
 from prime_audit.engine.lora import hash_of
-from prime_audit.engine.memo import key_of
+from prime_audit.engine.memo import NOWHERE, Arrays, Partial, Rows, key_of
 from prime_audit.engine.mixture import Mixture
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.rules import ASSEMBLED, RULES
@@ -46,25 +46,34 @@ def assemble(
     Each unit depends on its own examples alone, though several share a pass. ``tick`` counts units.
     """
     if engine.keeper is None:
-        return _assemble(engine, units, gates, top_k, tick)
+        return _assemble(engine, units, gates, top_k, tick, NOWHERE)
     known = {name: (engine.bank.hashes[name], hash_of(gate)) for name, gate in gates.items()}
     asked = (([known[name] for name in unit.pool], unit.examples) for unit in units)
-    key = key_of(engine.base, "assemble", top_k, engine.read_tokens, asked)
+    key, keeper = key_of(engine.base, "assemble", top_k, engine.read_tokens, asked), engine.keeper
 
-    def make() -> dict[str, np.ndarray]:
-        return {f"{n:06d}": own for n, own in enumerate(_assemble(engine, units, gates, top_k, tick))}
+    def make() -> Arrays:
+        return _numbered(_assemble(engine, units, gates, top_k, tick, keeper.partial(key)))
 
-    found = engine.keeper.arrays(key, make)
-    return [found[f"{n:06d}"] for n in range(len(units))]
+    return _listed(keeper.arrays(key, make))
+
+
+def _numbered(weights: Sequence[np.ndarray]) -> Arrays:
+    return {f"{n:06d}": own for n, own in enumerate(weights)}
+
+
+def _listed(found: Arrays) -> list[np.ndarray]:
+    return [found[name] for name in sorted(found) if name.isdigit()]
 
 
 @torch.inference_mode()
 def _assemble(
-    engine: Engine, units: Sequence[Unit], gates: Gates, top_k: int, tick: Tick
+    engine: Engine, units: Sequence[Unit], gates: Gates, top_k: int, tick: Tick, so_far: Partial
 ) -> list[np.ndarray]:
     base = engine.base
     encoded = [[base.codec.example(p, g) for p, g in unit.examples] for unit in units]
-    weights: list[np.ndarray] = [np.zeros(0)] * len(units)
+    weights = Rows[np.ndarray](so_far, _numbered, _listed)
+    if weights.done:
+        tick(len(weights.done))
     many = max((len(unit.examples) for unit in units), default=1)
 
     def length(i: int) -> int:
@@ -75,12 +84,11 @@ def _assemble(
         pool = units[part[0]].pool
         choose = partial(_choose, engine, pool, gates, rows, top_k)
         chosen = base.worker.do(Assemble(choose, rows, len(base.sites), len(pool), top_k))
-        for i, own in zip(part, chosen, strict=True):
-            if not np.isfinite(own).all():
-                raise not_finite(base, Mixture(pool, np.ones(len(pool))), "hidden states")
-            weights[i] = own
+        if not np.isfinite(chosen).all():
+            raise not_finite(base, Mixture(pool, np.ones(len(pool))), "hidden states")
         base.spent.requests += sum(map(len, rows))
         base.spent.prompt_tokens += sum(len(e.ids) for own in rows for e in own)
+        weights.add(part, list(chosen))
         tick(len(part))
 
     plan = batches(
@@ -90,8 +98,9 @@ def _assemble(
         tokens=base.room(engine.read_tokens, "read"),
     )
     for part in plan:
-        base.fits["observe"].run(work, part, length)
-    return weights
+        if left := weights.left(part):
+            base.fits["observe"].run(work, left, length)
+    return weights.all()
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ computed anyway. Rows and owners do not mix: the NaN of one owner changes no oth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from prime_audit.engine.trainee import Trainee
@@ -66,6 +67,22 @@ class Watch:
         """Note a pass: (owner's index, number of the example) and loss of each row, [rows] on the device."""
         self._rows += rows
         self._losses.append(losses)
+
+    def state(self) -> dict[str, Any]:
+        """Return what it has seen, as JSON data: who diverged, and the rows and losses of the step so far."""
+        losses = [loss for own in self._losses for loss in own.tolist()]
+        return {
+            "lost": [[owner, asdict(own)] for owner, own in self.lost.items()],
+            "rows": [[*row, loss] for row, loss in zip(self._rows, losses, strict=True)],
+        }
+
+    def take_up(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Continue from a state; ``device``: the losses'."""
+        import torch
+
+        self.lost = {int(owner): Divergence(**own) for owner, own in state["lost"]}
+        self._rows = [(int(owner), int(number)) for owner, number, _ in state["rows"]]
+        self._losses = [torch.tensor([loss for *_, loss in state["rows"]], device=device)]
 
     def look(self, step: int, grads: Sequence[Tensor], norms: Tensor | None) -> None:
         """Check a step once its gradients, [owners, ...] each, are ready; ``norms``: each owner's, [owners]."""

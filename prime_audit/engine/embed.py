@@ -22,6 +22,7 @@ from prime_audit.engine.finite import states_not_finite
 from prime_audit.engine.keys import leaf_of
 from prime_audit.engine.load import OLD_LAYOUT, load_tokenizer, pick_device, resolve_model
 from prime_audit.engine.lora import hash_of
+from prime_audit.engine.memo import NOWHERE, Partial, Rows, stacked, unstacked
 from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Pass, Worker
@@ -68,7 +69,7 @@ class Encoder:
         return (self._identity() if self._identity else self.sha256), self.limit, self.batch_tokens
 
     @torch.inference_mode()
-    def embed(self, texts: Sequence[str], tick: Tick = nothing) -> np.ndarray:
+    def embed(self, texts: Sequence[str], tick: Tick = nothing, so_far: Partial = NOWHERE) -> np.ndarray:
         """Embed texts (first ``limit`` tokens): float64 [n, hidden]."""
         pad = self.tokenizer.pad_token_id or 0  # any token: the mask hides it
         # A text without tokens has no mean: use a padding token.
@@ -78,9 +79,9 @@ class Encoder:
         known = self.body.get_input_embeddings().num_embeddings
         for row in rows:
             require_known(self.tokenizer, row, known)
-        self.spent.requests += len(rows)
-        self.spent.prompt_tokens += sum(map(len, rows))
-        out: list[np.ndarray] = [np.zeros(0)] * len(rows)
+        out = Rows[np.ndarray](so_far, stacked, unstacked)
+        if out.done:
+            tick(len(out.done))
 
         def work(part: Sequence[int]) -> None:
             own = [rows[i] for i in part]
@@ -92,16 +93,18 @@ class Encoder:
                 Shape.of(self.body.config).hidden,
             )
             means = self.worker.do(batch)
-            for i, mean in zip(part, means, strict=True):
-                out[i] = mean
+            self.spent.requests += len(part)
+            self.spent.prompt_tokens += sum(map(len, own))
+            out.add(part, list(means))
             tick(len(part))
 
         def length(i: int) -> int:
             return len(rows[i])
 
         for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=self.batch_tokens):
-            self.fit.run(work, part, length)
-        return np.stack(out)
+            if left := out.left(part):
+                self.fit.run(work, left, length)
+        return np.stack(out.all())
 
     def _means(self, rows: Sequence[list[int]], pad: int) -> np.ndarray:
         """Embed one batch: the mean over tokens of the last hidden states."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,18 @@ from prime_audit.engine.batches import LIKE, Progress, Tick, batches, nothing, u
 from prime_audit.engine.codec import Codec, Encoded
 from prime_audit.engine.decode import Decoding
 from prime_audit.engine.finite import not_finite
-from prime_audit.engine.memo import Keeper, key_of, pack, unpack
+from prime_audit.engine.memo import (
+    NOWHERE,
+    Keeper,
+    Partial,
+    Rows,
+    key_of,
+    of_words,
+    once,
+    pack,
+    unpack,
+    words,
+)
 from prime_audit.engine.mixture import Continuation, Mixture, Observation, Probe, Request, Written
 from prime_audit.engine.observe import Plan, read
 from prime_audit.engine.passes import Pass
@@ -27,6 +39,10 @@ from prime_audit.engine.tree import Tree, reach, window
 
 UNITED = 0.25
 """Cost that small sets of adapters may add to each other by sharing a batch, relative to the base's own."""
+
+STINT = 2.5e12
+"""Weights times padded tokens of the largest batch of generation on a CPU, where it has more than ``read_tokens``: some
+half a minute on two cores. What is lost to an interruption, and goes without a sign of progress, is a batch."""
 
 
 @dataclass(kw_only=True)
@@ -47,28 +63,40 @@ class Engine:
     def generate(self, requests: Sequence[Request], max_new: int, tick: Tick = nothing) -> list[str]:
         """Answer each request with at most ``max_new`` tokens; the stripped texts, in order of requests.
 
+        What is asked of one mixture more than once is answered once; when sampling only where the keys are equal, too.
+
         Raises ValueError when sampling if a request has no key.
         """
         return [text for text, _ in self.write(requests, max_new, tick)]
 
     def write(self, requests: Sequence[Request], max_new: int, tick: Tick = nothing) -> list[Written]:
         """Answer as ``generate`` does, and say of each text whether it ended by itself."""
-        if self.keeper is None:
-            return self._generate(requests, max_new, tick)
         drawn = self.sampling is not None
-        asked = ((r.prompt, self.content(r.mixture), r.key if drawn else ()) for r in requests)
-        key = key_of(
-            self.base, "generate", max_new, self.batch_tokens, self.read_tokens, self.sampling, asked
-        )
-        progress = Progress(tick)
-        texts = self.keeper.texts(key, lambda: self._generate(requests, max_new, progress))
+        contents = self._contents(r.mixture for r in requests)
+        asked = [(r.prompt, c, r.key if drawn else ()) for r, c in zip(requests, contents, strict=True)]
+        firsts, places = once(asked)
+        own, progress = [requests[i] for i in firsts], Progress(tick)
+        if self.keeper is None:
+            texts = self._generate(own, max_new, progress, NOWHERE)
+        else:
+            keeper, room = self.keeper, (self.batch_tokens, self.read_tokens)
+            key = key_of(self.base, "generate", max_new, *room, self.sampling, (asked[i] for i in firsts))
+            texts = keeper.texts(key, lambda: self._generate(own, max_new, progress, keeper.partial(key)))
         progress.finish(len(requests))
-        return texts
+        return [texts[i] for i in places]
 
     @torch.inference_mode()
-    def _generate(self, requests: Sequence[Request], max_new: int, tick: Tick) -> list[Written]:
+    def _generate(
+        self, requests: Sequence[Request], max_new: int, tick: Tick, so_far: Partial
+    ) -> list[Written]:
         prompts = [self.base.codec.prompt(r.prompt, max_new) for r in requests]
-        answers = [Written("", True)] * len(requests)
+        answers = Rows[Written](
+            so_far,
+            lambda found: {"texts": words(found)},
+            lambda state: [Written(text, ended) for text, ended in of_words(state, "texts")],
+        )
+        if answers.done:
+            tick(len(answers.done))
 
         def length(i: int) -> int:
             return len(prompts[i].ids) + max_new
@@ -77,19 +105,21 @@ class Engine:
             asked, begun = [requests[i] for i in part], [prompts[i] for i in part]
             decode = partial(self._decode, asked, begun, max_new)
             rows = self.base.worker.do(Write(decode, self.base.codec, asked, begun, max_new))
-            for i, ids in zip(part, rows, strict=True):
-                answers[i] = Written(self.base.codec.decode(ids), len(ids) < max_new)
-                self.base.spent.new_tokens += len(ids)
+            self._count(p.ids for p in begun)
+            self.base.spent.new_tokens += sum(map(len, rows))
+            answers.add(part, [Written(self.base.codec.decode(ids), len(ids) < max_new) for ids in rows])
             tick(len(part))
 
         exact = self._exact(max(map(length, range(len(requests))), default=0))
         kinds = [len(p.ids) if exact or self._rereads(p, max_new) else 0 for p in prompts]
-        self._count(p.ids for p in prompts)
         room = self.base.room(self.batch_tokens, "generate")
+        if self.base.device.type == "cpu":
+            room = min(room, max(self.read_tokens, int(STINT / self.base.parameters())))
         # Writing needs many rows; prompts of different lengths are read separately (``decode``).
         for batch in self._plan([r.mixture for r in requests], length, room, kinds, like=0.0):
-            self.base.fits["generate"].run(work, batch, length)
-        return answers
+            if left := answers.left(batch):
+                self.base.fits["generate"].run(work, left, length)
+        return answers.all()
 
     def score(self, requests: Sequence[Request], tick: Tick = nothing) -> list[np.ndarray]:
         """Return the log-probabilities of each gold's T tokens, end-of-text included: float64 [T], nats."""
@@ -103,14 +133,30 @@ class Engine:
 
         Each number is what the continuation would get in a batch of one. ``tick`` counts probes.
         """
+        contents = self._contents(p.mixture for p in probes)
+        asked = [(p.prompt, c, p.golds) for p, c in zip(probes, contents, strict=True)]
+        firsts, places = once(asked)
+        own, progress = [probes[i] for i in firsts], Progress(tick)
         if self.keeper is None:
-            return self._observe(probes, moments, tick)
-        asked = ((p.prompt, self.content(p.mixture), p.golds) for p in probes)
-        key = key_of(self.base, "observe", moments, self.read_tokens, asked)
-        progress = Progress(tick)
-        found = self.keeper.arrays(key, lambda: pack(self._observe(probes, moments, progress)))
+            seen = self._observe(own, moments, progress, NOWHERE)
+        else:
+            keeper = self.keeper
+            key = key_of(self.base, "observe", moments, self.read_tokens, (asked[i] for i in firsts))
+            seen = unpack(
+                keeper.arrays(key, lambda: pack(self._observe(own, moments, progress, keeper.partial(key))))
+            )
         progress.finish(len(probes))
-        return unpack(found)
+        return [seen[i] for i in places]
+
+    def _contents(self, mixtures: Iterable[Mixture]) -> list[str]:
+        """Name mixtures by what is in them: equal ones have one name."""
+        known = dict[int, str]()
+        found = []
+        for mixture in mixtures:  # one object is often asked many texts
+            if id(mixture) not in known:
+                known[id(mixture)] = hashlib.sha256(repr(self.content(mixture)).encode()).hexdigest()
+            found.append(known[id(mixture)])
+        return found
 
     def content(self, mixture: Mixture) -> tuple[object, ...]:
         """Identify a mixture, with adapters by content."""
@@ -118,11 +164,15 @@ class Engine:
         return mixture.rule, named, tuple(np.ravel(mixture.weights).tolist()), mixture.weights.shape
 
     @torch.inference_mode()
-    def _observe(self, probes: Sequence[Probe], moments: bool, tick: Tick) -> list[Observation]:
+    def _observe(
+        self, probes: Sequence[Probe], moments: bool, tick: Tick, so_far: Partial
+    ) -> list[Observation]:
         plan = Plan(self.base.codec, reach(self.base.model.config, self.base.rotation_limit))
         planned = [plan.rows(p.prompt, p.golds) for p in probes]
         rows = [(i, n, tree) for i, (trees, _) in enumerate(planned) for n, tree in enumerate(trees)]
-        found: dict[tuple[int, int], Observation] = {}
+        found = Rows[Observation](so_far, pack, unpack)
+        if found.done:
+            tick(sum(rows[k][1] == 0 for k in found.done))
 
         def length(k: int) -> int:
             return len(rows[k][2].ids)
@@ -140,16 +190,18 @@ class Engine:
                 return seen
 
             seen = self.base.worker.do(Read(look, trees, wanted))
-            found.update({(i, n): one for (i, n, _), one in zip(chosen, seen, strict=True)})
+            self._count(tree.ids for tree in trees)
+            found.add(part, seen)
             tick(sum(n == 0 for _, n, _ in chosen))
 
-        self._count(tree.ids for _, _, tree in rows)
         room = self.base.room(self.read_tokens, "read")
         kinds = [tree.plain for _, _, tree in rows]
         for batch in self._plan([probes[i].mixture for i, _, _ in rows], length, room, kinds):
-            self.base.fits["observe"].run(work, batch, length)
+            if left := found.left(batch):
+                self.base.fits["observe"].run(work, left, length)
+        seen = {(i, n): found.done[k] for k, (i, n, _) in enumerate(rows)}
         return [
-            replace(found[i, 0], logprobs=tuple(found[i, n].logprobs[j] for n, j in spots))
+            replace(seen[i, 0], logprobs=tuple(seen[i, n].logprobs[j] for n, j in spots))
             for i, (_, spots) in enumerate(planned)
         ]
 

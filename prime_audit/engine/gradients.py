@@ -22,7 +22,7 @@ from prime_audit.engine.branches import LoraBranch
 from prime_audit.engine.codec import Encoded, gold_places
 from prime_audit.engine.engine import Engine
 from prime_audit.engine.finite import not_finite
-from prime_audit.engine.memo import key_of
+from prime_audit.engine.memo import NOWHERE, Partial, Rows, key_of, stacked, unstacked
 from prime_audit.engine.mixture import BASE, alone
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.recipe import LoraShape
@@ -61,26 +61,30 @@ def gradients(
     ``seed``: the fresh LoRA's. ``tick`` counts items. Results are cached by content.
     """
     if engine.keeper is None:
-        return _gradients(engine, items, signal, seed, tick)
+        return _gradients(engine, items, signal, seed, tick, NOWHERE)
     hashes = engine.bank.hashes
     named = ((i.prompt, i.gold, i.adapter and hashes[i.adapter]) for i in items)
     asked = (signal, engine.read_tokens, engine.bank.rank, seed)
     key = key_of(engine.base, "gradients", code_sha256("gradients"), asked, named)
-    progress = Progress(tick)
+    keeper, progress = engine.keeper, Progress(tick)
 
     def make() -> dict[str, np.ndarray]:
-        return {"found": _gradients(engine, items, signal, seed, progress)}
+        return {"found": _gradients(engine, items, signal, seed, progress, keeper.partial(key))}
 
-    found = engine.keeper.arrays(key, make)["found"]
+    found = keeper.arrays(key, make)["found"]
     progress.finish(len(items))
     return found
 
 
-def _gradients(engine: Engine, items: Sequence[Item], signal: str, seed: int, tick: Tick) -> np.ndarray:
+def _gradients(
+    engine: Engine, items: Sequence[Item], signal: str, seed: int, tick: Tick, so_far: Partial
+) -> np.ndarray:
     base, sites = engine.base, len(engine.base.sites)
     rows = [base.codec.example(item.prompt, item.gold) for item in items]
     factors = _Factors(engine, seed)
-    found = np.zeros((len(items), sites))
+    found = Rows[np.ndarray](so_far, stacked, unstacked)
+    if found.done:
+        tick(len(found.done))
 
     def length(i: int) -> int:
         return len(rows[i].ids)
@@ -96,15 +100,16 @@ def _gradients(engine: Engine, items: Sequence[Item], signal: str, seed: int, ti
         for name, values in zip(adapters, own, strict=True):
             if not np.isfinite(values).all():
                 raise not_finite(base, alone(name) if name else BASE, "gradients")
-        found[list(part)] = own
         base.spent.requests += len(part)
         base.spent.prompt_tokens += sum(map(length, part))
+        found.add(part, list(own))
         tick(len(part))
 
     room = base.room(engine.read_tokens, "train")
     for batch in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=room):
-        base.fits["train"].run(work, batch, length)
-    return found
+        if left := found.left(batch):
+            base.fits["train"].run(work, left, length)
+    return np.array(found.all()).reshape(len(items), sites)
 
 
 class _Factors:

@@ -42,7 +42,7 @@ class PrivateTrainee(Trainee):
         require_one_example_an_item(job)
         super().__init__(base, job, recipe, seed, partial(poisson_steps, job.count))
         self.guarantee: Guarantee = account(job.count, recipe, privacy)
-        self._noise = torch.Generator(base.device).manual_seed(seed_of(seed, job.owner, "privacy"))
+        self.noise = torch.Generator(base.device).manual_seed(seed_of(seed, job.owner, "privacy"))
 
     @staticmethod
     def settle(group: Sequence[PrivateTrainee], grads: Sequence[Tensor], step: int) -> None:
@@ -55,7 +55,7 @@ class PrivateTrainee(Trainee):
         """Add the owner's own noise to the sums and divide by the *expected* batch: the true one is private."""
         g = self.guarantee
         for total in sums:
-            noise = torch.randn(total.shape, generator=self._noise, device=total.device, dtype=total.dtype)
+            noise = torch.randn(total.shape, generator=self.noise, device=total.device, dtype=total.dtype)
             total.add_(noise, alpha=g.noise * g.clip).div_(g.batch)
 
 

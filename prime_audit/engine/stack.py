@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,30 @@ class Stack:
     def of(self, owner: int) -> list[Tensor]:
         """Return one owner's parameters."""
         return [p.detach()[owner] for p in self.params]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the next step depends on: parameters, gradients, AdamW's moments and count of steps."""
+        found = {f"param.{i}": p.detach() for i, p in enumerate(self.trained)}
+        found |= {f"grad.{i}": grad for i, grad in enumerate(self.grads)}
+        for i, p in enumerate(self.trained):
+            found |= {f"adam.{i}.{name}": value for name, value in self._adam.state[p].items()}
+        return found
+
+    @torch.no_grad()
+    def take_up(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a state; ValueError where it is of other parameters."""
+        for i, (p, grad) in enumerate(zip(self.trained, self.grads, strict=True)):
+            for place, name in ((p, f"param.{i}"), (grad, f"grad.{i}")):
+                if place.shape != state[name].shape or place.dtype != state[name].dtype:
+                    raise ValueError(f"{name} is of another training")
+                place.copy_(state[name])
+            front = f"adam.{i}."
+            own = {name.removeprefix(front): t for name, t in state.items() if name.startswith(front)}
+            # AdamW counts steps on the CPU, without a dimension.
+            self._adam.state[p] = {
+                name: t.reshape(()).clone() if name == "step" else t.to(p.device, copy=True)
+                for name, t in own.items()
+            }
 
 
 def clip(grads: Sequence[Tensor], clips: Sequence[float]) -> Tensor:

@@ -21,6 +21,7 @@ from prime_audit.engine.codec import Encoded, gold_places
 from prime_audit.engine.divergence import TRAINING, Divergence, Watch
 from prime_audit.engine.draws import Draws, Visit
 from prime_audit.engine.lora import Adapter
+from prime_audit.engine.memo import NOWHERE, Partial
 from prime_audit.engine.memory import free_bytes
 from prime_audit.engine.passes import Pass
 from prime_audit.engine.privacy import Privacy
@@ -28,6 +29,7 @@ from prime_audit.engine.private import PrivateBranch, PrivateTrainee
 from prime_audit.engine.recipe import Job, LoraShape, Recipe
 from prime_audit.engine.stack import Stack, clip
 from prime_audit.engine.trainee import Trainee, fresh_lora
+from prime_audit.engine.unfinished import Finished, Group, state_of, taken_up
 from prime_audit.errors import PartError
 from prime_audit.seeds import seed_of
 
@@ -65,8 +67,9 @@ def train_adapters(
     privacy: Privacy | None = None,
     lost: list[Divergence] | None = None,
     onto: Frozen | None = None,
+    so_far: Partial = NOWHERE,
 ) -> dict[str, Adapter]:
-    """Train one LoRA per job; ``tick`` counts optimizer steps (see :func:`count_steps`).
+    """Train one LoRA per job; ``tick`` counts optimizer steps (see :func:`count_steps`), during a step by its share.
 
     ``tokens`` bounds the padded tokens of one forward and backward pass; larger batches accumulate gradients.
 
@@ -78,6 +81,8 @@ def train_adapters(
     Other owners' adapters do not change.
 
     ``onto``: what each owner's adapter is trained on top of (without ``privacy``); None: the base alone.
+
+    ``so_far``: the place of the training's state. It goes on from there, to the same adapters bit for bit.
     """
     scaling = shape.alpha / shape.rank
 
@@ -85,7 +90,7 @@ def train_adapters(
         return fresh_lora(base, shape, seed_of(seed, owner, "init"))
 
     options: dict[str, Any] = {"weight_decay": recipe.weight_decay, "tokens": tokens, "tick": tick}
-    options |= {"dropout": shape.dropout, "lost": lost}
+    options |= {"dropout": shape.dropout, "lost": lost, "so_far": so_far}
     if privacy:
         bound = privacy.clip
         trained = _Loop[PrivateTrainee](
@@ -130,6 +135,7 @@ def train_gates(
     seed: int,
     tokens: int,
     tick: Tick = nothing,
+    so_far: Partial = NOWHERE,
 ) -> dict[str, tuple[Tensor, ...]]:
     """Train Per-Pcs gates (Tan et al. 2024a): per owner and site a vector g [d_in]; adapters are frozen."""
 
@@ -151,6 +157,7 @@ def train_gates(
         tokens=tokens,
         tick=tick,
         kind="gates",
+        so_far=so_far,
     )
     found = loop.run([Trainee(base, job, recipe, seed) for job in jobs])
     return {owner: tuple(p.cpu().clone() for p in params) for owner, params in found.items()}
@@ -198,13 +205,23 @@ class _Loop(Generic[T]):
     dropout: float = 0.0
     kind: str = "train"
     lost: list[Divergence] | None = None
+    so_far: Partial = NOWHERE
 
     def run(self, trainees: Sequence[T]) -> dict[str, list[Tensor]]:
         """Train all owners; owner → parameters, in the order given, without those whose training diverged."""
-        found: dict[str, list[Tensor]] = {}
-        for group in self._groups(trainees):
-            found |= self._run_group(group)
-        return {t.owner: found[t.owner] for t in trainees if t.owner in found}
+        device = self.base.device
+        left = self.so_far.read(lambda state: taken_up(state, trainees, self._fresh, device))
+        finished, taken = left or (Finished(), None)
+        known = {*finished.params, *(one.owner for one in finished.lost)}
+        self._tell(sum(len(t.plan) for t in trainees if t.owner in known))
+        if taken is not None:
+            known |= {t.owner for t in taken.members}
+            self._run_group(taken, finished, trainees)
+        for members in self._groups([t for t in trainees if t.owner not in known]):
+            self._run_group(self._fresh(members), finished, trainees)
+        if self.lost is not None:
+            self.lost += finished.lost
+        return {t.owner: finished.params[t.owner] for t in trainees if t.owner in finished.params}
 
     def _groups(self, trainees: Sequence[T]) -> Iterator[Sequence[T]]:
         """Group owners to train side by side: as many as fit in a quarter of the free memory, longest plans first."""
@@ -215,43 +232,71 @@ class _Loop(Generic[T]):
         for i in range(0, len(ranked), many):
             yield ranked[i : i + many]
 
-    def _run_group(self, group: Sequence[T]) -> dict[str, list[Tensor]]:
-        stack = Stack([self.start(t.owner) for t in group], self.weight_decay)
-        watch = Watch(group, TRAINING if self.kind == "train" else f"training of the {self.kind}")
-        for step in range(max(len(t.plan) for t in group)):
-            self._step(stack, group, step, watch)
-            self._update(stack, group, step, watch)
-            self.tick(sum(step < len(t.plan) for t in group))
+    def _fresh(self, members: Sequence[T]) -> Group[T]:
+        """Return a group at the start of its training."""
+        what = TRAINING if self.kind == "train" else f"training of the {self.kind}"
+        stack = Stack([self.start(t.owner) for t in members], self.weight_decay)
+        return Group(members, stack, Watch(members, what))
+
+    def _run_group(self, group: Group[T], finished: Finished, trainees: Sequence[T]) -> None:
+        """Train a group from where it is to its end."""
+        members, stack, watch = group.members, group.stack, group.watch
+
+        def keep() -> None:
+            self.so_far.write(lambda: state_of(trainees, finished, group))
+
+        self._tell(sum(min(group.step, len(t.plan)) for t in members))
+        for step in range(group.step, max(len(t.plan) for t in members)):
+            ticked = self._step(group, keep)
+            self._update(stack, members, step, watch)
+            self._tell(sum(step < len(t.plan) for t in members) - ticked)
             if watch.over:
                 break
+            group.step, group.done = step + 1, set()
+            keep()
         # Diverged owners stay in the passes: without their rows the others' batches, and so last bits, would change.
         most = torch.finfo(self.base.dtype).max
-        sound = {t.owner: own for o, t in enumerate(group) if watch.judge(o, own := stack.of(o), most)}
+        sound = {t.owner: own for o, t in enumerate(members) if watch.judge(o, own := stack.of(o), most)}
         self._require_collected(watch)
-        if self.lost is not None:
-            self.lost += [watch.lost[o] for o in sorted(watch.lost)]
-        return sound
+        finished.params |= sound
+        finished.lost += [watch.lost[o] for o in sorted(watch.lost)]
+
+    def _tell(self, units: int) -> None:
+        if units:
+            self.tick(units)
 
     def _require_collected(self, watch: Watch) -> None:
         """Raise PartError at once where an owner diverged and the caller does not collect it."""
         if self.lost is None and watch.lost:
             raise PartError(next(iter(watch.lost.values())).line())
 
-    def _step(self, stack: Stack, group: Sequence[T], step: int, watch: Watch) -> None:
-        """Add up the gradients of a step's rows, in passes of similar length."""
-        active = [(o, t) for o, t in enumerate(group) if step < len(t.plan)]
+    def _step(self, group: Group[T], keep: Callable[[], None]) -> int:
+        """Add up the gradients of a step's rows, in passes of similar length; how much of the step was ticked."""
+        step = group.step
+        active = [(o, t) for o, t in enumerate(group.members) if step < len(t.plan)]
         rows = [Row(o, n, t.examples[n]) for o, t in active for n in t.plan[step]]
         weights = self.weigh(rows)
+        ticked = group.ticked(len(rows))
+        self._tell(ticked)
 
         def length(i: int) -> int:
             return len(rows[i].example.ids)
 
         def work(part: Sequence[int]) -> None:
-            self._pass(stack, group, step, [rows[i] for i in part], [weights[i] for i in part], watch)
+            nonlocal ticked
+            own = [rows[i] for i in part], [weights[i] for i in part]
+            self._pass(group.stack, group.members, step, *own, group.watch)
+            group.done.update(part)
+            keep()
+            more = group.ticked(len(rows)) - ticked if len(group.done) < len(rows) else 0
+            ticked += more
+            self._tell(more)
 
         room = self.base.room(self.tokens, "train")
         for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=room):
-            self.base.fits["train"].run(work, part, length)
+            if left := [i for i in part if i not in group.done]:
+                self.base.fits["train"].run(work, left, length)
+        return ticked
 
     def _pass(
         self,

@@ -44,6 +44,8 @@ class Trainee:
         self.plan = planner(len(self.examples), recipe, rng_of(seed, job.owner, "order"))
         self.rates = rates(recipe, len(self.plan))
         """Learning rate of each step."""
+        self.noise: torch.Generator | None = None
+        """Random numbers that the owner draws step by step, where there are such."""
 
     def rate(self, step: int) -> float:
         """Return the rate at a step: 0 after the last."""

@@ -185,11 +185,13 @@ def _shared_out(work: Sequence[Work], cells: Sequence[Cell], workers: int) -> fl
     What belongs to no method (communities, games, the record) is done once. Starting workers and waiting for what
     another one makes are left out.
     """
+    cores, chunks = {cell.core for cell in cells}, {cell.task: cell.chunk + 1 for cell in cells}
     own: dict[tuple[str, str], float] = defaultdict(float)
     for w in work:
-        if w.task is not None and w.method is not None:
-            own[w.task, label_parts(w.method)[0]] += w.seconds
-    chunks = {cell.task: cell.chunk + 1 for cell in cells}
+        # A stage of a game's queries has the method in its name.
+        core = label_parts(w.method or w.stage.partition(" · ")[0])[0]
+        if w.task is not None and core in cores | {w.method}:
+            own[w.task, core] += w.seconds
     longest = max((seconds / chunks[task] for (task, _), seconds in own.items()), default=0.0)
     total = sum(own.values())
     return total - max(longest, total / workers)

@@ -38,11 +38,10 @@ BOX = {"read": 4.0, "write": 6.0, "train": 6.0, "gates": 5.0, "step": 1.0, "asse
 NAMES = ("a", "b", "c")
 ROUNDS = 3
 """The most timings of a size, where the box has room for as many."""
-SMALL, LARGE = 4, 32
-"""Rows of the two passes that a line is fitted to; fewer where a run's passes are smaller, or the model is slow."""
-WRITTEN = (8, 96)
-"""Rows of the two generations that are timed, each of ``STEPS`` tokens more than one."""
+LARGE, WRITTEN = 32, 96
+"""Rows of the largest pass, and of the largest generation; fewer where a run's are smaller, or the model is slow."""
 STEPS = 8
+"""Tokens of a generation, beside its first."""
 SLACK = 0.5
 """Cores that others may use beside those that a measurement needs."""
 
@@ -95,7 +94,7 @@ def _unpacked(found: Arrays) -> Line:
 
 
 class _Stopwatch(Worker):
-    """Times the passes that a run would do; what lies between them is rehearsed for real."""
+    """Times the passes that a run would do; all else was rehearsed for real."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -181,27 +180,31 @@ class Probe:
 
     def _line(self, kind: str, work: Callable[[int], object], units: float) -> Line:
         """Time passes of ``units`` padded tokens a row."""
-        small, large = self._timed(work, BOX[kind], SMALL, self._large)
+        small, large = self._timed(work, BOX[kind], self._large)
         return Line.through((small[0] * units, small[1]), (large[0] * units, large[1]))
 
     def _timed(
-        self, work: Callable[[int], object], box: float, few: int, many: int
+        self, work: Callable[[int], object], box: float, many: int
     ) -> tuple[tuple[int, float], tuple[int, float]]:
-        """Time ``work`` on few rows and on many, or on as many as the box has room for: (rows, median seconds) each."""
+        """Time ``work`` on twice as many rows each time, up to ``many`` or as many as the box has room for.
+
+        Returns (rows, median seconds) of a quarter of the most rows, and of these.
+        """
         begun = time.perf_counter()
 
         def left() -> float:
             return box - (time.perf_counter() - begun)
 
-        one = self._seconds(work, 1)  # warms up
-        small = max(1, min(few, many // 2, int(left() / one / 4)))
-        taken = [self._seconds(work, small)]
-        many = max(2 * small, min(many, int(left() / taken[0] * small)))
-        more = [self._seconds(work, many)]
-        while len(more) < ROUNDS and left() > taken[0] + more[0]:
-            taken.append(self._seconds(work, small))
-            more.append(self._seconds(work, many))
-        return (small, median(taken)), (many, median(more))
+        self._seconds(work, 1)  # warms up
+        taken = {rows: [self._seconds(work, rows)] for rows in (1, 2)}
+        while (most := max(taken)) < many and left() > 2 * taken[most][0]:
+            rows = min(2 * most, many)
+            taken[rows] = [self._seconds(work, rows)]
+        few = max([rows for rows in taken if 4 * rows <= most], default=1)
+        while len(taken[most]) < ROUNDS and left() > taken[few][0] + taken[most][0]:
+            for rows in (few, most):
+                taken[rows].append(self._seconds(work, rows))
+        return (few, median(taken[few])), (most, median(taken[most]))
 
     def _seconds(self, work: Callable[[int], object], rows: int) -> float:
         before = self._watch.seconds
@@ -212,7 +215,7 @@ class Probe:
         """Time a step of decoding: a generation without reading its prompts."""
         stops, self._base.stops = self._base.stops, (-1,)  # no token ends an answer
         try:
-            found = self._timed(self._write, BOX["write"], *WRITTEN)
+            found = self._timed(self._write, BOX["write"], WRITTEN)
         finally:
             self._base.stops = stops
         read = self.line("read")

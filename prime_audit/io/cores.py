@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 
 from prime_audit.errors import UserError
 
@@ -62,9 +61,8 @@ def threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before[1])
 
 
-@cache
 def busy() -> float | None:
-    """Return the load where other processes keep this machine busy, else None: looked at once, before any work."""
+    """Return the load where other processes keep this machine busy, else None."""
     if not hasattr(os, "getloadavg"):
         return None
     load, cores = os.getloadavg()[0], os.cpu_count() or 1

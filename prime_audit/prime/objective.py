@@ -66,11 +66,15 @@ class Judge:
     def __init__(self, scene: Scene, alpha: float, hunts: Sequence[Hunt]) -> None:
         self._scene, self._alpha = scene, alpha
         self._max_new = scene.settings.get("max_new", scene.task.name)
+        self._sharers = self._predictions(hunts) if alpha else {h.target: [] for h in hunts}
+
+    def _predictions(self, hunts: Sequence[Hunt]) -> dict[str, list[list[str]]]:
+        """Return what each merged sharer's own adapter answers to a target's examples; only the penalty reads it."""
         ask = [(h, alone(bank_name(s)), f"sharer {s}") for h in hunts for s in h.sharers]
         requests, slots = self._requests(ask)
-        with scene.stage("sharers' predictions", len(requests)) as tick:
+        with self._scene.stage("sharers' predictions", len(requests)) as tick:
             texts = iter(self._texts(requests, slots, tick))
-        self._sharers = {h.target: [next(texts) for _ in h.sharers] for h in hunts}
+        return {h.target: [next(texts) for _ in h.sharers] for h in hunts}
 
     @property
     def draws(self) -> bool:
@@ -79,7 +83,7 @@ class Judge:
 
     def constant(self, hunt: Hunt) -> bool:
         """Return whether every objective is 0, whatever is answered: ROUGE sees no word of any text compared."""
-        compared = [[e.gold for e in hunt.examples], *(self._sharers[hunt.target] if self._alpha else [])]
+        compared = [[e.gold for e in hunt.examples], *self._sharers[hunt.target]]
         return all(compares_nothing(self._scene.task, golds) for golds in compared)
 
     def asked(self, hunts: Sequence[Hunt]) -> Iterator[tuple[object, ...]]:
@@ -96,6 +100,8 @@ class Judge:
     def evaluate(self, candidates: Sequence[tuple[Hunt, np.ndarray, str]]) -> list[dict[str, Any]]:
         """Return a trace entry for each (target's search, weights, name among the search's candidates).
 
+        Without a penalty (alpha 0) similarities are not computed.
+
         The name decides the random numbers when sampling, so it must not depend on who else is searched.
         """
         answers = self._answers([(h, h.mixture(w), name) for h, w, name in candidates])
@@ -110,7 +116,7 @@ class Judge:
         task = self._scene.task
         gain = utility(task, [e.gold for e in hunt.examples], preds, search=True)
         alike = [utility(task, theirs, preds, search=True) for theirs in self._sharers[hunt.target]]
-        objective = gain - self._alpha * float(np.mean(alike))
+        objective = gain - self._alpha * float(np.mean(alike)) if alike else gain
         return {"weights": weights.tolist(), "utility": gain, "similarity": alike, "objective": objective}
 
     def _answers(self, ask: Sequence[tuple[Hunt, Mixture, str]]) -> list[list[str]]:

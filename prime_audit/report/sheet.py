@@ -132,7 +132,7 @@ class Sheet:
     failures: tuple[str, ...] = ()
     """Parts of a run that failed while the rest went on."""
     unable: Mapping[str, str] = field(default_factory=dict)
-    """Task that the model is not shown to do → the line that says so, which stands above its table."""
+    """Task that the model is not shown to do → the line that says so, shown above its table."""
     warnings: tuple[str, ...] = ()
     """What else a reader must know before believing the figures."""
 

@@ -45,7 +45,7 @@ class Cell:
     reason: str | None = None
     """Why there is no figure, no interval, or this text."""
     mark: str = ""
-    """What stands after a text, such as a dagger."""
+    """Shown after a text, such as a dagger."""
 
     @property
     def empty(self) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from prime_audit.cache.tally import Tally, say
@@ -22,30 +24,69 @@ if TYPE_CHECKING:
 
 EVERY = 30.0
 """Seconds between two lines of a long stage where there is no terminal."""
+SOON = 8.0
+"""Seconds after which such a stage says that it is there."""
+KNOWN = 3.0
+"""Seconds at the start in which units come from the cache: they say nothing about the others' pace."""
+MEMORY = 120.0
+"""Seconds after which a unit's pace counts a third in the estimate of the time left."""
 
 
 @dataclass
 class _Pace:
-    """Progress of a stage, in lines."""
+    """Progress of a stage, and the time left by a pace that older units count less and less in."""
 
     title: str
     total: int
     start: float
     done: int = 0
-    reported: float = field(init=False)
+    reported: float | None = None
+    """When the last line was printed; None: none was."""
+    _units: float = 0.0
+    _seconds: float = 0.0
+    """Both with the same weights."""
+    _last: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reported = self.start
+        self._last = self.start
 
-    def line(self, more: int) -> str | None:
-        """Count ``more`` units -> a line with the time left; None if the last is recent or nothing is left."""
-        self.done += more
+    def add(self, more: int) -> None:
+        """Count ``more`` units."""
         now = time.perf_counter()
-        if not 0 < self.done < self.total or now - self.reported < EVERY:
+        self.done += more
+        if now - self.start >= KNOWN:
+            taken, self._last = now - self._last, now
+            kept = math.exp(-taken / MEMORY)
+            self._units, self._seconds = kept * self._units + more, kept * self._seconds + taken
+        else:
+            self._last = now
+
+    def left(self) -> float | None:
+        """Return the seconds left; None where nothing is known yet."""
+        if not self._units:
+            return None
+        whole = self._seconds / self._units * (self.total - self.done)
+        return max(0.0, whole - (time.perf_counter() - self._last))
+
+    def line(self) -> str | None:
+        """Return a line with the time left; None if the last is recent or nothing is left."""
+        now, left = time.perf_counter(), self.left()
+        due = now - self.start >= SOON if self.reported is None else now - self.reported >= EVERY
+        if not due or left is None or self.done >= self.total:
             return None
         self.reported = now
-        left = (now - self.start) / self.done * (self.total - self.done)
         return f"{self.title}: {self.done}/{self.total}, about {left:.0f} s left"
+
+
+@dataclass(frozen=True)
+class _Left:
+    """A bar's text: the time left now."""
+
+    pace: _Pace
+
+    def __format__(self, _: str) -> str:
+        left = self.pace.left()
+        return "" if left is None else f"about {timedelta(seconds=round(left))} left"
 
 
 @dataclass(kw_only=True)
@@ -68,7 +109,6 @@ class Ledger:
         """Show progress during the body. Without a terminal, finished stages are printed as lines."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as Left
 
         console = Console(stderr=True)
         if self.quiet or not console.is_terminal:
@@ -79,8 +119,7 @@ class Ledger:
             BarColumn(24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            Left(),
+            TextColumn("{task.fields[left]}"),
         )
         with Progress(*columns, console=console, transient=True) as self._bars:
             try:
@@ -96,18 +135,24 @@ class Ledger:
         title = visible(" · ".join(filter(None, (task, method, name))))
         start, before = time.perf_counter(), replace(engine.base.spent) if engine else None
         outer, self.tally.within = self.tally.within, {"task": task, "method": method, "stage": name}
-        bar = self._bars.add_task(title, total=total) if self._bars and total else None
         pace = _Pace(title, total, start)
+        bar = self._bars.add_task(title, total=total, left=_Left(pace)) if self._bars and total else None
 
         def tick(done: int) -> None:
+            pace.add(done)
             if self._bars and bar is not None:
                 self._bars.advance(bar, done)
-            elif not self._bars and (line := pace.line(done)):
+            elif not self._bars and (line := pace.line()):
                 self.note(line)
 
+        soon = threading.Timer(SOON, self._begun, [pace])
+        soon.daemon = True
         try:
+            if total and not self._bars and not self.quiet:
+                soon.start()
             yield tick
         finally:  # a failed stage leaves no bar behind, because the run may continue
+            soon.cancel()
             self.tally.within = outer
             if self._bars and bar is not None:
                 self._bars.remove_task(bar)
@@ -125,6 +170,12 @@ class Ledger:
                 )
             )
         self._print(title, seconds)
+
+    def _begun(self, pace: _Pace) -> None:
+        """Say that a stage has begun whose first units take long."""
+        if pace.reported is None:
+            pace.reported = time.perf_counter()
+            self.note(f"{pace.title}: {pace.done}/{pace.total}")
 
     def note(self, line: str) -> None:
         """Print a message where progress is shown."""

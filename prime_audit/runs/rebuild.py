@@ -31,6 +31,8 @@ from prime_audit.runs.task import TaskRun
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
 """Nats by which a recomputed log-probability may differ, by number format; else ``LOOSE``."""
 LOOSE = 0.25
+BEFORE: Mapping[str, str] = {"clustered": "candidates"}
+"""Setting that older records lack → what they were made with."""
 
 
 def plan_of(
@@ -42,6 +44,9 @@ def plan_of(
 ) -> Plan:
     """Make a run's plan again from its record's ``spec``, with other attacks; sharers from where they are now."""
     found = given_of(spec)
+    settings = [*spec.get("settings", {}).values()]
+    lacking = [key for key in BEFORE if settings and not any(key in own for own in settings)]
+    found["overrides"] = [*found.get("overrides", ()), *(f"{key}={BEFORE[key]}" for key in lacking)]
     return make_plan(
         **{
             **found,

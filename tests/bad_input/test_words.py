@@ -63,7 +63,7 @@ def test_scoring_what_is_not_there_or_of_another_task(say: Say, tmp_path: Path) 
         (("--attacks", "losss"), ("unknown attack 'losss': did you mean loss",)),
         (("--tasks", "LaMP-8"), ("unknown task 'LaMP-8': known: LaMP-1",)),
         (("--preset", "papr"), ("unknown preset 'papr': did you mean paper?",)),
-        (("--set", "clusterz=3"), ("unknown setting 'clusterz': did you mean clusters?",)),
+        (("--set", "clusterz=3"), ("unknown setting 'clusterz': did you mean clusters or clustered?",)),
         (("--set", "clusters=-1"), ("--set clusters=-1: give a finite number, at least 1",)),
         (("--device", "tpu"), ("--device tpu: give one of auto, cpu, cuda",)),
         (("--dtype", "int8"), ("--dtype int8: give one of",)),

@@ -67,6 +67,39 @@ def test_it_lists_what_is_kept(say: Callable[..., Any], cache: Path) -> None:
     assert said.out.splitlines()[-1].startswith(f"{cache}: 4 entries, ")
 
 
+@pytest.fixture
+def interrupted(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the cache, with what an interrupted stage had computed."""
+    monkeypatch.setattr("prime_audit.community.store.PAUSE", 0.0)
+    store = Store(cache, Spent())
+    store.tally.within = {"task": "LaMP-2", "method": None, "stage": "share"}
+    rows = {"rows": np.arange(1000.0)}
+
+    def make() -> dict[str, np.ndarray]:
+        for _ in range(3):
+            store.partial("ab" * 32).write(lambda: rows)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.arrays("ab" * 32, make)
+    return cache
+
+
+def test_what_an_interrupted_stage_had_is_listed_verified_and_removed_like_any(
+    say: Callable[..., Any], interrupted: Path
+) -> None:
+    found = json.loads(say("cache", "ls", "--cache", interrupted, "--json").out)["entries"]
+    (one,) = (e for e in found if e["kind"] == "partial")
+    assert (one["task"], one["stage"]) == ("LaMP-2", "share")
+    assert one["bytes"] > 8000
+    assert "partial" in say("cache", "ls", "--cache", interrupted).out
+    assert say("cache", "verify", "--cache", interrupted).out.endswith("5 entries, all whole\n")
+    flip(interrupted / one["key"][:2] / one["key"] / "arrays.safetensors")
+    assert one["key"] in say("cache", "verify", "--cache", interrupted).err
+    say("cache", "prune", "--cache", interrupted, "--older", "0s")
+    assert [p for p in interrupted.rglob("*") if p.is_file()] == []
+
+
 def test_an_older_versions_entry_is_listed_without_a_kind(say: Callable[..., Any], cache: Path) -> None:
     (place(cache, "texts") / "manifest.json").unlink()
     found = json.loads(say("cache", "ls", "--cache", cache, "--json").out)["entries"]

@@ -53,7 +53,7 @@ def test_the_funnel_is_a_count_by_hand(
     found = funnel(data(*lengths), load_settings("small", options))
     first, *rest = found.lines()
     able = sum(n > int(next((o[12:] for o in options if o.startswith("min_history")), "10")) for n in lengths)
-    assert first == f"sharers: {sharers} of {len(lengths)} candidates, of whom {able} are eligible"
+    assert first == f"sharers: {sharers} of {len(lengths)} candidates; {able} are eligible"
     for line in why:
         assert line in "".join(rest)
 

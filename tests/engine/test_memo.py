@@ -142,3 +142,31 @@ def test_a_threads_count_is_part_of_the_question(kept, pairs):
         assert asked(kept, lambda: kept.engine.generate(requests, 3))[1]
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_what_one_call_asks_twice_of_one_mixture_is_done_once(kept, pairs, cached):
+    engine = kept.engine
+    if not cached:
+        engine.keeper = None
+    twins = [Mixture(("ann",), np.array([0.5])) for _ in range(3)]
+    (prompt, gold), (other, text) = pairs[:2]
+    asked_twice = [(prompt, twins[0]), (other, twins[0]), (prompt, twins[1]), (prompt, alone("bob"))]
+    spent, ticks = engine.base.spent, []
+    requests = [Request(p, m, key=(str(n),)) for n, (p, m) in enumerate(asked_twice)]
+    texts = engine.generate(requests, 6, ticks.append)
+    assert spent.requests == 3
+    assert sum(ticks) == 4
+    assert texts[0] == texts[2] == engine.generate(requests[2:3], 6)[0]
+    golds = [(Continuation(gold),), (Continuation(text),)]
+    before = spent.requests
+    probes = [Probe(prompt, m, g) for m in twins for g in golds]
+    seen = engine.observe(probes, moments=True)
+    assert spent.requests == before + 2
+    for one, twin in zip(seen[:2] * 2, seen[2:], strict=True):
+        np.testing.assert_array_equal(one.logprobs[0], twin.logprobs[0])
+        np.testing.assert_array_equal(one.mu, twin.mu)
+    engine.sampling = Sampling(temperature=5.0, seed=1)  # each request draws for itself
+    before = spent.requests
+    engine.generate(requests, 6)
+    assert spent.requests == before + 4

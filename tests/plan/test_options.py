@@ -267,3 +267,13 @@ def test_no_summary_is_cut_off(width: int, say: Callable[..., Any], monkeypatch:
         assert said.code == 0
         assert "..." not in said.out.partition("Commands:")[2]
         assert len(said.out.partition("Commands:")[2].splitlines()) > 1
+
+
+def test_a_run_of_an_older_version_chooses_sharers_as_it_did() -> None:
+    spec = make_plan(methods="np", tasks="LaMP-2", preset="laptop").spec()
+    assert plan_of(spec, ["loss"], []).settings.get("clustered") == "eligible"
+    old = {
+        **spec,
+        "settings": {"LaMP-2": {k: v for k, v in spec["settings"]["LaMP-2"].items() if k != "clustered"}},
+    }
+    assert plan_of(old, ["loss"], []).settings.get("clustered") == "candidates"

@@ -143,7 +143,7 @@ def test_tasks_in_any_spelling_each_once() -> None:
         ({"device": "gpu"}, "--device gpu: give one of auto, cpu, cuda"),
         ({"dtype": "fp16"}, "--dtype fp16: give one of auto, float32"),
         ({"data": "/no/such/path"}, "/no/such/path: no such file or folder"),
-        ({"overrides": ["cluster=3"]}, "unknown setting 'cluster': did you mean clusters?"),
+        ({"overrides": ["cluster=3"]}, "unknown setting 'cluster': did you mean clusters or clustered?"),
         ({"overrides": ["clusters"]}, "--set clusters: write KEY=VALUE"),
         ({"overrides": ["clusters=some"]}, "--set clusters=some: 'some' is not a whole number"),
         ({"overrides": ["clusters=0"]}, "--set clusters=0: give a finite number, at least 1"),
@@ -390,7 +390,10 @@ def test_every_setting_of_a_preset_has_a_meaning_and_is_described(say: Any, pres
     assert all(row.means and "\n" not in row.means for row in SETTINGS.values())
     said = " ".join(say("describe", "settings", "--preset", preset, "--set", "clusters=5").out.split())
     assert all(f" {key} " in said for key in SETTINGS)
-    assert " clusters 5 ≥ 1 k-means clusters of users; one sharer is chosen from each " in said
+    assert (
+        " clusters 5 ≥ 1 k-means clusters of users, from each of which one sharer is chosen: the most sharers "
+        in said
+    )
 
 
 def test_presets_say_what_they_are_for(say: Any) -> None:

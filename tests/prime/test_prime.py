@@ -170,14 +170,25 @@ def test_ratings_are_errors_with_their_sign_flipped() -> None:
 
 
 def test_alpha_enters_the_objective_and_nothing_else() -> None:
-    """The first point (nothing told yet) is the same for every alpha, and its parts are."""
+    """The first point (nothing told yet) is the same for every alpha, and so are its parts."""
     first = {a: prime(scene("LaMP-3"), alpha=a)["t1"].notes["trace"][0] for a in (0.0, 0.3, 2.0)}
     for alpha, entry in first.items():
-        assert {k: entry[k] for k in ("weights", "utility", "similarity")} == {
-            k: first[0.0][k] for k in ("weights", "utility", "similarity")
+        assert {k: entry[k] for k in ("weights", "utility")} == {
+            k: first[2.0][k] for k in ("weights", "utility")
         }
-        assert entry["objective"] == pytest.approx(entry["utility"] - alpha * np.mean(entry["similarity"]))
-    assert len({entry["objective"] for entry in first.values()}) > 1
+        assert entry["similarity"] == (first[2.0]["similarity"] if alpha else [])
+        penalty = alpha * np.mean(entry["similarity"]) if alpha else 0.0
+        assert entry["objective"] == pytest.approx(entry["utility"] - penalty)
+
+
+def test_without_a_penalty_no_sharer_is_asked() -> None:
+    asked = {}
+    for alpha in (0.0, 0.3):
+        where = scene("LaMP-3")
+        prime(where, alpha=alpha)
+        asked[alpha] = [r for r in where.engine.requests if len(r.mixture.names) == 1]  # type: ignore[attr-defined]
+    assert asked[0.3]
+    assert not asked[0.0]
 
 
 @pytest.mark.parametrize("optimizer", ["cma", "ngopt", "ngiohtuned", "tbpsa"])

@@ -239,7 +239,7 @@ def test_the_alpha_sweep_shares_its_first_candidate(run: Run) -> None:
         assert len(first) == 2
         assert first[0]["weights"] == first[1]["weights"]
         assert first[1]["objective"] == pytest.approx(
-            first[0]["objective"] - 0.5 * np.mean(first[0]["similarity"])
+            first[0]["objective"] - 0.5 * np.mean(first[1]["similarity"])
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from prime_audit import Run, compare
 from prime_audit.community import training
 from prime_audit.engine.adapters import load_adapter
+from prime_audit.engine.engine import Engine
 from prime_audit.lamp.readers import read
 from prime_audit.record import Cost
 from tests.docs.examples import example
@@ -63,6 +65,23 @@ def test_embedding_and_profiles_are_counted_whoever_does_them(
     assert written.requests >= len(data.adapt) + len(data.targets)
     assert written.prompt_tokens > 0
     assert written.new_tokens > 0
+
+
+def test_no_text_is_scored_twice_under_one_model(
+    quick: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Known non-members are in the passes of two games, and two targets have the same nearest sharer."""
+    asked, plain = Counter[Any](), Engine._observe
+
+    def counted(self: Engine, probes: Any, *rest: Any) -> Any:
+        asked.update((p.prompt, self.content(p.mixture), p.golds) for p in probes)
+        return plain(self, probes, *rest)
+
+    monkeypatch.setattr(Engine, "_observe", counted)
+    run = quick("np,nearest", games="paper,heldout,target", attacks="loss,rmia", cache=tmp_path / "cache")
+    assert max(asked.values()) == 1
+    read = sum(c.requests for c in run.record.costs if "signals" in c.stage)
+    assert read > len(asked)  # the account of a pass has all that it needs, whoever asked first
 
 
 # -- where adapters lie ------------------------------------------------------------------------------------

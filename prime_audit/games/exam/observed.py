@@ -59,9 +59,10 @@ class Observed:
     """Log-probabilities of the known non-members."""
 
     @classmethod
-    def gather(cls, found: Sequence[Observation], rows: int, extras: Sequence[str]) -> Observed:
-        """Sort the engine's observations, the pool's rows first, by signal; ``extras`` in the probes' order."""
-        own = found[:rows]
+    def gather(
+        cls, own: Sequence[Observation], known: Sequence[Observation], extras: Sequence[str]
+    ) -> Observed:
+        """Sort the engine's observations of items and of known non-members; ``extras`` in the probes' order."""
         moments = bool(own) and own[0].mu is not None
         return cls(
             logprobs=[o.logprobs[0] for o in own],
@@ -70,7 +71,7 @@ class Observed:
                 name: [o.logprobs[1 + extras.index(name)] for o in own] if name in extras else ABSENT
                 for name in ("lower_logprobs", "prefix_logprobs")
             },
-            population=[o.logprobs[0] for o in found[rows:]],
+            population=[o.logprobs[0] for o in known],
         )
 
     def spread(self, rows: IntArray, total: int) -> Observed:

@@ -222,17 +222,23 @@ class Reader:
         return self.base
 
     def observe(self, stage: str, asked: Sequence[list[Probe]]) -> list[Observed]:
-        """Ask every model its probes: items first, then the known non-members where an attack needs them."""
-        community = self.community
-        probes = [p for own in asked for p in own]
-        with community.stage(stage, len(probes)) as tick:
-            found = iter(community.engine.observe(probes, bool({*self.fields} & {*VOCABULARY}), tick))
+        """Ask every model its probes: items first, then the known non-members where an attack needs them.
+
+        The latter are asked apart: games whose models and prompts are the same share what these say.
+        """
+        engine, known = self.community.engine, self.known()
+        items = [own[: len(own) - known] for own in asked]
+        crowd = [p for own in asked for p in own[len(own) - known :]]
+        with self.community.stage(stage, sum(map(len, asked))) as tick:
+            probes = [p for own in items for p in own]
+            found = iter(engine.observe(probes, bool({*self.fields} & {*VOCABULARY}), tick))
+            others = iter(engine.observe(crowd, tick=tick) if crowd else ())
         seen = [
-            Observed.gather([next(found) for _ in own], len(own) - self.known(), self._extras())
-            for own in asked
+            Observed.gather([next(found) for _ in own], [next(others) for _ in range(known)], self._extras())
+            for own in items
         ]
         if "continuations" in self._needs:
-            texts = self._continued(stage, [own[: len(own) - self.known()] for own in asked])
+            texts = self._continued(stage, items)
             seen = [replace(s, continuations=own) for s, own in zip(seen, texts, strict=True)]
         if "shadow_nll" in self.fields:
             seen = [replace(s, shadow_nll=[EMPTY] * len(s.logprobs)) for s in seen]
