@@ -88,6 +88,7 @@ def _assemble(
         group=lambda i: units[i].pool,
         length=length,
         tokens=base.room(engine.read_tokens, "read"),
+        worth=base.worth,
     )
     for part in plan:
         base.fits["observe"].run(work, part, length)

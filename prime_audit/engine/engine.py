@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from prime_audit.engine.attention import fused
 from prime_audit.engine.bank import AdapterBank, MixtureBranch
 from prime_audit.engine.base import Base
-from prime_audit.engine.batches import LIKE, Progress, Tick, batches, nothing, unite
+from prime_audit.engine.batches import Progress, Tick, batches, nothing, unite
 from prime_audit.engine.codec import Codec, Encoded
 from prime_audit.engine.decode import Decoding
 from prime_audit.engine.finite import not_finite
@@ -83,7 +84,7 @@ class Engine:
         self._count(p.ids for p in prompts)
         room = self.base.room(self.batch_tokens, "generate")
         # Writing needs many rows; prompts of different lengths are read separately (``decode``).
-        for batch in self._plan([r.mixture for r in requests], length, room, kinds, like=0.0):
+        for batch in self._plan([r.mixture for r in requests], length, room, kinds, inf):
             self.base.fits["generate"].run(work, batch, length)
         return answers
 
@@ -173,7 +174,7 @@ class Engine:
         length: Callable[[int], int],
         tokens: int,
         kinds: Sequence[int] | None = None,
-        like: float = LIKE,
+        worth: float | None = None,
     ) -> Iterator[list[int]]:
         """Batches of one rule, one pool of adapters and one kind, so that no row pays for many other adapters."""
         pools = unite([frozenset(m.names) for m in mixtures], length, tokens, self._most())
@@ -182,7 +183,7 @@ class Engine:
             group=lambda i: (mixtures[i].rule, pools[frozenset(mixtures[i].names)], kinds and kinds[i]),
             length=length,
             tokens=tokens,
-            like=like,
+            worth=self.base.worth if worth is None else worth,
         )
 
     def _most(self) -> int:

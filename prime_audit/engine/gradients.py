@@ -102,7 +102,7 @@ def _gradients(engine: Engine, items: Sequence[Item], signal: str, seed: int, ti
         tick(len(part))
 
     room = base.room(engine.read_tokens, "train")
-    for batch in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=room):
+    for batch in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=room, worth=base.worth):
         base.fits["train"].run(work, batch, length)
     return found
 

@@ -250,7 +250,9 @@ class _Loop(Generic[T]):
             self._pass(stack, group, step, [rows[i] for i in part], [weights[i] for i in part], watch)
 
         room = self.base.room(self.tokens, "train")
-        for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=room):
+        for part in batches(
+            range(len(rows)), group=lambda _: 0, length=length, tokens=room, worth=self.base.worth
+        ):
             self.base.fits["train"].run(work, part, length)
 
     def _pass(
