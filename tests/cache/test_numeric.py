@@ -71,7 +71,7 @@ def replaced(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("shape", "FEW = 32", "FEW = 33"),
+        ("shape", "FEW = 25", "FEW = 26"),
         ("memory", "size = len(part) * max(", "size = len(part) * min("),
         ("memory", '"read": Shape', '"reads": Shape'),
         ("memory", "if len(part) == 1:", "if len(part) == 2:"),  # whether an error is raised
