@@ -66,7 +66,7 @@ class Board:
     about: tuple[str, ...] = ()
     """Paragraphs shown above the table."""
     command: str = ""
-    """The command of one of its runs: ``{run}`` stands for all that the board requires, ``{seed}`` for the seed."""
+    """The command of one of its runs: ``{run}`` means all that the board requires, ``{seed}`` the seed."""
     model: str = ""
     tasks: tuple[str, ...] = ()
     """Its tasks, in order."""

@@ -51,6 +51,16 @@ def test_each_task_has_its_own_data_settings_and_seeds(tmp_path: Path) -> None:
     assert all(row["value"] for row in rows)
 
 
+def test_one_run_may_have_a_setting_for_one_of_its_tasks(tmp_path: Path) -> None:
+    home = tmp_path / "boards"
+    board_at(home, BOARD.replace("targets = 4", 'targets = 4\n"LaMP-3.targets" = 3'))
+    overrides = ["targets=4", "LaMP-3.targets=3"]
+    done = add(home, run_at(tmp_path / "run", run_record(0, given={"overrides": overrides})))
+    assert done.exit_code == 0, done.exception
+    done = add(home, run_at(tmp_path / "other", run_record(1)))
+    assert "LaMP-3.targets is 4, the board's 3" in str(done.exception)
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [
