@@ -56,10 +56,11 @@ from prime_audit.lamp.tasks import TASKS, Task
 from prime_audit.seeds import rng_of
 from prime_audit.settings import Settings, load_settings
 
-GRIDS = {
-    "adaptation": {"lr": [3e-4, 1e-3, 2e-3], "epochs": [2, 4, 6]},
-    "sharer": {"lr": [5e-4, 1e-3, 2e-3, 5e-3], "epochs": [2, 4]},
+GRIDS: dict[str, tuple[list[float], list[int]]] = {
+    "adaptation": ([3e-4, 1e-3, 2e-3], [2, 4, 6]),
+    "sharer": ([5e-4, 1e-3, 2e-3, 5e-3], [2, 4]),
 }
+"""Part → learning rates, epochs."""
 ENDED = 0.95
 """The least share of answers that must end by themselves."""
 SHARERS = 4
@@ -154,53 +155,53 @@ class Sweep:
         ]
 
     def _point(self, lr: float, epochs: int) -> dict[str, Any]:
+        """Train by one point's recipe, then score; with no epochs, score what the part starts from."""
         self.base.restore()
-        bank = AdapterBank(self.base)
+        recipe = self.settings.recipe(self.part, self.task.name) | (
+            {"lr": lr, "epochs": epochs} if epochs else {}
+        )
+        community = self._community({f"{self.part}.{key}": value for key, value in recipe.items()})
+        asked, steps, begun = self.scored, 0, self.base.spent.prompt_tokens
+        if self.part == "sharer" or epochs:
+            community.adapt()
+        if self.part == "sharer":
+            begun = self.base.spent.prompt_tokens
+        if self.part == "adaptation" and epochs:
+            steps = steps_of(sum(len(u.queries) for u in self.data.adapt), Recipe(**recipe))
+        elif self.part == "sharer" and epochs:
+            lora = {
+                key: self.settings.get(f"lora.{key}", self.task.name) for key in ("rank", "alpha", "dropout")
+            }
+            shown = [s.shown for s in self.sharers]
+            community.engine.bank.add(community.train_own(shown, Recipe(**recipe), lora=lora, stage="share"))
+            steps = sum(steps_of(len(community.user_examples(u)), Recipe(**recipe)) for u in shown)
+        elif self.part == "sharer":
+            asked = [(user, BASE, example) for user, _, example in asked]
+        learned = self.base.spent.prompt_tokens - begun
+        return self._scores(community.engine, asked) | {"steps": steps, "tokens": learned}
+
+    def _community(self, changed: dict[str, Any]) -> Community:
+        """Build the learners' community, with some settings ``changed``."""
         get = self.settings.get
         engine = Engine(
             base=self.base,
-            bank=bank,
+            bank=AdapterBank(self.base),
             batch_tokens=get("batch_tokens", self.task.name),
             read_tokens=get("read_tokens", self.task.name),
-        )
-        part = "adaptation" if self.part == "adaptation" else "sharer"
-        recipe = self.settings.recipe(part, self.task.name) | ({"lr": lr, "epochs": epochs} if epochs else {})
-        # Both halves of a recipe are this point's; the rest is the preset's.
-        settings = Settings(
-            self.settings.preset,
-            self.settings.overrides | {f"{part}.{key}": value for key, value in recipe.items()},
         )
         community = Community(
             task=self.task,
             data=self.data,
             engine=engine,
-            encoder=base_encoder(self.base, 512, 4096),
-            settings=settings,
+            encoder=base_encoder(self.base, get("encoder_tokens"), get("read_tokens")),
+            settings=Settings(self.settings.preset, self.settings.overrides | changed),
             seed=self.seed,
             store=Store(self.cache, self.base.spent, self.base.codec.cuts),
             stage=_silent,
         )
         people = [*self.data.adapt, *(s.shown for s in self.sharers)]
         community.profiles.update({u.id: plain_profile(self.task, u) for u in people})
-        begun = self.base.spent.prompt_tokens
-        steps = 0
-        asked = self.scored
-        if self.part == "adaptation" and epochs:
-            community.adapt()
-            steps = steps_of(sum(len(u.queries) for u in self.data.adapt), Recipe(**recipe))
-        elif self.part == "sharer":
-            community.adapt()
-            begun = self.base.spent.prompt_tokens
-            if epochs:
-                lora = {key: get(f"lora.{key}", self.task.name) for key in ("rank", "alpha", "dropout")}
-                shown = [s.shown for s in self.sharers]
-                made = community.train_own(shown, Recipe(**recipe), lora=lora, stage="share")
-                bank.add(made)
-                steps = sum(steps_of(len(community.user_examples(u)), Recipe(**recipe)) for u in shown)
-            else:
-                asked = [(user, BASE, example) for user, _, example in asked]
-        learned = self.base.spent.prompt_tokens - begun
-        return self._scores(engine, asked) | {"steps": steps, "tokens": learned}
+        return community
 
     def _scores(self, engine: Engine, asked: Sequence[tuple[str, Mixture, Example]]) -> dict[str, Any]:
         """Answer and score: per user, so that points can be compared over users."""
@@ -337,8 +338,8 @@ def main() -> None:
     if args.command == "table":
         print("\n".join(table(args.files)))
         return
-    grid = GRIDS[args.part]
-    Sweep(args).points(args.lr or grid["lr"], args.epochs or grid["epochs"])
+    lrs, epochs = GRIDS[args.part]
+    Sweep(args).points(args.lr or lrs, args.epochs or epochs)
 
 
 if __name__ == "__main__":
