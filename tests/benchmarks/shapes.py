@@ -174,9 +174,10 @@ def _world(task: str, targets: int, candidates: int) -> Any:
     return world(task, users=12 + targets + candidates, adapt=12, targets=targets)
 
 
-def build(shape: str, device: str, full: bool) -> Room:
-    """Load the packaged model, or draw random weights right on the device."""
-    dtype = "bfloat16" if device.startswith("cuda") else "float32"
+def build(shape: str, device: str, full: bool, dtype: str = "auto") -> Room:
+    """Load the packaged model, or draw random weights right on the device; ``auto``: as ``--dtype``."""
+    if dtype == "auto":
+        dtype = "bfloat16" if device.startswith("cuda") else "float32"
     if shape == "mini":
         base = load_base("mini", targets=TARGETS, device=device, dtype=dtype)
         plain = AutoModelForCausalLM.from_pretrained(resolve_model("mini"), dtype=base.dtype).to(device)
