@@ -216,8 +216,7 @@ def quick(
     from prime_audit import compare
 
     def go(methods: str, *, task: str = "LaMP-4", sets: Sequence[str] = (), **words: Any) -> Any:
-        usual = {"out": tmp_path / "run", "cache": None, "model": str(llama_folder), "preset": "laptop"}
-        words = usual | words
+        words = {"out": tmp_path / "run", "cache": None, "model": str(llama_folder)} | words
         data = str(small_data(task))
         return compare(methods, tasks=task, data=data, overrides=[*small, *sets], quiet=True, **words)
 
