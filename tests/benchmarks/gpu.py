@@ -28,7 +28,7 @@ import torch
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-METHODS, TASKS, ATTACKS = "np,oppu,perpcs,prime", "LaMP-2,LaMP-4", "loss,reference"
+METHODS, TASKS, ATTACKS = "np,oppu,perpcs,prime", "LaMP-2", "loss,reference"
 SHAPES = {"llama-2-7b": (1, 40.0), "smollm2-135m": (3, 28.0), "mini": (3, 18.0)}
 """Shapes, the most wanted first: rounds, and seconds for each of ``BENCHES``. All boxes together are nine minutes."""
 _FINISHED = "PRIME_AUDIT_FINISHED"
