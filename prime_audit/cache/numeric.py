@@ -48,7 +48,7 @@ PARTS: Mapping[str, Part] = {
                 "attention bank base batches checkpoint codec decode embed engine fused gguf_file kvcache lastlayer"
             ),
             *_engine(
-                "load lora memo memory mixture observe rotations rules sampling shape sites tree trial assemble"
+                "heads load lora memo memory mixture observe rotations rules sampling shape sites tree trial assemble"
             ),
             *_engine("branches divergence draws keys recipe stack train trainee unfinished"),
             "seeds.py",

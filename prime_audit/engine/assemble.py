@@ -96,6 +96,7 @@ def _assemble(
         group=lambda i: units[i].pool,
         length=length,
         tokens=base.room(engine.read_tokens, "read"),
+        worth=base.worth,
     )
     for part in plan:
         if left := weights.left(part):

@@ -23,7 +23,7 @@ from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Worker
 from prime_audit.engine.rotations import positions, rotate_by_row
-from prime_audit.engine.shape import Shape
+from prime_audit.engine.shape import Shape, pass_worth
 from prime_audit.engine.sites import adapted, aside, like_weight
 from prime_audit.engine.trial import SELECTED, not_adapted, try_out
 from prime_audit.errors import UserError
@@ -145,6 +145,11 @@ class Base:
         """Return how many padded tokens a batch may have: ``tokens``, or fewer where memory is short."""
         fit = tokens_that_fit(self.model.config, self.dtype.itemsize, self.device, kind)
         return min(tokens, fit)
+
+    @cached_property
+    def worth(self) -> float:
+        """Tokens that take as long as what a pass costs besides its own (see :func:`batches.batches`)."""
+        return pass_worth(self.model.config, self.device)
 
     def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, dict[str, Any]]:
         """Stack ids, padded on the right, [n, t]; with the positions where the model's rotation needs them."""

@@ -8,10 +8,6 @@ from typing import TypeVar
 Tick = Callable[[int], None]
 """Called with the number of units just finished, for progress."""
 T = TypeVar("T")
-LIKE = 0.8
-"""A row shorter than this share of a batch's longest starts a new batch: padding is wasted work."""
-WORTH = 1024
-"""Padded tokens below which a batch takes shorter rows anyway: each pass has a fixed cost."""
 
 
 def nothing(_: int) -> None:
@@ -41,12 +37,14 @@ def batches(
     group: Callable[[T], Hashable],
     length: Callable[[T], int],
     tokens: int,
-    like: float = LIKE,
+    worth: float,
 ) -> Iterator[list[int]]:
     """Yield batches of indices of ``items``: one group each, near-equal lengths, ≤ ``tokens`` padded tokens.
 
+    Padding is wasted work, and so is what a pass costs besides its tokens: a batch has at most ``worth`` tokens of
+    padding, as many as could be computed instead of another pass (``Base.worth``; infinity: rows of any length).
     Long rows come first, so a batch too large for the memory fails at the start of a run. A row longer than
-    ``tokens`` is a batch of its own. With ``like`` 0, rows of any length share a batch.
+    ``tokens`` is a batch of its own.
     """
     groups = [group(item) for item in items]
     lengths = [length(item) for item in items]
@@ -55,20 +53,20 @@ def batches(
         keys.setdefault(key, len(keys))
     order = sorted(range(len(items)), key=lambda i: (keys[groups[i]], -lengths[i], i))
     batch: list[int] = []
+    longest = padding = 0
     for i in order:
+        more = longest - lengths[i]
         if batch and (
-            groups[i] != groups[batch[0]] or _full(len(batch), lengths[batch[0]], lengths[i], tokens, like)
+            groups[i] != groups[batch[0]] or (len(batch) + 1) * longest > tokens or padding + more > worth
         ):
             yield batch
             batch = []
+        if not batch:
+            longest, padding, more = lengths[i], 0, 0
+        padding += more
         batch.append(i)
     if batch:
         yield batch
-
-
-def _full(rows: int, longest: int, next_row: int, tokens: int, like: float) -> bool:
-    """Whether the next row needs a new batch, because of the size or because the row is too short."""
-    return (rows + 1) * longest > tokens or (next_row < like * longest and rows * longest >= WORTH)
 
 
 def unite(

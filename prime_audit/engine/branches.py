@@ -75,13 +75,26 @@ class LoraBranch(TrainingBranch):
 
     def __call__(self, site: int, x: Tensor) -> Tensor:
         """Return the owners' additions at a site."""
+        own = torch.bmm(*self._thin(site, x))
+        return own if self._below is None else own + self._below(site, x)
+
+    def onto(self, site: int, x: Tensor, output: Tensor) -> Tensor:
+        """Return a site's output with the owners' additions."""
+        narrow, up = self._thin(site, x)
+        if self._below is not None:
+            output = output + self._below(site, x)
+        if output.dtype != up.dtype:
+            return output + torch.bmm(narrow, up).to(output.dtype)
+        return torch.baddbmm(output, narrow, up)
+
+    def _thin(self, site: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows' inputs times A, [rows, tokens, r], and the factor for them, [rows, r, d_out]."""
         a, b = self._factor(site), self._factor(self._half + site)
-        frozen = None if self._below is None else self._below(site, x)
         x = x.to(a.dtype)
         if self._draws is not None:
-            x = x.masked_fill(self._draws.dropped(x), 0.0)
-        own = torch.bmm(torch.bmm(x, a.transpose(1, 2)), b.transpose(1, 2) * self._scaling)
-        return own if frozen is None else own + frozen
+            # Not masked_fill, which copies first.
+            x = torch.where(self._draws.dropped(x), x.new_zeros(()), x)
+        return torch.bmm(x, a.transpose(1, 2)), b.transpose(1, 2) * self._scaling
 
 
 class GateBranch(TrainingBranch):

@@ -8,6 +8,7 @@ GPU only every few steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -106,6 +107,7 @@ class Decoding:
             group=lambda _: 0,
             length=lambda i: self._last[i] + 1,
             tokens=self._read_tokens if caches.apart else count * width,
+            worth=self._base.worth if caches.apart else inf,
         ):
             last = [self._last[i] for i in rows]
             part = slice(rows[0], rows[-1] + 1)

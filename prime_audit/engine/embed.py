@@ -27,7 +27,7 @@ from prime_audit.engine.memory import Fit
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.passes import Pass, Worker
 from prime_audit.engine.rotations import positions, rotate_by_row
-from prime_audit.engine.shape import Shape
+from prime_audit.engine.shape import Shape, pass_worth
 from prime_audit.errors import UserError, first_line_of
 from prime_audit.io import intake
 
@@ -101,7 +101,10 @@ class Encoder:
         def length(i: int) -> int:
             return len(rows[i])
 
-        for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=self.batch_tokens):
+        worth = pass_worth(self.body.config, self.body.device)
+        for part in batches(
+            range(len(rows)), group=lambda _: 0, length=length, tokens=self.batch_tokens, worth=worth
+        ):
             if left := out.left(part):
                 self.fit.run(work, left, length)
         return np.stack(out.all())

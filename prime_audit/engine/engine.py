@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from prime_audit.engine.attention import fused
 from prime_audit.engine.bank import AdapterBank, MixtureBranch
 from prime_audit.engine.base import Base
-from prime_audit.engine.batches import LIKE, Progress, Tick, batches, nothing, unite
+from prime_audit.engine.batches import Progress, Tick, batches, nothing, unite
 from prime_audit.engine.codec import Codec, Encoded
 from prime_audit.engine.decode import Decoding
 from prime_audit.engine.finite import not_finite
@@ -116,7 +117,7 @@ class Engine:
         if self.base.device.type == "cpu":
             room = min(room, max(self.read_tokens, int(STINT / self.base.parameters())))
         # Writing needs many rows; prompts of different lengths are read separately (``decode``).
-        for batch in self._plan([r.mixture for r in requests], length, room, kinds, like=0.0):
+        for batch in self._plan([r.mixture for r in requests], length, room, kinds, inf):
             if left := answers.left(batch):
                 self.base.fits["generate"].run(work, left, length)
         return answers.all()
@@ -229,7 +230,7 @@ class Engine:
         length: Callable[[int], int],
         tokens: int,
         kinds: Sequence[int] | None = None,
-        like: float = LIKE,
+        worth: float | None = None,
     ) -> Iterator[list[int]]:
         """Batches of one rule, one pool of adapters and one kind, so that no row pays for many other adapters."""
         pools = unite([frozenset(m.names) for m in mixtures], length, tokens, self._most())
@@ -238,7 +239,7 @@ class Engine:
             group=lambda i: (mixtures[i].rule, pools[frozenset(mixtures[i].names)], kinds and kinds[i]),
             length=length,
             tokens=tokens,
-            like=like,
+            worth=self.base.worth if worth is None else worth,
         )
 
     def _most(self) -> int:

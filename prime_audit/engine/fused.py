@@ -12,12 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from prime_audit.engine.attention import fused
+from prime_audit.engine.heads import project, rotate
 
 NORMS = (
     *("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "Phi3RMSNorm", "Olmo2RMSNorm"),
     *("Gemma2RMSNorm", "Gemma3RMSNorm"),
 )
 MLPS = ("LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP", "Olmo2MLP", "Phi3MLP")
+ATTENTIONS = ("LlamaAttention", "MistralAttention", "Qwen2Attention", "Qwen3Attention")
 EXACT = (torch.float32, torch.float64)
 """Number formats in which Gemma's norm, which scales in float32 by 1 + w, is the plain one."""
 
@@ -25,13 +30,15 @@ SILU = ("SiLU", "SiLUActivation")
 
 
 def fuse(model: nn.Module) -> None:
-    """Replace the forward passes of known norms and MLPs in place."""
+    """Replace the forward passes of known norms, MLPs and attentions in place."""
     for module in model.modules():
         kind = type(module).__name__
         if kind in NORMS and (not kind.startswith("Gemma") or module.weight.dtype in EXACT):
             module.forward = partial(_norm, module, *_read(module, kind))
         elif kind in MLPS and type(_activation(module)).__name__ in SILU:
             module.forward = partial(_mlp, module)
+        elif kind in ATTENTIONS:
+            module.forward = partial(_attention, module, module.forward)
 
 
 def _read(module: Any, kind: str) -> tuple[float, float]:
@@ -58,6 +65,33 @@ def _mlp(module: Any, x: Tensor) -> Tensor:
     if gate.requires_grad:
         return module.down_proj(_GatedSiLU.apply(gate, up))  # type: ignore[no-any-return,no-untyped-call]
     return module.down_proj(nn.functional.silu(gate, inplace=True).mul_(up))  # type: ignore[no-any-return]
+
+
+def _attention(
+    module: Any,
+    whole: Any,
+    hidden_states: Tensor,
+    position_embeddings: tuple[Tensor, Tensor],
+    attention_mask: Tensor | None = None,
+    past_key_values: Any = None,
+    **options: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention as transformers' own ``whole``, with a rotation in two passes over the memory instead of five."""
+    if not fused(module.config):
+        return whole(  # type: ignore[no-any-return]
+            hidden_states=hidden_states,
+            position_embeddings=position_embeddings,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            **options,
+        )
+    q, k, v = project(module, hidden_states)
+    q, k = rotate(q, *position_embeddings), rotate(k, *position_embeddings)
+    if past_key_values is not None:
+        k, v = past_key_values.update(k, v, module.layer_idx)
+    kernel = ALL_ATTENTION_FUNCTIONS.get_interface(module.config._attn_implementation, None)
+    out, weights = kernel(module, q, k, v, attention_mask, dropout=0.0, scaling=module.scaling, **options)
+    return module.o_proj(out.reshape(*hidden_states.shape[:-1], -1).contiguous()), weights
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -93,8 +127,5 @@ class _GatedSiLU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
-        opened = torch.sigmoid(gate)
-        by_up = gate * opened
-        # d silu = σ (1 + g (1 − σ)) = σ + silu (1 − σ)
-        by_gate = torch.addcmul(opened + by_up, by_up, opened, value=-1)
-        return by_gate.mul_(up).mul_(grads[0]), by_up.mul_(grads[0])
+        by_gate = torch.ops.aten.silu_backward(grads[0] * up, gate)
+        return by_gate, nn.functional.silu(gate).mul_(grads[0])

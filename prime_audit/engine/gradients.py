@@ -106,7 +106,7 @@ def _gradients(
         tick(len(part))
 
     room = base.room(engine.read_tokens, "train")
-    for batch in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=room):
+    for batch in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=room, worth=base.worth):
         if left := found.left(batch):
             base.fits["train"].run(work, left, length)
     return np.array(found.all()).reshape(len(items), sites)

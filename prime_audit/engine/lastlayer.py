@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from prime_audit.engine.attention import softcap
+from prime_audit.engine.heads import pick, project, rotate
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ class LastLayer:
             return self._whole(hidden_states, attention_mask=attention_mask, **options)
         layer = self._layer
         before = getattr(layer, "input_layernorm", _same)
-        asked = _pick(hidden_states, places.columns)
+        asked = pick(hidden_states, places.columns)
         attended = self._attend(before(hidden_states), places.columns, attention_mask, **options)
         if not hasattr(layer, "post_feedforward_layernorm"):
             asked = asked + attended
@@ -90,8 +91,8 @@ class LastLayer:
         """Attention of the chosen positions over all, with the layer's own projections, rotation and kernel."""
         attention = self._layer.self_attn
         cos, sin = (t.expand(len(x), -1, -1) for t in position_embeddings)
-        q, k, v = _project(attention, x, columns)
-        q, k = _rotate(q, _pick(cos, columns), _pick(sin, columns)), _rotate(k, cos, sin)
+        q, k, v = project(attention, x, columns)
+        q, k = rotate(q, pick(cos, columns), pick(sin, columns)), rotate(k, cos, sin)
         if past_key_values is not None:
             k, v = past_key_values.update(k, v, attention.layer_idx)
         kernel = ALL_ATTENTION_FUNCTIONS.get_interface(attention.config._attn_implementation, None)
@@ -109,50 +110,8 @@ class LastLayer:
         return projected
 
 
-def _pick(x: Tensor, columns: Tensor) -> Tensor:
-    """Take [rows, most, d] of [rows, tokens, d]."""
-    return x.gather(1, columns[..., None].expand(-1, -1, x.shape[-1]))
-
-
 def _same(x: Tensor) -> Tensor:
     return x
-
-
-def _project(attention: Any, x: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute queries of the chosen positions, keys and values of all: [rows, heads, tokens, d] each.
-
-    In the layer's own order: branches draw and read in this order.
-    """
-    width = attention.head_dim
-    if hasattr(attention, "qkv_proj"):  # one projection, so one site: its queries are computed everywhere
-        config = attention.config
-        sizes = [n * width for n in (config.num_attention_heads, *[config.num_key_value_heads] * 2)]
-        q, k, v = attention.qkv_proj(x).split(sizes, -1)
-        q = _pick(q, columns)
-    else:
-        q, k, v = attention.q_proj(_pick(x, columns)), attention.k_proj(x), attention.v_proj(x)
-    if hasattr(attention, "q_norm"):
-        q, k = _normed(attention.q_norm, q, width), _normed(attention.k_norm, k, width)
-    return _heads(q, width), _heads(k, width), _heads(v, width)
-
-
-def _normed(norm: Any, x: Tensor, width: int) -> Tensor:
-    """Norm of each head, or of all heads together, [rows, tokens, heads · d]: by the size of the norm's weight."""
-    if norm.weight.numel() != width:
-        return norm(x)  # type: ignore[no-any-return]
-    return norm(x.reshape(*x.shape[:-1], -1, width)).flatten(-2)  # type: ignore[no-any-return]
-
-
-def _heads(x: Tensor, width: int) -> Tensor:
-    return x.reshape(*x.shape[:-1], -1, width).transpose(1, 2)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of [rows, heads, tokens, d] by [rows, tokens, at most d]; the rest does not turn."""
-    size, half = cos.shape[-1], cos.shape[-1] // 2
-    turned = torch.cat([-x[..., half:size], x[..., :half]], -1)
-    rotated = (x[..., :size] * cos[:, None] + turned * sin[:, None]).to(x.dtype)
-    return rotated if size == x.shape[-1] else torch.cat([rotated, x[..., size:]], -1)
 
 
 def _sees(columns: Tensor, tokens: int, mask: Tensor | None) -> Tensor:

@@ -293,7 +293,9 @@ class _Loop(Generic[T]):
             self._tell(more)
 
         room = self.base.room(self.tokens, "train")
-        for part in batches(range(len(rows)), group=lambda _: 0, length=length, tokens=room):
+        for part in batches(
+            range(len(rows)), group=lambda _: 0, length=length, tokens=room, worth=self.base.worth
+        ):
             if left := [i for i in part if i not in group.done]:
                 self.base.fits["train"].run(work, left, length)
         return ticked

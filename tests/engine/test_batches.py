@@ -5,20 +5,20 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prime_audit.engine.batches import LIKE, WORTH, batches, unite
+from prime_audit.engine.batches import batches, unite
 
 LENGTHS = st.lists(st.integers(1, 400), max_size=60)
 
 
-@given(LENGTHS, st.integers(1, 3000), st.sampled_from([0.0, LIKE]), st.integers(1, 3))
-def test_every_row_once_within_the_budget(lengths, tokens, like, kinds):
+@given(LENGTHS, st.integers(1, 3000), st.sampled_from([0, 30, 1000, float("inf")]), st.integers(1, 3))
+def test_every_row_once_within_the_budget(lengths, tokens, worth, kinds):
     made = list(
         batches(
             range(len(lengths)),
             group=lambda i: i % kinds,
             length=lengths.__getitem__,
             tokens=tokens,
-            like=like,
+            worth=worth,
         )
     )
     assert sorted(i for batch in made for i in batch) == list(range(len(lengths)))
@@ -26,9 +26,7 @@ def test_every_row_once_within_the_budget(lengths, tokens, like, kinds):
         longest = max(lengths[i] for i in batch)
         assert len({i % kinds for i in batch}) == 1
         assert len(batch) == 1 or len(batch) * longest <= tokens
-        # Shorter rows are taken only into what is no batch worth a pass of its own yet.
-        at_once = [i for i in batch if lengths[i] >= like * longest]
-        assert len(at_once) == len(batch) or len(at_once) * longest < WORTH
+        assert sum(longest - lengths[i] for i in batch) <= worth
 
 
 @given(

@@ -55,7 +55,9 @@ def test_greedy_equals_generate(bench, pairs, kind, monkeypatch):
         written = b.engine.write([Request(p) for p in prompts], NEW)
         ours = [w.text for w in written]
         assert ours == huggingface(b.plain, model, prompts, case)
-        assert [w.ended for w in written] == [len(row) < NEW for row in ours]  # what has no stop token was cut
+        assert [w.ended for w in written] == [
+            len(row) < NEW for row in ours
+        ]  # what has no stop token was cut
         assert max(map(len, ours)) == NEW or case == stops
     assert len({len(row) for row in ours}) >= 3  # the last case did end rows at different steps
     assert b.engine.base.spent.requests == 2 * len(prompts)
