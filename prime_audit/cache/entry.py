@@ -138,17 +138,6 @@ class Entry:
         with suppress(OSError):  # a read-only cache
             os.utime(self.place / MANIFEST)
 
-    def forget(self) -> None:
-        """Remove it, if it is there: renamed first, so no reader finds half of it. UserError where that fails."""
-        aside = self.place.with_name(f"{MAKING}{self.key}-{secrets.token_hex(4)}")
-        try:
-            self.place.rename(aside)
-        except FileNotFoundError:
-            return
-        except OSError as fault:
-            raise self.unwritable(fault) from fault
-        shutil.rmtree(aside, ignore_errors=True)
-
     def set_aside(self) -> Path:
         """Move a damaged entry to the cache's ``damaged`` folder. Raises UserError where that fails."""
         shelf = self.root / DAMAGED

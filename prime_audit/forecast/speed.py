@@ -80,7 +80,7 @@ def speeds(
     elif root is not None:
         with suppress(UnwritableError):  # a plan writes nothing else, so a read-only cache is enough
             for kind in missing:
-                Entry(root, keys[kind]).forget()
+                Entry(root, keys[kind]).remove()
                 store.arrays(keys[kind], lambda kind=kind: _packed(probe.line(kind)))  # type: ignore[misc]
     return probe.lines
 

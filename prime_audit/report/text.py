@@ -53,7 +53,8 @@ def terminal(sheet: Sheet, width: int) -> Rendered:
     lines = [*sheet.notes, *(LEGEND if judged else ())]
     return Rendered(
         *parts,
-        *(Text(plain(f"{VULNERABLE}: {line}")) for line in sheet.vulnerable),
+        *([Text(f"{VULNERABLE}:")] if sheet.vulnerable else []),
+        *(Text(plain(f"  {line}")) for line in sheet.vulnerable),
         *(Text(line, style="dim") for line in lines),
         *(Text(f"✗ failed: {line}", style="bold red") for line in sheet.failures),
         *(Text(f"! {line}", style="yellow") for line in sheet.warnings),

@@ -175,7 +175,7 @@ def _world(task: str, targets: int, candidates: int) -> Any:
 
 
 def build(shape: str, device: str, full: bool, dtype: str = "auto") -> Room:
-    """Load the packaged model, or draw random weights right on the device."""
+    """Load the packaged model, or draw random weights right on the device; ``auto``: as ``--dtype``."""
     if dtype == "auto":
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
     if shape == "mini":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from . import gpu
 
 
-def parts(device: str, shapes: dict[str, int], out: Path) -> Iterator[gpu.Part]:
+def parts(device: str, shapes: Sequence[str], out: Path) -> Iterator[gpu.Part]:
     finished = "import json, os; open(os.environ['PRIME_AUDIT_FINISHED'], 'a').write(json.dumps("
     told = (
         finished + "{'test': 't', 'outcome': 'passed', 'found': {'ratio': 2}, 'lines': ['2 | 1']}) + '\\n')"
@@ -64,3 +64,7 @@ def test_runs_of_two_number_formats_are_set_side_by_side(tmp_path: Path) -> None
     assert done.lines[0] == "LaMP-2 prime accuracy: 0.500 [0.4, 0.6], in bfloat16 0.510"
     assert done.lines[1].endswith("in bfloat16 0.700, outside the interval")
     assert gpu.compared([], tmp_path / "none") is None
+
+
+def test_the_boxes_of_all_parts_are_nine_minutes(tmp_path: Path) -> None:
+    assert 500 < sum(part.seconds for part in gpu.parts("cuda", list(gpu.SHAPES), tmp_path)) <= 9 * 60 - 5
