@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,11 +94,10 @@ def open_model(
         options = _dequantising(config, method, device, source)
     elif method:
         options = {"device_map": {"": device}}
-    with gguf_file.no_bar() if header else nullcontext():
-        model, info = from_pretrained(
-            auto, source, config=config, dtype=dtype, output_loading_info=True,
-            ignore_mismatched_sizes=True, **options,
-        )  # fmt: skip
+    model, info = from_pretrained(
+        auto, source, config=config, dtype=dtype, output_loading_info=True,
+        ignore_mismatched_sizes=True, **options,
+    )  # fmt: skip
     notes = [*(header.notes if header else ()), *_require_filled(model, info, source)]
     if plain:
         model = _plain(model, dtype, source)

@@ -6,13 +6,16 @@ import hashlib
 import math
 import mmap
 import struct
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from prime_audit.errors import first_line_of
 from prime_audit.io import intake
@@ -29,6 +32,8 @@ _DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", 
 """Ways to split text that are GPT-2's after each digit is split off; transformers leaves numbers whole."""
 _SPLITS = ("default", "gpt-2", "phi-2", *_DIGITS)
 """Ways to split text that are known here, beside those that transformers has a rule for."""
+_CHANGING = threading.RLock()
+"""Held while other packages are changed: of two threads, the second would put back the change of the first."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +93,40 @@ def require_small(auto: Any, config: Any, elements: int, fault: Callable[[str], 
 
 
 @contextmanager
-def no_bar() -> Iterator[None]:
-    """Silence the progress bar of transformers' GGUF reader, which has no switch."""
-    from transformers import modeling_gguf_pytorch_utils as reader
+def read_once() -> Iterator[None]:
+    """Make transformers open a GGUF file once, and silently, while a model and its tokenizer are loaded.
 
-    bar = getattr(reader, "tqdm", None)
-    if bar is None:
+    By the gguf package it reads the file for the configuration, the weights and the tokenizer, every string of the
+    vocabulary each time, and it makes the same map of tensors' names for every module of the model. It has no switch
+    for that, nor for its progress bar. In here the package returns the same reader and map again; both are only read.
+    """
+    if find_spec("gguf") is None:  # `read` says so
         yield
         return
-    reader.tqdm = partial(bar, disable=True)
-    try:
+    import gguf
+    from transformers import modeling_gguf_pytorch_utils as loader
+
+    with _CHANGING, ExitStack() as until:
+        changes: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
+            (gguf, "GGUFReader", lambda reader: cache(_plain(reader))),
+            (gguf, "get_tensor_name_map", cache),
+            (loader, "tqdm", lambda bar: partial(bar, disable=True)),
+        )
+        for module, name, change in changes:
+            if (was := getattr(module, name, None)) is not None:
+                until.callback(setattr, module, name, was)
+                setattr(module, name, change(was))
         yield
-    finally:
-        reader.tqdm = bar
+
+
+def _plain(reader: Any) -> Any:
+    """Derive a reader that holds the file as a plain array: a slice of numpy's memmap takes several times as long."""
+
+    class Plain(reader):  # type: ignore[misc]
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, np.asarray(value) if name == "data" else value)
+
+    return Plain
 
 
 def read(path: str, fault: Callable[[str], Exception]) -> Header:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def load_base(
     if kind not in DTYPES:
         raise unknown("dtype", kind, DTYPES)
     place = resolve_model(model, role)
-    with alone(place) as own:
+    with alone(place) as own, gguf_file.read_once() if is_gguf(place) else nullcontext():
         source = Source(role, model, own)
         opened = open_model(source, DTYPES[kind], device, plain=bool(targets))
         tokenizer = load_tokenizer(own, model, role)

@@ -109,6 +109,45 @@ def test_it_is_the_model_that_it_was_made_from(written: Callable[..., Path], lla
     )  # the writer above does not ask for begin-of-text
 
 
+@pytest.mark.parametrize("kind", ["F32", "F16", "Q4_1"])
+def test_it_is_the_model_that_transformers_reads(written: Callable[..., Path], kind: str) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = written(kind)
+    ours, where = load(path), {"gguf_file": path.name}
+    model = AutoModelForCausalLM.from_pretrained(
+        path.parent, dtype=torch.float32, **where, **gguf_file.unpacking()
+    )
+    assert ours.model.state_dict().keys() == model.state_dict().keys()
+    for name, weight in model.state_dict().items():
+        assert torch.equal(ours.model.state_dict()[name], weight), name
+    settings = [
+        {**m.config.to_dict(), "_name_or_path": "", "quantization_config": None} for m in (ours.model, model)
+    ]
+    assert settings[0] == settings[1]
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
+    assert ours.codec.tokenizer.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+    assert ours.codec.tokenizer.special_tokens_map == tokenizer.special_tokens_map
+
+
+def test_its_metadata_is_read_once(written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, begin, opened = written(), gguf.GGUFReader.__init__, list[Any]()
+
+    def counted(self: Any, path: Any, *more: Any) -> None:
+        opened.append(path)
+        begin(self, path, *more)
+
+    monkeypatch.setattr(gguf.GGUFReader, "__init__", counted)
+    before = gguf.GGUFReader, gguf.get_tensor_name_map
+    load(path)
+    assert len(opened) == 1
+    load(path)  # another load is another reading: the file may have changed
+    assert len(opened) == 2
+    with pytest.raises(UserError):
+        load(written(width=400_000))
+    assert (gguf.GGUFReader, gguf.get_tensor_name_map) == before
+
+
 def test_files_beside_it_have_no_part_in_it(written: Callable[..., Path], llama_folder: Path) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -35,6 +35,8 @@ def test_smollm2_from_gguf_scores_and_writes_as_transformers_does() -> None:
     engine = Engine(base=base, bank=AdapterBank(base))
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     plain = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32).eval()
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(base.model.state_dict()[name], weight), name
     prompt, gold = "Headline for: " + TEXTS[0], "New bridge opens"
     (ours,) = engine.score([Request(prompt, gold=gold)])
     head, full = (tokenizer(text)["input_ids"] for text in (prompt, f"{prompt} {gold}"))
