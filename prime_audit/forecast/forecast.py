@@ -46,7 +46,7 @@ from prime_audit.runs.task import TaskRun
 from prime_audit.runs.worker import Worker
 
 T = TypeVar("T")
-FEW, MORE = Effort(20), Effort(80)
+FEW, MORE = Effort(500), Effort(8_000)
 """Relabellings of a game, to extrapolate to all of them."""
 SAMPLE = 200
 """Prompts and golds that are read for their typical length."""

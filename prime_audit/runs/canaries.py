@@ -103,6 +103,7 @@ def _p(
 def cost(community: Community) -> CanaryCost:
     """Train the sharers' adapters without canaries, too, and compare both on the sharers' held-out items."""
     task, count = community.task.name, community.number("canaries")
+    community.ready()  # no method may have merged anybody
     clean = community.without_canaries()
     able = [s for s in community.sharers if s.heldout and s.user.id in clean]
     if not able:

@@ -265,3 +265,10 @@ def test_a_community_too_small_is_refused_before_training(
         quick("soup", task=TASK, canaries=6, sets=["clusters=4"])
     assert not texts["adapters"]
     assert not (tmp_path / "run" / "record.json").exists()
+
+
+@pytest.mark.slow
+def test_where_no_method_merges_anybody_canaries_still_have_a_cost(quick: Callable[..., Run]) -> None:
+    run = quick("np", task=TASK, model="mini", canaries=6, sets=SETS, games="heldout", attacks="loss")
+    assert not run.record.failures
+    assert run.record.canary_costs[0].difference is not None
