@@ -74,7 +74,7 @@ def open_data(
         if not roles["targets"] or (adapt_share and not roles["adapt"]):
             raise UserError(
                 f"--data {data}: of {users} users {roles['adapt']} adapt the base and {roles['targets']} are targets; "
-                "write more users"
+                f"write more, for example world:users={2 * Sizes.users}, or set another adapt_share"
             )
         found = world(task, seed=seed, **sizes, **roles)
     else:
