@@ -150,7 +150,7 @@ class Prompts:
     rows: list[dict[str, str]]
     """Dictionaries of ``id``, ``prompt`` and ``gold``."""
     notes: list[str]
-    """Where a run with the same words would send something else."""
+    """Which preset ``auto`` means; where a run with the same words would send something else."""
 
 
 def user_prompts(
@@ -161,6 +161,7 @@ def user_prompts(
     method: str,
     split: str = "query",
     preset: str = PRESET,
+    model: str | None = None,
     overrides: Sequence[str] = (),
     seed: int = 0,
     plugins: Sequence[Path] = (),
@@ -177,7 +178,8 @@ def user_prompts(
     from prime_audit.lamp.source import open_data
     from prime_audit.plan.plan import default_tasks, parse_methods
 
-    settings = load_run_settings(resolved(preset, None, overrides)[0], overrides, plugins)
+    preset, why = resolved(preset, model, overrides)
+    settings = load_run_settings(preset, overrides, plugins)
     names = [find_task(task).name] if task else list(default_tasks(data))
     if len(names) > 1:
         raise UserError(f"--task: {data} holds {', '.join(names)}; name one")
@@ -201,7 +203,7 @@ def user_prompts(
         examples = query_examples(row, found, k=front.k, profile=shown)
     profiled = any(profile in e.prompt for e in examples)
     rows = [{"id": e.id, "prompt": e.prompt, "gold": e.gold} for e in examples]
-    return Prompts(rows, _notes(dataset, settings, profiled))
+    return Prompts(rows, [*why, *_notes(dataset, settings, profiled)])
 
 
 def _notes(data: Dataset, settings: Settings, profiled: bool) -> list[str]:

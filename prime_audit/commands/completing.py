@@ -38,9 +38,14 @@ def _plugins(kind: Kind) -> Iterable[str]:
 
 def _presets() -> Iterable[str]:
     from prime_audit.plan.presets import AUTO
+
+    return [AUTO, *_numbers()]
+
+
+def _numbers() -> Iterable[str]:
     from prime_audit.settings import presets
 
-    return [AUTO, *presets()]
+    return presets()
 
 
 def _names(module: str, attribute: str) -> Iterable[str]:
@@ -65,4 +70,4 @@ preset = _completer(_presets)
 study = _completer(partial(_names, "studies.catalog", "STUDIES"))
 example = _completer(partial(_names, "examples", "EXAMPLES"))
 plugin = _completer(_any_plugin)
-anything = _completer(lambda: [*_any_plugin(), *_tasks(), *_presets(), "settings"])
+anything = _completer(lambda: [*_any_plugin(), *_tasks(), *_numbers(), "settings"])

@@ -37,16 +37,20 @@ def check(
     --model, --preset, --set and --seed. No model is loaded.
     """
     from prime_audit.games.exam.power import outlook
-    from prime_audit.lamp.check import describe
-    from prime_audit.lamp.readers import read
+    from prime_audit.lamp.check import describe, no_effect
+    from prime_audit.lamp.readers import read, task_of
+    from prime_audit.lamp.tasks import find_task
     from prime_audit.plan.presets import resolved
     from prime_audit.plugins.loading import load_run_settings
 
     overrides = options.pop("overrides")
     preset, why = resolved(options.pop("preset"), model, overrides)
     settings = load_run_settings(preset, overrides)
-    split = {key: settings.get(key, task or "") for key in ("targets", "adapt_share")}
+    named = (find_task(task) if task else task_of(path)).name
+    split = {key: settings.get(key, named) for key in ("targets", "adapt_share")}
     data = read(path, task, seed=seed, **split, **options)
+    for line in no_effect(data, settings):
+        say(f"note: {line}", err=True)
     report = describe(data)
     audit = [*outlook(data.capped(settings.get("max_items", data.task)), settings, seed=seed)]
     if as_json:

@@ -31,13 +31,14 @@ from prime_audit.io.terminal import say
     show_default=True,
     help="The user's questions, or the examples made from their history.",
 )
-@shared("preset", "set", "seed", "plugin", "json")
+@shared("model", "preset", "set", "seed", "plugin", "json")
 def command(as_json: bool, columns: str | None, time_column: str | None, **options: Any) -> None:
     """Show every prompt that a method sends for a user, with its gold.
 
     Split query: a target's questions, or the questions with which a user adapts the base (the same for every method).
     Split history: the examples that train or search a user's model. For a sharer, a run leaves the held-out items out
-    of these. A note on stderr says where a run would send something else, such as profiles that a model writes.
+    of these. Notes on stderr say which preset --preset auto means for --model, and where a run would send something
+    else, such as profiles that a model writes. No model is loaded.
     """
     from prime_audit.authoring.describe import user_prompts
     from prime_audit.lamp.columns import read_columns

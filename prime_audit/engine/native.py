@@ -18,8 +18,8 @@ PAYS = 1.25
 def multiplies_natively(dtype: torch.dtype) -> bool:
     """Time a small product on the CPU in this type and in float32, in turn; True where this type is clearly faster.
 
-    Takes well below a second, once a process. Which instructions a processor has differs by maker; the time does not
-    lie, and it counts what torch makes of them.
+    Takes well below a second, once a process. Which instructions a processor has differs by maker; the time
+    also counts what torch makes of them.
     """
     tokens, inner, outer = SIZES
     x, weight = torch.ones(tokens, inner), torch.ones(outer, inner)

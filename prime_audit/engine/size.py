@@ -45,6 +45,7 @@ def _in_folder(folder: Path) -> int | None:
 def _on_the_hub(model: str) -> int | None:
     """Count a hub id's weights: of its files in the cache, else as the hub lists them; one try of some seconds."""
     from huggingface_hub import model_info, try_to_load_from_cache
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its client's, which versions change
 
     name, options = pinned(model)
     revision = options.get("revision")
@@ -52,9 +53,7 @@ def _on_the_hub(model: str) -> int | None:
         return _in_folder(Path(found).parent)
     try:
         listed = model_info(name, revision=revision, timeout=_WAIT, expand=["safetensors"]).safetensors
-    except (
-        Exception
-    ):  # the classes differ between versions of its client; loading the model says what is wrong
+    except (OSError, ValueError, HTTPError):  # loading the model says what is wrong
         return None
     return listed.total if listed else None
 

@@ -176,13 +176,12 @@ def no_effect(data: Dataset, settings: Settings) -> Iterator[str]:
     if data.layout in ROLES_GIVEN:
         yield from idle(
             ("targets", "adapt_share"),
-            f"{data.source} has its own roles (set them with data import --targets and --adapt-share when you import "
+            "these data have their own roles (set them with data import --targets and --adapt-share when you import "
             "plain items)",
         )
     of_adaptation = [f"adaptation.{key}" for key in RECIPE_KEYS]
     if data.given:
         yield from idle(of_adaptation, "with --sharers the base is not adapted")
-        yield from idle(("heldout",), "the data of --sharers say which items are held out")
     elif not data.adapt:
         yield from idle(of_adaptation, "no user adapts the base")
     if not settings.get("sampling", task):

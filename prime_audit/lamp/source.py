@@ -29,6 +29,8 @@ def world_sizes(data: str) -> dict[str, int]:
         name, _, number = word.partition("=")
         if name not in _WORLD_SIZES:
             raise unknown("size of the world", name, _WORLD_SIZES)
+        if name in sizes:
+            raise UserError(f"--data {data}: {name} is given twice; leave one out")
         if not number.isdecimal() or not 1 <= int(number) <= 10_000:
             raise UserError(
                 f"--data {data}: {name} is no whole number from 1 to 10000; write for example world:{name}=24"
@@ -65,11 +67,16 @@ def open_data(
         sizes = world_sizes(data)
         users = sizes.get("users", Sizes.users)
         # As with plain items: at most this number of targets.
-        sizes |= {
+        roles = {
             "adapt": round(adapt_share * users),
             "targets": min(targets, users * Sizes.targets // Sizes.users),
         }
-        found = world(task, seed=seed, **sizes)
+        if not roles["targets"] or (adapt_share and not roles["adapt"]):
+            raise UserError(
+                f"--data {data}: of {users} users {roles['adapt']} adapt the base and {roles['targets']} are targets; "
+                f"write more, for example world:users={2 * Sizes.users}, or set another adapt_share"
+            )
+        found = world(task, seed=seed, **sizes, **roles)
     else:
         from prime_audit.lamp.readers import holds_items, read
 

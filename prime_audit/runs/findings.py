@@ -24,7 +24,7 @@ from prime_audit.record import (
 )
 
 KINDS = ("no effect", "ability", "cut answers", "games", "community", "answers", "data", "model", "chance")
-"""Kinds of warnings, what matters most first: what was typed in vain, what decides whether figures mean anything."""
+"""Kinds of warnings, what matters most first: settings without effect, what decides whether figures mean anything."""
 FEW = 5
 """Records that a report names as the most vulnerable."""
 

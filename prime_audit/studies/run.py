@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -107,6 +107,7 @@ def study(
         for run, own in study.runs.items()
         for plan in [_plan(study, {**shared, "model": model, "overrides": [*overrides, *own]})]
     }
+    _require_one_preset(name, plans.values())
     # The command that repeats the study, without its output folder.
     chosen_models = [word for model in models for word in ("--model", model)]
     typed = option_words("study", {**words, "tasks": tasks, "overrides": overrides})
@@ -134,6 +135,14 @@ def _plan(study: Study, spec: Mapping[str, Any]) -> Plan:
                 "under these settings; remove the --set that causes it"
             )
     return plan
+
+
+def _require_one_preset(name: str, plans: Iterable[Plan]) -> None:
+    """Refuse models for which ``auto`` means different presets: their tables would differ in more than the model."""
+    chosen = {plan.preset: plan.model for plan in plans}
+    if len(chosen) > 1:
+        found = ", ".join(f"{preset} for {model}" for preset, model in chosen.items())
+        raise UserError(f"study {name}: --preset auto means {found}; name one preset for all models")
 
 
 def _runs(

@@ -16,8 +16,9 @@ difference to the best point, over users.
     python -m tests.benchmarks.sweep run adaptation --model M --data D --task LaMP-4 --out points.jsonl
     python -m tests.benchmarks.sweep table points.jsonl
 
-Each point is a line of ``--out``; a point that is there is not computed again, so a sweep can be stopped, continued and
-split (``--lr``, ``--epochs``). Lines hold numbers and hashes, no text.
+Each point is a line of ``--out`` with every setting that decides it; a point that is there is not computed again, so a
+sweep can be stopped, continued and split (``--lr``, ``--epochs``). Another ``--set`` makes another point; a table has
+points that differ in learning rate and epochs only. Lines hold numbers and hashes, no text.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from prime_audit.community.build import Community
 from prime_audit.community.profile_texts import plain_profile
@@ -48,6 +50,7 @@ from prime_audit.engine.engine import Engine
 from prime_audit.engine.load import load_base
 from prime_audit.engine.mixture import BASE, Mixture, Request, alone
 from prime_audit.engine.recipe import Recipe, steps_of
+from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset, User
 from prime_audit.lamp.metrics import score
 from prime_audit.lamp.prompts import Example, history_examples, query_examples
@@ -61,6 +64,11 @@ GRIDS: dict[str, tuple[list[float], list[int]]] = {
     "sharer": ([5e-4, 1e-3, 2e-3, 5e-3], [2, 4]),
 }
 """Part → learning rates, epochs."""
+DECIDING: dict[str, tuple[str, ...]] = {
+    "adaptation": ("adaptation.", "lora.", "context", "max_new"),
+    "sharer": ("adaptation.", "sharer.", "lora.", "context", "max_new", "max_items", "heldout"),
+}
+"""Part → how the names of the settings begin that decide its points."""
 ENDED = 0.95
 """The least share of answers that must end by themselves."""
 SHARERS = 4
@@ -77,6 +85,16 @@ def halves(users: Sequence[User], seed: int) -> tuple[list[User], list[User]]:
     ordered = sorted(users, key=lambda user: user.id)
     order = rng_of(seed, "sweep").permutation(len(ordered)).tolist()
     return [ordered[i] for i in order[::2]], [ordered[i] for i in order[1::2]]
+
+
+def deciding(settings: Settings, part: str, task: str) -> dict[str, Any]:
+    """Return the settings that decide a part's points, without the two that the sweep varies."""
+    varied = (f"{part}.lr", f"{part}.epochs")
+    return {
+        key: value
+        for key, value in settings.for_task(task).items()
+        if key.startswith(DECIDING[part]) and key not in varied
+    }
 
 
 class Sweep:
@@ -126,7 +144,6 @@ class Sweep:
 
     def _row(self, lr: float, epochs: int) -> dict[str, Any]:
         """Return what decides a point."""
-        recipe = self.settings.recipe("adaptation", self.task.name)
         texts = "\n".join(f"{user} {example.text}" for user, _, example in self.scored)
         return {
             "part": self.part,
@@ -136,13 +153,15 @@ class Sweep:
             "seed": self.seed,
             "model": self.loaded[:12],
             "scored": hashlib.sha256(texts.encode()).hexdigest()[:12],
-            "adaptation": recipe if self.part == "sharer" else None,
+            "settings": deciding(self.settings, self.part, self.task.name),
         }
 
     @staticmethod
     def _name(row: dict[str, Any]) -> dict[str, Any]:
-        words = ("part", "task", "lr", "epochs", "seed", "model", "scored", "adaptation")
-        return {word: row[word] for word in words}
+        return {
+            word: row.get(word)
+            for word in ("part", "task", "lr", "epochs", "seed", "model", "scored", "settings")
+        }
 
     def _scored(self) -> list[tuple[str, Mixture, Example]]:
         """List what is asked: (user, who answers, prompt and gold)."""
@@ -251,6 +270,11 @@ def gap(one: dict[str, Any], other: dict[str, Any], key: str) -> tuple[float, fl
     return mean, math.sqrt(many / (many - 1) * float((n**2 * (d - mean) ** 2).sum())) / float(n.sum())
 
 
+def half(row: dict[str, Any], error: float) -> float:
+    """Return half the width of the 95 % interval of a gap: Student's t over the users of a point."""
+    return float(stdtrit(len(row["users"]) - 1, 0.975)) * error
+
+
 def line(row: dict[str, Any]) -> str:
     """Write one point as a row of the table."""
     metric, _ = utility(row)
@@ -288,6 +312,15 @@ def chosen(rows: Sequence[dict[str, Any]]) -> tuple[float, int] | None:
     return min(equals, key=lambda p: (sum(r["steps"] for r in equals[p]), sum(r["loss"] for r in equals[p])))
 
 
+def _require_alike(rows: Sequence[dict[str, Any]]) -> None:
+    """Refuse points of one task that differ in more than learning rate and epochs: they have no common best."""
+    for word in ("seed", "model", "scored", "settings"):
+        if any(row.get(word) != rows[0].get(word) for row in rows):
+            raise UserError(
+                f"{rows[0]['part']} on {rows[0]['task']}: the points differ in {word}; keep each sweep in its own file"
+            )
+
+
 def table(files: Sequence[Path]) -> Iterator[str]:
     """Write each part's table, with what is chosen."""
     rows = [row for file in files for row in read(file)]
@@ -295,6 +328,8 @@ def table(files: Sequence[Path]) -> Iterator[str]:
         own = sorted((r for r in rows if r["part"] == part), key=lambda r: (r["task"], r["lr"], r["epochs"]))
         if not own:
             continue
+        for task in {row["task"] for row in own}:
+            _require_alike([row for row in own if row["task"] == task])
         yield f"\n{part}:\n"
         yield "| task | lr | epochs | steps | utility | to the best | loss | to the best | end | s |"
         yield "|---|---|---|---|---|---|---|---|---|---|"
@@ -307,8 +342,8 @@ def table(files: Sequence[Path]) -> Iterator[str]:
             dl, el = gap(row, least, "loss")
             yield (
                 f"| {row['task']} | {row['lr']:g} | {row['epochs']} | {row['steps']} | "
-                f"{metric} {row['metrics'][metric]:.3f} | {d:+.3f} ± {1.96 * e:.3f} | {row['loss']:.3f} | "
-                f"{dl:+.3f} ± {1.96 * el:.3f} | {row['ended']:.0%} | {row['seconds']:.0f} |"
+                f"{metric} {row['metrics'][metric]:.3f} | {d:+.3f} ± {half(row, e):.3f} | {row['loss']:.3f} | "
+                f"{dl:+.3f} ± {half(row, el):.3f} | {row['ended']:.0%} | {row['seconds']:.0f} |"
             )
         yield f"\nchosen: {chosen(own)}"
 
@@ -335,11 +370,14 @@ def main() -> None:
     show = commands.add_parser("table")
     show.add_argument("files", type=Path, nargs="+")
     args = parser.parse_args()
-    if args.command == "table":
-        print("\n".join(table(args.files)))
-        return
-    lrs, epochs = GRIDS[args.part]
-    Sweep(args).points(args.lr or lrs, args.epochs or epochs)
+    try:
+        if args.command == "table":
+            print("\n".join(table(args.files)))
+            return
+        lrs, epochs = GRIDS[args.part]
+        Sweep(args).points(args.lr or lrs, args.epochs or epochs)
+    except UserError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

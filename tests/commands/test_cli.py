@@ -244,7 +244,7 @@ def test_imported_items_run(say: Say, tmp_path: Path, small: tuple[str, ...], ll
     record = json.loads(done.out)
     assert record["data"][0]["sha256"] == imported.sha256
     assert record["data"][0]["users"]["targets"] == 2
-    # What was typed in vain comes first: before anything is computed, and in the record.
+    # Settings without effect come first: before anything is computed, and in the record.
     (vain,) = (line for line in done.err.splitlines() if "targets=1 has no effect" in line)
     assert done.err.index(vain) < done.err.index("load model")
     assert record["warnings"][0] == vain.removeprefix("note: ")

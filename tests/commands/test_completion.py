@@ -46,6 +46,11 @@ def test_names_complete(words: tuple[str, ...], some: set[str]) -> None:
     assert all(value.startswith(words[-1]) for value in found)
 
 
+def test_auto_is_a_choice_of_preset_and_nothing_to_describe() -> None:
+    assert "auto" in completed("compare", "--preset", "a")
+    assert "auto" not in completed("describe", "a")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_is_the_shells(say: Callable[..., Any], shell: str) -> None:
     said = say("completion", shell)

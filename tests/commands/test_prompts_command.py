@@ -133,14 +133,14 @@ def test_prompts_of_a_user_who_adapts_the_base(say: Say) -> None:
 
 def test_notes_say_where_a_run_sends_something_else(say: Say) -> None:
     words = ("prompts", "--task", "LaMP-2", "--user", "u012", "--json")
-    assert say(*words, "--method", "pag").err == ""
+    assert say(*words, "--method", "pag", "--preset", "laptop").err == ""
     paper = ("--preset", "paper")
     written = say(*words, "--method", "pag", *paper)
     assert "note: profile texts are" in written.err
     assert "mistralai/Mistral-7B-Instruct-v0.2 writes them" in written.err
     assert len(json.loads(written.out)) == 9
     assert say(*words, "--method", "rag", *paper).err == ""  # no profile is shown
-    short = say(*words, "--method", "rag", "--set", "max_items=20")
+    short = say(*words, "--method", "rag", "--preset", "laptop", "--set", "max_items=20")
     left_out = sum(
         max(0, len(u.history) - 20)
         for users in (world("LaMP-2").adapt, world("LaMP-2").targets, world("LaMP-2").candidates)
@@ -148,6 +148,14 @@ def test_notes_say_where_a_run_sends_something_else(say: Say) -> None:
     )
     assert short.err.startswith(f"note: {left_out} older history items of all users are left out")
     assert "(max_items = 20)" in short.err
+
+
+def test_the_preset_is_that_of_the_runs_model(say: Say, llama_folder: Path) -> None:
+    words = ("prompts", "--task", "LaMP-2", "--user", "u012", "--method", "rag", "--json")
+    assert say(*words).err.startswith("note: preset laptop, which is sized for the model mini")
+    found = say(*words, "--model", llama_folder).err
+    assert found.startswith("note: preset small, which is sized for real models")
+    assert found == say(*words, "--model", llama_folder, "--preset", "auto").err
 
 
 def test_a_parameter_may_be_set(say: Say) -> None:

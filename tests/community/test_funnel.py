@@ -105,5 +105,8 @@ def test_more_people_and_items_detect_less() -> None:
 def test_an_audit_that_can_find_nothing_says_so() -> None:
     said = "\n".join(outlook(data(3, 4), load_settings("small")))
     assert "sharers: 0 of 2 candidates" in said
-    assert "game heldout: an audit of this size finds nothing; it has 0 sharers" in said
+    assert (
+        "game heldout: too small for a verdict: 0 sharers, 0 items each; needs at least 5 sharers with held-out"
+        in said
+    )
     assert "in game target" in said

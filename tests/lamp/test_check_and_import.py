@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,3 +135,26 @@ def test_a_score_needs_a_task(tmp_path: Path) -> None:
     golds = outputs(tmp_path / "golds.json", None, ("a", "1"))
     with pytest.raises(UserError, match="no task in the file: pass --task"):
         score_files(None, golds, golds)
+
+
+def test_check_splits_by_the_settings_of_the_datas_task(tmp_path: Path, say: Callable[..., Any]) -> None:
+    rows = [
+        {
+            "user": f"u{person}",
+            "id": f"{person}-{n}",
+            "input": f"story {n}",
+            "output": f"title {n}",
+            "time": n,
+        }
+        for person in range(40)
+        for n in range(6)
+    ]
+    items = tmp_path / "items.LaMP-4.jsonl"
+    items.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    for task in ((), ("--task", "LaMP-4"), ("--task", "lamp4")):
+        sets = ("--set", "LaMP-4.targets=5", "--set", "temperature=0.5")
+        said = say("data", "check", items, *task, *sets, "--preset", "laptop", "--json")
+        assert said.code == 0, said.err
+        (targets,) = (r["users"] for r in json.loads(said.out)["roles"] if r["role"] == "targets")
+        assert targets == 5
+        assert said.err.startswith("note: temperature=0.5 has no effect")

@@ -188,7 +188,11 @@ def test_a_run_may_ask_for_more_people_and_questions() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", ["world:", "world:people=3", "world:users=", "world:users=-1", "world:queries=1e3"]
+    "data",
+    [
+        *("world:", "world:people=3", "world:users=", "world:users=-1", "world:queries=1e3"),
+        *("world:users=1", "world:users=2", "world:users=3", "world:users=3,users=50"),
+    ],
 )
 def test_a_size_that_cannot_be_read_is_one_line(data: str) -> None:
     with pytest.raises(UserError, match=r"^[^\n]*(users|queries)[^\n]*$"):

@@ -281,3 +281,13 @@ def test_several_models_make_a_table_each(
     svg = (done.path / "figure.svg").read_text(encoding="utf-8")
     for letter, model in zip("ab", models, strict=True):
         assert f"LaMP-4 ({letter}) {Path(model).name}" in svg
+
+
+def test_auto_may_not_mean_two_presets(llama_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    with pytest.raises(
+        UserError, match=r"--preset auto means laptop for mini, small for .*; name one preset"
+    ) as caught:
+        study("tradeoff", models=["mini", str(llama_folder)], out=out, cache=None, quiet=True)
+    assert "\n" not in str(caught.value)
+    assert not out.exists()

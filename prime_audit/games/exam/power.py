@@ -91,11 +91,13 @@ def outlook(data: Dataset, settings: Settings, games: Sequence[str] = GAMES, see
             f"(simulated): {', '.join(able)}"
         )
     for name in (name for name, least in known.items() if least is None):
-        yield f"game {name}: an audit of this size finds nothing; {_lacking(name, size)}"
+        yield f"game {name}: too small for a verdict: {_lacking(name, size)}"
 
 
 def _lacking(name: str, size: Size) -> str:
     if name == "target":
-        return f"it has {size.targets} targets with {size.own_items} items in play; at least {MIN_SHARERS} are needed"
-    people, items = f"{size.sharers} sharers", f"{size.items} items in play each"
-    return f"it has {people} with {items}; a verdict needs people, {MIN_SHARERS} on each side, and items"
+        people, count, items = "targets", size.targets, size.own_items
+    else:
+        people, count, items = "sharers", size.sharers, size.items
+    sides = " on each side" if name == "inclusion" else ""
+    return f"{count} {people}, {items} items each; needs at least {MIN_SHARERS} {people}{sides} with held-out items"
