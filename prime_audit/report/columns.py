@@ -251,7 +251,7 @@ PANEL: tuple[Column[PanelRow], ...] = (
         fields={
             "verdict": attrgetter("leak.verdict"),
             "verdict_reason": attrgetter("leak.why"),
-            "unable": attrgetter("unable"),
+            "unable": lambda x: x.unable or None,  # empty where it is not said: older records do not know
         },
     ),
 )
