@@ -154,16 +154,6 @@ class Ability:
     floor: float | None = None
     """The least value that counts as an ability; null where there is none."""
 
-    def line(self) -> str:
-        """Say in one line that the run does not show it."""
-        floor = "" if self.floor is None else f", minimum {self.floor}"
-        return (
-            f"{self.task}: no method answers measurably better than is possible without a model, with "
-            f"{self.questions} questions of {self.targets} targets ({self.metric}: best method {self.method} "
-            f"{self.value:.3f}; {self.how} {self.without:.3f}{floor}). This run does not show that the model can do "
-            "the task, so its utility and leakage may not hold for a model that can"
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:

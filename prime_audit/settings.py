@@ -17,6 +17,8 @@ from typing import Any
 
 from prime_audit.errors import UserError, unknown
 
+BEFORE: Mapping[str, str] = {"clustered": "candidates"}
+"""Setting that older records lack → what they were made with."""
 Reader = Callable[[str, str], Any]
 """(text, where it is from) → the value it means; UserError where it means none."""
 

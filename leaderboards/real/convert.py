@@ -116,7 +116,9 @@ def convert(name: str, files: list[Path], out: Path, least: int, since: str) -> 
         for row in found:
             named = {**row, "user": "u" + hashlib.sha256(str(row["user"]).encode()).hexdigest()[:10]}
             stream.write(json.dumps(named, ensure_ascii=False).encode() + b"\n")
-    out.write_bytes(packed.getvalue())
+    beside = out.with_name(out.name + ".partial")  # an interruption leaves no half of a file under its name
+    beside.write_bytes(packed.getvalue())
+    beside.replace(out)
     return hashlib.sha256(packed.getvalue()).hexdigest()
 
 

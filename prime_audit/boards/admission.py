@@ -15,7 +15,7 @@ from prime_audit.plan.options import deciding
 from prime_audit.plan.presets import FIRST
 from prime_audit.plugins.loading import KINDS, available, load_game
 from prime_audit.record import Comparison, Leak, Record, Result
-from prime_audit.settings import load_settings
+from prime_audit.settings import BEFORE, load_settings
 
 _OURS = {"prime_audit", "prime_attacks", "prime_baselines"}
 _MAY_DIFFER = {
@@ -112,9 +112,10 @@ def _limited(board: Board, record: Record) -> Fault:
         preset = asked.get("preset", record.spec.get("preset", FIRST))
         due = load_settings(preset, [f"{k}={value_text(v)}" for k, v in overrides.items()])
         for key, value in due.for_task(task).items():
-            # A setting that an older prime-audit did not have cannot have had another value.
-            if key not in NOT_DECIDING and key in settings and settings[key] != value:
-                yield f"a limited run: {task}.{key} is {_shown(settings.get(key))}, the board's {_shown(value)}"
+            # A setting that an older prime-audit did not have had no other value, but for those in BEFORE.
+            own = settings.get(key, BEFORE.get(key, value))
+            if key not in NOT_DECIDING and own != value:
+                yield f"a limited run: {task}.{key} is {_shown(own)}, the board's {_shown(value)}"
         allowed |= {*overrides, *(f"{task}.{key}" for key in overrides)}
     for key in sorted({*record.spec.get("overrides", {})} - allowed):
         yield f"a limited run: --set {key}, which the board does not set; rerun without it"

@@ -118,7 +118,7 @@ class Board:
             **(self.options_of(tasks[0]) if tasks else {}),
             "overrides": [f"{key}={value_text(value)}" for key, value in own.items()],
         }
-        words = option_words("compare", {key: value for key, value in asked.items() if value})
+        words = option_words("compare", {key: value for key, value in asked.items() if value not in ((), [])})
         return self.command.replace("{run}", shlex.join(words))
 
     def _of(self, task: str) -> Mapping[str, Any]:

@@ -163,3 +163,8 @@ def same_figures(one: Record, other: Record) -> bool:
     """Whether two records with one id have the same figures; clock and machine may differ."""
     ours, theirs = one.to_json(), other.to_json()
     return all(ours[key] == theirs[key] for key in ("results", "comparisons", "leaks"))
+
+
+def split_of(one: Filed, task: str) -> str:
+    """Identify a task's people."""
+    return next(d.split_sha256 for d in one.record.data if d.task == task)

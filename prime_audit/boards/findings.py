@@ -3,64 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import NormalDist
+from collections.abc import Callable, Iterator, Sequence
 
-from prime_audit.audit.jackknife import limits, p_value
+from prime_audit.audit.jackknife import limits
+from prime_audit.boards.abilities import UNAIDED, ablest, unaided
+from prime_audit.boards.compared import AGAINST, FOR, OPEN, Compared, over_seeds, together, with_value
 from prime_audit.boards.config import AUC_CLAIM, SHARING_CLAIM, Board, Expected
 from prime_audit.boards.filed import Filed
-from prime_audit.boards.gather import gaps, split_of
-from prime_audit.boards.pooling import Seen, pooled
+from prime_audit.boards.gather import gaps
 from prime_audit.io.markup import markdown_text
-from prime_audit.record import Comparison, Record
-from prime_audit.report.places import ALPHA, Gap, error_of
+from prime_audit.report.places import Gap
 from prime_audit.report.sheet import AUC, SHARED, Figure, Sheet
 from prime_audit.report.table import Cell, Table
 from prime_audit.report.table import markdown as table
 
-FOR, OPEN, AGAINST = "for it", "open", "against it"
 CONTRADICTED = "contradicted"
 LOWER, HALF = "lower is better", "nearer to ½ is better"
-UNAIDED = "no model"
-"""Takes a method's place in a claim: the best answers without a model."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """One method against another in one cell; positive is what the claim says."""
-
-    task: str
-    method: str
-    baseline: str
-    what: str
-    """The metric, or the game and attack."""
-    gain: float
-    """How far the claim is right, in the metric's unit."""
-    ci: tuple[float, float] | None
-    """Its 95 % interval over users and seeds, alone."""
-    error: tuple[float, float] | None = None
-    """Standard error and degrees of freedom, where they are known."""
-    beside: int = 1
-    """How many intervals of the claim hold together with 95 % (Bonferroni)."""
-    values: tuple[Cell, Cell] = (Cell(), Cell())
-    """Both figures."""
-
-    @property
-    def word(self) -> str:
-        """For the claim or against it where the widened interval leaves out 0, else open."""
-        if self.ci is None or self.p > ALPHA / self.beside:
-            return OPEN
-        return FOR if self.gain > 0 else AGAINST
-
-    @property
-    def p(self) -> float:
-        """Two-sided p of no difference: by Student's t, else by the normal distribution that ``ci`` is of."""
-        if self.ci is None:
-            return 1.0
-        error = self.error or ((self.ci[1] - self.ci[0]) / 2 / NormalDist().inv_cdf(1 - ALPHA / 2), math.inf)
-        return p_value(self.gain, *error)
-
 
 _HEADS = ("says", "read as", "comparisons", "its way", FOR, OPEN, AGAINST, "verdict")
 _ABOUT = (
@@ -74,9 +32,10 @@ _ABOUT = (
     "attacker has who may reverse the score."
 )
 _WITHOUT = (
-    "For each task the method and metric most clearly ahead of the best answers without a model (a constant label, or "
-    "another target's gold). *For it* is corrected for all methods and metrics of the task (Bonferroni, 95 %). Else "
-    "these runs do not show that the model can do the task, and its comparisons say little of models that can."
+    "For each task the method most clearly ahead of the best answers without a model (a constant label, or another "
+    "target's gold), in the metric that its records name. *For it* is corrected for all methods of the task "
+    "(Bonferroni, 95 %); a text must also reach the minimum that the records name. Else these runs do not show that "
+    "the model can do the task, and its comparisons say little of models that can."
 )
 
 
@@ -86,7 +45,7 @@ def markdown(board: Board, filed: Sequence[Filed], sheet: Sheet) -> str:
     rows, details = [], list[str]()
     for claim in board.findings:
         for reading in (LOWER, HALF) if claim.of == AUC_CLAIM else (None,):
-            found = _together(list(_compared(claim, reading, board, filed, sheet, gap)))
+            found = together(list(_compared(claim, reading, board, filed, sheet, gap)))
             rows.append(_row(claim, reading, found))
             details += _detail(claim, reading, found)
     quotes = tuple(
@@ -112,11 +71,6 @@ def _row(claim: Expected, reading: str | None, found: Sequence[Compared]) -> tup
     return (*(Cell(text=t) for t in (claim.says, reading or "", *numbers)), words)
 
 
-def _together(found: Sequence[Compared]) -> list[Compared]:
-    """Widen the intervals of a claim's comparisons for their number."""
-    return [replace(c, beside=len(found)) for c in found]
-
-
 def verdict(found: Sequence[Compared], says: str = "always") -> str:
     """Sum comparisons up in a word, by what the claim says of them."""
     if not found:
@@ -134,17 +88,14 @@ def verdict(found: Sequence[Compared], says: str = "always") -> str:
 
 def _abilities(board: Board, filed: Sequence[Filed], sheet: Sheet) -> Iterator[str]:
     """Say of each task whether any method is measurably better than answers without a model."""
-    best = []
-    for task in board.tasks:
-        found = [c for method in sheet.methods for c in _unaided(method, task, board, filed, sheet)]
-        if found:
-            best.append(max(_together(found), key=lambda c: (c.gain > 0, -c.p, c.gain)))
-    if best:
+    best = ablest(board, filed, sheet.figures)
+    if best or sheet.unable:
         yield "## What the model can do here"
         yield _WITHOUT
-        yield _table(best)
-        if unshown := [c.task for c in best if c.word != FOR]:
-            yield f"Not shown: that this model can do {', '.join(unshown)}."
+        if best:
+            yield _table([*best.values()])
+        if sheet.unable:
+            yield f"Not shown: that this model can do {', '.join(sheet.unable)}."
 
 
 def _detail(claim: Expected, reading: str | None, found: Sequence[Compared]) -> Iterator[str]:
@@ -187,23 +138,18 @@ def _compared(
             elif claim.of == SHARING_CLAIM:
                 yield from _taken_away(method, task, board, filed, sheet)
             elif baseline == UNAIDED:
-                yield from _unaided(method, task, board, filed, sheet)
+                found = unaided(method, task, board, filed, sheet.figures)
+                yield from [found] if found else []
             else:
                 yield from _useful(method, baseline, task, sheet, gap)
-
-
-def _shown(figures: Iterable[Figure], **wanted: str | None) -> list[Figure]:
-    """Choose the figures that have a value, by their fields."""
-    own = (f for f in figures if f.value is not None)
-    return [f for f in own if all(getattr(f, name) == value for name, value in wanted.items())]
 
 
 def _useful(
     method: str, baseline: str, task: str, sheet: Sheet, gap: Callable[[Figure, Figure], Gap | None]
 ) -> Iterator[Compared]:
     """Compare two methods on the same questions in every metric; of errors, the sign is turned."""
-    others = {f.metric: f for f in _shown(sheet.figures, task=task, method=baseline, game=None)}
-    for own in _shown(sheet.figures, task=task, method=method, game=None):
+    others = {f.metric: f for f in with_value(sheet.figures, task=task, method=baseline, game=None)}
+    for own in with_value(sheet.figures, task=task, method=method, game=None):
         other = others.get(own.metric)
         found = gap(own, other) if other else None
         if other and found and found.paired:
@@ -222,39 +168,16 @@ def _useful(
             )
 
 
-def _unaided(
-    method: str, task: str, board: Board, filed: Sequence[Filed], sheet: Sheet
-) -> Iterator[Compared]:
-    """Compare a method with the best answers without a model, in every metric."""
-    for own in _shown(sheet.figures, task=task, method=method, game=None):
-        wanted = {"task": task, "method": method, "metric": own.metric}
-        named = dict.fromkeys(c.baseline for f in filed for c in f.record.unaided if _has(c, wanted))
-        turned = own.higher_is_better is False
-        found = _over_seeds(board, filed, task, lambda r: r.unaided, wanted, turned)
-        if found:
-            gain, ci, error = found
-            assert own.value is not None
-            other = own.value + gain if turned else own.value - gain
-            yield Compared(
-                task=task,
-                method=method,
-                baseline=f"{UNAIDED}: {', '.join(named)}",
-                what=own.metric,
-                gain=gain,
-                ci=ci,
-                error=error,
-                values=(_cell(own), Cell(other)),
-            )
-
-
 def _taken_away(
     method: str, task: str, board: Board, filed: Sequence[Filed], sheet: Sheet
 ) -> Iterator[Compared]:
     """Compare a merged model's AUC with that of the shared adapters, on the same items; less is better."""
-    shared = {f.attack: f for f in _shown(sheet.figures, task=task, method=method, metric=AUC, game=SHARED)}
-    for own in _shown(sheet.figures, task=task, method=method, metric=AUC):
+    shared = {
+        f.attack: f for f in with_value(sheet.figures, task=task, method=method, metric=AUC, game=SHARED)
+    }
+    for own in with_value(sheet.figures, task=task, method=method, metric=AUC):
         wanted = {"task": task, "method": method, "game": own.game, "attack": own.attack, "baseline": SHARED}
-        found = _over_seeds(board, filed, task, lambda r: r.comparisons, wanted, True)
+        found = over_seeds(board, filed, task, lambda r: r.comparisons, wanted, True)
         if found and own.attack in shared:
             gain, ci, error = found
             yield Compared(
@@ -267,29 +190,6 @@ def _taken_away(
                 error=error,
                 values=(_cell(own), _cell(shared[own.attack])),
             )
-
-
-def _over_seeds(
-    board: Board,
-    filed: Sequence[Filed],
-    task: str,
-    take: Callable[[Record], Iterable[Comparison]],
-    wanted: Mapping[str, str | None],
-    turned: bool,
-) -> tuple[float, tuple[float, float] | None, tuple[float, float] | None] | None:
-    """Pool the differences that records hold, of every seed of the board; None where a seed lacks it."""
-    seen: dict[int, Seen] = {}
-    for one in filed:
-        for c in take(one.record):
-            if _has(c, wanted) and c.difference is not None:
-                sign = -1 if turned else 1
-                ci = c.ci and ((-c.ci[1], -c.ci[0]) if turned else c.ci)
-                seen[one.seed] = Seen(sign * c.difference, error_of(c), split_of(one, task), ci)
-    return pooled(list(seen.values())) if {*seen} >= {*board.seeds_of(task)} else None
-
-
-def _has(c: Comparison, wanted: Mapping[str, str | None]) -> bool:
-    return all(getattr(c, name) == value for name, value in wanted.items())
 
 
 def _cell(f: Figure) -> Cell:
@@ -305,8 +205,10 @@ def _leaky(
     targets: where a difference of AUCs is taken, that is wider than it is. Distances from ½ on two sides of it add up
     instead, and there the half widths do too, which no dependence can exceed.
     """
-    others = {(f.game, f.attack): f for f in _shown(sheet.figures, task=task, method=baseline, metric=AUC)}
-    for own in _shown(sheet.figures, task=task, method=method, metric=AUC):
+    others = {
+        (f.game, f.attack): f for f in with_value(sheet.figures, task=task, method=baseline, metric=AUC)
+    }
+    for own in with_value(sheet.figures, task=task, method=method, metric=AUC):
         other = others.get((own.game, own.attack))
         if other and own.value is not None and other.value is not None:
             ours, theirs = (abs(x - 0.5) if half else x for x in (own.value, other.value))

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from prime_audit.boards.abilities import unable
 from prime_audit.boards.config import DIRECTIONS, Board
-from prime_audit.boards.filed import Filed
+from prime_audit.boards.filed import Filed, split_of
 from prime_audit.boards.pooling import Seen, pooled
 from prime_audit.boards.wide import Wide, widened
 from prime_audit.lamp.tasks import TASKS
 from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Result
+from prime_audit.report.abilities import line_of
 from prime_audit.report.columns import older
 from prime_audit.report.from_record import controls
 from prime_audit.report.places import Gap, between, error_of, gap_between, with_places
@@ -52,15 +54,18 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
     filed = sorted(filed, key=lambda f: (order[f.method], f.seed, f.id))
     gap, kinds = gaps(board, filed)
     figures, wide = with_places(_figures(board, filed, methods), gap), widened(filed)
-    found = [ability for f in filed for ability in f.record.abilities]
-    able = {ability.task for ability in found if ability.shown}
-    unable = {ability.task: ability.line() for ability in found if ability.task not in able}
+    not_able = unable(board, filed, figures)
+    of_one_seed = {line_of(a) for f in filed for a in f.record.abilities}
     return sheet_with(
         board,
         tasks=board.tasks,
         methods={m: _known_of(m, filed) for m in methods},
         figures=tuple(_with_q(f, wide) for f in figures),
-        leaks=tuple(wide.shown(one) for f in filed for one in judged(f.record, f.id)),
+        leaks=tuple(
+            wide.shown(one)._replace(unable=one.leak.task in not_able)
+            for f in filed
+            for one in judged(f.record, f.id)
+        ),
         sources={f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
         notes=(
             *NOTES,
@@ -71,9 +76,9 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
             *older(f.record for f in filed),
             *_how(board, filed),
         ),
-        unable=unable,
+        unable=not_able,
         warnings=tuple(
-            w for w in dict.fromkeys(w for f in filed for w in f.record.warnings) if w not in unable.values()
+            w for w in dict.fromkeys(w for f in filed for w in f.record.warnings) if w not in of_one_seed
         ),
     )
 
@@ -209,11 +214,6 @@ def _reason(lacking: Sequence[tuple[Filed, Result]]) -> str:
     if len(reasons) == 1:
         return next(iter(reasons))
     return "; ".join(f"seed {f.seed}: {r.reason or 'no figure'}" for f, r in lacking)
-
-
-def split_of(one: Filed, task: str) -> str:
-    """Identify a task's people."""
-    return next(d.split_sha256 for d in one.record.data if d.task == task)
 
 
 def _difference(

@@ -16,17 +16,13 @@ from prime_audit.audit.auc import FPRS
 from prime_audit.audit.permutation import TAIL, WIDE
 from prime_audit.audit.verdict import EDITION, OUTCOMES
 from prime_audit.record import Record
+from prime_audit.report.abilities import DAGGER, UNABLE
 from prime_audit.report.sheet import Figure, PanelRow
 from prime_audit.report.table import Cell
 
 T = TypeVar("T")
 MANY_CUT = 0.1
 """Share of a method's answers, cut at max_new tokens, above which a run warns and tables show it."""
-DAGGER = " †"
-UNABLE = (
-    "† this run does not show that the model can do the task, so the verdict may not hold for one that can"
-)
-"""Behind the verdicts of a task that the model is not shown to do, and what it means."""
 
 
 class Shown(NamedTuple):
@@ -252,7 +248,11 @@ PANEL: tuple[Column[PanelRow], ...] = (
     Column(
         name="verdict",
         cell=_said,
-        fields={"verdict": attrgetter("leak.verdict"), "verdict_reason": attrgetter("leak.why")},
+        fields={
+            "verdict": attrgetter("leak.verdict"),
+            "verdict_reason": attrgetter("leak.why"),
+            "unable": lambda x: x.unable or None,  # empty where it is not said: older records do not know
+        },
     ),
 )
 """Of a control panel."""

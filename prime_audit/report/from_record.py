@@ -14,6 +14,7 @@ from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
 from prime_audit.record import Comparison, Exposure, Record, Result, Vulnerable
 from prime_audit.report import frontier, page, text
+from prime_audit.report.abilities import line_of
 from prime_audit.report.columns import cautions, older
 from prime_audit.report.games import note_of
 from prime_audit.report.places import Gap, between, gap_between, with_places
@@ -52,7 +53,7 @@ def sheet_of(record: Record, name: str) -> Sheet:
         _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name) for r in record.results
     ]
     leaks = judged(record, name)
-    unable = {ability.task: ability.line() for ability in record.abilities if not ability.shown}
+    unable = {ability.task: line_of(ability) for ability in record.abilities if not ability.shown}
     warned = [f"{x.leak.task}: {of}: {line}" for x in leaks for of, line in cautions(x)]
     return Sheet(
         name=name,

@@ -96,7 +96,7 @@ class PanelRow(NamedTuple):
     left: Comparison | None = None
     """Its AUC minus that of the shared adapters; None but for the game heldout beside the game adapter."""
     unable: bool = False
-    """Whether its record does not show that the model can do the task."""
+    """Whether the model is not shown to do the task."""
 
     @property
     def game(self) -> GameNote:

@@ -27,12 +27,11 @@ from prime_audit.runs.findings import Findings
 from prime_audit.runs.ledger import Ledger
 from prime_audit.runs.models import Readers, loaded
 from prime_audit.runs.task import TaskRun
+from prime_audit.settings import BEFORE
 
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3}
 """Nats by which a recomputed log-probability may differ, by number format; else ``LOOSE``."""
 LOOSE = 0.25
-BEFORE: Mapping[str, str] = {"clustered": "candidates"}
-"""Setting that older records lack → what they were made with."""
 
 
 def plan_of(

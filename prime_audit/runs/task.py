@@ -33,6 +33,7 @@ from prime_audit.plugins import Attack, Personal, Scene
 from prime_audit.plugins.calling import models_of, naming, require_sound
 from prime_audit.plugins.loading import load_attack, load_game
 from prime_audit.record import Comparison, Failure
+from prime_audit.report.abilities import line_of
 from prime_audit.runs import canaries, extraction, unaided, utility
 from prime_audit.runs.account import data_cautions, data_of, describe, model_row
 from prime_audit.runs.cells import Cell, Lost, chunks, cores_of
@@ -267,7 +268,7 @@ class TaskRun:
         self.found.unaided += unaided.comparisons(self.task, answered)
         if (ability := unaided.ability(self.task, answered)) is not None:
             self.found.abilities.append(ability)
-            self.found.warn("ability", [] if ability.shown else [ability.line()])
+            self.found.warn("ability", [] if ability.shown else [line_of(ability)])
         self._warn("cut answers", utility.cut_answers(answered, self.community.number("max_new")))
         self._warn("answers", utility.cautions(self.task, answered))
 

@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -134,8 +135,10 @@ def run(part: Part, limit: float, out: Path) -> Done:
             status = "ok" if process.wait(limit) == 0 else "failed"
         except subprocess.TimeoutExpired:
             status = "cut"
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        finally:
+            if process.returncode is None:  # cut, or this script itself was interrupted
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
     done = Done(part.name, status, round(time.monotonic() - begin, 1))
     if finished.is_file():
         for line in finished.read_text(encoding="utf-8").splitlines():
@@ -211,7 +214,8 @@ def main() -> int:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * given.minutes - 5
-    every = list(parts(given.device, given.shape or list(SHAPES), given.out.resolve()))
+    runs = Path(tempfile.mkdtemp(prefix="runs-", dir=given.out.resolve()))  # none of an earlier call
+    every = list(parts(given.device, given.shape or list(SHAPES), runs))
     done: list[Done] = []
     spare = end - time.monotonic() - sum(p.seconds for p in every)
     for part in every:
@@ -219,7 +223,7 @@ def main() -> int:
         done.append(run(part, limit, given.out.resolve()) if limit > 1 else Done(part.name, "cut", 0.0))
         spare += part.seconds - done[-1].seconds
         print(f"{done[-1].name}: {done[-1].status}, {done[-1].seconds:.0f} s", flush=True)
-        if both := compared(done, given.out) if part is every[-1] else None:
+        if both := compared(done, runs) if part is every[-1] else None:
             done.append(both)
         title = where(given.device)
         content = {"where": title, "parts": [asdict(d) for d in done]}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,3 +70,20 @@ def test_runs_of_two_number_formats_are_set_side_by_side(tmp_path: Path) -> None
 
 def test_the_boxes_of_all_parts_are_nine_minutes(tmp_path: Path) -> None:
     assert 500 < sum(part.seconds for part in gpu.parts("cuda", list(gpu.SHAPES), tmp_path)) <= 9 * 60 - 5
+
+
+def test_an_interruption_ends_the_part_that_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    began = list[subprocess.Popen[bytes]]()
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def wait(self, timeout: float | None = None) -> int:
+            if not began:
+                began.append(self)
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    part = gpu.Part("hangs", (sys.executable, "-c", "import time; time.sleep(60)"), 60)
+    with pytest.raises(KeyboardInterrupt):
+        gpu.run(part, 60, tmp_path)
+    assert began[0].returncode == -signal.SIGKILL

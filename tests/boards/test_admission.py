@@ -59,6 +59,10 @@ REFUSALS: dict[str, tuple[Callable[[], Record], str]] = {
         lambda: run_record(FRESH, spec=_with_setting("last_items", 2)),
         "a limited run: LaMP-2.last_items is 2, the board's 12",
     ),
+    "older than a setting that was otherwise": (
+        lambda: run_record(FRESH, spec=_without_setting("clustered")),
+        'a limited run: LaMP-2.clustered is "candidates", the board\'s "eligible"',
+    ),
     "another override": (
         lambda: run_record(
             FRESH, spec=run_record(FRESH).spec | {"overrides": {"targets": 4, "prime.alpha": 9}}
@@ -105,6 +109,12 @@ REFUSALS: dict[str, tuple[Callable[[], Record], str]] = {
         "attacks on an earlier run",
     ),
 }
+
+
+def _without_setting(key: str) -> dict[str, Any]:
+    spec = run_record(FRESH).spec
+    old = {task: {k: v for k, v in own.items() if k != key} for task, own in spec["settings"].items()}
+    return {**spec, "settings": old}
 
 
 def _with_setting(key: str, value: Any) -> dict[str, Any]:

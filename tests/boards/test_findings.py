@@ -9,10 +9,13 @@ import pytest
 
 from prime_audit.boards.add import add
 from prime_audit.boards.build import rendered
+from prime_audit.boards.compared import AGAINST, FOR, OPEN, Compared
 from prime_audit.boards.config import read_board
-from prime_audit.boards.findings import AGAINST, FOR, OPEN, Compared, verdict
+from prime_audit.boards.findings import verdict
 from prime_audit.errors import UserError
-from prime_audit.record import Comparison, Record
+from prime_audit.record import Ability, Comparison, Record
+from prime_audit.report.abilities import line_of
+from prime_audit.report.table import Cell
 from tests import records
 
 from .invented import BOARD, board_at, run_at, run_record
@@ -101,6 +104,7 @@ def test_verdicts() -> None:
     assert verdict([unsure, sure], "no worse") == "not contradicted"
     assert verdict([wrong, sure], "no worse") == "contradicted"
     assert replace(sure, beside=1000).word == OPEN
+    assert [replace(sure, least=0.05, values=(Cell(v), Cell(0.0))).word for v in (0.04, 0.05)] == [OPEN, FOR]
     assert verdict([]) == "no run tests it"
 
 
@@ -125,6 +129,12 @@ pairs = [["prime", "adapter"]]
 """
 
 
+def ability_of(shown: bool, task: str = "LaMP-2") -> Ability:
+    """Make what the record of one seed says."""
+    told = {"metric": "accuracy", "method": "prime", "value": 0.5, "without": 0.4, "how": "always comedy"}
+    return Ability(task=task, shown=shown, questions=36, targets=4, **told)  # type: ignore[arg-type]
+
+
 def with_more(record: Record, ahead: float, taken: float) -> Record:
     """Let all be ``ahead`` of no model in accuracy, and prime's heldout AUC be ``taken`` below the adapters'."""
     beside = records.comparison(
@@ -134,7 +144,10 @@ def with_more(record: Record, ahead: float, taken: float) -> Record:
         difference=ahead,
         ci=(ahead - 0.05, ahead + 0.05),
     )
-    unaided = tuple(replace(beside, method=m, se=0.02, freedom=9) for m in record.methods)
+    other = replace(
+        beside, metric="f1", difference=0.5, ci=(0.45, 0.55)
+    )  # where random guesses win: says nothing
+    unaided = tuple(replace(c, method=m, se=0.02, freedom=9) for m in record.methods for c in (beside, other))
     keys = {"task": "LaMP-2", "method": "prime", "metric": "auc", "attack": "loss"}
     aucs = [
         records.result(**keys, game=game, value=value, ci=(value - 0.05, value + 0.05), n=40)
@@ -146,6 +159,7 @@ def with_more(record: Record, ahead: float, taken: float) -> Record:
         "results": (*record.results, *aucs),
         "comparisons": (*record.comparisons, less),
         "unaided": unaided,
+        "abilities": (ability_of(ahead > 0.1),),
     }
     return replace(record, **every)
 
@@ -161,6 +175,7 @@ def test_what_no_model_can_do_and_what_sharing_leaks(tmp_path: Path, ahead: floa
     plain = f"{value - ahead:.3f}".replace("-", "−")
     assert f"| no model: always comedy | {plain} | accuracy |" in text
     assert ("Not shown: that this model can do LaMP-2." in text) == (said != FOR)
+    assert "| f1 |" not in text
     assert f"{ahead:+.3f}".replace("-", "−") in text
     assert f"| {said} |" in text.split("the model can do it")[-1].split("merging takes away")[0]
     last = text.split("merging takes away")[-1]
@@ -180,3 +195,27 @@ def test_a_claim_may_be_of_some_games_and_attacks(tmp_path: Path) -> None:
     text = rendered(read_board(folder))["findings.md"]
     assert "game paper" not in text
     assert "no run tests it" in text
+
+
+@pytest.mark.parametrize(("gains", "able"), [((0.3, 0.3), True), ((0.3, 0.0), False), ((0.0, 0.0), False)])
+def test_one_rule_over_all_seeds_decides_what_a_board_says_of_an_ability(
+    tmp_path: Path, gains: tuple[float, float], able: bool
+) -> None:
+    """The line above the table, the † behind verdicts, the files and the findings agree, whatever one seed says."""
+    folder = board_at(tmp_path / "boards", BOARD.replace("[columns]", SHARED + "[columns]"))
+    for seed, gain in enumerate(gains):
+        record = with_more(run_record(seed), gain, 0.2)
+        told = tuple(line_of(a) for a in record.abilities if not a.shown)
+        add(run_at(tmp_path / f"{seed}", replace(record, warnings=told)), read_board(folder))
+    files = rendered(read_board(folder))
+    line = "> **LaMP-2: no method answers measurably better than is possible without a model, with 2 seeds together"
+    assert files["table.md"].count("no method answers") == files["table.md"].count(line) == (not able)
+    assert ("confounded †" in files["table.md"]) == (not able)
+    assert ("| True | True" in files["table.csv"] or ",True | True" in files["table.csv"]) == (not able)
+    assert ("Not shown: that this model can do LaMP-2." in files["findings.md"]) == (not able)
+
+
+def test_an_ability_of_a_seed_that_is_missing_is_not_shown(tmp_path: Path) -> None:
+    folder = board_at(tmp_path / "boards")
+    add(run_at(tmp_path / "0", with_more(run_record(0), 0.3, 0.2)), read_board(folder))
+    assert "no method has figures of all 2 seeds" in rendered(read_board(folder))["table.md"]

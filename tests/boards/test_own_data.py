@@ -93,6 +93,15 @@ def test_the_command_of_a_task_is_one_that_the_board_takes(tmp_path: Path) -> No
         )
 
 
+def test_a_command_keeps_an_option_that_is_empty(tmp_path: Path) -> None:
+    """No encoder is not the preset's encoder; an empty list is nothing."""
+    text = APART.replace('preset = "laptop"', 'preset = "laptop"\nencoder = ""')
+    text = text.replace('games = ["paper"]', "games = []")
+    (words, *_) = (shlex.split(c) for c in read_board(board_at(tmp_path, text)).commands())
+    assert words[words.index("--encoder") + 1] == ""
+    assert "--games" not in words
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from prime_audit.cache.entry import DamagedError, Entry
 from prime_audit.community.store import Store
 from prime_audit.engine.lora import Adapter
-from prime_audit.engine.mixture import Spent
+from prime_audit.engine.mixture import Spent, Written
 
 from .commands import Server, adapter, entries, files, record, times
 
@@ -33,7 +33,7 @@ ASK: dict[str, Ask] = {
     "gates": lambda s, key, n: s.gates(
         key, ["ann"], lambda: {"ann": (torch.full((3,), float(n)), torch.ones(2))}
     ),
-    "texts": lambda s, key, n: s.texts(key, lambda: [f"text {n}", "ü"]),
+    "texts": lambda s, key, n: s.texts(key, lambda: [Written(f"text {n}", True), Written("ü", False)]),
     "arrays": lambda s, key, n: s.arrays(key, lambda: {"x": np.arange(4.0) + n, "y": np.zeros((0, 2))}),
 }
 """Kind → (store, key, number that the content is made of) → what the store gives."""

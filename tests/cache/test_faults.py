@@ -13,7 +13,7 @@ import pytest
 from prime_audit.cache import entry as room
 from prime_audit.cache.entry import Entry, UnwritableError
 from prime_audit.community.store import Store
-from prime_audit.engine.mixture import Spent
+from prime_audit.engine.mixture import Spent, Written
 from prime_audit.errors import UserError
 from prime_audit.folder import RunFolder
 
@@ -210,7 +210,7 @@ def test_a_library_that_hides_the_systems_error_is_understood() -> None:
 
 def test_a_passing_fault_of_the_system_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path, Spent())
-    assert store.texts("ab" * 32, lambda: ["kept"]) == ["kept"]
+    assert store.texts("ab" * 32, lambda: [Written("kept", True)]) == [Written("kept", True)]
 
     def refuse(*_: object) -> str:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -218,6 +218,6 @@ def test_a_passing_fault_of_the_system_is_no_damage(tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr("prime_audit.cache.entry._sha256", refuse)
         with pytest.raises(UserError, match=r"cannot be read \(Too many open files\); fix the cause"):
-            store.texts("ab" * 32, lambda: ["made"])
-    assert store.texts("ab" * 32, lambda: ["made"]) == ["kept"]
+            store.texts("ab" * 32, lambda: [Written("made", True)])
+    assert store.texts("ab" * 32, lambda: [Written("made", True)]) == [Written("kept", True)]
     assert not store.tally.damaged

@@ -14,7 +14,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from prime_audit import Run, compare
 from prime_audit.lamp.readers import read
 from prime_audit.lamp.tasks import TASKS
-from prime_audit.report.columns import UNABLE
+from prime_audit.report.abilities import UNABLE, line_of
 from prime_audit.runs.unaided import ability
 from prime_audit.runs.utility import Answers
 
@@ -31,7 +31,7 @@ def answers(
 
 def said(task: str, *methods: Answers) -> list[str]:
     found = ability(TASKS[task], methods)
-    return [found.line()] if found and not found.shown else []
+    return [line_of(found)] if found and not found.shown else []
 
 
 # -- a run -------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_a_random_model_is_warned_of_wherever_warnings_stand(
         errors = np.abs(np.array(golds, float) - median(map(float, golds)))
         assert f"{errors.mean():.3f})" in line
     (found,) = run.record.abilities
-    assert (found.task, found.shown, found.line()) == (task, False, line)
+    assert (found.task, found.shown, line_of(found)) == (task, False, line)
     shown = " ".join(say("show", run.path).out.split())
     assert shown.count(SAID) == 1
     assert shown.index(SAID) < shown.index("method")
