@@ -202,10 +202,11 @@ def _one_thread() -> None:
 @pytest.fixture(autouse=True)
 def _quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make what a command says independent of what else this machine does."""
-    from prime_audit.io import cores
+    import psutil
 
-    monkeypatch.setattr(cores, "busy", lambda: None)
-    monkeypatch.setattr(cores.Others, "cores", lambda _: 0.0)
+    still = psutil.cpu_times()
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
+    monkeypatch.setattr(psutil, "cpu_times", lambda: still)
 
 
 @pytest.fixture

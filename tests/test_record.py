@@ -185,7 +185,7 @@ def test_nan_is_never_written(tmp_path: Path, bad: float) -> None:
 
 def test_a_folder_belongs_to_one_run(record: Record, tmp_path: Path) -> None:
     saved(record, tmp_path / "run")
-    RunFolder.create(tmp_path / "run", "hash")  # the same run is taken up again
+    RunFolder.create(tmp_path / "run", "hash")  # the same run may use it again
     with pytest.raises(UserError, match="holds another run: choose another --out"):
         RunFolder.create(tmp_path / "run", "other")
     (tmp_path / "foreign").mkdir()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -222,6 +221,7 @@ class _Partial:
     def __init__(self, store: Store, entry: Entry, kind: str) -> None:
         self._store, self._name = store, store._named(entry, kind)
         self._before, self._pause, self._last = replace(store.spent), PAUSE, time.monotonic()
+        self._failing = False
         self._places = [
             Entry(entry.root, content_key({"partial": entry.key, "place": place})) for place in range(2)
         ]
@@ -238,7 +238,10 @@ class _Partial:
         return None
 
     def write(self, state: Callable[[], Arrays]) -> None:
-        """Keep a state instead of the last one, after ``PAUSE`` or, where that is slow, more seconds of work."""
+        """Keep a state instead of the last one, after ``PAUSE`` or, where that is slow, more seconds of work.
+
+        Where the disk does not take it, the last one stays, the user is told once, and it is tried again.
+        """
         start = time.monotonic()
         if start - self._last < self._pause:
             return
@@ -254,11 +257,14 @@ class _Partial:
                 place.remove()
                 place.write("partial", dict(store.tally.within), fill)
         except UnwritableError as fault:
-            self._pause = math.inf
-            store.tally.say(f"{fault}; until then an interruption costs all of this stage's work")
-            return
-        last.remove()
-        self._places, self._last = [last, place], time.monotonic()
+            if not self._failing:
+                lost = "until it succeeds, an interruption costs the work since the last kept state"
+                store.tally.say(f"{fault}; it is tried again every {PAUSE:.0f} s or more, and {lost}")
+            self._failing = True
+        else:
+            last.remove()
+            self._places, self._failing = [last, place], False
+        self._last = time.monotonic()
         self._pause = max(PAUSE, _WORTH * (self._last - start))
 
     def remove(self) -> None:

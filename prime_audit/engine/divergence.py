@@ -76,7 +76,7 @@ class Watch:
             "rows": [[*row, loss] for row, loss in zip(self._rows, losses, strict=True)],
         }
 
-    def take_up(self, state: Mapping[str, Any], device: torch.device) -> None:
+    def load_state(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Continue from a state; ``device``: the losses'."""
         import torch
 

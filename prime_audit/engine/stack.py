@@ -49,7 +49,7 @@ class Stack:
         return found
 
     @torch.no_grad()
-    def take_up(self, state: Mapping[str, Tensor]) -> None:
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a state; ValueError where it is of other parameters."""
         for i, (p, grad) in enumerate(zip(self.trained, self.grads, strict=True)):
             for place, name in ((p, f"param.{i}"), (grad, f"grad.{i}")):

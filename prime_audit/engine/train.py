@@ -29,7 +29,7 @@ from prime_audit.engine.private import PrivateBranch, PrivateTrainee
 from prime_audit.engine.recipe import Job, LoraShape, Recipe
 from prime_audit.engine.stack import Stack, clip
 from prime_audit.engine.trainee import Trainee, fresh_lora
-from prime_audit.engine.unfinished import Finished, Group, state_of, taken_up
+from prime_audit.engine.unfinished import Finished, Group, restored, state_of
 from prime_audit.errors import PartError
 from prime_audit.seeds import seed_of
 
@@ -210,13 +210,13 @@ class _Loop(Generic[T]):
     def run(self, trainees: Sequence[T]) -> dict[str, list[Tensor]]:
         """Train all owners; owner → parameters, in the order given, without those whose training diverged."""
         device = self.base.device
-        left = self.so_far.read(lambda state: taken_up(state, trainees, self._fresh, device))
-        finished, taken = left or (Finished(), None)
+        left = self.so_far.read(lambda state: restored(state, trainees, self._fresh, device))
+        finished, group = left or (Finished(), None)
         known = {*finished.params, *(one.owner for one in finished.lost)}
         self._tell(sum(len(t.plan) for t in trainees if t.owner in known))
-        if taken is not None:
-            known |= {t.owner for t in taken.members}
-            self._run_group(taken, finished, trainees)
+        if group is not None:
+            known |= {t.owner for t in group.members}
+            self._run_group(group, finished, trainees)
         for members in self._groups([t for t in trainees if t.owner not in known]):
             self._run_group(self._fresh(members), finished, trainees)
         if self.lost is not None:

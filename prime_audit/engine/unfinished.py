@@ -59,7 +59,7 @@ def state_of(trainees: Sequence[T], finished: Finished, group: Group[T]) -> Arra
     return found | {name: t.detach().cpu().numpy() for name, t in tensors.items()}
 
 
-def taken_up(
+def restored(
     state: Arrays, trainees: Sequence[T], fresh: Callable[[Sequence[T]], Group[T]], device: torch.device
 ) -> tuple[Finished, Group[T]]:
     """Read a training back; ``fresh`` makes a group at its start. Any exception where it is of another training."""
@@ -70,8 +70,8 @@ def taken_up(
         finished.params.setdefault(owner, []).append(tensors[name].to(device))
     group = fresh([trainees[n] for n in of_words(state, "group")])
     front = "stack."
-    group.stack.take_up({n.removeprefix(front): t for n, t in tensors.items() if n.startswith(front)})
-    group.watch.take_up(of_words(state, "watch"), device)
+    group.stack.load_state({n.removeprefix(front): t for n, t in tensors.items() if n.startswith(front)})
+    group.watch.load_state(of_words(state, "watch"), device)
     at = of_words(state, "at")
     group.step, group.done = int(at["step"]), set(at["done"])
     for n, t in enumerate(group.members):

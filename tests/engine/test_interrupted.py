@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from prime_audit.cache.entry import Entry
 from prime_audit.community import store as kept
 from prime_audit.community.store import Store
 from prime_audit.engine.assemble import Unit, assemble
 from prime_audit.engine.gradients import Item, gradients
-from prime_audit.engine.mixture import Continuation, Mixture, Probe, Request, alone
+from prime_audit.engine.mixture import Continuation, Mixture, Probe, Request, Spent, alone
 from prime_audit.engine.passes import Worker
 from prime_audit.engine.privacy import Privacy
 from prime_audit.engine.recipe import Job, LoraShape, Recipe, count_steps
@@ -167,7 +172,7 @@ def test_a_training_that_was_interrupted_gives_the_same_bits(
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the loss of the second owner be nan from her third step on; what it does to her gradient stays hers."""
+    """Let the loss of the second owner be nan from the third step on; the others' gradients stay as they are."""
     from prime_audit.engine import train as room
 
     plain = room._Loop._pass
@@ -193,11 +198,8 @@ def test_every_call_of_the_engine_goes_on_behind_the_rows_that_were_kept(
     mixtures = [alone(n) for n in names] + [Mixture(("ann", "bob"), np.array([0.5, 0.5]))]
     requests = [Request(p, m, g) for p, g in pairs for m in mixtures]
     probes = [Probe(r.prompt, r.mixture, (Continuation(r.gold),)) for r in requests]
-    gate = {n: tuple(np.ones(1) for _ in ()) for n in names}
     items = [Item(p, g, n) for p, g in pairs for n in names]
     units = [Unit(f"t{i}", names, (pair,)) for i, pair in enumerate(pairs)]
-    import torch
-
     gate = {n: tuple(torch.randn(s.d_in) for s in engine.base.sites) for n in names}
     calls: dict[str, Callable[[], Any]] = {
         "generate": lambda: engine.generate(requests, 6),
@@ -242,7 +244,7 @@ def test_what_was_kept_and_is_not_sound_is_reported_and_left_alone(
     if which == "cut":
         file.write_bytes(file.read_bytes()[:-100])
     else:  # whole, but of another training
-        entry = kept.Entry(cache, file.parent.name)
+        entry = Entry(cache, file.parent.name)
         entry.remove()
         entry.write(
             "partial",
@@ -276,3 +278,70 @@ def test_without_a_cache_nothing_is_kept(bench: Any, pairs: Any, tmp_path: Path,
     with working(b, 9), suppress(KeyboardInterrupt):
         adapters(b, pairs, [])(Store(None, b.engine.base.spent), lambda _: None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Give the store a clock that only the test moves: ``now``, in seconds."""
+    found = SimpleNamespace(now=0.0)
+    found.monotonic = lambda: found.now
+    monkeypatch.setattr(kept, "time", found)
+    return found
+
+
+@pytest.mark.parametrize(("slow", "when"), [(0.5, [30, 60, 90, 120, 150, 180]), (4.0, [30, 114, 198])])
+def test_states_are_kept_at_most_a_twentieth_of_the_time(
+    tmp_path: Path, clock: SimpleNamespace, slow: float, when: list[float]
+) -> None:
+    store, states = Store(tmp_path, Spent()), list[float]()
+
+    def state() -> dict[str, Any]:
+        states.append(round(clock.now))
+        clock.now += slow
+        return {"a": np.zeros(1)}
+
+    def work() -> dict[str, Any]:
+        while clock.now < 200:
+            store.partial(KEY).write(state)
+            clock.now += 0.25
+        return {"a": np.ones(1)}
+
+    store.arrays(KEY, work)
+    assert states == pytest.approx(when, abs=3)
+
+
+def test_a_full_disk_is_said_once_and_tried_again(
+    tmp_path: Path, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, said = Store(tmp_path, Spent()), list[str]()
+    store.tally.say = said.append
+    full = False
+
+    def state() -> dict[str, Any]:
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return {"now": np.array([clock.now])}
+
+    def work() -> dict[str, Any]:
+        nonlocal full
+        for minute in range(1, 6):
+            clock.now, full = 60.0 * minute, minute in (2, 3)
+            store.partial(KEY).write(state)
+            if minute == 3:
+                assert len(said) == 1
+                assert newest() == 60
+        raise KeyboardInterrupt
+
+    def newest() -> float:
+        found = list[float]()
+        other = Store(tmp_path, Spent())
+        other.tally.say = lambda _: None
+        kept._Partial(other, Entry(tmp_path, KEY), "arrays").read(lambda s: found.append(float(s["now"][0])))
+        return found[0]
+
+    with pytest.raises(KeyboardInterrupt):
+        store.arrays(KEY, work)
+    assert newest() == 300
+    (line,) = said
+    assert "free some space" in line
+    assert line.endswith("until it succeeds, an interruption costs the work since the last kept state")

@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from prime_audit.engine.size import weights
 from prime_audit.plan.config import config_text
@@ -99,3 +101,35 @@ def test_a_preset_is_chosen_without_torch(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "small set()"
+
+
+def test_a_hub_id_is_counted_from_its_cached_files_else_as_the_hub_lists_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    answers = [
+        SimpleNamespace(safetensors=SimpleNamespace(total=7_000_000_000)),
+        SimpleNamespace(safetensors=None),
+        OfflineModeIsEnabled("offline"),
+        TimeoutError("slow"),
+    ]
+
+    def info(name: str, *, revision: str | None, timeout: float, expand: list[str]) -> Any:
+        asked.append((name, revision, expand))
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    places = {"acme/known": Path(folder_of(tmp_path / "known", {}, {"a": [3, 5]})) / "config.json"}
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache",
+        lambda name, file, revision: str(places[name]) if name in places and file == "config.json" else None,
+    )
+    monkeypatch.setattr("huggingface_hub.model_info", info)
+    assert weights("acme/known") == 15
+    assert asked == []
+    assert weights("acme/large@v1") == 7_000_000_000
+    assert asked == [("acme/large", "v1", ["safetensors"])]
+    while answers:
+        assert weights("acme/other") is None

@@ -328,7 +328,7 @@ def test_sampling_can_be_made_again(
     assert list(greedy.predictions()) != list(first.predictions())
 
 
-def test_a_folder_of_another_run_is_refused_and_its_own_is_taken_up(
+def test_a_folder_of_another_run_is_refused_and_its_own_is_used_again(
     quick: Callable[..., Run], content: Callable[[Run], dict[str, Any]]
 ) -> None:
     first = quick("rag", task="LaMP-3")
