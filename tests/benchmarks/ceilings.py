@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -27,7 +28,7 @@ def matrix_rate(room: Room) -> float:
     rates = []
     for n in (4096, 8192, 16384) if room.cuda else (512, 1024, 2048):
         a, b = (torch.randn(n, n, device=room.base.device, dtype=room.base.dtype) for _ in range(2))
-        rates.append(2 * n**3 / best(room, lambda a=a, b=b: a @ b))
+        rates.append(2 * n**3 / best(room, partial(torch.matmul, a, b)))
     return max(rates)
 
 

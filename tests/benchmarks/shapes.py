@@ -67,7 +67,6 @@ _TOY = LlamaConfig(
     num_key_value_heads=2,
     vocab_size=3584,
     max_position_embeddings=2048,
-    initializer_range=0.2,
 )
 RANDOM = {
     "llama-2-7b": _LLAMA_2_7B,
@@ -79,6 +78,11 @@ RANDOM = {
 SHAPES = ("mini", *RANDOM)
 LENGTHS = {"smollm2-135m": (39, 150)}
 """Fewest and most tokens of a prompt of people's own texts; of the other shapes, a LaMP prompt's 250 to 350."""
+GAIN = 1.6
+"""What a random matrix makes of normed inputs, as a standard deviation: the initial range is GAIN / √width.
+
+At the configurations' 0.02, attention is near uniform: all positions come to the same vector, and one token repeats.
+"""
 WORDY = {"LaMP-2": 4, "LaMP-4": 16}
 """Random weights never end an answer by themselves: one token id in so many does, about as long as the tasks' golds."""
 
@@ -165,7 +169,11 @@ class Room:
         ids = [t for p in pairs for t in self.tokenizer(p.prompt, add_special_tokens=False)["input_ids"]]
         ids *= 1 + high * 2 // len(ids)
         starts = np.random.default_rng(user + 1).integers(0, len(ids) - high, len(pairs))
-        texts = [self.tokenizer.decode(ids[a : a + n]) for a, n in zip(starts, sizes, strict=True)]
+        tokens = self.tokenizer.convert_ids_to_tokens(ids)  # ``decode`` spells ids
+        texts = [
+            self.tokenizer.convert_tokens_to_string(tokens[a : a + n])
+            for a, n in zip(starts, sizes, strict=True)
+        ]
         return [Pair(text, pair.gold) for text, pair in zip(texts, pairs, strict=True)]
 
 
@@ -182,12 +190,14 @@ def build(shape: str, device: str, full: bool, dtype: str = "auto") -> Room:
         base = load_base("mini", targets=TARGETS, device=device, dtype=dtype)
         plain = AutoModelForCausalLM.from_pretrained(resolve_model("mini"), dtype=base.dtype).to(device)
         return Room(base, plain.eval().requires_grad_(False), shape, full)
+    config = copy.deepcopy(RANDOM[shape])
+    config.initializer_range = GAIN / config.hidden_size**0.5
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, dtype))
     try:
         with torch.device(device):
-            model = LlamaForCausalLM(copy.deepcopy(RANDOM[shape]))
+            model = LlamaForCausalLM(config)
     finally:
         torch.set_default_dtype(before)
     model.eval().requires_grad_(False)
@@ -195,7 +205,12 @@ def build(shape: str, device: str, full: bool, dtype: str = "auto") -> Room:
     shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
     plain = copy.deepcopy(model, shared)
     tokenizer = load_tokenizer(resolve_model("mini"), shape)
+    tokenizer.decode = _spell  # both sides' answers: the vocabulary is larger than the tokenizer's
     return Room(Base(model, tokenizer, TARGETS, shape), plain, shape, full)
+
+
+def _spell(ids: Sequence[int], **_: object) -> str:
+    return " ".join(map(str, ids))
 
 
 def recipe(room: Room) -> Recipe:

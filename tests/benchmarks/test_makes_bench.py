@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -99,9 +100,9 @@ def test_fast_pieces(benchmark: Any, board: list[str], rounds: int, kind: str) -
     for name, work in works(full).items():
         times: tuple[list[float], list[float]] = ([], [])
         for _ in range(1 + rounds if full else 1):
-            ours, own = timed(lambda work=work: work(fast))
+            ours, own = timed(partial(work, fast))
             with transformers_path():
-                theirs, other = timed(lambda work=work: work(slow))
+                theirs, other = timed(partial(work, slow))
             times[0].append(own)
             times[1].append(other)
         agree(name, ours, theirs)

@@ -72,7 +72,7 @@ def test_search(room: Room, engine: Engine, benchmark: Any, board: list[str], ro
         history = hunt.examples(room, shape["targets"], shape["history"])
         budget = shape["candidates"]
         tried = hunt.evaluations(budget) if axis == "candidates" else n
-        runs[tried] = lambda history=history, budget=budget: hunt.search(engine, history, budget)
+        runs[tried] = partial(hunt.search, engine, history, budget)
     grow(room, benchmark, board, rounds, f"search over {axis}", runs)
 
 
@@ -87,7 +87,7 @@ def test_scoring(
         pairs = [(e.prompt, e.gold) for own in hunt.examples(room, 3, each).values() for e in own]
         mixtures = [Mixture(tuple(engine.bank.names[:3]), w) for w in candidates(modules, 3)]
         asked = [Request(p, m, gold=g) for m in mixtures for p, g in pairs]
-        runs[n] = lambda asked=asked: engine.score(asked)
+        runs[n] = partial(engine.score, asked)
     grow(room, benchmark, board, rounds, f"scoring over {axis}", runs)
 
 

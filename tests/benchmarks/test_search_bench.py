@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prime_audit.engine.mixture import Mixture, Request
@@ -44,11 +45,16 @@ def search(room: Room, tmp_path: Path, request: pytest.FixtureRequest) -> Search
     return Search(room, request.param, tmp_path)
 
 
-def agree(search: Search, ours: list[list[str]], theirs: list[str]) -> None:
+def agree(search: Search, board: list[str], ours: list[list[str]], theirs: list[str]) -> None:
     """Compare the last candidate's answers: equal in fp32; in bf16 results depend on the batch."""
     share = same(ours[-1][: len(theirs)], theirs)
     assert share == 1 or not search.room.exact, f"only {share:.0%} of the answers are the same"
     assert len(set(theirs)) > 1
+    if search.room.big:  # spelled ids; what random weights write must end, and tell candidates apart
+        lengths = [len(answer.split()) for own in ours for answer in own]
+        assert min(lengths) < search.most
+        assert len(set(map(tuple, ours))) == len(ours)
+        board.append(f"    answers of {np.mean(lengths):.1f} tokens, {max(lengths)} at most")
 
 
 def test_released_schedule(search: Search, side_by_side: SideBySide, request: pytest.FixtureRequest) -> None:
@@ -83,7 +89,7 @@ def test_released_schedule(search: Search, side_by_side: SideBySide, request: py
         )
     finally:
         model.unload()
-    agree(search, ours, theirs)
+    agree(search, side_by_side.board, ours, theirs)
 
 
 def test_peft_generate(search: Search, side_by_side: SideBySide, request: pytest.FixtureRequest) -> None:
@@ -113,4 +119,4 @@ def test_peft_generate(search: Search, side_by_side: SideBySide, request: pytest
         )
     finally:
         model.unload()
-    agree(search, ours, theirs)
+    agree(search, side_by_side.board, ours, theirs)

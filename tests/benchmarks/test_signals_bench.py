@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from prime_audit.audit.pool import Pool
+from prime_audit.audit.signals import WHITE_BOX
 from prime_audit.engine.mixture import Mixture
-from prime_audit.games.exam.observed import WHITE_BOX
 from prime_audit.games.exam.queries import PREFIX, Reader
 from prime_audit.plugins.loading import available, load_attack
 

@@ -26,7 +26,7 @@ def theirs(room: Room, work: list[Job], lora: LoraShape, how: Recipe) -> dict[st
 
 def keyed(adapter: Adapter) -> dict[str, torch.Tensor]:
     """Name the factors as PEFT does."""
-    named = {}
+    named: dict[str, torch.Tensor] = {}
     for site, a, b in zip(adapter.sites, adapter.A, adapter.B, strict=True):
         named |= {f"base_model.model.{site}.lora_{k}.weight": t for k, t in (("A", a), ("B", b))}
     return named
