@@ -56,8 +56,8 @@ def examples(room: Room, targets: int, history: int) -> dict[str, list[Example]]
 
 
 def evaluations(budget: int) -> int:
-    """Models that the search tries on each target's history: candidates, each sharer alone, the recommendation."""
-    return budget + K + 1
+    """Models that a search without penalty tries on each target's history: candidates and the recommendation."""
+    return budget + 1
 
 
 def search(engine: Engine, history: dict[str, list[Example]], budget: int) -> dict[str, Any]:

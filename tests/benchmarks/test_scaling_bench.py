@@ -64,7 +64,7 @@ def grow(
 
 @pytest.mark.parametrize("axis", SMALLEST)
 def test_search(room: Room, engine: Engine, benchmark: Any, board: list[str], rounds: int, axis: str) -> None:
-    """Time goes with the number of models tried: candidates, and beside them k sharers and the recommendation."""
+    """Time goes with the number of models tried: candidates, and beside them the recommendation."""
     runs: dict[int, Callable[[], object]] = {}
     least = SMALLEST if room.full else TINY
     for n in sizes(room, least[axis]):

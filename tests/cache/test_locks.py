@@ -77,13 +77,13 @@ def test_the_second_waits_says_so_and_reads(tmp_path: Path, monkeypatch: pytest.
     def make() -> list[str]:
         begun.set()
         assert go.wait(20)
-        return [Written(made once", True)]
+        return [Written("made once", True)]
 
     maker = threading.Thread(target=lambda: first.texts(KEY, make))
     maker.start()
     assert begun.wait(20)
     threading.Timer(0.6, go.set).start()
-    assert second.texts(KEY, lambda: pytest.fail("made twice")) == [Written(made once", True)]
+    assert second.texts(KEY, lambda: pytest.fail("made twice")) == [Written("made once", True)]
     maker.join()
     me = f"process {os.getpid()}"
     assert lines == [f"cache: {me} is computing texts {KEY[:12]} (LaMP-4 · answer); waiting to read it"]
@@ -107,7 +107,7 @@ def test_a_killed_holder_is_waited_for_by_nobody(tmp_path: Path, monkeypatch: py
             other.wait()
 
         monkeypatch.setattr(lock.time, "sleep", pause)
-        assert Store(tmp_path, Spent()).texts(KEY, lambda: [Written(mine", True)]) == [Written(mine", True)]
+        assert Store(tmp_path, Spent()).texts(KEY, lambda: [Written("mine", True)]) == [Written("mine", True)]
         assert len(pauses) == 1
     assert holder(path) is None
     assert rubbish(tmp_path) == []  # the killed one's lock and draft
@@ -119,9 +119,9 @@ def test_what_killed_runs_left_is_swept_by_the_next_that_makes_anything(tmp_path
         (place / name).mkdir(parents=True)
     (place / f".lock-{KEY}").write_text("123")
     with held(place / f".lock-{'0a' * 31}ff"):
-        Store(tmp_path, Spent()).texts("0b" * 32, lambda: [Written(x", True)])
+        Store(tmp_path, Spent()).texts("0b" * 32, lambda: [Written("x", True)])
         assert [p.name for p in rubbish(tmp_path) if p.is_dir()] == [f".making-{'0a' * 31}ff-0123abcd"]
-    Store(tmp_path, Spent()).texts("0c" * 32, lambda: [Written(x", True)])
+    Store(tmp_path, Spent()).texts("0c" * 32, lambda: [Written("x", True)])
     assert rubbish(tmp_path) == []
 
 
@@ -158,17 +158,21 @@ def test_without_locks_work_is_done_and_kept(
     made = []
 
     def inner() -> list[str]:
-        made.append(Store(tmp_path, Spent()).texts(KEY, lambda: [Written(twice", True)]))  # another process in the meantime
-        return [Written(twice", True)]
+        made.append(
+            Store(tmp_path, Spent()).texts(KEY, lambda: [Written("twice", True)])
+        )  # another process in the meantime
+        return [Written("twice", True)]
 
-    assert Store(tmp_path, Spent()).texts(KEY, inner) == [Written(twice", True)]
-    assert made == [[Written(twice", True)]]
+    assert Store(tmp_path, Spent()).texts(KEY, inner) == [Written("twice", True)]
+    assert made == [[Written("twice", True)]]
     draft = tmp_path / "0a" / f".making-{KEY}-0123abcd"
     draft.mkdir()  # whose it is nobody can tell
-    assert Store(tmp_path, Spent()).texts("0b" * 32, lambda: [Written(another", True)]) == [Written(another", True)]
+    assert Store(tmp_path, Spent()).texts("0b" * 32, lambda: [Written("another", True)]) == [
+        Written("another", True)
+    ]
     assert prune(tmp_path).left == [f"{draft}: may still be written"]
     assert prune(tmp_path, now=time.time() + 2 * 86400).rubbish == 1
-    assert Store(tmp_path, Spent()).texts(KEY, lambda: pytest.fail("not kept")) == [Written(twice", True)]
+    assert Store(tmp_path, Spent()).texts(KEY, lambda: pytest.fail("not kept")) == [Written("twice", True)]
     assert rubbish(tmp_path) == []
 
 
@@ -176,11 +180,14 @@ def test_what_is_kept_within_what_is_kept_locks_itself_out_of_nothing(tmp_path: 
     store = Store(tmp_path, Spent())
 
     def make() -> list[str]:
-        own = store.texts(KEY, lambda: [Written(itself", True)])  # asked for while it is being made
-        return own + store.texts("0b" * 32, lambda: [Written(another", True)])
+        own = store.texts(KEY, lambda: [Written("itself", True)])  # asked for while it is being made
+        return own + store.texts("0b" * 32, lambda: [Written("another", True)])
 
-    assert store.texts(KEY, make) == [Written(itself", True), Written("another", True)]
-    assert Store(tmp_path, Spent()).texts(KEY, lambda: pytest.fail("not kept")) == [Written(itself", True), Written("another", True)]
+    assert store.texts(KEY, make) == [Written("itself", True), Written("another", True)]
+    assert Store(tmp_path, Spent()).texts(KEY, lambda: pytest.fail("not kept")) == [
+        Written("itself", True),
+        Written("another", True),
+    ]
 
 
 def test_a_folder_is_written_by_one_run(tmp_path: Path) -> None:
@@ -217,7 +224,7 @@ def test_a_sweep_is_not_in_the_way_of_who_writes_at_the_same_time(
 
 def test_two_that_prune_at_once_both_end_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in (KEY, "0b" * 32):
-        Store(tmp_path, Spent()).texts(key, lambda: [Written(x", True)])
+        Store(tmp_path, Spent()).texts(key, lambda: [Written("x", True)])
     look = prune_module.listed
 
     def late(root: Path) -> list[listing.Listed]:
@@ -236,7 +243,7 @@ def test_what_a_run_made_again_meanwhile_is_not_set_aside(
 ) -> None:
     store = Store(tmp_path, Spent())
     store.tally.say = lambda _: None
-    store.texts(KEY, lambda: [Written(x", True)])
+    store.texts(KEY, lambda: [Written("x", True)])
     (tmp_path / "0a" / KEY / "texts.json").write_text("[]")
     check = Entry.check
 
@@ -245,9 +252,9 @@ def test_what_a_run_made_again_meanwhile_is_not_set_aside(
         try:
             return check(self, kind)
         finally:
-            store.texts(KEY, lambda: [Written(x", True)])  # another process meets it, and mends it
+            store.texts(KEY, lambda: [Written("x", True)])  # another process meets it, and mends it
 
     monkeypatch.setattr(Entry, "check", late)
     (line,) = listing.damage(tmp_path, repair=True)
     assert line.endswith("; recomputed meanwhile")
-    assert Store(tmp_path, Spent()).texts(KEY, lambda: pytest.fail("set aside")) == [Written(x", True)]
+    assert Store(tmp_path, Spent()).texts(KEY, lambda: pytest.fail("set aside")) == [Written("x", True)]

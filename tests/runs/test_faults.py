@@ -332,11 +332,10 @@ def test_a_leaderboard_refuses_what_failed_and_takes_the_rest(
 
 
 def refusals(record: Any) -> list[str]:
-    from types import SimpleNamespace
-
     from prime_audit.boards.admission import _faults
+    from prime_audit.boards.config import Board
 
-    board: Any = SimpleNamespace(run={}, games=(), attacks=(), tasks=(), columns={}, path=Path("board.toml"))
+    board = Board(folder=Path("board"), name="board", title="Any")
     return [fault for fault in _faults(board, record) if fault.startswith("has failures")]
 
 
