@@ -34,7 +34,6 @@ def words(small_data: Callable[[str], Path], small: Sequence[str], llama_folder:
         "data": str(small_data("LaMP-4")),
         "overrides": list(small),
         "model": str(llama_folder),
-        "preset": "laptop",
     }
 
 
