@@ -240,7 +240,7 @@ class _Partial:
     def write(self, state: Callable[[], Arrays]) -> None:
         """Keep a state instead of the last one, after ``PAUSE`` or, where that is slow, more seconds of work.
 
-        Where the disk does not take it, the last one stays, the user is told once, and it is tried again.
+        Where the disk does not take it, the last one stays, one message says so, and it is tried again.
         """
         start = time.monotonic()
         if start - self._last < self._pause:
