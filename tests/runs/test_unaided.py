@@ -93,7 +93,7 @@ def test_one_method_that_can_is_enough() -> None:
     constant, can = answers(golds, ["comedy"] * 40), answers(golds, golds, "can")
     (line,) = said("LaMP-2", constant)
     assert "with 40 questions of 10 targets (accuracy: best method np 0.500; always comedy 0.500)" in line
-    assert line.endswith("may not hold for a model that can")
+    assert line.endswith("may not hold for one that can")
     assert said("LaMP-2", constant, can) == said("LaMP-2", can, constant) == []
 
 
