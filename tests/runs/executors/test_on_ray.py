@@ -109,7 +109,7 @@ def when(flag: Path, then: Callable[[int, str], None]) -> threading.Thread:
     """Wait in a thread until a worker waits; then do what is given its process and node."""
 
     def wait() -> None:
-        ends = time.monotonic() + 90
+        ends = time.monotonic() + 500  # a busy machine starts a worker slowly
         while not flag.exists() and time.monotonic() < ends:
             time.sleep(0.05)
         pid, node = json.loads(flag.read_text())
