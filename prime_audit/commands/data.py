@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +53,7 @@ def check(
     report = describe(data)
     audit = [*outlook(data.capped(settings.get("max_items", data.task)), settings, seed=seed)]
     if as_json:
-        say(json.dumps(json.loads(report.to_json()) | {"audit": audit}, ensure_ascii=False, indent=1))
+        say(report.to_json(audit=audit))
     else:
         _print_report(report, [*why, *audit])
     if strict and report.defects:

@@ -95,9 +95,9 @@ class CheckReport:
     notes: tuple[str, ...] = ()
     """What to know of data that have no defect: the order of time, columns that are not read."""
 
-    def to_json(self) -> str:
-        """Write the report as JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+    def to_json(self, **more: object) -> str:
+        """Write the report as JSON, with what a caller adds."""
+        return json.dumps(dataclasses.asdict(self) | more, indent=1, ensure_ascii=False, allow_nan=False)
 
     def headers(self) -> tuple[str, ...]:
         """Return the column heads of :meth:`rows`; lengths are min / median / 90 % / max."""

@@ -252,7 +252,7 @@ def test_what_a_run_made_again_meanwhile_is_not_set_aside(
         try:
             return check(self, kind)
         finally:
-            store.texts(KEY, lambda: [Written("x", True)])  # another process meets it, and mends it
+            store.texts(KEY, lambda: [Written("x", True)])  # another process finds it damaged and repairs it
 
     monkeypatch.setattr(Entry, "check", late)
     (line,) = listing.damage(tmp_path, repair=True)
