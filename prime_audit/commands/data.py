@@ -133,11 +133,11 @@ def _print_report(report: Any, audit: Sequence[str]) -> None:
     say(f"targets' questions that are also in other users' histories: {report.shared_questions} of {asked}")
     for note in report.notes:
         say(f"note: {note}")
-    for line in audit:
-        say(line)
     say(f"defects: {len(report.defects)}")
     for problem, count in Counter(defect.problem for defect in report.defects).most_common(10):
         if count > 1:
             say(f"  {count} × {problem}")
     for defect in report.defects:
         say(f"  {defect}")
+    for line in audit:  # last: on a terminal, many defects must not push it out of sight
+        say(line)

@@ -114,6 +114,7 @@ def forecast(
     seen = _outlook(plan, datasets)
     for line in seen:
         tell(line)
+    tell(f"reading {plan.model}")
     ledger.store = _ReadOnly(cache, Spent())
     worker = Worker.of(plan, datasets, ledger.store, ledger)
     base, readers = worker.base, worker.readers
@@ -124,6 +125,7 @@ def forecast(
     base.worker = readers.encoder.worker = rehearsal
     if readers.profiler:
         readers.profiler.base.worker = rehearsal
+    tell("rehearsing the run")
     start, shared = time.perf_counter(), ledger.spent
     record, found = perform(worker, "plan")
     with tempfile.TemporaryDirectory() as folder:

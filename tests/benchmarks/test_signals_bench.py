@@ -19,6 +19,7 @@ from prime_audit.audit.signals import WHITE_BOX
 from prime_audit.engine.mixture import Mixture
 from prime_audit.games.exam.queries import PREFIX, Reader
 from prime_audit.plugins.loading import available, load_attack
+from prime_audit.settings import load_settings
 
 from .shapes import Room, sharers
 from .side_by_side import Side, SideBySide
@@ -27,6 +28,8 @@ APART = ("continuations", *WHITE_BOX)
 """Signals that are no part of the one pass."""
 PROMPT = 150
 """Tokens."""
+POPULATION = load_settings("laptop", []).get("population")
+"""A first run's; with 8 sharers it asks a model about 288 items."""
 
 
 def everything() -> list[Any]:
@@ -37,7 +40,9 @@ def everything() -> list[Any]:
 @pytest.mark.parametrize("task", ["LaMP-2", "LaMP-4"])
 def test_all_attacks(side_by_side: SideBySide, room: Room, task: str) -> None:
     """One target's model over a pool of sharers' items: the prompts are the task's, filled up to PROMPT tokens."""
-    people, each, known = (12, 16, 100) if room.full else (2, 2, 1)
+    people, each, known = (8, 36, POPULATION) if room.full else (2, 2, 1)
+    if room.full and room.slow:
+        each, known = each // 6, known // 6
     adapters = sharers(room, task, 3)
     engine, mixture = room.engine(adapters), Mixture(tuple(adapters), np.ones(3) / 3)
     pairs = [p for user in room.users(task, people, each) for p in user]

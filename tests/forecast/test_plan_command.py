@@ -96,11 +96,12 @@ def test_the_command_prints_stages_and_a_line(
     assert "embed" in said.out
     assert "of memory" in said.out.splitlines()[-1]
     # Who shares comes first; what takes half a minute is said.
-    *outlook, told = unnoted(said.err.splitlines())
+    *outlook, reading, rehearsing, told = unnoted(said.err.splitlines())
     assert outlook[0].startswith("LaMP-4: sharers: ")
+    assert reading == f"reading {words['model']}"
     assert told.startswith("measuring this machine's speeds")
     again = say("plan", *common, "--json")
-    assert unnoted(again.err.splitlines()) == outlook
+    assert unnoted(again.err.splitlines()) == [*outlook, reading, rehearsing]
     found = json.loads(again.out)
     assert found["outlook"] == outlook
     assert {w["stage"] for w in found["work"]} >= {"load model", "embed", "adapt", "answer"}

@@ -22,6 +22,7 @@ from prime_audit.audit.pool import Pool
 from prime_audit.audit.signals import FIELDS, ITEM_FIELDS, Signals
 from prime_audit.audit.verdict import Word
 from prime_audit.games.exam.observed import WHITE_BOX
+from prime_audit.games.exam.queries import PREFIX
 from prime_audit.plugins import Audited
 from prime_audit.plugins.loading import available, load_attack, load_game
 
@@ -211,7 +212,7 @@ def test_the_population_is_of_people_who_share_nothing(seen: Seen) -> None:
     assert pool.population
     assert {gold for _, gold in pool.population} <= golds
     assert not {*zip(pool.prompts, pool.golds, strict=True)} & set(pool.population) - _copied(users)
-    assert all(len(s.population_logprobs) == len(pool.population) - 3 for s in seen.calls.values())
+    assert all(len(s.population_logprobs) == len(pool.population) - PREFIX for s in seen.calls.values())
 
 
 def _copied(users: list[dict[str, Any]]) -> set[tuple[str, str]]:
