@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signs import LEVEL, UNKNOWN, position_p, signs
+from prime_audit.audit.signs import LEVEL, UNKNOWN, position_p, signs, spacing_p
 from prime_audit.games.heldout import heldout
 from prime_audit.plugins import Audited
 
@@ -79,3 +79,19 @@ def test_the_p_is_the_rank_sum_tests_normal_one() -> None:
     assert found == pytest.approx(2 * norm.sf(abs(z)))
     assert position_p(np.array([1]), np.array([1]), np.array([0])) is None
     assert LEVEL == 0.001
+
+
+def test_the_p_of_even_distances_is_exact() -> None:
+    """By listing all pairs of draws: three of seven items of one person, three of six of another."""
+    draws = list(product(combinations(range(1, 8), 3), combinations(range(1, 7), 3)))
+    even = [sum(b - a == c - b for a, b, c in pair) for pair in draws]
+    lengths, owners = np.repeat([7, 6], 3), np.repeat([0, 1], 3)
+    for observed, places in enumerate(([1, 2, 4, 1, 2, 6], [1, 3, 5, 1, 2, 6], [1, 3, 5, 6, 4, 2])):
+        expected = np.mean([count >= observed for count in even])
+        assert spacing_p(np.array(places), lengths, owners) == pytest.approx(expected)
+    assert spacing_p(np.array([1, 2]), np.array([9, 9]), np.array([0, 0])) is None
+
+
+def test_every_fifth_item_held_out_is_a_sign() -> None:
+    (found,) = signs(pool_of([np.arange(5, HISTORY + 1, 5) for _ in range(SHARERS)]))
+    assert "even distances" in found

@@ -160,9 +160,10 @@ def _adapters(size: int, pool: Pool, rng: np.random.Generator, w: World) -> Floa
         return found
     places, lengths = pool.places.T
     late = 2 * (places - 1) / (lengths - 1) - 1  # -1 to 1
-    drifted: FloatArray = found + w.drift * late * np.sign(
-        late[pool.trained].mean() - late[~pool.trained].mean()
-    )
+    # Places that are chosen put the members on one side, and the drift raises that side. Drawn places have no side: one
+    # that is read from the labels would make a member's score higher than chance does.
+    side = 1.0 if w.held == "at random" else np.sign(late[pool.trained].mean() - late[~pool.trained].mean())
+    drifted: FloatArray = found + w.drift * late * side
     return drifted
 
 
