@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 
-from prime_audit.audit.auc import BoolArray, FloatArray, IntArray
+from prime_audit.audit.auc import BoolArray, IntArray
 from prime_audit.audit.design import Dealt
 from prime_audit.audit.pool import Pool
 
 LEVEL = 0.001
-"""A p below it is a sign. Random draws of held-out items show one in a thousand times."""
+"""A p of either test below it is a sign. Random draws of held-out items show each at most once in a thousand times."""
 UNKNOWN = "an older version stored the run: whether the held-out items were drawn at random is unknown"
 """Takes the place of a test where the items' places were not stored."""
 
@@ -36,26 +35,38 @@ def position_p(places: IntArray, lengths: IntArray, owners: IntArray) -> float |
 
 
 def spacing_p(places: IntArray, lengths: IntArray, owners: IntArray) -> float | None:
-    """Return the p of so many owners whose held-out items are evenly spaced (every fifth); None where none can be.
+    """One-sided p of held-out items that are so evenly spaced, as every fifth is; None where nothing can vary.
 
-    Of the C(I, k) ways to draw k items of I, Σ_d max(0, I - (k - 1)d) are evenly spaced. How many owners' draws are, if
-    all are random, is a sum of independent coins with these chances: the p is exact. ``places`` [items] are from 1 to
-    I, ``lengths`` the I of each item's owner, ``owners`` who that is. Two or fewer items say nothing, nor do all.
+    Of k items held out of I, the k gaps on the closed circle of I places sum to I. If the items were drawn at random,
+    all ways to make I of k gaps are equally likely. The sum of squared gaps is least where they are equal (Greenwood
+    1946). z is the sum of all owners' deviations over the root of the summed variances; both moments are exact. The sum
+    is skewed to the right, so its lower tail is smaller than the normal's. Arguments as of :func:`position_p`.
     """
-    chances, even = list[float](), 0
+    deviation = variance = 0.0
     for person in np.unique(owners):
         own = np.sort(places[owners == person])
-        k, whole = own.size, int(lengths[owners == person][0])
-        if 3 <= k < whole:
-            ways = sum(whole - (k - 1) * step for step in range(1, (whole - 1) // (k - 1) + 1))
-            chances.append(ways / math.comb(whole, k))
-            even += np.unique(np.diff(own)).size == 1
-    if not chances:
-        return None
-    counts: FloatArray = np.ones(1)
-    for chance in chances:
-        counts = np.asarray(np.convolve(counts, [1 - chance, chance]))
-    return float(min(1.0, counts[even:].sum()))
+        whole = int(lengths[owners == person][0])
+        if 2 <= own.size < whole:
+            mean, spread = _squared_gaps(whole, own.size)
+            deviation += float((np.diff(np.append(own, own[0] + whole)) ** 2).sum()) - mean
+            variance += spread
+    return math.erfc(-deviation / math.sqrt(2 * variance)) / 2 if variance > 0 else None
+
+
+def _squared_gaps(whole: int, out: int) -> tuple[float, float]:
+    """Mean and variance of the sum of ``out`` squared gaps that sum to ``whole``, if all ways are equally likely."""
+
+    def moment(*orders: int) -> float:
+        """Mean of the product of falling factorials of (gap - 1), of different gaps."""
+        total = sum(orders)
+        ways = math.perm(whole - out, total) / math.prod(range(out, out + total))
+        return math.prod(map(math.factorial, orders)) * ways
+
+    one, two = moment(1), moment(2)
+    fourth = moment(4) + 10 * moment(3) + 25 * two + 15 * one + 1
+    crossed = moment(2, 2) + 6 * moment(2, 1) + 2 * two + 9 * moment(1, 1) + 6 * one + 1
+    mean = out * (two + 3 * one + 1)
+    return mean, out * fourth + out * (out - 1) * crossed - mean**2
 
 
 def signs(pool: Pool) -> tuple[str, ...]:
@@ -71,20 +82,17 @@ def signs(pool: Pool) -> tuple[str, ...]:
     places, lengths = pool.places[out].T
     _, owners = np.unique(np.array(pool.owners, dtype=np.str_)[out], return_inverse=True)
     side = "later" if np.mean((places - 0.5) / lengths) > 0.5 else "earlier"
-    found = (
-        (f"are {side} in their owners' histories than random ones (rank-sum test", position_p),
-        (
-            "are more often at even distances in their owners' histories than random ones (exact test",
-            spacing_p,
-        ),
-    )
-    every = ((what, test(places, lengths, owners)) for what, test in found)
-    said = (
-        f"the held-out items came with the data and {what}, p {p:.1g})"
-        for what, p in every
-        if p is not None and p < LEVEL
-    )
-    return tuple(islice(said, 1))  # the last ones are evenly spaced, too
+    for what, name, test in (
+        (side, "rank-sum test", position_p),
+        ("more evenly spaced", "Greenwood's test", spacing_p),
+    ):
+        p = test(places, lengths, owners)
+        if p is not None and p < LEVEL:
+            return (
+                f"the held-out items came with the data and are {what} in their owners' histories than random ones "
+                f"({name}, p {p:.1g})",
+            )
+    return ()
 
 
 def marked(dealt: Dealt, pool: Pool) -> Dealt:

@@ -44,8 +44,8 @@ def draw_roles(
     Of the possible targets, the adapting share and a third are left for the other roles. Otherwise no long histories
     would be left to share where few users have one. Both shares are of the users who can fill the role, which in most
     data is everyone. ``can_adapt`` and ``can_target`` are the users with enough data for the role; the others can only
-    be candidates. Targets come from the front of the drawn order and adapting users from its end: with fewer targets,
-    or a smaller share, nobody takes another's role, so what was tuned on adapting users is tuned on no target.
+    be candidates. Targets come from the front of the drawn order and adapting users from its end: with fewer targets
+    the same people adapt, so what is tuned on them is tuned on no target.
     Returns disjoint sets of ids: who adapts, and the targets (empty where too few qualify).
     """
     order = sorted(users)

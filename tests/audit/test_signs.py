@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import pytest
@@ -81,17 +81,43 @@ def test_the_p_is_the_rank_sum_tests_normal_one() -> None:
     assert LEVEL == 0.001
 
 
-def test_the_p_of_even_distances_is_exact() -> None:
-    """By listing all pairs of draws: three of seven items of one person, three of six of another."""
-    draws = list(product(combinations(range(1, 8), 3), combinations(range(1, 7), 3)))
-    even = [sum(b - a == c - b for a, b, c in pair) for pair in draws]
-    lengths, owners = np.repeat([7, 6], 3), np.repeat([0, 1], 3)
-    for observed, places in enumerate(([1, 2, 4, 1, 2, 6], [1, 3, 5, 1, 2, 6], [1, 3, 5, 6, 4, 2])):
-        expected = np.mean([count >= observed for count in even])
-        assert spacing_p(np.array(places), lengths, owners) == pytest.approx(expected)
-    assert spacing_p(np.array([1, 2]), np.array([9, 9]), np.array([0, 0])) is None
+def test_the_p_of_even_gaps_is_the_normal_one_of_exact_moments() -> None:
+    """By listing all draws of three of seven items of one person and two of six of another."""
+
+    def squares(places: tuple[int, ...], whole: int) -> int:
+        return sum((b - a) ** 2 for a, b in pairwise((*places, places[0] + whole)))
+
+    draws = list(product(combinations(range(1, 8), 3), combinations(range(1, 7), 2)))
+    sums = [squares(a, 7) + squares(b, 6) for a, b in draws]
+    from scipy.stats import norm
+
+    # A person who holds out a single item, or all, says nothing.
+    places, lengths = np.array([1, 3, 6, 2, 5, 1, 1, 2]), np.array([7, 7, 7, 6, 6, 9, 2, 2])
+    owners = np.array([0, 0, 0, 1, 1, 2, 3, 3])
+    z = (squares((1, 3, 6), 7) + squares((2, 5), 6) - np.mean(sums)) / np.std(sums)
+    assert spacing_p(places, lengths, owners) == pytest.approx(norm.cdf(z))
+    assert spacing_p(places[5:], lengths[5:], owners[5:]) is None
 
 
-def test_every_fifth_item_held_out_is_a_sign() -> None:
-    (found,) = signs(pool_of([np.arange(5, HISTORY + 1, 5) for _ in range(SHARERS)]))
-    assert "even distances" in found
+@pytest.mark.parametrize("way", ["every fifth", "one of each five", "every fifth but one"])
+def test_evenly_spaced_items_show(way: str) -> None:
+    rng = np.random.default_rng(2)
+    places = []
+    for _ in range(4 * SHARERS):
+        every = np.arange(3, HISTORY + 1, 5)  # neither late nor early
+        if way == "one of each five":
+            every = every + rng.integers(-2, 3, every.size)
+        places.append(np.delete(every, 2) if way == "every fifth but one" else every)
+    (found,) = signs(pool_of(places))
+    assert "more evenly spaced" in found
+
+
+@pytest.mark.parametrize("out", [2, 3, 6])
+def test_random_items_are_seldom_too_even(out: int) -> None:
+    rng = np.random.default_rng(3)
+    lengths, owners = np.full(8 * out, 12), np.repeat(np.arange(8), out)
+    draws = (np.concatenate([rng.choice(12, out, replace=False) + 1 for _ in range(8)]) for _ in range(2000))
+    found = np.array([spacing_p(places, lengths, owners) for places in draws])
+    assert np.mean(found < 0.05) < 0.06
+    assert np.mean(found < LEVEL) < 0.004
+    assert np.mean(found < 0.5) > 0.4

@@ -28,8 +28,10 @@ APART = ("continuations", *WHITE_BOX)
 """Signals that are no part of the one pass."""
 PROMPT = 150
 """Tokens."""
+MOST = 1.5
+"""How many times the loss attack's tokens all attacks together may read, of prompts this long."""
 POPULATION = load_settings("laptop", []).get("population")
-"""A first run's; with 8 sharers it asks a model about 288 items."""
+"""The laptop's. Such a run asks a model about 285 items."""
 
 
 def everything() -> list[Any]:
@@ -40,7 +42,7 @@ def everything() -> list[Any]:
 @pytest.mark.parametrize("task", ["LaMP-2", "LaMP-4"])
 def test_all_attacks(side_by_side: SideBySide, room: Room, task: str) -> None:
     """One target's model over a pool of sharers' items: the prompts are the task's, filled up to PROMPT tokens."""
-    people, each, known = (8, 36, POPULATION) if room.full else (2, 2, 1)
+    people, each, known = (8, 36, POPULATION) if room.full else (2, 3, 1)
     if room.full and room.slow:
         each, known = each // 6, known // 6
     adapters = sharers(room, task, 3)
@@ -75,7 +77,13 @@ def test_all_attacks(side_by_side: SideBySide, room: Room, task: str) -> None:
         reader = Reader(community, pool, attacks)
         return reader.observe("signals", [reader.probes(mixture)])[0]
 
+    def tokens(attacks: list[Any]) -> int:
+        before = room.base.spent.prompt_tokens
+        ask(attacks)
+        return room.base.spent.prompt_tokens - before
+
     loss, every = [load_attack("loss")], everything()
+    assert tokens(every) <= MOST * tokens(loss)
     own = [attack for attack in every if "population_logprobs" not in attack.needs]
     found, plain, _ = side_by_side(
         f"{task}: signals of {len(pairs)} items",

@@ -16,7 +16,7 @@ from prime_audit.calibration.mechanisms import gaussian_mu, item_response
 from prime_audit.calibration.scenarios import PEOPLE, SCENARIOS
 from prime_audit.calibration.trials import outcome, trials
 from prime_audit.errors import UserError
-from prime_audit.games.exam.simulated import HELD, World, simulated
+from prime_audit.games.exam.simulated import HELD, RANDOM, World, simulated
 from prime_audit.plugins.loading import load_game
 
 
@@ -83,7 +83,7 @@ def test_drift_in_given_held_out_items_is_no_leak(held: str) -> None:
     world = World(held=held, drift=0.3, sharers=12)
     found = [outcome(simulated(load_game("heldout"), rng, world), 0) for rng in trials(8, 5)]
     assert sum(o.leaks for o in found) <= 2
-    if held != "at random":  # places tell that they were selected
+    if held != RANDOM:  # places tell that they were selected
         assert all(o.verdicts[0] == "confounded" for o in found)
         assert not any(o.epsilon for o in found)
 

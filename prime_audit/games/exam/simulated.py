@@ -31,9 +31,11 @@ NOISE = 0.2
 HISTORY = 5
 """A person's history holds so many items for every two in play, where held-out items are chosen by their place."""
 
+RANDOM = "at random"
+"""The key of ``HELD`` that chooses no place."""
 _Choice = Callable[[int, int, np.random.Generator], IntArray]
 HELD: Mapping[str, _Choice] = {
-    "at random": lambda k, n, rng: rng.choice(n, k, replace=False),
+    RANDOM: lambda k, n, rng: rng.choice(n, k, replace=False),
     "the last": lambda k, n, rng: np.arange(n - k, n),
     "the first": lambda k, n, rng: np.arange(k),
     "those before the last": lambda k, n, rng: np.arange(n - k - 1, n - 1),
@@ -67,7 +69,7 @@ class World:
     held: str | None = None
     """How held-out items were chosen, by ``HELD``, where they came with the data; None: drawn by the run."""
     drift: float = 0.0
-    """By how much scores change from the middle of a history to its ends, towards what was trained on."""
+    """By how much scores change from the middle of a history to its ends, towards the side of what was trained on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +164,7 @@ def _adapters(size: int, pool: Pool, rng: np.random.Generator, w: World) -> Floa
     late = 2 * (places - 1) / (lengths - 1) - 1  # -1 to 1
     # Places that are chosen put the members on one side, and the drift raises that side. Drawn places have no side: one
     # that is read from the labels would make a member's score higher than chance does.
-    side = 1.0 if w.held == "at random" else np.sign(late[pool.trained].mean() - late[~pool.trained].mean())
+    side = 1.0 if w.held == RANDOM else np.sign(late[pool.trained].mean() - late[~pool.trained].mean())
     drifted: FloatArray = found + w.drift * late * side
     return drifted
 
