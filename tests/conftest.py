@@ -163,6 +163,7 @@ def llama_folder(model_folder: Callable[[str], Path]) -> Path:
 
 
 SMALL = (
+    "nonmember_items=0",
     *("clusters=4", "min_history=4", "last_items=3", "max_new=4", "lora.rank=2"),
     *("adaptation.epochs=1", "sharer.epochs=1", "gate.steps=2"),
     *("prime.budget=5", "prime.k=2", "perpcs.n_sim=2"),
