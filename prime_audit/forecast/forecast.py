@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psutil
 import torch
@@ -200,11 +200,19 @@ def _shared_out(work: Sequence[Work], cells: Sequence[Cell], workers: int) -> fl
 
 
 class _ReadOnly(Store):
-    """A cache that is read and never written; it counts hits and misses."""
+    """A cache that is read and never written; it counts hits and misses.
+
+    What this rehearsal made counts as a hit when it is asked for again, as the run would have stored it by then. Not
+    so what a search asks after its first population: that depends on answers, and the invented ones are too much alike
+    to tell one α from another.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.found = self.missed = 0
+        self._known: dict[str, tuple[Any, Spent]] = {}
+        self._within: list[int] = []
+        """For each entry that is being made, how often it has asked for another one."""
 
     def _keep(
         self,
@@ -214,13 +222,30 @@ class _ReadOnly(Store):
         save: Callable[[T, Path], None],
         load: Callable[[Path], T],
     ) -> T:
-        """Read, or compute without storing: invented results must never be read back."""
+        """Read, or compute without storing: another run must never read invented results."""
         found = self._read(Entry(self.root, key), kind, load) if self.root is not None else None
         if found is not None:
             self.found += 1
             return found[0]
+        decided = not any(self._within)
+        if self._within:
+            self._within[-1] += 1
+        if key in self._known and decided:
+            self.found += 1
+            known, cost = self._known[key]
+            self.spent.add(cost)
+            return cast(T, known)
         self.missed += 1
-        return make()
+        before = replace(self.spent)
+        self._within.append(0)
+        try:
+            made = make()
+        finally:
+            self._within.pop()
+        # Without a cache a run computes all again. A community holds its adapters itself.
+        if self.root is not None and kind != "adapters":
+            self._known[key] = made, self.spent.since(before)
+        return made
 
 
 @dataclass

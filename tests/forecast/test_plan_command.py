@@ -68,6 +68,25 @@ def test_it_counts_what_the_run_does(
     assert found.memory_bytes > 10**8
 
 
+def test_what_two_methods_ask_alike_is_paid_for_once(
+    quick: Callable[..., Run], words: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So slow that what really takes time here does not count.
+    monkeypatch.setattr("prime_audit.forecast.speed.Probe._measured", lambda *_: Line(1e4, 0.0))
+    both, games, longer = "prime:alpha=0.5,prime:alpha=0.7", "inclusion", "prime.budget=18"
+    words["overrides"] = [*words["overrides"], longer]
+    found = predict(both, cache=tmp_path / "cache", games=games, **words)
+    cost = {(c.method, c.stage): c for c in quick(both, sets=[longer], games=games).record.costs}
+    searches = {w.method: w for w in found.work if w.stage == "search"}
+    assert {m: w.kept for m, w in searches.items()} == {"prime:alpha=0.5": "no", "prime:alpha=0.7": "part"}
+    assert all(w.requests == cost[m, "search"].requests for m, w in searches.items())
+    alone = predict(both, cache=None, games=games, **words)
+    first, second = ([w.seconds for w in f.work if w.stage == "search"] for f in (found, alone))
+    assert first[0] == pytest.approx(second[0], rel=0.01)
+    # The first population is asked once; what follows depends on its answers and on α.
+    assert 0.2 * second[1] < first[1] < 0.9 * second[1]
+
+
 @pytest.mark.usefixtures("speeds_known")
 def test_it_sees_what_is_kept(quick: Callable[..., Run], words: dict[str, Any], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
