@@ -1,7 +1,8 @@
 """A worker that counts passes instead of doing them.
 
 The engine runs its own loops, so a prediction cannot drift from a run, and a third-party method is predicted too.
-Results are invented: a request's gold for a text, random log-probabilities. Only their sizes matter.
+Results are invented: a request's gold for a text, or the gold of another, and random log-probabilities. Their sizes
+matter, and that searches end at different mixtures.
 """
 
 from __future__ import annotations
@@ -114,6 +115,8 @@ class Rehearsal(Worker):
         # The golds: a model that has learnt its task writes about as much as they hold.
         golds = [one.codec.example(r.prompt, r.gold or "") for r in one.requests]
         rows = [list(g.ids[len(g.ids) - g.gold : -1])[: one.max_new] for g in golds]
+        luck = np.random.default_rng(self.done.passes["write"])
+        rows = [rows[luck.choice([n, luck.integers(len(rows))])] for n in range(len(rows))]
         width = max(len(p.ids) for p in one.prompts)
         self.decode(width, [min(len(row) + 1, one.max_new) for row in rows], one.max_new)
         return rows
