@@ -50,7 +50,7 @@ PARTS: Mapping[str, Part] = {
             *_engine(
                 "heads load lora memo memory mixture observe rotations rules sampling shape sites tree trial assemble"
             ),
-            *_engine("branches divergence draws keys recipe stack train trainee unfinished"),
+            *_engine("branches divergence draws keys packed recipe stack train trainee unfinished"),
             "seeds.py",
         ),
         ("torch", "transformers", "tokenizers", "numpy"),

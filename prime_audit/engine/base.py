@@ -21,6 +21,7 @@ from prime_audit.engine.lastlayer import LastLayer, Places
 from prime_audit.engine.lora import Adapter
 from prime_audit.engine.memory import Fit, tokens_that_fit
 from prime_audit.engine.mixture import Spent
+from prime_audit.engine.packed import pack
 from prime_audit.engine.passes import Worker
 from prime_audit.engine.rotations import positions, rotate_by_row
 from prime_audit.engine.shape import Shape, pass_worth
@@ -83,6 +84,7 @@ class Base:
         self.rotation_limit = rotate_by_row(self.model)
         """Longest text in tokens up to which no rotation depends on its length; None: none ever does."""
         fuse(self.model)
+        pack(self.model)
         if known:
             attention.install(self.model)
         self._last = LastLayer(model.base_model.layers[-1]) if known else None

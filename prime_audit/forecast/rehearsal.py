@@ -116,7 +116,7 @@ class Rehearsal(Worker):
         golds = [one.codec.example(r.prompt, r.gold or "") for r in one.requests]
         rows = [list(g.ids[len(g.ids) - g.gold : -1])[: one.max_new] for g in golds]
         luck = np.random.default_rng(self.done.passes["write"])
-        rows = [rows[luck.choice([n, luck.integers(len(rows))])] for n in range(len(rows))]
+        rows = [rows[n if luck.random() < 0.5 else int(luck.integers(len(rows)))] for n in range(len(rows))]
         width = max(len(p.ids) for p in one.prompts)
         self.decode(width, [min(len(row) + 1, one.max_new) for row in rows], one.max_new)
         return rows
