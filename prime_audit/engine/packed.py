@@ -8,7 +8,7 @@ once, SmolLM2-135M's products take a third to a half less time for 4 to 24 rows,
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,10 +38,9 @@ def pack(model: nn.Module) -> None:
     """Replace the forward passes of a model's large Linear layers in place; their weights must be frozen."""
     if not _available():
         return
-    layer: Any
     for layer in model.modules():
         if type(layer) is nn.Linear and layer.weight.numel() >= SMALLEST:
-            layer.forward = partial(_linear, layer, _Weight())
+            cast(Any, layer).forward = partial(_linear, layer, _Weight())
 
 
 def _available() -> bool:
