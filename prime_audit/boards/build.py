@@ -13,10 +13,11 @@ from prime_audit.boards.config import FILE, Board, read_board
 from prime_audit.boards.filed import RECORDS, Filed, read_filed
 from prime_audit.boards.gather import sheet_of_board
 from prime_audit.errors import UserError
-from prime_audit.folder import read_json, write_atomic
+from prime_audit.folder import load_run, read_json, write_atomic
 from prime_audit.io.markup import encoded
-from prime_audit.record import Intervals
+from prime_audit.record import Intervals, Record
 from prime_audit.report import frontier, page, text
+from prime_audit.report.from_record import sheet_of
 from prime_audit.report.sheet import Sheet
 
 HOME = Path("leaderboards")
@@ -49,6 +50,16 @@ def sheet(board: Board, filed: Sequence[Filed] | None = None) -> Sheet:
     filed = read_filed(board.folder) if filed is None else filed
     require_admissible(board, filed)
     return sheet_of_board(board, filed)
+
+
+def measured(path: Path) -> tuple[Sheet, dict[str, Record]]:
+    """Read a run or a board -> its sheet, and the records behind its figures by id; none of a reported board."""
+    if (path / FILE).is_file():
+        board = read_board(path)
+        filed = read_filed(path) if board.kind == "measured" else []
+        return sheet(board, filed), {f.id: f.record for f in filed}
+    record = load_run(path).record
+    return sheet_of(record, path.name), {path.name: record}
 
 
 def rendered(board: Board) -> dict[str, str]:

@@ -17,7 +17,7 @@ from prime_audit.io.terminal import error_line
 CUT_OFF = "no unfinished output is left; rerun the same command to resume from the cache"
 """Printed where a signal ended a command."""
 COMMANDS = (
-    *("compare", "plan", "show", "attack", "study", "leaderboard"),
+    *("compare", "plan", "show", "attack", "study", "leaderboard", "export-results"),
     *("list", "describe", "prompts", "data", "score", "stats"),
     *("merge", "export", "new", "doctor", "calibrate", "cache", "examples", "completion"),
 )
@@ -33,7 +33,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        found: click.Command = import_module(f"prime_audit.commands.{cmd_name}").command
+        found: click.Command = import_module(f"prime_audit.commands.{cmd_name.replace('-', '_')}").command
         return found
 
     def resolve_command(

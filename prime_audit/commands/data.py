@@ -109,12 +109,18 @@ def import_(file: Path, task: str, out: Path, seed: int, **options: Any) -> None
     show_default=True,
     help="The files of Per-Pcs, or of LaMP itself.",
 )
+@click.option(
+    "--croissant",
+    "described",
+    is_flag=True,
+    help="Also write croissant.json: what the files hold, how they were made, limits and uses (MLCommons, with RAI).",
+)
 @shared("seed")
-def world(task: str, out: Path, layout: str, seed: int) -> None:
+def world(task: str, out: Path, layout: str, described: bool, seed: int) -> None:
     """Write the users of the built-in world in a layout of real data."""
     from prime_audit.lamp.world.world import write_world
 
-    say(str(write_world(task, out, seed=seed, layout=layout)))  # type: ignore[arg-type]
+    say(str(write_world(task, out, seed=seed, layout=layout, described=described)))  # type: ignore[arg-type]
 
 
 def _print_report(report: Any, audit: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,15 @@ from prime_audit.commands.options import share_cores, shared, task_option
 from prime_audit.commands.printing import PATH, about, cache_of
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import say
+
+
+def _benchmark(_: click.Context, __: click.Parameter, given: str | None) -> tuple[str, str] | None:
+    if given is None:
+        return None
+    found = re.fullmatch(r"([\w.-]+/[\w.-]+):([\w./-]+)", given)
+    if not found:
+        raise UserError(f"--benchmark {given}: pass the id of a dataset and of its task, as OWNER/NAME:TASK")
+    return found[1], found[2]
 
 
 @about(
@@ -33,6 +43,12 @@ from prime_audit.io.terminal import say
     "--without",
     metavar="SHARER",
     help="Make the model again without this sharer, and report what it still reveals of the sharer's items.",
+)
+@click.option(
+    "--benchmark",
+    metavar="DATASET:TASK",
+    callback=_benchmark,
+    help="A benchmark dataset on the Hub and its task: also write .eval_results/, an entry of its leaderboard.",
 )
 @shared("sharers", "base-adapter", "plugin", "cache", "no-cache", "threads")
 def command(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -105,23 +104,12 @@ def add(run: Path, board: str, methods: tuple[str, ...], home: Path) -> None:
 def diff(one: Path, other: Path, as_json: bool) -> None:
     """Show every result in which two boards or runs differ; exit code 1 if there is one."""
     from prime_audit.boards.add import differences
+    from prime_audit.boards.build import measured
 
-    rows = list(differences(_sheet(one), _sheet(other)))
+    rows = list(differences(measured(one)[0], measured(other)[0]))
     names = ["task", "method", "metric", "game", "attack", str(one), str(other)]
     if rows or as_json:
         show_rows([dict(zip(names, row, strict=True)) for row in rows], as_json)
     else:
         say("no result differs")
     sys.exit(bool(rows))
-
-
-def _sheet(path: Path) -> Any:
-    from prime_audit.boards.build import sheet
-    from prime_audit.boards.config import FILE, read_board
-
-    if (path / FILE).is_file():
-        return sheet(read_board(path))
-    from prime_audit.folder import load_run
-    from prime_audit.report.from_record import sheet_of
-
-    return sheet_of(load_run(path).record, path.name)

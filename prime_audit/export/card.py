@@ -15,6 +15,7 @@ import numpy as np
 from prime_audit.community.sharers import bank_name
 from prime_audit.engine.hub import pinned
 from prime_audit.engine.rules import RULES
+from prime_audit.export.hub import metadata, utility_of
 from prime_audit.io.markup import interval, markdown_text, number, without_folders
 from prime_audit.plan.plan import label_parts
 from prime_audit.record import NAMED, Record, Result
@@ -31,7 +32,7 @@ def model_card(model: Model, rank: int) -> str:
     """Write the card of one target's module: Markdown with the front matter that the hub reads."""
     record, task, label, core, row = model.run.record, model.task, model.label, model.core, model.row
     parts = (
-        _front_matter(record),
+        [f"---\n{metadata(model)}\n---"],
         _what(record, task, label, core, row, rank),
         _without(record, task, core, model.unlearnt),
         _loading(record),
@@ -56,13 +57,6 @@ no leak does not prove that there is none. Do not publish it without the consent
 ## Licence
 
 None is given here. The terms of the base model apply, and those of all data that went into the adapters."""
-
-
-def _front_matter(record: Record) -> Iterator[str]:
-    name, _ = pinned(record.model.name)
-    hub = re.fullmatch(r"[\w.-]+/[\w.-]+", name)
-    base = f"base_model: {json.dumps(name)}\n" if hub else ""  # a JSON string is a YAML string
-    yield f'---\n{base}library_name: peft\ntags: ["lora", "personalisation", "prime-audit"]\n---'
 
 
 def _what(
@@ -206,9 +200,7 @@ def _utility(record: Record, task: str, label: str) -> Iterator[str]:
         if (c.task, c.method, c.baseline) == (task, label, "np") and c.game is None
     }
     rows = []
-    for r in record.results:
-        if (r.task, r.method) != (task, label) or is_leakage(r.metric):
-            continue
+    for r in utility_of(record, task, label):
         gap = gaps.get(r.metric)
         shown = "" if gap is None or gap.difference is None else number(gap.difference, signed=True)
         limits = interval(gap.ci, signed=True) if gap else ""

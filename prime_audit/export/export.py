@@ -17,6 +17,7 @@ from pathlib import Path
 from prime_audit.engine.hub import pinned
 from prime_audit.errors import UserError, unknown
 from prime_audit.export.card import model_card
+from prime_audit.export.hub import leaderboard_entry
 from prime_audit.export.module import Kept, Model, module_of
 from prime_audit.folder import Run, load_run
 from prime_audit.lamp.tasks import find_task
@@ -24,6 +25,8 @@ from prime_audit.lamp.world.world import require_new, staged
 from prime_audit.runs.unlearn import unlearn
 
 CARD = "README.md"
+ENTRY = ".eval_results/prime-audit.yaml"
+"""Where the Hub looks for entries of leaderboards: https://huggingface.co/docs/hub/eval-results."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def export(
     sharers: Path | None = None,
     base_adapter: Path | None = None,
     without: str | None = None,
+    benchmark: tuple[str, str] | None = None,
     plugins: Sequence[Path] = (),
     quiet: bool = False,
 ) -> Exported:
@@ -54,7 +58,8 @@ def export(
     ``method`` is a label of the run, fronts and parameters included; None: its only one beside ``np``. ``task`` is
     needed where the run has several. ``cache`` is the run's; ``sharers`` and ``base_adapter`` are the current folders
     of its given adapters, if it had any. ``without``: the id of a sharer; the method makes the model again
-    without them. Only this uses ``plugins``, the run's own method, and ``quiet``, whether no progress is shown.
+    without them. ``benchmark``: a benchmark dataset on the Hub and its task, for whose leaderboard the folder gets an
+    entry. Only this uses ``plugins``, the run's own method, and ``quiet``, whether no progress is shown.
 
     Raises UserError for unknown names, for a method that merges no sharers, for adapters that are missing or changed,
     and for a folder that exists.
@@ -63,6 +68,8 @@ def export(
 
     from prime_audit.engine.adapters import save_adapter
 
+    if benchmark and without is not None:
+        raise UserError("--benchmark: a module made --without a sharer was not measured; leave one out")
     model = _model(load_run(run), target, method, task)
     name = model.run.record.model.name
     base, revision = pinned(
@@ -81,6 +88,7 @@ def export(
     try:
         made = module_of(model, Kept(model, cache, sharers, base_adapter))
         card = model_card(model, made.rank)
+        entry = leaderboard_entry(model, *benchmark) if benchmark else None
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
         # Its community and settings may be any JSON.
         why = f"{type(fault).__name__}: {fault}"[:120]
@@ -91,6 +99,9 @@ def export(
         with staged(folder) as draft:
             save_adapter(made, draft, base_model=base, revision=revision.get("revision", ""))
             (draft / CARD).write_text(card, encoding="utf-8")
+            if entry:
+                (draft / ENTRY).parent.mkdir()
+                (draft / ENTRY).write_text(entry, encoding="utf-8")
     except SafetensorError as fault:  # a full disk, as the writer reports it
         raise UserError(
             f"{folder}: cannot be written ({' '.join(str(fault).split())}): free some space"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
 from prime_audit.report import table as forms
-from prime_audit.report.columns import FIGURES, LEGEND, PANEL
+from prime_audit.report.columns import FIGURES, LEGEND, PANEL, Shown
 from prime_audit.report.sheet import VULNERABLE, PanelRow, Sheet
 from prime_audit.report.table import Table
 from prime_audit.report.views import TaskView, glance, panel, sharing, shown, views, with_records
@@ -129,14 +129,21 @@ def csv(sheet: Sheet) -> str:
     """
     stream = io.StringIO()
     writer = csv_module.writer(stream, lineterminator="\n")
-    fields = {name: take for column in FIGURES for name, take in column.fields.items()}
-    of_panel = _panel_fields()
-    writer.writerow([*fields, *of_panel])
+    writer.writerow([*_fields(), *_panel_fields()])
     for x in shown(sheet):
-        values = [take(x) for take in fields.values()]
-        values += [_joined([take(one) for one in x.panels]) for take in of_panel.values()]
+        values = fields_of(x).values()
         writer.writerow([csv_text(value) if isinstance(value, str) else value for value in values])
     return stream.getvalue()
+
+
+def fields_of(x: Shown) -> dict[str, object]:
+    """Return a figure's row of table.csv, by column; None where it does not apply."""
+    own = {name: take(x) for name, take in _fields().items()}
+    return own | {name: _joined([take(one) for one in x.panels]) for name, take in _panel_fields().items()}
+
+
+def _fields() -> dict[str, Callable[[Shown], object]]:
+    return {name: take for column in FIGURES for name, take in column.fields.items()}
 
 
 def _panel_fields() -> dict[str, Callable[[PanelRow], object]]:

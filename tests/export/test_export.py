@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from prime_audit import Run, load_run
 from prime_audit.errors import UserError
@@ -165,6 +167,36 @@ def test_the_card_tells_method_weights_figures_and_audit(done: tuple[Run, Path],
     again = export(run.path, target, "prime", tmp_path / "n", cache=cache).path
     for file in again.iterdir():
         assert file.read_bytes() == (tmp_path / "m" / file.name).read_bytes()
+
+
+def test_the_hub_reads_the_cards_results_and_the_leaderboards_entry(
+    done: tuple[Run, Path], say: Callable[..., Any], tmp_path: Path
+) -> None:
+    run, cache = done
+    words = ("export", run.path, "--cache", cache, "--target", targets(run)[0], "--method", "prime")
+    said = say(*words, "--benchmark", "org/lamp:headlines", "--out", tmp_path / "m")
+    assert said.code == 0, said.err
+    data = ModelCard.load(tmp_path / "m" / "README.md").data
+    assert (data.library_name, data.model_name) == ("peft", f"prime, {TASK}")
+    own = [r for r in run.record.results if r.method == "prime" and r.game is None]
+    assert [r.metric_value for r in data.eval_results] == [r.value for r in own]
+    for shown, r in zip(data.eval_results, own, strict=True):
+        assert (shown.task_name, shown.metric_type) == (TASK, "rouge")
+        assert f"{r.metric} of the method prime, {r.n} questions of {r.targets} targets" in shown.metric_name
+        assert run.record.data[0].sha256[:12] in shown.dataset_name
+    (entry,) = parse_eval_result_entries(
+        yaml.safe_load((tmp_path / "m" / ".eval_results" / "prime-audit.yaml").read_text(encoding="utf-8"))
+    )
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("org/lamp", "headlines", own[0].value)
+    assert "of the method prime" in str(entry.notes)
+    for more, says in (
+        (("--benchmark", "lamp"), "OWNER/NAME:TASK"),
+        (("--benchmark", "org/lamp:x", "--without", "u1"), "was not measured"),
+    ):
+        said = say(*words, *more, "--out", tmp_path / "no")
+        assert (said.code, len(said.err.splitlines())) == (2, 1)
+        assert says in said.err
+    assert not (tmp_path / "no").exists()
 
 
 def test_strange_ids_do_not_break_out_of_the_card(copied: tuple[Run, Path], tmp_path: Path) -> None:

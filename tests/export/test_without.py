@@ -95,6 +95,7 @@ def test_what_it_says_of_the_sharers_items(
     assert line.endswith(f"rank p = {(1 + others - below) / (1 + others):.3f}")
     assert f"cannot be below {1 / (1 + others):.3f}" in said.out
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "model-index" not in card  # the run measured another module
     assert "Made without sharer" in card
     assert f"{gain:+.3f}" in card
     assert "| rank p |" in card

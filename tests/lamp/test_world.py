@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -277,3 +279,57 @@ PINNED: dict[str, str] = {
     "LaMP-5": "2bd81c64b708",
     "LaMP-7": "faca2dd499a7",
 }
+
+
+@pytest.mark.parametrize("task", SIMULATED)
+@pytest.mark.parametrize("layout", ["perpcs", "official"])
+def test_croissant_describes_the_files_by_its_own_validator(
+    task: str, layout: box.Layout, tmp_path: Path
+) -> None:
+    croissant = pytest.importorskip("mlcroissant")
+    data = world(task, seed=3, **SMALL)
+    folder = write_world(task, tmp_path, seed=3, layout=layout, described=True, **SMALL)
+    described = croissant.Dataset(jsonld=folder / "croissant.json")  # raises where it has an error
+    meta = described.metadata
+    assert meta.ctx.issues.warnings == set()
+    assert "No user exists" in meta.personal_sensitive_information[0]
+    assert all((meta.data_collection, meta.data_limitations, meta.data_biases, meta.data_use_cases))
+    for file in meta.file_objects:
+        assert hashlib.sha256((folder / file.content_url).read_bytes()).hexdigest() == file.sha256
+
+    role = {user.id: user for user in people(data)}
+    asked = data.targets if layout == "perpcs" else (*data.adapt, *data.targets)
+    names = ("adapt", "targets", "candidates") if layout == "perpcs" else ("questions",)
+    for name in names:
+        found = [plain(record) for record in described.records(name)]
+        for record in found:
+            user = role[record["user_id"]]
+            assert record["history"] == [{"id": i.id, **i.fields} for i in user.history]
+            if layout == "perpcs":
+                spoken = [(q["id"], q["gold"]) for q in record.get("questions") or []]
+                assert spoken == [(q.id, q.gold) for q in user.queries]
+        own = getattr(data, name) if layout == "perpcs" else [user for user in asked for _ in user.queries]
+        assert [record["user_id"] for record in found] == [user.id for user in own]
+    golds = {(gold["id"], gold["output"]) for gold in map(plain, described.records("golds"))}
+    assert golds == {(q.id, q.gold) for user in asked for q in user.queries}
+
+
+def plain(record: Any) -> Any:
+    """Decode a record that mlcroissant read, and shorten its names: targets/history/id is id."""
+    if isinstance(record, dict):
+        return {key.rpartition("/")[2]: plain(value) for key, value in record.items()}
+    return [plain(one) for one in record] if isinstance(record, list) else record.decode()
+
+
+def test_a_described_world_reads_as_before(tmp_path: Path, say: Callable[..., Any]) -> None:
+    said = say("data", "world", "--task", "LaMP-2", "--croissant", "--out", tmp_path)
+    assert said.code == 0, said.err
+    folder = Path(said.out.strip())
+    content = json.loads((folder / "croissant.json").read_text(encoding="utf-8"))
+    assert {k for k in content if k.startswith("rai:")} >= {
+        "rai:dataCollection",
+        "rai:personalSensitiveInformation",
+    }
+    read = say("data", "check", folder, "--task", "LaMP-2", "--strict", "--json")
+    assert read.code == 0, read.err
+    assert json.loads(read.out)["layout"] == "perpcs"

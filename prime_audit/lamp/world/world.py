@@ -13,7 +13,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from prime_audit.errors import UserError
 from prime_audit.lamp.data import Dataset, Item, Query, User
 from prime_audit.lamp.records import item_words, question_words
 from prime_audit.lamp.tasks import TASKS, Task, find_task
+from prime_audit.lamp.world.croissant import FILE, croissant
 from prime_audit.lamp.world.text import STYLES, SUBJECTS, Event, Taste, write_event
 
 DEVIATION = 0.35
@@ -103,13 +104,19 @@ def world(task: str, *, seed: int = 0, **given: Any) -> Dataset:
 
 
 def write_world(
-    task: str, out_dir: str | Path, *, seed: int = 0, layout: Layout = "perpcs", **sizes: Any
+    task: str,
+    out_dir: str | Path,
+    *,
+    seed: int = 0,
+    layout: Layout = "perpcs",
+    described: bool = False,
+    **sizes: Any,
 ) -> Path:
     """Write a world in a real layout, atomically, and return the task's folder.
 
     ``perpcs`` creates ``out_dir/<short name>/`` with its three user files and the targets' label file. ``official``
-    creates ``out_dir/<name>/dev_questions.json`` and ``dev_outputs.json``, one record per question. ``sizes`` are
-    :func:`world`'s.
+    creates ``out_dir/<name>/dev_questions.json`` and ``dev_outputs.json``, one record per question. ``described``
+    adds ``croissant.json``. ``sizes`` are :func:`world`'s.
 
     Raises UserError where :func:`world` does, for an unknown layout, and where the folder is not empty or cannot be
     written.
@@ -120,6 +127,9 @@ def write_world(
     folder = Path(out_dir) / (row.short if layout == "perpcs" else row.official)
     with staged(folder) as draft:
         write_files(data, draft, layout)
+        if described:
+            text = croissant(row, draft, layout, seed, asdict(Sizes(**sizes)))
+            (draft / FILE).write_text(text, encoding="utf-8")
     return folder
 
 
