@@ -7,7 +7,7 @@
    export HF_HOME=/scratch/hf
    hf download meta-llama/Llama-2-7b-hf --include "*.safetensors" --include "*.json" --include "tokenizer*"
    hf download mistralai/Mistral-7B-Instruct-v0.2 --include "*.safetensors" --include "*.json" --include "tokenizer*"
-   pip install -c constraints.txt -e '.[paper]'
+   pip install 'prime-audit[paper]'
 
    The paper's encoder is published without safetensors, and no other weights are read. If you trust it, convert it:
 
