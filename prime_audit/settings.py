@@ -64,6 +64,12 @@ SETTINGS = _rows()
 RECIPE_KEYS = tuple(_toml("settings.toml")["recipe"])
 
 
+def words_of(key: str) -> tuple[str, ...]:
+    """Return the words that a setting may be: its own, or true and false; none of a number or any text."""
+    usual = isinstance(_sample(_preset(presets()[0]), key), bool)
+    return ("false", "true") if usual else SETTINGS[key].words
+
+
 class Settings:
     """One preset with its overrides: plain nested data, read by dotted key and task."""
 

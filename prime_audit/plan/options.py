@@ -120,7 +120,7 @@ OPTIONS: list[Option] = [
     Option(name="preset", default="auto", completes="preset", decides=True, commands=STUDY,
            help="The set of numbers to start from (see list presets); auto: laptop for mini, small for other models."),
     Option(name="set", word="overrides", kind=Assignments(), default=(), metavar="KEY=VALUE", decides=True,
-           commands=STUDY,
+           completes="setting", commands=STUDY,
            help="Change one setting (see describe settings) or a method's parameter (prime.alpha=0.6). Repeatable."),
     Option(name="device", default="auto", choices=("auto", "cpu", "cuda"), decides=True, commands=STUDY,
            help="Where models run."),
