@@ -108,6 +108,19 @@ class Settings:
         return {key: value for key, value in found.items() if value is not None}
 
 
+class Watched(Settings):
+    """Settings that remember which keys were read."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.preset, settings.overrides)
+        self.read: set[str] = set()
+
+    def override(self, key: str, task: str) -> Any:
+        """Note the key."""
+        self.read.add(key)
+        return super().override(key, task)
+
+
 def load_settings(
     preset: str, overrides: Sequence[str] = (), params: Mapping[str, Reader] | None = None
 ) -> Settings:
