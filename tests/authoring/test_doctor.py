@@ -100,6 +100,39 @@ def test_what_is_wrong_is_named(tmp_path: Path, body: str, check: str, message: 
     assert "\n" not in found[check].line()
 
 
+@pytest.mark.parametrize(
+    ("needs", "body", "wrong"),
+    [
+        (
+            ("logprobs", "base_logprobs", "mu", "base_mu", "sigma", "top", "prefix_logprobs"),
+            "rows = zip(signals.logprobs, signals.base_logprobs, signals.mu, signals.base_mu, signals.sigma,"
+            " signals.top, signals.prefix_logprobs)\n"
+            "    return np.array([((p - b) + (m - n) * 0 * s * t + 0 * q).mean() for p, b, m, n, s, t, q in rows])",
+            [],
+        ),
+        (
+            ("continuations", "texts"),
+            "table = np.array([[len({*c.split()} & {*t.split()}) for c in row]"
+            " for row, t in zip(signals.continuations, signals.texts)])\n    return table.mean(axis=1)",
+            [],
+        ),
+        (
+            ("logprobs", "lower_logprobs"),
+            "return np.array([(p - q).mean() for p, q in zip(signals.logprobs, signals.lower_logprobs)])",
+            ["needs"],
+        ),
+    ],
+    ids=["tokens", "samples", "tokens of another text"],
+)
+def test_simulated_signals_are_as_long_as_a_runs(
+    tmp_path: Path, needs: tuple[str, ...], body: str, wrong: list[str]
+) -> None:
+    file = tmp_path / "mine.py"
+    head = HEAD.partition("    plain =")[0].replace('("logprobs", "base_logprobs")', repr(needs))
+    file.write_text(f"{head}    {body}\n", encoding="utf-8")
+    assert list(failed(examine("mine", [file]))) == wrong
+
+
 def test_a_score_that_knows_the_members_fails_where_there_is_no_leak(tmp_path: Path) -> None:
     # Members are told by their owners' place in a list the attack should not have.
     file = tmp_path / "mine.py"
