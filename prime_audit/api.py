@@ -59,7 +59,7 @@ def predict(
     UserError
         As :func:`compare` would.
     """
-    every = filled("predict()", {"methods": methods, **options}, keywords_of("plan"))
+    every = filled("predict()", {"methods": methods, "cache": cache, **options}, keywords_of("plan"))
     where = chosen(every["executor"], every["address"], every["workers"], every["threads"])
     plan = make_plan(**deciding_of({"methods": methods, **options}))
     for note in (*plan.notes, *caution()):

@@ -64,6 +64,12 @@ SETTINGS = _rows()
 RECIPE_KEYS = tuple(_toml("settings.toml")["recipe"])
 
 
+def words_of(key: str) -> tuple[str, ...]:
+    """Return the words that a setting may be: its own, or true and false; none of a number or any text."""
+    usual = isinstance(_sample(_preset(presets()[0]), key), bool)
+    return ("false", "true") if usual else SETTINGS[key].words
+
+
 class Settings:
     """One preset with its overrides: plain nested data, read by dotted key and task."""
 
@@ -100,6 +106,19 @@ class Settings:
         """Return everything in force for a task, flat, as the record has it."""
         found = {key: self.find(key, task) for key in sorted(SETTINGS)}
         return {key: value for key, value in found.items() if value is not None}
+
+
+class Watched(Settings):
+    """Settings that remember which keys were read."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.preset, settings.overrides)
+        self.read: set[str] = set()
+
+    def override(self, key: str, task: str) -> Any:
+        """Note the key."""
+        self.read.add(key)
+        return super().override(key, task)
 
 
 def load_settings(

@@ -20,7 +20,7 @@ BATCH = Param("batch", "preset:perpcs.batch", "history examples that decide toge
 N_SIM = Param("n_sim", "preset:perpcs.n_sim", "pool: this many most similar sharers; 0 means all")
 
 
-@method(source="Tan et al. 2024a (Per-Pcs); PriME, Table 1", params=(TOP_K, BATCH, N_SIM))
+@method(source="Tan et al. 2024a (Per-Pcs); PriME, Table 1", params=(TOP_K, BATCH, N_SIM), reads=("gate",))
 def personalise(scene: Scene, *, top_k: int, batch: int, n_sim: int) -> dict[str, Personal]:
     """Assemble each target's factors from the sharers whose gates respond to the target's history."""
     from prime_audit.engine.assemble import assemble

@@ -35,9 +35,9 @@ class Simulated:
 def game(seed: int, leak: float) -> Simulated:
     """Simulate 96 items of 24 owners, half of them members, whose gold tokens' logits were raised by ``leak``.
 
-    All fields are consistent. The module raises members' golds; other modules raise the golds of everyone they
-    contain. A prefix of non-members undoes it. Lower case was never trained on. The base knows no user. 0 is no leak.
-    The same arguments give the same game.
+    All fields are consistent, and as long as a run's: a text in lower case has tokens of its own. The module raises
+    members' golds; other modules raise the golds of everyone they contain. A prefix of non-members undoes it. Lower
+    case was never trained on. The base knows no user. 0 is no leak. The same arguments give the same game.
     """
     rng = np.random.default_rng(seed)
     inside = rng.permutation(np.arange(OWNERS) % 2 == 0)
@@ -53,7 +53,7 @@ def game(seed: int, leak: float) -> Simulated:
         mu=mu,
         sigma=sigma,
         top=top,
-        lower_logprobs=item.observe(out)[0],
+        lower_logprobs=[row[1:] for row in item.observe(out)[0]],
         prefix_logprobs=item.observe(out)[0],
         grad_norm=grad_norm,
         alignment=alignment,
@@ -85,14 +85,14 @@ def odd() -> Signals:
         mu=[np.minimum(-0.1, certain_row) for certain_row in certain],
         sigma=certain,
         top=[np.ones(2, dtype=np.bool_), *(np.zeros(len(row), dtype=np.bool_) for row in rows[1:])],
-        lower_logprobs=rows,
+        lower_logprobs=[np.zeros(1), np.array([-np.inf]), np.array([-1.0, -0.3]), np.array([-2.0, -0.5])],
         prefix_logprobs=rows,
         grad_norm=[np.zeros(2), np.array([3.0, 1.0]), np.array([0.5, 0.0]), np.array([0.1, 0.2])],
         alignment=[np.zeros(2), np.array([-1.0, 0.5]), np.array([0.5, 0.0]), np.array([0.1, -0.2])],
         base_logprobs=[np.zeros(2), np.array([-np.inf]), np.zeros(1), np.array([-1.0, -np.inf, -0.1])],
         base_mu=[np.minimum(-0.1, certain_row) for certain_row in certain],
         base_sigma=certain,
-        continuations=[[], ["12"], [""], ["Case of its own", "Upper"]],
+        continuations=[["", ""], ["12", "12"], ["", "é"], ["Case of its own", "Upper"]],
         texts=["same", "12", "é", "Upper Case"],
         prompts=["", "a", "b", "c"],
         owners=["s0", "s1", "s1", "s2"],

@@ -5,16 +5,15 @@ from __future__ import annotations
 import keyword
 import re
 from pathlib import Path
-from typing import Literal
 
 from prime_audit.errors import UserError
-from prime_audit.plugins.loading import KINDS, available
+from prime_audit.plugins.loading import KINDS, Kind, available
 
 TEMPLATES = Path(__file__).parent / "templates"
 """Of each kind the plugin and its test, with ``{name}`` and ``{title}``."""
 
 
-def new_plugin(kind: Literal["attack", "game"], name: str, folder: Path) -> tuple[Path, Path]:
+def new_plugin(kind: Kind, name: str, folder: Path) -> tuple[Path, Path]:
     """Write ``NAME.py`` and ``test_NAME.py`` into ``folder``; UserError for a bad name or a file that exists."""
     what = f"new {kind} {name!r}"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name) or name.startswith("test_"):

@@ -103,22 +103,31 @@ def _dirty(board: Board, record: Record) -> Fault:
 
 def _limited(board: Board, record: Record) -> Fault:
     """Compare the run with what the board requires of the runs of its tasks."""
-    allowed = {*NOT_DECIDING}
+    allowed, instead = {*NOT_DECIDING}, ""
     for task, settings in record.spec.get("settings", {}).items():
         asked, overrides = board.options_of(task), board.settings_of(task)
+        instead = _instead(board, record, task)
         for key, value in asked.items():
             if record.spec.get(key) != value:
-                yield f"a limited run: {key} is {_shown(record.spec.get(key))}, the board's is {_shown(value)}"
+                own = _shown(record.spec.get(key))
+                yield f"a limited run: {key} is {own}, the board's is {_shown(value)}{instead}"
         preset = asked.get("preset", record.spec.get("preset", FIRST))
         due = load_settings(preset, [f"{k}={value_text(v)}" for k, v in overrides.items()])
         for key, value in due.for_task(task).items():
             # A setting that an older prime-audit did not have had no other value, but for those in BEFORE.
             own = settings.get(key, BEFORE.get(key, value))
             if key not in NOT_DECIDING and own != value:
-                yield f"a limited run: {task}.{key} is {_shown(own)}, the board's {_shown(value)}"
+                yield f"a limited run: {task}.{key} is {_shown(own)}, the board's {_shown(value)}{instead}"
         allowed |= {*overrides, *(f"{task}.{key}" for key in overrides)}
     for key in sorted({*record.spec.get("overrides", {})} - allowed):
-        yield f"a limited run: --set {key}, which the board does not set; rerun without it"
+        yield f"a limited run: --set {key}, which the board does not set; rerun without it{instead}"
+
+
+def _instead(board: Board, record: Record, task: str = "") -> str:
+    """Name the board's own command for the record's seed and a task (by default its first)."""
+    tasks = [task] if task else [data.task for data in record.data]
+    command = board.command_for(tasks[0], record.seeds["run"]) if tasks else ""
+    return f"; the board's command is: {command}" if command else ""
 
 
 def _shown(value: Any) -> str:
@@ -128,7 +137,8 @@ def _shown(value: Any) -> str:
 def _incomplete(board: Board, record: Record) -> Fault:
     for what, due in (("games", board.games), ("attacks", board.attacks)):
         if lacking := [name for name in due if name not in record.spec.get(what, ())]:
-            yield f"lacks {what} {', '.join(lacking)}, which the board requires; rerun with them"
+            names = ", ".join(lacking)
+            yield f"lacks {what} {names}, which the board requires; rerun with them{_instead(board, record)}"
     if extra := [d.task for d in record.data if board.tasks and d.task not in board.tasks]:
         yield f"has task {extra[0]}, which the board does not have; add it to {board.path.name} or rerun without it"
 
@@ -194,6 +204,7 @@ def _require_alike(board: Board, filed: Sequence[Filed]) -> None:
                     raise UserError(
                         f"{board.folder / one.path}: {data.task}, seed {one.seed}: {what} {own} differs from "
                         f"{their} of {other.path.as_posix()}; a column compares the same questions: file only one"
+                        f"{_instead(board, one.record, data.task)}"
                     )
     _require_once(board, filed)
 
@@ -206,6 +217,7 @@ def _require_same_models(board: Board, one: Filed, other: Filed) -> None:
             raise UserError(
                 f"{board.folder / one.path}: {what} {_shown(own)} differs from {_shown(theirs[what])} of "
                 f"{other.path.as_posix()}; a board compares methods on one model: file only one"
+                f"{_instead(board, one.record)}"
             )
 
 

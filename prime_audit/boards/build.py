@@ -20,8 +20,6 @@ from prime_audit.report import frontier, page, text
 from prime_audit.report.from_record import sheet_of
 from prime_audit.report.sheet import Sheet
 
-HOME = Path("leaderboards")
-"""The folder of the boards in a checkout."""
 SOURCES = "sources.json"
 """The generated list of the files that a board was built from, with their hashes."""
 INPUTS = (FILE, "cells.json", "claims.json", "convert.py")

@@ -111,6 +111,11 @@ class Board:
         groups = [(task,) for task in self.tasks] if apart else [self.tasks]
         return [self._command(tasks) for tasks in groups if self.command]
 
+    def command_for(self, task: str, seed: int) -> str:
+        """Write the command of a run of one task, with this seed if the board has it; empty where it has no command."""
+        seeds = self.seeds_of(task)
+        return self._command((task,)).replace("{seed}", str(seed if seed in seeds else seeds[0]))
+
     def _command(self, tasks: tuple[str, ...]) -> str:
         own = self.settings_of(tasks[0]) if tasks else {}
         asked = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import shared
+from prime_audit.commands.options import share_cores, shared
 from prime_audit.commands.printing import PATH, about
 from prime_audit.io.terminal import print_table, say
 
@@ -27,9 +27,10 @@ from prime_audit.io.terminal import print_table, say
     help="A finished run whose stored signals are audited too.  [default: a run on a small world]",
 )
 @click.option("--out", type=PATH, help="Folder for calibration.json and calibration.md.")
-@shared("seed", "json")
-def command(as_json: bool, **options: Any) -> None:
+@shared("seed", "threads", "json")
+def command(as_json: bool, threads: int | None, **options: Any) -> None:
     """Measure the auditor itself: false alarms, power, and ε bounds against known ε."""
+    share_cores(threads)
     from prime_audit.calibration.calibrate import calibrate
 
     found = calibrate(note=partial(say, err=True), **options)

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
 if TYPE_CHECKING:
     from prime_audit.plugins.loading import Kind
@@ -51,6 +51,52 @@ def _numbers() -> Iterable[str]:
 def _names(module: str, attribute: str) -> Iterable[str]:
     names: Iterable[str] = getattr(import_module(f"prime_audit.{module}"), attribute)
     return names
+
+
+def _setting_words(incomplete: str) -> Iterable[str]:
+    """List what may be written: KEY=, TASK.KEY= behind a task, KEY=WORD behind a key that takes words."""
+    from prime_audit.settings import SETTINGS, words_of
+
+    task, dot, rest = incomplete.partition(".")
+    before, typed = (task + dot, rest) if dot and task in _tasks() else ("", incomplete)
+    key, equals, _ = typed.partition("=")
+    if equals:
+        return [f"{before}{key}={word}" for word in (words_of(key) if key in SETTINGS else ())]
+    return [f"{before}{name}=" for name, row in SETTINGS.items() if not (before and row.run)]
+
+
+def setting(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete ``--set``."""
+    return [CompletionItem(word) for word in _setting_words(incomplete) if word.startswith(incomplete)]
+
+
+@add_completion_class
+class Bash(BashComplete):
+    """Completion in bash, which splits words at = and : too, and replaces only what is behind the last of them."""
+
+    source_template = BashComplete.source_template.replace(
+        "    return 0\n", "    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n    return 0\n"
+    )
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Join the words that bash split."""
+        args, incomplete = super().get_completion_args()
+        joined: list[str] = []
+        for word in (*args, incomplete):
+            behind = joined and joined[-1].endswith(("=", ":")) and not word.startswith("-")
+            if joined and (word in ("=", ":") or behind):
+                joined[-1] += word
+            else:
+                joined.append(word)
+        return joined[:-1], joined[-1]
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+        """Cut what bash keeps from each word."""
+        option, equals, value = incomplete.partition("=")
+        typed = value if equals and option.startswith("--") else incomplete
+        cut = max(typed.rfind("="), typed.rfind(":")) + 1
+        found = super().get_completions(args, incomplete)
+        return [CompletionItem(item.value[cut:], item.type) for item in found]
 
 
 def _any_plugin() -> list[str]:

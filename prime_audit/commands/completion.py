@@ -14,7 +14,7 @@ from prime_audit.io.terminal import say
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    """Print a script that lets a shell complete commands, options, methods, attacks, tasks and presets.
+    """Print a script that lets a shell complete commands, options, methods, attacks, tasks, settings and presets.
 
     \b
     bash, zsh: source <(prime-audit completion bash)

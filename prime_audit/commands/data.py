@@ -35,6 +35,7 @@ def check(
     Then say who would share, why the others would not, and what leaks an audit of this size finds, in a run with this
     --model, --preset, --set and --seed. No model is loaded.
     """
+    from prime_audit.engine.size import require_model
     from prime_audit.games.exam.power import outlook
     from prime_audit.lamp.check import describe, no_effect
     from prime_audit.lamp.readers import read, task_of
@@ -42,6 +43,8 @@ def check(
     from prime_audit.plan.presets import resolved
     from prime_audit.plugins.loading import load_run_settings
 
+    if model is not None:
+        require_model(model)
     overrides = options.pop("overrides")
     preset, why = resolved(options.pop("preset"), model, overrides)
     settings = load_run_settings(preset, overrides)

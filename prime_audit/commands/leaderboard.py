@@ -1,7 +1,8 @@
-"""``prime-audit leaderboard``: build, check, add, diff. None needs torch."""
+"""``prime-audit leaderboard``: new, build, check, add, diff. None needs torch."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from prime_audit.commands.options import shared
 from prime_audit.commands.printing import PATH, about, show_rows
 from prime_audit.io.terminal import say
 
+HOME = Path("leaderboards")
 home_option = click.option(
     "--home",
     type=PATH,
-    default=Path("leaderboards"),
+    default=HOME,
     show_default=True,
     help="The folder that holds the boards.",
 )
@@ -24,13 +26,26 @@ names_option = click.option(
 
 
 @about(
-    "Build, check, extend or compare leaderboards.",
+    "Start, build, check, extend or compare leaderboards.",
     "leaderboard build --check",
     "leaderboard add runs/first --board world",
 )
 @click.group()
 def command() -> None:
     """Leaderboards: tables and pages that anyone can rebuild from committed records."""
+
+
+@about("Write a board.toml to start from.", "leaderboard new my_board")
+@command.command()
+@click.argument("name")
+@home_option
+def new(name: str, home: Path) -> None:
+    """Write NAME/board.toml in the folder of boards: a small working board, to be changed."""
+    from prime_audit.boards.start import new_board
+
+    where = ["--board", name, *(["--home", str(home)] if home != HOME else [])]
+    say(f"{new_board(home, name)}: change it; its tables then show the commands of its runs:")
+    say(f"  prime-audit leaderboard build {shlex.join(where)}")
 
 
 @about(

@@ -1,4 +1,4 @@
-"""How many weights a model has, before anything of it is loaded: from headers and configurations, without torch."""
+"""What is known of a model before anything of it is loaded, without torch: whether it is there, and its weights."""
 
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ def weights(model: str) -> int | None:
         return _in_folder(folder)
     except (OSError, ValueError):
         return None
+
+
+def require_model(model: str, role: str = "model") -> None:
+    """Raise UserError for a path at which there is no model: before data are read, which may take long."""
+    place = Path(model).expanduser()
+    there = (place / "config.json").is_file() or (is_gguf(model) and place.is_file())
+    id_on_hub = not (
+        place.exists() or is_gguf(model) or model.startswith((".", "/", "~")) or model.count("/") > 1
+    )
+    if not there and not id_on_hub:
+        from prime_audit.engine.load import resolve_model  # torch, only to say what is wrong
+
+        resolve_model(model, role)
 
 
 def _in_folder(folder: Path) -> int | None:

@@ -96,6 +96,7 @@ def _new_coins(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, P
     whole=True,
     queries=Remade,
     redraw=_new_coins,
+    reads=("prime.k",),
 )
 def inclusion(audited: Audited, pool: Pool) -> Dealt:
     """Members: last trained examples of the candidates whose coin included them; non-members: those of the others.

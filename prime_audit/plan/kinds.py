@@ -7,7 +7,7 @@ JSON. *TOML*: what ``config.toml`` holds. Each kind converts between them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,13 @@ class Value:
     always_in_spec = True
     """Whether a record's ``spec`` names the option where it has no value."""
 
+    def takes_given(self, value: Any) -> bool:
+        """Whether a caller of ``compare()`` may pass a value: by its type alone."""
+        return isinstance(value, self.type) and isinstance(value, bool) == (self.type is bool)
+
     def from_toml(self, value: Any) -> Any:
         """Turn a value of a config file into a given one; ValueError where it is of another type."""
-        if not isinstance(value, self.type) or isinstance(value, bool) != (self.type is bool):
+        if not self.takes_given(value):
             raise ValueError
         return value
 
@@ -87,6 +91,10 @@ class Names(Value):
     annotation = "str or sequence of str"
     takes = "text, or a list of texts"
 
+    def takes_given(self, value: Any) -> bool:
+        """Accept a text or a sequence of texts."""
+        return isinstance(value, str) or _is_sequence(value, str)
+
     def from_toml(self, value: Any) -> Any:
         """Join a list."""
         return ",".join(value) if _is_texts(value) else super().from_toml(value)
@@ -106,6 +114,10 @@ class Folder(Value):
     type = Path
     annotation = "str or Path"
     always_in_spec = False
+
+    def takes_given(self, value: Any) -> bool:
+        """Accept a path, or None: no folder."""
+        return value is None or isinstance(value, str | Path)
 
     def from_toml(self, value: Any) -> Any:
         """Accept a text."""
@@ -128,6 +140,10 @@ class Texts(Value):
     annotation = "sequence of str"
     takes = "text, or a list of texts"
     repeated = True
+
+    def takes_given(self, value: Any) -> bool:
+        """Accept a sequence; one text alone is a sequence of characters."""
+        return not isinstance(value, str) and _is_sequence(value, str, self.type)
 
     def from_toml(self, value: Any) -> Any:
         """Accept one text or several."""
@@ -200,6 +216,12 @@ class Columns(Value):
     takes = "text, or a table"
     always_in_spec = False
 
+    def takes_given(self, value: Any) -> bool:
+        """Accept a text or a table of texts."""
+        return isinstance(value, str) or (
+            isinstance(value, Mapping) and _is_sequence([*value, *value.values()], str)
+        )
+
     def from_toml(self, value: Any) -> Any:
         """Join a table."""
         if isinstance(value, dict) and _is_texts([*value.values()]):
@@ -228,6 +250,10 @@ def value_text(value: Any) -> str:
     if isinstance(value, list):
         return "+".join(map(str, value))
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_sequence(value: object, *types: type) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(one, types) for one in value)
 
 
 def _is_texts(value: object) -> bool:

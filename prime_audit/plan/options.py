@@ -120,7 +120,7 @@ OPTIONS: list[Option] = [
     Option(name="preset", default="auto", completes="preset", decides=True, commands=STUDY,
            help="The set of numbers to start from (see list presets); auto: laptop for mini, small for other models."),
     Option(name="set", word="overrides", kind=Assignments(), default=(), metavar="KEY=VALUE", decides=True,
-           commands=STUDY,
+           completes="setting", commands=STUDY,
            help="Change one setting (see describe settings) or a method's parameter (prime.alpha=0.6). Repeatable."),
     Option(name="device", default="auto", choices=("auto", "cpu", "cuda"), decides=True, commands=STUDY,
            help="Where models run."),
@@ -185,17 +185,26 @@ def named(name: str) -> Option:
 def filled(caller: str, given: Mapping[str, Any], rows: Sequence[Option]) -> dict[str, Any]:
     """Return the values of all ``rows`` by keyword: the given ones, else their defaults.
 
-    Raises UserError for a keyword that no row has, or a value that is none of a row's choices.
+    Raises UserError for a keyword that no row has, and a value of another type or that is none of a row's choices.
     """
-    require_known(caller, given, rows)
+    _require_known(caller, given, rows)
     values = {row.word: given.get(row.word, row.default) for row in rows}
     for row in rows:
+        if values[row.word] is not row.default:
+            require_type(caller, row.word, row.kind, values[row.word])
         if row.choices and values[row.word] not in row.choices:
             raise UserError(f"--{row.name} {values[row.word]}: give one of {', '.join(row.choices)}")
     return values
 
 
-def require_known(caller: str, given: Iterable[str], rows: Sequence[Option]) -> None:
+def require_type(caller: str, word: str, kind: Value, value: Any) -> None:
+    """Raise UserError for a value that an argument of this kind cannot have."""
+    if not kind.takes_given(value):
+        shown = " ".join(repr(value).split())
+        raise UserError(f"{caller}: {word}: pass {kind.annotation}, not {shown[:60]}")
+
+
+def _require_known(caller: str, given: Iterable[str], rows: Sequence[Option]) -> None:
     """Raise UserError for a keyword that no row has, with the nearest ones."""
     known = {row.word for row in rows}
     # A user may write the name of the command line: set for overrides.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from prime_audit.errors import UserError, unknown
 from prime_audit.lamp.columns import read_columns
 from prime_audit.lamp.source import is_world
 from prime_audit.lamp.tasks import ROUGE, TASKS, Task, find_task
+from prime_audit.plan.kinds import value_text
 from prime_audit.plan.options import deciding, filled, spec_of
 from prime_audit.plan.presets import resolved
 from prime_audit.plugins import Attack, Augment, Game, Method
@@ -27,7 +28,7 @@ from prime_audit.plugins.loading import (
     load_run_settings,
     read_params,
 )
-from prime_audit.settings import Settings
+from prime_audit.settings import Settings, Watched
 
 REFERENCE = "np"
 """The method that all others are compared with; it always runs."""
@@ -212,7 +213,12 @@ def make_plan(**options: Any) -> Plan:
         "against": _baselines(given["against"], specs, files),
         **{key: Path(given[key]) if given[key] else None for key in ("sharers", "base_adapter")},
         "columns": columns,
-        "notes": (*why, *_notes(given, settings, files, tasks, attacks), *without_figures(loaded, asked)),
+        "notes": (
+            *why,
+            *_unread(settings, tasks, specs, [*loaded, *asked], files),
+            *_notes(given, settings, files, tasks, attacks),
+            *without_figures(loaded, asked),
+        ),
     }
     return Plan(**{**given, **read})
 
@@ -231,6 +237,32 @@ def _notes(
     yield from repeated("--tasks", named, [find_task(t).name for t in named])
     yield from repeated("--attacks", words(given["attacks"]), attacks)
     yield from repeated("--games", words(given["games"]), words(given["games"]))
+
+
+def _unread(
+    settings: Settings,
+    tasks: Sequence[str],
+    specs: Sequence[MethodSpec],
+    others: Sequence[Attack | Game],
+    files: Sequence[Path],
+) -> Iterator[str]:
+    """Report the settings of plugins, changed by ``--set``, that no method, attack or game of the run declares."""
+    watched = Watched(settings)
+    parts = [part for spec in specs for part in spec.parts]
+    for part in parts:
+        typed = dict(part.given)
+        left = replace(part.plugin, params=tuple(p for p in part.plugin.params if p.name not in typed))
+        for task in tasks:
+            read_params(left, {}, watched, task)
+    read = watched.read.union(*(plugin.reads for plugin in [*(part.plugin for part in parts), *others]))
+    owned = {*available("method", files), "gate", "population", "nonmember_items"}
+    for name, value in settings.overrides.items():
+        key = name.partition(".")[2] if name.partition(".")[0] in TASKS else name
+        owner = key.partition(".")[0]
+        if owner in owned and not {key, owner} & read:
+            yield (
+                f"note: --set {name}={value_text(value)} has no effect: no method, attack or game of this run reads it"
+            )
 
 
 def repeated(option: str, typed: Sequence[str], means: Sequence[Hashable]) -> Iterator[str]:

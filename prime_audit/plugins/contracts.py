@@ -96,6 +96,8 @@ class Plugin:
     source: str
     version: int = 1
     """Raised when its numbers change: leaderboards refuse records of an older version."""
+    reads: tuple[str, ...] = ()
+    """Settings of other plugins that it reads, beside the defaults of its parameters; ``gate`` is all of ``gate.…``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,16 +164,18 @@ def method(
     params: Sequence[Param] = (),
     augments: bool = False,
     control: str = "",
+    reads: Sequence[str] = (),
     version: int = 1,
 ) -> Callable[[F], F]:
     """Mark the file's function as a method: ``personalise(scene, **params)``, or ``augment(alone, **params)``.
 
-    ``control``: that of :class:`Method`.
+    ``control`` and ``reads``: those of :class:`Method`.
     """
 
     def made(function: F) -> Method:
         role: dict[str, Any] = {"augment" if augments else "personalise": function}
-        return Method(source=source, params=tuple(params), control=control, version=version, **role)
+        more: dict[str, Any] = {"control": control, "reads": tuple(reads), "version": version}
+        return Method(source=source, params=tuple(params), **more, **role)
 
     return _marking(made)
 
@@ -180,7 +184,14 @@ def attack(*, source: str, needs: Sequence[str], people: bool = False, version: 
     """Mark the file's function as an attack: ``score(signals) -> float array [items]``, higher = member."""
 
     def made(function: F) -> Attack:
-        return Attack(source=source, needs=tuple(needs), score=function, people=people, version=version)
+        return Attack(
+            source=source,
+            needs=tuple(needs),
+            score=function,
+            people=people,
+            reads=("population",) if any(need.startswith("population_") for need in needs) else (),
+            version=version,
+        )
 
     return _marking(made)
 
@@ -196,6 +207,7 @@ def game(
     queries: type[Any] | None = None,
     redraw: Callable[..., Any] | None = None,
     samples: bool = False,
+    reads: Sequence[str] = (),
     version: int = 1,
 ) -> Callable[[F], F]:
     """Mark the file's function as a game: ``deal(audited, pool) -> Dealt`` says who is a member.
@@ -214,6 +226,7 @@ def game(
             queries=queries,
             redraw=redraw,
             samples=samples,
+            reads=(*reads, *(["nonmember_items"] if samples else [])),
             version=version,
         )
 

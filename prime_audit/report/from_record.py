@@ -18,7 +18,7 @@ from prime_audit.report.abilities import line_of
 from prime_audit.report.columns import cautions, older
 from prime_audit.report.games import note_of
 from prime_audit.report.places import Gap, between, gap_between, with_places
-from prime_audit.report.sheet import AUC, Figure, Sheet, Source, cut_share, is_leakage, judged
+from prime_audit.report.sheet import AUC, Figure, PanelRow, Sheet, Source, cut_share, is_leakage, judged
 
 _READING = (
     "Does personalisation help its user, and whose data does it leak?",
@@ -54,7 +54,6 @@ def sheet_of(record: Record, name: str) -> Sheet:
     ]
     leaks = judged(record, name)
     unable = {ability.task: line_of(ability) for ability in record.abilities if not ability.shown}
-    warned = [f"{x.leak.task}: {of}: {line}" for x in leaks for of, line in cautions(x)]
     return Sheet(
         name=name,
         title=f"What personalisation gives, and what it gives away: {', '.join(tasks)}",
@@ -70,8 +69,20 @@ def sheet_of(record: Record, name: str) -> Sheet:
         notes=(*controls(record.plugins, methods), *_notes(record, tasks), *older([record])),
         failures=tuple(failure.line() for failure in record.failures),
         unable=unable,
-        warnings=tuple(w for w in dict.fromkeys([*record.warnings, *warned]) if w not in unable.values()),
+        warnings=tuple(
+            w for w in dict.fromkeys([*record.warnings, *_warned(leaks)]) if w not in unable.values()
+        ),
     )
+
+
+def _warned(leaks: Iterable[PanelRow]) -> Iterator[str]:
+    """Name whose items have no score or are on both sides; methods of which the same is true share a line."""
+    methods: dict[tuple[str, str, str], list[str]] = {}
+    for x in leaks:
+        for of, line in cautions(x):
+            methods.setdefault((x.leak.task, of, line), []).append(x.leak.method)
+    for (task, of, line), own in methods.items():
+        yield f"{task}: {of} ({', '.join(own)}): {line}"
 
 
 def _vulnerable(v: Vulnerable) -> str:

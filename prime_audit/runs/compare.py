@@ -61,7 +61,7 @@ def compare(
     >>> [(r.method, r.metric, r.value) for r in run.record.results]  # doctest: +SKIP
     """
     given = {"methods": methods, **options}
-    every = filled("compare()", given, keywords_of("compare"))
+    every = filled("compare()", {**given, "cache": cache}, keywords_of("compare"))
     where = chosen(every["executor"], every["address"], every["workers"], every["threads"])
     plan = make_plan(**deciding_of(given))
     for note in () if quiet else (*plan.notes, *caution()):

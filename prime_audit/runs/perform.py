@@ -11,6 +11,7 @@ from typing import Any
 from prime_audit import faults
 from prime_audit.audit.verdict import EDITION
 from prime_audit.cache.numeric import versions
+from prime_audit.engine.size import require_model
 from prime_audit.folder import EXTRACTION, PREDICTIONS, SCORES, VULNERABILITY, RunFolder
 from prime_audit.games.exam.stored import write_exam
 from prime_audit.lamp.check import no_effect
@@ -30,8 +31,11 @@ from prime_audit.runs.worker import Worker
 def open_all(plan: Plan, tell: Callable[[str], object] = lambda _: None) -> dict[str, Dataset]:
     """Read the data of every task of a plan, and ``tell`` which settings change nothing on them.
 
-    Raises UserError where its methods cannot run on them.
+    Raises UserError where its methods cannot run on them, or, first, where a path of its models leads to none.
     """
+    for role in ("model", "encoder", "profiler"):
+        if name := getattr(plan, role):
+            require_model(name, role)
     datasets = {
         task: open_data(plan.data, task, plan.seed, plan.settings, **plan.reading()) for task in plan.tasks
     }

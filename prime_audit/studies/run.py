@@ -18,7 +18,8 @@ from prime_audit.errors import UserError
 from prime_audit.folder import Run, RunFolder, write_atomic
 from prime_audit.io.markup import markdown_text, plain
 from prime_audit.lamp.source import is_world
-from prime_audit.plan.options import keywords_of, named, option_words, require_known
+from prime_audit.plan.kinds import TEXT
+from prime_audit.plan.options import filled, keywords_of, named, option_words, require_type
 from prime_audit.plan.plan import Plan, default_tasks, make_plan
 from prime_audit.report import table as forms
 from prime_audit.runs.compare import CACHE, compare
@@ -96,7 +97,10 @@ def study(
     UserError
         For every error in the user's input, in one line, before anything is run where possible.
     """
-    require_known("study()", options, keywords_of("study"))
+    own: dict[str, Any] = {"models": models, "tasks": tasks, "data": data, "preset": preset}
+    own |= {"overrides": overrides, "out": out, "cache": cache, "threads": threads}
+    filled("study()", {**own, **options}, keywords_of("study"))
+    require_type("study()", "name", TEXT, name)
     study = find_study(name)
     chosen = tasks if tasks is not None else study.tasks if is_world(data) else default_tasks(data)
     words = {"tasks": chosen, "data": data, "preset": preset, **options}

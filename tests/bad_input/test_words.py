@@ -80,6 +80,20 @@ def test_unknown_names_and_numbers(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    "words", [("--model",), ("--encoder",), ("--profiler",), ("--preset", "small", "--model")]
+)
+def test_a_models_path_is_checked_before_any_data(attempt: Say, words: tuple[str, ...]) -> None:
+    said = attempt("--data", "/nowhere/at/all", "--tasks", "LaMP-2", *words, "/nowhere/model")
+    one_line(said, f"{words[-1]} /nowhere/model: no such model folder")
+
+
+def test_data_check_refuses_a_models_path_as_compare_does(say: Say, folder: Path) -> None:
+    one_line(
+        say("data", "check", folder, "--task", "LaMP-2", "--model", "/no/such"), "--model /no/such: no such"
+    )
+
+
 def test_fewer_sharers_than_k(attempt: Say, folder: Path, tmp_path: Path) -> None:
     for method in ("prime:k=5", "perpcs:n_sim=5"):
         said = attempt("--data", folder, methods=method)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from prime_audit.boards.filed import parts, place
+from prime_audit.errors import UserError
 from prime_audit.record import Failure
 
 from .commands import SEEDS, add, check, invoke
@@ -286,3 +287,18 @@ def test_a_failure_affects_the_methods_that_are_built_on_it() -> None:
         "prime": [],
         "rag": ["rag"],
     }
+
+
+def test_a_new_board_builds_and_is_never_overwritten(tmp_path: Path) -> None:
+    home = tmp_path / "boards"
+    done = invoke("leaderboard", "new", "mine-1", "--home", str(home))
+    assert done.exit_code == 0, done.output
+    kept = (home / "mine-1" / "board.toml").read_bytes()
+    built = invoke("leaderboard", "build", "--home", str(home))
+    assert built.exit_code == 0, built.exception
+    assert "prime-audit compare --methods np,rag,prime" in (home / "mine-1" / "table.md").read_text("utf-8")
+    assert check(home).exit_code == 0
+    for name in ("mine-1", "../mine", "a/b", "", ".", "/x", "x" * 300):
+        assert isinstance(invoke("leaderboard", "new", name, "--home", str(home)).exception, UserError), name
+    assert (home / "mine-1" / "board.toml").read_bytes() == kept
+    assert [p.name for p in tmp_path.rglob("board.toml")] == ["board.toml"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,30 @@ def test_the_command_of_a_task_is_one_that_the_board_takes(tmp_path: Path) -> No
         assert options["overrides"] == (
             ("targets=3", "prime.budget=7") if task == "LaMP-3" else ("targets=4",)
         )
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        lambda: ratings(data="world"),
+        lambda: ratings(0, overrides=["targets=3"]),
+        lambda: ratings(overrides=["targets=3", "prime.budget=7", "prime.alpha=9"]),
+        lambda: replace(ratings(), spec=ratings().spec | {"games": []}),
+    ],
+)
+def test_a_refusal_ends_with_a_command_whose_run_is_taken(tmp_path: Path, record: Any) -> None:
+    home = tmp_path / "boards"
+    board_at(home, APART)
+    said = str(add(home, run_at(tmp_path / "refused", record())).exception)
+    assert "\n" not in said
+    words = shlex.split(said.partition("the board's command is: ")[2])
+    options = compare.make_context("compare", words[2:]).params
+    given = {
+        key: options[key] for key in ("methods", "data", "overrides", "games", "attacks", "preset", "model")
+    }
+    taken = run_record(options["seed"], tasks=(options["tasks"],), given=given)
+    done = add(home, run_at(tmp_path / "taken", taken))
+    assert done.exit_code == 0, done.exception
 
 
 def test_a_command_keeps_an_option_that_is_empty(tmp_path: Path) -> None:

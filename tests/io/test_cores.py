@@ -52,7 +52,8 @@ def test_the_command_takes_them(say: Callable[..., Any], monkeypatch: pytest.Mon
     said = say("compare", "--threads", "0", "--methods", "np")
     assert said.code == 2
     assert "--threads 0: pass a whole number of at least 1" in said.err
-    for command in ("compare", "plan", "study", "attack", "export"):
+    assert say("calibrate", "--threads", "0").err == said.err
+    for command in ("compare", "plan", "study", "attack", "export", "calibrate"):
         assert "--threads" in say(command, "--help").out
 
 

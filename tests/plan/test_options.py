@@ -176,11 +176,25 @@ def test_commands_with_an_option_of_this_name_have_it_from_the_row(row: Option) 
         ({"no_cache": True}, "unknown option 'no_cache': did you mean cache"),
         ({"temperature": 1}, "unknown option 'temperature'"),
         ({"device": "tpu"}, "--device tpu: give one of auto, cpu, cuda"),
+        ({"device": ["cpu"]}, "compare(): device: pass str, not ['cpu']"),
+        ({"methods": 3}, "compare(): methods: pass str or sequence of str, not 3"),
+        ({"methods": None}, "compare(): methods: pass str or sequence of str, not None"),
+        ({"tasks": [2, 4]}, "compare(): tasks: pass str or sequence of str, not [2, 4]"),
+        ({"seed": "x"}, "compare(): seed: pass int, not 'x'"),
+        ({"seed": True}, "compare(): seed: pass int, not True"),
+        ({"strict": "yes"}, "compare(): strict: pass bool, not 'yes'"),
+        ({"overrides": "clusters=3"}, "compare(): overrides: pass sequence of str, not 'clusters=3'"),
+        ({"overrides": {"clusters": 3}}, "compare(): overrides: pass sequence of str, not {'clusters': 3}"),
+        ({"plugins": [3]}, "compare(): plugins: pass sequence of str or Path, not [3]"),
+        ({"columns": {"user": 1}}, "compare(): columns: pass str or dict, not {'user': 1}"),
+        ({"out": 3}, "compare(): out: pass str or Path, not 3"),
+        ({"cache": 3}, "compare(): cache: pass str or Path, not 3"),
+        ({"data": Path("my\nfolder")}, r"compare(): data: pass str, not PosixPath('my\nfolder')"),
     ],
 )
 def test_slips_in_keywords(words: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError) as fault:
-        prime_audit.compare("np", **words)
+        prime_audit.compare(**{"methods": "np", **words})
     assert says in str(fault.value)
     assert "\n" not in str(fault.value)
 
@@ -190,6 +204,12 @@ def test_predict_and_study_refuse_what_they_do_not_take() -> None:
         prime_audit.predict("np", models=["x"])
     with pytest.raises(UserError, match=r"study\(\): unknown option 'games'"):
         prime_audit.study("tradeoff", games="paper")
+    with pytest.raises(UserError, match=r"predict\(\): seed: pass int"):
+        prime_audit.predict("np", seed=1.5)
+    with pytest.raises(UserError, match=r"study\(\): models: pass sequence of str, not 'mini'"):
+        prime_audit.study("tradeoff", models="mini")
+    with pytest.raises(UserError, match=r"study\(\): name: pass str, not 3"):
+        prime_audit.study(3)  # type: ignore[arg-type]
 
 
 def test_the_spec_makes_the_plan_again() -> None:

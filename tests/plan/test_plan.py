@@ -368,6 +368,32 @@ def test_what_is_named_twice_is_told(words: dict[str, Any], notes: list[str]) ->
     assert list(make_plan(**given).notes) == [f"note: {note}; it runs once" for note in notes]
 
 
+@pytest.mark.parametrize(
+    ("words", "idle"),
+    [
+        ({"methods": "prime", "overrides": ["perpcs.top_k=2"]}, ["perpcs.top_k=2"]),
+        ({"methods": "perpcs", "overrides": ["perpcs.top_k=2", "gate.steps=9"]}, []),
+        (
+            {"methods": "prime", "overrides": ["gate.steps=9", "LaMP-2.soup.k=3"]},
+            ["gate.steps=9", "LaMP-2.soup.k=3"],
+        ),
+        ({"methods": "soup", "overrides": ["prime.k=3", "prime.budget=9"]}, ["prime.budget=9"]),
+        ({"methods": "prime:budget=5", "overrides": ["prime.budget=9"]}, ["prime.budget=9"]),
+        ({"methods": "rag", "overrides": ["prime.k=3"], "games": "inclusion"}, []),
+        ({"methods": "rag", "overrides": ["prime.k=3", "clusters=4"], "games": "heldout"}, ["prime.k=3"]),
+        ({"methods": "soup", "overrides": ["nonmember_items=3"], "games": "paper"}, []),
+        ({"methods": "soup", "overrides": ["nonmember_items=3"], "games": "heldout"}, ["nonmember_items=3"]),
+        ({"methods": "soup", "overrides": ["population=3"]}, ["population=3"]),
+        ({"methods": "soup", "overrides": ["population=3"], "attacks": "rmia"}, []),
+    ],
+)
+def test_settings_that_nothing_of_the_run_reads_are_told(words: dict[str, Any], idle: list[str]) -> None:
+    notes = [
+        note for note in make_plan(tasks="LaMP-2", preset="laptop", **words).notes if "has no effect" in note
+    ]
+    assert [note.split()[2] for note in notes] == idle
+
+
 # -- what settings mean ------------------------------------------------------------------------------------
 
 

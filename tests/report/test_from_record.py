@@ -121,11 +121,21 @@ def test_the_rest_of_the_record(record: Record) -> None:
     assert sheet.sources == {"first": Source("first", "record.json", 3)}
     assert sheet.command == record.command
     assert sheet.warnings[0] == "3 texts were cut"
-    assert sheet.warnings[1].startswith("LaMP-4: game paper: 4 of 30 items on both sides")
+    assert sheet.warnings[1].startswith("LaMP-4: game paper (prime): 4 of 30 items on both sides")
     assert sum(note.startswith("Intervals: 95 %") for note in sheet.notes) == 1  # both tasks agree
     assert not any(
         "*" in line or "<u>" in line for line in (*sheet.about, *sheet.notes)
     )  # no Markdown on a page
+
+
+def test_items_without_a_score_name_task_attack_game_and_methods(record: Record) -> None:
+    one = replace(LEAK, attack="lira_online", undefined=3, both_sides=0)
+    leaks = (one, replace(one, method="perpcs"), replace(one, method="soup", undefined=5))
+    found = [w for w in sheet_of(replace(record, leaks=leaks), "first").warnings if "undefined (" in w]
+    assert [line.partition(" of 30 items")[0] for line in found] == [
+        "LaMP-4: lira_online, game paper (prime, perpcs): 3",
+        "LaMP-4: lira_online, game paper (soup): 5",
+    ]
 
 
 def test_of_two_baselines_the_first_is_shown(record: Record) -> None:
