@@ -7,12 +7,12 @@ together (Bonferroni). A record's own statement is of one seed and the methods o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from prime_audit.boards.compared import FOR, Compared, has, over_seeds, together, with_value
 from prime_audit.boards.config import Board
 from prime_audit.boards.filed import Filed
-from prime_audit.report.abilities import unable_line
+from prime_audit.report.abilities import able_line, unable_line
 from prime_audit.report.sheet import Figure
 from prime_audit.report.table import Cell
 
@@ -59,13 +59,24 @@ def ablest(board: Board, filed: Sequence[Filed], figures: Sequence[Figure]) -> d
     return best
 
 
-def unable(board: Board, filed: Sequence[Filed], figures: Sequence[Figure]) -> dict[str, str]:
-    """Say of each task that the model is not shown to do it, by task; none where golds cannot show an ability."""
-    return dict(_unable(board, filed, figures))
+def shown_or_not(
+    board: Board, filed: Sequence[Filed], figures: Sequence[Figure]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Say of each task by which figures the model is shown to do it, or that it is not: (shown, not shown), by task.
+
+    Neither where golds cannot show an ability.
+    """
+    best = ablest(board, filed, figures)
+    able = {
+        task: able_line(c.what, (c.method, c.values[0].value or 0.0), (c.baseline, c.values[1].value or 0.0))
+        for task, c in best.items()
+        if c.word == FOR
+    }
+    return able, dict(_unable(board, filed, best))
 
 
-def _unable(board: Board, filed: Sequence[Filed], figures: Sequence[Figure]) -> Iterator[tuple[str, str]]:
-    best, asked = ablest(board, filed, figures), {a.task for f in filed for a in f.record.abilities}
+def _unable(board: Board, filed: Sequence[Filed], best: Mapping[str, Compared]) -> Iterator[tuple[str, str]]:
+    asked = {a.task for f in filed for a in f.record.abilities}
     for task in board.tasks:
         found, seeds = best.get(task), len(board.seeds_of(task))
         if found is not None and found.word != FOR:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from prime_audit.boards.abilities import unable
+from prime_audit.boards.abilities import shown_or_not
 from prime_audit.boards.config import DIRECTIONS, Board
 from prime_audit.boards.filed import Filed, split_of
 from prime_audit.boards.pooling import Seen, pooled
@@ -17,7 +17,7 @@ from prime_audit.plan.plan import REFERENCE
 from prime_audit.record import Result
 from prime_audit.report.abilities import line_of
 from prime_audit.report.columns import older
-from prime_audit.report.from_record import controls
+from prime_audit.report.from_record import control_notes, controls
 from prime_audit.report.places import Gap, between, error_of, gap_between, with_places
 from prime_audit.report.sheet import AUC, Figure, Sheet, Source, cut_share, judged
 
@@ -54,7 +54,8 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
     filed = sorted(filed, key=lambda f: (order[f.method], f.seed, f.id))
     gap, kinds = gaps(board, filed)
     figures, wide = with_places(_figures(board, filed, methods), gap), widened(filed)
-    not_able = unable(board, filed, figures)
+    able, not_able = shown_or_not(board, filed, figures)
+    plugins = {k: v for f in filed for k, v in f.record.plugins.items()}
     of_one_seed = {line_of(a) for f in filed for a in f.record.abilities}
     return sheet_with(
         board,
@@ -67,15 +68,17 @@ def sheet_of_board(board: Board, filed: Sequence[Filed]) -> Sheet:
             for one in judged(f.record, f.id)
         ),
         sources={f.id: Source(f.id, f.path.as_posix(), f.seed) for f in filed},
+        controls=tuple(controls(plugins, methods)),
         notes=(
             *NOTES,
             *([APART] if False in kinds else []),
             *wide.notes,
             *_sizes(filed),
-            *controls({k: v for f in filed for k, v in f.record.plugins.items()}, methods),
+            *control_notes(plugins, methods),
             *older(f.record for f in filed),
             *_how(board, filed),
         ),
+        able=able,
         unable=not_able,
         warnings=tuple(
             w for w in dict.fromkeys(w for f in filed for w in f.record.warnings) if w not in of_one_seed

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from prime_audit.report.frontier import points
-from prime_audit.report.sheet import AUC, Figure, Sheet
+from prime_audit.report.sheet import AUC, Sheet
 
 
 def data(sheet: Sheet) -> str:
@@ -25,29 +25,18 @@ def data(sheet: Sheet) -> str:
 
 
 def _pairs(sheet: Sheet, task: str, metric: str, game: str, attack: str) -> list[dict[str, Any]]:
-    found = [(p.utility, p.auc, p.base) for p in points(sheet, task, metric, game, attack) if p.auc]
-    places = [(_goodness(u), -_distance(a)) for u, a, _ in found]
     return [
         {
-            "method": u.method,
-            "utility": u.value,
-            "utility_ci": u.ci,
-            "auc": a.value,
-            "auc_ci": a.ci,
-            "auc_base": base.value if base else None,
-            # another is as useful and as close to ½, and better in one of both
-            "dominated": any(other != own and other[0] >= own[0] and other[1] >= own[1] for other in places),
-            "records": list(dict.fromkeys([*u.sources, *a.sources])),
+            "method": p.method,
+            "utility": p.utility.value,
+            "utility_ci": p.utility.ci,
+            "auc": p.leak.value,
+            "auc_ci": p.leak.ci,
+            "auc_over_base": p.leak.difference,
+            # another is as useful and leaks as little over the base (or is as close to ½), and is better in one
+            "dominated": p.dominated,
+            "records": list(dict.fromkeys([*p.utility.sources, *p.leak.sources])),
         }
-        for (u, a, base), own in zip(found, places, strict=True)
+        for p in points(sheet, task, metric, game, attack)
+        if p.leak
     ]
-
-
-def _goodness(f: Figure) -> float:
-    assert f.value is not None
-    return -f.value if f.higher_is_better is False else f.value
-
-
-def _distance(f: Figure) -> float:
-    assert f.value is not None
-    return abs(f.value - 0.5)

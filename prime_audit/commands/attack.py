@@ -17,8 +17,16 @@ from prime_audit.commands.printing import PATH, about, cache_of, exit_if_failed,
 @varied("attacks", required=True)
 @varied("games", default_text="all of the run's")
 @varied("out", default_text="RUN/attacks-HASH")
-@shared("sharers", "base-adapter", "plugin", "cache", "no-cache", "threads", "json")
-def command(run: Path, cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
+@shared("sharers", "base-adapter", "plugin", "cache", "no-cache", "threads", "details", "explain", "json")
+def command(
+    run: Path,
+    cache: Path | None,
+    no_cache: bool,
+    as_json: bool,
+    details: bool,
+    explain: bool,
+    **options: Any,
+) -> None:
     """Score attacks on the signals that a finished run stored; its record does not change.
 
     The model runs only for signals that the run did not store. They are stored too.
@@ -27,5 +35,5 @@ def command(run: Path, cache: Path | None, no_cache: bool, as_json: bool, **opti
 
     share_cores(options.pop("threads"))
     finished = attack(run, cache=None if no_cache else cache_of(cache), **options)
-    show_run(finished, as_json)
+    show_run(finished, as_json, details=details, explain=explain)
     exit_if_failed(finished)

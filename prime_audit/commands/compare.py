@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import config_option, run_options, share_cores
+from prime_audit.commands.options import config_option, quiet_option, run_options, share_cores
 from prime_audit.commands.printing import about, cache_of, exit_if_failed, show_run
 
 
@@ -19,8 +19,11 @@ from prime_audit.commands.printing import about, cache_of, exit_if_failed, show_
 )
 @click.command()
 @run_options("compare")
+@quiet_option
 @config_option
-def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
+def command(
+    cache: Path | None, no_cache: bool, as_json: bool, details: bool, explain: bool, **options: Any
+) -> None:
     """Run methods and measure utility and leakage.
 
     Every method personalises the same base model for the same users; every model answers the same questions and faces
@@ -30,5 +33,5 @@ def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -
 
     share_cores(options["threads"])
     finished = compare(cache=None if no_cache else cache_of(cache), **options)
-    show_run(finished, as_json)
+    show_run(finished, as_json, details=details, explain=explain)
     exit_if_failed(finished)

@@ -109,6 +109,9 @@ config_option = click.option(
     callback=_from_file,
     help="A TOML file of options, such as a run's config.toml; options on the command line override it.",
 )
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, help="Print results and errors, but no progress and no notes."
+)
 task_option = click.option(
     "--task",
     metavar="T",

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import config_option, run_options, share_cores
+from prime_audit.commands.options import config_option, quiet_option, run_options, share_cores
 from prime_audit.commands.printing import SOME_FAILED, about, cache_of
 from prime_audit.io.terminal import print_table, say
 
@@ -19,8 +19,9 @@ from prime_audit.io.terminal import print_table, say
 @about("Predict a run: stages, cache hits, time, memory.", "plan --methods np,rag,prime --tasks LaMP-2")
 @click.command()
 @run_options("plan")
+@quiet_option
 @config_option
-def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -> None:
+def command(cache: Path | None, no_cache: bool, as_json: bool, quiet: bool, **options: Any) -> None:
     """Predict what compare would do: stages, cache hits, time and memory.
 
     It takes the options of compare. The run is rehearsed with an engine that counts what models would do, so what
@@ -36,7 +37,9 @@ def command(cache: Path | None, no_cache: bool, as_json: bool, **options: Any) -
 
     share_cores(options["threads"])
     begun = time.time() - psutil.Process().create_time()  # what any command takes to start, imports included
-    tell = partial(say, err=True)
+    tell = (lambda _: None) if quiet else partial(say, err=True)
+    for of_results in ("details", "explain"):  # what compare takes: nothing is shown of results here
+        options.pop(of_results)
     found = predict(cache=None if no_cache else cache_of(cache), start_up=begun, tell=tell, **options)
     if as_json:
         say(json.dumps(asdict(found), ensure_ascii=False))

@@ -40,8 +40,11 @@ def exit_if_failed(run: Run) -> None:
         sys.exit(SOME_FAILED)
 
 
-def show_run(run: Run, as_json: bool) -> None:
-    """Print a run's tables and the place of its files, or its record as JSON."""
+def show_run(run: Run, as_json: bool, *, details: bool, explain: bool) -> None:
+    """Print a run's summary and tables and the place of its files, or its record as JSON.
+
+    ``details`` and ``explain``: those of :func:`prime_audit.report.text.terminal`.
+    """
     if as_json:
         say(json.dumps(run.record.to_json(), ensure_ascii=False))
         return
@@ -50,7 +53,9 @@ def show_run(run: Run, as_json: bool) -> None:
     from prime_audit.report.from_record import sheet_of
     from prime_audit.report.text import terminal
 
-    draw(terminal(sheet_of(run.record, "run"), console().width))
+    draw(terminal(sheet_of(run.record, "run"), console().width, details=details, explain=explain))
+    if not (details and explain):
+        draw(Text("--details: every figure and control; --explain: what they mean", style="dim"))
     more = ", failures/" if any(failure.file for failure in run.record.failures) else ""
     draw(Text(f"Everything in {run.path}: record.json, index.html, table.md, frontier.svg{more}"))
 

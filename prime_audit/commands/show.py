@@ -13,9 +13,9 @@ from prime_audit.commands.printing import PATH, about, show_run
 @about("Print the tables of a finished run.", "show runs/first")
 @click.command()
 @click.argument("run", type=PATH)
-@shared("json")
-def command(run: Path, as_json: bool) -> None:
+@shared("details", "explain", "json")
+def command(run: Path, as_json: bool, **how: bool) -> None:
     """Print the tables of a finished run."""
     from prime_audit.folder import load_run
 
-    show_run(load_run(run), as_json)
+    show_run(load_run(run), as_json, **how)

@@ -19,11 +19,23 @@ SMALLEST = 2**16
 
 
 class _Weight:
-    """A layer's packed weight; packed again where the layer's own has changed."""
+    """A layer's packed weight; packed again where the layer's own was changed in place (not through ``.data``).
+
+    A copy of it is empty: what oneDNN has packed can be neither copied nor stored.
+    """
 
     def __init__(self) -> None:
         self._packed: Tensor | None = None
         self._of: tuple[int, int] | None = None
+
+    def __reduce__(self) -> tuple[type[_Weight], tuple[()]]:
+        """Copy and store nothing."""
+        return _Weight, ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is packed yet."""
+        return self._packed is None
 
     def of(self, weight: Tensor) -> Tensor:
         """Return ``weight``, [d_out, d_in], packed."""
@@ -43,6 +55,19 @@ def pack(model: nn.Module) -> None:
             cast(Any, layer).forward = partial(_linear, layer, _Weight())
 
 
+def unpacked_bytes(model: nn.Module) -> int:
+    """Say how much memory the first passes will take for packed copies: of all layers that have none yet."""
+    waiting = [
+        module.weight
+        for module in model.modules()
+        if type(module) is nn.Linear
+        and isinstance(module.forward, partial)
+        and module.forward.args[1].empty
+        and _fits(module.weight, module.weight)
+    ]
+    return sum(weight.numel() * weight.element_size() for weight in waiting)
+
+
 def _available() -> bool:
     names = ("_reorder_linear_weight", "_linear_pointwise")
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -51,12 +76,17 @@ def _available() -> bool:
 
 def _linear(module: nn.Linear, packed: _Weight, x: Tensor) -> Tensor:
     weight = module.weight
-    plain = x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != x.dtype or not x.numel()
-    if plain or weight.requires_grad:
+    if not _fits(x, weight) or weight.requires_grad or not x.numel():
         return nn.functional.linear(x, weight, module.bias)
     if x.requires_grad and torch.is_grad_enabled():
         return _Linear.apply(x, weight, module.bias, packed)  # type: ignore[no-any-return,no-untyped-call]
     return _product(x, packed.of(weight), module.bias)
+
+
+def _fits(x: Tensor, weight: Tensor) -> bool:
+    """Whether a product is on a CPU in float32, and the weight has a counter of its changes."""
+    kind = x.dtype == weight.dtype == torch.float32
+    return kind and x.device.type == weight.device.type == "cpu" and not weight.is_inference()
 
 
 def _product(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from prime_audit.io.markup import interval, markdown_text, number, without_folde
 from prime_audit.plan.plan import label_parts
 from prime_audit.record import NAMED, Record, Result
 from prime_audit.report.columns import LEGEND, PANEL
+from prime_audit.report.from_record import sheet_of
 from prime_audit.report.sheet import is_leakage, judged
 from prime_audit.report.table import Table, footnotes, markdown, missing
+from prime_audit.report.text import markdown_summary
 
 if TYPE_CHECKING:
     from prime_audit.export.module import Model
@@ -34,6 +37,7 @@ def model_card(model: Model, rank: int) -> str:
     parts = (
         [f"---\n{metadata(model)}\n---"],
         _what(record, task, label, core, row, rank),
+        _summary(record, task, label),
         _without(record, task, core, model.unlearnt),
         _loading(record),
         _fronts(record, task, label, core),
@@ -75,6 +79,20 @@ def _what(
             "It includes the adapter that the run had merged into the base's weights (base "
             "adaptation): load it on the base as published, not on an adapted one."
         )
+
+
+def _summary(record: Record, task: str, label: str) -> Iterator[str]:
+    """Give the run's answers about this method on this task."""
+    sheet = sheet_of(record, "run")
+    own = replace(
+        sheet,
+        tasks=(task,),
+        figures=tuple(f for f in sheet.figures if (f.task, f.method) == (task, label)),
+        leaks=tuple(x for x in sheet.leaks if (x.leak.task, x.leak.method) == (task, label)),
+        able={t: how for t, how in sheet.able.items() if t == task},
+        unable={t: why for t, why in sheet.unable.items() if t == task},
+    )
+    yield markdown_summary(own)
 
 
 def _without(record: Record, task: str, core: str, unlearnt: Unlearnt | None) -> Iterator[str]:

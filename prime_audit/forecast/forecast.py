@@ -26,6 +26,7 @@ from prime_audit.engine.engine import Engine
 from prime_audit.engine.memory import kv_bytes, state_bytes, training_bytes
 from prime_audit.engine.mixture import Spent
 from prime_audit.engine.native import SIZES, multiplies_natively
+from prime_audit.engine.packed import unpacked_bytes
 from prime_audit.engine.recipe import LoraShape
 from prime_audit.engine.shape import Shape
 from prime_audit.folder import RunFolder
@@ -212,7 +213,7 @@ class _ReadOnly(Store):
         self.found = self.missed = 0
         self._known: dict[str, tuple[Any, Spent]] = {}
         self._within: list[int] = []
-        """For each entry that is being made, how often it has asked for another one."""
+        """For each entry that is being made, how many questions it has asked, one more where it depends on answers."""
 
     def _keep(
         self,
@@ -223,13 +224,13 @@ class _ReadOnly(Store):
         load: Callable[[Path], T],
     ) -> T:
         """Read, or compute without storing: another run must never read invented results."""
+        decided = not self._within or not self._within[-1]
+        if self._within:
+            self._within[-1] += 1
         found = self._read(Entry(self.root, key), kind, load) if self.root is not None else None
         if found is not None:
             self.found += 1
             return found[0]
-        decided = not any(self._within)
-        if self._within:
-            self._within[-1] += 1
         if key in self._known and decided:
             self.found += 1
             known, cost = self._known[key]
@@ -237,7 +238,7 @@ class _ReadOnly(Store):
             return cast(T, known)
         self.missed += 1
         before = replace(self.spent)
-        self._within.append(0)
+        self._within.append(0 if decided else 1)
         try:
             made = make()
         finally:
@@ -339,7 +340,7 @@ def _memory(base: Base, rehearsal: Rehearsal) -> tuple[int, int | None]:
         * (states + Shape.of(config).vocabulary),
         max(most.get(kind, 0) for kind in ("train", "gates")) * training_bytes(config, item),
     ]
-    host = psutil.Process().memory_info().rss
+    host = psutil.Process().memory_info().rss + unpacked_bytes(base.model)
     if base.device.type != "cuda":
         return host + max(passes), None
     return host, int(torch.cuda.memory_allocated(base.device)) + max(passes)

@@ -37,6 +37,7 @@ def _by_lot(one: Pass, pool: Pool, rng: np.random.Generator) -> tuple[Pass, Pool
     randomised=True,
     queries=Adapters,
     redraw=_by_lot,
+    exposes="shared adapters",
 )
 def adapter(audited: Audited, pool: Pool) -> Dealt:
     """Members: trained items of the adapter's owner, drawn at random; non-members: as many held-out items of theirs."""

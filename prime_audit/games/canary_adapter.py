@@ -16,6 +16,7 @@ from prime_audit.plugins import Audited, game
     randomised=True,
     queries=OwnCanaries,
     redraw=canaries_by_lot,
+    exposes="shared adapters",
 )
 def canary_adapter(audited: Audited, pool: Pool) -> Dealt:
     """Members: trained canaries of the adapter's owner; non-members: as many that no model was trained on."""

@@ -178,6 +178,7 @@ def _behind(
     unit="item-within-sharer",
     randomised=True,
     queries=Systems,
+    exposes="the target",
 )
 def target(audited: Audited, pool: Pool) -> Dealt:
     """Members: items of the target's history, as methods see it; non-members: as many items held out of it."""

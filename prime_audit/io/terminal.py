@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 WIDTH = 100
-"""Characters of a line if the output is no terminal."""
+"""Characters of a line if the output is no terminal and COLUMNS does not say."""
 _LONGEST = 2000
 """Characters of an error's line; a longer one loses its middle, because its end says what to do."""
 
@@ -34,7 +35,10 @@ def console() -> Console:
     """Return rich's console for standard output."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else WIDTH)
+    asked = os.environ.get("COLUMNS", "")
+    if sys.stdout.isatty() or not asked.isdecimal() or not int(asked):
+        return Console(width=None if sys.stdout.isatty() else WIDTH)
+    return Console(width=int(asked))
 
 
 def draw(drawn: RenderableType) -> None:

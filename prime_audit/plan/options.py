@@ -150,6 +150,10 @@ OPTIONS: list[Option] = [
            help="The most workers of a Ray cluster."),
     Option(name="remeasure", kind=Flag(), default=False, commands=("plan",),
            help="Measure this machine's speeds even where they are known."),
+    Option(name="details", kind=Flag(), default=False, python=False,
+           help="Print every figure, the control panels and what the figures rest on."),
+    Option(name="explain", kind=Flag(), default=False, python=False,
+           help="Print what columns and verdicts mean."),
     Option(name="json", word="as_json", kind=Flag(), default=False, python=False, commands=STUDY,
            help="Print JSON instead of tables."),
 ]

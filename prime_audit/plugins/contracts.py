@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from prime_audit.engine.mixture import Mixture
     from prime_audit.lamp.tasks import Task
     from prime_audit.settings import Settings
+
+
+Exposed = Literal["sharers", "the target", "shared adapters"]
+"""What a game asks about: sharers' data in the target's model, the target's own, or the adapters before any merge."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,8 @@ class Game(Plugin):
     ``calibrate`` leaves a game without it out."""
     samples: bool = False
     """Whether ``deal`` reads ``Pool.sampled``, the rows that the setting nonmember_items drew; for reports only."""
+    exposes: Exposed = "sharers"
+    """Whose data its *leaks* would expose; for reports only."""
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -207,6 +213,7 @@ def game(
     queries: type[Any] | None = None,
     redraw: Callable[..., Any] | None = None,
     samples: bool = False,
+    exposes: Exposed = "sharers",
     reads: Sequence[str] = (),
     version: int = 1,
 ) -> Callable[[F], F]:
@@ -214,6 +221,9 @@ def game(
 
     ``unit`` to ``selector`` are those of ``prime_audit.audit.design.Design``, the rest those of :class:`Game`.
     """
+
+    if exposes not in get_args(Exposed):
+        raise ValueError(f"exposes={exposes!r}: pass one of {', '.join(get_args(Exposed))}")
 
     def made(function: F) -> Game:
         from prime_audit.audit.design import Design
@@ -226,6 +236,7 @@ def game(
             queries=queries,
             redraw=redraw,
             samples=samples,
+            exposes=exposes,
             reads=(*reads, *(["nonmember_items"] if samples else [])),
             version=version,
         )

@@ -21,6 +21,11 @@ def line_of(ability: Ability) -> str:
     )
 
 
+def able_line(metric: str, best: tuple[str, float], without: tuple[str, float]) -> str:
+    """Say by which figures an ability is shown; ``best`` and ``without``: a name and its ``metric``."""
+    return f"{metric} {best[1]:.3f} by {best[0]}, {without[1]:.3f} without a model"
+
+
 def unable_line(
     task: str,
     sizes: str,

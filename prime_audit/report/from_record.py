@@ -14,7 +14,7 @@ from prime_audit.lamp.metrics import CHRF_SIGNATURE
 from prime_audit.lamp.tasks import CHRF
 from prime_audit.record import Comparison, Exposure, Record, Result, Vulnerable
 from prime_audit.report import frontier, page, text
-from prime_audit.report.abilities import line_of
+from prime_audit.report.abilities import able_line, line_of
 from prime_audit.report.columns import cautions, older
 from prime_audit.report.games import note_of
 from prime_audit.report.places import Gap, between, gap_between, with_places
@@ -53,6 +53,11 @@ def sheet_of(record: Record, name: str) -> Sheet:
         _figure(r, compared.get((r.task, r.method, r.metric, r.game, r.attack)), name) for r in record.results
     ]
     leaks = judged(record, name)
+    able = {
+        a.task: able_line(a.metric, (a.method, a.value), (a.how, a.without))
+        for a in record.abilities
+        if a.shown
+    }
     unable = {ability.task: line_of(ability) for ability in record.abilities if not ability.shown}
     return Sheet(
         name=name,
@@ -66,8 +71,10 @@ def sheet_of(record: Record, name: str) -> Sheet:
         leaks=leaks,
         sources={name: Source(name, RECORD, record.seeds.get("run"))},
         vulnerable=tuple(map(_vulnerable, record.vulnerable)),
-        notes=(*controls(record.plugins, methods), *_notes(record, tasks), *older([record])),
+        controls=tuple(controls(record.plugins, methods)),
+        notes=(*control_notes(record.plugins, methods), *_notes(record, tasks), *older([record])),
         failures=tuple(failure.line() for failure in record.failures),
+        able=able,
         unable=unable,
         warnings=tuple(
             w for w in dict.fromkeys([*record.warnings, *_warned(leaks)]) if w not in unable.values()
@@ -116,13 +123,19 @@ def _figure(r: Result, c: Comparison | None, source: str) -> Figure:
     )
 
 
-def controls(plugins: Mapping[str, Mapping[str, Any]], methods: Iterable[str]) -> Iterator[str]:
-    """Say of each control what its row says of the others; ``plugins``: as records have them."""
+def controls(plugins: Mapping[str, Mapping[str, Any]], methods: Iterable[str]) -> dict[str, str]:
+    """Return each control's label with what its row says of the others; ``plugins``: as records have them."""
+    found = {
+        label: plugins.get(f"method {re.split('[:+]', label)[0]}", {}).get("control") for label in methods
+    }
+    return {label: str(control) for label, control in found.items() if control}
+
+
+def control_notes(plugins: Mapping[str, Mapping[str, Any]], methods: Iterable[str]) -> Iterator[str]:
+    """Say of each control what its row says of the others."""
     said: dict[str, list[str]] = {}
-    for label in methods:
-        name = re.split("[:+]", label)[0]
-        if control := plugins.get(f"method {name}", {}).get("control"):
-            said.setdefault(str(control), []).append(label)
+    for label, control in controls(plugins, methods).items():
+        said.setdefault(control, []).append(label)
     yield from (f"{', '.join(labels)}: control; {control}." for control, labels in said.items())
 
 

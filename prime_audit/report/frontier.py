@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from prime_audit.io.markup import plain
 from prime_audit.report.series import alpha_of, looks_of, series_of
-from prime_audit.report.sheet import AUC, BASE, Sheet
+from prime_audit.report.sheet import AUC, Sheet
 from prime_audit.report.sheet import Figure as Number
+from prime_audit.report.views import views
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -50,10 +51,29 @@ class Point:
     """PriME's penalty, where the method has one."""
     utility: Number
     """The task's first metric."""
-    auc: Number | None
-    """Leakage; None where the method has no members."""
-    base: Number | None
-    """The same items scored by the unmerged base; None where there is none."""
+    leak: Number | None
+    """Its AUC in the game and attack shown; None where the method has no members."""
+    over: bool = True
+    """Whether the leak is shown as AUC minus the unmerged base's; else as the AUC."""
+    dominated: bool = False
+    """Whether another is as useful and as near to chance, and better in one."""
+
+    @property
+    def x(self) -> float:
+        """The leak shown; only where there is one."""
+        assert self.leak is not None
+        return _known(self.leak.difference if self.over else self.leak.value)
+
+    @property
+    def across(self) -> tuple[float, float] | None:
+        """Its interval."""
+        assert self.leak is not None
+        return self.leak.difference_ci if self.over else self.leak.ci
+
+    @property
+    def y(self) -> float:
+        """Utility."""
+        return _known(self.utility.value)
 
 
 def draw(sheet: Sheet, level: float, forms: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
@@ -61,36 +81,49 @@ def draw(sheet: Sheet, level: float, forms: Sequence[str] = ("svg", "png")) -> d
 
     Equal sheets give equal bytes (for one matplotlib).
     """
-    return saved(lambda: _figure(subplots(sheet), level), forms)
+    return saved(lambda: _figure(subplots(sheet), sheet.methods, level), forms)
 
 
 def subplots(sheet: Sheet) -> dict[str, list[Point]]:
-    """Return each task's points: of its first metric, and of the first game and attack that have a figure."""
-    found = {}
-    for task in sheet.tasks:
-        own = [f for f in sheet.figures if f.task == task]
-        metric = next((f.metric for f in own if not f.of_a_game), None)
-        played = ((f.game, f.attack) for f in own if f.metric == AUC and f.value is not None)
-        found[task] = points(sheet, task, metric, *next(played, (None, None)))
+    """Return each task's points: of its first metric, and of the game and attack that its tables show first."""
+    found: dict[str, list[Point]] = {task: [] for task in sheet.tasks}
+    for view in views(sheet):
+        metric = view.utility[0].metric if view.utility else None
+        group = view.groups[0] if view.groups else None
+        found[view.task] = points(
+            sheet, view.task, metric, group.game if group else None, group.attack if group else None
+        )
     return found
 
 
 def points(sheet: Sheet, task: str, metric: str | None, game: str | None, attack: str | None) -> list[Point]:
     """Pair each method's utility in one metric with its leakage in one game by one attack."""
     figures = [f for f in sheet.figures if f.task == task and f.value is not None]
-    attacked = {(f.method, f.metric): f for f in figures if (f.game, f.attack) == (game, attack)}
-    return [
+    played = {f.method: f for f in figures if f.metric == AUC and (f.game, f.attack) == (game, attack)}
+    over = any(f.difference is not None for f in played.values())
+    shown = {m: f for m, f in played.items() if not over or f.difference is not None}
+    found = [
         Point(
             method=f.method,
             series=series_of(f.method),
             alpha=alpha_of(f.method, sheet.parameters(f.method, task)),
             utility=f,
-            auc=attacked.get((f.method, AUC)),
-            base=attacked.get((f.method, BASE)),
+            leak=shown.get(f.method),
+            over=over,
         )
         for f in figures
         if f.metric == metric
     ]
+    merged = [p for p in found if p.leak]
+    return [replace(p, dominated=any(_beats(q, p) for q in merged)) if p.leak else p for p in found]
+
+
+def _beats(q: Point, p: Point) -> bool:
+    """Whether q is at least as useful and as near to chance as p, and better in one."""
+    chance = 0.0 if p.over else 0.5
+    gain = (p.y - q.y) if p.utility.higher_is_better is False else (q.y - p.y)
+    spared = abs(p.x - chance) - abs(q.x - chance)
+    return gain >= 0 and spared >= 0 and gain + spared > 1e-9
 
 
 def saved(make: Callable[[], Figure], forms: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
@@ -108,10 +141,11 @@ def saved(make: Callable[[], Figure], forms: Sequence[str] = ("svg", "png")) -> 
     return found
 
 
-def _figure(tasks: Mapping[str, Sequence[Point]], level: float) -> Figure:
+def _figure(tasks: Mapping[str, Sequence[Point]], methods: Iterable[str], level: float) -> Figure:
     from matplotlib.figure import Figure
 
-    series = looks_of(point.method for own in tasks.values() for point in own)
+    drawn = {point.series for own in tasks.values() for point in own}
+    series = {name: look for name, look in looks_of(methods).items() if name in drawn}
     looks: dict[str, Look] = {
         name: {"color": look["colour"], "marker": look["marker"]} for name, look in series.items()
     }
@@ -124,11 +158,11 @@ def _figure(tasks: Mapping[str, Sequence[Point]], level: float) -> Figure:
     legend_height = _LEGEND_LINE * -(-len(labels) // columns) + 0.15
     height = down * _HEIGHT + legend_height
     figure = Figure(figsize=(width, height))
-    limits = _auc_limits(tasks)
     for place, (task, own) in enumerate(tasks.items()):
         left, top = (place % across) * width / across, height - (place // across) * _HEIGHT
+        limits = _limits(tasks, all(p.over for p in own if p.leak))
         axes = _draw_task(task, own, _frames(figure, left, top, width / across), looks, limits)
-        _label_alphas(axes, own, looks)
+        _label(axes, own, looks)
     middle = (0.5, legend_height / 2 / height)
     figure.legend(
         handles, labels, loc="center", bbox_to_anchor=middle, ncols=columns, frameon=False, fontsize=7.5
@@ -136,8 +170,8 @@ def _figure(tasks: Mapping[str, Sequence[Point]], level: float) -> Figure:
     return figure
 
 
-def _frames(figure: Figure, left: float, top: float, width: float) -> tuple[Axes, Axes, Axes]:
-    """Make a subplot's axes (no members; frontier; unmerged base) from its corner and width, in inches.
+def _frames(figure: Figure, left: float, top: float, width: float) -> tuple[Axes, Axes]:
+    """Make a subplot's axes (no members; frontier) from its corner and width, in inches.
 
     Places are fixed: matplotlib's layout solver differs in the last digit from one run to the next.
     """
@@ -147,54 +181,49 @@ def _frames(figure: Figure, left: float, top: float, width: float) -> tuple[Axes
         corner = ((left + x) / whole_width, (top - down - high) / whole_height)
         return figure.add_axes((*corner, wide / whole_width, high / whole_height), **shared)
 
-    wide = width - 1.46
-    strip = frame(0.62, 0.3, 0.56, 2.1)
-    axes = frame(1.26, 0.3, wide, 2.1, sharey=strip)
-    return strip, axes, frame(1.26, 2.5, wide, 0.34, sharex=axes)
+    strip = frame(0.62, 0.3, 0.56, 2.45)
+    return strip, frame(1.26, 0.3, width - 1.46, 2.45, sharey=strip)
 
 
-def _auc_limits(tasks: Mapping[str, Sequence[Point]]) -> tuple[float, float]:
-    """One AUC axis for all subplots, so that they compare; it always shows chance."""
-    values = [0.45, 0.55]
-    for point in (point for own in tasks.values() for point in own):
-        values += [*_span(point.base), *_span(point.auc)]
+def _limits(tasks: Mapping[str, Sequence[Point]], over: bool) -> tuple[float, float]:
+    """One axis for all subplots of differences, or of AUCs: they compare, show chance, and nothing that cannot be."""
+    merged = [p for own in tasks.values() for p in own if p.leak]
+    least, most, values = (-1.0, 1.0, [-0.05, 0.05]) if over else (0.0, 1.0, [0.45, 0.55])
+    for point in (p for p in merged if p.over == over):
+        values += [point.x, *(point.across or () if not point.dominated else ())]
     margin = 0.06 * (max(values) - min(values))
-    return min(values) - margin, max(values) + margin
-
-
-def _span(result: Number | None) -> tuple[float, ...]:
-    if result is None or result.value is None:
-        return ()
-    return (result.value, *(result.ci or ()))
+    return max(least, min(values) - margin), min(most, max(values) + margin)
 
 
 def _draw_task(
     task: str,
     points: Sequence[Point],
-    frames: tuple[Axes, Axes, Axes],
+    frames: tuple[Axes, Axes],
     looks: Mapping[str, Look],
     limits: tuple[float, float],
 ) -> Axes:
-    """Draw one task: the methods without members at the left, the frontier, the unmerged base below it."""
-    strip, axes, below = frames
-    merged = [p for p in points if p.auc is not None]
-    alone = [p for p in points if p.auc is None]
+    """Draw one task: the methods without a figure of leakage at the left, the frontier beside them."""
+    strip, axes = frames
+    merged = [p for p in points if p.leak]
+    alone = [p for p in points if not p.leak]
     for place, point in enumerate(alone):
-        _mark(strip, float(place), _value(point.utility), looks[point.series], None, point.utility.ci)
+        _mark(strip, float(place), point.y, looks[point.series], None, point.utility.ci)
     for point in merged:
-        x, y = _value(point.auc), _value(point.utility)
-        _mark(axes, x, y, looks[point.series], point.auc.ci if point.auc else None, point.utility.ci)
+        bars = (None, None) if point.dominated else (point.across, point.utility.ci)
+        _mark(axes, point.x, point.y, looks[point.series], *bars, small=point.dominated)
     for sweep in _sweeps(merged):
-        xs, ys = [_value(p.auc) for p in sweep], [_value(p.utility) for p in sweep]
+        xs, ys = [p.x for p in sweep], [p.y for p in sweep]
         axes.plot(xs, ys, color=looks[sweep[0].series]["color"], linewidth=1.0, zorder=2)
-    _draw_bases(below, merged, looks)
-    _dress(task, points, strip, axes, below, len(alone))
+    front = sorted((p for p in merged if not p.dominated), key=lambda p: (p.x, p.y))
+    axes.plot([p.x for p in front], [p.y for p in front], color=GREY, linewidth=0.8, zorder=1)
+    _dress(task, points, strip, axes, len(alone))
     axes.set_xlim(*limits)
+    _within(axes, points)
     if not merged:
         axes.text(
             0.5,
             0.5,
-            "no method has members",
+            "no method has a figure",
             transform=axes.transAxes,
             ha="center",
             color=GREY,
@@ -203,34 +232,41 @@ def _draw_task(
     return axes
 
 
-def _draw_bases(axes: Axes, points: Sequence[Point], looks: Mapping[str, Look]) -> None:
-    """One row a series: the AUC of the same items under the unmerged base, hollow."""
-    for row, name in enumerate(dict.fromkeys(p.series for p in points)):
-        for base in {_value(p.base): p.base for p in points if p.series == name and p.base}.values():
-            _mark(axes, _value(base), -float(row), looks[name], base.ci, None, hollow=True)
-    axes.margins(y=0.3)
+def _within(axes: Axes, points: Sequence[Point]) -> None:
+    """Keep the utility's axis from reaching beyond what its metric can be: shares end at 0 and 1, errors at 0.
+
+    Other metrics have no known end.
+    """
+    low, high = sorted(axes.get_ylim())
+    falling = bool(points) and points[0].utility.higher_is_better is False
+    if all(p.y >= 0 for p in points):
+        low = max(low, 0.0)
+    if not falling and all(p.y <= 1 for p in points):
+        high = min(high, 1.0)
+    axes.set_ylim(*((high, low) if falling else (low, high)))
 
 
-def _value(result: Number | None) -> float:
-    assert result is not None
-    assert result.value is not None
-    return result.value
+def _known(value: float | None) -> float:
+    assert value is not None
+    return value
 
 
-def _dress(task: str, points: Sequence[Point], strip: Axes, axes: Axes, below: Axes, alone: int) -> None:
+def _dress(task: str, points: Sequence[Point], strip: Axes, axes: Axes, alone: int) -> None:
     """Set titles, labels, chance and colours."""
-    for part in (axes, below):
-        part.axvline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-        part.tick_params(axis="y", left=False, labelleft=False)
-        part.spines["left"].set_visible(False)
-    axes.tick_params(axis="x", labelbottom=False)
+    shown = next((p for p in points if p.leak), None)
+    axes.axvline(
+        0.0 if shown and shown.over else 0.5, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0
+    )
+    axes.tick_params(axis="y", left=False, labelleft=False)
+    axes.spines["left"].set_visible(False)
     axes.set_title(plain(task), loc="left", fontweight="bold", fontsize=9)
-    below.set_facecolor("#F4F4F4")
-    below.set_xlabel("membership AUC")
-    below.locator_params(axis="x", nbins=5)
-    below.text(-0.03, 0.5, "unmerged\nbase", transform=below.transAxes, ha="right", va="center", color=GREY)
+    axes.locator_params(axis="x", nbins=5)
+    if shown and shown.leak:
+        of = f"game {shown.leak.game}, attack {shown.leak.attack}" if shown.leak.game else "membership"
+        figure = f"AUC − {shown.leak.baseline}" if shown.over else "AUC"
+        axes.set_xlabel(plain(f"{figure} ({of})"))
     strip.set_facecolor("#F4F4F4")
-    strip.set_title("no members", fontsize=7, color=GREY)
+    strip.set_title("no figure", fontsize=7, color=GREY)
     strip.set_xlim(-0.7, max(alone, 1) - 0.3)
     strip.set_xticks([])
     if points:
@@ -249,48 +285,57 @@ def _mark(
     look: Look,
     across: tuple[float, float] | None,
     upright: tuple[float, float] | None,
-    hollow: bool = False,
+    small: bool = False,
 ) -> None:
-    """Draw a point with its intervals ``across`` (AUC) and ``upright`` (utility)."""
+    """Draw a point with its intervals ``across`` (leakage) and ``upright`` (utility)."""
     bars: Look = {"color": look["color"], "linewidth": 0.8, "alpha": 0.4, "zorder": 1}
     if across:
         axes.plot(across, [y, y], **bars)
     if upright:
         axes.plot([x, x], upright, **bars)
-    face: Look = {"markerfacecolor": "white"} if hollow else {"markeredgecolor": "white"}
-    size, edge = (3.8, 0.8) if hollow else (6.0, 0.5)
-    axes.plot([x], [y], **look, **face, linestyle="none", markersize=size, markeredgewidth=edge, zorder=4)
+    size, strength = (4.0, 0.55) if small else (6.5, 1.0)
+    axes.plot(
+        [x],
+        [y],
+        **look,
+        linestyle="none",
+        markersize=size,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        alpha=strength,
+        zorder=3 if small else 4,
+    )
 
 
-def _label_alphas(axes: Axes, points: Sequence[Point], looks: Mapping[str, Look]) -> None:
-    """Write each alpha beside its point of a sweep, where it covers least."""
-    merged = [p for p in points if p.auc is not None]
+def _label(axes: Axes, points: Sequence[Point], looks: Mapping[str, Look]) -> None:
+    """Write beside its mark each alpha of a sweep and each method that no other dominates, where it covers least."""
+    merged = [p for p in points if p.leak]
+    if not merged:
+        return
     axes.get_ylim()  # settles the scale
     pixel = axes.figure.dpi / 72.0
-    places = axes.transData.transform([(_value(p.auc), _value(p.utility)) for p in merged] or [(0.0, 0.0)])
+    places = axes.transData.transform([(p.x, p.y) for p in merged])
     taken = [(x - 4 * pixel, y - 4 * pixel, x + 4 * pixel, y + 4 * pixel) for x, y in places]
+    texts = {p.method: plain(p.method) for p in merged if not p.dominated}
     for sweep in _sweeps(merged):
-        for number, point in enumerate(sweep):
-            text = f"α={point.alpha:g}" if number == 0 else f"{point.alpha:g}"
-            x, y = places[merged.index(point)]
-            dx, dy = _free_place(x, y, 0.31 * _LABEL_POINTS * len(text), taken, pixel)
-            axes.annotate(
-                text,
-                (_value(point.auc), _value(point.utility)),
-                (dx, dy),
-                textcoords="offset points",
-                ha="center",
-                va="center",
-                fontsize=_LABEL_POINTS,
-                color=looks[point.series]["color"],
-                bbox={
-                    "boxstyle": "square,pad=0.05",
-                    "facecolor": "white",
-                    "edgecolor": "none",
-                    "alpha": 0.75,
-                },
-                zorder=5,
-            ).set_in_layout(False)
+        texts |= {p.method: f"α={p.alpha:g}" if p is sweep[0] else f"{p.alpha:g}" for p in sweep}
+    for point, (x, y) in zip(merged, places, strict=True):
+        if point.method not in texts:
+            continue
+        text = texts[point.method]
+        dx, dy = _free_place(x, y, 0.31 * _LABEL_POINTS * len(text), taken, pixel)
+        axes.annotate(
+            text,
+            (point.x, point.y),
+            (dx, dy),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=_LABEL_POINTS,
+            color=looks[point.series]["color"],
+            bbox={"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+            zorder=5,
+        ).set_in_layout(False)
 
 
 Box = tuple[float, float, float, float]
@@ -335,11 +380,9 @@ def _legend(looks: Mapping[str, Look], names: Sequence[str], level: float) -> tu
     handles: list[Artist] = [
         Line2D([], [], linestyle="none", markersize=5.5, **look) for look in looks.values()
     ]
-    ring = Line2D([], [], linestyle="none", marker="o", markersize=3.8, color=GREY, markerfacecolor="white")
-    bar = Line2D([], [], color=GREY, linewidth=0.8)
+    front, bar = (
+        Line2D([], [], color=GREY, linewidth=0.8),
+        Line2D([], [], color=GREY, linewidth=0.8, alpha=0.4),
+    )
     names = [f"\u200b{name}" if name.startswith("_") else name for name in names]  # matplotlib hides "_…"
-    return [*handles, ring, bar], [
-        *names,
-        "same items, unmerged base",
-        f"{level:.0%} interval",
-    ]
+    return [*handles, front, bar], [*names, "dominated by none", f"{level:.0%} interval"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from prime_audit.plugins.contracts import Exposed
 from prime_audit.plugins.loading import known_game
 
 
@@ -19,6 +20,8 @@ class GameNote:
     """What its verdict can say, in one line; None for an unknown game."""
     samples: bool = False
     """Whether the setting nonmember_items samples its non-members."""
+    exposes: str = "sharers"
+    """Whose data its *leaks* would expose."""
 
 
 def note_of(name: str | None, plugins: Mapping[str, Mapping[str, Any]] | None = None) -> GameNote:
@@ -27,9 +30,13 @@ def note_of(name: str | None, plugins: Mapping[str, Mapping[str, Any]] | None = 
     An older record does not have the design of its games.
     """
     found = (plugins or {}).get(f"game {name}", {})
-    if "randomised" not in found and (game := known_game(name)):
-        return GameNote(game.design.randomised, game.says, game.samples)
+    game = None if {"randomised", "exposes"} <= set(found) else known_game(name)
+    exposes = str(found.get("exposes", game.exposes if game else GameNote.exposes))
+    if exposes not in get_args(Exposed):  # of a later version
+        exposes = GameNote.exposes
+    if "randomised" not in found and game:
+        return GameNote(game.design.randomised, game.says, game.samples, exposes)
     says = found.get("says")
     return GameNote(
-        found.get("randomised") is True, str(says) if says else None, found.get("samples") is True
+        found.get("randomised") is True, str(says) if says else None, found.get("samples") is True, exposes
     )

@@ -15,6 +15,7 @@ from prime_audit.report.columns import LEGEND
 from prime_audit.report.page_data import Packer, dump, link
 from prime_audit.report.page_table import section
 from prime_audit.report.sheet import VULNERABLE, Sheet
+from prime_audit.report.summary import summary
 from prime_audit.report.views import views
 
 SCRIPTS = ("data.js", "table.js", "detail.js", "points.js", "chart.js", "marks.js", "page.js")
@@ -51,13 +52,12 @@ def render(sheet: Sheet) -> str:
         policy=_policy(style, library, script),
         title=escape(sheet.title),
         name=escape(sheet.name),
+        summary=_summary(sheet),
         lead=_paragraphs(sheet.about[:1]),
         model=escape(sheet.model),
         command=_command(sheet.command),
         warnings=_warnings([*(f"failed: {line}" for line in sheet.failures), *sheet.warnings]),
-        sections="\n".join(
-            section(place, view, href, sheet.unable.get(view.task)) for place, view in enumerate(shown)
-        ),
+        sections="\n".join(section(place, view, sheet, href) for place, view in enumerate(shown)),
         vulnerable=_folded(VULNERABLE, _list(sheet.vulnerable), "vulnerable"),
         about=_folded("How to read this page", _paragraphs(sheet.about[1:]), "about"),
         notes=_folded("What the figures rest on", _list([*sheet.notes, *legend]), "notes"),
@@ -98,6 +98,14 @@ def _hash(text: str) -> str:
 def _escaped(line: str) -> str:
     """Escape a line; text between backticks is code, as in the files beside the page."""
     return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(line))
+
+
+def _summary(sheet: Sheet) -> str:
+    rows = "\n".join(
+        f'<div class="{answer.tone}"><dt>{answer.about}</dt><dd>{escape(answer.says)}</dd></div>'
+        for answer in summary(sheet)
+    )
+    return f'<dl class="summary">\n{rows}\n</dl>'
 
 
 def _paragraphs(lines: Iterable[str]) -> str:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from prime_audit.record import failed
-from prime_audit.report.columns import LEGEND, PANEL, SHOWN, VERDICTS, remark
+from prime_audit.report.columns import LEGEND, PANEL, SHOWN, remark
+from prime_audit.report.risk import SEVERITY, grade, reach, risks
 from prime_audit.report.series import alpha_of, looks_of, series_of
 from prime_audit.report.sheet import Figure, PanelRow, Sheet
 from prime_audit.report.table import Cell, shown
-from prime_audit.report.views import Group, Placed, TaskView
+from prime_audit.report.views import WORST, Group, Placed, TaskView, worst_cells
 
 CELL = (
     *("value", "lo", "hi", "n", "targets", "reason", "difference", "difference_lo", "difference_hi"),
@@ -26,6 +28,9 @@ CELL = (
 """Fields of a figure in their order: numbers in thousandths, texts and sets of records by their place."""
 ENTRY = ("text", "value", "lo", "hi", "signed", "reason")
 """Fields of a cell of any declared column."""
+GAP = "\u00a4"
+"""Takes the place of a number in a wording; a text that has it is stored whole."""
+NUMBER = re.compile(r"([+\u2212-]?\d[\d.,]*)")
 _ADDRESS = re.compile(r"https://[^\s<>\"'`\\\x00-\x20]+")
 
 
@@ -69,12 +74,12 @@ class Packer:
             "cells": [_trimmed(cell) for cell in self.cells.all()],
             "entries": [_trimmed(entry) for entry in self.entries.all()],
             "panel": [{"name": c.name, "help": c.help or None} for c in PANEL],
-            "verdicts": list(VERDICTS),
+            "severity": SEVERITY,
             "leaks": self.leaks.all(),
             "sets": self.sets.all(),
             "records": [self._record(id) for id in self.records.all()],
             "legend": LEGEND,
-            "texts": self.texts.all(),
+            **_without_repeats(self.texts.all()),
         }
 
     def _task(self, view: TaskView) -> dict[str, Any]:
@@ -90,9 +95,39 @@ class Packer:
             "params": [self._lines(own) for own in params],
             "said": [self._lines(own) for own in notes],
             "alpha": [alpha_of(m, own) for m, own in zip(view.methods, params, strict=True)],
+            "worst": self._worst(view),
+            "risk": self._risks(view),
             "utility": [self._column(column) for column in on_page(view.utility)],
             "groups": [self._group(group) for group in view.groups],
         }
+
+    def _worst(self, view: TaskView) -> dict[str, Any] | None:
+        cells = worst_cells(self.sheet, view)
+        if not cells:
+            return None
+        return {
+            "metric": "worst",
+            "kind": "worst",
+            "title": WORST,
+            "compared": False,
+            "better": 0,
+            "entries": [self._entry(cell) for cell in cells],
+        }
+
+    def _risks(self, view: TaskView) -> Sequence[tuple[int | None, ...]]:
+        """Pack what a choice of acceptable risk asks: place in ``SEVERITY``, how far the largest leak over the base may
+        reach (its interval's upper limit), largest ε."""
+        found = []
+        for one in map(risks(self.sheet, view.task).__getitem__, view.methods):
+            over, epsilon = one.over_base, one.epsilon
+            found.append(
+                (
+                    None if one.verdict is None else SEVERITY.index(one.verdict),
+                    thousandths(over and reach(over)),
+                    thousandths(epsilon.leak.epsilon if epsilon else None),
+                )
+            )
+        return found
 
     def _group(self, group: Group) -> dict[str, Any]:
         return {
@@ -142,7 +177,8 @@ class Packer:
 
     def _judged(self, one: PanelRow) -> tuple[int, int]:
         cells = tuple(self._entry(c.cell(one)) for c in PANEL if c.cell)
-        return self.leaks.of((*cells, self._text(remark(one)))), self.records.of(one.source)
+        place = SEVERITY.index(grade(one.leak.verdict))
+        return self.leaks.of((*cells, place, self._text(remark(one)))), self.records.of(one.source)
 
     def _entry(self, cell: Cell) -> int:
         """Pack a cell in the order of ``ENTRY``."""
@@ -168,6 +204,22 @@ class Packer:
             "href": link(source.href) if source else None,
             "seed": source.seed if source else None,
         }
+
+
+def _without_repeats(texts: Sequence[str]) -> dict[str, Any]:
+    """Store what texts say alike once: a reason of a verdict is its wording (``wordings``) and its numbers.
+
+    A text is itself; ``[wording, number|number|…]`` where another has the same wording, which has ``GAP`` for numbers.
+    """
+    parts = [NUMBER.split(text) if GAP not in text else [text] for text in texts]
+    wordings = [GAP.join(own[::2]) for own in parts]
+    many = [w for w, n in Counter(wordings).items() if n > 1]
+    place = {w: i for i, w in enumerate(many)}
+    packed = [
+        [place[w], "|".join(own[1::2])] if w in place and len(own) > 1 else text
+        for text, w, own in zip(texts, wordings, parts, strict=True)
+    ]
+    return {"wordings": many, "texts": packed}
 
 
 def on_page(columns: Sequence[Placed]) -> list[Placed]:

@@ -8,27 +8,30 @@ from html import escape
 from prime_audit.io.markup import interval
 from prime_audit.report.columns import SHOWN
 from prime_audit.report.page_data import on_page
+from prime_audit.report.sheet import Sheet
 from prime_audit.report.table import Cell, shown
-from prime_audit.report.views import Placed, TaskView
+from prime_audit.report.views import WORST, Placed, TaskView, worst_cells
 
 Href = Callable[[Sequence[str]], str | None]
 """Ids of records -> the address that a figure links to; None for none."""
 
 
-def section(place: int, view: TaskView, href: Href, unable: str | None = None) -> str:
+def section(place: int, view: TaskView, sheet: Sheet, href: Href) -> str:
     """Return one task's section: heading, table, and the reasons for missing figures as footnotes.
 
-    The leakage shown is that of the view's first game and attack. ``unable``: a line above it all.
+    The leakage shown is that of the view's first game and attack.
     """
+    unable, worst = sheet.unable.get(view.task), worst_cells(sheet, view)
     group = view.groups[0] if view.groups else None
     columns = on_page([*view.utility, *(group.columns if group else ())])
     rows = range(len(view.methods))
     reasons = list(dict.fromkeys(c.cells[i].reason for i in rows for c in columns if is_figure(c)))
     known = [reason for reason in reasons if reason]
     heads = "".join(
-        f'<th scope="col">{escape(title)}</th>' for title in ["method", *(c.title for c in columns)]
+        f'<th scope="col">{escape(title)}</th>'
+        for title in ["method", *([WORST] if worst else []), *(c.title for c in columns)]
     )
-    body = "\n".join(_row(view.methods[i], i, columns, known, href) for i in rows)
+    body = "\n".join(_row(view.methods[i], worst[i : i + 1], i, columns, known, href) for i in rows)
     notes = "".join(f"<li>{escape(reason)}</li>" for reason in known)
     says = (
         f'<noscript><p class="small">{escape(group.note.says)}</p></noscript>\n'
@@ -65,8 +68,15 @@ def is_figure(column: Placed) -> bool:
     return column.column in (SHOWN["value"], SHOWN["difference"])
 
 
-def _row(method: str, place: int, columns: Sequence[Placed], reasons: Sequence[str], href: Href) -> str:
-    cells = []
+def _row(
+    method: str,
+    worst: Sequence[Cell],
+    place: int,
+    columns: Sequence[Placed],
+    reasons: Sequence[str],
+    href: Href,
+) -> str:
+    cells = [f'<td class="word"><span class="v">{escape(shown(cell))}</span></td>' for cell in worst]
     for c in columns:
         cell, figure = c.cells[place], c.figures[place]
         if not is_figure(c):

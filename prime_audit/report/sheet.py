@@ -127,10 +127,14 @@ class Sheet:
     """Records by id."""
     vulnerable: tuple[str, ...] = ()
     """The most vulnerable records of a run, a line each."""
+    controls: tuple[str, ...] = ()
+    """Labels of methods that are there for comparison only."""
     notes: tuple[str, ...] = ()
     """What the figures rest on: intervals, sizes, sampling."""
     failures: tuple[str, ...] = ()
     """Parts of a run that failed while the rest went on."""
+    able: Mapping[str, str] = field(default_factory=dict)
+    """Task that the model is shown to do → by which figures."""
     unable: Mapping[str, str] = field(default_factory=dict)
     """Task that the model is not shown to do → the line that says so, shown above its table."""
     warnings: tuple[str, ...] = ()

@@ -267,11 +267,11 @@ def groups(table: Table) -> list[list[int]]:
 
 
 def terminal(
-    table: Table, width: int, *, intervals: bool = True, styles: Mapping[str, str] | None = None
+    table: Table, width: int, *, intervals: bool = True, style: Callable[[str], str] = lambda _: ""
 ) -> list[RenderableType]:
     """Draw a table for rich; what is too wide for ``width`` continues in further blocks below.
 
-    ``intervals``: short, below their figures. ``styles``: text → rich's style, for instance of verdicts.
+    ``intervals``: short, below their figures. ``style``: text → rich's style, for instance of verdicts.
     """
     from rich import box
     from rich.table import Table as Grid
@@ -303,16 +303,16 @@ def terminal(
             )
         for labels, row, cells in zip(spared(table.labels), texts, table.cells, strict=True):
             own_labels = [Text(_filled(_pieces(o), w)) for o, w in zip(labels, widths, strict=False)]
-            grid.add_row(*own_labels, *(_drawn(cells[i], *row[i], styles or {}) for i in places))
+            grid.add_row(*own_labels, *(_drawn(cells[i], *row[i], style) for i in places))
         drawn += [grid, Text()]
     return [*drawn[:-1], *(Text(note, style="dim") for note in footnotes(table))]
 
 
-def _drawn(cell: Cell, main: str, below: str, styles: Mapping[str, str]) -> Text:
+def _drawn(cell: Cell, main: str, below: str, style: Callable[[str], str]) -> Text:
     from rich.text import Text
 
-    style = "bold" if cell.best else styles.get(cell.text or "", "")
-    return Text.assemble((main, style), (f"\n{below}" if below else "", "dim"))
+    own = "bold" if cell.best else style(cell.text or "")
+    return Text.assemble((main, own), (f"\n{below}" if below else "", "dim"))
 
 
 def _breakable(entries: Iterable[tuple[str, str]], *, whole: bool) -> Iterator[Sequence[str]]:

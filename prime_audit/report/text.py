@@ -12,9 +12,21 @@ from typing import TYPE_CHECKING
 from prime_audit.io.markup import code, csv_text, fenced, markdown_text, plain
 from prime_audit.report import table as forms
 from prime_audit.report.columns import FIGURES, LEGEND, PANEL, Shown
+from prime_audit.report.risk import grade
 from prime_audit.report.sheet import VULNERABLE, PanelRow, Sheet
+from prime_audit.report.summary import summary
 from prime_audit.report.table import Table
-from prime_audit.report.views import TaskView, glance, panel, sharing, shown, views, with_records
+from prime_audit.report.views import (
+    TaskView,
+    glance,
+    overview,
+    panel,
+    sharing,
+    shown,
+    views,
+    with_records,
+    with_worst,
+)
 
 if TYPE_CHECKING:
     from rich.console import Group as Rendered
@@ -23,34 +35,50 @@ if TYPE_CHECKING:
 _STYLES = {
     "leaks": "bold red",
     "leaks, already in the base": "red",
+    "leaks in a record, not board-wide": "red",
     "confounded": "yellow",
     "no leak found": "green",
 }
-"""Of verdicts."""
+"""Of verdicts, by their grade."""
+
+
+def _style(text: str) -> str:
+    """Return the style of a verdict, a game behind it left out; no style for other texts."""
+    word = text.partition(" (")[0]
+    return _STYLES.get(grade(word) if word.startswith("leaks") else word, "")
+
+
+_TONES = {"good": "green", "bad": "red", "open": ""}
+"""Of answers."""
 SHARING = "what sharing leaks (game adapter), and what merging leaves of it (game heldout)"
 
 
-def terminal(sheet: Sheet, width: int) -> Rendered:
-    """Draw the tables for rich, at most ``width`` columns wide: a table and a control panel a task, then the notes."""
+def terminal(sheet: Sheet, width: int, *, details: bool = False, explain: bool = False) -> Rendered:
+    """Draw a sheet for rich, at most ``width`` columns wide: the summary, then a table a task.
+
+    ``details``: every figure, the control panels and what the figures rest on. ``explain``: what the columns and
+    verdicts mean.
+    """
     from rich.console import Group as Rendered
     from rich.text import Text
 
-    parts: list[RenderableType] = []
-    judged = False
-    for view in views(sheet):
+    parts: list[RenderableType] = [_summary(sheet), Text()]
+    found = views(sheet)
+    for view in found:
         group = view.groups[0] if view.groups else None
         title = f"{view.task}; leakage: game {group.game}, attack {group.attack}" if group else view.task
-        main = view.table([*view.utility, *(group.columns if group else ())])
         if view.task in sheet.unable:
             parts += [Text(f"! {plain(sheet.unable[view.task])}", style="bold red"), Text()]
-        parts += [*forms.terminal(replace(main, title=plain(title)), width), Text()]
-        if (rows := panel(sheet, view.task)).labels:
-            judged = True
-            table = replace(_stacked(rows), title="control panel")
-            parts += [*forms.terminal(table, width, styles=_STYLES), Text()]
-        if (both := sharing(sheet, view.task)).labels:
-            parts += [*forms.terminal(replace(both, title=SHARING), width), Text()]
-    lines = [*sheet.notes, *(LEGEND if judged else ())]
+        main = overview(sheet, view)
+        parts += [*forms.terminal(replace(main, title=plain(title)), width, style=_style), Text()]
+        if details:
+            parts += [*_details(sheet, view, width)]
+    judged = any(panel(sheet, view.task).labels for view in found)
+    lines = [
+        *(sheet.notes if details else ()),
+        *(sheet.about[1:] if explain else ()),
+        *(LEGEND if explain and judged else ()),
+    ]
     return Rendered(
         *parts,
         *([Text(f"{VULNERABLE}:")] if sheet.vulnerable else []),
@@ -59,6 +87,33 @@ def terminal(sheet: Sheet, width: int) -> Rendered:
         *(Text(f"✗ failed: {line}", style="bold red") for line in sheet.failures),
         *(Text(f"! {line}", style="yellow") for line in sheet.warnings),
     )
+
+
+def _summary(sheet: Sheet) -> RenderableType:
+    """Set each answer beside its name, as wide as the terminal is."""
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid.grid(padding=(0, 1))
+    for answer in summary(sheet):
+        style = _TONES[answer.tone]
+        grid.add_row(Text(answer.about, style=f"bold {style}".strip()), Text(plain(answer.says)))
+    return grid
+
+
+def _details(sheet: Sheet, view: TaskView, width: int) -> Iterator[RenderableType]:
+    """Yield a task's further tables: figures of its first game and attack, control panel, what sharing leaks."""
+    from rich.text import Text
+
+    group = view.groups[0] if view.groups else None
+    main = view.table([*view.utility, *(group.columns if group else ())])
+    tables = [replace(main, title="every figure")]
+    if (rows := panel(sheet, view.task)).labels:
+        tables.append(replace(_stacked(rows), title="control panel"))
+    if (both := sharing(sheet, view.task)).labels:
+        tables.append(replace(both, title=SHARING))
+    for table in tables:
+        yield from (*forms.terminal(table, width, style=_style), Text())
 
 
 def _stacked(table: Table) -> Table:
@@ -73,7 +128,7 @@ def _stacked(table: Table) -> Table:
 def markdown(sheet: Sheet) -> str:
     """Return a Markdown page: every table with its reasons, how to read it, and the command that builds it again."""
     found = views(sheet)
-    lines = [f"# {markdown_text(sheet.title)}", *sheet.about[:1]]
+    lines = [f"# {markdown_text(sheet.title)}", markdown_summary(sheet), *sheet.about[:1]]
     lines += [f"Model {code(sheet.model)}. To build this again:", fenced(sheet.command)]
     lines.append("![Utility against leakage](frontier.svg)")
     if len(found) > 1:
@@ -90,6 +145,11 @@ def markdown(sheet: Sheet) -> str:
     return "\n\n".join(filter(None, lines)) + "\n"
 
 
+def markdown_summary(sheet: Sheet) -> str:
+    """Return the summary as a list."""
+    return _bullets(f"**{answer.about}.** {markdown_text(answer.says)}" for answer in summary(sheet))
+
+
 def _task(sheet: Sheet, view: TaskView) -> Iterator[str]:
     """Yield a task's tables, each with its footnotes: of a run the first game, of a board every game and attack."""
     several = len(sheet.sources) > 1
@@ -98,7 +158,9 @@ def _task(sheet: Sheet, view: TaskView) -> Iterator[str]:
     group = view.groups[0] if view.groups and not several else None
     if group:
         yield f"AUC: game {code(str(group.game))}, attack {code(str(group.attack))}."
-    main = view.table([*view.utility, *((*group.columns, *group.controls) if group else ())])
+    main = with_worst(
+        view.table([*view.utility, *((*group.columns, *group.controls) if group else ())]), sheet, view
+    )
     yield from _noted(with_records(main, sheet, view.task) if several else main, code)
     for group in view.groups if several else ():
         yield f"### Leakage: game {code(str(group.game))}, attack {code(str(group.attack))}"

@@ -7,10 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from prime_audit.record import failed
+from prime_audit.report.abilities import DAGGER
 from prime_audit.report.columns import PANEL, SHOWN, Column, Shown
 from prime_audit.report.games import GameNote, note_of
+from prime_audit.report.risk import Risk, risks
 from prime_audit.report.sheet import AUC, BASE, SHARED, Figure, PanelRow, Sheet
 from prime_audit.report.table import Cell, Linked, Table, any_beaten, marked
+
+WORST = "worst verdict"
+"""Head of the column that ``worst_cells`` fills."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +137,7 @@ def _check(sheet: Sheet) -> None:
 
 def _view(task: str, found: Sequence[Shown], sheet: Sheet) -> TaskView:
     present = {x.figure.method for x in found}
-    methods = tuple(m for m in sheet.methods if m in present)
+    methods = _by_utility([m for m in sheet.methods if m in present], found)
     attacked: dict[tuple[str | None, str | None], list[Shown]] = {}
     for x in found:
         if x.figure.of_a_game:
@@ -162,6 +167,21 @@ def _view(task: str, found: Sequence[Shown], sheet: Sheet) -> TaskView:
     )
 
 
+def _by_utility(methods: Sequence[str], found: Sequence[Shown]) -> tuple[str, ...]:
+    """Order methods by the first metric, best first; equals and those without a figure as reported."""
+    first = next((x.figure for x in found if not x.figure.of_a_game), None)
+    if first is None:
+        return tuple(methods)
+    turn = 1 if first.higher_is_better is False else -1
+    known = {x.figure.method: x.figure.value for x in found if x.figure.metric == first.metric}
+
+    def key(method: str) -> tuple[bool, float]:
+        value = known.get(method)
+        return value is None, 0.0 if value is None else turn * value
+
+    return tuple(sorted(methods, key=key))
+
+
 def _placed(
     metric: str, found: Iterable[Shown], methods: Sequence[str], names: Sequence[str] = tuple(SHOWN)
 ) -> Iterator[Placed]:
@@ -172,6 +192,8 @@ def _placed(
         column = Placed(column=SHOWN[name], metric=metric, figures=figures)
         if name == "place" and not any_beaten([x.figure.rank if x else None for x in figures]):
             continue
+        if name == "difference" and all(cell.value is None for cell in column.cells):
+            continue  # nothing was subtracted from anything: reasons alone make no column
         if name == "value" or not all(cell.empty for cell in column.cells):
             yield column
 
@@ -260,6 +282,48 @@ def with_records(table: Table, sheet: Sheet, task: str) -> Table:
     links = [tuple((s.id if s.seed is None else f"seed {s.seed}", s.href) for s in own) for own in found]
     cells = tuple((*row, Linked(links=own, text="–")) for row, own in zip(table.cells, links, strict=True))
     return replace(table, head=(*table.head, ("", "records")), cells=cells)
+
+
+def overview(sheet: Sheet, view: TaskView) -> Table:
+    """Return what decides, a row a method: worst verdict over all games, first metric, leak over the base.
+
+    The leak is that of the task's first game and attack, which its other figures show too.
+    """
+    columns: list[tuple[str, Sequence[Cell]]] = []
+    if worst := worst_cells(sheet, view):
+        columns.append((WORST, worst))
+    first = view.utility[0].metric if view.utility else None
+    shown = [c for c in view.utility if c.metric == first and c.column.name in ("value", "difference")]
+    leaked = [c for group in view.groups[:1] for c in group.columns if c.column.name == "difference"]
+    columns += [(c.title, c.cells) for c in (*shown, *leaked)]
+    rows = [tuple(cells[i] for _, cells in columns) for i in range(len(view.methods))]
+    plain = [
+        tuple(replace(c, reason=None) if c.text or c.value is not None else c for c in row) for row in rows
+    ]
+    heads = tuple(("", title) for title, _ in columns)
+    return Table("", ("method",), heads, tuple((m,) for m in view.methods), tuple(plain))
+
+
+def worst_cells(sheet: Sheet, view: TaskView) -> list[Cell]:
+    """Return each method's worst verdict and the game that gave it; nothing where nothing was audited."""
+    audited = risks(sheet, view.task)
+    dagger = DAGGER if view.task in sheet.unable else ""
+    return [_worst(audited[m], dagger) for m in view.methods] if any(r.rows for r in audited.values()) else []
+
+
+def with_worst(table: Table, sheet: Sheet, view: TaskView) -> Table:
+    """Put the worst verdicts before a task's other columns, where anything was audited."""
+    worst = dict(zip(view.methods, worst_cells(sheet, view), strict=False))
+    if not worst:
+        return table
+    cells = tuple((worst[m], *row) for (m,), row in zip(table.labels, table.cells, strict=True))
+    return replace(table, head=(("", WORST), *table.head), cells=cells)
+
+
+def _worst(risk: Risk, dagger: str) -> Cell:
+    if risk.worst is None:
+        return Cell(text="not audited")
+    return Cell(text=f"{risk.verdict} ({risk.worst.leak.game})", mark=dagger)
 
 
 def glance(sheet: Sheet, found: Sequence[TaskView]) -> Table:

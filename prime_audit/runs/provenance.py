@@ -36,7 +36,8 @@ def plugins_of(plugins: Iterable[Plugin], files: Iterable[Path]) -> dict[str, di
     """List each plugin's version and origin, by ``method NAME``, ``attack NAME`` and ``game NAME``.
 
     version (the plugin's own number), origin (its distribution, or FILE.py), sha256 (of a one-off file's text); of a
-    game also randomised, says and samples, of a control what it says, for whoever reads the record without the plugin.
+    game also randomised, says, samples and exposes, of a control what it says, for whoever reads the record without the
+    plugin.
     """
     paths = tuple(files)
     found = {}
@@ -44,7 +45,12 @@ def plugins_of(plugins: Iterable[Plugin], files: Iterable[Path]) -> dict[str, di
         kind = kind_of(plugin)
         own = {"version": plugin.version, **_origin(available(kind, paths)[plugin.name].module)}
         if isinstance(plugin, Game):
-            own |= {"randomised": plugin.design.randomised, "says": plugin.says, "samples": plugin.samples}
+            own |= {
+                "randomised": plugin.design.randomised,
+                "says": plugin.says,
+                "samples": plugin.samples,
+                "exposes": plugin.exposes,
+            }
         if isinstance(plugin, Method) and plugin.control:
             own |= {"control": plugin.control}
         found[f"{kind} {plugin.name}"] = own

@@ -14,7 +14,7 @@ from prime_audit.record import Intervals, Record
 from prime_audit.report import frontier as utility_against_leakage
 from prime_audit.report.from_record import sheet_of
 from prime_audit.report.frontier import GREY, Look, saved
-from prime_audit.report.series import COLOURS, MARKERS
+from prime_audit.report.series import COLOURS, MARKERS, SHAPES
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -186,13 +186,14 @@ def _looks(subplots: Sequence[Subplot]) -> dict[str, Look]:
     """One style per group: colour and marker by the text before its comma; with text after it, hollow and dashed."""
     groups = list(dict.fromkeys(m.group for p in subplots for m in p.marks))
     stems = list(dict.fromkeys(_stem(group) for group in groups))
+    colours, markers = [*COLOURS.values()], [*SHAPES.values(), *MARKERS]
     looks: dict[str, Look] = {}
     for group in groups:
         place, second = stems.index(_stem(group)), _stem(group) in {_stem(g) for g in looks}
-        colour = COLOURS[(place + 1) % len(COLOURS)]
+        colour = colours[(place + 1) % len(colours)]
         looks[group] = {
             "color": colour,
-            "marker": MARKERS[place % len(MARKERS)],
+            "marker": markers[place % len(markers)],
             "markerfacecolor": "white" if second else colour,
             "markeredgecolor": colour if second else "white",
             "markeredgewidth": 0.9 if second else 0.5,

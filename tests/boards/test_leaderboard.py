@@ -52,7 +52,12 @@ def test_a_required_row_without_a_run_has_its_reason(home: Path) -> None:
     section = text.split("## LaMP-2")[1].split("## LaMP-3")[0]
     lines = [line for line in section.splitlines() if line.startswith("| `oppu`")]
     assert len(lines) == 2  # utility, and the leakage of one game and attack
-    assert {cell.strip() for line in lines for cell in line.split("|")[2:-1]} == {"n/a¹", "n/a²", "–"}
+    assert {cell.strip() for line in lines for cell in line.split("|")[2:-1]} == {
+        "n/a¹",
+        "n/a²",
+        "–",
+        "not audited",
+    }
     assert section.count("no run filed") == 2
     assert "<b>" not in text.replace("Invented <b>figures</b>.", "")
 

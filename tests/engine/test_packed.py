@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from prime_audit.engine.packed import SMALLEST, pack
+from prime_audit.engine.packed import SMALLEST, pack, unpacked_bytes
 
 
 @pytest.fixture
@@ -45,6 +47,19 @@ def test_a_changed_weight_is_packed_again(layer: nn.Linear) -> None:
     assert not torch.allclose(layer(x), before, atol=0.1)
     layer.to(torch.float64)
     assert torch.equal(layer(x.double()), of_its_own(layer, x))
+
+
+def test_copies_pack_anew(layer: nn.Linear) -> None:
+    pack(layer)
+    assert unpacked_bytes(layer) == 4 * layer.weight.numel()
+    x = torch.randn(4, 256)
+    seen = layer(x)
+    assert unpacked_bytes(layer) == 0
+    other = copy.deepcopy(layer)
+    assert unpacked_bytes(other) == 4 * layer.weight.numel()
+    with torch.no_grad():
+        layer.weight.zero_()
+    assert torch.equal(other(x), seen)
 
 
 def test_what_is_trained_keeps_its_gradient(layer: nn.Linear) -> None:

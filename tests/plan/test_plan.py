@@ -337,7 +337,15 @@ def test_the_recorded_command_makes_the_same_plan(
     assert words[:2] == ["prime-audit", "compare"]
     with pytest.raises(UserError, match="caught"):
         cli.main(words[1:], standalone_mode=False)
-    for word in ("out", "cache", "executor", "address", "workers", "threads"):  # where it is done, not what
+    for word in (
+        "out",
+        "cache",
+        "executor",
+        "address",
+        "workers",
+        "threads",
+        "quiet",
+    ):  # where and how, not what
         caught.pop(word)
     if options.get("data") == "my data":
         assert (caught["data"], caught["encoder"], caught["strict"]) == ("my data", "", True)

@@ -79,6 +79,10 @@ class Browser:
         """Return the labels of the shown table's rows."""
         return self.texts(f"{SHOWN} tbody th")
 
+    def row(self, method: str) -> int:
+        """Return a method's place in the table as the page opens."""
+        return self.methods().index(method)
+
     def column(self, place: int) -> list[str]:
         """Return the main figures of one column of the shown table."""
         return self.texts(f"{SHOWN} tbody td:nth-child({place + 1}) .v")

@@ -157,7 +157,8 @@ def test_a_runs_folder_gets_its_page(record: Record, tmp_path: Path) -> None:
     start = html.index('id="data">') + len('id="data">')
     data = json.loads(html[start : html.index("</script>", start)])
     assert [task["name"] for task in data["tasks"]] == ["LaMP-2", "LaMP-4"]
-    assert data["tasks"][0]["alpha"] == [None, 0.6]
+    alphas = dict(zip(data["tasks"][0]["methods"], data["tasks"][0]["alpha"], strict=True))
+    assert [alphas[place] for place in range(len(data["methods"]))] == [None, 0.6]
 
 
 def test_a_record_without_results_has_an_empty_sheet(record: Record) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from pathlib import Path
 
@@ -106,8 +107,38 @@ def test_without_javascript_tables_and_records_are_there(sheet: Sheet, tmp_path:
         assert [s.is_displayed() for s in plain.find_elements(By.CSS_SELECTOR, ".task")] == [True, True]
         for hidden in ("#tools", "#theme", "#copy", "#frontier"):
             assert not plain.find_element(By.CSS_SELECTOR, hidden).is_displayed()
-        plain.find_element(By.CSS_SELECTOR, "#task-0 tbody tr:nth-child(3) a").click()
-        assert plain.current_url.endswith("#set-2")
-        assert plain.find_elements(By.CSS_SELECTOR, "#set-2 a[href='records/m2/run%201.json']")
+        plain.find_element(By.CSS_SELECTOR, "#task-0 tbody tr:nth-child(5) a").click()
+        assert plain.current_url.endswith("#set-4")
+        assert plain.find_elements(By.CSS_SELECTOR, "#set-4 a[href='records/m2/run%201.json']")
     finally:
         plain.quit()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "light"), (1280, "dark")])
+def test_axe_finds_nothing(browser: Browser, width: int, scheme: str) -> None:
+    """The rules of WCAG 2.2 that a program can check, with a dialog open and without."""
+    spec = importlib.util.find_spec("axe_playwright_python")
+    if spec is None or spec.origin is None:
+        pytest.skip("no axe-core: pip install --no-deps axe-playwright-python")
+    browser.open(width=width, prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+    axe = Path(spec.origin).with_name("axe.min.js").read_text(encoding="utf-8")
+    run = "const done = arguments[arguments.length - 1]; axe.run().then((r) => done(r.violations))"
+    for selector in (None, f"{SHOWN} [data-at='0 auc']"):
+        if selector:
+            browser.one(selector).click()
+        browser.js(axe)
+        found = browser.driver.execute_async_script(run)
+        said = [(v["id"], [n["html"][:120] for n in v["nodes"]][:3]) for v in found]
+        assert not said
+
+
+def test_a_phone_sees_the_verdict_and_cards(browser: Browser) -> None:
+    browser.open(width=390)
+    verdict = browser.one(f"{SHOWN} tbody tr td")
+    assert verdict.rect["x"] + 60 < 390  # beside the name, without scrolling
+    sizes = browser.each("body *:not(script):not(style)", "parseFloat(getComputedStyle(e).fontSize)")
+    assert min(sizes) >= 12
+    browser.one(f"{SHOWN} [data-at='0 auc']").click()
+    edges = browser.each("#detail td", "e.getBoundingClientRect().right")
+    assert edges
+    assert max(edges) <= 390

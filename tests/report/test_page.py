@@ -77,7 +77,17 @@ def read(html: str) -> Reader:
 
 
 def data_of(read: Reader) -> dict[str, Any]:
-    return dict(json.loads(next(text for text in read.texts["script"] if text.startswith("{"))))
+    found = dict(json.loads(next(text for text in read.texts["script"] if text.startswith("{"))))
+    found["texts"] = [
+        text if isinstance(text, str) else spelled(found["wordings"], *text) for text in found["texts"]
+    ]
+    return found
+
+
+def spelled(wordings: list[str], wording: int, numbers: str) -> str:
+    """Put a text's numbers into its wording."""
+    pieces = wordings[wording].split("\u00a4")
+    return "".join(a + b for a, b in zip(pieces, [*numbers.split("|"), ""], strict=True))
 
 
 # -- texts of others ----------------------------------------------------------------------------------------
@@ -277,7 +287,8 @@ def test_every_figure_and_panel_is_in_the_data(read: Reader, sheet: Sheet) -> No
         records = [data["records"][i]["id"] for i in data["sets"][cell["records"]]]
         assert tuple(records) == f.sources
         assert f.reason is None or data["texts"][cell["reason"]] == f.reason
-    prime = data["tasks"][1]["params"][3]
+    first = data["methods"].index(next(m for m in data["methods"] if m.startswith("prime")))
+    prime = data["tasks"][1]["params"][data["tasks"][1]["methods"].index(first)]
     assert [data["texts"][i] for i in prime] == ["prime.k = 3"]
     panels = [
         (t["name"], data["methods"][method], g["game"], g["attack"], panel)
@@ -289,7 +300,8 @@ def test_every_figure_and_panel_is_in_the_data(read: Reader, sheet: Sheet) -> No
     assert len(panels) == len(sheet.leaks)
     judged = {(x.leak.task, x.leak.method, x.leak.game, x.leak.attack): x for x in sheet.leaks}
     for *key, panel in panels:
-        one, (*places, said) = judged[tuple(key)], data["leaks"][panel]
+        one, (*places, place, said) = judged[tuple(key)], data["leaks"][panel]
+        assert data["severity"][place] == one.leak.verdict
         assert data["texts"][said] == remark(one)
         for column, place in zip(PANEL, places, strict=True):
             entry = dict(zip(data["entry_fields"], [*data["entries"][place], *[None] * 6], strict=False))
@@ -310,9 +322,13 @@ def test_without_javascript_the_tables_are_there(read: Reader) -> None:
     sections = [a for a in read.all("section") if a.get("class") == "task"]
     assert len(sections) == 2
     assert not [a for a in sections if "hidden" in a]
-    head, np_row, *_, evil = read.rows[:8]
+    head, *rows = read.rows[:8]
+    accuracies = [float(row[2][:5]) for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)
+    np_row, evil = (next(row for row in rows if row[0] == m) for m in ("np", EVIL))
     assert head == [
         "method",
+        "worst verdict",
         "accuracy ↑",
         "Δ np",
         "f1 ↑",
@@ -323,18 +339,18 @@ def test_without_javascript_the_tables_are_there(read: Reader) -> None:
         "verdict",
     ]
     assert np_row == [
-        *("np", "0.4501–2.[0.400, 0.490]", "–", "0.4001–2.[0.350, 0.440]", "–"),
+        *("np", "not audited", "0.4501–2.[0.400, 0.490]", "–", "0.4001–2.[0.350, 0.440]", "–"),
         *(*["n/a1"] * 3, "–"),
     ]
     assert evil[0] == EVIL
-    assert evil[1:3] == ["0.4006–8.[0.350, 0.440]", "−0.050[−0.070, −0.020]"]
-    assert evil[5:] == [  # of the heldout game, whose verdict can stand
+    assert evil[2:4] == ["0.4006–8.[0.350, 0.440]", "−0.050[−0.070, −0.020]"]
+    assert evil[6:] == [  # of the heldout game, whose verdict can stand
         "0.700[0.640, 0.760]",
         "0.450[0.400, 0.500]",
         "+0.250[+0.210, +0.290]",
         "no leak found",
     ]
-    assert read.rows[8][1:3] == ["MAE ↓", "Δ np"]
+    assert read.rows[8][1:4] == ["worst verdict", "MAE ↓", "Δ np"]
 
 
 def test_it_opens_on_a_game_whose_verdict_can_stand(read: Reader, html: str, sheet: Sheet) -> None:

@@ -155,7 +155,7 @@ def invent(tasks: tuple[str, ...] = ("LaMP-2",), methods: tuple[str, ...] = METH
 
 def shown(record: Record, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(text.terminal(sheet_of(record, "run"), width))
+    console.print(text.terminal(sheet_of(record, "run"), width, details=True, explain=True))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -178,8 +178,10 @@ def test_rows_are_methods_and_columns_figures() -> None:
     (found,) = tables(invent())
     leak = ("AUC", "AUC base", "AUC − base", "AUC length only")
     assert titles(found) == ("accuracy ↑", "place", "Δ np", "f1 ↑", "place", "Δ np", *leak)
-    assert found.labels == tuple((m,) for m in METHODS)
-    by_method = dict(zip(METHODS, found.cells, strict=True))
+    assert {m for (m,) in found.labels} == {*METHODS}
+    utility = [line[0].value or 0.0 for line in found.cells]
+    assert utility == sorted(utility, reverse=True)
+    by_method = {m: line for (m,), line in zip(found.labels, found.cells, strict=True)}
     assert by_method["np"][2] == Cell(signed=True)
     for place in (6, 8):  # no AUC, and no difference to the base's for the same reason
         assert (by_method["np"][place].value, by_method["np"][place].reason) == (None, NOBODY)
@@ -191,7 +193,8 @@ def test_rows_are_methods_and_columns_figures() -> None:
 def test_of_errors_the_lower_is_better_and_nothing_is_bold_where_none_is_beaten() -> None:
     (found,) = tables(invent(("LaMP-3",)))
     assert titles(found)[0] == "MAE ↓"
-    assert [line[0].best for line in found.cells][:3] == [True, True, False]
+    best = {m: line[0].best for (m,), line in zip(found.labels, found.cells, strict=True)}
+    assert [best[m] for m in METHODS[:3]] == [True, True, False]
     record = invent(methods=("np", "rag"))
     (tied,) = tables(replace(record, comparisons=()))  # apart, their intervals overlap
     assert not any(line[0].best for line in tied.cells)
@@ -294,7 +297,14 @@ def test_svg_keeps_text_and_escapes_it() -> None:
     record = invent(methods=("np", "<&$x_1$>", "_hidden", "prime"))
     svg = drawn(record)["svg"].decode()
     words = " ".join(ElementTree.fromstring(svg).itertext())
-    for label in ("<&$x_1$>", "_hidden", "prime", "accuracy", "membership AUC", "no members"):
+    for label in (
+        "<&$x_1$>",
+        "_hidden",
+        "prime",
+        "accuracy",
+        "AUC − base (game paper, attack loss)",
+        "no figure",
+    ):
         assert label in words
     assert "dc:date" not in svg
 
@@ -312,20 +322,20 @@ def test_series_and_alphas() -> None:
 
 def test_a_sweep_is_joined_in_the_order_of_alpha() -> None:
     (points,) = frontier.subplots(sheet_of(invent(), "run")).values()
-    merged = [point for point in points if point.auc]
+    merged = [point for point in points if point.leak]
     (sweep,) = frontier._sweeps(merged)
     assert [point.alpha for point in sweep] == [0.2, 0.6]
     names = [look["name"] for look in looks_of(point.method for point in points).values()]
     assert "prime:k=3" in names  # the sweep
     assert "prime:alpha=0.6+rag" in names  # alone: its whole label
-    assert [p.method for p in points if p.auc is None] == ["np", "rag", "oppu"]
+    assert [p.method for p in points if p.leak is None] == ["np", "rag", "oppu"]
 
 
 def test_a_sweep_has_its_default_point() -> None:
     """``prime`` ran at alpha 0, which its label does not say."""
     sheet = sheet_of(invent(methods=("np", "prime", "prime:alpha=0.6", "prime:alpha=0.2")), "run")
     (points,) = frontier.subplots(sheet).values()
-    (sweep,) = frontier._sweeps([point for point in points if point.auc])
+    (sweep,) = frontier._sweeps([point for point in points if point.leak])
     assert [(point.method, point.alpha) for point in sweep] == [
         ("prime", 0.0), ("prime:alpha=0.2", 0.2), ("prime:alpha=0.6", 0.6),
     ]  # fmt: skip

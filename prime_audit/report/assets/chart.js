@@ -32,7 +32,7 @@ function drawChart(moving = true) {
 }
 
 /** Whether the reader has hidden something: then they need the legend to bring it back. */
-const filtered = () => state.query.trim() !== "" || state.hidden.size > 0;
+const filtered = () => state.query.trim() !== "" || state.hidden.size > 0 || state.risk !== "any";
 
 function describe(task, found) {
   const best = found.merged.filter((p) => !p.dominated).map((p) => p.label);
@@ -52,9 +52,12 @@ const leakName = (found) => (found.compared ? columnOf(groupOf(data.tasks[state.
 
 function optionOf(task, found, narrow) {
   const ink = { text: colour("ink"), soft: colour("soft"), line: colour("line"), page: colour("card"), strip: colour("strip") };
-  const y = axisOver(drawnValues(found.merged, found.alone, "y", []));
+  // Shares end at 0 and 1, errors at 0, AUCs at 0 and 1, their differences at −1 and 1. Other metrics have no known end.
+  const values = [...found.merged, ...found.alone].map((p) => p.y.value);
+  const most = found.column.better >= 0 && values.every((v) => v <= 1) ? 1 : Infinity;
+  const y = axisOver(drawnValues(found.merged, found.alone, "y", []), values.every((v) => v >= 0) ? 0 : -Infinity, most);
   const around = found.compared ? [-0.05, 0.05] : [0.45, 0.55];
-  const x = axisOver(drawnValues(found.merged, [], "x", around));
+  const x = axisOver(drawnValues(found.merged, [], "x", around), found.compared ? -1 : 0, 1);
   const left = narrow ? 44 : 56;
   const strip = stripWidth(found, narrow, box().clientWidth - left - 16);
   const grids = [
@@ -136,7 +139,7 @@ function labelOf(p, axis, ink) {
   const swept = sweepsOf(drawn.merged).some((sweep) => sweep.includes(p));
   const show = !drawn.merged.length || (axis === 1 && (swept || !p.dominated));
   const said = swept ? `α ${p.alpha}` : p.label;
-  return { show, position: "top", distance: 5, formatter: () => said, color: ink.text, fontSize: 11, opacity: p.dominated ? 0.6 : 1 };
+  return { show, position: "top", distance: 5, formatter: () => said, color: ink.text, fontSize: 12, opacity: p.dominated ? 0.6 : 1 };
 }
 
 /** Intervals of all points, across and upright. */
@@ -162,7 +165,7 @@ function bars(found, ink) {
   return [bar(found.merged, 1), bar(found.alone, 0)];
 }
 
-/** The sweeps' lines, and chance. */
+/** The sweeps' lines, the line through the marks that no other dominates, and chance. */
 function lines(found, ink) {
   const chance = {
     silent: true, symbol: "none", animation: false, lineStyle: { color: ink.soft, type: [5, 4], width: 1.2 },
@@ -174,7 +177,9 @@ function lines(found, ink) {
     ...line, data: sweep.map((p) => [p.x.value, p.y.value]),
     lineStyle: { color: paint(data.series[sweep[0].series], ink), width: 1.5 },
   }));
-  return [{ ...line, data: [], markLine: chance }, ...sweeps];
+  const front = found.merged.filter((p) => !p.dominated).sort((a, b) => a.x.value - b.x.value || a.y.value - b.y.value);
+  const joined = { ...line, z: 1, data: front.map((p) => [p.x.value, p.y.value]), lineStyle: { color: ink.soft, width: 1 } };
+  return [{ ...line, data: [], markLine: chance }, ...sweeps, joined];
 }
 
 function startChart() {

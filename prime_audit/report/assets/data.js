@@ -1,7 +1,13 @@
 // The sheet as Python packed it, unpacked; and how numbers are written. The texts of others only ever become text nodes.
 const data = JSON.parse(document.getElementById("data").textContent);
 const unpack = (fields, row) => Object.fromEntries(fields.map((name, i) => [name, row[i] ?? null]));
-const words = (place) => (place === null ? null : data.texts[place]);
+/** A text: itself, or its wording and the numbers that stand in the gaps. */
+function words(place) {
+  const text = place === null ? null : data.texts[place];
+  if (!Array.isArray(text)) return text;
+  const numbers = text[1].split("|");
+  return data.wordings[text[0]].replaceAll("\u00a4", () => numbers.shift());
+}
 
 /** Numbers come in thousandths, rounded as they are displayed. */
 const CELL_NUMBERS = ["value", "lo", "hi", "difference", "difference_lo", "difference_hi", "seeds"];
@@ -14,8 +20,8 @@ function measured(thing, names) {
 
 const cells = data.cells.map((row) => measured(unpack(data.cell_fields, row), CELL_NUMBERS));
 const entries = data.entries.map((row) => measured(unpack(data.entry_fields, row), ENTRY_NUMBERS));
-/** A row of a control panel: its cells in the order of data.panel, and what else is said of it. */
-const leaks = data.leaks.map((row) => ({ cells: row.slice(0, -1).map((place) => entries[place]), remark: words(row.at(-1)) }));
+/** A row of a control panel: its cells in the order of data.panel, its verdict's place in data.severity, what else is said. */
+const leaks = data.leaks.map((row) => ({ cells: row.slice(0, -2).map((place) => entries[place]), grade: row.at(-2), remark: words(row.at(-1)) }));
 const VERDICT_AT = data.panel.findIndex((column) => column.name === "verdict");
 for (const columns of data.tasks.flatMap((task) => [task.utility, ...task.groups.map((group) => group.columns)]))
   for (const column of columns)
@@ -53,8 +59,19 @@ function figure(cell, compared) {
 const entryOf = (column, row) => entries[column.entries[row]];
 const verdictsOf = (group, row, field = "text") => group.leaks[row].map(([leak]) => words(leaks[leak].cells[VERDICT_AT][field]));
 const whyOf = (group, row) => [...new Set(verdictsOf(group, row, "reason"))].join("; ");
-/** The gravest of some verdicts, as a class: no leak found → no-leak-found. */
-const gravity = (verdicts) => data.verdicts.find((word) => verdicts.some((said) => said.replace(/ †$/, "") === word))?.replaceAll(/[^a-z]+/g, "-") ?? "";
+/** A grade's class: no leak found → no-leak-found; of several, the gravest's. */
+const tone = (...grades) => (grades.length && grades[0] !== null ? data.severity[Math.min(...grades)].replaceAll(/[^a-z]+/g, "-") : "");
+
+/** Choices of acceptable risk, over all games: what a method must not exceed. One that nothing asked about does not pass. */
+const RISKS = {
+  any: ["any", () => true],
+  "no-leak-shown": ["no leak shown", ({ grade }) => grade !== null && grade > 2],
+  "no-leak-found": ["no leak found in any game played", ({ grade }) => grade === data.severity.length - 1],
+  ...Object.fromEntries([0.05, 0.1, 0.2].map((most) => [`auc-${most}`, [`AUC over base at most ${most} (95 %)`, ({ over }) => over !== null && over <= most]])),
+  ...Object.fromEntries([0.5, 1].map((most) => [`epsilon-${most}`, [`ε ≤ ${most}, as far as shown`, ({ epsilon }) => epsilon !== null && epsilon <= most]])),
+};
+for (const task of data.tasks) task.risk = task.risk.map(([grade, over, epsilon]) => ({ grade, over: whole(over), epsilon: whole(epsilon) }));
+const acceptable = (risk) => RISKS[state.risk][1](risk);
 
 /** The nodes that show an entry: its text or figure, and its interval. */
 function entryParts(entry, tone = "") {
@@ -84,7 +101,7 @@ function recordLink(place) {
 
 // Markers by matplotlib's letters, in a box of 20 by 20; the static frontier uses the same.
 const MARKERS = {
-  o: "M10 2a8 8 0 1 0 0.001 0z",
+  o: "M10 2a8 8 0 0 1 0 16a8 8 0 0 1 0 -16z",  // two arcs: of a single one ECharts finds no inside
   s: "M3 3h14v14h-14z",
   "^": "M10 2l8.5 15h-17z",
   D: "M10 1l9 9-9 9-9-9z",

@@ -74,12 +74,12 @@ function panelPart(task, row, chosen) {
 }
 
 /** A verdict's cells, and below them every reason and what they rest on. */
-function panelRows({ cells, remark }, record, chosen) {
+function panelRows({ cells, grade, remark }, record, chosen) {
   const classes = chosen ? "chosen" : null;
-  const shown = cells.map((entry, i) => el("td", {}, ...entryParts(entry, i === VERDICT_AT ? gravity([words(entry.text)]) : "")));
+  const shown = cells.map((entry, i) => el("td", { "data-label": data.panel[i].name }, el("span", {}, ...entryParts(entry, i === VERDICT_AT ? tone(grade) : ""))));
   const why = cells.flatMap(({ text, reason }, i) => (reason === null ? [] : [i === VERDICT_AT ? words(reason) : `${data.panel[i].name} ${words(text)}: ${words(reason)}`]));
   return [
-    el("tr", { class: classes }, ...shown, el("td", {}, recordLink(record))),
+    el("tr", { class: classes }, ...shown, el("td", { "data-label": "record" }, recordLink(record))),
     el("tr", { class: `why ${classes ?? ""}` }, el("td", { colspan: cells.length + 1 }, el("div", {}, `${[...why.reverse(), remark].join(". ")}.`))),
   ];
 }

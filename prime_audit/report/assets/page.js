@@ -1,6 +1,6 @@
 // What is chosen, and the controls that choose it. The address keeps the choice, so that a view can be passed on.
 const state = {
-  task: 0, game: null, attack: null, metric: null, leakage: "auc", query: "", bars: true,
+  task: 0, game: null, attack: null, metric: null, leakage: "difference", query: "", bars: true, risk: "any",
   sort: { key: null, direction: 1 }, hidden: new Set(), at: null, mark: null,
 };
 
@@ -8,7 +8,23 @@ function drawTables() {
   const rows = drawTable(state.task);
   const all = data.tasks[state.task].methods.length;
   byId("count").textContent = `${rows === all ? all : `${rows} of ${all}`} methods`;
+  byId("best").textContent = bestSaid(data.tasks[state.task]);
+  byId("best").hidden = state.risk === "any";
   keep();
+}
+
+/** The best by the chosen metric of those that qualify. */
+function bestSaid(task) {
+  const column = columnOf(task.utility, state.metric) ?? task.utility[0];
+  if (!column) return "";
+  const known = task.methods.map((method, row) => ({ method, row, value: cellOf(column, row)?.value ?? null }));
+  const own = known.filter(({ row, value }) => value !== null && acceptable(task.risk[row]));
+  if (!own.length) return `No method qualifies at this risk, of ${known.length}.`;
+  const sign = column.better < 0 ? -1 : 1;
+  const best = own.reduce((a, b) => (sign * (b.value - a.value) > 0 ? b : a));
+  const { best: first, worst } = cellOf(column, best.row);
+  const places = first === null ? "" : `, place ${first === worst ? first : `${first} to ${worst}`} of all`;
+  return `Best at this risk: ${data.methods[best.method]} (${column.metric} ${number(best.value)}${places}); ${own.length} of ${known.length} methods qualify.`;
 }
 
 function draw() {
@@ -61,14 +77,15 @@ function settle() {
   const metrics = [...new Set(task.utility.map((c) => c.metric))];
   if (!metrics.includes(state.metric)) state.metric = metrics[0] ?? null;
   const added = columnOf(group?.columns, "auc", true);
-  if (!added) state.leakage = "auc";
   fill("game", unique(task.groups.map((g) => g.game)), game);
   fill("attack", unique(task.groups.filter((g) => g.game === game).map((g) => g.attack)), attack);
   fill("metric", metrics, state.metric);
-  fill("leakage", added ? [["auc", "AUC"], ["difference", added.title]] : [["auc", "AUC"]], state.leakage);
+  fill("leakage", added ? [["auc", "AUC"], ["difference", added.title]] : [["auc", "AUC"]], leakageOf(task));
   for (const id of ["game", "attack"]) byId(id).parentElement.hidden = !task.groups.some((g) => g.game !== null);
   byId("says").textContent = words(group?.says ?? null) ?? "";
   byId("says").hidden = !group || group.says === null;
+  fill("risk", Object.entries(RISKS).map(([key, [said]]) => [key, said]), state.risk);
+  byId("risk").parentElement.hidden = !task.worst;
   byId("bars").checked = state.bars;
   byId("filter").value = state.query;
 }
@@ -87,6 +104,7 @@ function listen() {
   on("attack", "change", (target) => (state.attack = target.value));
   on("metric", "change", (target) => (state.metric = target.value));
   on("leakage", "change", (target) => (state.leakage = target.value));
+  on("risk", "change", (target) => (state.risk = target.value));
   on("bars", "change", (target) => (state.bars = target.checked));
   byId("filter").addEventListener("input", ({ target }) => { state.query = target.value; draw(); });
   for (const form of ["tools", "axes"]) byId(form).addEventListener("submit", (event) => event.preventDefault());
@@ -99,9 +117,9 @@ function listen() {
 
 function keep() {
   const kept = new URLSearchParams({ task: data.tasks[state.task].name });
-  const { game, attack } = groupOf(data.tasks[state.task]) ?? {};
-  const { metric, leakage } = state;
+  const { game, attack, metric, leakage } = state;
   for (const [name, value] of Object.entries({ game, attack, metric, leakage })) if (value) kept.set(name, value);
+  if (state.risk !== "any") kept.set("risk", state.risk);
   if (state.query) kept.set("q", state.query);
   if (state.sort.key) kept.set("sort", `${state.sort.direction > 0 ? "" : "-"}${state.sort.key}`);
   try {
@@ -113,8 +131,9 @@ function recall() {
   const kept = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
   const task = data.tasks.findIndex((t) => t.name === kept.get("task"));
   for (const name of ["game", "attack", "metric", "leakage"]) state[name] = kept.get(name) ?? state[name];
-  if (state.leakage !== "difference") state.leakage = "auc";
+  if (state.leakage !== "auc") state.leakage = "difference";
   state.query = kept.get("q") ?? "";
+  if (kept.get("risk") in RISKS) state.risk = kept.get("risk");
   const sort = kept.get("sort") ?? "";
   state.sort = { key: sort.replace(/^-/, "") || null, direction: sort.startsWith("-") ? -1 : 1 };
   return Math.max(task, 0);

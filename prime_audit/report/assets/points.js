@@ -1,11 +1,14 @@
 // What the frontier shows: a point a method, which of them no other beats, and the axes they need.
 
+/** What the horizontal axis shows: the chosen figure, or the AUC where the task has no difference to the base. */
+const leakageOf = (task) => (columnOf(groupOf(task)?.columns, "auc", true) ? state.leakage : "auc");
+
 /** Points of the current choice that pass the filter and the legend, in the order of the methods. */
 function pointsOf(task) {
   const column = columnOf(task.utility, state.metric) ?? task.utility[0];
   const group = groupOf(task);
   const auc = columnOf(group?.columns, "auc");
-  const compared = state.leakage === "difference";
+  const compared = leakageOf(task) === "difference";
   const query = state.query.trim().toLowerCase();
   const points = task.methods.map((method, row) => {
     const [utility, leakage] = [cellOf(column, row), cellOf(auc, row)];
@@ -39,8 +42,8 @@ function sweepsOf(points) {
   return found;
 }
 
-/** An axis that holds all values, with ticks at round numbers. */
-function axisOver(values) {
+/** An axis that holds all values, with ticks at round numbers, and nothing beyond what can be. */
+function axisOver(values, least, most) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const span = high - low || 0.1;
   const rough = span / 5;
@@ -49,8 +52,8 @@ function axisOver(values) {
   const digits = Math.max(0, -Math.floor(Math.log10(interval) + 1e-9));
   const round = (x) => Number(x.toFixed(digits + 2));
   const pad = 0.04 * span;
-  const min = round(Math.floor((low - pad) / interval) * interval);
-  const max = round(Math.ceil((high + pad) / interval) * interval);
+  const min = Math.max(least, round(Math.floor((low - pad) / interval) * interval));
+  const max = Math.min(most, round(Math.ceil((high + pad) / interval) * interval));
   return { min, max, interval, digits };
 }
 

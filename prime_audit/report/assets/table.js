@@ -2,8 +2,8 @@
 const VERDICT = "verdict";
 const keyOf = (column) => `${column.metric}${column.kind === "value" ? "" : `/${column.kind}`}`;
 
-/** Columns of a task as shown: utility, leakage of the chosen game and attack. */
-const columnsOf = (task) => [...task.utility, ...(groupOf(task)?.columns ?? [])];
+/** Columns of a task as shown: worst verdict, utility, leakage of the chosen game and attack. */
+const columnsOf = (task) => [...(task.worst ? [task.worst] : []), ...task.utility, ...(groupOf(task)?.columns ?? [])];
 
 /** Rows that pass the filter, in the chosen order; rows without a figure are last, equals keep their order. */
 function rowsOf(task) {
@@ -21,6 +21,7 @@ function rowsOf(task) {
 }
 
 function matches(task, row, query) {
+  if (task.worst && !acceptable(task.risk[row])) return false; // else the choice is not shown
   const said = [data.methods[task.methods[row]], ...task.params[row].map(words)];
   return said.some((line) => line.toLowerCase().includes(query));
 }
@@ -28,6 +29,7 @@ function matches(task, row, query) {
 function sortValue(task, key) {
   if (key === "method") return (row) => data.methods[task.methods[row]];
   const column = columnsOf(task).find((c) => keyOf(c) === key);
+  if (column === task.worst) return (row) => task.risk[row].grade;
   if (column?.entries) return (row) => words(entryOf(column, row).text);
   return (row) => (column ? figure(cellOf(column, row), column.compared).value : null);
 }
@@ -125,12 +127,17 @@ function rowOf(task, place, row, columns, reasons) {
   return made;
 }
 
+function gravityOf(column, task, row) {
+  if (column === task.worst) return tone(task.risk[row].grade);
+  return column.kind === VERDICT ? tone(...groupOf(task).leaks[row].map(([leak]) => leaks[leak].grade)) : "";
+}
+
 /** A label that may break before its suffixes and after its parameters, not within a word. */
 const broken = (label) => label.split(/(?=\+)|(?<=[:,])/).flatMap((piece, i) => (i ? [el("wbr"), piece] : [piece]));
 
 function fillCell(button, column, row, task, reasons) {
   if (column.entries) {
-    button.append(...entryParts(entryOf(column, row), column.kind === VERDICT ? gravity(verdictsOf(groupOf(task), row)) : ""));
+    button.append(...entryParts(entryOf(column, row), gravityOf(column, task, row)));
     return;
   }
   const cell = cellOf(column, row);
