@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from prime_audit.record import failed
-from prime_audit.report.abilities import DAGGER
+from prime_audit.report.abilities import DAGGER, UNABLE
 from prime_audit.report.columns import PANEL, SHOWN, Column, Shown
 from prime_audit.report.games import GameNote, note_of
 from prime_audit.report.risk import Risk, risks
@@ -297,9 +297,8 @@ def overview(sheet: Sheet, view: TaskView) -> Table:
     leaked = [c for group in view.groups[:1] for c in group.columns if c.column.name == "difference"]
     columns += [(c.title, c.cells) for c in (*shown, *leaked)]
     rows = [tuple(cells[i] for _, cells in columns) for i in range(len(view.methods))]
-    plain = [
-        tuple(replace(c, reason=None) if c.text or c.value is not None else c for c in row) for row in rows
-    ]
+    # Why a figure has no interval is a detail; why there is none, and what a dagger means, is not.
+    plain = [tuple(replace(c, reason=None) if c.value is not None else c for c in row) for row in rows]
     heads = tuple(("", title) for title, _ in columns)
     return Table("", ("method",), heads, tuple((m,) for m in view.methods), tuple(plain))
 
@@ -323,7 +322,9 @@ def with_worst(table: Table, sheet: Sheet, view: TaskView) -> Table:
 def _worst(risk: Risk, dagger: str) -> Cell:
     if risk.worst is None:
         return Cell(text="not audited")
-    return Cell(text=f"{risk.verdict} ({risk.worst.leak.game})", mark=dagger)
+    return Cell(
+        text=f"{risk.verdict} ({risk.worst.leak.game})", mark=dagger, reason=UNABLE if dagger else None
+    )
 
 
 def glance(sheet: Sheet, found: Sequence[TaskView]) -> Table:

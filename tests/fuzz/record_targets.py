@@ -38,7 +38,9 @@ def shown(run: Run) -> None:
     """Show a record in every way but drawn: what is printed steers no terminal."""
     stream = io.StringIO()
     sheet = sheet_of(run.record, "run")
-    Console(file=stream, width=100).print(_Harmless(text.terminal(sheet, 100)), markup=False)
+    Console(file=stream, width=100).print(
+        _Harmless(text.terminal(sheet, 100, details=True, explain=True)), markup=False
+    )
     assert stream.getvalue() == visible(stream.getvalue())
     encoded(page.render(sheet))
     text.markdown(sheet)

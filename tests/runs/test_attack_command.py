@@ -77,7 +77,8 @@ def test_stored_signals_give_the_run_s_own_figures(run: Run, copy: Path) -> None
 
 
 def test_no_torch_where_the_signals_suffice(copy: Path) -> None:
-    words = ["prime-audit", "attack", str(copy), "--attacks", "loss_mean,reference,lira_offline,user_level"]
+    words = ["prime-audit", "attack", str(copy), "--details"]
+    words += ["--attacks", "loss_mean,reference,lira_offline,user_level"]
     code = (
         f"import sys; sys.argv = {words!r}\n"
         "from prime_audit.commands.cli import main\nmain()\n"

@@ -267,7 +267,7 @@ def test_an_attack_that_raises_leaves_the_others_figures(
     (reason,) = [line for line in told.splitlines() if line.startswith(f"* {number} ")]
     assert "failed: KeyError" in reason
     assert "traceback in failures/001.txt" in told.partition("## Failures")[2]
-    shown = say("show", run.path).out.split("control panel")[1].split("AUC: how")[0]
+    shown = say("show", run.path, "--details", "--explain").out.split("control panel")[1].split("AUC: how")[0]
     assert len([line for line in shown.splitlines() if line.rstrip().endswith(f" failed{number}")]) == 2
     assert f"{number} failed: attack odd failed: KeyError" in shown
     alone = quick("soup", task="LaMP-3", attacks="loss", out=tmp_path / "alone")

@@ -62,7 +62,7 @@ def test_a_random_model_is_warned_of_wherever_warnings_stand(
     assert (found.task, found.shown, line_of(found)) == (task, False, line)
     shown = " ".join(say("show", run.path).out.split())
     assert shown.count(SAID) == 1
-    assert shown.index(SAID) < shown.index("method")
+    assert shown.index(SAID) < shown.index("Δ np")
     texts = [(run.path / name).read_text(encoding="utf-8") for name in ("table.md", "index.html")]
     for text, table in zip(texts, ("| method", "<table>"), strict=True):
         assert text.count(SAID) == 1
