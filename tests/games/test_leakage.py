@@ -442,7 +442,7 @@ def test_undefined_items_are_counted_and_get_the_median(seen: Seen) -> None:
         assert leak.undefined == count > 0
     assert {x.undefined for x in seen.run.record.leaks if x.attack in FORMULAS} == {0}
     written = " ".join((seen.run.path / "table.md").read_text(encoding="utf-8").split())
-    assert re.search(r"half, game paper: \d+ of [\d,]+ items undefined", written)
+    assert re.search(r"half, game paper \([^)]+\): \d+ of [\d,]+ items undefined", written)
 
 
 def test_texts_that_stand_on_both_sides_are_counted(seen: Seen) -> None:

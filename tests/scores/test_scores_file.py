@@ -20,7 +20,6 @@ from prime_audit.audit.mean_auc import TargetScores
 from prime_audit.audit.permutation import holm
 from prime_audit.commands.stats import command
 from prime_audit.errors import UserError
-from prime_audit.io import terminal
 from prime_audit.scores.columns import COLUMNS
 from prime_audit.scores.report import describe_scores
 
@@ -461,7 +460,7 @@ def test_figures_are_whole_at_any_width(tmp_path: Path, monkeypatch: pytest.Monk
     attacks = [f"LaMP-2/prime/heldout/reference{n}" for n in range(4)]
     lines = [f"{name},{i * 7 % 40},{i % 2}" for name in attacks for i in range(40)]
     path = write(tmp_path / "s.csv", "attack,score,member", *lines)
-    monkeypatch.setattr(terminal, "WIDTH", width)
+    monkeypatch.setenv("COLUMNS", str(width))
     done = CliRunner().invoke(command, [str(path)])
     assert done.exit_code == 0, done.output
     report = describe_scores(path)
