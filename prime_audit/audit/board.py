@@ -46,6 +46,11 @@ class Looks(NamedTuple):
         already = None if auc is None or base is None else max(auc, base)
         return cls(None if still else gain, tail, already, n or PERMUTATIONS)
 
+    def at_least(self, p: float) -> Looks:
+        """Raise the p of gain and tail to ``p``: another test that a leak must pass."""
+        gain, tail = (None if own is None else max(own, p) for own in (self.gain, self.tail))
+        return self._replace(gain=gain, tail=tail)
+
 
 _LOOKS = ("gain", "tail", "already")
 

@@ -82,3 +82,8 @@ def p_value(value: float, se: float, freedom: float) -> float:
     if se == 0:
         return 1.0 if value == 0 else 2.0**-freedom
     return min(1.0, 2 * float(stdtr(freedom, -abs(value) / se)))
+
+
+def firm_p(value: float, se: float, freedom: float) -> float:
+    """Return the p that a gain is above 0, as its interval has it: two-sided (``p_value``); 1 where it is not above."""
+    return p_value(value, se, freedom) if value > 0 else 1.0

@@ -12,13 +12,15 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+from scipy.special import stdtrit
 
 from prime_audit.audit.auc import FPRS, FloatArray, Undefined
 from prime_audit.audit.bounds import Bound, by_sharer, empirical_epsilon
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.intervals import Over, auc_difference, auc_interval, mean_tpr
+from prime_audit.audit.jackknife import LEVEL, Estimate, firm_p
 from prime_audit.audit.mean_auc import AucEstimate, TargetScores
-from prime_audit.audit.permutation import PERMUTATIONS, Column, Relabelled, relabel
+from prime_audit.audit.permutation import PERMUTATIONS, POWER, Column, Relabelled, relabel
 from prime_audit.audit.verdict import Against, Evidence, Verdict, best_control, verdict
 
 T = TypeVar("T")
@@ -252,6 +254,8 @@ def _judge(game: _Game, scored: Scored, tests: Relabelled | str) -> Judged:
         if name in ("base", best)
     }
     against = Against(best, figures[best].value, gaps[best]) if best else None
+    if design.whole and isinstance(tests, Relabelled):
+        tests = of_people(tests, gaps.get("base"))
     interval = auc_interval(own)
     if interval.estimate.ci is None:
         reasons["interval"] = str(interval.estimate.reason)
@@ -285,6 +289,30 @@ def _judge(game: _Game, scored: Scored, tests: Relabelled | str) -> Judged:
         evidence=evidence,
         epsilon=_known(reasons, "ε", partial(bound, attacks=game.attacks, seed=game.seed)),
         reasons=reasons,
+    )
+
+
+def of_people(tests: Relabelled, gain: Estimate | None) -> Relabelled:
+    """Raise the p of a game whose members are people, each merged for some targets, to that of the gain's interval.
+
+    Coins are thrown anew for every target, but all targets share the adapters. Exchanging coins asks whether merging
+    changes scores. It does, even where an adapter holds nothing of its sharer: its effect on the sharer's own items is
+    then a matter of luck, but of the same luck for every target. So people are the sample as well: the gain must also
+    be beyond chance with one person left out at a time (``jackknife.p_value``, two-sided). What ``detectable`` says
+    holds for both tests together.
+    """
+    if gain is None or gain.se is None:
+        return tests
+    p, least = firm_p(gain.value, gain.se, gain.freedom), tests.detectable
+    if least is not None:
+        wide = float(stdtrit(gain.freedom, (1 + LEVEL) / 2) + stdtrit(gain.freedom, POWER)) * gain.se
+        least = max(least, 0.5 + wide)
+    return replace(
+        tests,
+        p_gain=max(tests.p_gain, p),
+        p_tail=max(tests.p_tail, p),
+        adjusted=max(tests.adjusted, p),
+        detectable=None if least is None or least > 1 else least,
     )
 
 

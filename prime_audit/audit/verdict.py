@@ -8,7 +8,8 @@ what to do about it. Docs and tests read both.
 of a task and game share one family of permutation tests (max-T, ``permutation``), with three looks at each figure: the
 AUC's gain over the unmerged base's, the tail of the gains, and the AUC together with the base's (*already*). So all
 rows that say *leaks* share one alpha. Over the tasks of a run families are selected by Benjamini and Hochberg's step
-(``permutation.over_families``). In games whose members were selected, the AUC itself takes the gain's place.
+(``permutation.over_families``). Where members are people (inclusion), the gain's interval over people must exclude 0
+as well (``judge.of_people``). In games whose members were selected, the AUC itself takes the gain's place.
 
 Only drawn membership can show a leak. In the paper's game members are *selected* for being similar to the target. A
 personalised model finds likely what similar people write, whoever was merged. And where membership was drawn, nothing
@@ -37,7 +38,7 @@ from prime_audit.audit.permutation import POWER, Relabelled, Top, not_excluded, 
 
 Word = Literal["leaks", "leaks, already in the base", "no leak found", "confounded", "too few to say"]
 
-EDITION = 2
+EDITION = 3
 """Of the rule; runs before there was a number followed edition 1."""
 ALPHA = 0.05
 MIN_SHARERS = 5

@@ -93,12 +93,14 @@ def _incoherent(record: Record) -> Fault:
 
 
 def _dirty(board: Board, record: Record) -> Fault:
-    if record.code.get("dirty") or (record.code.get("dirty") is None and record.code.get("commit")):
+    # Other code than what ran may have judged its signals later (``prime-audit attack``).
+    for of in ("", "judged_"):
+        commit, dirty = (record.code.get(f"{of}{name}") for name in ("commit", "dirty"))
+        if not (dirty or (dirty is None and commit)):
+            continue
         yield "a dirty run: files that decide numbers differed from the commit; commit them and rerun"
     if not record.code:
         yield "has no version of the code that ran; rerun with this prime-audit"
-    if "attacked" in record.spec:
-        yield "attacks on an earlier run: file that run, with all attacks given to compare"
 
 
 def _limited(board: Board, record: Record) -> Fault:

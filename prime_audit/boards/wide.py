@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from prime_audit.audit.board import Looks, board_wide
+from prime_audit.audit.jackknife import firm_p
 from prime_audit.audit.verdict import ALPHA
 from prime_audit.boards.filed import Filed
-from prime_audit.record import Leak
 from prime_audit.report.sheet import PanelRow, judged
 
 HERE = {
@@ -64,14 +64,12 @@ def _weighed(row: PanelRow) -> bool:
 
 def widened(filed: Sequence[Filed]) -> Wide:
     """Judge every drawn game's cells together, and say what to expect of them."""
-    seeds: dict[Cell, list[tuple[int, Leak]]] = {}
+    seeds: dict[Cell, list[tuple[int, PanelRow]]] = {}
     for one in sorted(filed, key=lambda f: f.seed):
         for row in judged(one.record, one.id):
             leak = row.leak
             if _weighed(row):
-                seeds.setdefault((leak.task, leak.method, leak.game, leak.attack), []).append(
-                    (one.seed, leak)
-                )
+                seeds.setdefault((leak.task, leak.method, leak.game, leak.attack), []).append((one.seed, row))
     q: dict[Cell, tuple[float, float]] = {}
     notes = list[str]()
     for game in sorted({game for _, _, game, _ in seeds}):
@@ -79,7 +77,7 @@ def widened(filed: Sequence[Filed]) -> Wide:
         alike: dict[object, list[Cell]] = {}
         for cell, found in seeds.items():
             if cell[2] == game:
-                figures = tuple((seed, x.auc, x.ci, x.p, x.members, x.others) for seed, x in found)
+                figures = tuple((seed, x.auc, x.ci, x.p, x.members, x.others) for seed, (x, *_) in found)
                 alike.setdefault((cell[0], figures), []).append(cell)
         cells = list(alike.values())
         own = board_wide([[_looks(x) for _, x in seeds[same[0]]] for same in cells])
@@ -93,5 +91,10 @@ def widened(filed: Sequence[Filed]) -> Wide:
     return Wide(q, tuple(notes))
 
 
-def _looks(leak: Leak) -> Looks:
-    return Looks.of(leak.p, leak.p_tail, leak.p_auc, leak.p_base, leak.relabellings, leak.detectable)
+def _looks(row: PanelRow) -> Looks:
+    leak, gap = row.leak, row.gap
+    looks = Looks.of(leak.p, leak.p_tail, leak.p_auc, leak.p_base, leak.relabellings, leak.detectable)
+    if not row.game.whole or gap is None or gap.difference is None or gap.se is None:
+        return looks
+    # Records before edition 3 have the p of coins alone (``audit.judge.of_people``).
+    return looks.at_least(firm_p(gap.difference, gap.se, gap.freedom))

@@ -265,21 +265,26 @@ LEGEND = tuple(
     for meanings in (MEANINGS, VERDICTS)
 )
 """The legend of a control panel."""
-OLDER = (
-    "Verdicts of edition 1 of the rules, and no q: p was corrected over the attacks of one method and game (Holm), a "
-    "bound on ε above 0 was enough for a leak and an interval below 0.7 for none, and nothing looked at the tail. Run "
-    f"compare again for edition {EDITION}."
-)
+_AGAIN = f"Run compare again for edition {EDITION}."
+OLDER = {
+    1: "Verdicts of edition 1 of the rules, and no q: p was corrected over the attacks of one method and game (Holm), "
+    "a bound on ε above 0 was enough for a leak and an interval below 0.7 for none, and nothing looked at the tail. "
+    f"{_AGAIN}",
+    2: "Verdicts of edition 2 of the rules: in inclusion, leaks did not need an interval over people that excludes 0 "
+    f"(what a board calls does). {_AGAIN}",
+}
 """What a reader must know of verdicts in older records."""
 
 
 def older(records: Iterable[Record]) -> tuple[str, ...]:
     """Name the rules of verdicts that do not follow the current ones, with how many records have them."""
-    judged = [record for record in records if record.leaks]
-    old = sum(record.rules < EDITION for record in judged)
-    if not old:
-        return ()
-    return (OLDER if old == len(judged) else f"{old} of {len(judged)} records: {OLDER}",)
+    rules = Counter(record.rules for record in records if record.leaks)
+    every = rules.total()
+    return tuple(
+        said if rules[old] == every else f"{rules[old]} of {every} records: {said}"
+        for old, said in OLDER.items()
+        if rules[old]
+    )
 
 
 def cautions(x: PanelRow) -> list[tuple[str, str]]:

@@ -22,6 +22,8 @@ class GameNote:
     """Whether the setting nonmember_items samples its non-members."""
     exposes: str = "sharers"
     """Whose data its *leaks* would expose."""
+    whole: bool = False
+    """Whether its members are people, drawn anew for every target."""
 
 
 def note_of(name: str | None, plugins: Mapping[str, Mapping[str, Any]] | None = None) -> GameNote:
@@ -30,13 +32,17 @@ def note_of(name: str | None, plugins: Mapping[str, Mapping[str, Any]] | None = 
     An older record does not have the design of its games.
     """
     found = (plugins or {}).get(f"game {name}", {})
-    game = None if {"randomised", "exposes"} <= set(found) else known_game(name)
+    game = None if {"randomised", "exposes", "whole"} <= set(found) else known_game(name)
     exposes = str(found.get("exposes", game.exposes if game else GameNote.exposes))
     if exposes not in get_args(Exposed):  # of a later version
         exposes = GameNote.exposes
     if "randomised" not in found and game:
-        return GameNote(game.design.randomised, game.says, game.samples, exposes)
+        return GameNote(game.design.randomised, game.says, game.samples, exposes, game.design.whole)
     says = found.get("says")
     return GameNote(
-        found.get("randomised") is True, str(says) if says else None, found.get("samples") is True, exposes
+        found.get("randomised") is True,
+        str(says) if says else None,
+        found.get("samples") is True,
+        exposes,
+        found.get("whole", game.design.whole if game else False) is True,
     )

@@ -29,6 +29,10 @@ FEW = 5
 """Records that a report names as the most vulnerable."""
 
 
+BEYOND = "something is beyond chance"
+"""A warning with these words speaks of the attacks that were judged together, and of no others."""
+
+
 @dataclass(kw_only=True)
 class Findings:
     """What a run has found so far, task by task."""
@@ -109,7 +113,7 @@ class Findings:
             called = sum(any(min(q) <= ALPHA for q in own) for own in judged)
             if not called:
                 continue
-            line = f"game {game}: something is beyond chance (q ≤ {ALPHA:g}) in "
+            line = f"game {game}: {BEYOND} (q ≤ {ALPHA:g}) in "
             if len(tasks) == 1:
                 line += f"its one task; at most {100 * ALPHA:g} % of such runs show that without any leak"
             else:

@@ -47,6 +47,7 @@ def plugins_of(plugins: Iterable[Plugin], files: Iterable[Path]) -> dict[str, di
         if isinstance(plugin, Game):
             own |= {
                 "randomised": plugin.design.randomised,
+                "whole": plugin.design.whole,
                 "says": plugin.says,
                 "samples": plugin.samples,
                 "exposes": plugin.exposes,

@@ -32,9 +32,9 @@ from prime_audit.plugins.loading import available, load_attack, load_game
 from prime_audit.record import Record
 from prime_audit.report.from_record import render_all
 from prime_audit.report.sheet import is_leakage
-from prime_audit.runs.findings import Findings
+from prime_audit.runs.findings import BEYOND, Findings
 from prime_audit.runs.ledger import Ledger
-from prime_audit.runs.provenance import plugins_of
+from prime_audit.runs.provenance import code, code_since, plugins_of
 
 
 def attack(
@@ -113,7 +113,7 @@ def _attack(
     given: Mapping[str, Path | None],
     ledger: Ledger,
 ) -> Run:
-    elsewhere = bool(origin.record.spec.get("sharers"))
+    began, elsewhere = code(), bool(origin.record.spec.get("sharers"))
     exams = {task: read_exam(origin.path, task, given=elsewhere) for task in spec["tasks"]}
     for task, exam in exams.items():
         kinds = {p.kind for p in exam.passes if p.method is not None}
@@ -137,9 +137,12 @@ def _attack(
                     f"{origin.path / FOLDER}: the signals of {task} do not fit together "
                     f"({fault}); rerun compare"
                 ) from fault
-    plugins = plugins_of([*attacks, *games], files)
+    plugins, judged = plugins_of([*attacks, *games], files), code_since(began)
     found.warn("games", _changed(games, origin.record.plugins, plugins))
     record = _record(origin.record, found, spec, plugins, _command(spec, files), ledger)
+    record = replace(
+        record, code={**record.code, **{f"judged_{name}": value for name, value in judged.items()}}
+    )
     folder.write_jsonl(SCORES, found.scores)
     if found.vulnerable:
         folder.write_jsonl(VULNERABILITY, found.vulnerable)
@@ -221,7 +224,9 @@ def _record(
         failures=(*(replace(f, file=None) for f in old.failures if f.attack is None), *found.faults.found),
         times=ledger.times(),
         plugins={**old.plugins, **plugins},
-        warnings=(*old.warnings, *found.warned()),
+        warnings=tuple(
+            dict.fromkeys([*(line for line in old.warnings if BEYOND not in line), *found.warned()])
+        ),
     )
 
 

@@ -28,7 +28,7 @@ def test_every_attack_the_issue_names_is_there() -> None:
         "loss loss_mean reference ratio zlib lowercase mink minkpp recall surp rmia lira_offline lira_online "
         "lira rmia_item info_rmia"
     )
-    later = "wbc ez mink_ref minkpp_ref samia gradnorm alignment"
+    later = "wbc ez mink_ref minkpp_ref samia gradnorm alignment shift"
     assert set(ATTACKS) >= {*named.split(), "user_level", *later.split()}
 
 

@@ -289,6 +289,14 @@ def test_mink_ref_and_minkpp_ref_subtract_the_bases_own_lowest() -> None:
     assert found == pytest.approx([least(z(LL, MU, SIGMA)) - least(z(BASE_LL, BASE_MU, BASE_SIGMA))])
 
 
+def test_shift_is_as_far_down_as_up() -> None:
+    own, base = [[-1.0, -3.0], [-2.0], [-np.inf]], [[-2.0, -3.0], [-0.5], [-np.inf]]
+    found = score("shift", logprobs=rows(*own), base_logprobs=rows(*base))
+    assert found.tolist() == pytest.approx([0.5, 1.5, np.nan], nan_ok=True)
+    up, down = ([LL, BASE_LL], [BASE_LL, LL])
+    assert score("shift", logprobs=rows(*up), base_logprobs=rows(*down)).std() == 0
+
+
 def windows(gains: Sequence[float]) -> float:
     """Equations 10 to 13 of the WBC paper, window by window."""
     shares = []

@@ -104,9 +104,11 @@ REFUSALS: dict[str, tuple[Callable[[], Record], str]] = {
         lambda: run_record(FRESH, code=run_record(0).code | {"dirty": None}),
         "a dirty run",
     ),
-    "attacked again": (
-        lambda: run_record(FRESH, spec=run_record(FRESH).spec | {"attacked": "run"}),
-        "attacks on an earlier run",
+    "judged again by changed code": (
+        lambda: run_record(
+            FRESH, code=run_record(0).code | {"judged_commit": "c" * 40, "judged_dirty": True}
+        ),
+        "a dirty run",
     ),
 }
 

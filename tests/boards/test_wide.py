@@ -19,7 +19,7 @@ from tests import records
 from .invented import run_record
 
 
-def filed(seed: int, method: str, *leaks: Leak, rules: int = 2) -> Filed:
+def filed(seed: int, method: str, *leaks: Leak, rules: int = 3) -> Filed:
     record = run_record(seed, methods=(method,), tasks=("LaMP-2",))
     record = replace(record, leaks=tuple(leaks), rules=rules)
     return Filed(Path("records") / method / f"{seed}.json", record)
@@ -87,8 +87,22 @@ def test_labels_of_one_model_count_once_and_selected_members_not_at_all() -> Non
 
 
 @pytest.mark.parametrize(
-    ("rules", "said"), [((1,), (OLDER,)), ((2,), ()), ((1, 2), (f"1 of 2 records: {OLDER}",))]
+    ("rules", "said"),
+    [((1,), (OLDER[1],)), ((3,), ()), ((1, 3), (f"1 of 2 records: {OLDER[1]}",)), ((2, 2), (OLDER[2],))],
 )
 def test_the_page_says_which_rules_its_verdicts_follow(rules: tuple[int, ...], said: tuple[str, ...]) -> None:
     files = [filed(seed, "perpcs", leak("perpcs", 0.03), rules=edition) for seed, edition in enumerate(rules)]
     assert older(f.record for f in files) == said
+
+
+def test_people_who_are_drawn_anew_for_every_target_must_pass_their_interval_too() -> None:
+    """Records of edition 2 have the p of coins alone, so the board looks at the interval itself."""
+
+    def calls(se: float) -> str:
+        one = filed(0, "perpcs", leak("perpcs", 0.0001, game="inclusion"), rules=2)
+        about = {"task": "LaMP-2", "method": "perpcs", "game": "inclusion", "attack": "loss"}
+        gap = records.comparison(**about, baseline="base", metric="auc", difference=0.2, se=se, freedom=7)
+        return words([replace(one, record=replace(one.record, comparisons=(gap,)))])[0]
+
+    assert calls(se=0.02) == "leaks"
+    assert calls(se=0.2) == "leaks here, not board-wide"
