@@ -17,6 +17,8 @@ from typing import TypeVar
 
 from prime_audit.errors import PartError, UserError
 from prime_audit.folder import RunFolder, write_atomic
+from prime_audit.io.log import LOG
+from prime_audit.io.markup import visible
 from prime_audit.record import FAILED, Failure
 
 T = TypeVar("T")
@@ -63,6 +65,8 @@ class Faults:
                 raise
             if full := _full_disk(fault):
                 raise full from None
+            if isinstance(fault, BrokenPipeError):  # the reader of our output has gone: no part's fault
+                raise
             return self.note(fault, where)
 
     def note(self, fault: Exception, where: Failure) -> Failed:
@@ -70,6 +74,7 @@ class Faults:
         trace = "".join(traceback.format_exception(fault))
         if trace not in self.traces:
             self.traces.append(trace)
+            LOG.error(visible(trace))
         file = f"{FOLDER}/{self.traces.index(trace) + 1:03d}.txt"
         self.found.append(replace(where, error=one_line(fault), file=file))
         return Failed(FAILED + one_line(fault))

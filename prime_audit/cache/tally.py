@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from prime_audit.io.log import LOG
 from prime_audit.io.markup import visible
 
 
 def say(line: str) -> None:
     """Print a message on stderr, in the form of every error."""
     print(f"prime-audit: {visible(line)}", file=sys.stderr, flush=True)
+    LOG.warning(visible(line))
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import share_cores, shared, varied
+from prime_audit.commands.options import share_cores, shared, talk_options, varied
 from prime_audit.commands.printing import PATH, about, cache_of, exit_if_failed, show_run
 
 
@@ -18,6 +18,7 @@ from prime_audit.commands.printing import PATH, about, cache_of, exit_if_failed,
 @varied("games", default_text="all of the run's")
 @varied("out", default_text="RUN/attacks-HASH")
 @shared("sharers", "base-adapter", "plugin", "cache", "no-cache", "threads", "details", "explain", "json")
+@talk_options
 def command(
     run: Path,
     cache: Path | None,

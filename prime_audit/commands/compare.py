@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import config_option, quiet_option, run_options, share_cores
+from prime_audit.commands.options import config_option, run_options, share_cores, talk_options
 from prime_audit.commands.printing import about, cache_of, exit_if_failed, show_run
 
 
@@ -19,7 +19,7 @@ from prime_audit.commands.printing import about, cache_of, exit_if_failed, show_
 )
 @click.command()
 @run_options("compare")
-@quiet_option
+@talk_options
 @config_option
 def command(
     cache: Path | None, no_cache: bool, as_json: bool, details: bool, explain: bool, **options: Any

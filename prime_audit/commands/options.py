@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from prime_audit.commands import completing
 from prime_audit.io.cores import make_way, use_threads
+from prime_audit.io.log import show_more, write_to
 from prime_audit.plan.kinds import Flag
 from prime_audit.plan.options import Option, named, options_of
 
@@ -109,9 +110,43 @@ config_option = click.option(
     callback=_from_file,
     help="A TOML file of options, such as a run's config.toml; options on the command line override it.",
 )
-quiet_option = click.option(
-    "-q", "--quiet", is_flag=True, help="Print results and errors, but no progress and no notes."
-)
+
+
+def _log(_context: click.Context, _option: click.Parameter, file: Path | None) -> None:
+    if file:
+        write_to(file)
+
+
+def _more(_context: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if asked:
+        show_more()
+
+
+def talk_options(command: F) -> F:
+    """Add how much a command says: -q, -v, and a log file."""
+    for option in (
+        click.option(
+            *("--log", "file"),
+            type=click.Path(path_type=Path, dir_okay=False),
+            expose_value=False,
+            callback=_log,
+            help="Append all that is said, and what -v shows, to a file, with times.",
+        ),
+        click.option(
+            *("-v", "--verbose"),
+            is_flag=True,
+            expose_value=False,
+            callback=_more,
+            help="Show what is read from the cache, tracebacks and libraries' warnings; lines instead of bars.",
+        ),
+        click.option(
+            *("-q", "--quiet"), is_flag=True, help="Print results and errors, but no progress and no notes."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 task_option = click.option(
     "--task",
     metavar="T",

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from prime_audit.commands.options import config_option, quiet_option, run_options, share_cores
+from prime_audit.commands.options import config_option, run_options, share_cores, talk_options
 from prime_audit.commands.printing import SOME_FAILED, about, cache_of
 from prime_audit.io.terminal import print_table, say
 
@@ -19,7 +19,7 @@ from prime_audit.io.terminal import print_table, say
 @about("Predict a run: stages, cache hits, time, memory.", "plan --methods np,rag,prime --tasks LaMP-2")
 @click.command()
 @run_options("plan")
-@quiet_option
+@talk_options
 @config_option
 def command(cache: Path | None, no_cache: bool, as_json: bool, quiet: bool, **options: Any) -> None:
     """Predict what compare would do: stages, cache hits, time and memory.

@@ -10,7 +10,7 @@ import click
 
 from prime_audit.commands import completing
 from prime_audit.commands.list import studies
-from prime_audit.commands.options import run_options, share_cores
+from prime_audit.commands.options import run_options, share_cores, talk_options
 from prime_audit.commands.printing import about, cache_of, show_rows
 from prime_audit.errors import UserError
 from prime_audit.io.terminal import console, draw, say
@@ -27,6 +27,7 @@ SHOWN = 30
 @click.argument("name", required=False, shell_complete=completing.study)
 @click.option("--list", "listing", is_flag=True, help="List the studies, each with what it answers.")
 @run_options("study")
+@talk_options
 def command(
     name: str | None, listing: bool, cache: Path | None, no_cache: bool, as_json: bool, **options: Any
 ) -> None:

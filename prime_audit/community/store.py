@@ -22,6 +22,7 @@ from prime_audit.cache.tally import Tally
 from prime_audit.engine.memo import NOWHERE, Arrays, Partial
 from prime_audit.engine.mixture import Cuts, Spent, Written
 from prime_audit.faults import pathless
+from prime_audit.io.log import LOG
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,6 +192,7 @@ class Store:
         self.cuts.texts.update(map(str, account["cut"]))
         entry.used()
         self.tally.read += 1
+        LOG.debug(f"cache: read {self._named(entry, kind)}")
         return (kept,)
 
     def _named(self, entry: Entry, kind: str) -> str:
@@ -212,6 +214,7 @@ class Store:
 
         entry.write(kind, within, fill)
         self.tally.made += 1
+        LOG.debug(f"cache: stored {self._named(entry, kind)}")
         return made
 
 

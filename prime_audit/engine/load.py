@@ -25,6 +25,7 @@ from prime_audit.engine.hub import advice, alone, is_gguf, pinned
 from prime_audit.errors import UserError, first_line_of, unknown
 from prime_audit.io import intake
 from prime_audit.io.adapter_files import CONFIG
+from prime_audit.io.log import verbose
 
 OLD_LAYOUT = "0_Transformer"
 """Where old sentence-transformers folders keep the encoder itself."""
@@ -162,7 +163,9 @@ def load_tokenizer(place: str, name: str, role: str = "model") -> Any:
 
 
 def quiet_libraries() -> None:
-    """Silence transformers' progress bars and notices; errors are still printed."""
+    """Silence transformers' progress bars and notices, unless more is to be shown; errors are still printed."""
+    if verbose():
+        return
     import transformers
 
     transformers.utils.logging.set_verbosity_error()

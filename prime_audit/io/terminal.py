@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prime_audit.io.log import LOG
 from prime_audit.io.markup import visible
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _LONGEST = 2000
 def say(text: str, err: bool = False) -> None:
     """Print lines of text, or JSON. Control characters become ``\\u001b``, as in JSON."""
     click.echo(visible(text), err=err)
+    if err:
+        LOG.info(visible(text))
 
 
 def error_line(message: str) -> str:

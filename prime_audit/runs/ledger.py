@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from prime_audit.cache.tally import Tally, say
+from prime_audit.io.log import LOG, verbose
 from prime_audit.io.markup import visible
 from prime_audit.record import Cost, StageSeconds, Times
 
@@ -111,7 +112,7 @@ class Ledger:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         console = Console(stderr=True)
-        if self.quiet or not console.is_terminal:
+        if self.quiet or verbose() or not console.is_terminal:
             yield
             return
         columns = (
@@ -179,6 +180,7 @@ class Ledger:
 
     def note(self, line: str) -> None:
         """Print a message where progress is shown."""
+        LOG.info(visible(line))
         if self._bars:
             self._bars.console.print(visible(line), highlight=False, markup=False)
         elif not self.quiet:
@@ -187,6 +189,7 @@ class Ledger:
     def warn(self, line: str) -> None:
         """Print an important message even if the run is quiet."""
         if self._bars:
+            LOG.warning(visible(line))
             self._bars.console.print(
                 f"prime-audit: {visible(line)}", highlight=False, markup=False, soft_wrap=True
             )
@@ -208,6 +211,7 @@ class Ledger:
         )
 
     def _print(self, title: str, seconds: float) -> None:
+        LOG.info(f"{title}: {seconds:.1f} s")
         if self._bars:
             from rich.markup import escape
 
