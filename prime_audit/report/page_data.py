@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from prime_audit.record import failed
 from prime_audit.report.columns import LEGEND, PANEL, SHOWN, remark
-from prime_audit.report.risk import SEVERITY, grade, reach, risks
+from prime_audit.report.risk import CHOICES, SEVERITY, grade, risks
 from prime_audit.report.series import alpha_of, looks_of, series_of
 from prime_audit.report.sheet import Figure, PanelRow, Sheet
 from prime_audit.report.table import Cell, shown
@@ -75,6 +75,7 @@ class Packer:
             "entries": [_trimmed(entry) for entry in self.entries.all()],
             "panel": [{"name": c.name, "help": c.help or None} for c in PANEL],
             "severity": SEVERITY,
+            "risks": [(choice.key, choice.says) for choice in CHOICES],
             "leaks": self.leaks.all(),
             "sets": self.sets.all(),
             "records": [self._record(id) for id in self.records.all()],
@@ -114,20 +115,15 @@ class Packer:
             "entries": [self._entry(cell) for cell in cells],
         }
 
-    def _risks(self, view: TaskView) -> Sequence[tuple[int | None, ...]]:
-        """Pack what a choice of acceptable risk asks: place in ``SEVERITY``, how far the largest leak over the base may
-        reach (its interval's upper limit), largest ε."""
-        found = []
-        for one in map(risks(self.sheet, view.task).__getitem__, view.methods):
-            over, epsilon = one.over_base, one.epsilon
-            found.append(
-                (
-                    None if one.verdict is None else SEVERITY.index(one.verdict),
-                    thousandths(over and reach(over)),
-                    thousandths(epsilon.leak.epsilon if epsilon else None),
-                )
+    def _risks(self, view: TaskView) -> Sequence[tuple[int | None, Sequence[int]]]:
+        """Pack each method's worst verdict, as its place in ``SEVERITY``, and the places of ``CHOICES`` it meets."""
+        return [
+            (
+                None if one.verdict is None else SEVERITY.index(one.verdict),
+                [place for place, choice in enumerate(CHOICES) if choice.accepts(one)],
             )
-        return found
+            for one in map(risks(self.sheet, view.task).__getitem__, view.methods)
+        ]
 
     def _group(self, group: Group) -> dict[str, Any]:
         return {

@@ -5,10 +5,11 @@ One rule for the terminal, the tables, the page and the summary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from prime_audit.errors import unknown
 from prime_audit.report.sheet import PanelRow, Sheet
 
 SEVERITY = (
@@ -93,3 +94,41 @@ def risks(sheet: Sheet, task: str) -> Mapping[str, Risk]:
             rows.setdefault(one.leak.method, []).append(one)
     present = {f.method for f in sheet.figures if f.task == task}
     return {m: Risk(tuple(own)) for m, own in rows.items() if m in present}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A risk that someone accepts, over all games that were played; what no game asked about never qualifies."""
+
+    key: str
+    says: str
+    accepts: Callable[[Risk], bool]
+
+
+def _over(most: float) -> Callable[[Risk], bool]:
+    def accepts(risk: Risk) -> bool:
+        far = reach(risk.over_base) if risk.over_base else None
+        return far is not None and far <= most
+
+    return accepts
+
+
+def _bound(most: float) -> Callable[[Risk], bool]:
+    return lambda risk: risk.epsilon is not None and (risk.epsilon.leak.epsilon or 0.0) <= most
+
+
+CHOICES = (
+    Choice("any", "any", lambda _: True),
+    Choice("no-leak-shown", "no leak shown", lambda risk: risk.verdict in SEVERITY[3:]),
+    Choice("no-leak-found", "no leak found in any game played", lambda risk: risk.verdict == SEVERITY[-1]),
+    *(Choice(f"auc-{x:g}", f"AUC over base at most {x:g} (95 %)", _over(x)) for x in (0.05, 0.1, 0.2)),
+    *(Choice(f"epsilon-{x:g}", f"ε ≤ {x:g}, as far as shown", _bound(x)) for x in (0.5, 1.0)),
+)
+
+
+def choice_of(key: str) -> Choice:
+    """Return a choice by its key; UserError for an unknown one."""
+    found = {one.key: one for one in CHOICES}
+    if key not in found:
+        raise unknown("--risk", key, found)
+    return found[key]

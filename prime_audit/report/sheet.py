@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -75,6 +76,13 @@ class Figure:
     """Ids of the records behind it."""
     seeds: tuple[float, ...] = ()
     """The value of each record, in the order of sources."""
+
+    @property
+    def merit(self) -> float:
+        """The value, turned so that more is better; the worst where there is none."""
+        if self.value is None:
+            return -math.inf
+        return -self.value if self.higher_is_better is False else self.value
 
     @property
     def of_a_game(self) -> bool:

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Literal
 
 from prime_audit.io.markup import interval, number
-from prime_audit.report.risk import EXPOSED, SEVERITY, Risk, grade, risks
+from prime_audit.report.risk import EXPOSED, SEVERITY, Choice, Risk, grade, risks
 from prime_audit.report.sheet import Figure, PanelRow, Sheet
 from prime_audit.report.table import any_beaten
 
@@ -48,6 +48,26 @@ def summary(sheet: Sheet) -> tuple[Answer, ...]:
     if sheet.leaks:
         answers += [_leakage(sheet), _unseen(sheet)]
     return tuple(a for a in (*answers, _next(sheet)) if a.says)
+
+
+def at_risk(sheet: Sheet, choice: Choice) -> list[str]:
+    """Name for each task the best method by its first metric among those whose risk is accepted, in a line."""
+    return [
+        said
+        for task in sheet.tasks
+        if (own := _first_metric(sheet, task)) and (said := f"{task}: {_accepted(sheet, own, task, choice)}")
+    ]
+
+
+def _accepted(sheet: Sheet, own: Sequence[Figure], task: str, choice: Choice) -> str:
+    found = risks(sheet, task)
+    able = [f for f in own if choice.accepts(found[f.method])]
+    if not able:
+        return f"none of {len(own)} methods qualifies"
+    lead = _lead(able)
+    first, worst = lead.rank or (1, 1)
+    places = f", place {first if first == worst else f'{first} to {worst}'} of all" if lead.rank else ""
+    return f"{_valued(lead)[:-1]}{places}); {len(able)} of {len(own)} methods qualify"
 
 
 def _ability(sheet: Sheet) -> Answer:
@@ -94,8 +114,7 @@ def _first_metric(sheet: Sheet, task: str) -> list[Figure]:
 
 
 def _lead(own: Sequence[Figure]) -> Figure:
-    turned = own[0].higher_is_better is False
-    return max(own, key=lambda f: -(f.value or 0.0) if turned else f.value or 0.0)
+    return max(own, key=lambda f: f.merit)
 
 
 def _alone(f: Figure) -> str:
@@ -216,8 +235,7 @@ def _top(sheet: Sheet, task: str) -> list[str]:
     own = [
         f for f in _first_metric(sheet, task) if f.rank and f.rank[0] == 1 and f.method not in sheet.controls
     ]
-    turn = 1 if own and own[0].higher_is_better is False else -1
-    return [f.method for f in sorted(own, key=lambda f: turn * (f.value or 0.0))]
+    return [f.method for f in sorted(own, key=lambda f: -f.merit)]
 
 
 def _undecided(sheet: Sheet, task: str) -> Iterator[PanelRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -169,17 +170,9 @@ def _view(task: str, found: Sequence[Shown], sheet: Sheet) -> TaskView:
 
 def _by_utility(methods: Sequence[str], found: Sequence[Shown]) -> tuple[str, ...]:
     """Order methods by the first metric, best first; equals and those without a figure as reported."""
-    first = next((x.figure for x in found if not x.figure.of_a_game), None)
-    if first is None:
-        return tuple(methods)
-    turn = 1 if first.higher_is_better is False else -1
-    known = {x.figure.method: x.figure.value for x in found if x.figure.metric == first.metric}
-
-    def key(method: str) -> tuple[bool, float]:
-        value = known.get(method)
-        return value is None, 0.0 if value is None else turn * value
-
-    return tuple(sorted(methods, key=key))
+    first = next((x.figure.metric for x in found if not x.figure.of_a_game), None)
+    merits = {x.figure.method: x.figure.merit for x in found if x.figure.metric == first}
+    return tuple(sorted(methods, key=lambda m: -merits.get(m, -math.inf)))
 
 
 def _placed(

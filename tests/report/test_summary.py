@@ -11,12 +11,14 @@ import pytest
 from rich.console import Console
 
 from prime_audit.boards.wide import CALLED, HERE
+from prime_audit.errors import UserError
 from prime_audit.io.markup import markdown_text
 from prime_audit.record import Ability, Record
 from prime_audit.report import page, text
 from prime_audit.report.from_record import sheet_of
-from prime_audit.report.risk import grade, risks
-from prime_audit.report.summary import Answer, summary
+from prime_audit.report.risk import CHOICES, choice_of, grade, risks
+from prime_audit.report.summary import Answer, at_risk, summary
+from tests.records import result
 from tests.report.test_panel import gap, leak, record_of
 
 
@@ -83,6 +85,24 @@ def test_a_game_that_cannot_say_leaks_decides_only_alone(record: Record) -> None
     assert found["prime"].verdict == "no leak found"
     alone = risks(sheet_of(record_of(both[:1], (gap(both[0]),)), "r"), "LaMP-2")
     assert alone["prime"].verdict == "confounded"
+
+
+def test_the_best_at_an_accepted_risk(record: Record) -> None:
+    """Perpcs has the higher accuracy, and leaks; np is asked about in one game."""
+    names = {"prime": 0.5, "perpcs": 0.6, "np": 0.4}
+    figures = tuple(result(method=name, value=value) for name, value in names.items())
+    harmless = replace(
+        record, leaks=tuple(x for x in record.leaks if (x.method, x.game) != ("prime", "target"))
+    )
+    sheet = sheet_of(replace(harmless, results=figures), "r")
+    said = {one.key: at_risk(sheet, one)[0] for one in CHOICES}
+    assert said["any"].startswith("LaMP-2: perpcs (accuracy 0.600")
+    assert said["no-leak-shown"].startswith("LaMP-2: prime (accuracy 0.500")
+    assert said["no-leak-shown"].endswith("2 of 3 methods qualify")
+    assert said["no-leak-found"].endswith("1 of 3 methods qualify")
+    assert said["auc-0.05"] == "LaMP-2: none of 3 methods qualifies"  # each may be 0.147 over the base
+    with pytest.raises(UserError, match="unknown --risk 'no-leak': did you mean no-leak-shown"):
+        choice_of("no-leak")
 
 
 def test_severity_has_one_order_for_runs_and_boards() -> None:

@@ -57,21 +57,14 @@ function figure(cell, compared) {
 
 /** The entry of a column that holds texts; and of a method in a game all verdicts, or all their reasons, one a record. */
 const entryOf = (column, row) => entries[column.entries[row]];
-const verdictsOf = (group, row, field = "text") => group.leaks[row].map(([leak]) => words(leaks[leak].cells[VERDICT_AT][field]));
+const verdictsOf = (group, row, field) => group.leaks[row].map(([leak]) => words(leaks[leak].cells[VERDICT_AT][field]));
 const whyOf = (group, row) => [...new Set(verdictsOf(group, row, "reason"))].join("; ");
 /** A grade's class: no leak found → no-leak-found; of several, the gravest's. */
 const tone = (...grades) => (grades.length && grades[0] !== null ? data.severity[Math.min(...grades)].replaceAll(/[^a-z]+/g, "-") : "");
 
-/** Choices of acceptable risk, over all games: what a method must not exceed. One that nothing asked about does not pass. */
-const RISKS = {
-  any: ["any", () => true],
-  "no-leak-shown": ["no leak shown", ({ grade }) => grade !== null && grade > 2],
-  "no-leak-found": ["no leak found in any game played", ({ grade }) => grade === data.severity.length - 1],
-  ...Object.fromEntries([0.05, 0.1, 0.2].map((most) => [`auc-${most}`, [`AUC over base at most ${most} (95 %)`, ({ over }) => over !== null && over <= most]])),
-  ...Object.fromEntries([0.5, 1].map((most) => [`epsilon-${most}`, [`ε ≤ ${most}, as far as shown`, ({ epsilon }) => epsilon !== null && epsilon <= most]])),
-};
-for (const task of data.tasks) task.risk = task.risk.map(([grade, over, epsilon]) => ({ grade, over: whole(over), epsilon: whole(epsilon) }));
-const acceptable = (risk) => RISKS[state.risk][1](risk);
+/** Of a method: its worst verdict's place in data.severity, and the choices of acceptable risk that it meets. */
+for (const task of data.tasks) task.risk = task.risk.map(([grade, met]) => ({ grade, met: met.map((place) => data.risks[place][0]) }));
+const acceptable = (risk) => risk.met.includes(state.risk);
 
 /** The nodes that show an entry: its text or figure, and its interval. */
 function entryParts(entry, tone = "") {

@@ -84,7 +84,7 @@ function settle() {
   for (const id of ["game", "attack"]) byId(id).parentElement.hidden = !task.groups.some((g) => g.game !== null);
   byId("says").textContent = words(group?.says ?? null) ?? "";
   byId("says").hidden = !group || group.says === null;
-  fill("risk", Object.entries(RISKS).map(([key, [said]]) => [key, said]), state.risk);
+  fill("risk", data.risks, state.risk);
   byId("risk").parentElement.hidden = !task.worst;
   byId("bars").checked = state.bars;
   byId("filter").value = state.query;
@@ -133,7 +133,7 @@ function recall() {
   for (const name of ["game", "attack", "metric", "leakage"]) state[name] = kept.get(name) ?? state[name];
   if (state.leakage !== "auc") state.leakage = "difference";
   state.query = kept.get("q") ?? "";
-  if (kept.get("risk") in RISKS) state.risk = kept.get("risk");
+  if (data.risks.some(([key]) => key === kept.get("risk"))) state.risk = kept.get("risk");
   const sort = kept.get("sort") ?? "";
   state.sort = { key: sort.replace(/^-/, "") || null, direction: sort.startsWith("-") ? -1 : 1 };
   return Math.max(task, 0);
