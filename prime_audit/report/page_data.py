@@ -71,6 +71,7 @@ class Packer:
             "series_of": [list(looks).index(series_of(m)) for m in methods],
             "series": list(looks.values()),
             "tasks": tasks,
+            "opens_on": self._opens_on(views),
             "cells": [_trimmed(cell) for cell in self.cells.all()],
             "entries": [_trimmed(entry) for entry in self.entries.all()],
             "panel": [{"name": c.name, "help": c.help or None} for c in PANEL],
@@ -82,6 +83,16 @@ class Packer:
             "legend": LEGEND,
             **_without_repeats(self.texts.all()),
         }
+
+    def _opens_on(self, views: Sequence[TaskView]) -> int:
+        """Return the place of the task with most to say: one that the model can do, with the most decided verdicts."""
+        decided = Counter(
+            row.leak.task
+            for row in self.sheet.leaks
+            if grade(row.leak.verdict) not in ("confounded", "too few to say")
+        )
+        able = [view.task not in self.sheet.unable for view in views]
+        return max(range(len(views)), key=lambda n: (able[n], decided[views[n].task], -n), default=0)
 
     def _task(self, view: TaskView) -> dict[str, Any]:
         params = [self.sheet.parameters(m, view.task) for m in view.methods]

@@ -139,7 +139,7 @@ function labelOf(p, axis, ink) {
   const swept = sweepsOf(drawn.merged).some((sweep) => sweep.includes(p));
   const show = !drawn.merged.length || (axis === 1 && (swept || !p.dominated));
   const said = swept ? `α ${p.alpha}` : p.label;
-  return { show, position: "top", distance: 5, formatter: () => said, color: ink.text, fontSize: 12, opacity: p.dominated ? 0.6 : 1 };
+  return { show, position: "top", distance: 5, minMargin: 8, formatter: () => said, color: ink.text, fontSize: 12, opacity: p.dominated ? 0.6 : 1 };
 }
 
 /** Intervals of all points, across and upright. */

@@ -136,7 +136,7 @@ function recall() {
   if (data.risks.some(([key]) => key === kept.get("risk"))) state.risk = kept.get("risk");
   const sort = kept.get("sort") ?? "";
   state.sort = { key: sort.replace(/^-/, "") || null, direction: sort.startsWith("-") ? -1 : 1 };
-  return Math.max(task, 0);
+  return task < 0 ? data.opens_on : task;
 }
 
 // -- theme, copying, printing ------------------------------------------------------------------------------
