@@ -114,7 +114,8 @@ class Method(Plugin):
     augment: Callable[..., Augment] | None = None
     """(alone, **params) → what goes in front; None for a method of the model alone."""
     control: str = ""
-    """Of a control, what its figures say of the other methods, in one clause; it is listed after them."""
+    """Of a control, whose models hold nothing of any sharer: what its figures say of the other methods, in one clause.
+    Where an audit says that it leaks, the audit is wrong, and the summary says so."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,7 +141,9 @@ def _leakage(sheet: Sheet) -> Answer:
     """Name the worst finding over all games for each of those whose data it exposes."""
     said, grades = list[str](), set[str]()
     for who in EXPOSED:
-        found = Risk(tuple(x for x in sheet.leaks if x.game.exposes == who))
+        found = Risk(
+            tuple(x for x in sheet.leaks if x.game.exposes == who and x.leak.method not in sheet.controls)
+        )
         if found.worst is None:
             continue
         same = [x for x in found.deciding if grade(x.leak.verdict) == found.verdict]
@@ -184,6 +186,14 @@ def _unseen(sheet: Sheet) -> Answer:
         said.append(f"The median audit finds an AUC of {number(middle)} in 80 % of cases.")
     elif tested:
         said.append("Most of these audits could find no leak, however large.")
+    for control in sheet.controls:
+        audits = [x for x in sheet.leaks if x.leak.method == control and x.game.exposes != EXPOSED[2]]
+        called = sum(grade(x.leak.verdict) in SEVERITY[:3] for x in audits)
+        if called:
+            said.append(
+                f"{control}, a control that holds nothing of anyone, is said to leak in {called} of its {len(audits)} "
+                "audits: single finds of others may be as false."
+            )
     asked = {x.game.exposes for x in sheet.leaks}
     said += [f"Nothing asked about {who} (--games {_ASKS[who]})." for who in EXPOSED if who not in asked]
     return Answer("Not seen", " ".join(said))

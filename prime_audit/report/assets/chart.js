@@ -37,7 +37,7 @@ const filtered = () => state.query.trim() !== "" || state.hidden.size > 0 || sta
 function describe(task, found) {
   const best = found.merged.filter((p) => !p.dominated).map((p) => p.label);
   const notes = [];
-  if (best.length) notes.push(`No other mark is as useful and as near to ${nought(found)}: ${best.join(", ")}. The rest is dimmed.`);
+  if (best.length) notes.push(`In this game and attack no other mark is as useful and as near to ${nought(found)}: ${best.join(", ")}. The rest is dimmed.`);
   else if (!task.groups.length) notes.push("No leakage was reported on this task.");
   else if (found.alone.length) notes.push("No method shown has a leakage figure in this game.");
   else if (!filtered()) notes.push("There is nothing to draw yet.");
