@@ -291,8 +291,6 @@ def terminal(
     for places in _blocks(groups(table), [least for least, _ in needs], width - sum(n + 1 for n, _ in stubs)):
         widths, gap = _fitted([*stubs, *(needs[i] for i in places)], width)
         grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap - 1, 0, 0), pad_edge=False)
-        if table.title and not drawn:
-            grid.title, grid.title_justify, grid.title_style = Text(plain(table.title)), "left", "bold"
         heads = [("", name) for name in table.stub] + [table.head[i] for i in places]
         align = [False] * len(stubs) + [figures[i] for i in places]
         for (group, name), own, right in zip(heads, widths, align, strict=True):
@@ -305,7 +303,8 @@ def terminal(
             own_labels = [Text(_filled(_pieces(o), w)) for o, w in zip(labels, widths, strict=False)]
             grid.add_row(*own_labels, *(_drawn(cells[i], *row[i], style) for i in places))
         drawn += [grid, Text()]
-    return [*drawn[:-1], *(Text(note, style="dim") for note in footnotes(table))]
+    title = [Text(plain(table.title), style="bold")] if table.title else []  # may be wider than the table
+    return [*title, *drawn[:-1], *(Text(note, style="dim") for note in footnotes(table))]
 
 
 def _drawn(cell: Cell, main: str, below: str, style: Callable[[str], str]) -> Text:

@@ -65,12 +65,10 @@ def terminal(sheet: Sheet, width: int, *, details: bool = False, explain: bool =
     parts: list[RenderableType] = [_summary(sheet), Text()]
     found = views(sheet)
     for view in found:
-        group = view.groups[0] if view.groups else None
-        title = f"{view.task}; leakage: game {group.game}, attack {group.attack}" if group else view.task
         if view.task in sheet.unable:
             parts += [Text(f"! {plain(sheet.unable[view.task])}", style="bold red"), Text()]
         main = overview(sheet, view)
-        parts += [*forms.terminal(replace(main, title=plain(title)), width, style=_style), Text()]
+        parts += [*forms.terminal(main, width, style=_style), Text()]
         if details:
             parts += [*_details(sheet, view, width)]
     judged = any(panel(sheet, view.task).labels for view in found)

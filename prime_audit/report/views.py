@@ -293,7 +293,9 @@ def overview(sheet: Sheet, view: TaskView) -> Table:
     # Why a figure has no interval is a detail; why there is none, and what a dagger means, is not.
     plain = [tuple(replace(c, reason=None) if c.value is not None else c for c in row) for row in rows]
     heads = tuple(("", title) for title, _ in columns)
-    return Table("", ("method",), heads, tuple((m,) for m in view.methods), tuple(plain))
+    audited = f"; leakage: game {view.groups[0].game}, attack {view.groups[0].attack}" if leaked else ""
+    title = f"{view.task}{audited}"
+    return Table(title, ("method",), heads, tuple((m,) for m in view.methods), tuple(plain))
 
 
 def worst_cells(sheet: Sheet, view: TaskView) -> list[Cell]:
