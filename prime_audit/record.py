@@ -257,6 +257,9 @@ class Leak:
     """Of the AUC and the base's AUC together, corrected as p_adjusted; null without a base, or of selected members."""
     q_already: float | None = None
     """The smallest level at which the two together are called, over tasks: the p of *leaks, already in the base*."""
+    p_people: float | None = None
+    """Of the gain over people, corrected over all attacks and methods, where people are drawn anew for each target
+    (inclusion): p_adjusted is at least this. Null in other games and in records before edition 3."""
     p_reversed: float | None = None
     """One-sided permutation p of an AUC as low, corrected over all attacks and methods of this task and game."""
 

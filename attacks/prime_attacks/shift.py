@@ -1,7 +1,7 @@
 """Shift: how far the item's loss moved from the unmerged base's, either way, |NLL_base - NLL|.
 
 A merge may weight an adapter negatively, as PriME's search may: then its sharer's items become *less* likely than under
-the base, and every attack that expects members to be likelier ranks them last. What a sharer trained on still moves
+the base, and attacks that expect members to be likelier rank them last. What a sharer trained on still moves
 farther than what they did not.
 """
 

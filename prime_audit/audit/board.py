@@ -46,11 +46,6 @@ class Looks(NamedTuple):
         already = None if auc is None or base is None else max(auc, base)
         return cls(None if still else gain, tail, already, n or PERMUTATIONS)
 
-    def at_least(self, p: float) -> Looks:
-        """Raise the p of gain and tail to ``p``: another test that a leak must pass."""
-        gain, tail = (None if own is None else max(own, p) for own in (self.gain, self.tail))
-        return self._replace(gain=gain, tail=tail)
-
 
 _LOOKS = ("gain", "tail", "already")
 
@@ -66,17 +61,21 @@ def stouffer(p_values: Sequence[float], relabellings: Sequence[int]) -> float:
     return float(ndtr(np.sum(ndtri(np.clip(p_values, edge, 1 - edge))) / np.sqrt(len(p_values))))
 
 
-def board_wide(cells: Sequence[Sequence[Looks]]) -> list[tuple[float, float]]:
+def board_wide(
+    cells: Sequence[Sequence[Looks]], people: Sequence[float] | None = None
+) -> list[tuple[float, float]]:
     """Return for each cell, of the looks of its seeds, q of a leak and q of one already in the base.
 
-    q is the smallest level at which the board calls it; 1 where there is no p.
+    q is the smallest level at which the board calls it; 1 where there is no p. ``people``: a p over people for each
+    cell, which a leak's is at least; 0 where none is asked for. It is of all seeds together, for these share people.
     """
     families = []
-    for seeds in cells:
+    for seeds, firm in zip(cells, people or [0.0] * len(cells), strict=True):
         gain, tail, already = (_combined(look, seeds) for look in _LOOKS)
         known = max(1, sum(p is not None for p in (gain, tail, already)))
         least = min((p for p in (gain, tail) if p is not None), default=1.0)
-        families.append([min(1.0, known * p) for p in (least, 1.0 if already is None else already)])
+        leak, base = (min(1.0, known * p) for p in (least, 1.0 if already is None else already))
+        families.append([max(leak, firm), base])
     return [(leak, already) for leak, already in over_families(families)] if families else []
 
 

@@ -6,6 +6,7 @@ its ``Design`` and the rows dealt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,10 +19,10 @@ from prime_audit.audit.auc import FPRS, FloatArray, Undefined
 from prime_audit.audit.bounds import Bound, by_sharer, empirical_epsilon
 from prime_audit.audit.design import Dealt, Design
 from prime_audit.audit.intervals import Over, auc_difference, auc_interval, mean_tpr
-from prime_audit.audit.jackknife import LEVEL, Estimate, firm_p
 from prime_audit.audit.mean_auc import AucEstimate, TargetScores
+from prime_audit.audit.people import Shares, flipped, shares
 from prime_audit.audit.permutation import PERMUTATIONS, POWER, Column, Relabelled, relabel
-from prime_audit.audit.verdict import Against, Evidence, Verdict, best_control, verdict
+from prime_audit.audit.verdict import ALPHA, Against, Evidence, Verdict, best_control, verdict
 
 T = TypeVar("T")
 WORDS = "bag_of_words"
@@ -161,6 +162,8 @@ def judge_all(
             for entry in entries
         ]
     tested, selected = _test(design, entries, seed, permutations)
+    if design.whole:
+        tested = _over_people(entries, tested, seed)
     return [
         [
             _judge(_Game(design, entry, signs, seed), one, tests)
@@ -254,8 +257,6 @@ def _judge(game: _Game, scored: Scored, tests: Relabelled | str) -> Judged:
         if name in ("base", best)
     }
     against = Against(best, figures[best].value, gaps[best]) if best else None
-    if design.whole and isinstance(tests, Relabelled):
-        tests = of_people(tests, gaps.get("base"))
     interval = auc_interval(own)
     if interval.estimate.ci is None:
         reasons["interval"] = str(interval.estimate.reason)
@@ -292,26 +293,32 @@ def _judge(game: _Game, scored: Scored, tests: Relabelled | str) -> Judged:
     )
 
 
-def of_people(tests: Relabelled, gain: Estimate | None) -> Relabelled:
-    """Raise the p of a game whose members are people, each merged for some targets, to that of the gain's interval.
+def _over_people(
+    entries: Sequence[Entry], tested: Sequence[Sequence[Relabelled | str]], seed: int
+) -> list[list[Relabelled | str]]:
+    """Raise the corrected p of leaks to those of the test over people (``people``); all figures are one family."""
+    every = [shares(_panels(e.dealt, one.scores), _base(e, one)) for e in entries for one in e.scored]
+    both = iter(zip(every, flipped(every, seed), strict=True))
+    return [[t if isinstance(t, str) else _raised(t, *next(both)) for t in own] for own in tested]
 
-    Coins are thrown anew for every target, but all targets share the adapters. Exchanging coins asks whether merging
-    changes scores. It does, even where an adapter holds nothing of its sharer: its effect on the sharer's own items is
-    then a matter of luck, but of the same luck for every target. So people are the sample as well: the gain must also
-    be beyond chance with one person left out at a time (``jackknife.p_value``, two-sided). What ``detectable`` says
-    holds for both tests together.
-    """
-    if gain is None or gain.se is None:
-        return tests
-    p, least = firm_p(gain.value, gain.se, gain.freedom), tests.detectable
-    if least is not None:
-        wide = float(stdtrit(gain.freedom, (1 + LEVEL) / 2) + stdtrit(gain.freedom, POWER)) * gain.se
-        least = max(least, 0.5 + wide)
+
+def _base(entry: Entry, scored: Scored) -> list[TargetScores] | None:
+    base = scored.controls.get("base")
+    return None if base is None else _panels(entry.dealt, base)
+
+
+def _raised(tests: Relabelled, own: Shares | None, p: float) -> Relabelled:
+    """Join the tests of one figure with its test over people; what is ``detectable`` both find."""
+    least = tests.detectable
+    if own and least is not None:
+        freedom, se = len(own) - 1, float(np.std([*own.values()], ddof=1)) / math.sqrt(len(own))
+        least = max(least, 0.5 + se * float(stdtrit(freedom, 1 - ALPHA) + stdtrit(freedom, POWER)))
     return replace(
         tests,
-        p_gain=max(tests.p_gain, p),
-        p_tail=max(tests.p_tail, p),
+        p_people=p,
         adjusted=max(tests.adjusted, p),
+        adjusted_auc=max(tests.adjusted_auc, p),
+        floor=max(tests.floor, 2.0 ** -len(own or ())),
         detectable=None if least is None or least > 1 else least,
     )
 

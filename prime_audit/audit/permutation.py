@@ -113,6 +113,9 @@ class Relabelled:
     adjusted_base: float | None = None
     """Two-sided, of a mean AUC of the base as far from its mean, after max-T over all columns; None where it was not
     asked for."""
+    p_people: float | None = None
+    """Of the gain over people, corrected over all columns (``people``); None where people are not drawn anew for each
+    target. ``adjusted`` and ``adjusted_auc`` are at least this."""
     still: bool = False
     """Whether neither gain nor tail varies over relabellings."""
     gain: float = 0.0

@@ -8,8 +8,8 @@ what to do about it. Docs and tests read both.
 of a task and game share one family of permutation tests (max-T, ``permutation``), with three looks at each figure: the
 AUC's gain over the unmerged base's, the tail of the gains, and the AUC together with the base's (*already*). So all
 rows that say *leaks* share one alpha. Over the tasks of a run families are selected by Benjamini and Hochberg's step
-(``permutation.over_families``). Where members are people (inclusion), the gain's interval over people must exclude 0
-as well (``judge.of_people``). In games whose members were selected, the AUC itself takes the gain's place.
+(``permutation.over_families``). Where people are drawn anew for each target (inclusion), the gain must be beyond
+chance over people as well (``people``). In games whose members were selected, the AUC itself takes the gain's place.
 
 Only drawn membership can show a leak. In the paper's game members are *selected* for being similar to the target. A
 personalised model finds likely what similar people write, whoever was merged. And where membership was drawn, nothing
@@ -148,6 +148,12 @@ class _Facts:
     @property
     def aside(self) -> str:
         """What else is beyond chance, and shows no leak."""
+        t = self.tests
+        if t.p_people is not None and t.p_people > ALPHA and min(t.p_gain, t.p_tail) <= ALPHA:
+            return (
+                f"; exchanging coins finds a gain (p {min(t.p_gain, t.p_tail):.3g}), but over people it is not beyond "
+                f"chance (p {t.p_people:.3g}): the luck of a few adapters is enough"
+            )
         if self.tests.adjusted_auc <= ALPHA:
             return "; the AUC is beyond chance, but neither its gain nor the base's is: an unlucky draw"
         return ""
@@ -207,7 +213,8 @@ def _leaks(e: Evidence, q: float, already: float) -> str | None:
     if not e.drawn or q > ALPHA:
         return None
     f = _facts(e, q, already)
-    return f"{f.figure}; q {q:.3g}: p over base {f.tests.p_gain:.3g}, {_tail(f.tests)}"
+    people = "" if f.tests.p_people is None else f", over people {f.tests.p_people:.3g}"
+    return f"{f.figure}; q {q:.3g}: p over base {f.tests.p_gain:.3g}{people}, {_tail(f.tests)}"
 
 
 def _already(e: Evidence, q: float, already: float) -> str | None:

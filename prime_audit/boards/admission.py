@@ -94,11 +94,11 @@ def _incoherent(record: Record) -> Fault:
 
 def _dirty(board: Board, record: Record) -> Fault:
     # Other code than what ran may have judged its signals later (``prime-audit attack``).
-    for of in ("", "judged_"):
+    for of, again in (("", "rerun"), ("judged_", "run prime-audit attack again")):
         commit, dirty = (record.code.get(f"{of}{name}") for name in ("commit", "dirty"))
         if not (dirty or (dirty is None and commit)):
             continue
-        yield "a dirty run: files that decide numbers differed from the commit; commit them and rerun"
+        yield f"a dirty run: files that decide numbers differed from the commit; commit them and {again}"
     if not record.code:
         yield "has no version of the code that ran; rerun with this prime-audit"
 

@@ -123,11 +123,15 @@ def _sizes(filed: Sequence[Filed]) -> list[str]:
 def _how(board: Board, filed: Sequence[Filed]) -> list[str]:
     """Say how to make one of its runs, and which code made them."""
     lines = [f"To make a run of this board: {command}" for command in board.commands()]
-    codes = {(c.get("version"), c.get("commit")) for f in filed if (c := f.record.code)}
-    if codes:
-        lines.append(
-            "Code: " + "; ".join(sorted(f"prime-audit {v}, commit {c or 'unknown'}" for v, c in codes)) + "."
-        )
+    for what, of in (("Code", ""), ("Attacks judged later by", "judged_")):
+        codes = {
+            (code[f"{of}version"], code.get(f"{of}commit"))
+            for code in (f.record.code for f in filed)
+            if f"{of}version" in code
+        }
+        if codes:
+            said = sorted(f"prime-audit {version}, commit {commit or 'unknown'}" for version, commit in codes)
+            lines.append(f"{what}: {'; '.join(said)}.")
     return lines
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from prime_audit.audit.board import Looks, board_wide
 from prime_audit.audit.jackknife import firm_p
 from prime_audit.audit.verdict import ALPHA
 from prime_audit.boards.filed import Filed
+from prime_audit.record import Leak
 from prime_audit.report.sheet import PanelRow, judged
 
 HERE = {
@@ -80,7 +82,8 @@ def widened(filed: Sequence[Filed]) -> Wide:
                 figures = tuple((seed, x.auc, x.ci, x.p, x.members, x.others) for seed, (x, *_) in found)
                 alike.setdefault((cell[0], figures), []).append(cell)
         cells = list(alike.values())
-        own = board_wide([[_looks(x) for _, x in seeds[same[0]]] for same in cells])
+        rows = [[row for _, row in seeds[same[0]]] for same in cells]
+        own = board_wide([[_looks(row.leak) for row in seed] for seed in rows], [*map(_over_people, rows)])
         q |= {cell: both for same, both in zip(cells, own, strict=True) for cell in same}
         called = sum(min(both) <= ALPHA for both in own)
         notes.append(
@@ -91,10 +94,20 @@ def widened(filed: Sequence[Filed]) -> Wide:
     return Wide(q, tuple(notes))
 
 
-def _looks(row: PanelRow) -> Looks:
-    leak, gap = row.leak, row.gap
-    looks = Looks.of(leak.p, leak.p_tail, leak.p_auc, leak.p_base, leak.relabellings, leak.detectable)
-    if not row.game.whole or gap is None or gap.difference is None or gap.se is None:
-        return looks
-    # Records before edition 3 have the p of coins alone (``audit.judge.of_people``).
-    return looks.at_least(firm_p(gap.difference, gap.se, gap.freedom))
+def _looks(leak: Leak) -> Looks:
+    return Looks.of(leak.p, leak.p_tail, leak.p_auc, leak.p_base, leak.relabellings, leak.detectable)
+
+
+def _over_people(seeds: Sequence[PanelRow]) -> float:
+    """Return the p over people of a cell's mean gain; 0 in games that do not draw people anew for each target.
+
+    Seeds may share all their people, so the error of the mean is the mean error.
+    """
+    gaps = [row.gap for row in seeds if row.game.whole]
+    if not gaps:
+        return 0.0
+    known = [(gap.difference, gap.se, gap.freedom) for gap in gaps if gap is not None]
+    if len(known) < len(gaps) or any(gain is None or se is None for gain, se, _ in known):
+        return 1.0
+    gains, errors, freedom = zip(*known, strict=True)
+    return firm_p(fmean(gains), fmean(errors), min(freedom))

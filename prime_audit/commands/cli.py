@@ -11,6 +11,7 @@ import click
 from prime_audit import __version__
 from prime_audit.commands.options import CONTEXT
 from prime_audit.errors import UserError, unknown
+from prime_audit.io.log import LOG
 from prime_audit.io.stopping import Stopped, stopping
 from prime_audit.io.terminal import error_line
 
@@ -83,5 +84,6 @@ def main() -> None:
 
 
 def _end(message: str, code: int) -> None:
+    LOG.critical(message)
     click.echo(f"prime-audit: {message}", err=True)
     sys.exit(code)

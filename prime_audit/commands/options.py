@@ -130,7 +130,7 @@ def talk_options(command: F) -> F:
             type=click.Path(path_type=Path, dir_okay=False),
             expose_value=False,
             callback=_log,
-            help="Append all that is said, and what -v shows, to a file, with times.",
+            help="Append all that is said, what comes from the cache, and tracebacks to a file, with times.",
         ),
         click.option(
             *("-v", "--verbose"),

@@ -8,6 +8,7 @@ import click
 
 from prime_audit.commands.options import shared
 from prime_audit.commands.printing import PATH, about, show_run
+from prime_audit.errors import UserError
 from prime_audit.io.terminal import say
 
 
@@ -28,9 +29,11 @@ def command(run: Path, risk: str | None, as_json: bool, **how: bool) -> None:
     from prime_audit.report.risk import choice_of
     from prime_audit.report.summary import at_risk
 
+    if risk and as_json:
+        raise UserError("--risk chooses among tables' rows: leave out --json")
     choice = choice_of(risk) if risk else None
     found = load_run(run)
     show_run(found, as_json, **how)
-    if choice and not as_json:
+    if choice:
         for line in (f"Accepted risk: {choice.says}", *at_risk(sheet_of(found.record, "run"), choice)):
             say(line)

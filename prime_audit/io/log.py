@@ -27,21 +27,24 @@ def show_more() -> None:
             lambda entry: entry.name != LOG.name or entry.levelno in (logging.DEBUG, logging.ERROR)
         )
         _shown.append(_attach(handler, "%(name)s: %(message)s"))
+        logging.captureWarnings(True)
+        logging.getLogger("py.warnings").addHandler(handler)
 
 
 def write_to(file: Path) -> None:
-    """Append everything to a file, with its time. UserError where that cannot be written."""
+    """Append to a file, with its time, all that is said, cached results and tracebacks.
+
+    UserError where it cannot be written.
+    """
     try:
         handler = logging.FileHandler(file, encoding="utf-8")
     except OSError as fault:
         raise UserError(f"--log {file}: {fault.strerror}; choose a file in a folder that exists") from None
-    _attach(handler, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _attach(handler, "%(asctime)s %(levelname)s: %(message)s")
 
 
 def _attach(handler: logging.Handler, form: str) -> logging.Handler:
     handler.setFormatter(logging.Formatter(form))
-    logging.captureWarnings(True)
     LOG.setLevel(logging.DEBUG)
-    for logger in (LOG, logging.getLogger("py.warnings"), logging.getLogger("transformers")):
-        logger.addHandler(handler)
+    LOG.addHandler(handler)
     return handler

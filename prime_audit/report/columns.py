@@ -265,13 +265,13 @@ LEGEND = tuple(
     for meanings in (MEANINGS, VERDICTS)
 )
 """The legend of a control panel."""
-_AGAIN = f"Run compare again for edition {EDITION}."
+_AGAIN = f"prime-audit attack judges a finished run by edition {EDITION}."
 OLDER = {
     1: "Verdicts of edition 1 of the rules, and no q: p was corrected over the attacks of one method and game (Holm), "
     "a bound on ε above 0 was enough for a leak and an interval below 0.7 for none, and nothing looked at the tail. "
     f"{_AGAIN}",
-    2: "Verdicts of edition 2 of the rules: in inclusion, leaks did not need an interval over people that excludes 0 "
-    f"(what a board calls does). {_AGAIN}",
+    2: "Verdicts of edition 2 of the rules: in inclusion, leaks needed no test over people (what a board calls does). "
+    f"{_AGAIN}",
 }
 """What a reader must know of verdicts in older records."""
 

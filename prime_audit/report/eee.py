@@ -119,6 +119,7 @@ def _log(
             "version": first.versions.get("prime-audit") or "unknown",
             "additional_details": _texts(
                 commit=_unique(str(r.code["commit"]) for r in held if r.code.get("commit")) or None,
+                judged_by_commit=_unique(str(c) for r in held if (c := r.code.get("judged_commit"))) or None,
                 sources_sha256=_unique(str(r.code["sha256"]) for r in held if r.code.get("sha256")) or None,
                 verdict_rules=_unique(str(r.rules) for r in held),
             ),

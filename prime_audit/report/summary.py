@@ -65,9 +65,11 @@ def _accepted(sheet: Sheet, own: Sequence[Figure], task: str, choice: Choice) ->
     if not able:
         return f"none of {len(own)} methods qualifies"
     lead = _lead(able)
-    first, worst = lead.rank or (1, 1)
-    places = f", place {first if first == worst else f'{first} to {worst}'} of all" if lead.rank else ""
-    return f"{_valued(lead)[:-1]}{places}); {len(able)} of {len(own)} methods qualify"
+    places = ""
+    if lead.rank:
+        first, last = lead.rank
+        places = f", place {first if first == last else f'{first} to {last}'} of all"
+    return f"{_valued(lead, places)}; {len(able)} of {len(own)} methods qualify"
 
 
 def _ability(sheet: Sheet) -> Answer:
@@ -133,17 +135,15 @@ def _gains(f: Figure) -> bool:
     return high < 0 if f.higher_is_better is False else low > 0
 
 
-def _valued(f: Figure) -> str:
-    return f"{f.method} ({f.metric} {number(f.value or 0.0)})"
+def _valued(f: Figure, more: str = "") -> str:
+    return f"{f.method} ({f.metric} {number(f.value or 0.0)}{more})"
 
 
 def _leakage(sheet: Sheet) -> Answer:
     """Name the worst finding over all games for each of those whose data it exposes."""
     said, grades = list[str](), set[str]()
     for who in EXPOSED:
-        found = Risk(
-            tuple(x for x in sheet.leaks if x.game.exposes == who and x.leak.method not in sheet.controls)
-        )
+        found = Risk(tuple(x for x in sheet.leaks if x.game.exposes == who and not _nobodys(sheet, x)))
         if found.worst is None:
             continue
         same = [x for x in found.deciding if grade(x.leak.verdict) == found.verdict]
@@ -160,6 +160,11 @@ def _leakage(sheet: Sheet) -> Answer:
         )
     bad = grades & {*SEVERITY[:3]}
     return Answer("Leakage", " ".join(said), "bad" if bad else "good" if grades == {SEVERITY[-1]} else "open")
+
+
+def _nobodys(sheet: Sheet, x: PanelRow) -> bool:
+    """Whether a row asks a control about sharers: it holds nothing of them."""
+    return x.leak.method in sheet.controls and x.game.exposes == EXPOSED[0]
 
 
 def _named(x: PanelRow) -> str:
@@ -187,12 +192,12 @@ def _unseen(sheet: Sheet) -> Answer:
     elif tested:
         said.append("Most of these audits could find no leak, however large.")
     for control in sheet.controls:
-        audits = [x for x in sheet.leaks if x.leak.method == control and x.game.exposes != EXPOSED[2]]
-        called = sum(grade(x.leak.verdict) in SEVERITY[:3] for x in audits)
+        audits = [x for x in sheet.leaks if x.leak.method == control and _nobodys(sheet, x)]
+        called = sum(grade(x.leak.verdict) in SEVERITY[:2] for x in audits)
         if called:
             said.append(
-                f"{control}, a control that holds nothing of anyone, is said to leak in {called} of its {len(audits)} "
-                "audits: single finds of others may be as false."
+                f"{control}, a control that holds nothing of any sharer, is said to leak in {called} of its "
+                f"{len(audits)} audits of sharers: single finds of others may be as false."
             )
     asked = {x.game.exposes for x in sheet.leaks}
     said += [f"Nothing asked about {who} (--games {_ASKS[who]})." for who in EXPOSED if who not in asked]

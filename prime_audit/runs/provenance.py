@@ -36,8 +36,8 @@ def plugins_of(plugins: Iterable[Plugin], files: Iterable[Path]) -> dict[str, di
     """List each plugin's version and origin, by ``method NAME``, ``attack NAME`` and ``game NAME``.
 
     version (the plugin's own number), origin (its distribution, or FILE.py), sha256 (of a one-off file's text); of a
-    game also randomised, says, samples and exposes, of a control what it says, for whoever reads the record without the
-    plugin.
+    game also randomised, whole, says, samples and exposes, of a control what it says, for whoever reads the record
+    without the plugin.
     """
     paths = tuple(files)
     found = {}

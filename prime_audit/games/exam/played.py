@@ -122,6 +122,7 @@ class Played:
                 p_auc=tests.p_auc if tests else None,
                 p_base=tests.p_base if tests else None,
                 p_tail=tests.p_tail if tests else None,
+                p_people=tests.p_people if tests else None,
                 tail=tests.tail if tests else None,
                 excluded=tests.excluded if tests else None,
                 detectable=tests.detectable if tests else None,

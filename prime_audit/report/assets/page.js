@@ -17,8 +17,8 @@ function drawTables() {
 function bestSaid(task) {
   const column = columnOf(task.utility, state.metric) ?? task.utility[0];
   if (!column) return "";
-  const known = task.methods.map((method, row) => ({ method, row, value: cellOf(column, row)?.value ?? null }));
-  const own = known.filter(({ row, value }) => value !== null && acceptable(task.risk[row]));
+  const known = task.methods.map((method, row) => ({ method, row, value: cellOf(column, row)?.value ?? null })).filter(({ value }) => value !== null);
+  const own = known.filter(({ row }) => acceptable(task.risk[row]));
   if (!own.length) return `No method qualifies at this risk, of ${known.length}.`;
   const sign = column.better < 0 ? -1 : 1;
   const best = own.reduce((a, b) => (sign * (b.value - a.value) > 0 ? b : a));
