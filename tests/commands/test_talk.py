@@ -43,8 +43,8 @@ def test_more_is_shown_less_is_shown_and_the_log_has_all_of_it(tmp_path: Path) -
     drop = re.compile(r"Everything in .*")
     assert drop.sub("", less.stdout) == drop.sub("", first.stdout)
     log = (tmp_path / "run.log").read_text(encoding="utf-8")
-    assert len(re.findall(r"INFO prime_audit: LaMP-2 · adapt: [\d.]+ s$", log, re.MULTILINE)) == 3
-    assert re.search(r"^\d{4}-\d\d-\d\d .* DEBUG prime_audit: cache: stored adapters", log, re.MULTILINE)
+    assert len(re.findall(r"INFO: LaMP-2 · adapt: [\d.]+ s$", log, re.MULTILINE)) == 3
+    assert re.search(r"^\d{4}-\d\d-\d\d .* DEBUG: cache: stored adapters", log, re.MULTILINE)
 
 
 def test_a_log_that_cannot_be_written_ends_the_command(tmp_path: Path) -> None:
