@@ -299,7 +299,10 @@ def _over_people(
     """Raise the corrected p of leaks to those of the test over people (``people``); all figures are one family."""
     every = [shares(_panels(e.dealt, one.scores), _base(e, one)) for e in entries for one in e.scored]
     both = iter(zip(every, flipped(every, seed), strict=True))
-    return [[t if isinstance(t, str) else _raised(t, *next(both)) for t in own] for own in tested]
+    return [
+        [t if isinstance(t, str) else _raised(t, *one) for t, one in zip(own, both, strict=False)]
+        for own in tested
+    ]
 
 
 def _base(entry: Entry, scored: Scored) -> list[TargetScores] | None:

@@ -52,11 +52,8 @@ def summary(sheet: Sheet) -> tuple[Answer, ...]:
 
 def at_risk(sheet: Sheet, choice: Choice) -> list[str]:
     """Name for each task the best method by its first metric among those whose risk is accepted, in a line."""
-    return [
-        said
-        for task in sheet.tasks
-        if (own := _first_metric(sheet, task)) and (said := f"{task}: {_accepted(sheet, own, task, choice)}")
-    ]
+    found = {task: _first_metric(sheet, task) for task in sheet.tasks}
+    return [f"{task}: {_accepted(sheet, own, task, choice)}" for task, own in found.items() if own]
 
 
 def _accepted(sheet: Sheet, own: Sequence[Figure], task: str, choice: Choice) -> str:
