@@ -46,37 +46,36 @@ class _Pace:
     _units: float = 0.0
     _seconds: float = 0.0
     """Both with the same weights."""
-    _last: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._last = self.start
+    _last: float | None = None
+    """When the last unit ended, from the first on: what is done once for all of them comes before it."""
 
     def add(self, more: int) -> None:
         """Count ``more`` units."""
         now = time.perf_counter()
         self.done += more
-        if now - self.start >= KNOWN:
-            taken, self._last = now - self._last, now
+        if now - self.start < KNOWN:
+            return
+        if self._last is not None:
+            taken = now - self._last
             kept = math.exp(-taken / MEMORY)
             self._units, self._seconds = kept * self._units + more, kept * self._seconds + taken
-        else:
-            self._last = now
+        self._last = now
 
     def left(self) -> float | None:
         """Return the seconds left; None where nothing is known yet."""
-        if not self._units:
+        if not self._units or self._last is None:
             return None
         whole = self._seconds / self._units * (self.total - self.done)
         return max(0.0, whole - (time.perf_counter() - self._last))
 
     def line(self) -> str | None:
-        """Return a line with the time left; None if the last is recent or nothing is left."""
+        """Return a line, with the time left if it is known; None if the last is recent or nothing is left."""
         now, left = time.perf_counter(), self.left()
         due = now - self.start >= SOON if self.reported is None else now - self.reported >= EVERY
-        if not due or left is None or self.done >= self.total:
+        if not due or self.done >= self.total:
             return None
         self.reported = now
-        return f"{self.title}: {self.done}/{self.total}, about {left:.0f} s left"
+        return f"{self.title}: {self.done}/{self.total}" + ("" if left is None else f", about {left:.0f} s left")
 
 
 @dataclass(frozen=True)

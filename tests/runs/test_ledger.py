@@ -44,7 +44,7 @@ def test_a_long_stage_says_how_far_it_is_soon_and_then_every_half_minute(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "LaMP-2 · prime · search: 1/10, about 180 s left",
+        "LaMP-2 · prime · search: 1/10",
         "LaMP-2 · prime · search: 3/10, about 140 s left",
         "LaMP-2 · prime · search: 5/10, about 100 s left",
         "LaMP-2 · prime · search: 7/10, about 60 s left",
@@ -60,11 +60,13 @@ def left(said: str) -> list[int]:
 def test_the_estimate_is_of_the_work_that_is_done_here_and_does_not_jump(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Half of it was kept and comes at once; then batches of 10 and of 50 seconds in turn, 3 seconds a unit."""
+    """Half of it was kept and comes at once; then work for all of it; then batches of 3 seconds a unit."""
     ledger = Ledger()
     with ledger.showing(), ledger.stage(None, None, "answer", 400) as tick:
         clock.now += 1
-        tick(200)
+        tick(199)
+        clock.now += 500
+        tick(1)
         for n in range(6):
             clock.now += (30, 90)[n % 2]
             tick((10, 30)[n % 2])
