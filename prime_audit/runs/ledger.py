@@ -75,7 +75,9 @@ class _Pace:
         if not due or self.done >= self.total:
             return None
         self.reported = now
-        return f"{self.title}: {self.done}/{self.total}" + ("" if left is None else f", about {left:.0f} s left")
+        return f"{self.title}: {self.done}/{self.total}" + (
+            "" if left is None else f", about {left:.0f} s left"
+        )
 
 
 @dataclass(frozen=True)
