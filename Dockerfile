@@ -11,8 +11,10 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels /src
 FROM python:3.11-slim
 # A folder of download.pytorch.org/whl. CUDA builds bring their own libraries; only the driver is the host's.
 ARG TORCH=cpu
+# Or a mirror of that folder.
+ARG INDEX=https://download.pytorch.org/whl/${TORCH}
 COPY constraints.txt /tmp/
-RUN pip install --no-cache-dir -c /tmp/constraints.txt torch --index-url "https://download.pytorch.org/whl/${TORCH}"
+RUN pip install --no-cache-dir -c /tmp/constraints.txt torch --index-url "${INDEX}"
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir -c /tmp/constraints.txt /wheels/*.whl
 RUN useradd --uid 1000 --create-home audit \
