@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from prime_audit.io.markup import encoded
 from prime_audit.record import Intervals, Record
 from prime_audit.report import frontier, page, text
 from prime_audit.report.from_record import sheet_of
+from prime_audit.report.page_data import plain
 from prime_audit.report.sheet import Sheet
 
 SOURCES = "sources.json"
@@ -111,7 +113,7 @@ def drift(board: Board) -> Iterator[str]:
         if not path.is_file():
             if not is_empty(board):
                 yield f"{path} is missing: run prime-audit leaderboard build"
-        elif path.read_bytes() != encoded(content):
+        elif not _same(path.read_bytes(), encoded(content)):
             yield f"{path} differs from what its records give{_where(path.read_bytes(), encoded(content))}: rebuild it"
     known = {*fresh, *INPUTS, RECORDS}
     for path in sorted(board.folder.iterdir()):
@@ -126,6 +128,15 @@ def strays(home: Path) -> Iterator[str]:
             yield f"{path / FILE} is missing: restore it, or remove the folder"
         elif path.is_file() and path.name != "README.md":
             yield f"{path} belongs to no leaderboard: remove it"
+
+
+def _same(old: bytes, new: bytes) -> bool:
+    if old == new:
+        return True
+    try:
+        return plain(old.decode()) == plain(new.decode())
+    except (ValueError, zlib.error):  # a page that is damaged
+        return False
 
 
 def _where(old: bytes, new: bytes) -> str:

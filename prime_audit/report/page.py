@@ -77,7 +77,7 @@ def _asset(name: str) -> str:
 @cache
 def _script() -> str:
     """One function, so that nothing of it is global."""
-    return '(() => {\n"use strict";\n' + "\n".join(map(_asset, SCRIPTS)) + "})();\n"
+    return '(async () => {\n"use strict";\n' + "\n".join(map(_asset, SCRIPTS)) + "})();\n"
 
 
 def _policy(style: str, *scripts: str) -> str:

@@ -1,18 +1,21 @@
 """A sheet as the compact JSON that the page's script reads: what is said often is stored once.
 
-Also what else a page may hold: addresses that may become links, numbers as displayed, JSON inside HTML.
+Also what else a page may hold: addresses that may become links, numbers as displayed, data inside HTML.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from prime_audit.io.markup import encoded
 from prime_audit.record import failed
 from prime_audit.report.columns import LEGEND, PANEL, SHOWN, remark
 from prime_audit.report.risk import CHOICES, SEVERITY, grade, risks
@@ -31,6 +34,7 @@ ENTRY = ("text", "value", "lo", "hi", "signed", "reason")
 GAP = "\u00a4"
 """Takes the place of a number in a wording; a text that has it is stored whole."""
 NUMBER = re.compile(r"([+\u2212-]?\d[\d.,]*)")
+_DATA = re.compile(r'(?<=id="data">)[A-Za-z0-9+/=]+(?=</script>)')
 _ADDRESS = re.compile(r"https://[^\s<>\"'`\\\x00-\x20]+")
 
 
@@ -266,8 +270,20 @@ def thousandths(value: float | None) -> int | None:
 
 
 def dump(data: Mapping[str, Any]) -> str:
-    """Write JSON for a script element: no text in it ends the element or starts another."""
+    """Write JSON for a script element, compressed (zlib, Base64): as it is, it would be most of the page."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04X}")
-    return text
+    return base64.b64encode(zlib.compress(encoded(text), 9)).decode()
+
+
+def load(html: str) -> dict[str, Any]:
+    """Read the data of a page that ``render`` wrote."""
+    return dict(json.loads(_inflated(_DATA.findall(html)[0])))
+
+
+def plain(html: str) -> str:
+    """Return a page with its data uncompressed: builds of zlib compress alike texts to unlike bytes."""
+    return _DATA.sub(lambda found: _inflated(found[0]), html)
+
+
+def _inflated(written: str) -> str:
+    return zlib.decompress(base64.b64decode(written)).decode()

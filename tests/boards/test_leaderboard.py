@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import math
@@ -10,10 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from prime_audit.boards.filed import parts, place
 from prime_audit.errors import UserError
@@ -271,6 +274,25 @@ def test_a_board_without_records_has_nothing_to_check(tmp_path: Path) -> None:
     assert check(home).exit_code == 0
     (home / "toy" / "table.md").write_text("mine")
     assert "table.md differs" in check(home).stderr
+
+
+def test_a_page_is_compared_by_its_data_and_not_by_how_they_were_compressed(home: Path) -> None:
+    """Builds of zlib differ; a level that another build might have chosen stands for them."""
+    path = home / "toy" / "index.html"
+    html = path.read_text(encoding="utf-8")
+    start, end = (html.index(mark, html.index('id="data">')) for mark in (">", "</script>"))
+    said = zlib.decompress(base64.b64decode(html[start + 1 : end]))
+
+    def check_with(data: bytes) -> Result:
+        again = base64.b64encode(zlib.compress(data, 1)).decode()
+        assert again != html[start + 1 : end]
+        path.write_text(html[: start + 1] + again + html[end:], encoding="utf-8")
+        return check(home)
+
+    assert check_with(said).exit_code == 0
+    assert "index.html differs" in check_with(said.replace(b"prime", b"crime", 1)).stderr
+    path.write_text(html[: start + 1] + "AAAA" + html[end:], encoding="utf-8")
+    assert "index.html differs" in check(home).stderr
 
 
 def test_a_failure_affects_the_methods_that_are_built_on_it() -> None:

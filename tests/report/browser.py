@@ -54,6 +54,7 @@ class Browser:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self.driver.get(self.file.as_uri() + choice)
+        self.until(lambda: self.js("return 'started' in document.documentElement.dataset"))
 
     def media(self, media: str = "", **features: str) -> None:
         pairs = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from prime_audit.record import Model, Record, Times
 from prime_audit.report.from_record import render_all, sheet_of
+from prime_audit.report.page_data import load
 from prime_audit.report.sheet import Sheet, Source
 from tests import records
 
@@ -154,8 +154,7 @@ def test_a_runs_folder_gets_its_page(record: Record, tmp_path: Path) -> None:
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert 'href="record.json"' in html
     assert record.command in html
-    start = html.index('id="data">') + len('id="data">')
-    data = json.loads(html[start : html.index("</script>", start)])
+    data = load(html)
     assert [task["name"] for task in data["tasks"]] == ["LaMP-2", "LaMP-4"]
     alphas = dict(zip(data["tasks"][0]["methods"], data["tasks"][0]["alpha"], strict=True))
     assert [alphas[place] for place in range(len(data["methods"]))] == [None, 0.6]

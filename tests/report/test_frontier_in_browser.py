@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from prime_audit.plugins.loading import load_game
 from prime_audit.report import page
+from prime_audit.report.page_data import load
 from prime_audit.report.series import COLOURS, looks_of, series_of
 from prime_audit.report.sheet import Sheet
 from tests.report.browser import EVIL, MARKS, SHOWN, ActionChains, Browser, values
@@ -102,7 +102,7 @@ def test_a_group_without_a_game_is_not_chosen(browser: Browser, sheet: Sheet) ->
     figures = tuple(replace(f, game=None) if f.game == "paper" else f for f in sheet.figures)
     browser.file.write_text(page.render(replace(sheet, figures=figures)), encoding="utf-8")
     browser.open()
-    data = json.loads(browser.js("return document.getElementById('data').textContent"))
+    data = load(browser.file.read_text(encoding="utf-8"))
     groups = [group["game"] for group in data["tasks"][0]["groups"]]
     assert groups[0] == "heldout"
     assert None in groups

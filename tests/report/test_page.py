@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import random
 import re
@@ -24,7 +23,7 @@ from prime_audit.plugins import Game
 from prime_audit.plugins.loading import available, load_game
 from prime_audit.report import page
 from prime_audit.report.columns import PANEL, remark
-from prime_audit.report.page_data import dump, link, thousandths
+from prime_audit.report.page_data import dump, link, load, thousandths
 from prime_audit.report.sheet import Figure, PanelRow, Sheet, Source
 
 GAMES = {name: load_game(name) for name in available("game")}
@@ -77,7 +76,7 @@ def read(html: str) -> Reader:
 
 
 def data_of(read: Reader) -> dict[str, Any]:
-    found = dict(json.loads(next(text for text in read.texts["script"] if text.startswith("{"))))
+    found = load(f'id="data">{read.texts["script"][0]}</script>')
     found["texts"] = [
         text if isinstance(text, str) else spelled(found["wordings"], *text) for text in found["texts"]
     ]
@@ -115,7 +114,7 @@ def sheet_with(*figures: Figure, **more: Any) -> Sheet:
 def test_any_text_comes_back_from_the_data_and_ends_no_element(text: str) -> None:
     written = dump({"said": text})
     assert not set("<>&\u2028\u2029") & set(written)
-    assert json.loads(written) == {"said": text}
+    assert load(f'<script id="data">{written}</script>') == {"said": text}
 
 
 @settings(max_examples=25)
@@ -179,7 +178,7 @@ def test_the_policy_allows_these_scripts_and_this_style_alone(read: Reader) -> N
     assert policy is not None
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
-    run = [text for text in read.texts["script"] if not text.startswith("{")]
+    _data, *run = read.texts["script"]
 
     def sha(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -21,6 +21,7 @@ from prime_audit.record import Comparison, Failure, Leak, Record
 from prime_audit.report import columns, page, page_data, text, views
 from prime_audit.report.columns import LEGEND, MEANINGS, OLDER, PANEL, VERDICTS, Column, older
 from prime_audit.report.from_record import sheet_of
+from prime_audit.report.page_data import load
 from prime_audit.report.sheet import PanelRow
 from prime_audit.report.table import Cell
 from prime_audit.report.views import panel
@@ -151,7 +152,7 @@ def test_every_verdict_has_its_reason() -> None:
     assert told == {("prime", "paper"): because, ("prime", "target"): because}
     read = page.render(sheet_of(record, "r"))
     assert "<li>perpcs: no leak found. another &lt;reason&gt;</li>" in read
-    data = json.loads(read.split('id="data">')[1].split("</script>")[0])
+    data = load(read)
     assert {"because", "another <reason>"} <= {text for text in data["texts"] if isinstance(text, str)}
 
 
@@ -210,7 +211,7 @@ def test_one_legend_under_every_panel() -> None:
     for line in LEGEND:
         for one in (record, broken):  # also where attacks that failed are all there is
             assert line in " ".join(shown(one).split())
-            assert line in html.unescape(page.render(sheet_of(one, "r")))
+            assert line in html.unescape(page_data.plain(page.render(sheet_of(one, "r"))))
             assert f"* {markdown_text(line)}\n" in markdown(one)
     bare = replace(record, leaks=())
     assert LEGEND[0] not in " ".join(shown(bare).split())
@@ -246,6 +247,6 @@ def test_a_column_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     content = json.loads(text.as_json(sheet_of(record, "r")))
     (own,) = [panels for figure in content["figures"] for panels in figure["panels"]]
     assert own[content["panel"].index("members")] == 40
-    data = json.loads(page.render(sheet_of(record, "r")).split('id="data">')[1].split("</script>")[0])
+    data = load(page.render(sheet_of(record, "r")))
     assert data["panel"][-1] == {"name": "members", "help": "counted"}
     assert "40 of them" in data["texts"]

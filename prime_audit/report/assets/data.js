@@ -1,5 +1,6 @@
 // The sheet as Python packed it, unpacked; and how numbers are written. The texts of others only ever become text nodes.
-const data = JSON.parse(document.getElementById("data").textContent);
+const packed = Uint8Array.from(atob(document.getElementById("data").textContent), (byte) => byte.charCodeAt(0));
+const data = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
 const unpack = (fields, row) => Object.fromEntries(fields.map((name, i) => [name, row[i] ?? null]));
 /** A text: itself, or its wording and the numbers that stand in the gaps. */
 function words(place) {

@@ -213,3 +213,4 @@ function start() {
 }
 
 start();
+document.documentElement.dataset.started = "";
