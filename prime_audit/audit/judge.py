@@ -25,10 +25,9 @@ from prime_audit.audit.permutation import PERMUTATIONS, POWER, Column, Relabelle
 from prime_audit.audit.verdict import ALPHA, Against, Evidence, Verdict, best_control, verdict
 
 T = TypeVar("T")
-WORDS = "bag_of_words"
 SIGN = 0.01
-"""Two-sided p at which a control that never saw the model is a sign of selection, where membership was given.
-Where no p can be so small, the smallest possible one."""
+"""p at which the base's scores are a sign of selection, where membership was given. Where no p can be so small,
+the smallest possible one."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -197,51 +196,40 @@ def _test(
         for entry in entries
         for one in entry.scored
     ]
-    words, of_words = list[Column](), dict[int, int]()
-    for place, entry in enumerate(entries):
-        said = entry.scored[0].controls.get(WORDS) if entry.scored and _given(entry) else None
-        if said:
-            of_words[place] = len(columns) + len(words)
-            words.append(Column(dealt=entry.dealt, scores=said))
     try:
         found = relabel(
-            [*columns, *words],
+            columns,
             unit=design.unit,
             apart=design.whole,
             n=n,
             seed=seed,
             drawn=design.randomised,
-            alone=range(len(columns), len(columns) + len(words)),
             signs=any(map(_given, entries)),
         )
     except Undefined as reason:
-        found = [str(reason)] * (len(columns) + len(words))
-    rest, tested, selected = iter(found), [], []
-    for place, entry in enumerate(entries):
-        own = [next(rest) for _ in entry.scored]
-        said_by_words = found[of_words[place]] if place in of_words else None
-        tested.append(own)
-        selected.append(_signs(entry, own, said_by_words))
-    return tested, selected
+        found = [str(reason)] * len(columns)
+    rest = iter(found)
+    tested = [[next(rest) for _ in entry.scored] for entry in entries]
+    return tested, [_signs(entry, own) for entry, own in zip(entries, tested, strict=True)]
 
 
 def _given(entry: Entry) -> bool:
     return any(d.given for d in entry.dealt)
 
 
-def _signs(entry: Entry, tests: Sequence[Relabelled | str], words: Relabelled | str | None) -> list[str]:
-    """List signs that membership was selected: the games' own, and what tells members without the model."""
+def _signs(entry: Entry, tests: Sequence[Relabelled | str]) -> list[str]:
+    """List signs that membership was selected: the games' own, and a base that tells members."""
     found = list(dict.fromkeys(sign for d in entry.dealt for sign in d.signs))
     if not _given(entry):
         return found
     able = [t for t in tests if isinstance(t, Relabelled)]
-    base = min(((t.adjusted_base, t.floor) for t in able if t.adjusted_base is not None), default=(1.0, 0.0))
-    said = (1.0, 0.0)
-    if isinstance(words, Relabelled):
-        said = 2 * min(words.p_auc, words.p_reversed), words.floor
-    for what, (p, floor) in (("the unmerged base's scores", base), ("their words (bag of words)", said)):
-        if p <= max(SIGN, floor):
-            found.append(f"{what} tell members apart within their owners' items (p = {p:.2g})")
+    p, floor = min(
+        ((t.adjusted_base, t.floor) for t in able if t.adjusted_base is not None), default=(1.0, 0.0)
+    )
+    if p <= max(SIGN, floor):
+        found.append(
+            f"the unmerged base's scores tell members apart within their owners' items (p = {p:.2g})"
+        )
     return found
 
 

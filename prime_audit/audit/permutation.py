@@ -222,7 +222,6 @@ def relabel(
     seed: int,
     alpha: float = 0.05,
     drawn: bool = True,
-    alone: Sequence[int] = (),
     signs: bool = False,
 ) -> list[Relabelled | str]:
     """Test all columns of a task and game together; for each its results, or why membership cannot be exchanged.
@@ -243,8 +242,6 @@ def relabel(
         Level at which ``detectable`` would have been called.
     drawn
         Whether membership was drawn: then the family holds gains over the base and *already*; otherwise AUCs.
-    alone
-        Places of columns that are in no family: controls. Their adjusted p are 1.
     signs
         Whether to test the base's AUCs by themselves (``adjusted_base``).
 
@@ -256,7 +253,7 @@ def relabel(
         Where the unit is the sharer and one is on both sides.
     """
     found = _Drawn.of(columns, unit, apart=apart, n=n, seed=seed)
-    return found.tests(alpha, drawn, set(alone), signs)
+    return found.tests(alpha, drawn, signs)
 
 
 def unit_of(panels: Sequence[TargetScores]) -> Unit:
@@ -657,20 +654,19 @@ class _Drawn:
         hits = ((moved <= edge) | np.isinf(moved)) if reverse else moved >= -edge
         return float((1 + hits.sum()) / (1 + self.n)) if sd else 1.0
 
-    def tests(self, alpha: float, drawn: bool, alone: set[int], signs: bool) -> list[Relabelled | str]:
+    def tests(self, alpha: float, drawn: bool, signs: bool) -> list[Relabelled | str]:
         """Each column's results, or the reason for none; see ``relabel``."""
         reasons = self.statistics.reasons
         able = [c for c, why in enumerate(reasons) if not isinstance(why, str)]
-        own = [c for c in able if c not in alone]
         base = {c: self._base(c) for c in able if self.statistics.based[c]}
         self.base_sd.update({c: sd for c, (_, sd) in base.items()})
         decides = _GAIN if drawn else _AUC
-        looks = [(c, look) for look in (decides, _TAIL) for c in own]
-        looks += [(c, _ALREADY) for c in own if drawn and c in base]
+        looks = [(c, look) for look in (decides, _TAIL) for c in able]
+        looks += [(c, _ALREADY) for c in able if drawn and c in base]
         family, critical = self._max_t(looks, alpha)
-        aucs, _ = self._max_t([(c, _AUC) for c in own], alpha)
-        turned, _ = self._max_t([(c, _REVERSED) for c in own], alpha)
-        bases, _ = self._max_t([(c, _BASE) for c in own if signs and c in base], alpha)
+        aucs, _ = self._max_t([(c, _AUC) for c in able], alpha)
+        turned, _ = self._max_t([(c, _REVERSED) for c in able], alpha)
+        bases, _ = self._max_t([(c, _BASE) for c in able if signs and c in base], alpha)
         found: list[Relabelled | str] = []
         for c, why in enumerate(reasons):
             if isinstance(why, str):

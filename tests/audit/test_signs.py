@@ -8,8 +8,9 @@ from itertools import combinations, pairwise, product
 import numpy as np
 import pytest
 
+from prime_audit.audit.auc import BoolArray, IntArray
 from prime_audit.audit.pool import Pool
-from prime_audit.audit.signs import LEVEL, UNKNOWN, position_p, signs, spacing_p
+from prime_audit.audit.signs import LEVEL, OF_WORDS, UNKNOWN, position_p, signs, spacing_p, words_p
 from prime_audit.games.heldout import heldout
 from prime_audit.plugins import Audited
 
@@ -121,3 +122,52 @@ def test_random_items_are_seldom_too_even(out: int) -> None:
     assert np.mean(found < 0.05) < 0.06
     assert np.mean(found < LEVEL) < 0.004
     assert np.mean(found < 0.5) > 0.4
+
+
+THEMES = ("rain", "sun", "snow", "wind", "fog", "hail", "storm", "mist", "cloud", "frost")
+
+
+def said_by(
+    rng: np.random.Generator, shift: float, people: int = 8, each: int = 12
+) -> tuple[list[str], BoolArray, IntArray]:
+    """Texts of few words that repeat, half of each person's held out; ``shift`` of these have a word more often."""
+    out = np.tile(np.arange(each) % 2 == 0, people)
+    owners = np.repeat(np.arange(people), each)
+    texts = [
+        f"{THEMES[owner]} and {' '.join(rng.choice(THEMES, 3))}{' today' if held and rng.random() < shift else ''}"
+        for held, owner in zip(out, owners, strict=True)
+    ]
+    return texts, out, owners
+
+
+def test_the_p_of_words_is_that_of_exchanging_sides() -> None:
+    """By hand: texts without a common word, one letter apart, so a side's vector is as long as its items are many."""
+    assert words_p(["a b", "a b", "c d", "c d"], np.array([True, True, False, False]), np.zeros(4, int)) == (
+        pytest.approx(2 / 6, abs=0.04)  # 2 of the 6 ways to hold two out put alike items on one side
+    )
+    assert words_p(["a b"] * 4, np.array([True, True, False, False]), np.zeros(4, int)) is None
+    assert words_p(["!"] * 4, np.array([True, True, False, False]), np.zeros(4, int)) is None
+    own = np.array([0, 0, 1, 1])  # nothing moves between people
+    assert words_p(["a", "a", "b", "b"], np.array([True, False, True, False]), own) is None
+
+
+def test_words_of_items_held_out_at_random_seldom_differ() -> None:
+    """Scores out of fold with sides exchanged under them call such short, alike texts selected far too often."""
+    rng = np.random.default_rng(0)
+    found = [words_p(*said_by(rng, 0.0)) for _ in range(300)]
+    assert sum(p is not None and p <= OF_WORDS for p in found) <= 9
+    assert sum(p is not None and p <= 0.2 for p in found) == pytest.approx(60, abs=21)
+
+
+def test_words_that_held_out_items_have_more_often_show() -> None:
+    rng = np.random.default_rng(0)
+    found = [words_p(*said_by(rng, 0.6)) for _ in range(20)]
+    assert sum(p is not None and p <= OF_WORDS for p in found) >= 18
+
+
+def test_a_choice_by_words_is_a_sign_in_every_game_of_held_out_items() -> None:
+    pool = pool_of([np.random.default_rng(n).permutation(HISTORY)[:OUT] + 1 for n in range(SHARERS)])
+    assert signs(pool) == ()
+    chosen = replace(pool, golds=["yes" if kept else "no" for kept in pool.trained])
+    (said,) = signs(chosen)
+    assert "other words than their owners' trained items" in said

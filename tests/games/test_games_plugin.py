@@ -21,6 +21,7 @@ from prime_audit.games.exam.examine import grouped
 from prime_audit.games.exam.stored import read_exam
 from prime_audit.plugins.loading import load_game
 from prime_audit.report.games import GameNote, note_of
+from prime_audit.report.page_data import plain
 from prime_audit.runs.rescore import attack
 
 HALVES = '''"""Merged sharers' trained items, one half against the other by a fair draw: nothing to find."""
@@ -181,7 +182,7 @@ def test_without_its_file_one_line_says_what_to_do(played: tuple[Run, list[Path]
 def test_the_page_shows_it_from_the_record_alone(played: tuple[Run, list[Path]]) -> None:
     """Whether members were drawn, and what the verdict can say, is the record's: the plugin may be gone."""
     page = (played[0].path / "index.html").read_text(encoding="utf-8")
-    assert "Halves were drawn: a finding is false." in page
+    assert "Halves were drawn: a finding is false." in plain(page)
     (leak,) = [x for x in played[0].record.leaks if x.game == "halves"]
     table = (played[0].path / "table.md").read_text(encoding="utf-8")
     (row,) = [line for line in table.splitlines() if "| halves" in line and leak.verdict in line]
@@ -421,7 +422,7 @@ def test_a_rescoring_records_the_game_that_judged(played: tuple[Run, list[Path]]
     assert "attack zlib" in found.record.plugins
     (warning,) = set(found.record.warnings) - set(run.record.warnings)
     assert warning.startswith("game halves differs from the run's")
-    assert "Halves were drawn: as edited." in (found.path / "index.html").read_text(encoding="utf-8")
+    assert "Halves were drawn: as edited." in plain((found.path / "index.html").read_text(encoding="utf-8"))
 
 
 def test_the_other_games_of_a_run_may_be_gone(played: tuple[Run, list[Path]], tmp_path: Path) -> None:
