@@ -45,6 +45,8 @@ MIN_SHARERS = 5
 """With fewer on a side, an interval over sharers depends on one or two people."""
 BLIND = 0.55
 """An AUC that an audit must exclude before it reports that it found nothing."""
+MANY = 10_000
+"""More people or items than this are no advice."""
 SPARSE = 0.10
 """A share of fully memorised members that it must exclude as well."""
 
@@ -345,7 +347,7 @@ def _enough(e: Evidence, tests: Relabelled) -> str:
         said.append(
             (_items(tests), "items (people, where these are drawn)", tests.items, f"bound it by {SPARSE:g}")
         )
-    known = [f"about {n:,} {units}, now {now:,}, would {what}" for n, units, now, what in said if n < 1e6]
+    known = [f"about {n:,} {units}, now {now:,}, would {what}" for n, units, now, what in said if n <= MANY]
     why = "" if tests.items else "; the tail gives no bound where people are exchanged with all their items"
     return "".join(f"; {one}" for one in known) + why
 

@@ -129,6 +129,7 @@ def world(task: str, out: Path, layout: str, described: bool, seed: int) -> None
 def _print_report(report: Any, audit: Sequence[str]) -> None:
     say(f"{report.task} from {report.source} ({report.layout} layout), sha256 {report.sha256[:12]}")
     print_table([list(row) for row in report.rows()], list(report.headers()))
+    say("items and words: fewest / median / 90 % / most")
     if report.labels:
         say("labels: " + ", ".join(f"{label} {count}" for label, count in report.labels.items()))
     if report.unseen_golds:

@@ -151,7 +151,8 @@ def _leakage(sheet: Sheet) -> Answer:
         grades.add(word)
         methods = {x.leak.method for x in found.deciding}
         having = {x.leak.method for x in same}
-        many = f" ({len(having)} of {len(methods)} methods)" if len(methods) > 1 else ""
+        # Shared adapters are what every method starts from: no method takes part in their game.
+        many = f" ({len(having)} of {len(methods)} methods)" if len(methods) > 1 and who != EXPOSED[2] else ""
         said.append(
             f"{who[0].upper()}{who[1:]}: {word}{many}{where}; the largest of these is {_named(worst)}."
         )
@@ -169,9 +170,8 @@ def _named(x: PanelRow) -> str:
     over = (
         f", {number(x.gap.difference, True)} over the base" if x.gap and x.gap.difference is not None else ""
     )
-    return (
-        f"{leak.method} on {leak.task} (game {leak.game}, attack {leak.attack}: AUC {number(leak.auc)}{over})"
-    )
+    who = "" if x.game.exposes == EXPOSED[2] else f"{leak.method} "
+    return f"{who}on {leak.task} (game {leak.game}, attack {leak.attack}: AUC {number(leak.auc)}{over})"
 
 
 def _unseen(sheet: Sheet) -> Answer:
@@ -211,6 +211,8 @@ def _steps(sheet: Sheet) -> Iterator[str]:
         yield "Some parts failed: read the failures first."
     if sheet.unable:
         yield f"Try a model that can do {_and(sheet.unable)} (--model), or read its prompts (prime-audit prompts)."
+    if any(x.game.exposes == EXPOSED[2] and grade(x.leak.verdict) == SEVERITY[0] for x in sheet.leaks):
+        yield "The shared adapters leak before any merge: look first at who receives them."
     choices = [said for task in sheet.tasks if task not in sheet.unable if (said := _choice(sheet, task))]
     if choices:
         yield f"Of the methods that none beats: {'; '.join(choices)}."

@@ -60,7 +60,7 @@ def test_who_is_exposed_and_by_which_method(record: Record) -> None:
     assert found.says == (
         f"Sharers: {found_of} perpcs on LaMP-2 (game heldout, attack loss: AUC 0.572, +0.124 over the base). "
         f"The target: {found_of} prime on LaMP-2 (game target, attack loss: AUC 0.900, +0.124 over the base). "
-        "Shared adapters: leaks; the largest of these is prime on LaMP-2 (game adapter, attack loss: AUC 0.990, "
+        "Shared adapters: leaks; the largest of these is on LaMP-2 (game adapter, attack loss: AUC 0.990, "
         "+0.124 over the base)."
     )
 
