@@ -90,8 +90,8 @@ def _given(community: Community) -> list[str]:
         )
     if any(s.heldout for s in given.sharers):
         lines.append(
-            "held-out items came with the adapters: the heldout game's test is valid only if they were drawn at random "
-            "from all of a sharer's items and never trained on"
+            "held-out items came with the adapters: the tests of heldout and adapter are valid only if they were drawn "
+            "at random from all of a sharer's items and never trained on"
         )
     if left := len(given.sharers) - len(community.sharers):
         lines.append(

@@ -21,6 +21,11 @@ from prime_audit.report.views import views
 SCRIPTS = ("data.js", "table.js", "detail.js", "points.js", "chart.js", "marks.js", "page.js")
 """In this order they are one script."""
 LIBRARY = "echarts/echarts.min.js"
+_CAUGHT = """})().catch((fault) => {
+  document.getElementById("static").hidden = false;
+  throw fault;
+});
+"""
 _FEW = 4
 """Warnings that stand unfolded."""
 
@@ -77,7 +82,7 @@ def _asset(name: str) -> str:
 @cache
 def _script() -> str:
     """One function, so that nothing of it is global."""
-    return '(async () => {\n"use strict";\n' + "\n".join(map(_asset, SCRIPTS)) + "})();\n"
+    return '(async () => {\n"use strict";\n' + "\n".join(map(_asset, SCRIPTS)) + _CAUGHT
 
 
 def _policy(style: str, *scripts: str) -> str:

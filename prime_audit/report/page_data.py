@@ -34,6 +34,8 @@ ENTRY = ("text", "value", "lo", "hi", "signed", "reason")
 GAP = "\u00a4"
 """Takes the place of a number in a wording; a text that has it is stored whole."""
 NUMBER = re.compile(r"([+\u2212-]?\d[\d.,]*)")
+MOST = 2**26
+"""Bytes that the data of a page may have: what is read may come from others."""
 _DATA = re.compile(r'(?<=id="data">)[A-Za-z0-9+/=]+(?=</script>)')
 _ADDRESS = re.compile(r"https://[^\s<>\"'`\\\x00-\x20]+")
 
@@ -286,4 +288,9 @@ def plain(html: str) -> str:
 
 
 def _inflated(written: str) -> str:
-    return zlib.decompress(base64.b64decode(written)).decode()
+    """ValueError or zlib.error where a browser would read nothing, or more than ``MOST`` bytes come out."""
+    stream = zlib.decompressobj()
+    text = stream.decompress(base64.b64decode(written, validate=True), MOST)
+    if not stream.eof or stream.unused_data:
+        raise ValueError("the page's data are damaged, or too large")
+    return text.decode()

@@ -203,7 +203,7 @@ def _unseen(sheet: Sheet) -> Answer:
 
 def _next(sheet: Sheet) -> Answer:
     """Say what to do: the first things that stand between the figures and a decision."""
-    return Answer("Next", " ".join([*_steps(sheet)][:3]))
+    return Answer("Next", " ".join([*_steps(sheet)][:4]))
 
 
 def _steps(sheet: Sheet) -> Iterator[str]:

@@ -33,12 +33,8 @@ def data_of(task: str, data: Dataset) -> Data:
         items=sum(len(u.history) for users in roles.values() for u in users),
         queries=sum(len(u.queries) for u in data.targets),
         defects=len(data.defects),
-        first_defects=tuple(str(d) for d in data.defects[:FIRST]),
+        first_defects=tuple(str(d) for d in data.defects[:20]),
     )
-
-
-FIRST = 20
-"""Defects that the record has word for word."""
 
 
 def data_cautions(data: Dataset, cut: int, settings: Settings) -> Iterator[str]:
@@ -52,8 +48,8 @@ def data_cautions(data: Dataset, cut: int, settings: Settings) -> Iterator[str]:
     if data.defects:
         yield (
             f"{len(data.defects)} defective records in the data or in sharers' items, the first: "
-            f"{data.defects[0]}; record.json has the first {FIRST}, and for the data list all with prime-audit "
-            f"data check {shlex.quote(data.source)} --task {task}, with this run's --columns"
+            f"{data.defects[0]}; for the data list all with prime-audit data check {shlex.quote(data.source)} "
+            f"--task {task}, and this run's --columns and --time-column"
         )
     if shared := shared_questions(data):
         yield (

@@ -46,24 +46,26 @@ class _Pace:
     _units: float = 0.0
     _seconds: float = 0.0
     """Both with the same weights."""
-    _last: float | None = None
-    """When the last unit ended, from the first on: what is done once for all of them comes before it."""
+    _last: float = field(init=False)
+    _seen: int = 0
+    """How often units were counted: the first time says little, for it has what is done once for all of them."""
+
+    def __post_init__(self) -> None:
+        self._last = self.start
 
     def add(self, more: int) -> None:
         """Count ``more`` units."""
         now = time.perf_counter()
         self.done += more
-        if now - self.start < KNOWN:
-            return
-        if self._last is not None:
-            taken = now - self._last
+        if now - self.start >= KNOWN:
+            taken, self._seen = now - self._last, self._seen + 1
             kept = math.exp(-taken / MEMORY)
             self._units, self._seconds = kept * self._units + more, kept * self._seconds + taken
         self._last = now
 
     def left(self) -> float | None:
         """Return the seconds left; None where nothing is known yet."""
-        if not self._units or self._last is None:
+        if self._seen < 2:
             return None
         whole = self._seconds / self._units * (self.total - self.done)
         return max(0.0, whole - (time.perf_counter() - self._last))

@@ -156,8 +156,8 @@ def test_questions_that_sharers_may_have_seen_are_warned_of(spoilt: Path, tmp_pa
         "trained on them"
     ]
     (defective,) = [w for w in run.record.warnings if "defective" in w]
-    assert defective.startswith("LaMP-2: 2 defective records in the data, the first: ")
-    assert f"list all with prime-audit data check {spoilt} --task LaMP-2, with" in defective
+    assert defective.startswith("LaMP-2: 2 defective records in the data or in sharers' items, the first: ")
+    assert f"list all with prime-audit data check {spoilt} --task LaMP-2, and" in defective
     assert any("is also one of the user's questions" in d for d in run.record.data[0].first_defects)
 
 
