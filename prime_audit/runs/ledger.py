@@ -65,7 +65,7 @@ class _Pace:
 
     def left(self) -> float | None:
         """Return the seconds left; None where nothing is known yet."""
-        if self._seen < 2:
+        if self._seen < 2 or not self._units:
             return None
         whole = self._seconds / self._units * (self.total - self.done)
         return max(0.0, whole - (time.perf_counter() - self._last))
