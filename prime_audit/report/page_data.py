@@ -288,9 +288,12 @@ def plain(html: str) -> str:
 
 
 def _inflated(written: str) -> str:
-    """ValueError or zlib.error where a browser would read nothing, or more than ``MOST`` bytes come out."""
+    """ValueError where a browser would read nothing, or more than ``MOST`` bytes come out."""
     stream = zlib.decompressobj()
-    text = stream.decompress(base64.b64decode(written, validate=True), MOST)
+    try:
+        text = stream.decompress(base64.b64decode(written, validate=True), MOST)
+    except zlib.error as fault:
+        raise ValueError(f"the page's data are damaged: {fault}") from None
     if not stream.eof or stream.unused_data:
         raise ValueError("the page's data are damaged, or too large")
     return text.decode()
